@@ -1,0 +1,51 @@
+# Two commands do everything on a fresh machine: `make replicate` (the main job) and `make test`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+SEEDS  ?= 5
+STAMP  := $(VENV)/.installed
+
+.PHONY: help install replicate test test-slow lint types format wheel clean
+
+help:            ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
+
+install: $(STAMP) ## create .venv and install the project with its tested dependencies
+
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=24" "setuptools>=77" wheel
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+replicate: $(STAMP) ## the main job: five seeds of a small ViT on real digits, every scorer, four sparsities, and the tables
+	$(BIN)/sics-run replicate --seeds $(SEEDS)
+
+test: $(STAMP)   ## the test-suite (minutes on two cores)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(STAMP) ## the long calibration and fault tests
+	$(BIN)/python -m pytest -m slow
+
+lint: $(STAMP)   ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP) ## let ruff format and fix
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# mypy wants packages under their installed names; a link tree gives it that without installing anything.
+types: $(STAMP)  ## mypy --strict
+	@mkdir -p build/typing
+	@ln -sfn ../../sics_plugin build/typing/sics_plugin
+	@ln -sfn ../../analysis build/typing/sics_analysis
+	@ln -sfn ../../cli build/typing/sics_cli
+	@ln -sfn ../../data build/typing/sics_data
+	MYPYPATH=build/typing $(BIN)/mypy --explicit-package-bases -p sics_plugin -p sics_analysis -p sics_cli -p sics_data
+
+wheel: $(STAMP)  ## build a wheel into dist/
+	$(BIN)/python -m build --wheel --no-isolation
+
+clean:           ## remove build products and caches, keep .venv and runs
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,163 @@
+"""Running calibration batches through a model and summing what a saliency needs: gradients or input norms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Batch = tuple[Any, Any]
+Loss = Callable[[Any, Any], Tensor]
+NO_BATCHES = "Expected at least one batch of (input, target) in `batches`, got none"
+
+
+def dense_name(name: str) -> str:
+    """The name a pruned parameter had before torch renamed it.
+
+    Examples
+    --------
+    >>> dense_name("0.weight_orig")
+    '0.weight'
+    """
+    return name.removesuffix("_orig")
+
+
+def gradient_rms(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> tuple[dict[str, Tensor], int]:
+    """Root of the mean over batches of the squared batch gradient, for every floating point parameter.
+
+    Returns
+    -------
+    values : dict of str to Tensor
+        Parameter name → float32 tensor in its shape. Zero where the loss does not depend on it.
+    samples : int
+    """
+    parameters = {dense_name(name): p for name, p in model.named_parameters() if p.is_floating_point()}
+    squares = {name: torch.zeros_like(p, dtype=torch.float32) for name, p in parameters.items()}
+    count = samples = 0
+    with evaluating(model), torch.enable_grad(), _requiring_grad(list(parameters.values())):
+        for inputs, targets in moved(batches, model):
+            value = loss(model(inputs), targets)
+            if not isinstance(value, Tensor) or value.numel() != 1:
+                raise TypeError("Expected `loss(output, target)` to return a scalar tensor (reduction='mean' or 'sum')")
+            grads = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
+            for name, grad in zip(parameters, grads, strict=True):
+                if grad is not None:
+                    squares[name] += grad.float() ** 2  # in float32: squares of fp16 gradients would underflow
+            count, samples = count + 1, samples + _batch_size(targets)
+    if count == 0:
+        raise ValueError(NO_BATCHES)
+    for name, total in squares.items():
+        if not bool(torch.isfinite(total).all()):
+            raise ValueError(f"the gradient of {name} is NaN or infinite: use float32 or bfloat16 weights, or check the loss")
+    return {name: (total / count).sqrt() for name, total in squares.items()}, samples
+
+
+def input_norms(model: nn.Module, batches: Iterable[Batch]) -> tuple[dict[str, Tensor], int]:
+    """L2 norm per sample of every input feature of every ``nn.Linear`` and ``nn.Conv2d`` that ran.
+
+    Returns
+    -------
+    values : dict of str to Tensor
+        Weight name → float32, (in_features,) or (in_channels, kh, kw).
+    samples : int
+    """
+    squares: dict[str, Tensor] = {}
+
+    def hook_for(path: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
+            squares[path] = squares.get(path, 0) + _input_squares(module, args[0])
+
+        return hook
+
+    layers = {path: m for path, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)}
+    handles = [m.register_forward_pre_hook(hook_for(path)) for path, m in layers.items()]
+    count = samples = 0
+    try:
+        with evaluating(model), torch.no_grad():
+            for inputs, targets in moved(batches, model):
+                model(inputs)
+                count, samples = count + 1, samples + _batch_size(targets)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if count == 0:
+        raise ValueError(NO_BATCHES)
+    values = {}
+    for path, total in squares.items():
+        norm = (total / samples).sqrt().float()
+        if not bool(torch.isfinite(norm).all()):
+            raise ValueError(f"the input of {path} is NaN or infinite on the calibration batches")
+        values[f"{path}.weight" if path else "weight"] = norm
+    return values, samples
+
+
+def expand_to_weight(norm: Tensor, module: nn.Module, weight: Tensor) -> Tensor:
+    """The input norm each weight reads, in the weight's shape.
+
+    Examples
+    --------
+    >>> layer = nn.Linear(3, 2)
+    >>> expand_to_weight(torch.tensor([1.0, 2.0, 3.0]), layer, layer.weight).tolist()
+    [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]
+    """
+    if isinstance(module, nn.Conv2d):
+        grouped = norm.view(module.groups, *weight.shape[1:])
+        return grouped.repeat_interleave(weight.shape[0] // module.groups, dim=0)
+    return norm.expand_as(weight)
+
+
+def moved(batches: Iterable[Batch], model: nn.Module) -> Iterator[Batch]:
+    """The batches, checked to be pairs, on the model's device."""
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    for batch in batches:
+        if not (isinstance(batch, tuple | list) and len(batch) == 2):
+            raise TypeError(f"Expected every batch to be an (input, target) pair, got {type(batch).__name__}")
+        inputs, targets = (x.to(device) if isinstance(x, Tensor) else x for x in batch)
+        yield inputs, targets
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode inside, every module's own mode back afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
+def _requiring_grad(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+    """Frozen parameters get a gradient inside; their flag is back afterwards."""
+    flags = [p.requires_grad for p in parameters]
+    for p in parameters:
+        p.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for p, flag in zip(parameters, flags, strict=True):
+            p.requires_grad_(flag)
+
+
+def _batch_size(targets: Any) -> int:
+    if isinstance(targets, Tensor):
+        return targets.shape[0] if targets.dim() else 1
+    return len(targets) if isinstance(targets, Sequence) else 1
+
+
+def _input_squares(module: nn.Module, inputs: Tensor) -> Tensor:
+    """Sum over samples and positions of the squared input that each weight of one output reads, float64."""
+    x = inputs.detach().double()
+    if not isinstance(module, nn.Conv2d):
+        return x.reshape(-1, x.shape[-1]).square().sum(0)
+    padding: Any = module.padding
+    if module.padding_mode != "zeros" or isinstance(padding, str):
+        mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
+        x, padding = nn.functional.pad(x, module._reversed_padding_repeated_twice, mode=mode), 0
+    columns = nn.functional.unfold(x, module.kernel_size, module.dilation, padding, module.stride)
+    return columns.square().sum((0, 2)).view(module.in_channels, *module.kernel_size)

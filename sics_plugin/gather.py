@@ -1,0 +1,87 @@
+"""Vectors over several parameters: what stands for their weights, their saliency, their floors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from sics_plugin.saliency import Saliency
+from sics_plugin.targets import Parameter, Target
+from sics_plugin.vectors import SaliencyVector
+
+Scores = Mapping[Parameter, Tensor]
+
+
+def remaining_values(targets: Sequence[Target], scores: Scores | None, listed: Sequence[Target]) -> list[Tensor]:
+    """What stands for the weights still there, one vector a target.
+
+    torch takes a score of the right size and another shape, and falls back to the weights where one is missing.
+    """
+    if scores is None:
+        return [t.remaining(t.parameter) for t in targets]
+    known = {(id(t.module), t.name) for t in listed}
+    if unknown := [name for module, name in scores if (id(module), name) not in known]:
+        raise ValueError(f"`importance_scores` has an entry for a parameter that is not pruned: {unknown[0]}")
+    for t in targets:
+        found, shape = scores.get((t.module, t.name)), tuple(t.parameter.shape)
+        if found is None:
+            raise ValueError(f"Expected `importance_scores` for every parameter, got none for {t.path}")
+        if found.shape != t.parameter.shape:
+            raise ValueError(f"Expected `importance_scores` of shape {shape} for {t.path}, got {tuple(found.shape)}")
+    return [t.remaining(scores[(t.module, t.name)]) for t in targets]
+
+
+def saliency_vectors(
+    saliency: Saliency | Tensor | None, listed: Sequence[Target], targets: Sequence[Target], model: nn.Module | None
+) -> list[Tensor] | None:
+    """The saliency of what is left, one vector a distinct target; None where the default is asked for.
+
+    ``listed`` may name tied weights twice, as torch would hand them over; ``targets`` are the distinct ones.
+    """
+    if saliency is None or (isinstance(saliency, Saliency) and saliency.kind == "neighbourhood"):
+        return None
+    if isinstance(saliency, Saliency):
+        # A copy of the model the saliency was collected on is matched by names.
+        known = model is None or all(saliency.knows(t) for t in targets)
+        vector: Tensor = (saliency if known or model is None else saliency.bind(model))._vector(targets)
+        listed = targets
+    elif isinstance(saliency, Tensor):
+        vector = saliency
+    else:
+        raise TypeError(f"Expected `saliency` to be a Saliency or a tensor, got {type(saliency).__name__}")
+    by_target = {id(t): int(t.present().sum()) for t in listed}
+    if vector.numel() == sum(by_target.values()):
+        parts = dict(zip(by_target, _split(vector, list(by_target.values())), strict=True))
+        return [parts[id(t)] for t in targets]
+    distinct = [by_target[id(t)] for t in targets]
+    if vector.numel() == sum(distinct):
+        return _split(vector, distinct)
+    raise ValueError(
+        f"Expected `saliency` of length {sum(distinct)}, one value per unit that is still there, got {vector.numel()}: "
+        "build it with Saliency.vector(params) from the same parameters in the same order"
+    )
+
+
+def _split(vector: Tensor, sizes: list[int]) -> list[Tensor]:
+    parts = vector.detach().as_subclass(Tensor).reshape(-1).split(sizes)
+    return [SaliencyVector(p, kind=vector.kind) if isinstance(vector, SaliencyVector) else p for p in parts]
+
+
+def join(parts: Sequence[Tensor]) -> Tensor:
+    """Vectors end to end, keeping the kind of a :class:`~sics_plugin.SaliencyVector`."""
+    together = torch.cat([p.as_subclass(Tensor) for p in parts])
+    first = parts[0]
+    return SaliencyVector(together, kind=first.kind) if isinstance(first, SaliencyVector) else together
+
+
+def floors_of(targets: Sequence[Target], min_keep: float | int) -> list[int]:
+    """How many units every target keeps at least, from a fraction of all of its units or their number."""
+    number = isinstance(min_keep, int | float) and not isinstance(min_keep, bool)
+    if not number or not min_keep >= 0 or (isinstance(min_keep, float) and min_keep > 1):  # NaN fails min_keep >= 0
+        raise ValueError(f"Expected `min_keep` to be a fraction in [0, 1] or a whole number, got {min_keep!r}")
+    if isinstance(min_keep, int):
+        return [min_keep] * len(targets)
+    return [math.ceil(min_keep * t.parameter.numel()) for t in targets]

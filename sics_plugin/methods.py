@@ -1,0 +1,316 @@
+"""The scorers as ``torch.nn.utils.prune`` methods: one short class each, all over :class:`SICSMethod`.
+
+Every class works through the four ways torch asks for a mask: ``prune.global_unstructured(..., pruning_method=SICSChaos,
+amount=0.7)``, ``SICSChaos.apply(module, "weight", amount=0.7)``, ``SICSChaos(0.7).prune(tensor)``, and again on what is left
+after an earlier prune.
+
+>>> import torch
+>>> from torch.nn.utils import prune
+>>> layer = torch.nn.Linear(64, 32)
+>>> prune.global_unstructured([(layer, "weight")], pruning_method=SICSChaos, amount=0.7)
+>>> int((layer.weight_mask == 0).sum())    # round(0.7 · 2048)
+1434
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.prune import BasePruningMethod
+
+from sics_plugin import scorers
+from sics_plugin.decide import decide
+from sics_plugin.registry import Scorer, Units
+from sics_plugin.scorers import COORDINATE_UNRESOLVED
+from sics_plugin.selection import check_amount, check_sparsity
+from sics_plugin.vectors import SaliencyVector
+
+
+class CoordinateUnresolvedWarning(UserWarning):
+    """Fewer than 256 units: the coordinate z is not independent of ρ, so a κ ≥ 1 result says little."""
+
+
+def magnitude_of(values: Tensor) -> Tensor:
+    """|values| as a detached vector in float32 or wider, shape (n,); NaN and infinities are refused.
+
+    Examples
+    --------
+    >>> magnitude_of(torch.tensor([[-2.0, 0.5]], dtype=torch.bfloat16)).dtype
+    torch.float32
+    """
+    if not values.is_floating_point():
+        raise TypeError(f"Expected a floating point tensor to prune, got {values.dtype}")
+    flat = values.detach().reshape(-1)
+    flat = flat if flat.dtype == torch.float64 else flat.to(torch.float32)
+    if flat.numel() == 0:
+        raise ValueError("Expected at least one unit to rank, got none: the tensor is empty or already pruned away")
+    magnitude = flat.abs()
+    finite = torch.isfinite(magnitude)
+    if not bool(finite.all()):
+        raise ValueError(f"Expected finite values to prune, got {int((~finite).sum())} NaN or infinite of {flat.numel()}")
+    return magnitude
+
+
+def units_of(values: Tensor, saliency: Tensor | None) -> Units:
+    """Bring weights (or scores standing for them) and a saliency of the same length together, both checked."""
+    magnitude = magnitude_of(values)
+    if saliency is None:
+        return Units(magnitude)
+    if not isinstance(saliency, Tensor):
+        raise TypeError(f"Expected `saliency` to be a tensor from Saliency.vector(params), got {type(saliency).__name__}")
+    kind = saliency.kind if isinstance(saliency, SaliencyVector) else "supplied"
+    vector = saliency.detach().as_subclass(Tensor).reshape(-1)
+    if vector.numel() != magnitude.numel():
+        raise ValueError(
+            f"Expected `saliency` of length {magnitude.numel()}, one value per unit that is still there, got {vector.numel()}: "
+            "build it with Saliency.vector(params) from the same parameters in the same order"
+        )
+    if not vector.is_floating_point():
+        raise TypeError(f"Expected `saliency` of a floating point type, got {vector.dtype}")
+    finite = torch.isfinite(vector)
+    if not bool(finite.all()):
+        raise ValueError(f"Expected a finite `saliency`, got {int((~finite).sum())} NaN or infinite of {vector.numel()}")
+    vector = vector.to(magnitude.device)
+    return Units(magnitude, vector if vector.dtype == torch.float64 else vector.float(), kind)
+
+
+class SICSMethod(BasePruningMethod):
+    """A registered scorer as torch's pruning method. Subclasses name their ``scorer_class`` and nothing else.
+
+    Parameters
+    ----------
+    amount : float or int
+        Fraction of the units that are still there (round(amount·n) go, ties by lower magnitude, then position), or their number.
+    saliency : Tensor, optional
+        One value per unit in the order torch hands them over: ``Saliency.vector(params)``. Released once the mask is made,
+        because torch keeps the instance on the module as a hook and pickles it with the model. Rank-monotone classes check
+        it and do not need it.
+    sparsity : float, optional
+        Absolute sparsity aimed at, for features that depend on it, when this prune is a later step towards it;
+        default: the fraction this prune removes.
+    **parameters
+        The scorer's own: ``alpha`` for those built on ρ + α·φ, ``seed`` for the random one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an ``amount`` or ``sparsity`` out of range, NaN or infinite values, a saliency of the wrong length or kind, an
+        empty tensor.
+
+    Notes
+    -----
+    ``importance_scores`` given to torch stand for the weights: their absolute value is the magnitude.
+
+    Examples
+    --------
+    >>> t = torch.tensor([0.1, -0.4, 0.3, -0.2])
+    >>> SICSMagnitude(amount=0.5).prune(t).tolist()
+    [0.0, -0.4000000059604645, 0.30000001192092896, -0.0]
+    """
+
+    PRUNING_TYPE = "unstructured"
+    scorer_class: ClassVar[type[Scorer]]
+    name: ClassVar[str]
+    kappa: ClassVar[int | None]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "scorer_class" in cls.__dict__:
+            cls.name, cls.kappa = cls.scorer_class.name, cls.scorer_class.kappa
+
+    def __init__(
+        self,
+        amount: float | int,
+        saliency: Tensor | None = None,
+        *,
+        sparsity: float | None = None,
+        **parameters: Any,
+    ) -> None:
+        check_amount(amount)
+        check_sparsity(sparsity)
+        self.amount = amount
+        self.saliency = saliency
+        self.sparsity = sparsity
+        self.scorer = self.scorer_class(**parameters)
+        self._released = False
+
+    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
+        """The new mask, like ``default_mask`` with zeros at the units that go.
+
+        Parameters
+        ----------
+        t : Tensor, any shape
+            Weights, or scores that stand for them.
+        default_mask : Tensor, same shape
+            1 where a unit is still there; only those are ranked.
+        """
+        if self._released:
+            raise RuntimeError(
+                f"this {type(self).__name__} has made its mask and released its saliency: construct a new one with the "
+                "saliency of what is left"
+            )
+        if t.shape != default_mask.shape:
+            raise ValueError(f"Expected a default mask of shape {tuple(t.shape)}, got {tuple(default_mask.shape)}")
+        check_amount(self.amount)
+        present = (default_mask != 0).reshape(-1)
+        values, saliency = t.detach().reshape(-1), self.saliency
+        mask = default_mask.detach().clone(memory_format=torch.contiguous_format)
+        if bool(present.all()):
+            removed = self._removed(units_of(values, saliency))
+            mask.view(-1).masked_fill_(removed, 0)
+        else:
+            if saliency is not None and saliency.numel() == values.numel():
+                saliency = _select(saliency, present)
+            removed = self._removed(units_of(values[present], saliency))
+            mask.view(-1)[present.nonzero().squeeze(1)[removed]] = 0
+        if self.saliency is not None:
+            self.saliency, self._released = None, True
+        return mask
+
+    def _removed(self, units: Units) -> Tensor:
+        decision = decide(self.scorer, units, self.amount, sparsity=self.sparsity)
+        if COORDINATE_UNRESOLVED in decision.flags:
+            warnings.warn(
+                f"{COORDINATE_UNRESOLVED}: {self.name} on {units.magnitude.numel()} units, fewer than 256",
+                CoordinateUnresolvedWarning,
+                stacklevel=2,
+            )
+        return decision.removed
+
+    def prune(self, t: Tensor, default_mask: Tensor | None = None, importance_scores: Tensor | None = None) -> Tensor:
+        """``t`` times its mask, as torch's. The instance is no hook here, so it keeps its saliency and may be used again."""
+        saliency = self.saliency
+        try:
+            return cast(Tensor, super().prune(t, default_mask, importance_scores))  # type: ignore[no-untyped-call]
+        finally:
+            self.saliency, self._released = saliency, False
+
+    @classmethod
+    def apply(  # type: ignore[override]
+        cls,
+        module: nn.Module,
+        name: str,
+        amount: float | int,
+        saliency: Tensor | None = None,
+        importance_scores: Tensor | None = None,
+        **parameters: Any,
+    ) -> BasePruningMethod:
+        """Prune one tensor in place in torch's own manner: ``name_orig``, ``name_mask`` and a forward pre-hook.
+
+        Examples
+        --------
+        >>> layer = torch.nn.Linear(32, 16)
+        >>> _ = SICSMagnitude.apply(layer, "weight", amount=0.25)
+        >>> int(layer.weight_mask.sum())
+        384
+        """
+        return cast(
+            BasePruningMethod,
+            super().apply(  # type: ignore[no-untyped-call]
+                module, name, amount, saliency=saliency, importance_scores=importance_scores, **parameters
+            ),
+        )
+
+
+def _select(saliency: Tensor, present: Tensor) -> Tensor:
+    """The entries of what is left, keeping the kind of a :class:`SaliencyVector`."""
+    left = saliency.detach().as_subclass(Tensor).reshape(-1)[present.to(saliency.device)]
+    return SaliencyVector(left, kind=saliency.kind) if isinstance(saliency, SaliencyVector) else left
+
+
+class SICSMagnitude(SICSMethod):
+    """s = m; κ = 0. The mask of torch's ``L1Unstructured`` wherever magnitudes are distinct."""
+
+    scorer_class = scorers.Magnitude
+
+
+class SICSPower(SICSMethod):
+    """s = m²; κ = 0."""
+
+    scorer_class = scorers.Power
+
+
+class SICSLog(SICSMethod):
+    """s = log(1 + m/σ), σ the root mean square of m; κ = 0."""
+
+    scorer_class = scorers.Log
+
+
+class SICSBump(SICSMethod):
+    """s = ρ + α·φ(z), φ a Gaussian of width 0.15 centred at S, standardised; κ = 1."""
+
+    scorer_class = scorers.Bump
+
+
+class SICSSmoothChaos(SICSMethod):
+    """s = ρ + α·φ(z), φ the smoothed Lyapunov spectrum of the logistic map, r = 3.5 + 0.5z; κ = 1."""
+
+    scorer_class = scorers.SmoothChaos
+
+
+class SICSSmoothMouse(SICSMethod):
+    """s = ρ + α·φ(z), φ the smoothed Lyapunov spectrum of the Gauss map, β = −1 + 2z; κ = 1."""
+
+    scorer_class = scorers.SmoothMouse
+
+
+class SICSChaos(SICSMethod):
+    """s = ρ + α·φ(z), φ the raw Lyapunov spectrum of the logistic map, r = 3.5 + 0.5z; κ = 2."""
+
+    scorer_class = scorers.Chaos
+
+
+class SICSWiggle(SICSMethod):
+    """s = ρ + α·φ(z), φ the smoothed logistic spectrum + 0.5·sin(2π·40z), standardised; κ = 2."""
+
+    scorer_class = scorers.Wiggle
+
+
+class SICSFake(SICSMethod):
+    """s = ρ + α·φ(ρ), φ the bump: non-monotone in magnitude and nothing else. A control without κ."""
+
+    scorer_class = scorers.Fake
+
+
+class SICSInformation(SICSMethod):
+    """s = ρ + α·√12·(z − ½): what the saliency says, without shape. A control without κ."""
+
+    scorer_class = scorers.Information
+
+
+class SICSGradient(SICSMethod):
+    """s = m·c, c the gradient RMS; needs ``saliency=`` of kind "gradient". A baseline without κ."""
+
+    scorer_class = scorers.Gradient
+
+
+class SICSRandom(SICSMethod):
+    """s uniform on (0, 1) from ``seed``: the floor. A baseline without κ."""
+
+    scorer_class = scorers.Random
+
+
+class SICSAdaptive(SICSMethod):
+    """Magnitude below S = 0.65, ``smooth_chaos`` to 0.75, ``chaos`` above; magnitude without a supplied saliency."""
+
+    scorer_class = scorers.Adaptive
+
+
+def method_for(scorer: str) -> type[SICSMethod]:
+    """The pruning method of a scorer's name, among all subclasses of :class:`SICSMethod` defined so far.
+
+    Examples
+    --------
+    >>> method_for("chaos").__name__
+    'SICSChaos'
+    """
+    waiting = [SICSMethod]
+    while waiting:
+        cls = waiting.pop()
+        if getattr(cls, "name", None) == scorer:
+            return cls
+        waiting += cls.__subclasses__()
+    raise ValueError(f"Expected a scorer with a SICSMethod subclass, got {scorer!r}")

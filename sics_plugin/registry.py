@@ -1,0 +1,171 @@
+"""What a scorer is, and the registry that finds one by name.
+
+A scorer sees :class:`Units` (magnitudes and a saliency, as vectors over the pool) and the sparsity, and returns a score
+vector. Which units go is decided by :mod:`sics_plugin.selection`, how torch is told by :mod:`sics_plugin.methods`.
+
+A new one is one class:
+
+>>> from sics_plugin.scorers import CoordinateScorer
+>>> @register_scorer
+... class Valley(CoordinateScorer):
+...     '''Keeps units with an extreme saliency among those of their magnitude.'''
+...     name, kappa, summary = "valley", 1, "ρ + α·(z−½)², standardised"
+...
+...     def feature(self, z, sparsity):
+...         return ((z - 0.5) ** 2 - 1 / 12) * 180**0.5
+>>> "valley" in list_scorers(kappa=1)
+True
+>>> unregister_scorer("valley")
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal, TypeVar, get_args
+
+from torch import Tensor
+
+from sics_plugin import chaos
+from sics_plugin.percentile import neighbourhood
+
+Role = Literal["feature", "control", "baseline", "adaptive"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Units:
+    """What is ranked against each other: one pool of n units.
+
+    Parameters
+    ----------
+    magnitude : Tensor, shape (n,)
+        float32 or wider, not negative.
+    saliency : Tensor, shape (n,), optional
+        An auxiliary signal per unit; without one, coordinate scorers use the neighbourhood magnitude.
+    saliency_kind : str, optional
+        Where the saliency comes from ("gradient", "activation", "supplied", …); None without one.
+    """
+
+    magnitude: Tensor
+    saliency: Tensor | None = None
+    saliency_kind: str | None = None
+
+    def coordinate_saliency(self) -> Tensor:
+        """The saliency, or its data-free default."""
+        return self.saliency if self.saliency is not None else neighbourhood(self.magnitude)
+
+
+@dataclass(frozen=True)
+class Scorer(ABC):
+    """Base of all scorers. Subclasses set the class facts and override :meth:`score`; parameters are dataclass fields."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    kappa: ClassVar[int | None] = None
+    role: ClassVar[Role] = "feature"
+    requires: ClassVar[str | None] = None  # the kind of saliency it cannot do without
+    table: ClassVar[bool] = False  # whether it reads the shipped spectra
+
+    @abstractmethod
+    def score(self, units: Units, sparsity: float) -> Tensor:
+        """Scores of shape (n,), higher is kept. ``sparsity`` in [0, 1] is the fraction of the pool that will go."""
+
+    def resolve(self, sparsity: float, saliency_kind: str | None) -> Scorer:
+        """The scorer that will really run; differs from ``self`` only for adaptive ones."""
+        return self
+
+    def flags(self, n: int) -> tuple[str, ...]:
+        """Reasons for care with n units, for reports."""
+        return ()
+
+    def fingerprint(self, saliency_kind: str | None = None) -> dict[str, Any]:
+        """Everything about the scorer its result depends on, as JSON-able values; part of every cell key."""
+        parameters = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {
+            "name": self.name,
+            "kappa": self.kappa,
+            "parameters": parameters,
+            "tables": chaos.TABLES_SHA256 if self.table else None,
+        }
+
+
+# --- the registry ---------------------------------------------------------------------------------------------------
+
+_REGISTRY: dict[str, type[Scorer]] = {}
+S = TypeVar("S", bound=type[Scorer])
+
+
+def register_scorer(cls: S) -> S:
+    """Class decorator: make a scorer findable by its ``name``. Registering a name again replaces it, with a warning."""
+    for fact in ("name", "summary"):
+        if not isinstance(getattr(cls, fact, None), str):
+            raise TypeError(f"Expected {cls.__name__}.{fact} to be a string")
+    if cls.role not in get_args(Role):
+        raise ValueError(f"Expected {cls.__name__}.role to be one of {', '.join(get_args(Role))}, got {cls.role!r}")
+    if cls.role == "feature" and cls.kappa not in (0, 1, 2):
+        raise ValueError(f"Expected {cls.__name__}.kappa to be 0, 1 or 2 for a feature class, got {cls.kappa!r}")
+    if cls.role != "feature" and cls.kappa is not None:
+        raise ValueError(f"Expected {cls.__name__}.kappa to be None for a {cls.role}, got {cls.kappa!r}")
+    if cls.name in _REGISTRY and _REGISTRY[cls.name].__qualname__ != cls.__qualname__:
+        warnings.warn(f"scorer {cls.name!r} was {_REGISTRY[cls.name].__qualname__}; replaced", stacklevel=2)
+    _REGISTRY[cls.name] = cls
+    return cls
+
+
+def unregister_scorer(name: str) -> None:
+    """Take a scorer out of the registry."""
+    get_scorer(name)
+    del _REGISTRY[name]
+
+
+def list_scorers(*, kappa: int | None = None, role: Role | None = None) -> list[str]:
+    """Names of the registered scorers in order of registration, optionally of one complexity or role.
+
+    Examples
+    --------
+    >>> list_scorers(kappa=2)
+    ['chaos', 'wiggle']
+    """
+    if role is not None and role not in get_args(Role):
+        raise ValueError(f"Expected `role` to be one of {', '.join(get_args(Role))}, got {role!r}")
+    return [
+        name for name, cls in _REGISTRY.items() if (kappa is None or cls.kappa == kappa) and (role is None or cls.role == role)
+    ]
+
+
+def get_scorer(name: str) -> type[Scorer]:
+    """The scorer class registered under a name.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the message lists those there are.
+
+    Examples
+    --------
+    >>> get_scorer("chaos").kappa
+    2
+    """
+    try:
+        return _REGISTRY[name]
+    except KeyError:
+        raise ValueError(f"Expected a scorer among {', '.join(_REGISTRY)}, got {name!r}") from None
+
+
+def build_scorer(name: str, *, seed: int = 0, **parameters: Any) -> Scorer:
+    """An instance by name. ``seed`` reaches the scorers that draw random numbers, other parameters must be known to the class.
+
+    Examples
+    --------
+    >>> build_scorer("chaos", alpha=0.1).alpha
+    0.1
+    """
+    cls = get_scorer(name)
+    accepted = [f.name for f in fields(cls)]
+    if unknown := set(parameters) - set(accepted):
+        known = f"takes {', '.join(accepted)}" if accepted else "takes no parameters"
+        raise TypeError(f"scorer {name!r} {known}; got {', '.join(sorted(unknown))}")
+    if "seed" in accepted:
+        parameters["seed"] = seed
+    return cls(**parameters)

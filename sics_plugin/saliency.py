@@ -1,0 +1,167 @@
+"""Collecting a saliency: an auxiliary signal per weight from a model and calibration data."""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from itertools import islice
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from sics_plugin.collect import Batch, Loss, dense_name, expand_to_weight, gradient_rms, input_norms
+from sics_plugin.percentile import neighbourhood
+from sics_plugin.targets import Parameter, Target, resolve_targets
+from sics_plugin.vectors import SaliencyVector
+
+Kind = Literal["gradient", "activation", "neighbourhood"]
+
+
+class Saliency:
+    """A saliency per weight of a model, collected when constructed.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Run in eval mode; its mode, gradients and ``requires_grad`` flags are as before afterwards.
+    batches : iterable of (input, target)
+        Calibration batches, or a loader of them; moved to the model's device. Not needed for "neighbourhood".
+    loss : callable(output, target) -> scalar Tensor
+        For "gradient"; default cross-entropy.
+    kind : {"gradient", "activation", "neighbourhood"}
+        "gradient": root of the mean over batches of the squared batch gradient. "activation": L2 norm of the input feature a
+        weight reads, per sample as in Wanda (Sun et al. 2023); for weights of ``nn.Linear`` and ``nn.Conv2d``. "neighbourhood":
+        mean magnitude of the 65 weights around, free of data: what a method without ``saliency=`` uses.
+    max_batches : int, optional
+        Stop after this many; for a loader without an end.
+
+    Raises
+    ------
+    ValueError, TypeError
+        No batches, batches that are not pairs, a loss that is not a finite scalar, gradients that are not finite.
+
+    Examples
+    --------
+    >>> from torch.nn.utils import prune
+    >>> from sics_plugin import SICSChaos
+    >>> _ = torch.manual_seed(0)
+    >>> model = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 4))
+    >>> batches = [(torch.randn(32, 16), torch.randint(4, (32,))) for _ in range(4)]
+    >>> saliency = Saliency(model, batches, nn.functional.cross_entropy)
+    >>> params = [(model[0], "weight"), (model[2], "weight")]
+    >>> prune.global_unstructured(params, pruning_method=SICSChaos, amount=0.7, saliency=saliency.vector(params))
+    >>> saliency.vector(params)    # of what is left: ready for a second prune
+    SaliencyVector(n=384, kind='gradient')
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        batches: Iterable[Batch] | None = None,
+        loss: Loss = nn.functional.cross_entropy,
+        *,
+        kind: Kind = "gradient",
+        max_batches: int | None = None,
+    ) -> None:
+        if kind not in get_args(Kind):
+            raise ValueError(f"Expected `kind` to be one of {', '.join(get_args(Kind))}, got {kind!r}")
+        if kind == "neighbourhood":
+            if batches is not None:
+                raise ValueError("Expected no `batches` for kind 'neighbourhood': it reads the weights alone")
+        elif batches is None or isinstance(batches, Tensor) or not isinstance(batches, Iterable):
+            raise TypeError(f"Expected `batches` to be an iterable of (input, target) pairs, got {type(batches).__name__}")
+        self.kind = kind
+        self._values: dict[str, Tensor] = {}
+        self.samples = 0
+        self._bind(model)
+        if kind != "neighbourhood":
+            assert batches is not None
+            limited = islice(batches, max_batches)
+            self._values, self.samples = gradient_rms(model, limited, loss) if kind == "gradient" else input_norms(model, limited)
+
+    def _bind(self, model: nn.Module) -> None:
+        # remove_duplicate=False: a tied parameter is found under its first name, the one it was collected under.
+        self._names: dict[int, tuple[weakref.ref[Tensor], str]] = {}
+        for name, parameter in model.named_parameters(remove_duplicate=False):
+            self._names.setdefault(id(parameter), (weakref.ref(parameter), dense_name(name)))
+
+    def bind(self, model: nn.Module) -> Saliency:
+        """The same saliency for a copy of the model, matched by parameter names."""
+        bound = object.__new__(type(self))
+        bound.__dict__.update(self.__dict__)
+        bound._bind(model)
+        for name, parameter in model.named_parameters():
+            value = bound._values.get(dense_name(name))
+            if value is not None and self.kind == "gradient" and value.shape != parameter.shape:
+                raise ValueError(f"{name} has shape {tuple(parameter.shape)}, its saliency {tuple(value.shape)}: another model")
+        return bound
+
+    def knows(self, target: Target) -> bool:
+        """Whether the target is a parameter of the very model this was collected on (not of a copy)."""
+        reference, _ = self._names.get(id(target.parameter), (None, ""))
+        return self.kind == "neighbourhood" or (reference is not None and reference() is target.parameter)
+
+    def tensor(self, module: nn.Module, name: str) -> Tensor:
+        """The saliency of one parameter in its full shape, pruned entries included."""
+        return self._tensor(Target(module, name, name))
+
+    def _tensor(self, target: Target) -> Tensor:
+        parameter = target.parameter
+        if self.kind == "neighbourhood":
+            return neighbourhood(parameter.detach().reshape(-1).float().abs()).view_as(parameter)
+        if not self.knows(target):
+            raise ValueError(
+                f"{target.path} is not a parameter of the model this saliency was collected on; for a copy of it, use "
+                "saliency.bind(copy)"
+            )
+        name = self._names[id(parameter)][1]
+        if name not in self._values:
+            raise ValueError(f"there is no {self.kind} saliency of {name}: " + self._why_missing(target.module))
+        value = self._values[name]
+        if self.kind == "activation":
+            value = expand_to_weight(value, target.module, parameter)
+        return value.to(parameter.device)
+
+    def _why_missing(self, module: nn.Module) -> str:
+        if self.kind == "activation" and not isinstance(module, nn.Linear | nn.Conv2d):
+            return "it exists for weights of nn.Linear and nn.Conv2d"
+        return "the module was not called on the calibration batches"
+
+    def vector(self, parameters: nn.Module | Iterable[Parameter]) -> SaliencyVector:
+        """One value per unit that is still there, in exactly the order and length torch's prune hands units over.
+
+        Parameters
+        ----------
+        parameters : iterable of (module, name), or a model
+            The same list, in the same order, as given to ``prune.global_unstructured``; a model stands for its
+            ``prunable_parameters``.
+
+        Returns
+        -------
+        SaliencyVector, shape (n,)
+        """
+        return self._vector(resolve_targets(parameters))
+
+    def _vector(self, targets: Sequence[Target]) -> SaliencyVector:
+        if self.kind == "neighbourhood":  # of the units handed over, across layer borders, as the method itself would
+            magnitude = torch.cat([t.remaining(t.parameter).float().abs() for t in targets])
+            return SaliencyVector(neighbourhood(magnitude), kind=self.kind)
+        return SaliencyVector(torch.cat([t.remaining(self._tensor(t)) for t in targets]), kind=self.kind)
+
+    @cached_property
+    def digest(self) -> str:
+        """The sha256 over the kind, names and values: equal for equal calibration on an equal model."""
+        sha = hashlib.sha256(self.kind.encode())
+        for name, value in sorted(self._values.items()):
+            sha.update(f"\0{name}{tuple(value.shape)}".encode())
+            sha.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return sha.hexdigest()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_names"} | {"_names": {}}
+
+    def __repr__(self) -> str:
+        return f"Saliency(kind={self.kind!r}, samples={self.samples}, tensors={len(self._values)})"

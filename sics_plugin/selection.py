@@ -1,0 +1,160 @@
+"""Exactly-k selection: which units go, the same on every device and at any number of threads."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+
+import torch
+from torch import Tensor
+
+
+def check_amount(amount: object) -> None:
+    """Refuse an ``amount`` that is not a fraction in [0, 1] or a non-negative whole number of units.
+
+    torch's own check lets NaN and booleans through.
+
+    Raises
+    ------
+    TypeError
+        If it is not a number.
+    ValueError
+        If it is out of range or NaN.
+
+    Examples
+    --------
+    >>> check_amount(1.3)
+    Traceback (most recent call last):
+    ...
+    ValueError: Expected `amount` to be a fraction in [0, 1] or a whole number of units, got 1.3
+    """
+    expected = "Expected `amount` to be a fraction in [0, 1] or a whole number of units"
+    if isinstance(amount, bool) or not isinstance(amount, Real):
+        raise TypeError(f"{expected}, got {amount!r}")
+    if isinstance(amount, Integral):
+        if amount < 0:
+            raise ValueError(f"{expected}, got {amount}")
+    elif not 0.0 <= float(amount) <= 1.0:  # NaN fails this too
+        raise ValueError(f"{expected}, got {amount}")
+
+
+def count_to_prune(amount: float | int, n: int) -> int:
+    """How many of n units an ``amount`` removes: ``round(amount·n)`` (Python's round, as torch does) or the int itself.
+
+    Examples
+    --------
+    >>> count_to_prune(0.5, 5), count_to_prune(3, 5)
+    (2, 3)
+    """
+    check_amount(amount)
+    if not isinstance(amount, Integral):
+        return round(float(amount) * n)
+    if amount > n:
+        raise ValueError(f"Expected `amount` to be at most the {n} units there are to prune, got {amount}")
+    return int(amount)
+
+
+def check_sparsity(sparsity: float | None) -> None:
+    """Refuse a ``sparsity`` that is not a fraction in [0, 1].
+
+    Examples
+    --------
+    >>> check_sparsity(70)
+    Traceback (most recent call last):
+    ...
+    ValueError: Expected `sparsity` to be a fraction in [0, 1], got 70
+    """
+    if sparsity is None:
+        return
+    if isinstance(sparsity, bool) or not isinstance(sparsity, Real) or not 0 <= sparsity <= 1 or math.isnan(sparsity):
+        raise ValueError(f"Expected `sparsity` to be a fraction in [0, 1], got {sparsity!r}")
+
+
+def lowest(score: Tensor, magnitude: Tensor, k: int) -> Tensor:
+    """Mark exactly k units: the lowest scores; ties by lower magnitude, then the earlier position.
+
+    Parameters
+    ----------
+    score : Tensor, shape (n,)
+        Finite; higher is kept.
+    magnitude : Tensor, shape (n,)
+        Breaks ties.
+    k : int
+        0 ≤ k ≤ n.
+
+    Returns
+    -------
+    Tensor, shape (n,), bool
+        True where the unit goes.
+
+    Raises
+    ------
+    ValueError
+        If a score is NaN or infinite, shapes differ, or k is out of range.
+
+    Examples
+    --------
+    >>> lowest(torch.tensor([1.0, 0.0, 1.0, 2.0]), torch.tensor([5.0, 9.0, 4.0, 1.0]), k=2).tolist()
+    [False, True, True, False]
+    """
+    n = score.numel()
+    if score.shape != magnitude.shape or score.dim() != 1:
+        raise ValueError(f"Expected one score per unit, shape ({magnitude.numel()},), got {tuple(score.shape)}")
+    if not 0 <= k <= n:
+        raise ValueError(f"Expected 0 <= k <= {n}, got {k}")
+    if not bool(torch.isfinite(score).all()):
+        raise ValueError(f"Expected finite scores, got {int((~torch.isfinite(score)).sum())} NaN or infinite of {n}")
+    if k == 0 or k == n:
+        return torch.full_like(score, k == n, dtype=torch.bool)
+    # The k-th lowest value is unique whatever algorithm finds it; CUDA's kthvalue refuses deterministic mode.
+    kth = torch.kthvalue(score, k).values if score.device.type == "cpu" else torch.sort(score).values[k - 1]
+    removed = score < kth
+    tied = (score == kth).nonzero().squeeze(1)
+    missing = k - int(removed.sum())
+    if missing < tied.numel():
+        tied = tied[torch.argsort(magnitude[tied], stable=True)[:missing]]
+    removed[tied] = True
+    return removed
+
+
+def lowest_with_floor(score: Tensor, magnitude: Tensor, k: int, sizes: list[int], floors: list[int]) -> Tensor:
+    """As :func:`lowest`, but every segment keeps at least its floor.
+
+    Parameters
+    ----------
+    sizes : list of int
+        Lengths of the consecutive segments (layers) of ``score``; they add up to n.
+    floors : list of int
+        The smallest number of units each segment keeps; its best ones are out of reach.
+
+    Raises
+    ------
+    ValueError
+        If the floors leave fewer than k units to remove.
+
+    Examples
+    --------
+    >>> s = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    >>> lowest_with_floor(s, s, k=2, sizes=[2, 2], floors=[1, 1]).tolist()
+    [True, False, True, False]
+    """
+    if not any(floors):
+        return lowest(score, magnitude, k)
+    within_reach = (
+        torch.cat(
+            [
+                lowest(part, size_of, max(0, part.numel() - floor))
+                for part, size_of, floor in zip(score.split(sizes), magnitude.split(sizes), floors, strict=True)
+            ]
+        )
+        .nonzero()
+        .squeeze(1)
+    )
+    if k > within_reach.numel():
+        raise ValueError(
+            f"`min_keep` leaves {within_reach.numel()} of {score.numel()} units to remove, but `amount` asks for {k}: "
+            "lower one of them"
+        )
+    removed = torch.zeros_like(score, dtype=torch.bool)
+    removed[within_reach] = lowest(score[within_reach], magnitude[within_reach], k)
+    return removed

@@ -1,0 +1,168 @@
+"""Which parameters are pruned, under which names, and the ones that cannot be."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+#: A parameter as torch's prune functions take it.
+Parameter = tuple[nn.Module, str]
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_NEVER_CALLED = nn.modules.linear.NonDynamicallyQuantizableLinear
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """One parameter to prune: ``module.name``, called ``path`` in the model."""
+
+    module: nn.Module
+    name: str
+    path: str
+
+    @property
+    def parameter(self) -> nn.Parameter:
+        """The dense parameter itself, whether or not it is pruned."""
+        found = self.module._parameters.get(f"{self.name}_orig")
+        if found is None:
+            found = self.module._parameters.get(self.name)
+        if found is None:
+            raise ValueError(
+                f"Expected {self.path} to be a parameter of {type(self.module).__name__}; it is missing, None, or computed by a "
+                "parametrization"
+            )
+        return found
+
+    @property
+    def mask(self) -> Tensor | None:
+        """The mask an earlier prune left (non-zero where kept), or None."""
+        return self.module._buffers.get(f"{self.name}_mask")
+
+    def present(self) -> Tensor:
+        """True where a unit is still there, shape of the parameter."""
+        mask = self.mask
+        return torch.ones_like(self.parameter, dtype=torch.bool) if mask is None else mask != 0
+
+    def remaining(self, values: Tensor) -> Tensor:
+        """Those of ``values`` (shape of the parameter) whose unit is still there, as a vector in torch's order."""
+        flat = values.detach().reshape(-1)
+        return flat if self.mask is None else flat[self.present().reshape(-1).to(flat.device)]
+
+
+def check_target(target: Target) -> None:
+    """Refuse a parameter whose mask would have no effect.
+
+    ``nn.MultiheadAttention`` reads ``out_proj.weight`` without calling ``out_proj``: the pruning hook never runs, and the
+    mask silently goes stale with the next optimiser step or loaded checkpoint.
+    """
+    if isinstance(target.module, _NEVER_CALLED):
+        raise ValueError(
+            f"{target.path} is the output projection of nn.MultiheadAttention, which never calls it: a pruning hook there "
+            "would not run. Leave it out, or use an attention module that calls its projections (timm's do)"
+        )
+    parameter = target.parameter
+    if not parameter.is_floating_point():
+        raise TypeError(f"Expected {target.path} to be of a floating point type, got {parameter.dtype}")
+
+
+def _head_modules(model: nn.Module) -> list[nn.Module]:
+    """The classifier: what the model says it is (timm), else its last ``nn.Linear``."""
+    getter = getattr(model, "get_classifier", None)
+    if callable(getter):
+        found = getter()
+        heads = list(found) if isinstance(found, tuple | list) else [found]
+        parts = [part for head in heads if isinstance(head, nn.Module) for part in head.modules()]
+        if any(isinstance(part, nn.Linear) for part in parts):
+            return parts
+    linears: list[nn.Module] = [m for m in model.modules() if isinstance(m, nn.Linear)]
+    return linears[-1:]
+
+
+def _is_patch_embedding(conv: nn.Module) -> bool:
+    return isinstance(conv, _CONVOLUTIONS) and conv.kernel_size == conv.stride and max(conv.kernel_size) > 1
+
+
+def prunable_parameters(model: nn.Module) -> list[Parameter]:
+    """The weights pruned by default: every ``nn.Linear`` and convolution but the head and a patch embedding.
+
+    Norms, biases and embeddings stay. The head is ``model.get_classifier()`` where there is one (timm), else the last
+    ``nn.Linear``; a model whose only weight is that one has it pruned. The patch embedding is a first convolution whose
+    stride equals its kernel.
+
+    Returns
+    -------
+    list of (module, "weight")
+        In the order of ``model.named_modules()``, ready for ``prune.global_unstructured``.
+
+    Examples
+    --------
+    >>> mlp = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+    >>> prunable_parameters(mlp)
+    [(Linear(in_features=8, out_features=16, bias=True), 'weight')]
+    """
+    kinds = (nn.Linear, *_CONVOLUTIONS)
+    candidates = [(path, module) for path, module in model.named_modules() if isinstance(module, kinds)]
+    never_called = [f"{path}.weight" for path, module in candidates if isinstance(module, _NEVER_CALLED)]
+    if never_called:
+        warnings.warn(
+            f"left out: {', '.join(never_called)} (nn.MultiheadAttention never calls its output projection, so a pruning "
+            "hook there would not run)",
+            stacklevel=2,
+        )
+    convolutions = [module for _, module in candidates if isinstance(module, _CONVOLUTIONS)]
+    left_out = {id(module) for module in _head_modules(model)}
+    left_out |= {id(module) for module in convolutions[:1] if _is_patch_embedding(module)}
+    usable = [module for _, module in candidates if not isinstance(module, _NEVER_CALLED)]
+    chosen = [module for module in usable if id(module) not in left_out] or usable
+    return [(module, "weight") for module in chosen]
+
+
+def resolve_targets(parameters: nn.Module | Iterable[Parameter]) -> list[Target]:
+    """Checked targets with names, in the order given; a model stands for its :func:`prunable_parameters`.
+
+    Parameters that are one tensor under several names (tied weights) are all returned; see :func:`without_ties`. Without a
+    model to name them, the first pair is called ``[0].weight``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the list is empty, holds anything but (module, name) pairs, names one twice, or one that cannot be pruned.
+    """
+    paths: dict[int, str] | None = None
+    if isinstance(parameters, nn.Module):
+        paths = {id(module): path for path, module in parameters.named_modules()}
+        parameters = prunable_parameters(parameters)
+    if isinstance(parameters, Tensor) or not isinstance(parameters, Iterable):
+        raise TypeError(f"Expected `parameters` to be (module, name) pairs, got {type(parameters).__name__}")
+    targets: list[Target] = []
+    seen: set[tuple[int, str]] = set()
+    for position, pair in enumerate(parameters):
+        if not _is_pair(pair):
+            raise TypeError(f"Expected `parameters` to be (module, name) pairs, got {pair!r:.60} at position {position}")
+        module, name = pair
+        if (id(module), name) in seen:
+            raise ValueError(f"{type(module).__name__}.{name} is listed twice in `parameters`, again at position {position}")
+        seen.add((id(module), name))
+        path = f"[{position}]" if paths is None else paths[id(module)]
+        target = Target(module, name, f"{path}.{name}" if path else name)
+        check_target(target)
+        targets.append(target)
+    if not targets:
+        raise ValueError("Expected at least one (module, name) pair in `parameters`, got none")
+    return targets
+
+
+def _is_pair(pair: object) -> bool:
+    return isinstance(pair, Sequence) and len(pair) == 2 and isinstance(pair[0], nn.Module) and isinstance(pair[1], str)
+
+
+def without_ties(targets: Sequence[Target]) -> list[Target]:
+    """The first target of every distinct parameter, so that tied weights count once."""
+    first: dict[int, Target] = {}
+    for target in targets:
+        first.setdefault(id(target.parameter), target)
+    return list(first.values())
