@@ -148,8 +148,7 @@ class Spectrum:
 
     def lookup(self, z: Tensor) -> Tensor:
         """Value at entry ⌊(GRID−1)·z⌋, same shape and device as ``z`` (entries in [0, 1]), float64."""
-        table = _on_device(self.name, z.device)
-        return table[(z * (table.numel() - 1)).long()]
+        return self.values.to(z.device)[(z * (self.values.numel() - 1)).long()]
 
 
 def table_digest(table: np.ndarray) -> str:
@@ -167,11 +166,6 @@ def _shipped() -> Tensor:
             f"{TABLES_SHA256[:12]}…, got {found[:12]}…; reinstall the package"
         )
     return torch.from_numpy(table.astype(np.float64))
-
-
-@lru_cache(maxsize=32)
-def _on_device(name: str, device: torch.device) -> Tensor:
-    return _shipped()[ROWS.index(name)].to(device)
 
 
 def _spectrum(name: str) -> Spectrum:

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from sics_plugin.gather import Scores, remaining_values
-from sics_plugin.masks import install_mask
 from sics_plugin.methods import SICSMethod
-from sics_plugin.model import prune_model
+from sics_plugin.model import install_masks, layer_sparsities, prune_model, warn_vanished
 from sics_plugin.report import PruningReport
 from sics_plugin.saliency import Saliency
 from sics_plugin.targets import Parameter, resolve_targets, without_ties
@@ -23,7 +22,7 @@ def global_unstructured(
     pruning_method: type[prune.BasePruningMethod],
     importance_scores: Scores | None = None,
     *,
-    amount: float | int,
+    amount: float | int | None = None,
     saliency: Saliency | Tensor | None = None,
     min_keep: float | int = 0,
     **kwargs: Any,
@@ -42,6 +41,7 @@ def global_unstructured(
         Any unstructured ``BasePruningMethod``, torch's own included.
     importance_scores : mapping (module, name) -> Tensor, optional
     amount : float or int
+        Required by this project's methods; passed to others when given.
     saliency, min_keep
         For this project's methods only.
     **kwargs
@@ -62,6 +62,8 @@ def global_unstructured(
     if not (isinstance(pruning_method, type) and issubclass(pruning_method, prune.BasePruningMethod)):
         raise TypeError(f"Expected `pruning_method` to be a BasePruningMethod subclass, got {pruning_method!r}")
     if issubclass(pruning_method, SICSMethod):
+        if amount is None:
+            raise TypeError(f"Expected an `amount` for {pruning_method.__name__}, got none")
         return prune_model(
             parameters,
             pruning_method,
@@ -73,7 +75,9 @@ def global_unstructured(
         )
     if saliency is not None or min_keep:
         raise TypeError(f"`saliency` and `min_keep` go with this project's methods, not with {pruning_method.__name__}")
-    _foreign(parameters, pruning_method, importance_scores, amount=amount, **kwargs)
+    if amount is not None:
+        kwargs["amount"] = amount
+    _foreign(parameters, pruning_method, importance_scores, **kwargs)
     return None
 
 
@@ -92,11 +96,11 @@ def _foreign(
     values = remaining_values(targets, scores, listed)
     together = torch.cat(values)
     kept = pruning_method(**kwargs).compute_mask(together, torch.ones_like(together)) != 0
-    masks = {}
+    masks: dict[str, Tensor] = {}
     for target, part in zip(targets, kept.split([v.numel() for v in values]), strict=True):
         present = target.present()
         flat = present.reshape(-1).clone()
         flat[flat.clone()] = part
-        masks[id(target.parameter)] = flat.view(present.shape)
-    for target in listed:
-        install_mask(target.module, target.name, masks[id(target.parameter)])
+        masks[target.path] = flat.view(present.shape)
+    warn_vanished(layer_sparsities(targets, masks))
+    install_masks(listed, masks)

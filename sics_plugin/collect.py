@@ -42,6 +42,8 @@ def gradient_rms(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> tupl
             value = loss(model(inputs), targets)
             if not isinstance(value, Tensor) or value.numel() != 1:
                 raise TypeError("Expected `loss(output, target)` to return a scalar tensor (reduction='mean' or 'sum')")
+            if not bool(torch.isfinite(value)):
+                raise ValueError(f"Expected a finite loss on the calibration batches, got {value.item()} on batch {count + 1}")
             grads = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
             for name, grad in zip(parameters, grads, strict=True):
                 if grad is not None:
@@ -66,14 +68,14 @@ def input_norms(model: nn.Module, batches: Iterable[Batch]) -> tuple[dict[str, T
     """
     squares: dict[str, Tensor] = {}
 
-    def hook_for(path: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-        def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
-            squares[path] = squares.get(path, 0) + _input_squares(module, args[0])
+    def hook_for(path: str) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            squares[path] = squares.get(path, 0) + _input_squares(module, args[0] if args else kwargs["input"])
 
         return hook
 
     layers = {path: m for path, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)}
-    handles = [m.register_forward_pre_hook(hook_for(path)) for path, m in layers.items()]
+    handles = [m.register_forward_pre_hook(hook_for(path), with_kwargs=True) for path, m in layers.items()]
     count = samples = 0
     try:
         with evaluating(model), torch.no_grad():

@@ -108,6 +108,7 @@ def masked(model: M, masks: Masks) -> Iterator[M]:
     """
     parameters = dict(model.named_parameters(remove_duplicate=False))
     _check_names(masks, parameters)
+    _check_shapes(masks, parameters)
     saved = {name: parameters[name].detach().clone() for name in masks}
     try:
         with torch.no_grad():
@@ -196,11 +197,9 @@ def load_masks(model: nn.Module, path: str | Path) -> str:
     masks = load_file(str(path))
     by_path = _targets_by_path(model)
     _check_names(masks, by_path)
-    for name, mask in masks.items():
-        if mask.shape != by_path[name].parameter.shape:
-            raise ValueError(
-                f"Expected a mask of shape {tuple(by_path[name].parameter.shape)} for {name}, got {tuple(mask.shape)}"
-            )
+    for name in masks:
+        check_target(by_path[name])
+    _check_shapes(masks, {name: by_path[name].parameter for name in masks})
     for name, mask in masks.items():
         install_mask(by_path[name].module, by_path[name].name, mask)
     return mask_hash(masks)
@@ -219,3 +218,9 @@ def _targets_by_path(model: nn.Module) -> dict[str, Target]:
 def _check_names(masks: Masks, known: Mapping[str, object]) -> None:
     if unknown := [name for name in masks if name not in known]:
         raise ValueError(f"the model has no parameter {', '.join(unknown[:3])}" + (" …" if len(unknown) > 3 else ""))
+
+
+def _check_shapes(masks: Masks, parameters: Mapping[str, Tensor]) -> None:
+    for name, mask in masks.items():
+        if mask.shape != parameters[name].shape:
+            raise ValueError(f"Expected a mask of shape {tuple(parameters[name].shape)} for {name}, got {tuple(mask.shape)}")

@@ -14,7 +14,6 @@ after an earlier prune.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, ClassVar, cast
 
 import torch
@@ -27,6 +26,7 @@ from sics_plugin.registry import Scorer, Units
 from sics_plugin.scorers import COORDINATE_UNRESOLVED
 from sics_plugin.selection import check_amount, check_sparsity
 from sics_plugin.vectors import SaliencyVector
+from sics_plugin.warn import warn_caller
 
 
 class CoordinateUnresolvedWarning(UserWarning):
@@ -173,20 +173,17 @@ class SICSMethod(BasePruningMethod):
     def _removed(self, units: Units) -> Tensor:
         decision = decide(self.scorer, units, self.amount, sparsity=self.sparsity)
         if COORDINATE_UNRESOLVED in decision.flags:
-            warnings.warn(
-                f"{COORDINATE_UNRESOLVED}: {self.name} on {units.magnitude.numel()} units, fewer than 256",
-                CoordinateUnresolvedWarning,
-                stacklevel=2,
-            )
+            n = units.magnitude.numel()
+            warn_caller(f"{COORDINATE_UNRESOLVED}: {self.name} on {n} units, fewer than 256", CoordinateUnresolvedWarning)
         return decision.removed
 
     def prune(self, t: Tensor, default_mask: Tensor | None = None, importance_scores: Tensor | None = None) -> Tensor:
-        """``t`` times its mask, as torch's. The instance is no hook here, so it keeps its saliency and may be used again."""
-        saliency = self.saliency
+        """``t`` times its mask, as torch's. A fresh instance is no hook here: it keeps its saliency and may be used again."""
+        before = self.saliency, self._released
         try:
             return cast(Tensor, super().prune(t, default_mask, importance_scores))  # type: ignore[no-untyped-call]
         finally:
-            self.saliency, self._released = saliency, False
+            self.saliency, self._released = before
 
     @classmethod
     def apply(  # type: ignore[override]
@@ -194,8 +191,9 @@ class SICSMethod(BasePruningMethod):
         module: nn.Module,
         name: str,
         amount: float | int,
-        saliency: Tensor | None = None,
         importance_scores: Tensor | None = None,
+        *,
+        saliency: Tensor | None = None,
         **parameters: Any,
     ) -> BasePruningMethod:
         """Prune one tensor in place in torch's own manner: ``name_orig``, ``name_mask`` and a forward pre-hook.
@@ -207,12 +205,19 @@ class SICSMethod(BasePruningMethod):
         >>> int(layer.weight_mask.sum())
         384
         """
-        return cast(
-            BasePruningMethod,
-            super().apply(  # type: ignore[no-untyped-call]
-                module, name, amount, saliency=saliency, importance_scores=importance_scores, **parameters
-            ),
-        )
+        hooks = dict(module._forward_pre_hooks)
+        try:
+            return cast(
+                BasePruningMethod,
+                super().apply(  # type: ignore[no-untyped-call]
+                    module, name, amount, saliency=saliency, importance_scores=importance_scores, **parameters
+                ),
+            )
+        except Exception:
+            # torch takes the hook of an earlier prune off before it builds the new method.
+            module._forward_pre_hooks.clear()
+            module._forward_pre_hooks.update(hooks)
+            raise
 
 
 def _select(saliency: Tensor, present: Tensor) -> Tensor:

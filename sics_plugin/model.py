@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import Any, Literal, TypeVar
@@ -20,6 +19,7 @@ from sics_plugin.report import LayerSparsity, PruningReport
 from sics_plugin.saliency import Saliency
 from sics_plugin.selection import check_sparsity
 from sics_plugin.targets import Parameter, Target, resolve_targets, without_ties
+from sics_plugin.warn import warn_caller
 
 Method = str | Scorer | type[SICSMethod]
 Pool = Literal["global", "layer"]
@@ -105,9 +105,9 @@ def compute_masks(
             masks[targets[i].path] = _without(targets[i], removed)
     if not decisions:
         raise ValueError("Expected at least one unit to rank, got none: everything is pruned already")
-    flags = list(dict.fromkeys(flag for decision in decisions for flag in decision.flags))
     by_parameter = {id(t.parameter): masks[t.path] for t in targets}
-    layers = _layers(targets, masks, flags)
+    layers = layer_sparsities(targets, masks)
+    flags = [*dict.fromkeys(flag for decision in decisions for flag in decision.flags), *warn_vanished(layers)]
     last = decisions[-1]
     report = PruningReport(
         method=method_name,
@@ -172,7 +172,7 @@ def prune_model(
         **parameters,
     )
     targets = resolve_targets(pairs)
-    _install(targets, masks)
+    install_masks(targets, masks)
     if finalize and isinstance(pairs, nn.Module):
         finalize_model(pairs, targets)
     elif finalize:
@@ -205,6 +205,8 @@ def prune_to_sparsity(
     >>> [round(prune_to_sparsity(mlp, "magnitude", s).sparsity, 2) for s in (0.5, 0.7)]
     [0.5, 0.7]
     """
+    if sparsity is None:
+        raise TypeError("Expected `sparsity` to be a fraction in [0, 1], got None")
     check_sparsity(sparsity)
     pairs = model if isinstance(model, nn.Module) else list(model)
     targets = without_ties(resolve_targets(pairs))
@@ -257,19 +259,28 @@ def _without(target: Target, removed: Tensor) -> Tensor:
     return flat.view(present.shape)
 
 
-def _layers(targets: Sequence[Target], masks: Masks, flags: list[str]) -> list[LayerSparsity]:
+def layer_sparsities(targets: Sequence[Target], masks: Masks) -> list[LayerSparsity]:
+    """How many units of every target a set of masks leaves."""
     layers = []
     for target in targets:
         mask = masks[target.path]
         total = mask.numel()
         layers.append(LayerSparsity(target.path, tuple(mask.shape), total, total - int(mask.sum())))
-    vanished = [layer.name for layer in layers if layer.pruned == layer.total]
-    if vanished:
-        flags.append(f"no weight left in {', '.join(vanished)}")
-        warnings.warn(f"{flags[-1]}; `min_keep` prevents this", VanishedLayerWarning, stacklevel=3)
     return layers
 
 
-def _install(targets: Sequence[Target], masks: Masks) -> None:
-    for target in targets:
-        install_mask(target.module, target.name, masks[target.path])
+def warn_vanished(layers: Sequence[LayerSparsity]) -> tuple[str, ...]:
+    """Warn of layers without a weight left; the same as flags for a report."""
+    vanished = [layer.name for layer in layers if layer.total and layer.pruned == layer.total]
+    if not vanished:
+        return ()
+    flag = f"no weight left in {', '.join(vanished)}"
+    warn_caller(f"{flag}; `min_keep` prevents this", VanishedLayerWarning)
+    return (flag,)
+
+
+def install_masks(listed: Sequence[Target], masks: Masks) -> None:
+    """Put masks on all names of their parameters; ``masks`` need only name the first of tied ones."""
+    by_parameter = {id(t.parameter): masks[t.path] for t in without_ties(listed)}
+    for target in listed:
+        install_mask(target.module, target.name, by_parameter[id(target.parameter)])

@@ -20,7 +20,6 @@ True
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, TypeVar, get_args
@@ -29,6 +28,7 @@ from torch import Tensor
 
 from sics_plugin import chaos
 from sics_plugin.percentile import neighbourhood
+from sics_plugin.warn import warn_caller
 
 Role = Literal["feature", "control", "baseline", "adaptive"]
 
@@ -107,8 +107,9 @@ def register_scorer(cls: S) -> S:
         raise ValueError(f"Expected {cls.__name__}.kappa to be 0, 1 or 2 for a feature class, got {cls.kappa!r}")
     if cls.role != "feature" and cls.kappa is not None:
         raise ValueError(f"Expected {cls.__name__}.kappa to be None for a {cls.role}, got {cls.kappa!r}")
-    if cls.name in _REGISTRY and _REGISTRY[cls.name].__qualname__ != cls.__qualname__:
-        warnings.warn(f"scorer {cls.name!r} was {_REGISTRY[cls.name].__qualname__}; replaced", stacklevel=2)
+    known = _REGISTRY.get(cls.name)
+    if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+        warn_caller(f"scorer {cls.name!r} was {known.__module__}.{known.__qualname__}; replaced")
     _REGISTRY[cls.name] = cls
     return cls
 

@@ -18,7 +18,7 @@ class LayerSparsity:
     @property
     def sparsity(self) -> float:
         """Fraction of the units that are gone."""
-        return self.pruned / self.total
+        return self.pruned / self.total if self.total else 0.0
 
 
 @dataclass(frozen=True, slots=True)

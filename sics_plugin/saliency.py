@@ -87,6 +87,8 @@ class Saliency:
         self._names: dict[int, tuple[weakref.ref[Tensor], str]] = {}
         for name, parameter in model.named_parameters(remove_duplicate=False):
             self._names.setdefault(id(parameter), (weakref.ref(parameter), dense_name(name)))
+        # Tied parameters share a gradient, but every module has an input of its own.
+        self._paths = {id(module): (weakref.ref(module), path) for path, module in model.named_modules()}
 
     def bind(self, model: nn.Module) -> Saliency:
         """The same saliency for a copy of the model, matched by parameter names."""
@@ -111,19 +113,25 @@ class Saliency:
     def _tensor(self, target: Target) -> Tensor:
         parameter = target.parameter
         if self.kind == "neighbourhood":
-            return neighbourhood(parameter.detach().reshape(-1).float().abs()).view_as(parameter)
+            return neighbourhood(_magnitude(parameter)).view_as(parameter)
         if not self.knows(target):
             raise ValueError(
                 f"{target.path} is not a parameter of the model this saliency was collected on; for a copy of it, use "
                 "saliency.bind(copy)"
             )
-        name = self._names[id(parameter)][1]
+        name = self._name_of(target)
         if name not in self._values:
             raise ValueError(f"there is no {self.kind} saliency of {name}: " + self._why_missing(target.module))
         value = self._values[name]
         if self.kind == "activation":
             value = expand_to_weight(value, target.module, parameter)
-        return value.to(parameter.device)
+        return value.to(parameter.device).contiguous()
+
+    def _name_of(self, target: Target) -> str:
+        reference, path = self._paths.get(id(target.module), (None, ""))
+        if self.kind == "activation" and reference is not None and reference() is target.module:
+            return f"{path}.{target.name}" if path else target.name
+        return self._names[id(target.parameter)][1]
 
     def _why_missing(self, module: nn.Module) -> str:
         if self.kind == "activation" and not isinstance(module, nn.Linear | nn.Conv2d):
@@ -147,7 +155,7 @@ class Saliency:
 
     def _vector(self, targets: Sequence[Target]) -> SaliencyVector:
         if self.kind == "neighbourhood":  # of the units handed over, across layer borders, as the method itself would
-            magnitude = torch.cat([t.remaining(t.parameter).float().abs() for t in targets])
+            magnitude = torch.cat([_magnitude(t.remaining(t.parameter)) for t in targets])
             return SaliencyVector(neighbourhood(magnitude), kind=self.kind)
         return SaliencyVector(torch.cat([t.remaining(self._tensor(t)) for t in targets]), kind=self.kind)
 
@@ -161,7 +169,15 @@ class Saliency:
         return sha.hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "_names"} | {"_names": {}}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_names", "_paths")} | {
+            "_names": {},
+            "_paths": {},
+        }
 
     def __repr__(self) -> str:
         return f"Saliency(kind={self.kind!r}, samples={self.samples}, tensors={len(self._values)})"
+
+
+def _magnitude(values: Tensor) -> Tensor:
+    flat = values.detach().reshape(-1)
+    return (flat if flat.dtype == torch.float64 else flat.float()).abs()

@@ -53,7 +53,8 @@ class Power(MagnitudeScorer):
     name, summary = "power", "m²"
 
     def transform(self, magnitude: Tensor) -> Tensor:  # noqa: D102
-        return magnitude**2
+        largest = magnitude.max()  # float64 weights may be too large to square
+        return (magnitude / largest if largest > 1e150 else magnitude) ** 2
 
 
 @register_scorer
@@ -167,7 +168,11 @@ class Wiggle(CoordinateScorer):
 
 @register_scorer
 class Fake(RankScorer):
-    """``bump`` evaluated at ρ instead of z: non-monotone, but a function of magnitude alone. A control."""
+    """``bump`` evaluated at ρ instead of z: non-monotone, but a function of magnitude alone. A control.
+
+    Non-monotone at the α = 0.15 of a supplied saliency. At the default α = 0.05 the slope of ρ outweighs the bump, and its mask
+    is the magnitude mask.
+    """
 
     name, role, summary = "fake", "control", "ρ + α·exp(−(ρ−S)²/(2·0.15²))"
 

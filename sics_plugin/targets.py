@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from sics_plugin.warn import warn_caller
 
 #: A parameter as torch's prune functions take it.
 Parameter = tuple[nn.Module, str]
@@ -27,9 +28,9 @@ class Target:
     @property
     def parameter(self) -> nn.Parameter:
         """The dense parameter itself, whether or not it is pruned."""
-        found = self.module._parameters.get(f"{self.name}_orig")
-        if found is None:
-            found = self.module._parameters.get(self.name)
+        # "_orig" alone is not torch's prune: the old spectral_norm uses it too.
+        stored = self.name if self.mask is None else f"{self.name}_orig"
+        found = self.module._parameters.get(stored)
         if found is None:
             raise ValueError(
                 f"Expected {self.path} to be a parameter of {type(self.module).__name__}; it is missing, None, or computed by a "
@@ -76,7 +77,7 @@ def _head_modules(model: nn.Module) -> list[nn.Module]:
         found = getter()
         heads = list(found) if isinstance(found, tuple | list) else [found]
         parts = [part for head in heads if isinstance(head, nn.Module) for part in head.modules()]
-        if any(isinstance(part, nn.Linear) for part in parts):
+        if parts:  # an Identity where the head was taken off: then there is no head
             return parts
     linears: list[nn.Module] = [m for m in model.modules() if isinstance(m, nn.Linear)]
     return linears[-1:]
@@ -108,10 +109,9 @@ def prunable_parameters(model: nn.Module) -> list[Parameter]:
     candidates = [(path, module) for path, module in model.named_modules() if isinstance(module, kinds)]
     never_called = [f"{path}.weight" for path, module in candidates if isinstance(module, _NEVER_CALLED)]
     if never_called:
-        warnings.warn(
+        warn_caller(
             f"left out: {', '.join(never_called)} (nn.MultiheadAttention never calls its output projection, so a pruning "
-            "hook there would not run)",
-            stacklevel=2,
+            "hook there would not run)"
         )
     convolutions = [module for _, module in candidates if isinstance(module, _CONVOLUTIONS)]
     left_out = {id(module) for module in _head_modules(model)}

@@ -30,5 +30,8 @@ class SaliencyVector(Tensor):
     def __init__(self, values: Tensor, kind: str) -> None:
         super().__init__()
 
+    def __deepcopy__(self, memo: dict[int, object]) -> SaliencyVector:
+        return SaliencyVector(self.as_subclass(Tensor).clone(), kind=self.kind)
+
     def __repr__(self) -> str:  # type: ignore[override]
         return f"SaliencyVector(n={self.numel()}, kind={self.kind!r})"

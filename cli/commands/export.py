@@ -1,0 +1,44 @@
+"""`sics-run export`: a run's rows as a file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from sics_cli.experiment.atomic import write_atomically
+from sics_cli.experiment.errors import ConfigError, StorageError
+from sics_cli.experiment.export import FORMATS, export_rows
+from sics_cli.experiment.store import Store, find_store
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--format", "kind", type=click.Choice(list(FORMATS)), help="File format.  [default: by the ending of -o, else csv]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to.  [default: stdout]")
+def export(run: Path, kind: str | None, output: Path | None) -> None:
+    """Write the rows of RUN (a run's folder, or its store), dense rows included as sparsity 0.
+
+    Columns: seed, scorer, kappa, unit, pool, sparsity, correct, n, accuracy (a fraction), loss, mask_hash and more.
+    """
+    with Store.open(find_store(run), read_only=True) as store:
+        rows = export_rows(store)
+    by_ending = output.suffix.removeprefix(".").lower() if output else ""
+    text = FORMATS[kind or (by_ending if by_ending in FORMATS else "csv")](rows)
+    if output is None or str(output) == "-":
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    if output.is_dir() or (output.is_file() and _is_sqlite(output)):
+        raise ConfigError(f"--output {output}: is a folder or a store; give a file to write")
+    try:
+        write_atomically(output, text.encode())
+    except OSError as error:
+        raise StorageError(f"--output {output}: cannot be written ({error.strerror or error})") from None
+    print(f"{len(rows)} rows written to {output}", file=sys.stderr)
+
+
+def _is_sqlite(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(15) == b"SQLite format 3"

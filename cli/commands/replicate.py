@@ -1,0 +1,158 @@
+"""`sics-run replicate`: the main job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from sics_cli import console, tables
+from sics_cli.experiment.config import SALIENCIES, Experiment, experiment_from_mapping, merged, read_toml
+from sics_cli.experiment.errors import ConfigError
+from sics_cli.experiment.executors import Workers
+from sics_cli.experiment.planning import Grid
+from sics_cli.experiment.presets import DEFAULT_PRESET, PRESETS
+from sics_cli.experiment.runner import Outcome, run_session
+from sics_cli.experiment.session import Asker, Session, open_session
+from sics_cli.experiment.store import Store
+from sics_cli.experiment.summary import dense_spread, summarise
+from sics_cli.options import comma_list, count
+
+FAILED_CELLS = 3
+
+
+@click.command()
+@click.option("--preset", type=click.Choice(list(PRESETS)), help=f"Experiment to run.  [default: {DEFAULT_PRESET}]")
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE.toml", help="Settings over the preset's.")
+@click.option("--seeds", callback=count, metavar="N", help="Replicates: seeds 0 to N-1.  [default: 5]")
+@click.option(
+    "--scorers", callback=comma_list(str, "names"), metavar="A,B", help="Scorers, or MODULE:CLASS of your own.  [default: all 12]"
+)
+@click.option(
+    "--sparsities",
+    callback=comma_list(float, "numbers"),
+    metavar="S,T",
+    help="Fractions of weights removed.  [default: .5,.6,.7,.8]",
+)
+@click.option("--saliency", type=click.Choice(SALIENCIES), help="Auxiliary signal.  [default: gradient]")
+@click.option("--device", metavar="auto|cpu|cuda[:I]", help="Where networks run.  [default: auto]")
+@click.option("--workers", callback=count, metavar="N", help="Processes, one seed each.  [default: one a core, or one a GPU]")
+@click.option("--delta", type=float, metavar="POINTS", help="Equivalence margin, accuracy points.  [default: 0.5]")
+@click.option("--alpha", type=float, help="Error rate of the tests.  [default: 0.05]")
+@click.option("--reference", metavar="SCORER", help="What the others are compared to.  [default: magnitude]")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the run.  [default: runs/NAME-SALIENCY-HASH]"
+)
+@click.option("--dry-run", is_flag=True, help="Show the cells and which are there; compute and write nothing.")
+@click.option("--force", is_flag=True, help="Recompute this command's cells from the dense checkpoints.")
+@click.option("--retry-failed", is_flag=True, help="Try again what failed before.")
+def replicate(
+    preset: str | None,
+    config: Path | None,
+    workers: int | None,
+    out: Path | None,
+    dry_run: bool,
+    force: bool,
+    retry_failed: bool,
+    **options: Any,
+) -> int:
+    """Train dense networks, prune each by every scorer and sparsity, and keep one row per number.
+
+    The same command goes on where it was stopped and computes only what is missing; more --seeds, --scorers or
+    --sparsities extend the run. Exit code 3: some cells failed.
+
+    A FILE.toml changes the preset: seeds = [7, 8], sparsities = [0.9], and the tables [training] epochs, batch_size,
+    learning_rate, weight_decay; [model] depth, embed_dim, ...; [calibration] batches, batch_size; [data] train, validation,
+    test, split_seed.
+    """
+    experiment = build_experiment(preset, config, options)
+    with Workers(workers, jobs=len(experiment.seeds)) as pool:
+        report = console.reporter()
+        session = open_session(experiment, out, Asker(experiment, pool, report.note))
+        for note in session.notes:
+            report.note(note)
+        if dry_run:
+            _print_dry_run(console.results(), session)
+            return 0
+        _say_start(report.note, session, pool.number(session.gpus))
+        outcome = run_session(session, pool, report, force=force, retry_failed=retry_failed)
+    return _print_results(console.results(), session, outcome)
+
+
+def build_experiment(preset: str | None, config: Path | None, options: dict[str, Any]) -> Experiment:
+    """Lay options over the file over the preset."""
+    settings = read_toml(config) if config is not None else {}
+    chosen = preset or settings.get("preset", DEFAULT_PRESET)
+    settings.pop("preset", None)
+    if chosen not in PRESETS:
+        raise ConfigError(f"preset = {chosen!r} is not accepted: give {' | '.join(PRESETS)}")
+    if config is not None:
+        settings.setdefault("name", config.stem)
+    given = {name: value for name, value in options.items() if value is not None}
+    return experiment_from_mapping(merged(merged(PRESETS[chosen], settings), given))
+
+
+def _say_start(note: Callable[[str], None], session: Session, workers: int) -> None:
+    grid = session.state(None) if not session.store_path.exists() else _stored_state(session)
+    where = f"{len(session.gpus)} GPU(s)" if session.gpus else "the CPU"
+    seeds = len(session.experiment.seeds)
+    note(f"run {session.folder}: {seeds} seed{'s' * (seeds > 1)}, {_counts(grid)}; {workers} worker(s) on {where}")
+
+
+def _stored_state(session: Session) -> Grid:
+    with Store.open(session.store_path, read_only=True) as store:
+        return session.state(store)
+
+
+def _counts(grid: Grid) -> str:
+    missing, failed = len(grid.missing()), len(grid.failed)
+    words = f"{len(grid.cells)} cells, {len(grid.cached)} there, {missing} to compute"
+    return words + (f", {failed} failed before (--retry-failed tries them again)" if failed else "")
+
+
+def _print_dry_run(out: Console, session: Session) -> None:
+    grid = _stored_state(session) if session.store_path.exists() else session.state(None)
+    cells = {(cell.seed, cell.scorer_name, cell.sparsity, cell.repeat): cell for cell in grid.cells}
+
+    def marker(name: str, repeat: bool = False) -> Callable[[int, float], str]:
+        def mark(seed: int, sparsity: float) -> str:
+            cell = cells.get((seed, name, sparsity, repeat))
+            return "" if cell is None else grid.mark(cell)
+
+        return mark
+
+    names = list(dict.fromkeys(cell.scorer_name for cell in grid.cells))
+    repeated = list(dict.fromkeys(cell.scorer_name for cell in grid.cells if cell.repeat))
+    rows = [(name, marker(name)) for name in names]
+    rows += [(f"{name}, repeated", marker(name, repeat=True)) for name in repeated]
+    seeds = session.experiment.seeds
+    out.print(f"one mark a seed, {tables.seed_text(seeds)}:  # there   . to compute   x failed before")
+    tables.print_grid(out, seeds, (0.0, *session.experiment.sparsities), rows)
+    out.print(_counts(grid), soft_wrap=True)
+    out.print(f"would be kept in {session.store_path}", soft_wrap=True)
+
+
+def _print_results(out: Console, session: Session, outcome: Outcome) -> int:
+    keys = {cell.key for cell in session.cells}
+    with Store.open(session.store_path, read_only=True) as store:
+        everything = store.cells()
+        rows = [row for row in everything if row.cell_key in keys]
+        repeats = [row for row in store.repeats() if row.repeat_key in keys]
+        failed = [row for row in store.failures() if row.cell_key in keys]
+    blocks = summarise(rows, repeats, session.experiment.reference)
+    tables.print_blocks(out, blocks, dense_spread(rows), session.experiment.reference, failed=len(failed))
+    out.print()
+    if outcome.plan_stamp:
+        tables.fact(out, "note", outcome.plan_stamp)
+    computed = f"{outcome.computed} of them computed now, {len(failed)} failed"
+    tables.fact(out, "cells", f"{len(rows)} and {len(repeats)} repeats there, {computed}")
+    if len(everything) > len(rows):
+        tables.fact(out, "", f"{len(everything) - len(rows)} more in the store, of other commands")
+    tables.fact(out, "store", str(session.store_path))
+    if failed:
+        tables.fact(out, "failed", f"sics-run status {session.folder} says why; --retry-failed tries again")
+    tables.fact(out, "next", f"sics-run export {session.folder} -o results.csv")
+    return FAILED_CELLS if failed or outcome.failed else 0

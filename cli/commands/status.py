@@ -1,0 +1,102 @@
+"""`sics-run status`: what a run holds."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from sics_cli import console, tables
+from sics_cli.experiment.inbox import Inbox
+from sics_cli.experiment.keys import DENSE
+from sics_cli.experiment.lock import lock_holder
+from sics_cli.experiment.rows import CellRow, FailureRow, PlanRow
+from sics_cli.experiment.store import Store, find_store
+from sics_cli.experiment.summary import paired_seeds, points
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def status(run: Path) -> None:
+    """Show what RUN (a run's folder, or its store) holds: plans, cells, failures, and whether it is being written."""
+    path = find_store(run)
+    with Store.open(path, read_only=True) as store:
+        cells, plans, failures, repeats = store.cells(), store.plans(), store.failures(), store.repeats()
+        checkpoints, run_id, created = store.checkpoints(), store.meta("run_id"), store.meta("created")
+        recipe = store.meta("recipe")
+    out = console.results()
+    tables.fact(out, "run", str(path))
+    tables.fact(out, "run id", f"{run_id[:16]}, begun {created}")
+    environment = recipe["environment"]
+    tables.fact(
+        out,
+        "recipe",
+        f"{recipe['data']['name']}, {recipe['model']['name']}, {recipe['training']['epochs']} epochs; "
+        f"saliency {recipe['saliency']['kind']}; unit {recipe['unit']}, pool {recipe['pool']}; "
+        f"{environment['device_class']}, torch {environment['torch']}",
+    )
+    waiting = len(Inbox(path.parent, run_id).keys())
+    in_inbox = f"; {waiting} finished cells wait in the inbox" if waiting else ""
+    tables.fact(out, "writer", (lock_holder(path.parent) or "nobody") + in_inbox)
+    for plan in plans:
+        remark = f" ({plan.stamp})" if plan.stamp else ""
+        tables.fact(
+            out,
+            "plan",
+            f"{plan.plan_hash[:12]} of {plan.created}{remark}: {tables.seed_text(plan.seeds)}, "
+            f"{len(plan.scorers)} scorers, delta {plan.delta:g} points, alpha {plan.alpha:g}, reference {plan.reference}",
+        )
+    if plans:
+        _print_cells(out, plans[-1], cells, failures)
+    dense = {row.seed: points(row) for row in cells if row.scorer == DENSE}
+    for row in checkpoints:
+        accuracy = f"test {dense[row.seed]:.2f} %, " if row.seed in dense else ""
+        validated = 100 * row.validation_correct / row.validation_n
+        tables.fact(
+            out,
+            f"seed {row.seed}",
+            f"dense {accuracy}validation {validated:.2f} %, trained in {console.clock(row.wall_seconds)}, "
+            f"{row.checkpoint_hash[:12]}",
+        )
+    _print_pairing(out, cells)
+    tables.fact(out, "repeats", f"{len(repeats)} masks evaluated twice for the noise floor")
+    for failure in failures:
+        what = "repeat of " if failure.kind == "repeat" else ""
+        where = f"seed {failure.seed}, {what}{failure.scorer} at S = {failure.sparsity:g}"
+        tables.fact(out, "failed", f"{where}: {failure.error}", style="red")
+
+
+def _print_cells(out: Console, plan: PlanRow, cells: Sequence[CellRow], failures: Sequence[FailureRow]) -> None:
+    there = {(row.seed, row.scorer, row.sparsity) for row in cells}
+    failed = {(row.seed, row.scorer, row.sparsity) for row in failures if row.kind == "cell"} - there
+    names = [DENSE, *plan.scorers]
+
+    def mark(name: str, seed: int, sparsity: float) -> str:
+        if (name == DENSE) != (sparsity == 0):
+            return ""
+        place = (seed, name, sparsity)
+        return "#" if place in there else "x" if place in failed else "."
+
+    asked = {(seed, name, s) for seed in plan.seeds for name in plan.scorers for s in plan.sparsities}
+    asked |= {(seed, DENSE, 0.0) for seed in plan.seeds}
+    done, bad = len(asked & there), len(asked & failed)
+    tables.fact(out, "cells", f"{done} of {len(asked)} there, {len(asked) - done - bad} missing, {bad} failed")
+    out.print(" " * 10 + "one mark a seed:  # there   . missing   x failed")
+    rows = [(name, functools.partial(mark, name)) for name in names]
+    tables.print_grid(out, plan.seeds, (0.0, *plan.sparsities), rows)
+
+
+def _print_pairing(out: Console, cells: Sequence[CellRow]) -> None:
+    good, bad = paired_seeds(cells)
+    if bad:
+        text = (
+            f"rows of {tables.seed_text(bad)} met different data order, calibration batches, saliency or checkpoint: "
+            "--force recomputes them"
+        )
+        tables.fact(out, "pairing", text, style="red")
+    elif good:
+        met = "the same data order, calibration batches, saliency and checkpoint"
+        tables.fact(out, "pairing", f"all rows of each of {len(good)} seeds met {met}")

@@ -1,0 +1,69 @@
+"""Errors a user can act on: each is shown as one line and decides the exit code."""
+
+from __future__ import annotations
+
+import errno
+
+#: errno values that say "the disk or the folder refuses", whoever met them: a run stops, no cell is blamed.
+STORAGE_ERRNOS = frozenset(
+    code
+    for code in (
+        errno.ENOSPC,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EFBIG,
+        errno.EIO,
+        getattr(errno, "EDQUOT", None),
+    )
+    if code is not None
+)
+
+
+class SicsError(Exception):
+    """A failure with a one-line explanation. Exit code 1."""
+
+    exit_code = 1
+
+
+class ConfigError(SicsError):
+    """An option or a configuration file says something that is not accepted. Exit code 2."""
+
+    exit_code = 2
+
+
+class StoreError(SicsError):
+    """The store cannot be read or written; nothing in it was changed."""
+
+
+class StorageError(SicsError):
+    """The disk is full, or the output folder cannot be written."""
+
+
+class LockedError(SicsError):
+    """Another driver writes this run."""
+
+
+class WorkersLostError(SicsError):
+    """Worker processes died (killed, or out of memory)."""
+
+
+class MismatchError(SicsError):
+    """Two things that must agree do not, such as a retrained checkpoint and the rows stored for its seed."""
+
+
+class InterruptedRunError(SicsError):
+    """Ctrl-C: finished cells are kept. Exit code 130."""
+
+    exit_code = 130
+
+
+def is_storage_failure(error: BaseException) -> bool:
+    """Whether `error` is the disk or the folder refusing, rather than a fault of what was being computed.
+
+    Examples
+    --------
+    >>> is_storage_failure(OSError(errno.ENOSPC, "No space left on device")), is_storage_failure(ValueError())
+    (True, False)
+    """
+    return isinstance(error, StorageError) or (isinstance(error, OSError) and error.errno in STORAGE_ERRNOS)

@@ -1,0 +1,130 @@
+"""The inbox of a run: where workers leave finished rows, each a file that appears whole by an atomic rename.
+
+Only the driver takes rows out and into the store. A row left behind by a killed driver is taken in by the next one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sics_cli.experiment.atomic import remove_partials, write_atomically
+from sics_cli.experiment.canonical import canonical_json, digest
+from sics_cli.experiment.layout import INBOX_NAME
+from sics_cli.experiment.rows import CellRow, CheckpointRow, FailureRow, RepeatRow, Row
+
+_KINDS: dict[str, type[Row]] = {
+    "checkpoint": CheckpointRow,
+    "cell": CellRow,
+    "repeat": RepeatRow,
+    "failure": FailureRow,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One line for the log, told by a worker."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a seed's worker does now: phase, and work done since it began, in example passes."""
+
+    seed: int
+    phase: str
+    work: float
+
+
+class Inbox:
+    """The folder `inbox/` of a run.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    run_id : str
+        Rows of another run, which a copied folder may hold, are not taken in.
+    """
+
+    def __init__(self, folder: Path, run_id: str) -> None:
+        self.folder = folder / INBOX_NAME
+        self.run_id = run_id
+
+    def prepare(self) -> None:
+        """Make the folder and delete what killed writers left half-written. Driver only, under the run's lock."""
+        self.folder.mkdir(exist_ok=True)
+        remove_partials(self.folder)
+        self.forget_progress()
+
+    def forget_progress(self) -> None:
+        """Delete what workers said of their progress."""
+        for said in self.folder.glob("progress-*.json"):
+            said.unlink(missing_ok=True)
+
+    # -- workers ----------------------------------------------------------------------------------------------
+
+    def post(self, row: Row) -> None:
+        """Leave a row."""
+        kind = next(name for name, cls in _KINDS.items() if isinstance(row, cls))
+        key = str(row.seed) if isinstance(row, CheckpointRow) else _key(row)
+        self._write(f"{kind}-{key}.json", kind, row.to_dict())
+
+    def note(self, text: str) -> None:
+        """Leave a line for the log."""
+        self._write(f"note-{digest(text)[:16]}.json", "note", {"text": text})
+
+    def tell(self, progress: Progress) -> None:
+        """Say what a seed's worker does now; replaces what it said before."""
+        body = {"seed": progress.seed, "phase": progress.phase, "work": progress.work}
+        path = self.folder / f"progress-{progress.seed}.json"
+        write_atomically(path, canonical_json(body).encode(), durable=False)
+
+    def _write(self, name: str, kind: str, body: dict[str, Any]) -> None:
+        letter = {"kind": kind, "run_id": self.run_id, "body": body}
+        write_atomically(self.folder / name, canonical_json({"letter": letter, "sha256": digest(letter)}).encode())
+
+    # -- driver -----------------------------------------------------------------------------------------------
+
+    def keys(self) -> set[str]:
+        """Keys of finished cells and repeats that wait here."""
+        names = [path.stem.partition("-") for path in self.folder.glob("*.json")] if self.folder.is_dir() else []
+        return {key for kind, _, key in names if kind in ("cell", "repeat")}
+
+    def letters(self) -> Iterator[tuple[Path, Row | Note | None]]:
+        """Each waiting file and its row or note, checkpoints first; None for a file that is damaged or foreign."""
+        order = {name: place for place, name in enumerate([*_KINDS, "note"])}
+        kinds = {path: path.name.partition("-")[0] for path in self.folder.glob("*.json")}
+        for path in sorted((p for p in kinds if kinds[p] in order), key=lambda p: (order[kinds[p]], p.name)):
+            yield path, self._read(path)
+
+    def _read(self, path: Path) -> Row | Note | None:
+        try:
+            envelope = json.loads(path.read_text(encoding="utf-8"))
+            letter = envelope["letter"]
+            if digest(letter) != envelope["sha256"] or letter["run_id"] != self.run_id:
+                return None
+            if letter["kind"] == "note":
+                return Note(letter["body"]["text"])
+            return _KINDS[letter["kind"]].from_dict(letter["body"])
+        except (ValueError, KeyError, TypeError, UnicodeDecodeError):
+            return None
+
+    def progress(self) -> dict[int, Progress]:
+        """What each seed's worker said last."""
+        found = {}
+        for path in self.folder.glob("progress-*.json"):
+            try:
+                said = Progress(**json.loads(path.read_text(encoding="utf-8")))
+            except (OSError, ValueError, TypeError):
+                continue
+            found[said.seed] = said
+        return found
+
+
+def _key(row: CellRow | RepeatRow | FailureRow) -> str:
+    return row.repeat_key if isinstance(row, RepeatRow) else row.cell_key

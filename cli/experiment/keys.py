@@ -1,0 +1,153 @@
+"""The hashes that name things: run_id, dense_key, cell_key. Each covers all that its number depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from sics_cli.experiment.canonical import digest
+from sics_cli.experiment.config import Experiment
+from sics_cli.experiment.datasets import dataset_spec, split_digest, split_indices
+from sics_cli.experiment.lineup import ScorerInfo
+from sics_cli.experiment.models import check_model
+from sics_cli.experiment.streams import Stream, calibration_batches, data_order, indices_hash, torch_seed
+
+#: Raised by hand when code that makes the numbers changes: training and checkpoints; saliency, masks, evaluation.
+TRAINING_VERSION = 1
+EVALUATION_VERSION = 1
+#: CPU threads of a worker, always: sums over more threads add up in another order.
+THREADS = 1
+#: Stands for the dense network where a scorer's name is expected.
+DENSE = "dense"
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What of the machine the numbers depend on: "cpu" or "cuda", and the minor versions of torch and timm."""
+
+    device_class: str
+    torch: str
+    timm: str
+
+
+def minor_version(distribution: str) -> str:
+    """Give "2.15" for an installed 2.15.1+cpu, read from its metadata: nothing is imported."""
+    return ".".join(full_version(distribution).split("+")[0].split(".")[:2])
+
+
+def full_version(distribution: str) -> str:
+    """Version of an installed distribution, or "not installed"."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+@dataclass(frozen=True, slots=True)
+class SeedStreams:
+    """Hashes of the randomness of one seed, known before anything is trained."""
+
+    data_order_hash: str
+    calibration_hash: str | None
+
+
+class Recipe:
+    """The part of an experiment that all its cells share, and the keys derived from it.
+
+    Two commands with one recipe belong to one run; seeds, scorers and sparsities may grow.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    environment : Environment
+    """
+
+    def __init__(self, experiment: Experiment, environment: Environment) -> None:
+        self.experiment = experiment
+        self.environment = environment
+        check_model(experiment.model)
+        calibration = asdict(experiment.calibration) if experiment.saliency != "neighbourhood" else None
+        self.content: dict[str, Any] = {
+            "data": {
+                **asdict(experiment.data),
+                "digest": dataset_spec(experiment.data.name).digest,
+                "split_digest": split_digest(experiment.data),
+            },
+            "model": {"name": experiment.model.name, **dict(experiment.model.options)},
+            "training": {**asdict(experiment.training), "version": TRAINING_VERSION, "threads": THREADS},
+            "saliency": {"kind": experiment.saliency, "calibration": calibration},
+            "evaluation": {"version": EVALUATION_VERSION},
+            "unit": experiment.unit,
+            "pool": experiment.pool,
+            "form": experiment.form,
+            "environment": asdict(environment),
+        }
+        self.run_id = digest(self.content)
+        self._streams: dict[int, SeedStreams] = {}
+
+    def streams(self, seed: int) -> SeedStreams:
+        """Hashes of data order and calibration batches of `seed` (no batches for a data-free saliency)."""
+        if seed not in self._streams:
+            size = len(split_indices(self.experiment.data)[0])
+            calibration = None
+            if self.experiment.saliency != "neighbourhood":
+                part = self.experiment.calibration
+                calibration = indices_hash(calibration_batches(seed, size, part.batches, part.batch_size))
+            order = indices_hash(data_order(seed, size, self.experiment.training.epochs))
+            self._streams[seed] = SeedStreams(order, calibration)
+        return self._streams[seed]
+
+    def dense_key(self, seed: int) -> str:
+        """Key of the dense checkpoint: data, model, training, environment, seed."""
+        shared = {name: self.content[name] for name in ("data", "model", "training", "environment")}
+        return digest({**shared, "seed": seed, "data_order_hash": self.streams(seed).data_order_hash})
+
+    def dense_cell_key(self, seed: int) -> str:
+        """Key of the dense row."""
+        return digest({"kind": DENSE, "dense_key": self.dense_key(seed), **self._evaluation(seed)})
+
+    def cell_key(self, seed: int, scorer: ScorerInfo, sparsity: float) -> str:
+        """Key of one (seed, scorer, sparsity)."""
+        return digest(
+            {
+                "kind": "cell",
+                "dense_key": self.dense_key(seed),
+                "scorer": scorer.fingerprint,
+                "scorer_seed": scorer_seed(seed),
+                "sparsity": sparsity,
+                **self._evaluation(seed),
+            }
+        )
+
+    def repeat_key(self, seed: int, scorer: ScorerInfo, sparsity: float) -> str:
+        """Key of the deliberate re-evaluation of one cell."""
+        return digest({"kind": "repeat", "of": self.cell_key(seed, scorer, sparsity)})
+
+    def _evaluation(self, seed: int) -> dict[str, Any]:
+        shared = {name: self.content[name] for name in ("saliency", "evaluation", "unit", "pool", "form")}
+        return {**shared, "calibration_hash": self.streams(seed).calibration_hash}
+
+
+def scorer_seed(seed: int) -> int:
+    """The seed handed to scorers that draw random numbers: another draw in every replicate."""
+    return torch_seed(seed, Stream.SCORER)
+
+
+def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Name the settings in which two recipes differ, as "training.epochs 40 → 30".
+
+    Examples
+    --------
+    >>> differences({"training": {"epochs": 40}}, {"training": {"epochs": 30}})
+    ['training.epochs 40 → 30']
+    """
+    found: list[str] = []
+    for key in sorted(set(stored) | set(wanted)):
+        before, after = stored.get(key), wanted.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            found += differences(before, after, f"{prefix}{key}.")
+        elif before != after:
+            found.append(f"{prefix}{key} {before} → {after}")
+    return found

@@ -1,0 +1,29 @@
+"""Names inside a run's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+#: Default parent of run folders, below the working directory.
+RUNS = Path("runs")
+STORE_NAME = "run.sqlite"
+LOCK_NAME = "run.lock"
+LOG_NAME = "workers.log"
+INBOX_NAME = "inbox"
+CHECKPOINTS_NAME = "checkpoints"
+
+
+def default_folder(name: str, saliency: str, run_id: str) -> Path:
+    """Where a run lies unless told otherwise: the same command finds it again, another recipe gets another.
+
+    Examples
+    --------
+    >>> default_folder("digits", "gradient", "1f3a9c0b" * 8).as_posix()
+    'runs/digits-gradient-1f3a9c0b'
+    """
+    return RUNS / f"{name}-{saliency}-{run_id[:8]}"
+
+
+def checkpoint_path(folder: Path, seed: int, dense_key: str) -> Path:
+    """Where the dense checkpoint of a seed lies; the key in the name makes another recipe another file."""
+    return folder / CHECKPOINTS_NAME / f"seed-{seed}-{dense_key[:16]}.safetensors"

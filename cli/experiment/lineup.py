@@ -1,0 +1,160 @@
+"""Which scorers run: facts about them, as plain data that needs no torch once it is known."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sics_cli.experiment.canonical import digest
+from sics_cli.experiment.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sics_plugin import Scorer
+
+#: Scorers of these roles run by default; `adaptive` only chooses among the others.
+DEFAULT_ROLES = ("feature", "control", "baseline")
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerInfo:
+    """Facts about one scorer. `spec` is how to find it: its registered name, or `module:Class`."""
+
+    name: str
+    spec: str
+    kappa: int | None
+    role: str
+    summary: str
+    requires: str | None
+    fingerprint: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able values, the inverse of `ScorerInfo(**facts)`."""
+        return asdict(self)
+
+
+def scorer_class(spec: str) -> type[Scorer]:
+    """Find a scorer class: a registered name, or `module:Class` of the user's own (imports the module).
+
+    Raises
+    ------
+    ConfigError
+        There is no such scorer; the message lists what is accepted.
+    """
+    import sics_plugin
+
+    if ":" not in spec:
+        try:
+            return sics_plugin.get_scorer(spec)
+        except ValueError:
+            known = ", ".join(sics_plugin.list_scorers())
+            raise ConfigError(f"--scorers {spec}: no such scorer; give some of {known}, or MODULE:CLASS") from None
+    module_name, _, class_name = spec.partition(":")
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"--scorers {spec}: cannot be imported ({error})") from None
+    if not (inspect.isclass(found) and issubclass(found, sics_plugin.Scorer)):
+        raise ConfigError(f"--scorers {spec}: is not a subclass of sics_plugin.Scorer")
+    if sics_plugin.get_scorer(found.name) is not found:
+        raise ConfigError(f"--scorers {spec}: decorate the class with @sics_plugin.register_scorer, under a new name")
+    return found
+
+
+def make_scorer(spec: str, seed: int) -> Scorer:
+    """Build the scorer; `seed` reaches those that draw random numbers."""
+    from sics_plugin import build_scorer
+
+    return build_scorer(scorer_class(spec).name, seed=seed)
+
+
+def fingerprint_of(spec: str, saliency: str) -> dict[str, Any]:
+    """The scorer's own fingerprint; for a user's class also the hash of the file it is defined in."""
+    cls = scorer_class(spec)
+    facts = make_scorer(spec, 0).fingerprint(saliency)
+    if ":" in spec:
+        source = inspect.getsource(sys.modules[cls.__module__])
+        facts["source_sha256"] = hashlib.sha256(source.encode()).hexdigest()
+    return facts
+
+
+def describe_scorers(specs: Sequence[str], saliency: str) -> tuple[ScorerInfo, ...]:
+    """Facts about every registered scorer, in the plugin's order, then about the user's own among `specs`.
+
+    Imports torch: the driver has a worker run this, and keeps the answer in the store.
+    """
+    import sics_plugin
+
+    own = [spec for spec in specs if ":" in spec]
+    built_in = sics_plugin.list_scorers()
+    for spec in specs:
+        scorer_class(spec)
+    return tuple(_info(spec, saliency) for spec in [*built_in, *dict.fromkeys(own)])
+
+
+def _info(spec: str, saliency: str) -> ScorerInfo:
+    cls = scorer_class(spec)
+    return ScorerInfo(cls.name, spec, cls.kappa, cls.role, cls.summary, cls.requires, fingerprint_of(spec, saliency))
+
+
+def plugin_digest(torch_version: str) -> str:
+    """Sha256 over the plugin's files and torch's version, found without importing either.
+
+    While it stays the same, facts told by `describe_scorers` stay true.
+    """
+    found = importlib.util.find_spec("sics_plugin")
+    if found is None or not found.submodule_search_locations:
+        raise ConfigError("the package sics_plugin is not installed")
+    folder = Path(found.submodule_search_locations[0])
+    files = sorted(path for pattern in ("*.py", "*.npy") for path in folder.rglob(pattern))
+    hashes = {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return digest({"files": hashes, "torch": torch_version})
+
+
+def choose(
+    infos: Iterable[ScorerInfo], asked: Sequence[str] | None, saliency: str, reference: str
+) -> tuple[tuple[ScorerInfo, ...], tuple[str, ...]]:
+    """Scorers to run, in the plugin's order, and notes about those left out or added.
+
+    The reference is always among them, since every difference is against it.
+
+    Raises
+    ------
+    ConfigError
+        A scorer asked for by name, or the reference, is unknown or cannot work with this saliency.
+    """
+    known = {info.spec: info for info in infos}
+    by_name = {info.name: info for info in known.values()}
+    notes: list[str] = []
+    if reference not in by_name:
+        raise ConfigError(f"--reference {reference}: no such scorer; give one of {', '.join(by_name)}")
+    if asked is None:
+        chosen = [info for info in known.values() if info.role in DEFAULT_ROLES]
+        for info in [info for info in chosen if not _can_use(info, saliency)]:
+            chosen.remove(info)
+            notes.append(f"{info.name} is left out: it needs --saliency {info.requires}, this run uses {saliency}")
+    else:
+        for spec in asked:
+            if spec not in known:
+                accepted = ", ".join(by_name)
+                raise ConfigError(f"--scorers {spec}: no such scorer; give some of {accepted}, or MODULE:CLASS")
+        chosen = [info for spec, info in known.items() if spec in asked]
+    if by_name[reference] not in chosen:
+        notes.append(f"{reference} is added: it is the reference of every difference")
+        chosen = [info for info in known.values() if info in chosen or info.name == reference]
+    for info in chosen:
+        if not _can_use(info, saliency):
+            raise ConfigError(f"--scorers {info.spec}: needs --saliency {info.requires}, this run uses {saliency}")
+    return tuple(chosen), tuple(notes)
+
+
+def _can_use(info: ScorerInfo, saliency: str) -> bool:
+    return info.requires is None or info.requires == saliency

@@ -1,0 +1,228 @@
+"""The driver: hands seeds to workers, takes what they finish into the store, and survives what can be survived."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+
+from sics_cli.experiment.atomic import remove_partials
+from sics_cli.experiment.errors import InterruptedRunError, StorageError, StoreError, WorkersLostError
+from sics_cli.experiment.executors import Workers, lost
+from sics_cli.experiment.inbox import Inbox
+from sics_cli.experiment.intake import Intake
+from sics_cli.experiment.keys import DENSE
+from sics_cli.experiment.layout import CHECKPOINTS_NAME, checkpoint_path
+from sics_cli.experiment.lock import run_lock
+from sics_cli.experiment.planning import Cell, make_plan, stamp
+from sics_cli.experiment.progress import Reporter, SeedWork, Tracker
+from sics_cli.experiment.provenance import now, provenance
+from sics_cli.experiment.session import Session
+from sics_cli.experiment.store import Store
+from sics_cli.experiment.work import Work
+from sics_cli.experiment.worker import SeedJob, run_seed
+
+#: How often in a row workers may die without one cell finished in between.
+MAX_LOSSES = 3
+_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a command ended: cells computed now, failed now, and failed earlier and not tried again."""
+
+    computed: int
+    failed: int
+    skipped: int
+    plan_stamp: str
+
+
+def run_session(
+    session: Session, workers: Workers, reporter: Reporter, *, force: bool = False, retry_failed: bool = False
+) -> Outcome:
+    """Compute what is missing. Returns when every cell is in the store or has failed.
+
+    Raises
+    ------
+    LockedError
+        Another driver writes this run.
+    StorageError, StoreError
+        The folder or the store cannot be written.
+    WorkersLostError
+        Workers died too often.
+    InterruptedRunError
+        Ctrl-C or SIGTERM; what was finished is in the store.
+    """
+    try:
+        session.folder.mkdir(parents=True, exist_ok=True)
+        with run_lock(session.folder), _open_store(session) as store:
+            return _Driver(session, store, workers, reporter, force).run(retry_failed)
+    except OSError as error:
+        what = f"{error.filename} cannot" if error.filename else "cannot"
+        raise StorageError(
+            f"--out {session.folder}: {what} be written ({error.strerror or error}); finished cells are kept"
+        ) from error
+
+
+def _open_store(session: Session) -> Store:
+    remove_partials(session.folder)
+    remove_partials(session.folder / CHECKPOINTS_NAME)
+    if session.store_path.exists():
+        store = Store.open(session.store_path)
+    else:
+        meta = {
+            "run_id": session.recipe.run_id,
+            "name": session.experiment.name,
+            "recipe": session.recipe.content,
+            "created": now(),
+            "scorers": session.scorer_facts,
+        }
+        store = Store.create(session.store_path, meta)
+    if store.meta("scorers") != session.scorer_facts:
+        store.set_meta("scorers", session.scorer_facts)
+    return store
+
+
+class _Driver:
+    """One command at work on one open store, under the run's lock."""
+
+    def __init__(self, session: Session, store: Store, workers: Workers, reporter: Reporter, force: bool) -> None:
+        self.session = session
+        self.store = store
+        self.workers = workers
+        self.reporter = reporter
+        self.force = force
+        self.inbox = Inbox(session.folder, session.recipe.run_id)
+        self.intake = Intake(self.inbox, store, reporter.note)
+        self.work = Work.of(session.experiment)
+        self.todo: dict[str, Cell] = {}
+        self.provenance = provenance()
+
+    def run(self, retry_failed: bool) -> Outcome:
+        """Take in what an earlier driver left, fix the plan, compute."""
+        self.inbox.prepare()
+        self.intake.empty()
+        plan_stamp = self._fix_plan()
+        state = self.session.state(self.store)
+        self.todo = {cell.key: cell for cell in state.missing(force=self.force, retry_failed=retry_failed)}
+        skipped = 0 if self.force or retry_failed else len(state.failed)
+        self.intake.forget_counts()
+        if self.todo:
+            with _sigterm_as_interrupt():
+                self._compute_or_interrupt()
+            self.inbox.forget_progress()
+        return Outcome(self.intake.computed, self.intake.failed, skipped, plan_stamp)
+
+    def _fix_plan(self) -> str:
+        """Store what is fixed, with its time, before the first cell; say if data had been seen by then."""
+        plan = make_plan(self.session.experiment, self.session.scorers, now())
+        earlier, cells = self.store.plans(), self.store.cells()
+        if not earlier or earlier[-1].plan_hash != plan.plan_hash:
+            self.store.add_plan(plan.stamped(stamp(earlier, plan, len(cells)), len(cells)))
+        return self.store.plans()[-1].stamp
+
+    # -- computing --------------------------------------------------------------------------------------------
+
+    def _compute_or_interrupt(self) -> None:
+        try:
+            with self.reporter:
+                self._compute()
+        except KeyboardInterrupt:
+            self.workers.stop()
+            self._take_in()
+            raise InterruptedRunError(
+                f"interrupted; {self.intake.computed} cells of this command are in {self.session.store_path}: "
+                "the same command goes on from there"
+            ) from None
+
+    def _compute(self) -> None:
+        losses = 0
+        while self.todo:
+            before = len(self.todo)
+            try:
+                self._drain()
+                if len(self.todo) == before:
+                    raise StoreError(f"{self.inbox.folder}: finished cells do not arrive there whole")
+            except Exception as error:
+                self.workers.stop()
+                self._take_in()
+                if not lost(error):
+                    raise
+                losses = losses + 1 if len(self.todo) == before else 1
+                if losses >= MAX_LOSSES:
+                    raise WorkersLostError(
+                        f"workers died {losses} times in a row without finishing a cell (killed, or out of memory?): "
+                        f"try fewer --workers; finished cells are in {self.session.store_path}"
+                    ) from None
+                self.reporter.note("a worker died; starting again from the finished cells")
+
+    def _drain(self) -> None:
+        """Hand out all that is to do, and take in results until every job has ended."""
+        jobs = [self._job(seed) for seed in dict.fromkeys(cell.seed for cell in self.todo.values())]
+        executor = self.workers.executor(self.session.gpus)
+        tracker = Tracker({job.seed: self._seed_work(job) for job in jobs}, self.workers.number(self.session.gpus))
+        pending: dict[Future[int], SeedJob] = {executor.submit(run_seed, job): job for job in jobs}
+        while pending:
+            done, _ = wait(pending, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+            self._take_in()
+            for future in done:
+                job = pending.pop(future)
+                future.result()
+                tracker.finish(job.seed)
+                self._say_done(job)
+            tracker.update(self.inbox.progress(), {job.seed for job in pending.values()})
+            self.reporter.show(tracker.state(len(self.todo)))
+
+    def _take_in(self) -> None:
+        for key in self.intake.empty():
+            self.todo.pop(key, None)
+
+    def _job(self, seed: int) -> SeedJob:
+        cells = tuple(cell for cell in self.todo.values() if cell.seed == seed)
+        replaced = {(cell.scorer_name, cell.sparsity) for cell in cells if not cell.repeat}
+        rows = [row for row in self.store.cells() if row.seed == seed]
+        known = tuple(row for row in rows if (row.scorer, row.sparsity) not in replaced)
+        session = self.session
+        return SeedJob(
+            folder=session.folder.resolve(),
+            experiment=session.experiment,
+            environment=session.recipe.environment,
+            seed=seed,
+            cells=cells,
+            known=known,
+            share=not self.force,
+            provenance=self.provenance,
+        )
+
+    def _seed_work(self, job: SeedJob) -> SeedWork:
+        path = checkpoint_path(self.session.folder, job.seed, self.session.recipe.dense_key(job.seed))
+        skipped = self.work.training if path.exists() else 0.0
+        return SeedWork(total=self.work.seed(len(job.cells)), skipped=skipped)
+
+    def _say_done(self, job: SeedJob) -> None:
+        keys = {cell.key for cell in job.cells}
+        failed = len([row for row in self.store.failures() if row.cell_key in keys])
+        dense = [row for row in self.store.cells() if row.seed == job.seed and row.scorer == DENSE]
+        accuracy = f"dense {100 * dense[0].correct / dense[0].n:.2f} %, " if dense else ""
+        failures = f", {failed} failed" if failed else ""
+        self.reporter.note(f"seed {job.seed} done: {accuracy}{len(keys) - failed} cells{failures}")
+
+
+@contextlib.contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Let a batch system's SIGTERM end the run as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,105 @@
+"""The tables of a run's store, and how an older store becomes a current one.
+
+Every rule that a number must keep stands here as a CHECK, so that no path into the store can avoid it. (SQLite
+turns NaN into NULL, which NOT NULL refuses.)
+"""
+
+from __future__ import annotations
+
+#: "sics" in ASCII: tells our stores from other SQLite files.
+APPLICATION_ID = 0x73696373
+
+_COUNTS = """
+    correct INTEGER NOT NULL CHECK (typeof(correct) = 'integer' AND correct BETWEEN 0 AND n),
+    n INTEGER NOT NULL CHECK (typeof(n) = 'integer' AND n > 0),
+    loss REAL NOT NULL CHECK (typeof(loss) = 'real' AND loss >= 0 AND loss < 1e300),
+    bits BLOB NOT NULL CHECK (typeof(bits) = 'blob' AND length(bits) = (n + 7) / 8),
+"""
+
+VERSION_1 = f"""
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+
+CREATE TABLE plans (
+    plan_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    plan_hash TEXT NOT NULL,
+    created TEXT NOT NULL,
+    delta REAL NOT NULL CHECK (delta > 0 AND delta < 100),
+    alpha REAL NOT NULL CHECK (alpha > 0 AND alpha < 0.5),
+    reference TEXT NOT NULL,
+    families TEXT NOT NULL,
+    seeds TEXT NOT NULL,
+    scorers TEXT NOT NULL,
+    sparsities TEXT NOT NULL,
+    cells_before INTEGER NOT NULL,
+    stamp TEXT NOT NULL
+);
+
+CREATE TABLE provenance (provenance_id TEXT PRIMARY KEY, body TEXT NOT NULL);
+
+CREATE TABLE checkpoints (
+    seed INTEGER PRIMARY KEY,
+    dense_key TEXT NOT NULL,
+    checkpoint_hash TEXT NOT NULL,
+    validation_correct INTEGER NOT NULL CHECK (validation_correct BETWEEN 0 AND validation_n),
+    validation_n INTEGER NOT NULL CHECK (validation_n > 0),
+    wall_seconds REAL NOT NULL CHECK (wall_seconds >= 0)
+);
+
+CREATE TABLE cells (
+    cell_key TEXT PRIMARY KEY,
+    seed INTEGER NOT NULL CHECK (seed >= 0),
+    scorer TEXT NOT NULL,
+    kappa INTEGER CHECK (kappa IS NULL OR kappa IN (0, 1, 2)),
+    role TEXT NOT NULL,
+    unit TEXT NOT NULL CHECK (unit IN ('weight', 'channel', 'head')),
+    pool TEXT NOT NULL CHECK (pool IN ('global', 'layer', 'row')),
+    form TEXT NOT NULL,
+    saliency TEXT NOT NULL,
+    sparsity REAL NOT NULL CHECK (sparsity >= 0 AND sparsity < 1),
+    {_COUNTS}
+    mask_hash TEXT,
+    evaluated_as TEXT NOT NULL,
+    realised_sparsity REAL NOT NULL CHECK (realised_sparsity >= 0 AND realised_sparsity <= 1),
+    layers TEXT NOT NULL,
+    flags TEXT NOT NULL,
+    data_order_hash TEXT NOT NULL,
+    calibration_hash TEXT,
+    saliency_hash TEXT NOT NULL,
+    checkpoint_hash TEXT NOT NULL,
+    wall_seconds REAL NOT NULL CHECK (wall_seconds >= 0),
+    finished TEXT NOT NULL,
+    provenance_id TEXT NOT NULL REFERENCES provenance (provenance_id),
+    UNIQUE (seed, scorer, unit, pool, sparsity),
+    CHECK ((scorer = 'dense') = (mask_hash IS NULL)),
+    CHECK ((scorer = 'dense') = (sparsity = 0))
+);
+
+CREATE TABLE repeats (
+    repeat_key TEXT PRIMARY KEY,
+    seed INTEGER NOT NULL,
+    scorer TEXT NOT NULL,
+    unit TEXT NOT NULL,
+    pool TEXT NOT NULL,
+    sparsity REAL NOT NULL CHECK (sparsity > 0 AND sparsity < 1),
+    {_COUNTS}
+    mask_hash TEXT NOT NULL,
+    checkpoint_hash TEXT NOT NULL,
+    wall_seconds REAL NOT NULL CHECK (wall_seconds >= 0),
+    finished TEXT NOT NULL,
+    UNIQUE (seed, scorer, unit, pool, sparsity)
+);
+
+CREATE TABLE failures (
+    cell_key TEXT PRIMARY KEY,
+    kind TEXT NOT NULL CHECK (kind IN ('cell', 'repeat')),
+    seed INTEGER NOT NULL,
+    scorer TEXT NOT NULL,
+    sparsity REAL NOT NULL,
+    error TEXT NOT NULL,
+    trace TEXT NOT NULL,
+    finished TEXT NOT NULL
+);
+"""
+
+#: MIGRATIONS[v] takes a store from schema v to v + 1, in one transaction.
+MIGRATIONS: tuple[str, ...] = (VERSION_1,)

@@ -1,0 +1,268 @@
+"""The numbers of one seed: checkpoint, saliency, then every mask and its evaluation, each left in the inbox."""
+
+from __future__ import annotations
+
+import time
+import traceback
+import warnings
+from typing import Any
+
+import torch
+from torch import nn
+
+from sics_cli.experiment.checkpoints import (
+    Checkpoint,
+    DamagedCheckpointError,
+    load_checkpoint,
+    save_checkpoint,
+)
+from sics_cli.experiment.datasets import load_split
+from sics_cli.experiment.errors import ConfigError, MismatchError, is_storage_failure
+from sics_cli.experiment.evaluation import Evaluation, evaluate, part_on
+from sics_cli.experiment.inbox import Inbox, Progress
+from sics_cli.experiment.keys import DENSE, Recipe, scorer_seed
+from sics_cli.experiment.layout import checkpoint_path
+from sics_cli.experiment.lineup import ScorerInfo, fingerprint_of, make_scorer
+from sics_cli.experiment.models import build_model
+from sics_cli.experiment.planning import Cell
+from sics_cli.experiment.provenance import now
+from sics_cli.experiment.rows import CellRow, CheckpointRow, FailureRow, RepeatRow
+from sics_cli.experiment.streams import calibration_batches
+from sics_cli.experiment.training import train
+from sics_cli.experiment.work import Work
+from sics_cli.experiment.worker import SeedJob
+from sics_plugin import PruningReport, Saliency, compute_masks, masked
+
+NONDETERMINISTIC = "nondeterministic"
+_TELL_SECONDS = 0.3
+
+
+class ConflictError(Exception):
+    """What this job made does not match the rows that the store holds for the seed."""
+
+
+class SeedRun:
+    """One seed's work on one device.
+
+    Parameters
+    ----------
+    job : SeedJob
+    device : torch.device
+    """
+
+    def __init__(self, job: SeedJob, device: torch.device) -> None:
+        self.job = job
+        self.device = device
+        self.recipe = Recipe(job.experiment, job.environment)
+        self.inbox = Inbox(job.folder, self.recipe.run_id)
+        self.work = Work.of(job.experiment)
+        self.split = load_split(job.experiment.data)
+        self.test = part_on(self.split.test, device)
+        self.evaluated: dict[str, tuple[Evaluation, str]] = {
+            row.mask_hash: (Evaluation(row.correct, row.n, row.loss, row.bits), row.evaluated_as)
+            for row in job.known
+            if row.mask_hash is not None and job.share
+        }
+        self.flags: set[str] = set()
+        self._done = 0.0
+        self._told = float("-inf")
+
+    def run(self) -> int:
+        """Compute every cell of the job; return how many failed."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                self._prepare()
+            except Exception as error:
+                _raise_if_fatal(error)
+                for cell in self.job.cells:
+                    self._fail(cell, error)
+                return len(self.job.cells)
+        if any("deterministic" in str(warning.message) for warning in caught):
+            self.flags.add(NONDETERMINISTIC)
+        return sum(not self._attempt(cell) for cell in self.job.cells)
+
+    # -- once a seed ------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        self._tell("training", 0.0)
+        self.checkpoint = self._dense()
+        self._agree("dense checkpoint", self.checkpoint.hash, {row.checkpoint_hash for row in self.job.known})
+        self.model = self._fresh_model()
+        self._tell("saliency", self.work.training)
+        self.saliency = self._saliency()
+        self._agree("saliency", self.saliency.digest, {row.saliency_hash for row in self.job.known})
+        self._tell("pruning", self.work.training + self.work.saliency)
+
+    def _dense(self) -> Checkpoint:
+        seed, key = self.job.seed, self.recipe.dense_key(self.job.seed)
+        path = checkpoint_path(self.job.folder, seed, key)
+        try:
+            checkpoint = load_checkpoint(path, key)
+        except FileNotFoundError:
+            checkpoint = None
+        except DamagedCheckpointError as error:
+            self.inbox.note(f"seed {seed}: the dense checkpoint {path.name} {error}: trained again")
+            checkpoint = None
+        if checkpoint is None:
+            experiment = self.job.experiment
+            model = build_model(experiment.model, seed)
+            epoch_work = self.work.training / experiment.training.epochs
+            record = train(
+                model,
+                experiment.training,
+                self.split,
+                seed,
+                self.device,
+                lambda epoch: self._tell(f"training {epoch}/{experiment.training.epochs}", epoch * epoch_work),
+            )
+            save_checkpoint(path, key, model.state_dict(), record)
+            checkpoint = load_checkpoint(path, key)
+        record = checkpoint.record
+        self.inbox.post(CheckpointRow(seed, key, checkpoint.hash, record.validation_correct, record.validation_n, record.seconds))
+        return checkpoint
+
+    def _fresh_model(self) -> nn.Module:
+        model = build_model(self.job.experiment.model, self.job.seed)
+        model.load_state_dict(self.checkpoint.state)
+        return model.to(self.device).eval()
+
+    def _saliency(self) -> Saliency:
+        kind: Any = self.job.experiment.saliency
+        part = self.job.experiment.calibration
+        if kind == "neighbourhood":
+            return Saliency(self.model, kind=kind)
+        images, labels = part_on(self.split.train, self.device)
+        indices = calibration_batches(self.job.seed, len(labels), part.batches, part.batch_size)
+        batches = [torch.from_numpy(batch).to(self.device) for batch in indices]
+        pairs = [(images[batch], labels[batch]) for batch in batches]
+        return Saliency(self.model, pairs, nn.functional.cross_entropy, kind=kind)
+
+    def _agree(self, what: str, made: str, stored: set[str]) -> None:
+        if stored - {made}:
+            raise ConflictError(
+                f"the {what} of seed {self.job.seed} differs from that of its rows in the store: "
+                "--force recomputes them, or choose another --out"
+            )
+
+    # -- once a cell ------------------------------------------------------------------------------------------
+
+    def _attempt(self, cell: Cell) -> bool:
+        try:
+            row = self._repeat(cell) if cell.repeat else self._cell(cell)
+        except Exception as error:
+            _raise_if_fatal(error)
+            self._fail(cell, error)
+            good = False
+        else:
+            self.inbox.post(row)
+            good = True
+        self._done += self.work.cell
+        self._tell("pruning", self.work.training + self.work.saliency + self._done)
+        return good
+
+    def _cell(self, cell: Cell) -> CellRow:
+        begun = time.perf_counter()
+        if cell.scorer is None:
+            evaluation, evaluated_as = evaluate(self.model, self.test), DENSE
+            mask: dict[str, Any] = {"mask_hash": None, "realised_sparsity": 0.0, "layers": [], "flags": []}
+        else:
+            evaluation, evaluated_as, report = self._pruned(cell.scorer, cell.sparsity)
+            mask = {
+                "mask_hash": report.mask_hash,
+                "realised_sparsity": report.sparsity,
+                "layers": [[layer.name, layer.total, layer.pruned] for layer in report.layers],
+                "flags": list(report.flags),
+            }
+        mask["flags"] = sorted({*mask["flags"], *self.flags})
+        streams = self.recipe.streams(self.job.seed)
+        experiment = self.job.experiment
+        return CellRow(
+            cell_key=cell.key,
+            seed=cell.seed,
+            scorer=cell.scorer_name,
+            kappa=cell.scorer.kappa if cell.scorer else None,
+            role=cell.scorer.role if cell.scorer else DENSE,
+            unit=experiment.unit,
+            pool=experiment.pool,
+            form=experiment.form,
+            saliency=experiment.saliency,
+            sparsity=cell.sparsity,
+            correct=evaluation.correct,
+            n=evaluation.n,
+            loss=evaluation.loss,
+            bits=evaluation.bits,
+            evaluated_as=evaluated_as,
+            data_order_hash=streams.data_order_hash,
+            calibration_hash=streams.calibration_hash,
+            saliency_hash=self.saliency.digest,
+            checkpoint_hash=self.checkpoint.hash,
+            wall_seconds=time.perf_counter() - begun,
+            finished=now(),
+            provenance={**self.job.provenance, "device": self._device()},
+            **mask,
+        )
+
+    def _pruned(self, scorer: ScorerInfo, sparsity: float) -> tuple[Evaluation, str, PruningReport]:
+        """Mask and evaluate; a mask that was evaluated before at this seed is not evaluated again."""
+        if fingerprint_of(scorer.spec, self.job.experiment.saliency) != scorer.fingerprint:
+            raise ConflictError(f"scorer {scorer.name} changed while the run was going on: run the command again")
+        masks, report = self._masks(self.model, self.saliency, scorer, sparsity)
+        if report.mask_hash not in self.evaluated:
+            with masked(self.model, masks):
+                self.evaluated[report.mask_hash] = evaluate(self.model, self.test), scorer.name
+        evaluation, evaluated_as = self.evaluated[report.mask_hash]
+        return evaluation, evaluated_as, report
+
+    def _masks(
+        self, model: nn.Module, saliency: Saliency, scorer: ScorerInfo, sparsity: float
+    ) -> tuple[dict[str, torch.Tensor], PruningReport]:
+        built = make_scorer(scorer.spec, scorer_seed(self.job.seed))
+        pool: Any = self.job.experiment.pool
+        return compute_masks(model, built, amount=sparsity, saliency=saliency, pool=pool)
+
+    def _repeat(self, cell: Cell) -> RepeatRow:
+        """Evaluate once more, with nothing shared: the model is loaded again and its mask made again."""
+        if cell.scorer is None:
+            raise ValueError("the dense row is not repeated")
+        begun = time.perf_counter()
+        model = self._fresh_model()
+        masks, report = self._masks(model, self.saliency.bind(model), cell.scorer, cell.sparsity)
+        with masked(model, masks):
+            evaluation = evaluate(model, self.test)
+        return RepeatRow(
+            repeat_key=cell.key,
+            seed=cell.seed,
+            scorer=cell.scorer_name,
+            unit=self.job.experiment.unit,
+            pool=self.job.experiment.pool,
+            sparsity=cell.sparsity,
+            correct=evaluation.correct,
+            n=evaluation.n,
+            loss=evaluation.loss,
+            bits=evaluation.bits,
+            mask_hash=report.mask_hash,
+            checkpoint_hash=self.checkpoint.hash,
+            wall_seconds=time.perf_counter() - begun,
+            finished=now(),
+        )
+
+    def _fail(self, cell: Cell, error: Exception) -> None:
+        line = " ".join(f"{type(error).__name__}: {error}".split())
+        trace = "".join(traceback.format_exception(error))
+        kind = "repeat" if cell.repeat else "cell"
+        self.inbox.post(FailureRow(cell.key, kind, cell.seed, cell.scorer_name, cell.sparsity, line[:500], trace, now()))
+
+    def _device(self) -> str:
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+
+    def _tell(self, phase: str, work: float) -> None:
+        if time.monotonic() - self._told >= _TELL_SECONDS or "/" not in phase:
+            self._told = time.monotonic()
+            self.inbox.tell(Progress(self.job.seed, phase, work))
+
+
+def _raise_if_fatal(error: Exception) -> None:
+    """The disk, the data or the configuration is at fault: no cell is to blame, and going on cannot help."""
+    if isinstance(error, ConfigError | MismatchError) or is_storage_failure(error):
+        raise error

@@ -1,0 +1,115 @@
+"""From options to a grid of cells: everything `replicate` decides before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sics_cli.experiment.config import Experiment
+from sics_cli.experiment.devices import usable_gpus
+from sics_cli.experiment.errors import ConfigError, WorkersLostError
+from sics_cli.experiment.executors import Workers
+from sics_cli.experiment.inbox import Inbox
+from sics_cli.experiment.keys import Environment, Recipe, differences, full_version, minor_version
+from sics_cli.experiment.layout import STORE_NAME, default_folder
+from sics_cli.experiment.lineup import ScorerInfo, choose, plugin_digest
+from sics_cli.experiment.planning import Cell, Grid, grid, plan_cells
+from sics_cli.experiment.store import Store
+from sics_cli.experiment.worker import Description, describe
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a command will do: its recipe, folder, scorers and cells. Nothing is written yet."""
+
+    experiment: Experiment
+    recipe: Recipe
+    folder: Path
+    gpus: tuple[int, ...]
+    scorers: tuple[ScorerInfo, ...]
+    notes: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    scorer_facts: dict[str, Any]
+
+    @property
+    def store_path(self) -> Path:
+        """Where the store lies, or will."""
+        return self.folder / STORE_NAME
+
+    def state(self, store: Store | None) -> Grid:
+        """Lay the store, and what waits in the inbox, over the cells."""
+        waiting = Inbox(self.folder, self.recipe.run_id).keys()
+        if store is None:
+            return grid(self.cells, waiting, ())
+        return grid(self.cells, stored_keys(store) | waiting, [row.cell_key for row in store.failures()])
+
+
+def stored_keys(store: Store) -> set[str]:
+    """Keys of the cells and repeats that the store holds."""
+    return {row.cell_key for row in store.cells()} | {row.repeat_key for row in store.repeats()}
+
+
+class Asker:
+    """Asks a worker what only torch can tell, at most once, and only if somebody wants to know."""
+
+    def __init__(self, experiment: Experiment, workers: Workers, say: Callable[[str], None]) -> None:
+        self._specs = experiment.scorers or ()
+        self._saliency = experiment.saliency
+        self._workers = workers
+        self._say = say
+        self._answer: Description | None = None
+
+    def __call__(self) -> Description:
+        """Answer, starting a worker the first time."""
+        if self._answer is None:
+            self._say("starting workers")
+            job = self._workers.executor(()).submit(describe, self._specs, self._saliency)
+            try:
+                self._answer = job.result()
+            except BrokenProcessPool:
+                raise WorkersLostError("a worker died while it started (killed, or out of memory?)") from None
+        return self._answer
+
+    def gpus(self) -> tuple[str, ...]:
+        """Names of the GPUs torch can use."""
+        return self().gpus
+
+
+def open_session(experiment: Experiment, out: Path | None, ask: Asker) -> Session:
+    """Decide everything; reads an existing store, and asks a worker only for what the store does not tell.
+
+    Raises
+    ------
+    ConfigError
+        The experiment cannot be run as asked, or `out` holds a run of another recipe.
+    StoreError
+        `out` holds a store that cannot be read.
+    """
+    gpus = usable_gpus(experiment.device, ask.gpus)
+    environment = Environment("cuda" if gpus else "cpu", minor_version("torch"), minor_version("timm"))
+    recipe = Recipe(experiment, environment)
+    folder = out or default_folder(experiment.name, experiment.saliency, recipe.run_id)
+    facts = _kept_facts(folder, recipe)
+    own = any(":" in spec for spec in experiment.scorers or ())
+    current = plugin_digest(full_version("torch"))
+    if facts is None or facts["digest"] != current or own:
+        facts = {"digest": current, "infos": [info.to_dict() for info in ask().scorers]}
+    known = [ScorerInfo(**info) for info in facts["infos"]]
+    scorers, notes = choose(known, experiment.scorers, experiment.saliency, experiment.reference)
+    return Session(experiment, recipe, folder, gpus, scorers, notes, plan_cells(recipe, scorers), facts)
+
+
+def _kept_facts(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
+    path = folder / STORE_NAME
+    if not path.exists():
+        return None
+    with Store.open(path, read_only=True) as store:
+        stored = store.meta("recipe")
+        if store.meta("run_id") != recipe.run_id:
+            changes = "; ".join(differences(stored or {}, recipe.content))
+            raise ConfigError(f"--out {folder}: holds a run of another recipe ({changes}): choose another --out")
+        facts: dict[str, Any] | None = store.meta("scorers")
+        return facts

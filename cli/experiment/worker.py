@@ -1,0 +1,110 @@
+"""Inside a worker process: its set-up, and the jobs it can do."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sics_cli.experiment.config import Experiment
+from sics_cli.experiment.keys import Environment
+from sics_cli.experiment.layout import LOG_NAME
+from sics_cli.experiment.lineup import ScorerInfo, describe_scorers
+from sics_cli.experiment.planning import Cell
+from sics_cli.experiment.rows import CellRow
+
+if TYPE_CHECKING:
+    import torch
+
+_device_name = "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class SeedJob:
+    """Cells of one seed to compute, in order.
+
+    `known` are the seed's rows that stay: what is made here must agree with them, and with `share` their evaluations
+    serve for equal masks.
+    """
+
+    folder: Path
+    experiment: Experiment
+    environment: Environment
+    seed: int
+    cells: tuple[Cell, ...]
+    known: tuple[CellRow, ...]
+    share: bool
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What only torch can tell: facts about the scorers, and the names of the usable GPUs."""
+
+    scorers: tuple[ScorerInfo, ...]
+    gpus: tuple[str, ...]
+
+
+def set_device(name: str) -> None:
+    """Fix the device of this process."""
+    global _device_name
+    _device_name = name
+
+
+def watch_driver(alive: Any) -> None:
+    """End this process as soon as the driver is gone or closes its end of the pipe `alive`."""
+    parent = multiprocessing.parent_process()
+    watched = [alive] if parent is None else [alive, parent.sentinel]
+
+    def watch() -> None:
+        wait(watched)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="watch-driver", daemon=True).start()
+
+
+def describe(specs: Sequence[str], saliency: str) -> Description:
+    """Job: facts for the driver, which does not import torch."""
+    import torch
+
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return Description(describe_scorers(specs, saliency), tuple(gpus))
+
+
+def run_seed(job: SeedJob) -> int:
+    """Job: compute the cells of one seed into the inbox; return how many failed."""
+    _log_to(job.folder / LOG_NAME)
+    device = _prepare_torch()
+    from sics_cli.experiment.seedrun import SeedRun
+
+    return SeedRun(job, device).run()
+
+
+def _log_to(path: Path) -> None:
+    """Send what libraries print to the run's log, away from the user's terminal."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for stream in (1, 2):
+        os.dup2(descriptor, stream)
+    os.close(descriptor)
+
+
+def _prepare_torch() -> torch.device:
+    """One thread and deterministic kernels, so that results do not depend on the number of workers."""
+    import torch
+
+    torch.set_num_threads(1)
+    device = torch.device(_device_name)
+    # On a GPU some operation may have no deterministic form: the run goes on, and its rows carry a flag.
+    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # slow, for debugging
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+    return device

@@ -1,0 +1,97 @@
+"""`sics-run`: commands are loaded when asked for, errors are one line, exit codes mean something."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from sics_cli.experiment.errors import SicsError
+
+#: name → (module with a click command of that name, short help). The module is imported only when it is needed.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "replicate": ("sics_cli.commands.replicate", "Train, prune by every scorer, evaluate; resumes when repeated."),
+    "status": ("sics_cli.commands.status", "Show what a run holds, its plans, and what is missing."),
+    "export": ("sics_cli.commands.export", "Write a run's rows as CSV or JSON lines."),
+    "scorers": ("sics_cli.commands.scorers", "List the scorers with their complexity and formula."),
+}
+INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live in modules that are imported one at a time."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of `COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module and return its command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{COMMANDS[cmd_name][0]}.{cmd_name} is not a click command")
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; an unknown name is answered with those there are."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            raise click.UsageError(f"no such command {args[0]!r}: give one of {', '.join(COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from the table, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, short) for name, (_, short) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="sics", prog_name="sics-run")
+def cli() -> None:
+    """Pruning scorers against the magnitude plateau: run the experiment, keep every number.
+
+    Begin with: sics-run replicate --seeds 5
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    0 ok, 1 error, 2 usage, 3 finished with failed cells, 130 interrupted. Errors are one line on stderr; with
+    SICS_TRACEBACK=1 in the environment an unexpected one comes with its traceback.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show κ still gets the table
+    try:
+        result = cli.main(args=arguments, prog_name="sics-run", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        return _explain(error.format_message(), error.exit_code)
+    except SicsError as error:
+        return _explain(str(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        return _explain("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`). Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _explain(f"{error.filename or 'output'}: {error.strerror or error}", 1)
+    except Exception as error:
+        if os.environ.get("SICS_TRACEBACK"):
+            traceback.print_exc()
+        hint = "" if os.environ.get("SICS_TRACEBACK") else " (SICS_TRACEBACK=1 shows where)"
+        return _explain(f"unexpected {type(error).__name__}: {error}{hint}", 1)
+    return result if isinstance(result, int) else 0
+
+
+def _explain(message: str, code: int) -> int:
+    print("sics-run: " + " ".join(message.split()), file=sys.stderr)
+    return code

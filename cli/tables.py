@@ -1,0 +1,162 @@
+"""Tables for people, at 80 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sics_cli.experiment.lineup import ScorerInfo
+from sics_cli.experiment.summary import Block, Line, Spread
+
+NONE = "–"
+
+
+def plain_table(*columns: str | tuple[str, str]) -> Table:
+    """A table with a rule below its heading; a column is a heading, or (heading, "right")."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+    for column in columns:
+        heading, justify = (column, "left") if isinstance(column, str) else column
+        table.add_column(heading, justify="right" if justify == "right" else "left", no_wrap=True)
+    return table
+
+
+def fact(console: Console, label: str, text: str, style: str = "") -> None:
+    """Print a labelled line, wrapped between words only: paths and hashes stay whole, to be copied."""
+    indent = " " * 10
+    wrapped = textwrap.wrap(
+        text, console.width, initial_indent=f"{label:<9} ", subsequent_indent=indent, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+    for line in wrapped:
+        console.print(Text(line, style=style), soft_wrap=True)
+
+
+def seed_text(seeds: Sequence[int]) -> str:
+    """Name seeds in short.
+
+    Examples
+    --------
+    >>> seed_text([0, 1, 2]), seed_text([7]), seed_text([3, 5])
+    ('seeds 0 to 2', 'seed 7', 'seeds 3, 5')
+    """
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    if list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
+        return f"seeds {seeds[0]} to {seeds[-1]}"
+    return f"seeds {', '.join(map(str, seeds))}"
+
+
+def kappa_text(kappa: int | None, role: str) -> str:
+    """κ of a feature class, or the role of what has none."""
+    return str(kappa) if kappa is not None else role
+
+
+def _sd(spread: Spread | None) -> str:
+    return NONE if spread is None or spread.sd is None else f"{spread.sd:.2f}"
+
+
+def _masks(line: Line, reference: str) -> str:
+    if line.scorer == reference or not line.shared_masks:
+        return str(line.distinct_masks)
+    if line.shared_masks == line.accuracy.n:
+        return f"= {reference}"
+    return f"{line.distinct_masks} ({line.shared_masks} = ref.)"
+
+
+def print_blocks(console: Console, blocks: Sequence[Block], dense: Spread | None, reference: str, failed: int = 0) -> None:
+    """Print one table per sparsity; differences are to `reference`, in accuracy points."""
+    if dense is not None:
+        console.print(f"dense networks: {dense.mean:.2f} % ± {_sd(dense)} (sd) over {_seeds(dense.n)}")
+    for block in blocks:
+        console.print()
+        console.print(Text(f"S = {block.sparsity:g}", style="bold"), f" {_masks_note(block)}; {_noise_note(block)}")
+        console.print(_block_table(block, reference))
+    for note in _footnotes(blocks, reference, failed):
+        console.print(f"  {note}", style="dim")
+
+
+def _block_table(block: Block, reference: str) -> Table:
+    table = plain_table(
+        "scorer", "κ", ("mean %", "right"), ("sd", "right"), ("difference", "right"), ("sd", "right"), "masks", ("n", "right")
+    )
+    for line in block.lines:
+        same = line.shared_masks == line.accuracy.n and line.scorer != reference
+        mark = " †" if line.flags else ""
+        table.add_row(
+            line.scorer + mark,
+            kappa_text(line.kappa, line.role),
+            f"{line.accuracy.mean:.2f}",
+            _sd(line.accuracy),
+            NONE if line.difference is None else f"{line.difference.mean:+.2f}",
+            _sd(line.difference),
+            _masks(line, reference),
+            str(line.accuracy.n),
+            style="dim" if same else "",
+        )
+    return table
+
+
+def _masks_note(block: Block) -> str:
+    low, high = min(block.masks_per_seed), max(block.masks_per_seed)
+    count = str(low) if low == high else f"{low} to {high}"
+    return f"{len(block.lines)} scorers, {count} distinct masks per seed"
+
+
+def _noise_note(block: Block) -> str:
+    if block.noise is None:
+        return "noise floor not measured"
+    changed = f", up to {block.noise.examples} examples changed" if block.noise.examples else ""
+    return f"noise floor {block.noise.points:.2f} points{changed}"
+
+
+def _footnotes(blocks: Sequence[Block], reference: str, failed: int) -> Iterable[str]:
+    yield f"difference to {reference} at the same seed, in points; masks: distinct ones"
+    flags = sorted({flag for block in blocks for line in block.lines for flag in line.flags})
+    if flags:
+        yield f"† {'; '.join(flags)}"
+    if failed:
+        yield f"{failed} cells failed and are missing here"
+
+
+def _seeds(n: int) -> str:
+    return f"{n} seed" if n == 1 else f"{n} seeds"
+
+
+def print_grid(
+    console: Console,
+    seeds: Sequence[int],
+    sparsities: Sequence[float],
+    rows: Sequence[tuple[str, Callable[[int, float], str]]],
+) -> None:
+    """Print a table with a row per scorer and a column per sparsity; each seed is one mark, in order.
+
+    A row is its title and a function (seed, sparsity) → mark, "" where there is no such cell.
+    """
+    table = plain_table("scorer", *(f"S = {sparsity:g}" if sparsity else "dense" for sparsity in sparsities))
+    for title, mark in rows:
+        table.add_row(title, *(_marks([mark(seed, sparsity) for seed in seeds]) for sparsity in sparsities))
+    console.print(table)
+
+
+def _marks(marks: Sequence[str]) -> str:
+    """Marks as they are up to ten seeds, counts beyond."""
+    found = "".join(marks)
+    if len(found) <= 10:
+        return found
+    failed = f" {found.count('x')}x" if "x" in found else ""
+    return f"{found.count('#')}/{len(found)}{failed}"
+
+
+def print_scorers(console: Console, infos: Sequence[ScorerInfo]) -> None:
+    """Print name, κ, role and formula."""
+    table = plain_table("name", "κ", "role")
+    table.add_column("formula (m magnitude, ρ its percentile, z coordinate)", overflow="fold")
+    for info in infos:
+        kappa = NONE if info.kappa is None else str(info.kappa)
+        table.add_row(info.name, kappa, info.role, Text(info.summary))
+    console.print(table)

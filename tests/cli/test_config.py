@@ -1,0 +1,94 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sics_cli.experiment.config import Experiment, experiment_from_mapping, merged, read_toml
+from sics_cli.experiment.errors import ConfigError
+from sics_cli.experiment.presets import DIGITS
+
+
+def test_the_preset_is_the_one_specified() -> None:
+    experiment = experiment_from_mapping(DIGITS)
+    assert (experiment.data.train, experiment.data.validation, experiment.data.test) == (1000, 197, 600)
+    assert experiment.seeds == (0, 1, 2, 3, 4)
+    assert experiment.sparsities == (0.5, 0.6, 0.7, 0.8)
+    assert experiment.scorers is None
+    assert (experiment.calibration.batches, experiment.calibration.batch_size) == (40, 64)
+    assert (experiment.training.batch_size, experiment.training.learning_rate) == (64, 3e-3)
+    assert (experiment.delta, experiment.alpha, experiment.reference) == (0.5, 0.05, "magnitude")
+    assert dict(experiment.model.options) == {
+        "img_size": 8, "patch_size": 2, "in_chans": 1, "num_classes": 10, "embed_dim": 64, "depth": 4, "num_heads": 4,
+        "global_pool": "avg", "class_token": False,
+    }  # fmt: skip
+
+
+def test_seeds_as_count_or_list() -> None:
+    assert experiment_from_mapping({**DIGITS, "seeds": 3}).seeds == (0, 1, 2)
+    assert experiment_from_mapping({**DIGITS, "seeds": [101, 7]}).seeds == (7, 101)
+
+
+def test_sparsities_are_sorted_and_distinct() -> None:
+    assert experiment_from_mapping({**DIGITS, "sparsities": [0.8, 0.5, 0.8]}).sparsities == (0.5, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"seeds": 0}, ["seeds = 0", "at least 1"]),
+        ({"seeds": [-1]}, ["seeds", "integers from 0"]),
+        ({"seeds": True}, ["seeds = True", "a list"]),
+        ({"sparsities": [1.0]}, ["sparsities = 1.0", "below 1"]),
+        ({"sparsities": []}, ["sparsities", "at least one"]),
+        ({"sparsities": 0.5}, ["sparsities = 0.5", "a list"]),
+        ({"scorers": []}, ["scorers", "at least one"]),
+        ({"saliency": "hessian"}, ["saliency = 'hessian'", "gradient | activation | neighbourhood"]),
+        ({"unit": "channel"}, ["unit = 'channel'", "give weight"]),
+        ({"pool": "row"}, ["pool = 'row'", "global | layer"]),
+        ({"form": "histogram"}, ["form = 'histogram'", "give exact"]),
+        ({"device": "tpu"}, ["device = 'tpu'", "auto | cpu | cuda"]),
+        ({"delta": 0}, ["delta = 0", "above 0"]),
+        ({"delta": float("nan")}, ["delta = nan", "above 0"]),
+        ({"alpha": 0.5}, ["alpha = 0.5", "below 0.5"]),
+        ({"name": "a/b"}, ["name = 'a/b'", "letters"]),
+        ({"epochs": 3}, ["unknown setting epochs", "sparsities"]),
+        ({"training": {"epoch": 3}}, ["unknown setting training.epoch", "epochs"]),
+        ({"training": {"epochs": 2.5}}, ["training.epochs = 2.5", "an integer"]),
+        ({"training": {"epochs": 0}}, ["training.epochs = 0", "at least 1"]),
+        ({"training": 3}, ["training = 3", "table"]),
+        ({"model": {"depth": [1]}}, ["model.depth", "a number"]),
+        ({"data": {"test": 0}}, ["data.test = 0", "at least 1"]),
+    ],
+)
+def test_bad_settings_are_one_line_that_names_them(settings: dict[str, object], words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        experiment_from_mapping(merged(DIGITS, settings))
+    message = str(caught.value)
+    assert all(word in message for word in words), message
+    assert "\n" not in message
+
+
+def test_missing_setting_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"model.name = None is not accepted"):
+        experiment_from_mapping({key: value for key, value in DIGITS.items() if key != "model"})
+    with pytest.raises(ConfigError, match=r"calibration.batches is missing"):
+        experiment_from_mapping({key: value for key, value in DIGITS.items() if key != "calibration"})
+
+
+@pytest.mark.parametrize("content", [b"a = = 1", b"\xff\xfe"])
+def test_unreadable_toml(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"--config .*x\.toml: (not valid TOML|cannot be read)"):
+        read_toml(path)
+
+
+def test_missing_toml(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_toml(tmp_path / "none.toml")
+
+
+def test_an_experiment_is_frozen_and_hashable(experiment: Experiment) -> None:
+    assert len({experiment, replace(experiment)}) == 1
+    with pytest.raises(AttributeError):
+        experiment.delta = 1.0  # type: ignore[misc]

@@ -1,0 +1,111 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sics_cli.experiment.config import CalibrationConfig, Experiment
+from sics_cli.experiment.errors import ConfigError
+from sics_cli.experiment.keys import Environment, Recipe, differences, minor_version, scorer_seed
+from sics_cli.experiment.lineup import ScorerInfo
+
+CPU = Environment("cpu", "2.15", "1.0")
+
+
+def info(**changes: Any) -> ScorerInfo:
+    valid = ScorerInfo("chaos", "chaos", 2, "feature", "λ(r)", None, {"name": "chaos", "parameters": {"alpha": 0.15}})
+    return replace(valid, **changes)
+
+
+def test_same_experiment_same_keys(experiment: Experiment) -> None:
+    one, two = Recipe(experiment, CPU), Recipe(replace(experiment), CPU)
+    assert one.run_id == two.run_id
+    assert one.cell_key(0, info(), 0.5) == two.cell_key(0, info(), 0.5)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"seeds": (7,)}, {"scorers": ("chaos",)}, {"sparsities": (0.9,)}, {"delta": 1.0}, {"name": "other"}]
+)
+def test_what_may_grow_or_be_analysed_again_keeps_run_and_cells(experiment: Experiment, changes: dict[str, Any]) -> None:
+    one, two = Recipe(experiment, CPU), Recipe(replace(experiment, **changes), CPU)
+    assert one.run_id == two.run_id
+    assert one.cell_key(0, info(), 0.5) == two.cell_key(0, info(), 0.5)
+
+
+def variants(experiment: Experiment) -> dict[str, Recipe]:
+    training = experiment.training
+    return {
+        "epochs": Recipe(replace(experiment, training=replace(training, epochs=3)), CPU),
+        "learning rate": Recipe(replace(experiment, training=replace(training, learning_rate=1e-3)), CPU),
+        "model": Recipe(replace(experiment, model=replace(experiment.model, options=(("depth", 2),))), CPU),
+        "split": Recipe(replace(experiment, data=replace(experiment.data, split_seed=1)), CPU),
+        "train size": Recipe(replace(experiment, data=replace(experiment.data, train=900)), CPU),
+        "saliency": Recipe(replace(experiment, saliency="activation"), CPU),
+        "calibration": Recipe(replace(experiment, calibration=CalibrationConfig(4, 64)), CPU),
+        "pool": Recipe(replace(experiment, pool="layer"), CPU),
+        "device class": Recipe(experiment, replace(CPU, device_class="cuda")),
+        "torch": Recipe(experiment, replace(CPU, torch="2.16")),
+        "timm": Recipe(experiment, replace(CPU, timm="1.1")),
+    }
+
+
+def test_whatever_the_number_depends_on_changes_its_key(experiment: Experiment) -> None:
+    base = Recipe(experiment, CPU)
+    others = variants(experiment)
+    runs = {name: recipe.run_id for name, recipe in others.items()}
+    cells = {name: recipe.cell_key(0, info(), 0.5) for name, recipe in others.items()}
+    assert base.run_id not in runs.values()
+    assert base.cell_key(0, info(), 0.5) not in cells.values()
+    assert len(set(runs.values())) == len(set(cells.values())) == len(others)
+
+
+def test_cells_of_a_run_have_keys_of_their_own(experiment: Experiment) -> None:
+    recipe = Recipe(experiment, CPU)
+    keys = [
+        recipe.cell_key(0, info(), 0.5),
+        recipe.cell_key(1, info(), 0.5),
+        recipe.cell_key(0, info(), 0.6),
+        recipe.cell_key(0, info(fingerprint={"name": "chaos", "parameters": {"alpha": 0.2}}), 0.5),
+        recipe.dense_cell_key(0),
+        recipe.dense_cell_key(1),
+        recipe.repeat_key(0, info(), 0.5),
+        recipe.dense_key(0),
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+def test_the_dense_key_does_not_know_what_comes_after_training(experiment: Experiment) -> None:
+    one = Recipe(experiment, CPU)
+    two = Recipe(replace(experiment, saliency="neighbourhood", pool="layer"), CPU)
+    assert one.dense_key(0) == two.dense_key(0)
+    assert one.dense_key(0) != one.dense_key(1)
+    assert two.streams(0).calibration_hash is None
+
+
+def test_summaries_of_scorers_are_not_part_of_the_key(experiment: Experiment) -> None:
+    recipe = Recipe(experiment, CPU)
+    assert recipe.cell_key(0, info(), 0.5) == recipe.cell_key(0, info(summary="other words"), 0.5)
+
+
+def test_differences_name_the_settings(experiment: Experiment) -> None:
+    one, two = Recipe(experiment, CPU), variants(experiment)["epochs"]
+    assert differences(one.content, two.content) == ["training.epochs 2 → 3"]
+
+
+def test_unknown_architecture_and_data_set(experiment: Experiment) -> None:
+    with pytest.raises(ConfigError, match=r"model\.name = 'gru' is not accepted: give vit"):
+        Recipe(replace(experiment, model=replace(experiment.model, name="gru")), CPU)
+    with pytest.raises(ConfigError, match=r"data\.name = 'mnist' is not accepted: give digits"):
+        Recipe(replace(experiment, data=replace(experiment.data, name="mnist")), CPU)
+    with pytest.raises(ConfigError, match="has 1797 examples"):
+        Recipe(replace(experiment, data=replace(experiment.data, test=601)), CPU)
+
+
+def test_minor_version() -> None:
+    import torch
+
+    assert minor_version("torch") == ".".join(torch.__version__.split(".")[:2])
+    assert minor_version("no-such-distribution") == "not installed"
+
+
+def test_scorer_seeds_differ_between_seeds() -> None:
+    assert len({scorer_seed(seed) for seed in range(50)}) == 50

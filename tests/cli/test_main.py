@@ -1,0 +1,136 @@
+"""What every command shares: quick help, one line per error, exit codes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sics_cli import main as module
+from sics_cli.experiment.errors import LockedError
+from sics_cli.main import COMMANDS, main
+
+SLOW = ("torch", "scipy", "pandas", "sklearn", "timm", "statsmodels", "matplotlib", "sics_plugin", "sics_analysis")
+
+
+def imported_by(*arguments: str, cwd: Path | None = None) -> set[str]:
+    """Top-level modules that the driver of a command has imported when it is done."""
+    code = "import sys; from sics_cli.main import main; c = main(sys.argv[1:]); print(*sys.modules, file=sys.stderr); sys.exit(c)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60, check=False, cwd=cwd
+    )
+    assert done.returncode == 0, done.stderr
+    return {name.split(".")[0] for name in done.stderr.split()}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["--version"]])
+def test_help_imports_next_to_nothing(arguments: list[str]) -> None:
+    assert not imported_by(*arguments) & {*SLOW, "numpy", "rich", "sqlite3"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_is_quick_too(command: str) -> None:
+    assert not imported_by(command, "--help") & set(SLOW)
+
+
+def test_help_lists_every_command_with_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    for name, (_, short) in COMMANDS.items():
+        assert name in shown
+        assert short in shown
+
+
+def test_only_working_options_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replicate", "--help"]) == 0
+    shown = capsys.readouterr().out
+    import re
+
+    assert set(re.findall(r"--[a-z-]+", shown)) == {
+        "--preset", "--config", "--seeds", "--scorers", "--sparsities", "--saliency", "--device", "--workers", "--delta",
+        "--alpha", "--reference", "--out", "--dry-run", "--force", "--retry-failed", "--help",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["replcate"], ["no such command 'replcate'", "replicate, status"]),
+        (["replicate", "--sedes", "5"], ["--sedes"]),
+        (["replicate", "--seeds", "0"], ["--seeds", "'0'", "at least 1"]),
+        (["replicate", "--seeds", "five"], ["--seeds", "'five'", "whole number"]),
+        (["replicate", "--preset", "mnist"], ["--preset", "mnist", "digits"]),
+        (["replicate", "--saliency", "hessian"], ["--saliency", "hessian", "gradient", "activation"]),
+        (["replicate", "--sparsities", ".5,x"], ["--sparsities", "'x'", "numbers"]),
+        (["replicate", "--sparsities", ".5,,.6"], ["--sparsities", "numbers"]),
+        (["replicate", "--sparsities", "1.5"], ["sparsities", "1.5", "below 1"]),
+        (["replicate", "--delta", "-1"], ["delta", "-1", "above 0"]),
+        (["replicate", "--alpha", "0.7"], ["alpha", "0.7", "below 0.5"]),
+        (["replicate", "--device", "tpu"], ["device", "tpu", "auto | cpu | cuda"]),
+        (["replicate", "--workers", "0"], ["--workers", "'0'", "at least 1"]),
+        (["replicate", "--config", "/none.toml"], ["--config", "/none.toml", "cannot be read"]),
+        (["status"], ["RUN"]),
+        (["export", "x", "--format", "xls"], ["--format", "xls", "csv", "jsonl"]),
+        (["scorers", "--kappa", "3"], ["--kappa", "3", "0<=x<=2"]),
+    ],
+)
+def test_usage_errors_are_one_line_with_code_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], words: list[str]
+) -> None:
+    assert main(arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert len(shown.err.splitlines()) == 1, shown.err
+    assert all(word in shown.err for word in words), shown.err
+
+
+def test_missing_run_is_one_line_with_code_1(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for command in ("status", "export"):
+        assert main([command, str(tmp_path)]) == 1
+        err = capsys.readouterr().err
+        assert err == f"sics-run: {tmp_path}: holds no run (expected a folder with run.sqlite, as `replicate` makes it)\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (LockedError("busy\nreally"), 1, "sics-run: busy really"),
+        (KeyboardInterrupt(), 130, "sics-run: interrupted"),
+        (OSError(28, "No space left on device", "x.csv"), 1, "sics-run: x.csv: No space left on device"),
+        (ZeroDivisionError("oh"), 1, "sics-run: unexpected ZeroDivisionError: oh (SICS_TRACEBACK=1 shows where)"),
+    ],
+)
+def test_every_error_has_one_line_and_a_code(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, words: str
+) -> None:
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(module.cli, "main", fail)
+    assert main([]) == code
+    assert capsys.readouterr().err == words + "\n"
+
+
+def test_traceback_on_request(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> None:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr(module.cli, "main", fail)
+    monkeypatch.setenv("SICS_TRACEBACK", "1")
+    assert main([]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_scorers_lists_formulas_and_filters(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["scorers"]) == 0
+    shown = capsys.readouterr().out
+    assert [line.split()[0] for line in shown.splitlines()[2:] if line and line[0].islower()] == [
+        "magnitude", "power", "log", "bump", "smooth_chaos", "smooth_mouse", "chaos", "wiggle", "fake", "information",
+        "gradient", "random", "adaptive",
+    ]  # fmt: skip
+    assert max(map(len, shown.splitlines())) <= 80
+    assert main(["scorers", "--kappa", "2"]) == 0
+    assert [line.split()[:3] for line in capsys.readouterr().out.splitlines()[2:] if line[:1].islower()] == [
+        ["chaos", "2", "feature"],
+        ["wiggle", "2", "feature"],
+    ]

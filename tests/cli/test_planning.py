@@ -1,0 +1,114 @@
+from dataclasses import replace
+
+import pytest
+
+from sics_cli.experiment.config import Experiment
+from sics_cli.experiment.errors import ConfigError
+from sics_cli.experiment.keys import Environment, Recipe
+from sics_cli.experiment.lineup import ScorerInfo, choose
+from sics_cli.experiment.planning import CHANGED, EXTENDED, grid, make_plan, plan_cells, stamp
+
+
+def info(name: str, kappa: int | None = None, role: str = "feature", requires: str | None = None) -> ScorerInfo:
+    return ScorerInfo(name, name, kappa, role, "formula", requires, {"name": name})
+
+
+INFOS = (
+    info("magnitude", 0),
+    info("power", 0),
+    info("chaos", 2),
+    info("fake", role="control"),
+    info("gradient", role="baseline", requires="gradient"),
+    info("adaptive", role="adaptive"),
+)
+
+
+@pytest.fixture
+def recipe(experiment: Experiment) -> Recipe:
+    return Recipe(replace(experiment, sparsities=(0.5, 0.8)), Environment("cpu", "2.15", "1.0"))
+
+
+def names(infos: tuple[ScorerInfo, ...]) -> list[str]:
+    return [one.name for one in infos]
+
+
+def test_default_is_all_but_adaptive() -> None:
+    chosen, notes = choose(INFOS, None, "gradient", "magnitude")
+    assert names(chosen) == ["magnitude", "power", "chaos", "fake", "gradient"]
+    assert notes == ()
+
+
+def test_a_scorer_that_cannot_use_the_saliency_is_left_out_with_a_note_or_refused() -> None:
+    chosen, notes = choose(INFOS, None, "activation", "magnitude")
+    assert "gradient" not in names(chosen)
+    assert notes == ("gradient is left out: it needs --saliency gradient, this run uses activation",)
+    with pytest.raises(ConfigError, match="--scorers gradient: needs --saliency gradient"):
+        choose(INFOS, ["magnitude", "gradient"], "activation", "magnitude")
+
+
+def test_asked_scorers_keep_the_plugins_order_and_the_reference_joins() -> None:
+    chosen, notes = choose(INFOS, ["fake", "chaos", "chaos"], "gradient", "magnitude")
+    assert names(chosen) == ["magnitude", "chaos", "fake"]
+    assert notes == ("magnitude is added: it is the reference of every difference",)
+    assert names(choose(INFOS, ["adaptive"], "gradient", "adaptive")[0]) == ["adaptive"]
+
+
+def test_unknown_scorer_and_reference_are_refused_with_what_there_is() -> None:
+    with pytest.raises(ConfigError, match=r"--scorers chaso: no such scorer; give some of magnitude, power"):
+        choose(INFOS, ["chaso"], "gradient", "magnitude")
+    with pytest.raises(ConfigError, match=r"--reference big: no such scorer; give one of magnitude"):
+        choose(INFOS, None, "gradient", "big")
+
+
+def test_cells_cover_the_grid_once_in_order(recipe: Recipe) -> None:
+    cells = plan_cells(recipe, INFOS[:3])
+    assert len({cell.key for cell in cells}) == len(cells) == 2 * (1 + 2 * 3 + 2)
+    first = [(cell.scorer_name, cell.sparsity, cell.repeat) for cell in cells if cell.seed == 0]
+    assert first == [
+        ("dense", 0.0, False),
+        ("magnitude", 0.5, False), ("power", 0.5, False), ("chaos", 0.5, False),
+        ("magnitude", 0.8, False), ("power", 0.8, False), ("chaos", 0.8, False),
+        ("magnitude", 0.5, True), ("magnitude", 0.8, True),
+    ]  # fmt: skip
+
+
+def test_without_magnitude_nothing_is_repeated(recipe: Recipe) -> None:
+    assert not any(cell.repeat for cell in plan_cells(recipe, INFOS[2:4]))
+
+
+def test_grid_tells_what_is_missing(recipe: Recipe) -> None:
+    cells = plan_cells(recipe, INFOS[:3])
+    keys = [cell.key for cell in cells]
+    state = grid(cells, {keys[0], keys[1], "of another command"}, [keys[1], keys[2], "unknown"])
+    assert state.cached == {keys[0], keys[1]}
+    assert state.failed == {keys[2]}, "a cell that is there has not failed"
+    assert [cell.key for cell in state.missing()] == keys[3:]
+    assert [cell.key for cell in state.missing(retry_failed=True)] == keys[2:]
+    assert [cell.key for cell in state.missing(force=True)] == keys
+    assert "".join(state.mark(cell) for cell in cells[:4]) == "##x."
+
+
+def test_plan_hash_covers_what_is_fixed_and_not_the_time(experiment: Experiment) -> None:
+    base = make_plan(experiment, INFOS, "now")
+    assert base.families == {
+        "plateau": ["magnitude", "power"],
+        "escape": ["chaos"],
+        "single": ["fake", "gradient", "adaptive"],
+    }
+    assert make_plan(experiment, INFOS, "later").plan_hash == base.plan_hash
+    changes = [{"delta": 1.0}, {"alpha": 0.01}, {"reference": "power"}, {"seeds": (0,)}, {"sparsities": (0.5,)}]
+    hashes = {make_plan(replace(experiment, **change), INFOS, "now").plan_hash for change in changes}  # type: ignore[arg-type]
+    hashes.add(make_plan(experiment, INFOS[:3], "now").plan_hash)
+    assert len(hashes - {base.plan_hash}) == len(changes) + 1
+
+
+def test_stamps(experiment: Experiment) -> None:
+    plan = make_plan(experiment, INFOS, "now")
+    more = make_plan(replace(experiment, seeds=(0, 1, 2)), INFOS, "later")
+    fewer = make_plan(replace(experiment, seeds=(0,)), INFOS, "later")
+    delta = make_plan(replace(experiment, seeds=(0, 1, 2), delta=1.0), INFOS, "later")
+    assert stamp([], plan, 10) == ""
+    assert stamp([plan], delta, 0) == "", "nothing was seen yet"
+    assert stamp([plan], more, 10) == EXTENDED
+    assert stamp([plan], fewer, 10) == CHANGED
+    assert stamp([plan], delta, 10) == CHANGED

@@ -1,0 +1,161 @@
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sics_cli.experiment import evaluation
+from sics_cli.experiment.checkpoints import (
+    DamagedCheckpointError,
+    load_checkpoint,
+    save_checkpoint,
+    state_hash,
+)
+from sics_cli.experiment.config import Experiment, experiment_from_mapping
+from sics_cli.experiment.datasets import load_split
+from sics_cli.experiment.errors import ConfigError
+from sics_cli.experiment.evaluation import Evaluation, evaluate, part_on
+from sics_cli.experiment.models import build_model
+from sics_cli.experiment.presets import DIGITS
+from sics_cli.experiment.training import TrainingRecord, train
+
+CPU = torch.device("cpu")
+RECORD = TrainingRecord(180, 197, 1.5)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As in a worker: so small a network only loses by more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_initialisation_belongs_to_the_seed_and_disturbs_nobody(experiment: Experiment) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    one = build_model(experiment.model, 0).state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(6)
+    assert state_hash(build_model(experiment.model, 0).state_dict()) == state_hash(one)
+    assert state_hash(build_model(experiment.model, 1).state_dict()) != state_hash(one)
+
+
+def test_the_presets_network_is_the_one_specified() -> None:
+    model = build_model(experiment_from_mapping(DIGITS).model, 0)
+    assert sum(p.numel() for p in model.parameters()) == 202_058
+    assert model(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("options", [(("depth", "four"),), (("no_such_option", 1),), (("embed_dim", 10), ("num_heads", 3))])
+def test_options_the_network_does_not_take(experiment: Experiment, options: tuple[tuple[str, object], ...]) -> None:
+    merged = tuple((dict(experiment.model.options) | dict(options)).items())
+    with pytest.raises(ConfigError, match=r"\[model\] does not make a vit"):
+        build_model(replace(experiment.model, options=merged), 0)
+
+
+def trained(experiment: Experiment, seed: int) -> tuple[str, list[int], TrainingRecord]:
+    model = build_model(experiment.model, seed)
+    epochs: list[int] = []
+    record = train(model, experiment.training, load_split(experiment.data), seed, CPU, epochs.append)
+    assert not model.training
+    return state_hash(model.state_dict()), epochs, record
+
+
+def test_training_learns_and_repeats_itself(experiment: Experiment) -> None:
+    short = replace(experiment, training=replace(experiment.training, epochs=15))
+    one, epochs, record = trained(short, 0)
+    assert epochs == list(range(1, 16))
+    assert record.validation_n == 197
+    assert record.validation_correct > 197 // 5, "twice chance after some epochs"
+    torch.manual_seed(99)  # the caller's generator plays no part
+    assert trained(short, 0)[0] == one
+    assert trained(short, 1)[0] != one
+
+
+def test_divergence_is_an_error(experiment: Experiment) -> None:
+    wild = replace(experiment, training=replace(experiment.training, learning_rate=1e30))
+    with pytest.raises(FloatingPointError, match="training diverged: loss is nan after epoch"):
+        trained(wild, 0)
+
+
+def test_evaluation_counts_by_hand(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = load_split(experiment.data).test
+
+    class Fixed(nn.Module):
+        """Says 3 with certainty e² : 1 against each other class."""
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return 2.0 * nn.functional.one_hot(torch.full((len(images),), 3), 10).float()
+
+    result = evaluate(Fixed(), part_on(part, CPU))
+    right = int((part.labels == 3).sum())
+    assert (result.correct, result.n) == (right, 600)
+    total = np.log(np.exp(2) + 9)
+    assert result.loss == pytest.approx(total - 2 * right / 600)
+    from sics_cli.experiment.bits import unpack_bits
+
+    assert np.array_equal(unpack_bits(result.bits, 600), part.labels == 3)
+    monkeypatch.setattr(evaluation, "EVALUATION_BATCH", 7)
+    assert evaluate(Fixed(), part_on(part, CPU)).bits == result.bits
+
+
+def test_a_loss_that_is_not_finite_is_no_result() -> None:
+    with pytest.raises(FloatingPointError, match="loss is nan"):
+        Evaluation(0, 8, float("nan"), b"\x00")
+    with pytest.raises(ValueError, match="1 bits are set"):
+        Evaluation(2, 8, 0.5, b"\x01")
+
+
+# -- checkpoints ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "checkpoints" / "seed-0.safetensors"
+    save_checkpoint(path, "key", {"a": torch.arange(12.0).reshape(3, 4), "b": torch.tensor(1)}, RECORD)
+    return path
+
+
+def test_checkpoint_round_trip(checkpoint: Path) -> None:
+    loaded = load_checkpoint(checkpoint, "key")
+    assert torch.equal(loaded.state["a"], torch.arange(12.0).reshape(3, 4))
+    assert loaded.record == RECORD
+    assert loaded.hash == state_hash(loaded.state)
+    assert list(checkpoint.parent.iterdir()) == [checkpoint]
+
+
+def test_every_flipped_or_missing_byte_is_noticed(checkpoint: Path) -> None:
+    whole = checkpoint.read_bytes()
+    rng = np.random.default_rng(0)
+    for position in rng.choice(len(whole), size=60, replace=False):
+        changed = bytearray(whole)
+        changed[position] ^= 0x40
+        checkpoint.write_bytes(changed)
+        try:
+            loaded = load_checkpoint(checkpoint, "key")
+        except DamagedCheckpointError:
+            continue
+        assert torch.equal(loaded.state["a"], torch.arange(12.0).reshape(3, 4)), position  # only the record moved
+        assert loaded.record != RECORD, position
+    for size in (0, 4, 100, len(whole) - 1):
+        checkpoint.write_bytes(whole[:size])
+        with pytest.raises(DamagedCheckpointError, match="cannot be read"):
+            load_checkpoint(checkpoint, "key")
+
+
+def test_checkpoint_of_another_recipe_and_none(checkpoint: Path) -> None:
+    with pytest.raises(DamagedCheckpointError, match="another recipe"):
+        load_checkpoint(checkpoint, "other")
+    with pytest.raises(FileNotFoundError):
+        load_checkpoint(checkpoint.with_name("none"), "key")
+
+
+def test_state_hash_sees_name_type_and_shape() -> None:
+    base = {"a": torch.zeros(4)}
+    others = [{"b": torch.zeros(4)}, {"a": torch.zeros(2, 2)}, {"a": torch.zeros(4, dtype=torch.int32)}, {"a": -base["a"]}]
+    assert len({state_hash(state) for state in [base, *others]}) == 5
