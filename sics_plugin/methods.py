@@ -18,7 +18,7 @@ from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.prune import BasePruningMethod, PruningContainer
 
 from sics_plugin import scorers
 from sics_plugin.decide import decide
@@ -206,6 +206,7 @@ class SICSMethod(BasePruningMethod):
         384
         """
         hooks = dict(module._forward_pre_hooks)
+        chains = {hook: hook._pruning_methods for hook in hooks.values() if isinstance(hook, PruningContainer)}
         try:
             return cast(
                 BasePruningMethod,
@@ -214,9 +215,11 @@ class SICSMethod(BasePruningMethod):
                 ),
             )
         except Exception:
-            # torch takes the hook of an earlier prune off before it builds the new method.
+            # torch takes the hook of an earlier prune off, and adds the new method to its chain, before it knows the mask.
             module._forward_pre_hooks.clear()
             module._forward_pre_hooks.update(hooks)
+            for hook, chain in chains.items():
+                hook._pruning_methods = chain
             raise
 
 
