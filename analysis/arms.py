@@ -1,0 +1,200 @@
+"""One scorer's evaluations, seed by seed: integer correct counts where they exist, fractions otherwise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+Seed: TypeAlias = int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One scorer at one sparsity: its evaluation at every complete seed, in the order of the seeds.
+
+    Make one with `from_counts` or `from_fractions`; both drop seeds without a number.
+
+    Parameters
+    ----------
+    name
+        The scorer.
+    seeds
+        Sorted, without repeats.
+    accuracy
+        Fractions in [0, 1], one a seed.
+    correct, total
+        The integer counts behind `accuracy`, None when only fractions are known.
+    mask_hash
+        Hash of the mask at every seed; None where unknown.
+    pooled
+        How many arms were pooled into this one (`pool_arms`).
+    """
+
+    name: str
+    seeds: tuple[Seed, ...]
+    accuracy: tuple[float, ...]
+    correct: tuple[int, ...] | None = None
+    total: tuple[int, ...] | None = None
+    mask_hash: tuple[str | None, ...] | None = None
+    pooled: int = 1
+
+    @classmethod
+    def from_counts(
+        cls,
+        name: str,
+        seeds: Sequence[Seed],
+        correct: Sequence[int | None],
+        total: int | Sequence[int],
+        mask_hash: Sequence[str | None] | None = None,
+    ) -> Arm:
+        """An arm from integer correct counts; differences and ties are then exact.
+
+        Parameters
+        ----------
+        seeds, correct
+            Same length; a `correct` of None or nan marks a seed without a result, which is left out.
+        total
+            Number of test examples, one for all seeds or one a seed.
+
+        Raises
+        ------
+        ValueError
+            If lengths differ, a seed repeats, or a count is not a whole number in [0, total].
+
+        Examples
+        --------
+        >>> Arm.from_counts("chaos", [1, 0, 2], [540, 552, None], 600).accuracy
+        (0.92, 0.9)
+        """
+        totals = [total] * len(seeds) if isinstance(total, int | np.integer) else list(total)
+        if len(totals) != len(seeds):
+            raise ValueError(f"Expected `total` of {name!r} for {len(seeds)} seeds, got {len(totals)}")
+        order = complete_seeds(name, seeds, correct)
+        counts = tuple(_whole(name, "correct", correct[i]) for i in order)
+        sizes = tuple(_whole(name, "total", totals[i]) for i in order)
+        for count, size in zip(counts, sizes, strict=True):
+            if not 0 <= count <= size or size == 0:
+                raise ValueError(f"Expected 0 <= correct <= total of {name!r}, got {count} of {size}")
+        return cls(
+            name,
+            tuple(plain_seed(seeds[i]) for i in order),
+            tuple(count / size for count, size in zip(counts, sizes, strict=True)),
+            counts,
+            sizes,
+            _pick(name, mask_hash, seeds, order),
+        )
+
+    @classmethod
+    def from_fractions(
+        cls,
+        name: str,
+        seeds: Sequence[Seed],
+        accuracy: Sequence[float | None],
+        mask_hash: Sequence[str | None] | None = None,
+    ) -> Arm:
+        """An arm from accuracies as fractions; differences below 1e-9 of the scale then count as none.
+
+        Raises
+        ------
+        ValueError
+            If lengths differ, a seed repeats, or an accuracy is outside [0, 1].
+
+        Examples
+        --------
+        >>> Arm.from_fractions("chaos", [0, 1], [0.92, float("nan")]).seeds
+        (0,)
+        """
+        order = complete_seeds(name, seeds, accuracy)
+        values = tuple(float(accuracy[i]) for i in order)  # type: ignore[arg-type]
+        for value in values:
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(f"Expected accuracy of {name!r} as a fraction in [0, 1], got {value!r}")
+        return cls(
+            name,
+            tuple(plain_seed(seeds[i]) for i in order),
+            values,
+            mask_hash=_pick(name, mask_hash, seeds, order),
+        )
+
+
+def pool_arms(arms: Sequence[Arm], name: str = "plateau") -> Arm:
+    """One arm whose accuracy at each seed is the mean over several arms: the pooled plateau as a reference.
+
+    Counts are added, so that they stay exact. Seeds complete in all arms are kept; mask hashes are not, since a
+    pool of masks is no mask.
+
+    Raises
+    ------
+    ValueError
+        If there is no arm, or the arms differ in test examples at a seed.
+
+    Examples
+    --------
+    >>> a, b = Arm.from_counts("power", [0], [540], 600), Arm.from_counts("log", [0], [546], 600)
+    >>> pool_arms([a, b]).correct, pool_arms([a, b]).accuracy
+    ((1086,), (0.905,))
+    """
+    if not arms:
+        raise ValueError("Expected at least one arm to pool, got none")
+    index = [{seed: i for i, seed in enumerate(arm.seeds)} for arm in arms]
+    seeds = tuple(seed for seed in arms[0].seeds if all(seed in at for at in index))
+    correct: list[int] = []
+    total: list[int] = []
+    for arm, at in zip(arms, index, strict=True):
+        if arm.correct is None or arm.total is None or arm.pooled != 1:
+            break
+        correct.extend(arm.correct[at[seed]] for seed in seeds)
+        total.extend(arm.total[at[seed]] for seed in seeds)
+    else:
+        counts = np.array(correct, dtype=object).reshape(len(arms), len(seeds))
+        sizes = np.array(total, dtype=object).reshape(len(arms), len(seeds))
+        if any(len(set(column)) > 1 for column in sizes.T):
+            raise ValueError(f"Expected one test set in the arms pooled into {name!r}, got different totals")
+        sums = tuple(int(column.sum()) for column in counts.T)
+        pools = tuple(int(column.sum()) for column in sizes.T)
+        accuracy = tuple(c / t for c, t in zip(sums, pools, strict=True))
+        return Arm(name, seeds, accuracy, sums, pools, pooled=len(arms))
+    means = tuple(math.fsum(arm.accuracy[at[seed]] for arm, at in zip(arms, index, strict=True)) / len(arms) for seed in seeds)
+    return Arm(name, seeds, means, pooled=len(arms))
+
+
+def complete_seeds(name: str, seeds: Sequence[Seed], values: Sequence[float | None]) -> list[int]:
+    """Positions of the seeds that have a value, in the order of the seeds."""
+    if len(seeds) != len(values):
+        raise ValueError(f"Expected one value a seed for {name!r}, got {len(values)} for {len(seeds)} seeds")
+    labels = [plain_seed(seed) for seed in seeds]
+    repeated = sorted({str(seed) for seed in labels if labels.count(seed) > 1})
+    if repeated:
+        raise ValueError(f"Expected every seed of {name!r} once, got seed {', '.join(repeated)} again")
+    order = sorted(range(len(labels)), key=lambda i: (isinstance(labels[i], str), labels[i]))
+    return [i for i in order if not _missing(values[i])]
+
+
+def _missing(value: object) -> bool:
+    return value is None or (isinstance(value, float | np.floating) and math.isnan(value))
+
+
+def plain_seed(seed: Seed) -> Seed:
+    """A seed without its numpy type."""
+    return seed if isinstance(seed, str) else int(seed)
+
+
+def _whole(name: str, field: str, value: int | float | None) -> int:
+    if value is None or isinstance(value, bool) or int(value) != value:
+        raise ValueError(f"Expected `{field}` of {name!r} as a whole number, got {value!r}")
+    return int(value)
+
+
+def _pick(
+    name: str, hashes: Sequence[str | None] | None, seeds: Sequence[Seed], order: list[int]
+) -> tuple[str | None, ...] | None:
+    if hashes is None:
+        return None
+    if len(hashes) != len(seeds):
+        raise ValueError(f"Expected one mask hash a seed for {name!r}, got {len(hashes)}")
+    # An empty cell of a CSV is an unknown hash, never one shared with another empty cell.
+    return tuple(None if _missing(hashes[i]) or not hashes[i] else str(hashes[i]) for i in order)

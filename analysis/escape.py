@@ -1,0 +1,243 @@
+"""Who leaves the plateau: rotation max-T over a family of scorers, step-down, with its two cross-checks.
+
+A family is fixed before the run. All its columns share their seeds; columns without spread leave before any test.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from sics_analysis.contrasts import MIN_SEEDS, Contrast, FloatArray, align
+from sics_analysis.families import Direction
+from sics_analysis.families import FamilyLine as FamilyLine
+from sics_analysis.families import FamilyResult as FamilyResult
+from sics_analysis.multiplicity import holm
+from sics_analysis.results import Interval, check_alpha, check_delta, signed
+from sics_analysis.rotation import MaxAbs, StepDown, rotation_directions, sign_directions, step_down_p
+from sics_analysis.signflip import DRAWS, sign_flip_test
+
+
+def max_t_family(
+    contrasts: Sequence[Contrast],
+    margin: float = 0.0,
+    *,
+    direction: Direction = "above",
+    alpha: float = 0.05,
+    rng: np.random.Generator,
+    draws: int = DRAWS,
+) -> FamilyResult:
+    """Test which scorers of a family lie beyond a margin, with family-wise error control.
+
+    Parameters
+    ----------
+    contrasts
+        The family, against one reference; restricted to its common seeds here.
+    margin
+        At least 0, in points. "above" tests mean > +margin, "below" mean < −margin; 0 is the plain one-sided form.
+    alpha
+        Family-wise level.
+    rng, draws
+        Random rotations, the identity counted among `draws`.
+
+    Raises
+    ------
+    ValueError
+        If `margin` is negative or not finite, `direction` unknown, `alpha` outside (0, 0.5), `draws` below 1, or a
+        scorer comes twice.
+
+    Notes
+    -----
+    Each column's null distribution is exactly t with n − 1 degrees of freedom whatever the other columns' means:
+    u·y/|y| of a fixed y is a coordinate of a uniform direction. What far-off columns can distort is the dependence
+    alone. A column far below the margin points along −1 and so looks strongly correlated with others like it; a
+    maximum over more columns is never smaller, so it cannot lower the p of a column at the margin, and its own
+    statistic is far from any critical value. Joint sign flips have no such bound, which is why they are a
+    cross-check: flipping all signs turns that column into the largest statistic of all.
+
+    For true nulls at the margin the step-down is exact given Y'Y (conservative beside other columns). Nulls a little
+    below the margin are outside that proof, as their sample dependence is off; simulated at 5 and 10 seeds they lose
+    much more by their lower statistics than that gives back, and the family-wise error falls below alpha. The
+    adjusted p is never below the exact t p, and is that p for a family of one, where drawing would only add noise.
+
+    The critical value of the intervals comes from the columns centred at their own means, so that it does not move
+    with them. This plugs the sample correlations in; simulated at n = 5 with 12 independent columns it covers about
+    94 % where 95 % is claimed, and more when they are correlated.
+
+    References
+    ----------
+    Langsrud (2005), Rotation tests, Statistics and Computing 15, 53–60.
+
+    Examples
+    --------
+    >>> from sics_analysis.contrasts import differences
+    >>> family = [
+    ...     differences([1.9, 2.1, 2.6, 1.7, 2.2], name="chaos"),
+    ...     differences([0.1, -0.2, 0.3, 0.0, 0.2], name="bump"),
+    ...     differences([-36.0, -33.0, -39.0, -35.0, -36.0], name="fake"),
+    ... ]
+    >>> max_t_family(family, 0.5, rng=np.random.default_rng(0)).rejected
+    ('chaos',)
+    """
+    check_alpha(alpha)
+    if not (math.isfinite(margin) and margin >= 0):
+        raise ValueError(f"Expected `margin` of at least 0 accuracy points, got {margin!r}")
+    if direction not in ("above", "below"):
+        raise ValueError(f"Expected `direction` above or below, got {direction!r}")
+    if draws < 1:
+        raise ValueError(f"Expected `draws` of at least 1, got {draws!r}")
+    family = align(contrasts)
+    active = [c for c in family if not c.is_degenerate]
+    numbers = _test(active, margin, direction, alpha, rng, draws) if active else _Numbers.empty()
+    at = {c.name: j for j, c in enumerate(active)}
+    lines = tuple(
+        _tested_line(c, numbers, at[c.name], margin, direction, alpha) if c.name in at else _degenerate_line(c, margin, direction)
+        for c in family
+    )
+    n = family[0].n if family else 0
+    return FamilyResult(
+        lines,
+        float(margin),
+        direction,
+        alpha,
+        family[0].seeds if family else (),
+        draws,
+        numbers.critical,
+        max(0.5**n, 0.0 if 2**n <= draws else 1 / draws) if n >= MIN_SEEDS else None,
+    )
+
+
+def escape_test(
+    contrasts: Sequence[Contrast],
+    delta: float,
+    *,
+    alpha: float = 0.05,
+    rng: np.random.Generator,
+    draws: int = DRAWS,
+) -> FamilyResult:
+    """Which scorers lie above +delta (a minimal effect, not merely above zero); see `max_t_family`."""
+    check_delta(delta)
+    return max_t_family(contrasts, delta, direction="above", alpha=alpha, rng=rng, draws=draws)
+
+
+def degrade_test(
+    contrasts: Sequence[Contrast],
+    delta: float,
+    *,
+    alpha: float = 0.05,
+    rng: np.random.Generator,
+    draws: int = DRAWS,
+) -> FamilyResult:
+    """Which scorers lie below −delta: `escape_test` mirrored, a family of its own."""
+    check_delta(delta)
+    return max_t_family(contrasts, delta, direction="below", alpha=alpha, rng=rng, draws=draws)
+
+
+def superiority_test(
+    contrasts: Sequence[Contrast], *, alpha: float = 0.05, rng: np.random.Generator, draws: int = DRAWS
+) -> FamilyResult:
+    """Which scorers lie above zero: plain superiority, reported beside the escape; see `max_t_family`."""
+    return max_t_family(contrasts, 0.0, direction="above", alpha=alpha, rng=rng, draws=draws)
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """Arrays over the tested columns of a family."""
+
+    t: FloatArray
+    p: FloatArray
+    adjusted: FloatArray
+    joint: FloatArray
+    holm: tuple[float | None, ...]
+    critical: float | None
+
+    @classmethod
+    def empty(cls) -> _Numbers:
+        none: NDArray[np.float64] = np.empty(0)
+        return cls(none, none, none, none, (), None)
+
+
+def _test(
+    active: list[Contrast],
+    margin: float,
+    direction: Direction,
+    alpha: float,
+    rng: np.random.Generator,
+    draws: int,
+) -> _Numbers:
+    n, m = active[0].n, len(active)
+    raw = np.column_stack([c.values for c in active])
+    columns = (raw if direction == "above" else -raw) - margin
+    sign = 1.0 if direction == "above" else -1.0
+    mean = np.array([sign * _known(c.mean) for c in active]) - margin
+    se = np.array([_known(c.se) for c in active])
+    t = mean / se
+    p = np.asarray(special.stdtr(n - 1, -t), dtype=np.float64)
+    length = np.sqrt((columns**2).sum(axis=0))
+    # The same ties as in the sign-flip test of a single column: sums over flipped seeds within n tolerances.
+    slack = 2 * math.sqrt(n) * np.array([c.tolerance for c in active]) / length
+    exact = 2**n <= draws
+    signs = sign_directions(n) if exact else sign_directions(n, draws=draws, rng=rng)
+    joint = step_down_p(columns, signs, slack=slack)
+    if m == 1:
+        return _Numbers(t, p, p, joint, holm(p.tolist()), float(special.stdtrit(n - 1, 1 - alpha / 2)))
+    counts, largest = StepDown(columns), MaxAbs(raw - raw.mean(axis=0))
+    for chunk in rotation_directions(n, draws, rng):
+        counts.add(chunk)
+        largest.add(chunk)
+    adjusted = _not_below(counts.adjusted(), p, t)
+    # A family's critical value is never below that of one column; drawing could leave it a hair short.
+    critical = max(largest.quantile(1 - alpha), float(special.stdtrit(n - 1, 1 - alpha / 2)))
+    return _Numbers(t, p, adjusted, joint, holm(p.tolist()), critical)
+
+
+def _not_below(adjusted: FloatArray, p: FloatArray, t: FloatArray) -> FloatArray:
+    """Adjusted p held at or above the exact t p, and monotone in the step-down order."""
+    order = np.argsort(-t, kind="stable")
+    result = np.empty_like(p)
+    result[order] = np.maximum.accumulate(np.maximum(adjusted, p)[order])
+    return result
+
+
+def _tested_line(c: Contrast, numbers: _Numbers, j: int, margin: float, direction: Direction, alpha: float) -> FamilyLine:
+    mean, se = _known(c.mean), _known(c.se)
+    half = _known(numbers.critical) * se
+    above = direction == "above"
+    flip = sign_flip_test(c, margin=margin if above else -margin, alternative="greater" if above else "less")
+    bound = f"{'+' if above else '−'}{margin:g}" if margin else "0"
+    return FamilyLine(
+        c,
+        float(numbers.t[j]),
+        float(numbers.p[j]),
+        float(numbers.adjusted[j]),
+        numbers.holm[j],
+        flip.p,
+        float(numbers.joint[j]),
+        Interval(mean - half, mean + half, 1 - alpha, "rotation max-|T|"),
+        False,
+        f"tested {direction} {bound} among {len(numbers.p)} scorers",
+    )
+
+
+def _degenerate_line(c: Contrast, margin: float, direction: Direction) -> FamilyLine:
+    flip: float | None = None
+    if c.is_identical:
+        reason = "same mask at every seed"
+    elif c.n < MIN_SEEDS:
+        reason = f"too few seeds: {c.n}, needs {MIN_SEEDS}"
+    else:
+        value = c.differences[0]
+        reason = f"degenerate: all differences {signed(value)} points"
+        if (value if direction == "above" else -value) - margin > c.tolerance:
+            flip = 0.5**c.n  # one sign pattern of 2ⁿ reaches the observed sum
+    return FamilyLine(c, None, None, None, None, flip, None, None, True, reason)
+
+
+def _known(value: float | None) -> float:
+    assert value is not None  # a tested column has a mean, a spread and a critical value
+    return value

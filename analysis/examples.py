@@ -1,0 +1,83 @@
+"""What per-example results add: intervals for new test images, and McNemar between two networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from sics_analysis.arms import Seed
+from sics_analysis.crossed import crossed_bootstrap
+from sics_analysis.mcnemar import mcnemar_exact
+from sics_analysis.outcome import McNemarLine
+from sics_analysis.results import Interval
+from sics_analysis.table import PLATEAU, Table
+
+Bits: TypeAlias = Mapping[tuple[Seed, str, float], ArrayLike]
+"""Which test images a network classified correctly, shape (n_images,), by (seed, scorer, sparsity)."""
+
+
+def _example_rows(table: Table, bits: Bits) -> dict[tuple[Seed, str, float], np.ndarray]:
+    """Check the per-example results against the cells they belong to."""
+    found = {}
+    for (seed, name, sparsity), values in bits.items():
+        S = round(float(sparsity), 9)
+        if S == 0.0:
+            continue
+        row = np.asarray(values)
+        arm = table.arm(name, S) if name in table.kappa else None
+        if arm is None or seed not in arm.seeds:
+            raise ValueError(f"Expected `bits` only for cells of `frame`, got seed {seed!r}, {name!r} at {S:g}")
+        if row.ndim != 1 or not np.isin(row, (0, 1)).all():
+            raise ValueError(f"Expected `bits` as rows of booleans, got shape {row.shape} for {name!r} at {S:g}")
+        accuracy = arm.accuracy[arm.seeds.index(seed)]
+        if abs(row.mean() - accuracy) > 1e-3:
+            raise ValueError(
+                f"Expected `bits` to agree with `accuracy`, got {row.mean():g} beside {accuracy:g} for seed {seed!r}, "
+                f"{name!r} at {S:g}"
+            )
+        found[seed, name, S] = row.astype(np.int8)
+    return found
+
+
+def crossed_intervals(table: Table, reference: str, bits: Bits, root: Sequence[int]) -> dict[tuple[str, float], Interval | None]:
+    """Return the interval for new seeds and new images of every line that has all its per-example results."""
+    rows = _example_rows(table, bits)
+    pooled = reference == PLATEAU and PLATEAU not in table.kappa
+    against = table.rank_monotone if pooled else (reference,)
+    groups: dict[tuple[tuple[Seed, ...], int], dict[tuple[str, float], np.ndarray]] = {}
+    for sparsity in table.sparsities:
+        for name in table.scorers:
+            seeds = table.contrast(name, reference, sparsity).seeds
+            wanted = [[(seed, scorer, sparsity) for scorer in (name, *against)] for seed in seeds]
+            if name == reference or not seeds or not all(key in rows for keys in wanted for key in keys):
+                continue
+            difference = np.array(
+                [
+                    len(against) * rows[keys[0]].astype(np.int16) - sum(rows[key].astype(np.int16) for key in keys[1:])
+                    for keys in wanted
+                ]
+            )
+            groups.setdefault((seeds, difference.shape[1]), {})[name, sparsity] = difference
+    found: dict[tuple[str, float], Interval | None] = {}
+    for i, (_, group) in enumerate(sorted(groups.items(), key=lambda item: (str(item[0][0]), item[0][1]))):
+        result = crossed_bootstrap(group, rng=np.random.default_rng([*root, i]), pooled=len(against))
+        found.update({key: result.confidence_interval(key) for key in group})
+    return found
+
+
+def mcnemar_lines(table: Table, reference: str, bits: Bits) -> tuple[McNemarLine, ...]:
+    """Return exact McNemar of every scorer against the reference, seed by seed, where both have per-example results."""
+    if reference not in table.kappa:
+        return ()  # a pooled plateau is no network
+    found = []
+    for sparsity in table.sparsities:
+        for name in table.scorers:
+            for seed in table.contrast(name, reference, sparsity).seeds if name != reference else ():
+                ours, theirs = bits.get((seed, name, sparsity)), bits.get((seed, reference, sparsity))
+                if ours is not None and theirs is not None:
+                    result = mcnemar_exact(np.asarray(ours, dtype=bool), np.asarray(theirs, dtype=bool))
+                    found.append(McNemarLine(name, sparsity, seed, result))
+    return tuple(found)

@@ -1,0 +1,181 @@
+"""What a family of scorers tested together hands back: a line a scorer, and the family around them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from sics_analysis.arms import Seed
+from sics_analysis.contrasts import Contrast
+from sics_analysis.results import Interval, Row, p_text, signed
+
+Direction: TypeAlias = Literal["above", "below"]
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyLine:
+    """One scorer's line in a family.
+
+    Parameters
+    ----------
+    contrast
+        Its differences on the family's seeds.
+    t, p
+        One-sided t statistic against the margin and its exact p, unadjusted.
+    p_adjusted
+        Rotation max-T, step-down: the p that decides.
+    p_holm
+        Cross-check: Holm on the one-sided t of the family.
+    p_signflip, p_signflip_joint
+        Cross-checks without Normality: sign-flip of this column, and of the family jointly (max-T, step-down).
+    simultaneous
+        Difference ± c·se with c common to the family, level 1 − alpha.
+    degenerate
+        Whether the column left the family before any test; every p but an exact sign-flip p is then None.
+    """
+
+    contrast: Contrast
+    t: float | None
+    p: float | None
+    p_adjusted: float | None
+    p_holm: float | None
+    p_signflip: float | None
+    p_signflip_joint: float | None
+    simultaneous: Interval | None
+    degenerate: bool
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """The scorer."""
+        return self.contrast.name
+
+    @property
+    def reference(self) -> str:
+        """What it is compared with."""
+        return self.contrast.reference
+
+    @property
+    def sparsity(self) -> float | None:
+        """S of both."""
+        return self.contrast.sparsity
+
+    @property
+    def n(self) -> int:
+        """Seeds of the family."""
+        return self.contrast.n
+
+    @property
+    def mean(self) -> float | None:
+        """Mean difference in points."""
+        return self.contrast.mean
+
+    @property
+    def sd(self) -> float | None:
+        """Standard deviation of the differences in points."""
+        return self.contrast.sd
+
+    @property
+    def se(self) -> float | None:
+        """Standard error of the mean difference in points."""
+        return self.contrast.se
+
+    def confidence_interval(self, level: float = 0.95) -> Interval | None:
+        """The simultaneous interval; None at another level than the family's 1 − alpha."""
+        held = self.simultaneous
+        return held if held is not None and math.isclose(level, held.level) else None
+
+    def describe(self) -> str:
+        """One sentence a reviewer can quote."""
+        if self.mean is None:
+            return f"{self.name} against {self.reference}: no complete seed."
+        head = f"{self.name} against {self.reference}: difference {signed(self.mean)} points"
+        if self.degenerate:
+            return f"{head} (n = {self.n} seeds), not tested: {self.reason}."
+        return (
+            f"{head}, simultaneous {self.simultaneous}, {self.reason}: adjusted {p_text(self.p_adjusted)} "
+            f"(unadjusted {p_text(self.p)}, Holm {p_text(self.p_holm)}, "
+            f"joint sign-flip {p_text(self.p_signflip_joint)}; n = {self.n} seeds)."
+        )
+
+    def to_row(self) -> Row:
+        """The numbers as one table row."""
+        return {
+            "scorer": self.name,
+            "reference": self.reference,
+            "sparsity": self.sparsity,
+            "n": self.n,
+            "difference": self.mean,
+            "t": self.t,
+            "p": self.p,
+            "p_adjusted": self.p_adjusted,
+            "p_holm": self.p_holm,
+            "p_signflip": self.p_signflip,
+            "p_signflip_joint": self.p_signflip_joint,
+            "simultaneous_low": None if self.simultaneous is None else self.simultaneous.low,
+            "simultaneous_high": None if self.simultaneous is None else self.simultaneous.high,
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyResult:
+    """A family tested together, above +margin or below −margin.
+
+    Parameters
+    ----------
+    lines
+        One a scorer, in the order given, degenerate ones included.
+    critical
+        c of the simultaneous intervals, None without a tested column.
+    p_signflip_min
+        Smallest p the sign-flip cross-checks can reach; None without seeds.
+    """
+
+    lines: tuple[FamilyLine, ...]
+    margin: float
+    direction: Direction
+    alpha: float
+    seeds: tuple[Seed, ...]
+    draws: int
+    critical: float | None
+    p_signflip_min: float | None
+
+    @property
+    def n(self) -> int:
+        """Seeds common to the family."""
+        return len(self.seeds)
+
+    @property
+    def tested(self) -> tuple[str, ...]:
+        """Scorers whose columns were tested."""
+        return tuple(line.name for line in self.lines if not line.degenerate)
+
+    @property
+    def rejected(self) -> tuple[str, ...]:
+        """Scorers shown beyond the margin, family-wise at alpha."""
+        return tuple(line.name for line in self.lines if line.p_adjusted is not None and line.p_adjusted <= self.alpha)
+
+    def __getitem__(self, name: str) -> FamilyLine:
+        for line in self.lines:
+            if line.name == name:
+                return line
+        raise KeyError(f"Expected one of {', '.join(line.name for line in self.lines)}, got {name!r}")
+
+    def describe(self) -> str:
+        """One sentence a reviewer can quote."""
+        if not self.tested:
+            return f"No scorer of {len(self.lines)} could be tested (n = {self.n} seeds)."
+        sign = "+" if self.direction == "above" else "−"
+        bound = f"{self.direction} {sign}{self.margin:g} points" if self.margin else f"{self.direction} 0 points"
+        found = ", ".join(self.rejected) or "none"
+        return (
+            f"Shown {bound} among {len(self.tested)} scorers, rotation max-T step-down at family-wise "
+            f"α = {self.alpha:g} (n = {self.n} seeds, {self.draws} draws): {found}."
+        )
+
+    def to_rows(self) -> list[Row]:
+        """One table row a scorer."""
+        facts: Row = {"margin": self.margin, "direction": self.direction, "p_min_attainable": self.p_signflip_min}
+        return [line.to_row() | facts for line in self.lines]

@@ -1,0 +1,268 @@
+"""The result of a whole analysis: every line, family and claim, as a frame, as plain data, as text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sics_analysis.attribution import AttributionLine
+from sics_analysis.contrasts import Contrast, Seed
+from sics_analysis.families import FamilyResult
+from sics_analysis.lines import Line
+from sics_analysis.mcnemar import McNemarResult
+from sics_analysis.plateau import PlateauClaim
+from sics_analysis.results import Interval
+from sics_analysis.spectrum import Spectrum
+from sics_analysis.table import Table
+from sics_analysis.winner import Winner
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = 1
+COLUMNS = (
+    "scorer",
+    "sparsity",
+    "n",
+    "difference",
+    "ci90_low",
+    "ci90_high",
+    "ci95_low",
+    "ci95_high",
+    "p_equivalence",
+    "p_equivalence_holm",
+    "p_superior",
+    "p_escape",
+    "p_escape_adjusted",
+    "p_degrade_adjusted",
+    "p_min_attainable",
+    "verdict",
+    "reason",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Families:
+    """The tests of the escape family at one sparsity.
+
+    Attributes
+    ----------
+    members
+        The scorers of the family, those included that left it before any test because they are degenerate.
+    """
+
+    sparsity: float
+    members: tuple[str, ...]
+    escape: FamilyResult
+    degrade: FamilyResult
+    superiority: FamilyResult
+
+
+@dataclass(frozen=True, slots=True)
+class McNemarLine:
+    """Exact McNemar of one scorer against the reference at one seed: those two networks only."""
+
+    scorer: str
+    sparsity: float
+    seed: Seed
+    result: McNemarResult
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Analysis:
+    """Everything said about a run. Made by `analyse`; differences, intervals and delta in accuracy points.
+
+    Attributes
+    ----------
+    lines
+        A line per scorer (but the reference) and sparsity, by S, then κ, then name.
+    plateaus
+        Per S the claim that every κ = 0 scorer sits on the plateau.
+    families
+        Per S the escape, degradation and superiority tests of the escape family.
+    spectrum, spectrum_reason
+        κ(S), or None and why it is not available.
+    attribution
+        The κ ≥ 1 scorers against the `information` control.
+    winners
+        Per S the best of the escape family, by its simultaneous interval.
+    mcnemar
+        Per scorer, S and seed, where per-example results were given.
+    noise_floor
+        Points by S, where known.
+    plan
+        What the caller fixed before the run, kept as it was given.
+    """
+
+    table: Table
+    reference: str
+    delta: float
+    alpha: float
+    seed: int
+    draws: int
+    lines: tuple[Line, ...]
+    plateaus: tuple[PlateauClaim, ...]
+    families: tuple[Families, ...]
+    spectrum: Spectrum | None
+    spectrum_reason: str
+    attribution: tuple[AttributionLine, ...]
+    winners: tuple[Winner, ...]
+    mcnemar: tuple[McNemarLine, ...]
+    noise_floor: Mapping[float, float]
+    plan: Mapping[str, Any]
+
+    @property
+    def seeds(self) -> tuple[Seed, ...]:
+        """All seeds of the frame, sorted; a line counts only its complete ones."""
+        return self.table.seeds
+
+    @property
+    def sparsities(self) -> tuple[float, ...]:
+        """The sparsities of the frame above 0."""
+        return self.table.sparsities
+
+    @property
+    def scorers(self) -> tuple[str, ...]:
+        """The scorers, by κ (none last) and name."""
+        return self.table.scorers
+
+    @property
+    def kappa(self) -> Mapping[str, int | None]:
+        """Complexity of each scorer; None for controls, baselines and where unknown."""
+        return self.table.kappa
+
+    @property
+    def has_kappa(self) -> bool:
+        """Whether the frame says anything about κ."""
+        return self.table.has_kappa
+
+    @property
+    def unit(self) -> str | None:
+        """What was pruned, where the frame says so."""
+        return self.table.unit
+
+    @property
+    def pool(self) -> str | None:
+        """What was ranked against each other, where the frame says so."""
+        return self.table.pool
+
+    def line(self, scorer: str, sparsity: float) -> Line:
+        """Return one line; KeyError where there is none."""
+        for line in self.lines:
+            if line.scorer == scorer and line.sparsity == round(sparsity, 9):
+                return line
+        raise KeyError(f"Expected a line of this analysis, got {scorer!r} at S = {sparsity:g}")
+
+    def family(self, sparsity: float) -> Families:
+        """Return the family tests at one sparsity; KeyError where there are none."""
+        for family in self.families:
+            if family.sparsity == round(sparsity, 9):
+                return family
+        raise KeyError(f"Expected a sparsity of this analysis, got {sparsity:g}")
+
+    def contrast(self, scorer: str, other: str, sparsity: float) -> Contrast:
+        """Pair any two scorers ("plateau" pools the κ = 0 ones) at one sparsity."""
+        return self.table.contrast(scorer, other, round(sparsity, 9))
+
+    def below_noise(self, sparsity: float) -> bool:
+        """Whether delta lies below the noise floor at this sparsity, so that nothing is concluded there."""
+        floor = self.noise_floor.get(round(sparsity, 9))
+        return floor is not None and self.delta < floor
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row per line with the columns of `COLUMNS`; undefined numbers are pandas' missing value."""
+        import pandas as pd
+
+        frame = pd.DataFrame([line.to_row() for line in self.lines], columns=list(COLUMNS))
+        numbers = [name for name in COLUMNS if name not in ("scorer", "n", "verdict", "reason")]
+        return frame.astype({**dict.fromkeys(numbers, "float64"), "n": "int64"})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain nested data, ready for `json.dumps(..., allow_nan=False)`; undefined numbers are None."""
+        found = {
+            "schema": SCHEMA,
+            "reference": self.reference,
+            "delta": self.delta,
+            "alpha": self.alpha,
+            "seed": self.seed,
+            "draws": self.draws,
+            "seeds": list(self.seeds),
+            "sparsities": list(self.sparsities),
+            "kappa": {name: self.kappa[name] for name in self.scorers},
+            "unit": self.unit,
+            "pool": self.pool,
+            "noise_floor": {f"{S:g}": floor for S, floor in sorted(self.noise_floor.items())},
+            "plan": dict(self.plan),
+            "lines": [self._line(line) for line in self.lines],
+            "plateaus": [claim.to_row() for claim in self.plateaus],
+            "families": [
+                {
+                    "sparsity": family.sparsity,
+                    "members": list(family.members),
+                    "escape": family.escape.to_rows(),
+                    "degrade": family.degrade.to_rows(),
+                    "superiority": family.superiority.to_rows(),
+                }
+                for family in self.families
+            ],
+            "spectrum": None
+            if self.spectrum is None
+            else {
+                "points": self.spectrum.to_rows(),
+                "monotonicity": self.spectrum.monotonicity.to_row(),
+            },
+            "spectrum_reason": self.spectrum_reason,
+            "attribution": [line.to_row() for line in self.attribution],
+            "winners": [winner.to_row() for winner in self.winners],
+            "mcnemar": [{"scorer": m.scorer, "sparsity": m.sparsity, "seed": m.seed, **m.result.to_row()} for m in self.mcnemar],
+        }
+        plain: dict[str, Any] = _plain(found)
+        return plain
+
+    @staticmethod
+    def _line(line: Line) -> dict[str, Any]:
+        return {
+            **line.to_row(),
+            "kappa": line.kappa,
+            "in_family": line.in_family,
+            "seeds": list(line.contrast.seeds),
+            "differences": list(line.contrast.differences),
+            "p_signflip": line.equivalence.p_signflip,
+            "p_bootstrap": line.p_bootstrap,
+            "smallest_delta": line.equivalence.smallest_delta(),
+            "hedges_g": line.effect.to_row(),
+            "simultaneous": _interval(line.simultaneous),
+            "bootstrap": line.bootstrap.to_row(),
+            "crossed": _interval(line.crossed),
+        }
+
+    def describe(self) -> str:
+        """Return the analysis as sentences, one per line."""
+        kappa = [f"κ(S) is not available: {self.spectrum_reason}."] if self.spectrum is None else []
+        kappa += [] if self.spectrum is None else [self.spectrum.describe()]
+        parts: list[PlateauClaim | Line | Winner | AttributionLine]
+        parts = [*self.plateaus, *self.lines, *self.winners, *self.attribution]
+        return "\n".join([*(part.describe() for part in parts), *kappa])
+
+
+def _interval(interval: Interval | None) -> dict[str, Any] | None:
+    if interval is None:
+        return None
+    return {"low": interval.low, "high": interval.high, "level": interval.level, "method": interval.method}
+
+
+def _plain(value: Any) -> Any:
+    """Copy nested data as JSON knows it: tuples become lists, numpy scalars Python's, infinite and nan None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item") and not isinstance(value, str):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return str(value)

@@ -1,0 +1,147 @@
+"""What every test of this package hands back: a verdict, an interval, and the protocol all results share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, TypeAlias, runtime_checkable
+
+RowValue: TypeAlias = str | int | float | bool | None
+"""What a table cell may hold. There is no nan among them: what is undefined is None."""
+
+Row: TypeAlias = dict[str, RowValue]
+
+
+class Verdict(StrEnum):
+    """What the data say about a scorer against the reference at margin δ (rule 2 of the statistics page).
+
+    "Not significant" is none of these: a line that shows neither equivalence nor a difference is INCONCLUSIVE.
+
+    Examples
+    --------
+    >>> Verdict("equivalent") is Verdict.EQUIVALENT
+    True
+    >>> str(Verdict.ESCAPES)
+    'escapes'
+    """
+
+    IDENTICAL = "identical"  # same mask at every seed: an identity, not evidence, so without a p-value
+    EQUIVALENT = "equivalent"  # the line's own TOST at unadjusted α
+    ESCAPES = "escapes"  # above +δ, adjusted within its family
+    DEGRADES = "degrades"  # below −δ, adjusted within a family of its own
+    INCONCLUSIVE = "inconclusive"  # none of them; the reason says which
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A confidence interval with the method that made it; limits in the unit of the estimate.
+
+    Parameters
+    ----------
+    low, high
+        Finite limits, ``low <= high``.
+    level
+        Nominal coverage in (0, 1), such as 0.90.
+    method
+        How it was made: "student-t", "rotation max-|T|", "noncentral t", "bca", ..., or "degenerate" for the
+        single point that constant differences leave.
+
+    Raises
+    ------
+    ValueError
+        If a limit is not finite, the limits are out of order or the level is outside (0, 1).
+
+    Examples
+    --------
+    >>> interval = Interval(-0.12, 0.34, level=0.90, method="student-t")
+    >>> interval.inside(0.5), 0.0 in interval
+    (True, True)
+    >>> print(interval)
+    90 % CI [−0.12, +0.34]
+    """
+
+    low: float
+    high: float
+    level: float
+    method: str
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):
+            raise ValueError(f"Expected finite limits with low <= high, got {self.low!r} and {self.high!r}")
+        check_level(self.level)
+
+    @property
+    def width(self) -> float:
+        """Length of the interval."""
+        return self.high - self.low
+
+    def inside(self, delta: float) -> bool:
+        """Whether the whole interval lies in [−delta, +delta]."""
+        return -delta <= self.low and self.high <= delta
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"{100 * self.level:g} % CI [{signed(self.low)}, {signed(self.high)}]"
+
+
+@runtime_checkable
+class Result(Protocol):
+    """What every result of this package can do."""
+
+    def confidence_interval(self, level: float = 0.95) -> Interval | None:
+        """Interval of the estimate at `level`; None where the data determine none (fewer than three seeds)."""
+        ...
+
+    def describe(self) -> str:
+        """One sentence a reviewer can quote: the numbers, n, the test, the verdict."""
+        ...
+
+    def to_row(self) -> Row:
+        """The numbers as one table row; undefined values are None, never nan."""
+        ...
+
+
+def check_level(level: float) -> None:
+    """Refuse a confidence level outside (0, 1)."""
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"Expected `level` in (0, 1), got {level!r}")
+
+
+def check_alpha(alpha: float) -> None:
+    """Refuse a significance level outside (0, 0.5): from 0.5 on, the 1−2α interval does not exist."""
+    if not 0.0 < alpha < 0.5:
+        raise ValueError(f"Expected `alpha` in (0, 0.5), got {alpha!r}")
+
+
+def check_delta(delta: float) -> None:
+    """Refuse a margin that is not a positive, finite number of accuracy points."""
+    if not (math.isfinite(delta) and delta > 0.0):
+        raise ValueError(f"Expected `delta` as a positive number of accuracy points, got {delta!r}")
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A number with its sign, zero without one, and a true minus.
+
+    Examples
+    --------
+    >>> signed(0.1234), signed(-0.5), signed(-0.001)
+    ('+0.12', '−0.50', '0.00')
+    """
+    text = f"{value:+.{digits}f}"
+    if float(text) == 0.0:
+        return text[1:]
+    return text.replace("-", "−")
+
+
+def p_text(p: float | None) -> str:
+    """A p-value for a sentence: three significant digits, "undefined" for None.
+
+    Examples
+    --------
+    >>> p_text(0.0480691), p_text(1e-5), p_text(None)
+    ('p = 0.0481', 'p = 1e-05', 'p undefined')
+    """
+    return "p undefined" if p is None else f"p = {p:.3g}"

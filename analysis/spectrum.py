@@ -1,0 +1,301 @@
+"""κ(S): which complexity a scorer needs at sparsity S to leave the plateau, as a claim with an error rate.
+
+With M₁ and M₂ the largest true difference to the reference among the κ = 1 and the κ = 2 scorers, κ(S) = 0 means
+max(M₁, M₂) ≤ δ, κ(S) = 1 means M₁ > δ and κ(S) = 2 means M₁ ≤ δ < M₂. Exactly one of them is true. Each is tested, and
+κ(S) = k is claimed only when k alone is not rejected. A false claim needs the true one to be rejected, so its
+probability at one S is at most the level of a test; Holm's steps divide α over the values of S.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sics_analysis.contrasts import MIN_SEEDS, Contrast, align
+from sics_analysis.escape import escape_test
+from sics_analysis.monotonicity import Monotonicity, monotonicity_test
+from sics_analysis.results import Row, check_alpha, check_delta, p_text
+from sics_analysis.tails import p_below
+
+
+@dataclass(frozen=True, slots=True)
+class KappaPoint:
+    """The claim at one sparsity.
+
+    Attributes
+    ----------
+    kappa
+        The claimed κ(S), None when undetermined.
+    not_rejected
+        The values of κ(S) the data leave, at `level`; all three where nothing could be tested.
+    p_values
+        p of κ(S) = 0, 1, 2; None where they could not be tested (`reason` says why).
+    p_claim, p_claim_adjusted
+        Second smallest of the three, the level at which a claim appears; and with Holm over the values of S.
+    level
+        α after Holm's division at this S.
+    """
+
+    sparsity: float
+    n: int
+    kappa: int | None
+    not_rejected: tuple[int, ...]
+    p_values: tuple[float, float, float] | None
+    p_claim: float | None
+    p_claim_adjusted: float | None
+    level: float
+    reason: str
+
+    def describe(self) -> str:
+        """Return one sentence a reviewer can quote."""
+        if self.p_values is None:
+            return f"κ({self.sparsity:g}) is not available: {self.reason}."
+        p = ", ".join(f"κ = {k}: {p_text(value)}" for k, value in enumerate(self.p_values))
+        if self.kappa is None:
+            return f"κ({self.sparsity:g}) is undetermined over {self.n} seeds: {self.reason} ({p})."
+        return (
+            f"κ({self.sparsity:g}) = {self.kappa} is claimed over {self.n} seeds, Holm-adjusted "
+            f"{p_text(self.p_claim_adjusted)} ({p})."
+        )
+
+    def to_row(self) -> Row:
+        """Return the claim as one row."""
+        p0, p1, p2 = (None, None, None) if self.p_values is None else self.p_values
+        return {
+            "sparsity": self.sparsity,
+            "n": self.n,
+            "kappa": self.kappa,
+            "not_rejected": ",".join(map(str, self.not_rejected)),
+            "p_kappa_0": p0,
+            "p_kappa_1": p1,
+            "p_kappa_2": p2,
+            "p_claim": self.p_claim,
+            "p_claim_adjusted": self.p_claim_adjusted,
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Spectrum:
+    """κ(S) over the values of S, and whether it grows with S (tested, never imposed)."""
+
+    points: tuple[KappaPoint, ...]
+    monotonicity: Monotonicity
+    delta: float
+    alpha: float
+
+    def __getitem__(self, sparsity: float) -> KappaPoint:
+        for point in self.points:
+            if point.sparsity == sparsity:
+                return point
+        known = ", ".join(f"{point.sparsity:g}" for point in self.points)
+        raise KeyError(f"Expected a sparsity among {known}, got {sparsity!r}")
+
+    def describe(self) -> str:
+        """Return the claims and the monotonicity test as sentences."""
+        return " ".join([*(point.describe() for point in self.points), self.monotonicity.describe()])
+
+    def to_rows(self) -> list[Row]:
+        """Return one row per sparsity."""
+        return [point.to_row() for point in self.points]
+
+
+def kappa_p_values(
+    p_family_escapes: float, p_kappa1_escapes: float, p_kappa1_below: float, p_kappa2_below: float
+) -> tuple[float, float, float]:
+    """p of κ(S) = 0, 1 and 2 from the four tests of rule 8.
+
+    Parameters
+    ----------
+    p_family_escapes
+        Smallest adjusted escape p over all κ ≥ 1 scorers: against max(M₁, M₂) ≤ δ.
+    p_kappa1_escapes
+        Smallest adjusted escape p within the κ = 1 scorers: against M₁ ≤ δ.
+    p_kappa1_below, p_kappa2_below
+        Largest one-sided p of "difference < δ" over the κ = 1 and the κ = 2 scorers (intersection-union): against
+        M₁ > δ and M₂ > δ.
+
+    Notes
+    -----
+    κ(S) = 2 is false as soon as M₁ > δ or M₂ ≤ δ; testing both doubles the smaller p.
+
+    Examples
+    --------
+    >>> kappa_p_values(0.001, 0.6, 0.01, 0.99)
+    (0.001, 0.01, 1.0)
+    """
+    return p_family_escapes, p_kappa1_below, min(1.0, 2 * min(p_kappa1_escapes, p_kappa2_below))
+
+
+@dataclass(frozen=True, slots=True)
+class KappaDecision:
+    """Outcome of Holm's steps at one S: the set left, the level, the adjusted p of the claim."""
+
+    not_rejected: tuple[int, ...]
+    level: float
+    p_claim: float
+    p_claim_adjusted: float
+
+    @property
+    def kappa(self) -> int | None:
+        """The claim: the one value left, or None."""
+        return self.not_rejected[0] if len(self.not_rejected) == 1 else None
+
+
+def decide(p_values: Sequence[tuple[float, float, float]], alpha: float) -> tuple[KappaDecision, ...]:
+    """Claim κ(S) at each S with Holm over the values of S.
+
+    Parameters
+    ----------
+    p_values
+        p of κ(S) = 0, 1, 2 for every S that could be tested.
+
+    Notes
+    -----
+    The p of a claim is the second smallest of the three. The S with the smallest is judged first at α/m; each claim made
+    leaves α/(m − 1), … for the rest, and at the first S without a claim the level stays. An S whose three values are
+    all rejected claims nothing. Holm's proof takes the set of false candidates as fixed, while here the data choose
+    the candidate; the excess is of second order in α and the rate is simulated in `bench/calibration.py`.
+
+    Examples
+    --------
+    >>> [d.kappa for d in decide([(0.9, 0.001, 0.002), (0.001, 0.02, 0.8)], alpha=0.05)]
+    [0, 2]
+    """
+    second = [sorted(p)[1] for p in p_values]
+    order = sorted(range(len(p_values)), key=lambda i: second[i])
+    left, stopped, running = len(order), False, 0.0
+    found: dict[int, KappaDecision] = {}
+    for i in order:
+        level = alpha / left
+        running = max(running, min(1.0, left * second[i]))
+        kept = tuple(k for k, p in enumerate(p_values[i]) if p > level)
+        stopped = stopped or second[i] > level
+        found[i] = KappaDecision(kept, level, second[i], running)
+        if not stopped and len(kept) == 1:
+            left -= 1
+    return tuple(found[i] for i in range(len(p_values)))
+
+
+def kappa_spectrum(
+    families: Mapping[float, Mapping[int, Sequence[Contrast]]],
+    delta: float,
+    *,
+    alpha: float = 0.05,
+    rng: np.random.Generator,
+    draws: int = 100_000,
+) -> Spectrum:
+    """Claim κ(S) for every S.
+
+    Parameters
+    ----------
+    families
+        For each S, the contrasts of the κ = 1 scorers under 1 and of the κ = 2 scorers under 2, all against one
+        reference. Controls and baselines have no κ and have no place here.
+    delta, alpha
+        Margin in points, and the chance of any false claim over all S.
+    rng, draws
+        For the rotation tests.
+
+    Notes
+    -----
+    Degenerate columns leave before any test. One that sits at or above δ at every seed cannot be shown to lie below
+    it, so it keeps "every scorer of this κ is below δ" from being shown.
+
+    Examples
+    --------
+    >>> from sics_analysis.contrasts import differences
+    >>> flat = [0.05, -0.08, 0.02, 0.06, -0.04]
+    >>> family = {
+    ...     1: [differences(flat, name="bump")],
+    ...     2: [differences([2.1, 1.8, 2.4, 2.0, 1.9], name="chaos")],
+    ... }
+    >>> found = kappa_spectrum({0.8: family}, 0.5, rng=np.random.default_rng(0), draws=2_000)
+    >>> found[0.8].kappa
+    2
+    """
+    check_delta(delta)
+    check_alpha(alpha)
+    points: dict[float, tuple[int, tuple[float, float, float] | str]] = {}
+    for sparsity in sorted(families):
+        points[sparsity] = _test_point(families[sparsity], delta, alpha, rng, draws)
+    testable = {S: p for S, (_, p) in points.items() if not isinstance(p, str)}
+    decisions = dict(zip(testable, decide(list(testable.values()), alpha), strict=True))
+    found = []
+    for sparsity, (n, p) in points.items():
+        if isinstance(p, str):
+            found.append(KappaPoint(sparsity, n, None, (0, 1, 2), None, None, None, alpha, p))
+            continue
+        decision = decisions[sparsity]
+        found.append(
+            KappaPoint(
+                sparsity,
+                n,
+                decision.kappa,
+                decision.not_rejected,
+                p,
+                decision.p_claim,
+                decision.p_claim_adjusted,
+                decision.level,
+                _reason(decision),
+            )
+        )
+    return Spectrum(tuple(found), monotonicity_test(testable, alpha), delta, alpha)
+
+
+def _reason(decision: KappaDecision) -> str:
+    if decision.kappa is not None:
+        return ""
+    if not decision.not_rejected:
+        return "all three values are rejected, which no truth explains"
+    return f"the data leave κ in {{{', '.join(map(str, decision.not_rejected))}}}"
+
+
+def _test_point(
+    family: Mapping[int, Sequence[Contrast]],
+    delta: float,
+    alpha: float,
+    rng: np.random.Generator,
+    draws: int,
+) -> tuple[int, tuple[float, float, float] | str]:
+    """Number of seeds and the p of κ(S) = 0, 1, 2 at one S, or why there are none."""
+    unknown = sorted(set(family) - {1, 2})
+    if unknown:
+        raise ValueError(f"Expected κ of 1 or 2 in `families`, got {unknown}")
+    columns: dict[int, list[Contrast]] = {}
+    above: dict[int, bool] = {}
+    for kappa in (1, 2):
+        scorers = family.get(kappa, ())
+        columns[kappa] = [c for c in scorers if not c.is_degenerate]
+        above[kappa] = any(_reaches(c, delta) for c in scorers if c.is_degenerate)
+    every = align(columns[1] + columns[2])
+    n = min((c.n for c in every), default=max((c.n for group in family.values() for c in group), default=0))
+    for kappa in (1, 2):
+        if not family.get(kappa):
+            return n, f"it needs scorers of κ = 1 and of κ = 2, and there is none of κ = {kappa}"
+        aligned = [c for c in every if c.name in {column.name for column in columns[kappa]}]
+        above[kappa] = above[kappa] or any(_reaches(c, delta) for c in aligned if c.is_degenerate)
+        columns[kappa] = [c for c in aligned if not c.is_degenerate]
+        if not columns[kappa]:
+            few = n < MIN_SEEDS
+            return n, f"too few seeds: {n}" if few else f"every scorer of κ = {kappa} is degenerate"
+    both = columns[1] + columns[2]
+    p_any = escape_test(both, delta, alpha=alpha, rng=rng, draws=draws)
+    p_smooth = escape_test(columns[1], delta, alpha=alpha, rng=rng, draws=draws)
+    below = {k: 1.0 if above[k] else max(_known(p_below(c, delta)) for c in columns[k]) for k in (1, 2)}
+    smallest = [min(line.p_adjusted for line in result.lines if line.p_adjusted is not None) for result in (p_any, p_smooth)]
+    return n, kappa_p_values(smallest[0], smallest[1], below[1], below[2])
+
+
+def _reaches(contrast: Contrast, delta: float) -> bool:
+    """Whether a degenerate column sits at or above +delta: constant there, or too few seeds to say."""
+    if contrast.is_identical:
+        return False
+    return contrast.n < MIN_SEEDS or contrast.differences[0] >= delta - contrast.tolerance
+
+
+def _known(p: float | None) -> float:
+    assert p is not None  # the column has spread
+    return p

@@ -1,0 +1,84 @@
+"""The verdict on one line: its own equivalence test, and what its families say (rule 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sics_analysis.equivalence import EquivalenceResult
+from sics_analysis.results import Verdict, check_alpha, p_text
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict and the reason for it."""
+
+    verdict: Verdict
+    reason: str
+
+
+def verdict(
+    equivalence: EquivalenceResult,
+    *,
+    p_escape_adjusted: float | None,
+    p_degrade_adjusted: float | None,
+    alpha: float = 0.05,
+    noise_floor: float | None = None,
+) -> Decision:
+    """Decide what a line shows.
+
+    Parameters
+    ----------
+    equivalence
+        The line's own TOST; it carries δ and, for degenerate data, the verdict of rule 7.
+    p_escape_adjusted, p_degrade_adjusted
+        From `escape_test` and `degrade_test`, adjusted in their families; None where the line was not tested there.
+    alpha
+        Family-wise level of both families.
+    noise_floor
+        Difference in points between repeated evaluations of one mask. A δ below it makes the line INCONCLUSIVE;
+        IDENTICAL stays, since an identity of masks is no measurement of accuracy.
+
+    Returns
+    -------
+    Decision
+        EQUIVALENT and ESCAPES exclude each other, as an adjusted p is never below the one-sided t p, unless the line
+        and its family rest on different seeds; that disagreement is INCONCLUSIVE.
+
+    Examples
+    --------
+    >>> from sics_analysis.equivalence import equivalence_test
+    >>> line = equivalence_test([1.9, 2.1, 2.6, 1.7, 2.2], delta=0.5)
+    >>> verdict(line, p_escape_adjusted=0.002, p_degrade_adjusted=1.0).verdict
+    <Verdict.ESCAPES: 'escapes'>
+    >>> verdict(line, p_escape_adjusted=0.21, p_degrade_adjusted=1.0).reason
+    '90 % interval above +0.5, but not after adjustment in the family (p = 0.21)'
+    """
+    check_alpha(alpha)
+    line, delta = equivalence, equivalence.delta
+    if line.verdict is Verdict.IDENTICAL:
+        return Decision(line.verdict, line.reason)
+    if noise_floor is not None and delta < noise_floor:
+        return Decision(Verdict.INCONCLUSIVE, f"δ = {delta:g} below the noise floor of {noise_floor:g} points")
+    if line.degenerate:
+        return Decision(line.verdict, line.reason)
+    escapes = p_escape_adjusted is not None and p_escape_adjusted <= alpha
+    degrades = p_degrade_adjusted is not None and p_degrade_adjusted <= alpha
+    if escapes + degrades + (line.verdict is Verdict.EQUIVALENT) > 1:
+        return Decision(Verdict.INCONCLUSIVE, "the line and its family disagree: they rest on different seeds")
+    if escapes:
+        return Decision(Verdict.ESCAPES, f"above +{delta:g}, adjusted {p_text(p_escape_adjusted)}")
+    if degrades:
+        return Decision(Verdict.DEGRADES, f"below −{delta:g}, adjusted {p_text(p_degrade_adjusted)}")
+    if line.verdict is Verdict.EQUIVALENT:
+        return Decision(line.verdict, line.reason)
+    return Decision(Verdict.INCONCLUSIVE, _inconclusive(line, p_escape_adjusted, p_degrade_adjusted))
+
+
+def _inconclusive(line: EquivalenceResult, p_escape: float | None, p_degrade: float | None) -> str:
+    interval = line.confidence_interval(1 - 2 * line.alpha)
+    if interval is None or not (interval.low > line.delta or interval.high < -line.delta):
+        return line.reason
+    p = p_escape if interval.low > line.delta else p_degrade
+    if p is None:
+        return f"{line.reason}, but not tested in a family"
+    return f"{line.reason}, but not after adjustment in the family ({p_text(p)})"

@@ -1,0 +1,70 @@
+"""The whole analysis of a run of the usual size: 5 seeds, 12 scorers, 4 sparsities, 10 000 test images each.
+
+python bench/analysis.py [--repeats 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+
+import numpy as np
+import pandas as pd
+
+from sics_analysis import analyse
+from sics_analysis.claims import evaluate_all
+
+KAPPA = {
+    "magnitude": 0,
+    "power": 0,
+    "log": 0,
+    "bump": 1,
+    "smooth_chaos": 1,
+    "smooth_mouse": 1,
+    "chaos": 2,
+    "wiggle": 2,
+    "fake": None,
+    "information": None,
+    "gradient": None,
+    "random": None,
+}
+IMAGES = 10_000
+
+
+def simulate(rng: np.random.Generator) -> tuple[pd.DataFrame, dict[tuple[int, str, float], np.ndarray]]:
+    rows, bits = [], {}
+    image = rng.normal(0, 1, IMAGES)
+    for seed in range(5):
+        for S in (0.5, 0.6, 0.7, 0.8):
+            base = image + 0.9 - S + rng.normal(0, 0.05) + rng.normal(0, 0.5, IMAGES)
+            for name, kappa in KAPPA.items():
+                shift = 0.0 if kappa == 0 else {"fake": -0.6, "random": -2.0}.get(name, 0.4 * (S - 0.5))
+                noise = 0.0 if kappa == 0 else rng.normal(0, 0.02) + rng.normal(0, 0.2, IMAGES)
+                right = base + shift + noise > 0
+                bits[seed, name, S] = right
+                mask = f"{'plateau' if kappa == 0 else name}-{seed}-{S}"
+                rows.append((seed, name, kappa, S, right.mean(), int(right.sum()), IMAGES, mask))
+    columns = ["seed", "scorer", "kappa", "sparsity", "accuracy", "correct", "n", "mask_hash"]
+    return pd.DataFrame(rows, columns=columns), bits
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=3)
+    args = parser.parse_args()
+    frame, bits = simulate(np.random.default_rng(0))
+    print("| what | seconds, best of repeats |\n|---|---|")
+    for name, given in (("accuracies only", None), ("with 10 000 examples a cell", bits)):
+        times = []
+        for _ in range(args.repeats):
+            start = time.perf_counter()
+            result = analyse(frame, bits=given)
+            evaluate_all(result)
+            json.dumps(result.to_dict(), allow_nan=False)
+            times.append(time.perf_counter() - start)
+        print(f"| {name} | {min(times):.2f} |")
+
+
+if __name__ == "__main__":
+    main()

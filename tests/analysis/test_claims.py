@@ -1,0 +1,323 @@
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sics_analysis.analysis import analyse
+from sics_analysis.claims import Claim, ClaimResult, Status, evaluate, evaluate_all, load_claims, paper_claims, parse_claim
+from sics_analysis.outcome import Analysis
+from sics_analysis.results import Result
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+KAPPA: dict[str, int | None] = {
+    "magnitude": 0,
+    "power": 0,
+    "log": 0,
+    "bump": 1,
+    "smooth_chaos": 1,
+    "chaos": 2,
+    "fake": None,
+    "gradient": None,
+}
+FLAT = np.array([0.03, -0.05, 0.02, 0.04, -0.04])
+NOISY = np.array([2.0, -1.5, 1.2, -0.6, 0.9])
+AS_CLAIMED = {
+    0.5: {"fake": -1.0, "gradient": 0.0},
+    0.6: {"fake": -1.0, "gradient": 0.0},
+    0.7: {"smooth_chaos": 4.6, "bump": 0.6, "chaos": 0.0, "fake": -9.0, "gradient": 1.0},
+    0.8: {"smooth_chaos": -3.0, "bump": -4.0, "chaos": 2.6, "fake": -9.0, "gradient": 1.0},
+}
+
+
+def rows(effects: dict[float, dict[str, float]], spread: float = 1.0, noise: np.ndarray = FLAT) -> pd.DataFrame:
+    """A run whose scorers differ from magnitude by `effects` points, with a small spread of its own for each."""
+    found = []
+    for S, of in effects.items():
+        for j, (name, kappa) in enumerate(KAPPA.items()):
+            for i in range(5):
+                own = 0.0 if name == "magnitude" else spread * float(np.roll(noise, j)[i])
+                found.append((i, name, kappa, S, 0.80 - 0.1 * S + 0.01 * i + (of.get(name, 0.0) + own) / 100))
+    return pd.DataFrame(found, columns=["seed", "scorer", "kappa", "sparsity", "accuracy"])
+
+
+def analysis(effects: dict[float, dict[str, float]], spread: float = 1.0, noise: np.ndarray = FLAT, **options: Any) -> Analysis:
+    return analyse(rows(effects, spread, noise), draws=5_000, **options)
+
+
+def status(text: str, result: Analysis) -> Status:
+    return evaluate(parse_claim(text), result).status
+
+
+def test_a_run_as_the_paper_describes_it_supports_the_paper() -> None:
+    found = {r.claim.id: r for r in evaluate_all(analysis(AS_CLAIMED))}
+    # 6.6 for the best smooth feature and 4.6 for the chaos-derived one cannot both hold with these scorers.
+    assert found.pop("smooth-size-0.7").status is Status.CONTRADICTED
+    assert {name: str(r.status) for name, r in found.items()} == dict.fromkeys(found, "supported")
+
+
+def test_a_flat_run_contradicts_the_escapes_and_supports_the_plateau() -> None:
+    result = analysis({S: {} for S in AS_CLAIMED})
+    found = {r.claim.id: r.status for r in evaluate_all(result)}
+    assert found["plateau"] is Status.SUPPORTED
+    assert found["kappa0-below-0.65"] is Status.SUPPORTED
+    for name in ("kappa1-at-0.7", "kappa2-at-0.8", "smooth-size-0.7", "raw-size-0.8", "chaos-derived-size"):
+        assert found[name] is Status.CONTRADICTED
+
+
+def test_a_noisy_run_decides_nothing() -> None:
+    found = evaluate_all(analysis({S: {} for S in AS_CLAIMED}, noise=NOISY))
+    for result in found:
+        if result.claim.kind != "size" and result.claim.id != "plateau":
+            assert result.status is Status.UNDECIDED, result.paragraph
+            assert result.p is None
+            assert "undecided" in result.paragraph
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("escape:chaos@0.8", Status.SUPPORTED),
+        ("escape:chaos@0.7", Status.CONTRADICTED),
+        ("escape:power@0.7", Status.CONTRADICTED),
+        ("escape:nobody@0.7", Status.UNDECIDED),
+        ("escape:chaos@0.9", Status.UNDECIDED),
+        ("escape:magnitude@0.7", Status.UNDECIDED),
+        ("kappa@0.5=0", Status.SUPPORTED),
+        ("kappa@0.7=1", Status.SUPPORTED),
+        ("kappa@0.7=0", Status.CONTRADICTED),
+        ("kappa@0.7=2", Status.CONTRADICTED),
+        ("kappa@0.8=2", Status.SUPPORTED),
+        ("plateau@0.7", Status.SUPPORTED),
+        ("plateau@0.9", Status.UNDECIDED),
+    ],
+)
+def test_the_grammar_against_a_known_run(text: str, expected: Status) -> None:
+    assert status(text, analysis(AS_CLAIMED)) is expected
+
+
+def test_the_plateau_is_contradicted_only_by_a_line_shown_beyond_the_margin() -> None:
+    assert status("plateau@0.7", analysis({0.7: {"power": 2.0}})) is Status.CONTRADICTED
+    assert status("plateau@0.7", analysis({0.7: {"power": -2.0}})) is Status.CONTRADICTED
+    assert status("plateau@0.7", analysis({0.7: {}}, noise=NOISY)) is Status.UNDECIDED
+    # Significantly different from zero, and within the margin: still the plateau.
+    assert status("plateau@0.7", analysis({0.7: {"power": 0.2}})) is Status.SUPPORTED
+
+
+def test_a_plateau_of_identical_masks_needs_no_p() -> None:
+    frame = rows({0.7: {}}, spread=0.0)
+    frame["mask_hash"] = [
+        f"{'m' if k == 0 else name}{i}" for i, name, k in zip(frame["seed"], frame["scorer"], frame["kappa"], strict=True)
+    ]
+    result = evaluate(parse_claim("plateau@0.7"), analyse(frame, draws=1_000))
+    assert result.status is Status.SUPPORTED
+    assert result.p is None
+    assert "identical masks" in result.paragraph
+
+
+def test_identical_masks_contradict_an_escape() -> None:
+    frame = rows({0.7: {}}, spread=0.0)
+    frame["mask_hash"] = [f"same{i}" for i in frame["seed"]]
+    result = evaluate(parse_claim("escape:chaos@0.7"), analyse(frame, draws=1_000))
+    assert result.status is Status.CONTRADICTED
+    assert result.p is None
+    below = Claim("x", "below", "s", "w", (0.7,), scorer="chaos", than="gradient")
+    assert evaluate(below, analyse(frame, draws=1_000)).status is Status.CONTRADICTED
+
+
+def test_constant_differences_are_no_evidence_beyond_the_margin() -> None:
+    frame = rows({0.7: {"chaos": 2.0}}, spread=0.0)
+    result = analyse(frame, draws=1_000)
+    assert status("escape:chaos@0.7", result) is Status.UNDECIDED
+    assert status("plateau@0.7", result) is Status.SUPPORTED  # rule 7: constant and smaller than δ
+    size = Claim("x", "size", "s", "w", (0.7,), scorer="chaos", points=9.0)
+    assert evaluate(size, result).status is Status.UNDECIDED
+    below = Claim("x", "below", "s", "w", (0.7,), scorer="fake", than="chaos")
+    assert evaluate(below, result).status is Status.UNDECIDED
+
+
+def size_claim(points: float, **of: Any) -> Claim:
+    return Claim("x", "size", "s", "w", (0.7,), points=points, **of)
+
+
+def test_a_size_is_compared_within_delta_by_the_simultaneous_interval() -> None:
+    result = analysis({0.7: {"smooth_chaos": 4.6}})
+    interval = result.line("smooth_chaos", 0.7).simultaneous
+    assert interval is not None
+    for points in np.arange(3.0, 6.2, 0.1):
+        found = evaluate(size_claim(float(points), scorer="smooth_chaos"), result)
+        inside = points - 0.5 <= interval.low and interval.high <= points + 0.5
+        apart = interval.high < points - 0.5 or interval.low > points + 0.5
+        assert found.status is (Status.SUPPORTED if inside else Status.CONTRADICTED if apart else Status.UNDECIDED)
+        assert found.interval == interval
+        assert found.estimate == pytest.approx(result.line("smooth_chaos", 0.7).contrast.mean)
+
+
+def test_the_size_of_a_class_gives_an_interval_for_its_largest_difference_and_no_mean() -> None:
+    result = analysis({0.7: {"smooth_chaos": 4.6, "bump": 4.4}})
+    found = evaluate(size_claim(4.6, kappa=1), result)
+    parts = [result.line(name, 0.7).simultaneous for name in ("bump", "smooth_chaos")]
+    assert found.interval is not None
+    assert found.interval.low == max(p.low for p in parts if p is not None)
+    assert found.interval.high == max(p.high for p in parts if p is not None)
+    assert found.estimate is None
+    assert found.status is Status.SUPPORTED
+    assert evaluate(size_claim(4.6, scorer="nobody"), result).status is Status.UNDECIDED
+
+
+def test_below_needs_every_scorer_below_and_one_above_to_contradict() -> None:
+    def below(effects: dict[str, float], **options: Any) -> Status:
+        claim = Claim("x", "below", "s", "w", (0.8,), kappa=1, than="reference")
+        return evaluate(claim, analysis({0.8: effects}, **options)).status
+
+    assert below({"bump": -1.0, "smooth_chaos": -2.0}) is Status.SUPPORTED
+    assert below({"bump": -1.0, "smooth_chaos": 0.0}, noise=NOISY / 10) is Status.UNDECIDED
+    assert below({"bump": -1.0, "smooth_chaos": 1.0}) is Status.CONTRADICTED
+
+
+def test_a_claim_on_several_sparsities_needs_them_all_and_one_refutes_it() -> None:
+    claim = next(c for c in paper_claims() if c.id == "fake-below-gradient")
+    everywhere = {S: {"fake": -3.0} for S in claim.sparsities}
+    assert evaluate(claim, analysis(everywhere)).status is Status.SUPPORTED
+    once = evaluate(claim, analysis({**everywhere, 0.6: {"fake": 3.0}}))
+    assert once.status is Status.CONTRADICTED
+    assert once.decisive.sparsity == 0.6
+    unmeasured = evaluate(claim, analysis({S: {"fake": -3.0} for S in (0.5, 0.6, 0.7)}))
+    assert unmeasured.status is Status.UNDECIDED
+    assert "at S = 0.8 not measured in this run" in unmeasured.paragraph
+
+
+def test_contradictions_pay_for_the_number_of_chances() -> None:
+    """One-sided p of 0.02 alone would contradict; of two lines or scorers, and two sides, it does not."""
+    values = np.array([2.4, 1.0, 1.6, 0.6, 2.2])
+
+    def with_differences(scorer: str, d: np.ndarray) -> Analysis:
+        frame = rows({0.7: {"smooth_chaos": -1.0}})
+        reference = frame.loc[frame["scorer"] == "magnitude", "accuracy"].to_numpy()
+        frame.loc[frame["scorer"] == scorer, "accuracy"] = reference + d / 100
+        return analyse(frame, draws=1_000)
+
+    beyond = with_differences("power", values)
+    p = beyond.line("power", 0.7).p_escape
+    assert p is not None
+    assert 0.0125 < p <= 0.025
+    assert status("plateau@0.7", beyond) is Status.UNDECIDED
+    above = with_differences("bump", values - 0.8)
+    p = above.line("bump", 0.7).p_superior
+    assert p is not None
+    assert 0.025 < p <= 0.05
+    claim = Claim("x", "below", "s", "w", (0.7,), kappa=1, than="reference")
+    assert evaluate(claim, above).status is Status.UNDECIDED
+    alone = Claim("x", "below", "s", "w", (0.7,), scorer="bump", than="reference")
+    assert evaluate(alone, above).status is Status.CONTRADICTED
+
+
+def test_the_noise_floor_leaves_claims_undecided() -> None:
+    result = analysis(AS_CLAIMED, noise_floor=1.0)
+    for text in ("plateau@0.7", "escape:chaos@0.8", "kappa@0.7=1", "fake-below-gradient", "bump-size"):
+        found = evaluate(parse_claim(text), result)
+        assert found.status is Status.UNDECIDED
+        assert "noise floor" in found.paragraph
+
+
+def test_the_papers_claims_are_about_the_plateau() -> None:
+    result = analysis(AS_CLAIMED, reference="gradient")
+    found = {r.claim.id: r for r in evaluate_all(result)}
+    for name in ("plateau", "kappa1-at-0.7", "bump-size", "smooth-below-0.8"):
+        assert found[name].status is Status.UNDECIDED
+        assert "is not on it" in found[name].paragraph
+    assert found["fake-below-gradient"].status is Status.SUPPORTED
+    pooled = {r.claim.id: r.status for r in evaluate_all(analysis(AS_CLAIMED, reference="plateau"))}
+    assert pooled["kappa1-at-0.7"] is Status.SUPPORTED
+
+
+def test_without_kappa_the_grammar_means_every_scorer_and_the_paper_stays_undecided() -> None:
+    frame = rows({S: {} for S in AS_CLAIMED}).drop(columns="kappa")
+    result = analyse(frame, draws=1_000)
+    assert status("plateau@0.7", result) is Status.SUPPORTED
+    assert status("plateau", result) is Status.UNDECIDED
+    assert status("kappa@0.7=1", result) is Status.UNDECIDED
+    worse = analyse(rows({0.7: {"fake": -5.0}}).drop(columns="kappa"), draws=1_000)
+    assert status("plateau@0.7", worse) is Status.CONTRADICTED
+
+
+def test_results_are_plain_rows_without_nan_and_follow_the_protocol() -> None:
+    for noise in (FLAT, NOISY):
+        for result in evaluate_all(analysis(AS_CLAIMED, noise=noise)):
+            assert isinstance(result, ClaimResult)
+            assert isinstance(result, Result)
+            json.dumps(result.to_row(), allow_nan=False)
+            assert result.paragraph.startswith(f"Claimed ({result.claim.where}): {result.claim.statement}")
+            assert "nan" not in result.paragraph
+            assert result.status.name in ("SUPPORTED", "CONTRADICTED", "UNDECIDED")
+            if result.interval is not None:
+                assert result.confidence_interval(result.interval.level) == result.interval
+                assert result.confidence_interval(0.5) is None
+
+
+def test_every_claim_of_the_issue_is_in_the_file() -> None:
+    claims = {claim.id: claim for claim in paper_claims()}
+    assert claims["plateau"].sparsities == (0.5, 0.6, 0.7, 0.8)
+    assert (claims["kappa0-below-0.65"].kappa, claims["kappa0-below-0.65"].sparsities) == (0, (0.5, 0.6))
+    assert (claims["smooth-size-0.7"].points, claims["raw-size-0.8"].points) == (6.6, 2.6)
+    assert (claims["kappa2-at-0.8"].kappa, claims["smooth-below-0.8"].kappa) == (2, 1)
+    assert (claims["fake-below-gradient"].scorer, claims["fake-below-gradient"].than) == ("fake", "gradient")
+    assert (claims["bump-size"].points, claims["chaos-derived-size"].points) == (0.6, 4.6)
+    assert all("2605.09345" in claim.where for claim in claims.values())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "plateau@",
+        "plateau@1.5",
+        "plateau@0",
+        "plateau@0.7.1",
+        "kappa@0.7",
+        "kappa@0.7=3",
+        "escape:@0.7",
+        "escape:chaos",
+        "nonsense",
+    ],
+)
+def test_what_the_grammar_does_not_know_is_refused_in_one_line(text: str) -> None:
+    with pytest.raises(ValueError, match="claim") as error:
+        parse_claim(text)
+    assert "\n" not in str(error.value)
+
+
+GOOD = {"id": "x", "kind": "size", "statement": "s", "where": "w", "sparsities": [0.7], "scorer": "bump", "points": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "guess"}, "`kind` of claim 'x'"),
+        ({"id": ""}, "an `id`"),
+        ({"points": None}, "fields points in claim 'x'"),
+        ({"scorer": None}, "one of kappa, scorer"),
+        ({"kappa": 1}, "one of kappa, scorer"),
+        ({"colour": "red"}, "known fields"),
+        ({"sparsities": []}, "`sparsities`"),
+        ({"sparsities": [0.7, 0.5]}, "`sparsities`"),
+        ({"sparsities": [0.5, 0.7]}, "one sparsity"),
+        ({"scorer": None, "kappa": 0}, "`kappa` of claim 'x' among 1, 2"),
+    ],
+)
+def test_a_bad_claims_file_is_named(change: dict[str, Any], message: str) -> None:
+    entry = {key: value for key, value in {**GOOD, **change}.items() if value is not None}
+    text = "schema = 1\n[[claim]]\n" + "\n".join(f"{key} = {json.dumps(value)}" for key, value in entry.items())
+    with pytest.raises(ValueError, match=message):
+        load_claims(text)
+
+
+def test_the_file_needs_its_schema_and_unique_ids() -> None:
+    entry = "[[claim]]\n" + "\n".join(f"{key} = {json.dumps(value)}" for key, value in GOOD.items())
+    assert load_claims(f"schema = 1\n{entry}")[0].points == 1.0
+    with pytest.raises(ValueError, match="schema"):
+        load_claims(entry)
+    with pytest.raises(ValueError, match="x again"):
+        load_claims(f"schema = 1\n{entry}\n{entry}")

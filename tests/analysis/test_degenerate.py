@@ -1,0 +1,160 @@
+"""Every row of the table of rule 7, through every function that could trip over it."""
+
+import math
+
+import numpy as np
+import pytest
+
+from sics_analysis.arms import Arm
+from sics_analysis.contrasts import Contrast, contrast
+from sics_analysis.degenerate import DegenerateKind, classify
+from sics_analysis.effect import hedges_g
+from sics_analysis.equivalence import equivalence_test
+from sics_analysis.escape import degrade_test, escape_test, superiority_test
+from sics_analysis.plateau import plateau_claim
+from sics_analysis.results import Verdict
+from sics_analysis.signflip import sign_flip_test
+from sics_analysis.verdicts import verdict
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+DELTA = 0.5
+
+
+def pair(counts: list[int], hashes: str | None = None, total: int = 600, *, fractions: bool = False) -> Contrast:
+    """A contrast whose counts differ from a reference of 300 by `counts`; hashes "same" or "other"."""
+    seeds = list(range(len(counts)))
+    ours = None if hashes is None else ["h" if hashes == "same" else "x"] * len(seeds)
+    theirs = None if hashes is None else ["h"] * len(seeds)
+    if fractions:
+        a = Arm.from_fractions("chaos", seeds, [(300 + c) / total for c in counts], ours)
+        return contrast(a, Arm.from_fractions("magnitude", seeds, [300 / total] * len(seeds), theirs))
+    a = Arm.from_counts("chaos", seeds, [300 + c for c in counts], total, ours)
+    return contrast(a, Arm.from_counts("magnitude", seeds, [300] * len(seeds), total, theirs))
+
+
+TABLE = {
+    "all zero, hashes equal": (pair([0] * 5, "same"), Verdict.IDENTICAL, DegenerateKind.IDENTICAL_MASKS, None),
+    "all zero, no hashes": (pair([0] * 5), Verdict.EQUIVALENT, DegenerateKind.ALL_ZERO, None),
+    "all zero, hashes differ": (pair([0] * 5, "other"), Verdict.EQUIVALENT, DegenerateKind.ALL_ZERO, None),
+    "all zero, fractions": (pair([0] * 5, fractions=True), Verdict.EQUIVALENT, DegenerateKind.ALL_ZERO, None),
+    "constant below": (pair([2] * 5), Verdict.EQUIVALENT, DegenerateKind.CONSTANT, None),
+    "constant below, negative": (pair([-2] * 5), Verdict.EQUIVALENT, DegenerateKind.CONSTANT, None),
+    "constant at delta": (pair([3] * 5), Verdict.INCONCLUSIVE, DegenerateKind.CONSTANT, None),
+    "constant at -delta": (pair([-3] * 5), Verdict.INCONCLUSIVE, DegenerateKind.CONSTANT, None),
+    "constant at delta, fractions": (pair([3] * 5, fractions=True), Verdict.INCONCLUSIVE, DegenerateKind.CONSTANT, None),
+    "constant above": (pair([4] * 5), Verdict.INCONCLUSIVE, DegenerateKind.CONSTANT, 1 / 32),
+    "constant above, negative": (pair([-4] * 6), Verdict.INCONCLUSIVE, DegenerateKind.CONSTANT, 1 / 64),
+    "two seeds": (pair([2, 5]), Verdict.INCONCLUSIVE, DegenerateKind.TOO_FEW_SEEDS, None),
+    "two seeds, all zero": (pair([0, 0]), Verdict.INCONCLUSIVE, DegenerateKind.TOO_FEW_SEEDS, None),
+    "one seed": (pair([40]), Verdict.INCONCLUSIVE, DegenerateKind.TOO_FEW_SEEDS, None),
+    "no seed": (pair([]), Verdict.INCONCLUSIVE, DegenerateKind.TOO_FEW_SEEDS, None),
+    "two seeds, hashes equal": (pair([0, 0], "same"), Verdict.IDENTICAL, DegenerateKind.IDENTICAL_MASKS, None),
+}
+
+
+def no_nan(row: dict[str, object]) -> bool:
+    return all(not isinstance(value, float) or math.isfinite(value) for value in row.values())
+
+
+@pytest.mark.parametrize(("data", "expected", "kind", "p_signflip"), TABLE.values(), ids=TABLE.keys())
+def test_every_row_of_the_table(data: Contrast, expected: Verdict, kind: DegenerateKind, p_signflip: float | None) -> None:
+    case = classify(data, DELTA)
+    assert case is not None
+    assert (case.verdict, case.kind, case.p_signflip) == (expected, kind, p_signflip)
+    line = equivalence_test(data, DELTA)
+    assert line.verdict is expected
+    assert line.degenerate
+    assert (line.p, line.p_lower, line.p_upper, line.p_signflip, line.t_lower) == (None,) * 5
+    assert line.reason == case.reason
+    assert no_nan(line.to_row())
+    assert "nan" not in line.describe()
+    decision = verdict(line, p_escape_adjusted=None, p_degrade_adjusted=None)
+    assert (decision.verdict, decision.reason) == (expected, case.reason)
+
+
+@pytest.mark.parametrize("data", [row[0] for row in TABLE.values()], ids=TABLE.keys())
+def test_degenerate_columns_leave_their_family_before_any_test(data: Contrast) -> None:
+    rng = np.random.default_rng(0)
+    for result in (
+        escape_test([data], DELTA, rng=rng, draws=100),
+        degrade_test([data], DELTA, rng=rng, draws=100),
+        superiority_test([data], rng=rng, draws=100),
+    ):
+        (line,) = result.lines
+        assert line.degenerate
+        assert (line.t, line.p, line.p_adjusted, line.p_holm, line.p_signflip_joint, line.simultaneous) == (None,) * 6
+        assert result.critical is None
+        assert result.tested == result.rejected == ()
+        assert all(no_nan(row) for row in result.to_rows())
+        assert "nan" not in result.describe() + line.describe()
+
+
+def test_the_sign_flip_p_of_a_constant_stands_on_the_side_it_is_beyond() -> None:
+    rng = np.random.default_rng(0)
+    above, below = pair([4] * 5), pair([-4] * 5)
+    assert escape_test([above], DELTA, rng=rng, draws=10)["chaos"].p_signflip == 1 / 32
+    assert degrade_test([above], DELTA, rng=rng, draws=10)["chaos"].p_signflip is None
+    assert escape_test([below], DELTA, rng=rng, draws=10)["chaos"].p_signflip is None
+    assert degrade_test([below], DELTA, rng=rng, draws=10)["chaos"].p_signflip == 1 / 32
+    assert sign_flip_test(above, margin=DELTA).p == 1 / 32
+
+
+def test_a_degenerate_column_changes_nothing_for_the_others() -> None:
+    from sics_analysis.contrasts import differences
+
+    rows = np.random.default_rng(3).normal(1, 1, (3, 5))
+    family = [differences(row, name=f"s{i}") for i, row in enumerate(rows)]
+    with_constant = [*family, differences([0.7] * 5, name="constant")]
+    plain = escape_test(family, DELTA, rng=np.random.default_rng(1), draws=2000)
+    mixed = escape_test(with_constant, DELTA, rng=np.random.default_rng(1), draws=2000)
+    assert mixed.lines[:3] == plain.lines
+    assert mixed["constant"].degenerate
+
+
+@pytest.mark.parametrize("data", [row[0] for row in TABLE.values()], ids=TABLE.keys())
+def test_effect_and_sign_flip_stay_free_of_nan(data: Contrast) -> None:
+    effect = hedges_g(data)
+    assert effect.g_z is None
+    assert effect.confidence_interval() is None
+    assert no_nan(effect.to_row())
+    assert "nan" not in effect.describe()
+    for alternative in ("greater", "less", "two-sided"):
+        result = sign_flip_test(data, alternative=alternative)
+        assert no_nan(result.to_row())
+        assert (result.p is None) == (data.n == 0)
+
+
+def test_some_seeds_identical_take_the_normal_path() -> None:
+    data = pair([0, 0, 3, 0, -1])
+    assert classify(data, DELTA) is None
+    assert equivalence_test(data, DELTA).p is not None
+
+
+def test_identical_masks_with_other_accuracies_are_named_as_noise() -> None:
+    case = classify(pair([0, 0, 3, 0, 0], "same"), DELTA)
+    assert case is not None
+    assert case.verdict is Verdict.IDENTICAL
+    assert "accuracies still differ by up to 0.50 points" in case.reason
+
+
+def test_one_unknown_hash_is_no_identity() -> None:
+    a = Arm.from_counts("a", [0, 1, 2], [5, 5, 5], 10, ["h", "h", ""])
+    b = Arm.from_counts("b", [0, 1, 2], [5, 5, 5], 10, ["h", "h", ""])
+    case = classify(contrast(a, b), DELTA)
+    assert case is not None
+    assert case.verdict is Verdict.EQUIVALENT
+
+
+def test_plateau_of_identical_and_degenerate_lines() -> None:
+    identical = equivalence_test(pair([0] * 5, "same"), DELTA)
+    zero = equivalence_test(pair([0] * 5), DELTA)
+    beyond = equivalence_test(pair([4] * 5), DELTA)
+    assert plateau_claim([identical, identical]).verdict is Verdict.IDENTICAL
+    assert plateau_claim([identical, zero]).verdict is Verdict.EQUIVALENT
+    assert plateau_claim([identical, zero]).p is None
+    failed = plateau_claim([identical, beyond])
+    assert failed.verdict is Verdict.INCONCLUSIVE
+    assert failed.p is None
+    assert failed.failing == ("chaos",)
+    assert "nan" not in failed.describe()

@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from sics_analysis.contrasts import Contrast, differences
+from sics_analysis.equivalence import equivalence_test
+from sics_analysis.escape import degrade_test, escape_test
+from sics_analysis.results import Verdict
+from sics_analysis.verdicts import Decision, verdict
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+DELTA = 0.5
+HIGH, FLAT, LOW = [1.9, 2.1, 2.6, 1.7, 2.2], [0.1, -0.2, 0.3, 0.0, 0.15], [-1.9, -2.1, -2.6, -1.7, -2.2]
+WIDE = [-0.9, 1.4, 0.2, 2.0, -0.3]
+
+
+def decide(contrast: Contrast, **options: float) -> Decision:
+    rng = np.random.default_rng(0)
+    return verdict(
+        equivalence_test(contrast, DELTA),
+        p_escape_adjusted=escape_test([contrast], DELTA, rng=rng, draws=50).lines[0].p_adjusted,
+        p_degrade_adjusted=degrade_test([contrast], DELTA, rng=rng, draws=50).lines[0].p_adjusted,
+        **options,
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "reason"),
+    [
+        (HIGH, Verdict.ESCAPES, "above +0.5, adjusted p = 0.0"),
+        (LOW, Verdict.DEGRADES, "below −0.5, adjusted p = 0.0"),
+        (FLAT, Verdict.EQUIVALENT, "90 % interval inside ±0.5"),
+        (WIDE, Verdict.INCONCLUSIVE, "90 % interval crosses both −0.5 and +0.5"),
+        ([0.5, 0.4, 0.7, 0.2, 0.4], Verdict.INCONCLUSIVE, "90 % interval crosses +0.5"),
+        ([1.0, 2.0], Verdict.INCONCLUSIVE, "too few seeds: 2, needs 3"),
+    ],
+)
+def test_each_verdict_and_its_reason(values: list[float], expected: Verdict, reason: str) -> None:
+    decision = decide(differences(values))
+    assert decision.verdict is expected
+    assert decision.reason.startswith(reason)
+
+
+def test_adjustment_within_the_family_can_take_an_escape_away() -> None:
+    line = equivalence_test(differences(HIGH), DELTA)
+    decision = verdict(line, p_escape_adjusted=0.08, p_degrade_adjusted=1.0)
+    assert decision.verdict is Verdict.INCONCLUSIVE
+    assert decision.reason == "90 % interval above +0.5, but not after adjustment in the family (p = 0.08)"
+    assert verdict(line, p_escape_adjusted=0.08, p_degrade_adjusted=1.0, alpha=0.1).verdict is Verdict.ESCAPES
+
+
+def test_a_line_outside_every_family_says_so() -> None:
+    decision = verdict(equivalence_test(differences(LOW), DELTA), p_escape_adjusted=None, p_degrade_adjusted=None)
+    assert decision == Decision(Verdict.INCONCLUSIVE, "90 % interval below −0.5, but not tested in a family")
+
+
+@pytest.mark.parametrize("values", [HIGH, LOW, FLAT, WIDE, [0.2] * 5])
+def test_a_margin_below_the_noise_floor_decides_nothing(values: list[float]) -> None:
+    decision = decide(differences(values), noise_floor=0.6)
+    assert decision == Decision(Verdict.INCONCLUSIVE, "δ = 0.5 below the noise floor of 0.6 points")
+    assert decide(differences(values), noise_floor=0.5) == decide(differences(values))
+
+
+def test_identical_masks_stay_identical_below_the_noise_floor() -> None:
+    same = Contrast("power", "magnitude", (0, 1, 2), (0.0, 0.0, 0.0), 0.7, (True, True, True), True)
+    assert decide(same, noise_floor=9.0).verdict is Verdict.IDENTICAL
+
+
+def test_a_family_on_other_seeds_that_contradicts_the_line_decides_nothing() -> None:
+    line = equivalence_test(differences(FLAT), DELTA)
+    decision = verdict(line, p_escape_adjusted=0.001, p_degrade_adjusted=1.0)
+    assert decision == Decision(Verdict.INCONCLUSIVE, "the line and its family disagree: they rest on different seeds")
+
+
+@settings(max_examples=60)
+@given(st.lists(st.floats(-3, 3), min_size=1, max_size=8))
+def test_swapping_the_arms_mirrors_the_verdict(values: list[float]) -> None:
+    c = differences(values)
+    assume(c.is_degenerate or (c.sd or 0) > 1e-4)
+    mirror = {Verdict.ESCAPES: Verdict.DEGRADES, Verdict.DEGRADES: Verdict.ESCAPES}
+    ours, theirs = decide(c).verdict, decide(c.mirrored()).verdict
+    assert theirs is mirror.get(ours, ours)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.integers(0, 500), min_size=3, max_size=8),
+    st.lists(st.integers(0, 500), min_size=8, max_size=8),
+    st.integers(0, 100),
+)
+def test_adding_to_both_arms_changes_no_verdict(a: list[int], b: list[int], constant: int) -> None:
+    from sics_analysis.arms import Arm
+    from sics_analysis.contrasts import contrast
+
+    def decision(shift: int) -> Decision:
+        seeds = range(len(a))
+        ours = Arm.from_counts("a", seeds, [x + shift for x in a], 600)
+        return decide(contrast(ours, Arm.from_counts("b", seeds, [y + shift for y in b[: len(a)]], 600)))
+
+    assert decision(0) == decision(constant)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.floats(-3, 3), min_size=3, max_size=8))
+def test_equivalence_and_escape_exclude_each_other(values: list[float]) -> None:
+    c = differences(values)
+    assume(not c.is_degenerate and (c.sd or 0) > 1e-4)
+    assert "disagree" not in decide(c).reason
