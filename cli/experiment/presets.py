@@ -7,7 +7,8 @@ from typing import Any
 #: 1 797 real handwritten 8×8 digits and a vision transformer of 0.2 M parameters: minutes on a laptop.
 #: Peak learning rate and decay are given (design §3). Epochs were chosen on the validation split, over seeds 100 to 105,
 #: which no default run uses: 40, 50, 60, 80, 100 epochs gave 93.2, 93.8, 94.5, 94.6, 95.4 % on average, and 80 is
-#: where the worst seed stops improving within a run of a few minutes. The test split had no part in it.
+#: where the worst seed stops improving within a run of a few minutes. No choice between epoch counts used the test split;
+#: but seeds 0 to 4 had been run once at 60 epochs (worst dense test accuracy 93.0 %) before more than 60 were tried.
 DIGITS: dict[str, Any] = {
     "name": "digits",
     "seeds": 5,
