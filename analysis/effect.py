@@ -43,10 +43,10 @@ class EffectSize:
     correction: float | None
 
     def confidence_interval(self, level: float = 0.95) -> Interval | None:
-        """Exact interval of g_z for Normal differences, by inverting the noncentral t distribution.
+        """Exact interval of the true standardised effect for Normal differences, by inverting the noncentral t distribution.
 
-        The limits are the noncentralities under which the observed t is the (1 ± level)/2 quantile, divided by √n and
-        multiplied by J.
+        The limits are the noncentralities under which the observed t is the (1 ± level)/2 quantile, divided by √n. They are not
+        multiplied by J, which corrects the estimate: limits shrunk with it would cover about 91 % at n = 5 where 95 % is claimed.
 
         References
         ----------
@@ -57,7 +57,7 @@ class EffectSize:
             return None
         t = self.d_z * math.sqrt(self.n)
         low, high = noncentrality_interval(t, self.n - 1, level)
-        scale = self.correction / math.sqrt(self.n)
+        scale = 1 / math.sqrt(self.n)
         return Interval(low * scale, high * scale, level, "noncentral t")
 
     def describe(self) -> str:

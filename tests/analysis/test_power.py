@@ -73,14 +73,16 @@ def test_escape_power_agrees_with_statsmodels(
     difference: float, sd: float, delta: float, n: int, alpha: float, family: int
 ) -> None:
     effect = (difference - delta) / sd
-    if abs(effect) * math.sqrt(n) > 20:  # where statsmodels' noncentral t loses its digits
-        return
-    paired = TTestPower().power(effect, nobs=n, alpha=alpha / family, alternative="larger")
-    assert escape_power(difference, sd, delta, n, alpha=alpha, family=family).power == pytest.approx(paired, abs=1e-8)
-    if abs(effect) * math.sqrt(n / 2) < 20:
-        groups = TTestIndPower().power(effect, nobs1=n, alpha=alpha / family, alternative="larger")
-        ours = escape_power(difference, sd, delta, n, alpha=alpha, family=family, design="two-sample").power
-        assert ours == pytest.approx(groups, abs=1e-7)
+    for design, size, power in (
+        ("paired", n, TTestPower().power(effect, nobs=n, alpha=alpha / family, alternative="larger")),
+        ("two-sample", n / 2, TTestIndPower().power(effect, nobs1=n, alpha=alpha / family, alternative="larger")),
+    ):
+        ours = escape_power(difference, sd, delta, n, alpha=alpha, family=family, design=design).power  # type: ignore[arg-type]
+        noncentrality = effect * math.sqrt(size)
+        if noncentrality < -2 or noncentrality > 20:  # there statsmodels' noncentral t is nan or loses its digits
+            assert ours < 0.05 / family if noncentrality < 0 else ours > escape_power(0.5, 1, 0.5, n, alpha=alpha / family).power
+        else:
+            assert ours == pytest.approx(power, abs=1e-8)
 
 
 def test_power_is_what_simulation_finds() -> None:
