@@ -105,6 +105,9 @@ def expand_to_weight(norm: Tensor, module: nn.Module, weight: Tensor) -> Tensor:
     >>> expand_to_weight(torch.tensor([1.0, 2.0, 3.0]), layer, layer.weight).tolist()
     [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]
     """
+    reads = (module.in_channels, *module.kernel_size) if isinstance(module, nn.Conv2d) else weight.shape[1:]
+    if norm.shape != torch.Size(reads):
+        raise ValueError(f"the activation saliency has shape {tuple(norm.shape)}, the weight reads {tuple(reads)}: another model")
     if isinstance(module, nn.Conv2d):
         grouped = norm.view(module.groups, *weight.shape[1:])
         return grouped.repeat_interleave(weight.shape[0] // module.groups, dim=0)

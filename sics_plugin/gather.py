@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor, nn
@@ -79,9 +80,8 @@ def join(parts: Sequence[Tensor]) -> Tensor:
 
 def floors_of(targets: Sequence[Target], min_keep: float | int) -> list[int]:
     """How many units every target keeps at least, from a fraction of all of its units or their number."""
-    number = isinstance(min_keep, int | float) and not isinstance(min_keep, bool)
-    if not number or not min_keep >= 0 or (isinstance(min_keep, float) and min_keep > 1):  # NaN fails min_keep >= 0
+    number = isinstance(min_keep, Real) and not isinstance(min_keep, bool)
+    whole = isinstance(min_keep, Integral)
+    if not number or not min_keep >= 0 or not (whole or min_keep <= 1):  # NaN fails every comparison
         raise ValueError(f"Expected `min_keep` to be a fraction in [0, 1] or a whole number, got {min_keep!r}")
-    if isinstance(min_keep, int):
-        return [min_keep] * len(targets)
-    return [math.ceil(min_keep * t.parameter.numel()) for t in targets]
+    return [int(min_keep) if whole else math.ceil(min_keep * t.parameter.numel()) for t in targets]

@@ -130,6 +130,10 @@ def finalize(model: M, targets: Sequence[Target] | None = None) -> M:
     targets : sequence of Target, optional
         Only these; default: every parameter that carries a mask.
 
+    Notes
+    -----
+    A tied parameter of which only one name is pruned is untied: the other module keeps its dense weights.
+
     Examples
     --------
     >>> layer = nn.Linear(2, 2)
@@ -138,9 +142,31 @@ def finalize(model: M, targets: Sequence[Target] | None = None) -> M:
     (True, ['bias', 'weight'])
     """
     with torch.no_grad():
-        for target in pruned_targets(model) if targets is None else targets:
+        chosen = pruned_targets(model) if targets is None else list(targets)
+        _untie(model, chosen)
+        for target in chosen:
             prune.remove(target.module, target.name)
     return model
+
+
+def _untie(model: nn.Module, targets: Sequence[Target]) -> None:
+    """Give pruned names a parameter of their own where a name without a mask holds the same one.
+
+    Zeros written into a shared parameter would prune the other module too, and change what the model computes.
+    """
+    pruned = {(id(t.module), f"{t.name}_orig") for t in targets}
+    dense = {
+        id(parameter)
+        for module in model.modules()
+        for stored, parameter in module._parameters.items()
+        if parameter is not None and (id(module), stored) not in pruned
+    }
+    own: dict[int, nn.Parameter] = {}
+    for t in targets:
+        shared = t.parameter
+        if id(shared) in dense:
+            fresh = own.setdefault(id(shared), nn.Parameter(shared.detach().clone(), requires_grad=shared.requires_grad))
+            t.module._parameters[f"{t.name}_orig"] = fresh
 
 
 def clone_pruned(model: M) -> M:

@@ -105,7 +105,9 @@ def compute_masks(
             masks[targets[i].path] = _without(targets[i], removed)
     if not decisions:
         raise ValueError("Expected at least one unit to rank, got none: everything is pruned already")
+    # Every name of a tied parameter is in the masks and their hash; it counts once.
     by_parameter = {id(t.parameter): masks[t.path] for t in targets}
+    named = {t.path: by_parameter[id(t.parameter)] for t in listed}
     layers = layer_sparsities(targets, masks)
     flags = [*dict.fromkeys(flag for decision in decisions for flag in decision.flags), *warn_vanished(layers)]
     last = decisions[-1]
@@ -113,7 +115,7 @@ def compute_masks(
         method=method_name,
         scorer=last.scorer.name,
         kappa=last.scorer.kappa,
-        amount=amount,
+        amount=int(amount) if isinstance(amount, Integral) else float(amount),
         alpha=last.alpha,
         saliency_kind=last.saliency_kind,
         unit="weight",
@@ -122,12 +124,11 @@ def compute_masks(
         total=sum(layer.total for layer in layers),
         pruned=sum(layer.pruned for layer in layers),
         threshold=last.threshold if len(decisions) == 1 else None,
-        mask_hash=mask_hash(masks),
+        mask_hash=mask_hash(named),
         layers=tuple(layers),
         flags=tuple(flags),
     )
-    # Tied names come last and share their tensor; they are in the masks, and not in the hash or the counts.
-    return masks | {t.path: by_parameter[id(t.parameter)] for t in listed if t.path not in masks}, report
+    return named, report
 
 
 def prune_model(

@@ -136,7 +136,7 @@ class Saliency:
     def _why_missing(self, module: nn.Module) -> str:
         if self.kind == "activation" and not isinstance(module, nn.Linear | nn.Conv2d):
             return "it exists for weights of nn.Linear and nn.Conv2d"
-        return "the module was not called on the calibration batches"
+        return "the module was not called on the calibration batches, or had another name then"
 
     def vector(self, parameters: nn.Module | Iterable[Parameter]) -> SaliencyVector:
         """One value per unit that is still there, in exactly the order and length torch's prune hands units over.

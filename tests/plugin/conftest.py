@@ -41,6 +41,8 @@ def _mlp(sizes: tuple[int, ...] = (16, 64, 32, 4)) -> nn.Sequential:
     layers: list[nn.Module] = []
     for i, (a, b) in enumerate(itertools.pairwise(sizes)):
         layers += [nn.Linear(a, b), *([nn.ReLU()] if i < len(sizes) - 2 else [])]
+    for layer in layers[::2]:  # one scale, so that a global pool takes from every layer
+        nn.init.normal_(layer.weight, std=0.15)  # type: ignore[arg-type]
     return nn.Sequential(*layers)
 
 
@@ -66,6 +68,7 @@ class TiedLM(nn.Module):
         self.second.weight = self.first.weight
         self.decoder = nn.Linear(width, words, bias=False)
         self.decoder.weight = self.embedding.weight
+        nn.init.normal_(self.embedding.weight, std=0.15)  # the scale of the hidden layers
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.decoder(torch.tanh(self.second(torch.tanh(self.first(self.embedding(tokens))))))

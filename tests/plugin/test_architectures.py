@@ -23,6 +23,7 @@ from sics_plugin import (
     compute_masks,
     current_masks,
     finalize,
+    list_scorers,
     mask_hash,
     prunable_parameters,
     prune_model,
@@ -235,3 +236,16 @@ def test_the_whole_vit_small(images: Callable[..., Tensor]) -> None:
     with torch.no_grad():
         assert model(images("vit_s")).shape == (2, 1000)
     assert stay <= set(model.state_dict())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_makes_the_masks_of_the_cpu(model_of: Callable[[str], nn.Module], images: Callable[..., Tensor]) -> None:
+    model = model_of("mlp")
+    saliency = Saliency(model, [(images("mlp"), torch.tensor([1, 3]))])
+    twin = copy.deepcopy(model).cuda()
+    vector = saliency.vector(model)
+    for name in list_scorers():
+        here, there = (compute_masks(m, name, amount=0.7, saliency=vector)[1].mask_hash for m in (model, twin))
+        assert here == there, name
+    prune.global_unstructured(prunable_parameters(twin), SICSChaos, amount=0.7)
+    assert mask_hash(current_masks(twin)) == compute_masks(model, "chaos", amount=0.7)[1].mask_hash

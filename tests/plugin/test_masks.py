@@ -186,6 +186,14 @@ def test_report_and_model_have_the_same_hash(mlp: nn.Sequential) -> None:
     assert mask_hash(masks) == planned.mask_hash == done.mask_hash == mask_hash(current_masks(mlp))
 
 
+def test_report_and_model_have_the_same_hash_with_tied_weights(tied: nn.Module, tmp_path: Path) -> None:
+    masks, planned = compute_masks(tied, "magnitude", amount=0.5)
+    done = prune_model(tied, "magnitude", amount=0.5)
+    assert mask_hash(masks) == planned.mask_hash == done.mask_hash == mask_hash(current_masks(tied))
+    export_masks(tied, tmp_path / "m")
+    assert load_masks(type(tied)(), tmp_path / "m") == done.mask_hash
+
+
 # --- masked ---------------------------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ import json
 import math
 import warnings
 from collections.abc import Callable
+from fractions import Fraction
 from types import ModuleType
 
 import numpy as np
@@ -210,6 +211,12 @@ def test_unresolved_coordinates_are_flagged(make_mlp) -> None:
     assert compute_masks(mixed, "chaos", amount=0.5, pool="layer")[1].flags == ("coordinate unresolved",)
 
 
+@pytest.mark.parametrize("amount", [np.int64(100), np.float32(0.5), np.float64(0.5), Fraction(1, 4)])
+def test_report_is_jsonable_for_every_number_type(amount: object, mlp: nn.Sequential) -> None:
+    report = prune_model(mlp, "magnitude", amount=amount)  # type: ignore[arg-type]
+    assert json.loads(json.dumps(report.to_dict()))["amount"] == float(amount)  # type: ignore[arg-type]
+
+
 def test_reports_are_frozen() -> None:
     report = prune_model(layers_of([1.0, 2.0]), "magnitude", amount=1)
     with pytest.raises(AttributeError):
@@ -286,6 +293,11 @@ def test_min_keep_counts_what_an_earlier_prune_left(mlp: nn.Sequential) -> None:
     prune_model(mlp, "magnitude", amount=5, min_keep=24)  # the layer is below its floor already: none of it goes
 
 
+@pytest.mark.parametrize("min_keep", [np.int64(30), np.float32(0.02)])
+def test_floors_of_numpy(min_keep: object, mlp: nn.Sequential) -> None:
+    assert prune_model(mlp, "magnitude", amount=0.9, min_keep=min_keep).pruned == round(0.9 * N)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("min_keep", [-1, -0.1, 1.5, math.nan, math.inf, True, "3", None])
 def test_bad_floors_are_refused(min_keep: object, mlp: nn.Sequential) -> None:
     with pytest.raises(ValueError, match=r"Expected `min_keep` to be a fraction in \[0, 1\] or a whole number"):
@@ -322,6 +334,12 @@ def test_magnitude_in_steps_is_magnitude_at_once(mlp: nn.Sequential) -> None:
     for s in (0.2, 0.5, 0.8):
         stepped = prune_to_sparsity(mlp, "magnitude", s)
     assert stepped.mask_hash == prune_to_sparsity(twin, "magnitude", 0.8).mask_hash
+
+
+def test_adaptive_is_told_the_absolute_target(mlp: nn.Sequential) -> None:
+    saliency = Saliency(mlp, [(torch.randn(8, 16), torch.randint(4, (8,)))])
+    ran = [prune_to_sparsity(mlp, "adaptive", s, saliency=saliency).scorer for s in (0.5, 0.7, 0.75, 0.8)]
+    assert ran == ["magnitude", "smooth_chaos", "smooth_chaos", "chaos"]
 
 
 def test_features_are_told_the_absolute_target(mlp: nn.Sequential, reference: ModuleType) -> None:
@@ -372,6 +390,20 @@ def test_tied_weights_count_once_and_are_masked_alike(tied: nn.Module, finalized
         assert tied.embedding.weight is tied.decoder.weight
         assert torch.equal(tied(tokens), pruned)
         assert int((tied.first.weight == 0).sum()) == report.layers[1].pruned
+
+
+def test_finalize_of_one_of_two_tied_names_does_not_change_what_the_model_computes(tied: nn.Module) -> None:
+    """The embedding shares the decoder's tensor and was not pruned. Refusing is fine; pruning it silently is not."""
+    tokens = torch.arange(6)
+    try:
+        prune_model([(tied.decoder, "weight")], "magnitude", amount=0.5)
+        pruned = tied(tokens)
+        finalize(tied)
+    except ValueError as error:  # a refusal names the tie
+        assert "tied" in str(error) or "share" in str(error)  # noqa: PT017
+        return
+    assert torch.equal(tied(tokens), pruned)
+    assert int((tied.decoder.weight == 0).sum()) == 320
 
 
 def test_the_default_targets_of_a_model_with_ties(tied: nn.Module) -> None:

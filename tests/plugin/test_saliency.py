@@ -290,7 +290,7 @@ def test_activation_of_a_module_that_never_ran(mlp: nn.Sequential) -> None:
 def test_neighbourhood_asked_for_is_what_a_method_without_saliency_uses(make_mlp, pool: str, name: str) -> None:
     model = make_mlp((32, 40, 40, 4))
     with torch.no_grad():
-        model[2].weight.mul_(100)  # the layers' border is visible in a window that crosses it
+        model[2].weight.mul_(2)  # the layers' border is visible in a window that crosses it
     saliency = Saliency(model, kind="neighbourhood")
     asked, report = compute_masks(model, name, amount=0.7, saliency=saliency, pool=pool)
     default, plain = compute_masks(model, name, amount=0.7, pool=pool)
@@ -571,6 +571,12 @@ def test_prune_model_matches_a_copy_by_names(mlp: nn.Sequential) -> None:
 def test_bind_refuses_another_model(mlp: nn.Sequential, make_mlp) -> None:
     with pytest.raises(ValueError, match=r"0\.weight has shape \(64, 15\), its saliency \(64, 16\): another model"):
         Saliency(mlp, batches_of()).bind(make_mlp((15, 64, 32, 4)))
+
+
+def test_activation_of_another_model_is_refused_in_words(mlp: nn.Sequential, make_mlp) -> None:
+    saliency = Saliency(mlp, batches_of(), kind="activation")
+    with pytest.raises(ValueError, match=r"0\.weight"):
+        compute_masks(make_mlp((15, 64, 32, 4)), "chaos", amount=0.5, saliency=saliency)
 
 
 def test_a_module_of_another_model_is_refused_even_if_its_memory_is_reused(mlp: nn.Sequential, make_mlp) -> None:

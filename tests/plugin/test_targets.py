@@ -76,6 +76,11 @@ def test_a_patch_embedding_is_the_first_convolution_whose_stride_is_its_kernel()
     assert names(model) == ["1.weight", "2.weight"]
 
 
+def test_a_first_convolution_of_one_by_one_is_no_patch_embedding() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 2, stride=2), nn.Flatten(), nn.Linear(4, 2))
+    assert names(model) == ["0.weight", "1.weight"]
+
+
 def test_norms_biases_and_embeddings_stay() -> None:
     model = nn.Sequential(nn.Embedding(9, 8), nn.LayerNorm(8), nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
     assert names(model) == ["2.weight"]
