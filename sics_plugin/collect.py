@@ -96,7 +96,7 @@ def input_norms(model: nn.Module, batches: Iterable[Batch]) -> tuple[dict[str, T
     return values, samples
 
 
-def expand_to_weight(norm: Tensor, module: nn.Module, weight: Tensor) -> Tensor:
+def expand_to_weight(norm: Tensor, module: nn.Module, weight: Tensor, name: str = "the weight") -> Tensor:
     """The input norm each weight reads, in the weight's shape.
 
     Examples
@@ -107,7 +107,9 @@ def expand_to_weight(norm: Tensor, module: nn.Module, weight: Tensor) -> Tensor:
     """
     reads = (module.in_channels, *module.kernel_size) if isinstance(module, nn.Conv2d) else weight.shape[1:]
     if norm.shape != torch.Size(reads):
-        raise ValueError(f"the activation saliency has shape {tuple(norm.shape)}, the weight reads {tuple(reads)}: another model")
+        raise ValueError(
+            f"{name} reads inputs of shape {tuple(reads)}, its activation saliency has {tuple(norm.shape)}: another model"
+        )
     if isinstance(module, nn.Conv2d):
         grouped = norm.view(module.groups, *weight.shape[1:])
         return grouped.repeat_interleave(weight.shape[0] // module.groups, dim=0)

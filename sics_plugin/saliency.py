@@ -124,7 +124,7 @@ class Saliency:
             raise ValueError(f"there is no {self.kind} saliency of {name}: " + self._why_missing(target.module))
         value = self._values[name]
         if self.kind == "activation":
-            value = expand_to_weight(value, target.module, parameter)
+            value = expand_to_weight(value, target.module, parameter, name)
         return value.to(parameter.device).contiguous()
 
     def _name_of(self, target: Target) -> str:
