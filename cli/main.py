@@ -11,10 +11,14 @@ from collections.abc import Sequence
 import click
 
 from sics_cli.experiment.errors import SicsError
+from sics_cli.printable import LEGIBLE, plain
 
 #: name → (module with a click command of that name, short help). The module is imported only when it is needed.
 COMMANDS: dict[str, tuple[str, str]] = {
     "replicate": ("sics_cli.commands.replicate", "Train, prune by every scorer, evaluate; resumes when repeated."),
+    "report": ("sics_cli.commands.report", "Verdicts, κ(S) and claims of a run or of a CSV."),
+    "plan": ("sics_cli.commands.plan", "How many seeds a verdict takes."),
+    "compare": ("sics_cli.commands.compare", "Test one run against another, seed by seed."),
     "status": ("sics_cli.commands.status", "Show what a run holds, its plans, and what is missing."),
     "export": ("sics_cli.commands.export", "Write a run's rows as CSV or JSON lines."),
     "scorers": ("sics_cli.commands.scorers", "List the scorers with their complexity and formula."),
@@ -62,12 +66,12 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0 ok, 1 error, 2 usage, 3 finished with failed cells, 130 interrupted. Errors are one line on stderr; with
-    SICS_TRACEBACK=1 in the environment an unexpected one comes with its traceback.
+    0 ok, 1 error, 2 usage, 3 finished with failed cells, 4 a `--fail-on` gate tripped, 130 interrupted. Errors are one
+    line on stderr; with SICS_TRACEBACK=1 in the environment an unexpected one comes with its traceback.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal that cannot show κ still gets the table
+            stream.reconfigure(errors=LEGIBLE)  # a terminal that cannot show κ or − still gets the table, signs and all
     try:
         result = cli.main(args=arguments, prog_name="sics-run", standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -93,5 +97,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _explain(message: str, code: int) -> int:
-    print("sics-run: " + " ".join(message.split()), file=sys.stderr)
+    print("sics-run: " + plain(" ".join(message.split())), file=sys.stderr)
     return code

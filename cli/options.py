@@ -46,3 +46,35 @@ def comma_list(item: Callable[[str], Any], name: str) -> Callable[..., list[Any]
         return items
 
     return convert
+
+
+def margin(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Read a number of accuracy points above 0 and below 100."""
+    return _number(value, lambda x: 0 < x < 100, "accuracy points above 0 and below 100")
+
+
+def level(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Read a level above 0 and below 0.5."""
+    return _number(value, lambda x: 0 < x < 0.5, "a level above 0 and below 0.5")
+
+
+def probability(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Read a probability strictly between 0 and 1."""
+    return _number(value, lambda x: 0 < x < 1, "a probability above 0 and below 1")
+
+
+def points(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Read a difference in accuracy points, of either sign."""
+    return _number(value, lambda x: -100 <= x <= 100, "accuracy points from -100 to 100")
+
+
+def _number(value: str | None, accepts: Callable[[float], bool], what: str) -> float | None:
+    if value is None:
+        return None
+    try:
+        number = float(value)
+        if not accepts(number):
+            raise ValueError
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not accepted: give {what}") from None
+    return number

@@ -16,9 +16,9 @@ from sics_cli.experiment.summary import Block, Line, Spread
 NONE = "–"
 
 
-def plain_table(*columns: str | tuple[str, str]) -> Table:
+def plain_table(*columns: str | tuple[str, str], gap: int = 2) -> Table:
     """A table with a rule below its heading; a column is a heading, or (heading, "right")."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
     for column in columns:
         heading, justify = (column, "left") if isinstance(column, str) else column
         table.add_column(heading, justify="right" if justify == "right" else "left", no_wrap=True)
@@ -68,15 +68,28 @@ def _masks(line: Line, reference: str) -> str:
     return f"{line.distinct_masks} ({line.shared_masks} = ref.)"
 
 
-def print_blocks(console: Console, blocks: Sequence[Block], dense: Spread | None, reference: str, failed: int = 0) -> None:
-    """Print one table per sparsity; differences are to `reference`, in accuracy points."""
+def print_blocks(
+    console: Console,
+    blocks: Sequence[Block],
+    dense: Spread | None,
+    reference: str,
+    failed: int = 0,
+    print_block: Callable[[Block], None] | None = None,
+) -> None:
+    """Print one table per sparsity; differences are to `reference`, in accuracy points.
+
+    `print_block` prints another table in place of the one without verdicts.
+    """
     if dense is not None:
         console.print(f"dense networks: {dense.mean:.2f} % ± {_sd(dense)} (sd) over {_seeds(dense.n)}")
     for block in blocks:
         console.print()
         console.print(Text(f"S = {block.sparsity:g}", style="bold"), f" {_masks_note(block)}; {_noise_note(block)}")
-        console.print(_block_table(block, reference))
-    for note in _footnotes(blocks, reference, failed):
+        if print_block is None:
+            console.print(_block_table(block, reference))
+        else:
+            print_block(block)
+    for note in _footnotes(blocks, reference if print_block is None else None, failed):
         console.print(f"  {note}", style="dim")
 
 
@@ -114,8 +127,9 @@ def _noise_note(block: Block) -> str:
     return f"noise floor {block.noise.points:.2f} points{changed}"
 
 
-def _footnotes(blocks: Sequence[Block], reference: str, failed: int) -> Iterable[str]:
-    yield f"difference to {reference} at the same seed, in points; masks: distinct ones"
+def _footnotes(blocks: Sequence[Block], reference: str | None, failed: int) -> Iterable[str]:
+    if reference is not None:
+        yield f"difference to {reference} at the same seed, in points; masks: distinct ones"
     flags = sorted({flag for block in blocks for line in block.lines for flag in line.flags})
     if flags:
         yield f"† {'; '.join(flags)}"

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from sics_cli import console, tables
 from sics_cli.experiment.config import SALIENCIES, Experiment, experiment_from_mapping, merged, read_toml
-from sics_cli.experiment.errors import ConfigError
+from sics_cli.experiment.errors import ConfigError, SicsError
 from sics_cli.experiment.executors import Workers
 from sics_cli.experiment.planning import Grid
 from sics_cli.experiment.presets import DEFAULT_PRESET, PRESETS
+from sics_cli.experiment.rows import CellRow, RepeatRow
 from sics_cli.experiment.runner import Outcome, run_session
 from sics_cli.experiment.session import Asker, Session, open_session
 from sics_cli.experiment.store import Store
-from sics_cli.experiment.summary import dense_spread, summarise
+from sics_cli.experiment.summary import Block, Spread, dense_spread, summarise
 from sics_cli.options import comma_list, count
+
+if TYPE_CHECKING:
+    from sics_cli.report_document import Report
 
 FAILED_CELLS = 3
 
@@ -143,7 +148,8 @@ def _print_results(out: Console, session: Session, outcome: Outcome) -> int:
         repeats = [row for row in store.repeats() if row.repeat_key in keys]
         failed = [row for row in store.failures() if row.cell_key in keys]
     blocks = summarise(rows, repeats, session.experiment.reference)
-    tables.print_blocks(out, blocks, dense_spread(rows), session.experiment.reference, failed=len(failed))
+    report = _analysed(session, rows, repeats)
+    _print_blocks(out, blocks, dense_spread(rows), session.experiment.reference, len(failed), report)
     out.print()
     if outcome.plan_stamp:
         tables.fact(out, "note", outcome.plan_stamp)
@@ -154,5 +160,44 @@ def _print_results(out: Console, session: Session, outcome: Outcome) -> int:
     tables.fact(out, "store", str(session.store_path))
     if failed:
         tables.fact(out, "failed", f"sics-run status {session.folder} says why; --retry-failed tries again")
-    tables.fact(out, "next", f"sics-run export {session.folder} -o results.csv")
+    tables.fact(out, "next", f"sics-run report {session.folder}")
+    tables.fact(out, "", f"sics-run export {session.folder} -o results.csv")
     return FAILED_CELLS if failed or outcome.failed else 0
+
+
+def _analysed(session: Session, rows: Sequence[CellRow], repeats: Sequence[RepeatRow]) -> Report | str:
+    """The verdicts on these rows, or why there are none: the numbers are shown either way."""
+    from sics_cli.experiment.analysis_input import Settings, source_of
+    from sics_cli.report_document import make_report
+
+    asked = session.experiment
+    try:
+        with Store.open(session.store_path, read_only=True) as store:
+            return make_report(source_of(store, rows, repeats), Settings(asked.delta, asked.alpha, asked.reference))
+    except SicsError as error:
+        return str(error)
+
+
+def _print_blocks(
+    out: Console, blocks: Sequence[Block], dense: Spread | None, reference: str, failed: int, report: Report | str
+) -> None:
+    if isinstance(report, str):
+        tables.print_blocks(out, blocks, dense, reference, failed)
+        tables.fact(out, "verdicts", f"none: {report}")
+        return
+    from sics_cli import verdict_tables
+
+    analysis = report.analysis
+
+    def print_block(block: Block) -> None:
+        verdict_tables.print_block(out, block, analysis)
+
+    tables.print_blocks(out, blocks, dense, reference, failed, print_block)
+    key = (
+        f"diff.: points above {reference} at the same seed; p up: above +{analysis.delta:g}, adjusted in the family of "
+        f"this S (κ ≥ 1) at α = {analysis.alpha:g}; verdicts at δ = {analysis.delta:g} points"
+    )
+    out.print(Text(verdict_tables.wrapped(out, key, 2, 2), style="dim"), soft_wrap=True)
+    for remark in report.source.remarks:
+        out.print(Text(verdict_tables.wrapped(out, remark, 2, 2), style="dim"), soft_wrap=True)
+    verdict_tables.print_conclusions(out, analysis, report.claims)

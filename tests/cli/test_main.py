@@ -55,7 +55,7 @@ def test_only_working_options_are_listed(capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["replcate"], ["no such command 'replcate'", "replicate, status"]),
+        (["replcate"], ["no such command 'replcate'", "replicate, report"]),
         (["replicate", "--sedes", "5"], ["--sedes"]),
         (["replicate", "--seeds", "0"], ["--seeds", "'0'", "at least 1"]),
         (["replicate", "--seeds", "five"], ["--seeds", "'five'", "whole number"]),

@@ -1,0 +1,109 @@
+"""`sics-run compare`: one run against another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sics_cli.experiment.errors import ConfigError
+from sics_cli.options import level, margin
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sics_cli.experiment.comparison import ComparedLine
+
+
+@click.command()
+@click.argument("run_a", type=click.Path(path_type=Path))
+@click.argument("run_b", type=click.Path(path_type=Path))
+@click.option("--delta", callback=margin, metavar="POINTS", help="Equivalence margin.  [default: the plans', else 0.5]")
+@click.option("--alpha", callback=level, help="Error rate of the tests.  [default: the plans', else 0.05]")
+@click.option("--across-devices", is_flag=True, help="Pair rows that were evaluated on different devices.")
+def compare(run_a: Path, run_b: Path, delta: float | None, alpha: float | None, across_devices: bool) -> None:
+    """Test RUN_A minus RUN_B (folders, or their stores), scorer by scorer at each sparsity.
+
+    Rows pair where seed, scorer and sparsity are the same and both runs pruned the same dense checkpoint; the rest is
+    refused, with the reason. Exit code 2: nothing can be paired.
+    """
+    from sics_cli.experiment.comparison import changed_settings, compare_pairs, pair, read_rows
+    from sics_cli.report_text import terminal
+
+    a, b = read_rows(run_a), read_rows(run_b)
+    pairs = pair(a, b, across_devices=across_devices)
+    settled = [_agreed("delta", delta, a.delta, b.delta, 0.5), _agreed("alpha", alpha, a.alpha, b.alpha, 0.05)]
+    lines = compare_pairs(pairs, *settled)
+    out = terminal()
+    changes = changed_settings(a, b)
+    _say(out, f"A  {run_a}, run {a.run_id[:16]}")
+    _say(out, f"B  {run_b}, run {b.run_id[:16]}")
+    _say(out, f"{'What differs: ' + '; '.join(changes) if changes else 'One recipe: what differs is the code or the machine'}.")
+    seeds = sorted({one.seed for one, _ in pairs.pairs})
+    margins = f"δ = {settled[0]:g} points, α = {settled[1]:g}"
+    _say(out, f"{len(pairs.pairs)} pairs of rows, {len(seeds)} seeds ({', '.join(map(str, seeds))}); {margins}")
+    for reason in pairs.refused:
+        _say(out, f"not paired: {reason}", style="yellow")
+    for sparsity in sorted({line.contrast.sparsity or 0.0 for line in lines}):
+        _print_sparsity(out, sparsity, [line for line in lines if line.contrast.sparsity == sparsity])
+    out.print()
+    _say(
+        out,
+        "A − B in accuracy points at the same seed. p =: equivalence within ±δ (paired t-TOST). p A>B, p A<B: one-sided "
+        "against 0, adjusted over the scorers of this S (rotation max-T). escapes, degrades: A above B by more than δ, below "
+        f"by more, adjusted likewise. Smallest attainable p of an exact sign-flip test: {_attainable(lines)}.",
+        style="dim",
+    )
+
+
+def _agreed(name: str, given: float | None, a: float | None, b: float | None, default: float) -> float:
+    if given is not None:
+        return given
+    if a is not None and b is not None and a != b:
+        raise ConfigError(f"--{name}: the plans of the two runs have {a:g} and {b:g}: give one")
+    return next((value for value in (a, b) if value is not None), default)
+
+
+def _attainable(lines: Sequence[ComparedLine]) -> str:
+    return ", ".join(f"{0.5**n:.3g} with {n} seeds" for n in sorted({line.contrast.n for line in lines}))
+
+
+def _print_sparsity(out: Console, sparsity: float, lines: Sequence[ComparedLine]) -> None:
+    from rich.text import Text
+
+    from sics_cli import verdict_tables as show
+    from sics_cli.printable import plain
+    from sics_cli.tables import plain_table
+
+    out.print()
+    out.print(Text(f"S = {sparsity:g}", style="bold"))
+    right = [(heading, "right") for heading in ("n", "A − B", "90 % interval", "p =", "p A>B", "p A<B")]
+    table = plain_table("scorer", *right, "verdict", gap=1)
+    show.fold(table, 0, [line.contrast.name for line in lines])
+    reasons: dict[str, list[str]] = {}
+    for line in lines:
+        if str(line.decision.verdict) == "inconclusive":
+            reasons.setdefault(line.decision.reason, []).append(line.contrast.name)
+        table.add_row(
+            Text(plain(line.contrast.name)),
+            str(line.contrast.n),
+            show.number(line.contrast.mean),
+            show.interval(line.contrast.t_interval(0.90)),
+            show.p_short(line.equivalence.p),
+            show.p_short(line.p_above),
+            show.p_short(line.p_below),
+            show.marked(str(line.decision.verdict)),
+        )
+    out.print(table)
+    for reason, names in reasons.items():
+        out.print(Text(show.wrapped(out, f"undecided, {reason}: {', '.join(names)}", 2, 4)), soft_wrap=True)
+
+
+def _say(out: Console, text: str, style: str = "") -> None:
+    from rich.text import Text
+
+    from sics_cli.verdict_tables import wrapped
+
+    out.print(Text(wrapped(out, text), style=style), soft_wrap=True)

@@ -1,0 +1,183 @@
+"""`sics-run plan`: how many seeds a verdict takes."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sics_cli.experiment.errors import ConfigError
+from sics_cli.options import count, level, margin, points, probability
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sics_analysis.planning import Plan
+    from sics_cli.experiment.analysis_input import Source
+
+DEFAULT_SEEDS, DEFAULT_POWER, DEFAULT_FAMILY = 5, 0.8, 5
+CURVE = (3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 40)
+#: Without a pilot: standard deviations shown, in units of delta.
+_UNKNOWN = (0.25, 0.5, 1.0, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A standard deviation to plan with, in points, and what it stands for."""
+
+    label: str
+    sd: float
+
+
+@click.command()
+@click.option("--sd", callback=margin, metavar="POINTS", help="Sd between seeds of the paired differences, from a pilot.")
+@click.option(
+    "--from", "pilot", type=click.Path(path_type=Path), metavar="RUN|FILE.csv", help="Rows to take the sd of each S from."
+)
+@click.option("--seeds", callback=count, metavar="N", help="Seeds of the plan.  [default: those of --from, else 5]")
+@click.option("--delta", callback=margin, metavar="POINTS", help="Equivalence margin.  [default: that of --from, else 0.5]")
+@click.option("--alpha", callback=level, help="Error rate of the tests.  [default: that of --from, else 0.05]")
+@click.option("--reference", metavar="SCORER", help="Reference in --from.  [default: the plan's, else magnitude]")
+@click.option("--power", callback=probability, help="Chance of a verdict to aim at.  [default: 0.8]")
+@click.option("--difference", callback=points, metavar="POINTS", help="True difference of an escape.  [default: 2 delta]")
+@click.option("--family", callback=count, metavar="N", help="Scorers tested together.  [default: those of --from, else 5]")
+def plan(
+    sd: float | None,
+    pilot: Path | None,
+    seeds: int | None,
+    delta: float | None,
+    alpha: float | None,
+    reference: str | None,
+    power: float | None,
+    difference: float | None,
+    family: int | None,
+) -> None:
+    """Show the power of the equivalence and escape tests, the seeds needed, and the smallest attainable p.
+
+    The sd that counts is that of the differences to the reference at the same seed. Without --sd and --from, several
+    are shown.
+    """
+    if sd is not None and pilot is not None:
+        raise ConfigError("--sd and --from: give one of them, both say what the sd is")
+    if reference is not None and pilot is None:
+        raise ConfigError(f"--reference {reference!r}: says what --from is compared to; give --from, or leave it out")
+    from sics_analysis.planning import plan as make_plan
+    from sics_cli.experiment.analysis_input import Settings, read_source
+
+    source = read_source(pilot) if pilot is not None else None
+    settings = ((source.planned if source else None) or Settings()).replaced(delta, alpha, reference)
+    if source is not None:
+        spreads, members, found = _measured(source, settings.reference)
+        family, seeds = family or members, seeds or found
+    elif sd is not None:
+        spreads = [Spread("given", sd)]
+    else:
+        spreads = [Spread(f"{part:g} δ", part * settings.delta) for part in _UNKNOWN]
+    n, size = seeds or DEFAULT_SEEDS, family or DEFAULT_FAMILY
+    if n < 3:
+        raise ConfigError(f"--seeds {n}: is not accepted: give at least 3, below which there is no test")
+    effect = 2 * settings.delta if difference is None else difference
+    plans = [
+        make_plan(
+            n,
+            spread.sd,
+            delta=settings.delta,
+            alpha=settings.alpha,
+            escape_difference=effect,
+            family=size,
+            power=power or DEFAULT_POWER,
+            max_n=max(CURVE),
+        )
+        for spread in spreads
+    ]
+    from sics_cli.report_text import terminal
+
+    _print(terminal(), spreads, plans, source)
+
+
+def _measured(source: Source, reference: str) -> tuple[list[Spread], int, int]:
+    """The sd of each S over the escape family, its size, and the number of seeds."""
+    from sics_analysis.table import read_table
+    from sics_cli.experiment.analysis_input import InputError, check_reference
+
+    check_reference(source, reference)
+    try:
+        table = read_table(source.frame)
+    except ValueError as error:
+        raise InputError(f"{source.title}: {error}") from None
+    members = [name for name in (table.complex if table.has_kappa else table.scorers) if name != reference]
+    spreads, n = [], 0
+    for sparsity in table.sparsities:
+        contrasts = [table.contrast(name, reference, sparsity) for name in members]
+        n = max([n, *(contrast.n for contrast in contrasts)])
+        variances = [contrast.sd**2 for contrast in contrasts if contrast.sd]
+        if variances:
+            spreads.append(Spread(f"S = {sparsity:g}", statistics.fmean(variances) ** 0.5))
+    if not spreads:
+        raise InputError(f"{source.title}: has no sd to plan with: it takes two seeds of {reference} and of another scorer")
+    return spreads, len(members), max(n, 3)
+
+
+def _print(out: Console, spreads: list[Spread], plans: list[Plan], source: Source | None) -> None:
+    from rich.text import Text
+
+    from sics_cli.tables import plain_table
+    from sics_cli.verdict_tables import wrapped
+
+    first = plans[0]
+    n, target = first.equivalence.n, 100 * first.equivalence_seeds.target
+    margins = f"δ = {first.equivalence.delta:g} points, α = {first.equivalence.alpha:g}"
+    out.print(Text(f"Plan for {n} seeds at {margins}", style="bold"))
+    if source is not None:
+        out.print(Text(wrapped(out, f"sd from {source.title}, {source.kind} {source.identity[:16]}")))
+    seeds = f"seeds {target:g} %"
+    right = [(heading, "right") for heading in ("sd", "equivalent", seeds, "escape", seeds)]
+    table = plain_table("", *right)
+    for spread, made in zip(spreads, plans, strict=True):
+        table.add_row(
+            Text(spread.label),
+            f"{spread.sd:.3g}",
+            _percent(made.equivalence.power),
+            _needed(made.equivalence_seeds.n),
+            _percent(made.escape.power),
+            _needed(made.escape_seeds.n),
+        )
+    out.print(table)
+    key = (
+        f"equivalent: chance that {n} seeds show a scorer of true difference {first.equivalence.difference:g} within "
+        f"±{first.equivalence.delta:g}. escape: chance that they show one of true difference {first.escape.difference:+g} above "
+        f"+{first.escape.delta:g}, tested with {first.escape.family} scorers (Holm's first step, a lower bound for max-T). "
+        f"{seeds}: the fewest seeds with that chance. sd: of the differences to the reference at the same seed, points."
+    )
+    if source is not None:
+        key += " It is the root mean square over the escape family, itself an estimate: few seeds leave it uncertain."
+    out.print(Text(wrapped(out, key, 2, 2), style="dim"))
+    if len(plans) == 1:
+        _print_curve(out, first)
+    out.print(Text(wrapped(out, first.resolution.describe())))
+
+
+def _print_curve(out: Console, made: Plan) -> None:
+    from rich.text import Text
+
+    from sics_cli.tables import plain_table
+
+    planned = made.equivalence.n
+    table = plain_table(("seeds", "right"), ("equivalent", "right"), ("escape", "right"), ("smallest sign-flip p", "right"), "")
+    for n, equivalent, escape in made.curve:
+        if n in CURVE or n == planned:
+            here = "this plan" if n == planned else ""
+            table.add_row(str(n), _percent(equivalent), _percent(escape), f"{0.5**n:.2g}", Text(here, style="bold"))
+    out.print()
+    out.print(table)
+
+
+def _percent(chance: float) -> str:
+    return f"{100 * chance:.1f} %"
+
+
+def _needed(n: int | None) -> str:
+    return "never" if n is None else str(n)

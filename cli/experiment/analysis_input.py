@@ -1,0 +1,285 @@
+"""From a run, or a CSV of any framework, to what `sics_analysis.analyse` takes, with all a report must say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sics_cli.experiment.bits import unpack_bits
+from sics_cli.experiment.errors import ConfigError, SicsError
+from sics_cli.experiment.export import COLUMNS, export_row
+from sics_cli.experiment.keys import DENSE
+from sics_cli.experiment.planning import CHANGED
+from sics_cli.experiment.results_csv import read_csv
+from sics_cli.experiment.rows import CellRow, PlanRow, RepeatRow
+from sics_cli.experiment.store import Store, find_store
+from sics_cli.experiment.summary import paired_seeds, summarise
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sics_analysis.outcome import Analysis
+
+Bits = dict[tuple[int | str, str, float], NDArray[np.bool_]]
+DEFAULT_DELTA, DEFAULT_ALPHA, DEFAULT_REFERENCE = 0.5, 0.05, "magnitude"
+_SQLITE = b"SQLite format 3\0"
+
+
+class InputError(SicsError):
+    """What is to be analysed cannot be read, or is not what an analysis needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Margin (accuracy points), level and reference of an analysis."""
+
+    delta: float = DEFAULT_DELTA
+    alpha: float = DEFAULT_ALPHA
+    reference: str = DEFAULT_REFERENCE
+
+    def replaced(self, delta: float | None, alpha: float | None, reference: str | None) -> Settings:
+        """The same with what is not None put in its place."""
+        return Settings(
+            self.delta if delta is None else delta,
+            self.alpha if alpha is None else alpha,
+            self.reference if reference is None else reference,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Rows to analyse and where they come from.
+
+    Attributes
+    ----------
+    kind
+        "run" or "csv".
+    title
+        What it is, without any path.
+    identity
+        Run id, or sha256 of the file.
+    varied
+        What another seed changed.
+    planned
+        What a plan in the store fixed; None for a CSV, where nobody can know.
+    fixed
+        When it was fixed, in words.
+    stamps
+        "plan changed after data", "seeds extended after data": as the store's plans carry them.
+    noise_floor
+        Points by S; empty where nothing was evaluated twice.
+    remarks
+        What a reader must know of rows that are missing or were left out.
+    """
+
+    kind: str
+    title: str
+    identity: str
+    varied: str
+    frame: pd.DataFrame
+    bits: Bits
+    planned: Settings | None
+    fixed: str
+    stamps: tuple[str, ...] = ()
+    noise_floor: dict[float, float] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+    def stamps_under(self, settings: Settings) -> tuple[str, ...]:
+        """The stamps of an analysis under `settings`, which may not be what was planned."""
+        moved = self.planned is not None and settings != self.planned
+        return (*self.stamps, *([CHANGED] if moved and CHANGED not in self.stamps else []))
+
+
+def read_source(path: Path, *, across_devices: bool = False) -> Source:
+    """Read a run's folder, its store, or a CSV.
+
+    Raises
+    ------
+    InputError, StoreError
+        In one line: nothing there, not a run, or a CSV that cannot be analysed.
+    """
+    if path.is_dir() or is_sqlite(path):
+        return read_run(path, across_devices=across_devices)
+    if not path.exists():
+        raise InputError(f"{path}: there is no such run or file: give a run's folder, its run.sqlite, or a CSV of results")
+    if across_devices:
+        raise ConfigError(f"--across-devices: is for runs, which know their devices; {path.name} is a CSV")
+    table = read_csv(path)
+    return Source(
+        kind="csv",
+        title=path.name,
+        identity=table.sha256,
+        varied="unknown: a CSV does not say what another seed changed, nor whether equal seeds of two scorers share a network",
+        frame=table.frame,
+        bits=table.bits,
+        planned=None,
+        fixed="unknown: a CSV does not say",
+        remarks=("The noise floor is unknown: a CSV has no repeated evaluations.",),
+    )
+
+
+def is_sqlite(path: Path) -> bool:
+    """Whether the file begins as a SQLite file does; False where there is none."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except OSError:
+        return False
+
+
+def read_run(path: Path, *, across_devices: bool = False) -> Source:
+    """Read everything a run holds; the store is not changed."""
+    with Store.open(find_store(path), read_only=True) as store:
+        return source_of(store, store.cells(), store.repeats(), across_devices=across_devices)
+
+
+def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow], *, across_devices: bool = False) -> Source:
+    """Make a source of these rows of a store, under its last plan."""
+    import pandas as pd
+
+    plans, recipe, failures = store.plans(), store.meta("recipe"), store.failures()
+    kept, remarks = comparable(rows, across_devices=across_devices)
+    pruned = [row for row in kept if row.scorer != DENSE]
+    if not pruned:
+        raise InputError(f"{store.path}: holds no pruned network that could be analysed; replicate computes them")
+    planned = Settings(plans[-1].delta, plans[-1].alpha, plans[-1].reference) if plans else None
+    failed = sum(row.kind == "cell" for row in failures)
+    remarks += [f"{failed} cells failed and are missing here."] if failed else []
+    remarks += _unfinished(plans, rows)
+    remarks += _flags(pruned)
+    data, model, saliency = recipe["data"]["name"], recipe["model"]["name"], recipe["saliency"]["kind"]
+    blocks = summarise(pruned, repeats, planned.reference if planned else DEFAULT_REFERENCE)
+    return Source(
+        kind="run",
+        title=f"{model} on {data}, saliency {saliency}, {recipe['environment']['device_class']}",
+        identity=store.meta("run_id"),
+        varied=_varied(recipe),
+        frame=pd.DataFrame([export_row(row) for row in pruned], columns=list(COLUMNS)).astype({"kappa": "Int64"}),
+        bits={(row.seed, row.scorer, row.sparsity): unpack_bits(row.bits, row.n) for row in pruned},
+        planned=planned,
+        fixed=when_fixed(plans),
+        stamps=tuple(dict.fromkeys(plan.stamp for plan in plans if plan.stamp)),
+        noise_floor={block.sparsity: block.noise.points for block in blocks if block.noise is not None},
+        remarks=tuple(remarks),
+    )
+
+
+def comparable(rows: Sequence[CellRow], *, across_devices: bool = False) -> tuple[list[CellRow], list[str]]:
+    """Drop the seeds whose rows cannot be paired with each other; say which and why.
+
+    The rows of a seed must have met one checkpoint, data order, saliency and calibration, and one device.
+    """
+    _, unpaired = paired_seeds(rows)
+    devices: dict[int, set[str]] = {}
+    for row in rows:
+        devices.setdefault(row.seed, set()).add(str(row.provenance.get("device")))
+    mixed = [seed for seed, names in sorted(devices.items()) if len(names) > 1 and seed not in unpaired]
+    remarks = []
+    if unpaired:
+        remarks.append(
+            f"Left out: seed {_listed(unpaired)}, whose rows met different checkpoints, data order, saliency or calibration "
+            "batches (replicate --force recomputes them)."
+        )
+    if mixed and not across_devices:
+        remarks.append(f"Left out: seed {_listed(mixed)}, whose rows come from different devices (--across-devices pairs them).")
+    elif mixed:
+        remarks.append(f"Seed {_listed(mixed)}: rows of different devices are paired, as asked.")
+    dropped = {*unpaired, *([] if across_devices else mixed)}
+    return [row for row in rows if row.seed not in dropped], remarks
+
+
+def when_fixed(plans: Sequence[PlanRow]) -> str:
+    """When the settings of the last plan were fixed: its earliest predecessor with the same ones, without a break.
+
+    Examples
+    --------
+    >>> one = PlanRow("a", "2026-01-01T00:00:00+00:00", 0.5, 0.05, "magnitude", {}, [0], ["magnitude"], [0.5])
+    >>> when_fixed([one])
+    '2026-01-01T00:00:00+00:00, before the first cell'
+    """
+    if not plans:
+        return "unknown: the store holds no plan"
+    last, first = plans[-1], plans[-1]
+    for plan in reversed(plans):
+        if (plan.delta, plan.alpha, plan.reference) != (last.delta, last.alpha, last.reference):
+            break
+        first = plan
+    when = f"after {first.cells_before} rows were there" if first.cells_before else "before the first cell"
+    return f"{first.created}, {when}"
+
+
+def _varied(recipe: dict[str, Any]) -> str:
+    batches = "" if recipe["saliency"]["calibration"] is None else ", calibration batches"
+    return (
+        f"a network's initialisation, its data order{batches} and the draws of random scorers; the split "
+        "and the test images are the same for all seeds"
+    )
+
+
+def _unfinished(plans: Sequence[PlanRow], rows: Sequence[CellRow]) -> list[str]:
+    if not plans:
+        return []
+    last = plans[-1]
+    asked = {(seed, name, s) for seed in last.seeds for name in last.scorers for s in last.sparsities}
+    missing = len(asked - {(row.seed, row.scorer, row.sparsity) for row in rows})
+    return [f"{missing} of {len(asked)} planned cells are not there."] if missing else []
+
+
+def _flags(rows: Sequence[CellRow]) -> list[str]:
+    flags = sorted({flag for row in rows for flag in row.flags})
+    return [f"Flagged {flag}: {', '.join(dict.fromkeys(r.scorer for r in rows if flag in r.flags))}." for flag in flags]
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds))
+
+
+def check_reference(source: Source, reference: str) -> None:
+    """Refuse a reference that the rows do not have.
+
+    Raises
+    ------
+    ConfigError
+        In one line, with those there are.
+    """
+    frame = source.frame
+    known = sorted(set(frame["scorer"][frame["sparsity"] > 0]))
+    rank_monotone = "kappa" in frame.columns and (frame["kappa"] == 0).any()
+    if reference in known or (reference == "plateau" and rank_monotone):
+        return
+    if reference == "plateau":
+        raise ConfigError("--reference 'plateau': needs rows of kappa 0, which the scorers of these rows are not said to be")
+    choices = [*known, *(["plateau"] if rank_monotone else [])]
+    raise ConfigError(f"--reference {reference!r}: is not among the scorers: give {' | '.join(choices)}")
+
+
+def analyse_source(source: Source, settings: Settings) -> Analysis:
+    """Analyse under `settings`.
+
+    Raises
+    ------
+    ConfigError
+        The reference is not among the scorers.
+    InputError
+        The rows cannot be analysed.
+    """
+    from sics_analysis.analysis import analyse
+
+    check_reference(source, settings.reference)
+    try:
+        return analyse(
+            source.frame,
+            settings.reference,
+            settings.delta,
+            settings.alpha,
+            noise_floor=source.noise_floor or None,
+            bits=source.bits,
+            plan={"fixed": source.fixed, "stamps": list(source.stamps_under(settings))},
+        )
+    except ValueError as error:
+        raise InputError(f"{source.title}: {error}") from None

@@ -1,0 +1,180 @@
+"""`sics-run compare`: pairs only what one dense network gave, refuses the rest, tests the pairs."""
+
+import json
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sics_cli.experiment.comparison import Pairs, RunRows, compare_pairs, pair
+from sics_cli.experiment.errors import ConfigError
+from sics_cli.experiment.rows import CellRow
+from sics_cli.main import main
+
+MakeCell = Callable[..., CellRow]
+RECIPE = {"data": {"name": "d", "digest": "x", "split_digest": "y", "test": 8}, "saliency": {"kind": "gradient"}}
+N = 1000
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def run(rows: list[CellRow], **recipe: Any) -> RunRows:
+    return RunRows("id", {**RECIPE, **recipe}, 0.5, 0.05, tuple(rows), {})
+
+
+def cells(cell_row: MakeCell, counts: dict[str, list[int]], mask: str = "", **changes: Any) -> list[CellRow]:
+    return [
+        cell_row(
+            seed=seed, scorer=name, correct=correct, n=N, mask_hash=f"{mask}{name}{seed}", checkpoint_hash=f"net{seed}",
+            calibration_hash=f"cal{seed}", saliency_hash=f"sal{seed}", data_order_hash=f"order{seed}", **changes,
+        )
+        for name, values in counts.items()
+        for seed, correct in enumerate(values)
+    ]  # fmt: skip
+
+
+def test_differences_and_verdicts_by_hand(cell_row: MakeCell) -> None:
+    b = {"up": [900, 902, 898, 901, 899], "flat": [800, 801, 803, 802, 799], "down": [700, 702, 701, 704, 703]}
+    a = {
+        "up": [920, 924, 919, 921, 922],  # +20 +22 +21 +20 +23 of 1000: +2.12 points
+        "flat": [801, 800, 803, 803, 799],
+        "down": [680, 683, 680, 684, 682],
+    }
+    found = {x.contrast.name: x for x in compare_pairs(pair(run(cells(cell_row, a, "A")), run(cells(cell_row, b))), 0.5, 0.05)}
+    assert {name: str(line.decision.verdict) for name, line in found.items()} == {
+        "up": "escapes", "flat": "equivalent", "down": "degrades",
+    }  # fmt: skip
+    assert found["up"].contrast.mean == pytest.approx(2.12)
+    assert found["up"].p_above is not None
+    assert found["up"].p_above < 0.01 < 0.9 < (found["up"].p_below or 0)
+    assert (found["down"].p_below or 1) < 0.01
+    swapped = {x.contrast.name: x for x in compare_pairs(pair(run(cells(cell_row, b)), run(cells(cell_row, a, "A"))), 0.5, 0.05)}
+    assert str(swapped["up"].decision.verdict) == "degrades"
+    assert swapped["up"].contrast.mean == pytest.approx(-2.12)
+
+
+def test_one_run_with_itself_is_identical(cell_row: MakeCell) -> None:
+    rows = cells(cell_row, {"a": [900, 902, 898], "b": [1, 2, 3]})
+    assert {str(x.decision.verdict) for x in compare_pairs(pair(run(rows), run(rows)), 0.5, 0.05)} == {"identical"}
+
+
+def test_only_one_network_pairs(cell_row: MakeCell) -> None:
+    from dataclasses import replace
+
+    rows = cells(cell_row, {"a": [900, 902, 898]})
+    other = [replace(row, checkpoint_hash="retrained") if row.seed == 1 else row for row in rows]
+    pairs = pair(run(rows), run(other))
+    assert {x.seed for x, _ in pairs.pairs} == {0, 2}
+    assert pairs.refused == ("seed 1: the dense checkpoints differ, so A and B pruned different networks",)
+    with pytest.raises(ConfigError, match="nothing can be paired: seed 0, 1, 2: the dense checkpoints differ"):
+        pair(run(rows), run([replace(row, checkpoint_hash="retrained") for row in rows]))
+
+
+def test_devices_pair_only_on_request(cell_row: MakeCell) -> None:
+    a = cells(cell_row, {"a": [900, 902]}, provenance={"device": "A100"})
+    b = cells(cell_row, {"a": [900, 902]}, provenance={"device": "H100"})
+    with pytest.raises(ConfigError, match="evaluated on different devices"):
+        pair(run(a), run(b))
+    assert len(pair(run(a), run(b), across_devices=True).pairs) == 2
+
+
+def test_other_examples_never_pair(cell_row: MakeCell) -> None:
+    rows = cells(cell_row, {"a": [900, 902]})
+    with pytest.raises(ConfigError, match=r"tested on different examples \(data\.test 8 → 9\)"):
+        pair(run(rows), run(rows, data={**RECIPE["data"], "test": 9}))
+
+
+def test_seeds_of_one_run_only_are_named(cell_row: MakeCell) -> None:
+    pairs = pair(run(cells(cell_row, {"a": [900, 902, 901]})), run(cells(cell_row, {"a": [900, 902]})))
+    assert pairs.refused == ("seed 2: in one of the runs only",)
+
+
+def test_a_margin_below_the_noise_concludes_nothing(cell_row: MakeCell) -> None:
+    rows = cells(cell_row, {"a": [900, 902, 898]})
+    other = cells(cell_row, {"a": [930, 933, 929]}, "B")
+    pairs = pair(run(other), run(rows))
+    loud = Pairs(pairs.pairs, pairs.refused, {0.5: 0.7})
+    (line,) = compare_pairs(loud, 0.5, 0.05)
+    assert "below the noise floor" in line.decision.reason
+
+
+# -- through the command line -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def changed(finished: Any, tmp_path: Path) -> Path:
+    """A copy of the tiny run whose chaos is 3 points worse under other masks."""
+    path = tmp_path / "other"
+    shutil.copytree(finished.run, path)
+    with sqlite3.connect(path / "run.sqlite") as connection:
+        connection.execute("UPDATE cells SET correct = correct - 18, mask_hash = mask_hash || 'x' WHERE scorer = 'chaos'")
+    connection.close()
+    return path
+
+
+def test_two_runs(finished: Any, changed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(finished.run), str(changed)]) == 0
+    out = capsys.readouterr().out
+    assert "72 pairs of rows, 2 seeds (0, 1); δ = 0.5 points, α = 0.05" in out
+    assert len(re.findall(r"(?m)^chaos +2 \+3\.00 +– .*\? inconclusive", out)) == 3
+    assert len(re.findall(r"(?m)^magnitude +2 +0\.00 .*≡ identical", out)) == 3
+    assert "undecided, too few seeds" in words(out)
+    assert max(len(line) for line in out.splitlines() if str(changed) not in line and str(finished.run) not in line) <= 80
+
+
+def test_margins_of_the_plans_must_agree(finished: Any, changed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with sqlite3.connect(changed / "run.sqlite") as connection:
+        connection.execute("UPDATE plans SET delta = 2.0")
+    connection.close()
+    assert main(["compare", str(finished.run), str(changed)]) == 2
+    assert "--delta: the plans of the two runs have 0.5 and 2: give one" in capsys.readouterr().err
+    assert main(["compare", str(finished.run), str(changed), "--delta", "1"]) == 0
+    assert "δ = 1 points" in capsys.readouterr().out
+
+
+def test_what_differs_is_said(finished: Any, changed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with sqlite3.connect(changed / "run.sqlite") as connection:
+        (recipe,) = connection.execute("SELECT value FROM meta WHERE key = 'recipe'").fetchone()
+        other = json.loads(recipe)
+        other["saliency"]["kind"] = "activation"
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'recipe'", (json.dumps(other),))
+    connection.close()
+    assert main(["compare", str(finished.run), str(changed)]) == 0
+    assert "What differs: saliency.kind gradient → activation." in words(capsys.readouterr().out)
+
+
+def test_nothing_to_pair_is_a_usage_error(finished: Any, changed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with sqlite3.connect(changed / "run.sqlite") as connection:
+        connection.execute("UPDATE cells SET checkpoint_hash = checkpoint_hash || 'x'")
+    connection.close()
+    assert main(["compare", str(finished.run), str(changed)]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert len(shown.err.splitlines()) == 1
+    assert "nothing can be paired: seed 0, 1: the dense checkpoints differ" in shown.err
+
+
+def test_what_is_no_run(finished: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "x.csv"
+    table.write_text("seed,scorer,sparsity,accuracy\n0,a,.5,.9\n")
+    assert main(["compare", str(finished.run), str(table)]) == 2
+    assert "is not a run, and only runs know which dense networks they pruned" in capsys.readouterr().err
+    assert main(["compare", str(finished.run), str(tmp_path)]) == 1
+    assert "holds no run" in capsys.readouterr().err
+
+
+def test_no_torch(finished: Any) -> None:
+    code = "import sys; from sics_cli.main import main; c = main(sys.argv[1:]); print(*sys.modules, file=sys.stderr); sys.exit(c)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "compare", str(finished.run), str(finished.run)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert not {name.split(".")[0] for name in done.stderr.split()} & {"torch", "sics_plugin", "pandas"}

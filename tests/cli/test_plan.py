@@ -1,0 +1,126 @@
+"""`sics-run plan`: the numbers of the statistics, in a table."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sics_cli.main import main
+
+
+def numbers(out: str, label: str) -> list[str]:
+    (line,) = [line for line in out.splitlines() if line.startswith(label)]
+    return line[len(label) :].replace(" %", "%").split()
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_published_powers_and_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+    # Worked example H: paired TOST at n = 5 and δ/sd of .5, 1, 2; seeds for 80 %: 36, 11, 4.
+    for sd, power, seeds in (("1", "2.0%", "36"), ("0.5", "29.4%", "11"), ("0.25", "95.0%", "4")):
+        assert main(["plan", "--sd", sd, "--delta", "0.5", "--seeds", "5"]) == 0
+        shown = numbers(capsys.readouterr().out, "given")
+        assert shown[:3] == [sd, power, seeds]
+
+
+def test_curve_marks_the_plan_and_names_the_resolution(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--sd", "0.5", "--seeds", "7"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"(?m)^ +7 +[\d.]+ % +[\d.]+ % +0.0078 +this plan", out)
+    assert re.search(r"(?m)^ +8 +63.5 %", out)
+    assert "With 7 seeds the exact sign-flip test reaches p = 1/128 one-sided and 1/64 two-sided" in words(out)
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_options_move_the_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    found = {}
+    for name, options in {
+        "plain": [],
+        "family": ["--family", "1"],
+        "difference": ["--difference", "2"],
+        "alpha": ["--alpha", "0.01"],
+        "power": ["--power", "0.95"],
+        "never": ["--difference", "0.4"],
+    }.items():
+        assert main(["plan", "--sd", "0.5", *options]) == 0
+        found[name] = numbers(capsys.readouterr().out, "given")
+    _, equal, seeds, escape, escape_seeds = found["plain"]
+    assert float(found["family"][3][:-1]) > float(escape[:-1])
+    assert float(found["difference"][3][:-1]) > float(escape[:-1])
+    assert float(found["alpha"][1][:-1]) < float(equal[:-1])
+    assert int(found["power"][2]) > int(seeds)
+    assert int(found["power"][4]) > int(escape_seeds)
+    assert found["never"][4] == "never", "below δ nothing escapes, with any number of seeds"
+
+
+def test_without_an_sd_several_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--delta", "1"]) == 0
+    out = capsys.readouterr().out
+    assert [numbers(out, f"{part} δ")[0] for part in ("0.25", "0.5", "1", "2")] == ["0.25", "0.5", "1", "2"]
+
+
+def test_sd_from_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = ["seed,scorer,kappa,sparsity,accuracy"]
+    for i, (one, two, control) in enumerate([(0.0, 0.0, 9.0), (2.0, 1.0, 0.0), (4.0, 2.0, 5.0)]):
+        rows += [f"{i},magnitude,0,.7,.8", f"{i},a,1,.7,{0.8 + one / 100}", f"{i},b,2,.7,{0.8 + two / 100}"]
+        rows += [f"{i},c,,.7,{0.8 + control / 100}"]
+    path = tmp_path / "pilot.csv"
+    path.write_text("\n".join(rows) + "\n")
+    assert main(["plan", "--from", str(path)]) == 0
+    out = capsys.readouterr().out
+    # sd of a is 2, of b 1: root mean square √2.5 = 1.58; c has no κ and stays out, so the family is of two.
+    assert numbers(out, "S = 0.7")[0] == "1.58"
+    assert "tested with 2 scorers" in words(out)
+    assert "Plan for 3 seeds" in out
+    assert main(["plan", "--from", str(path), "--reference", "a"]) == 0
+    assert numbers(capsys.readouterr().out, "S = 0.7")[0] == "1", "b against a"
+
+
+def test_from_a_run_takes_its_margin(finished: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--from", str(finished.run), "--seeds", "10"]) == 0
+    out = capsys.readouterr().out
+    assert "Plan for 10 seeds at δ = 0.5 points, α = 0.05" in out
+    assert len(re.findall(r"(?m)^S = 0\.[578] ", out)) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--sd", "0"], 2, "'--sd': '0' is not accepted: give accuracy points above 0"),
+        (["--sd", "1", "--from", "x"], 2, "--sd and --from: give one of them"),
+        (["--sd", "1", "--seeds", "2"], 2, "--seeds 2: is not accepted: give at least 3"),
+        (["--power", "1"], 2, "'--power': '1' is not accepted: give a probability"),
+        (["--difference", "inf"], 2, "'--difference': 'inf' is not accepted"),
+        (["--reference", "x"], 2, "give --from, or leave it out"),
+        (["--from", "none.csv"], 1, "none.csv: there is no such run or file"),
+    ],
+)
+def test_bad_options_get_one_line(capsys: pytest.CaptureFixture[str], options: list[str], code: int, said: str) -> None:
+    assert main(["plan", *options]) == code
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert len(shown.err.splitlines()) == 1
+    assert said in shown.err
+
+
+def test_a_pilot_without_spread_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "one.csv"
+    path.write_text("seed,scorer,sparsity,accuracy\n0,magnitude,.5,.9\n0,a,.5,.8\n")
+    assert main(["plan", "--from", str(path)]) == 1
+    assert "has no sd to plan with: it takes two seeds" in capsys.readouterr().err
+    assert main(["plan", "--from", str(path), "--reference", "b"]) == 2
+    assert "--reference 'b': is not among the scorers: give a | magnitude" in capsys.readouterr().err
+
+
+def test_it_imports_neither_torch_nor_pandas() -> None:
+    code = "import sys; from sics_cli.main import main; c = main(['plan', '--sd', '1']); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "Plan for 5 seeds" in done.stdout
+    modules = set(done.stderr.split())
+    assert not {name.split(".")[0] for name in modules} & {"torch", "pandas", "sics_plugin", "statsmodels"}
+    assert "scipy.stats" not in modules
