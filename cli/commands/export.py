@@ -7,10 +7,9 @@ from pathlib import Path
 
 import click
 
-from sics_cli.experiment.atomic import write_atomically
-from sics_cli.experiment.errors import ConfigError, StorageError
 from sics_cli.experiment.export import FORMATS, export_rows
 from sics_cli.experiment.store import Store, find_store
+from sics_cli.output import check_output, write_document
 
 
 @click.command()
@@ -30,15 +29,6 @@ def export(run: Path, kind: str | None, output: Path | None) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
         return
-    if output.is_dir() or (output.is_file() and _is_sqlite(output)):
-        raise ConfigError(f"--output {output}: is a folder or a store; give a file to write")
-    try:
-        write_atomically(output, text.encode())
-    except OSError as error:
-        raise StorageError(f"--output {output}: cannot be written ({error.strerror or error})") from None
-    print(f"{len(rows)} rows written to {output}", file=sys.stderr)
-
-
-def _is_sqlite(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(15) == b"SQLite format 3"
+    check_output(output, run)
+    write_document(output, text)
+    print(f"{len(rows)} rows", file=sys.stderr)

@@ -14,7 +14,7 @@ from sics_cli import console, tables
 from sics_cli.experiment.config import SALIENCIES, Experiment, experiment_from_mapping, merged, read_toml
 from sics_cli.experiment.errors import ConfigError, SicsError
 from sics_cli.experiment.executors import Workers
-from sics_cli.experiment.planning import Grid
+from sics_cli.experiment.planning import Grid, families
 from sics_cli.experiment.presets import DEFAULT_PRESET, PRESETS
 from sics_cli.experiment.rows import CellRow, RepeatRow
 from sics_cli.experiment.runner import Outcome, run_session
@@ -138,6 +138,23 @@ def _print_dry_run(out: Console, session: Session) -> None:
     tables.print_grid(out, seeds, (0.0, *session.experiment.sparsities), rows)
     out.print(_counts(grid), soft_wrap=True)
     out.print(f"would be kept in {session.store_path}", soft_wrap=True)
+    out.print(_power_line(session))
+
+
+def _power_line(session: Session) -> str:
+    """What so many seeds can show where differences spread as wide as the margin; no data are needed for that."""
+    from sics_analysis.planning import plan
+
+    asked, seeds = session.experiment, len(session.experiment.seeds)
+    if seeds < 3:
+        return f"power: no verdict from {seeds} seed{'s' * (seeds > 1)}; three are the fewest"
+    family = max(1, len(families(session.scorers)["escape"]))
+    chance = plan(seeds, asked.delta, delta=asked.delta, alpha=asked.alpha, family=family)
+    return (
+        f"power of {seeds} seeds where differences have sd = δ = {asked.delta:g} points: equivalence "
+        f"{chance.equivalence.power:.0%}, an escape of twice δ {chance.escape.power:.0%}; smallest attainable sign-flip "
+        f"p {chance.resolution.sign_flip_one_sided}. sics-run plan says more."
+    )
 
 
 def _print_results(out: Console, session: Session, outcome: Outcome) -> int:

@@ -188,6 +188,10 @@ def test_dry_run_shows_cells_and_writes_nothing(cli: Any, copy: Any, capsys: pyt
     assert lines["chaos"] == ["##.", "##.", "##."]
     assert lines["magnitude, repeated"] == ["##.", "##.", "##."]
     assert "120 cells, 80 there, 40 to compute" in out
+    assert "power of 3 seeds where differences have sd = δ = 0.5 points: equivalence 13%, an escape of twice δ" in " ".join(
+        out.split()
+    )
+    assert "p 1/8" in out
 
 
 def test_dry_run_of_a_new_run_makes_no_folder(cli: Any) -> None:
@@ -195,6 +199,7 @@ def test_dry_run_of_a_new_run_makes_no_folder(cli: Any) -> None:
     assert done.returncode == 0, done.stderr
     assert "80 cells, 0 there, 80 to compute" in done.stdout
     assert "would be kept in run/run.sqlite" in done.stdout
+    assert "power: no verdict from 2 seeds" in done.stdout
     assert not cli.run.exists()
 
 
@@ -324,7 +329,7 @@ def test_export_csv(finished: Any, cli: Any, capsys: pytest.CaptureFixture[str])
     assert main(["export", str(finished.run), "-o", str(target)]) == 0
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert f"{CELLS} rows written" in shown.err
+    assert f"{CELLS} rows" in shown.err
     with target.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == COLUMNS
