@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sics_analysis.arms import seed_label
 from sics_analysis.attribution import CONTROL, AttributionLine, attribute
 from sics_analysis.bootstrap import bootstrap_mean
 from sics_analysis.bootstrap_tost import bootstrap_tost
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Analysis", "analyse"]
+
+_TINY = math.ulp(0.0)
 
 # One stream of random numbers per purpose, so that no test moves when another is added.
 _FAMILIES, _SPECTRUM, _ATTRIBUTION, _BOOTSTRAP, _CROSSED = range(5)
@@ -57,7 +63,8 @@ def analyse(
         (0, 1, 2 or empty), correct with n (exact differences), mask_hash (identity of masks), unit, pool. Rows
         at sparsity 0 are ignored. The order of rows changes nothing.
     reference : str
-        A scorer of the frame, or "plateau": the mean of the κ = 0 scorers at each seed.
+        A scorer of the frame, or "plateau": the mean of the κ = 0 scorers at each seed. A κ = 0 scorer is then compared
+        with the mean of the others, and the joint claim is about all pairs of them.
     delta : float
         Equivalence margin in accuracy points, fixed before the run.
     alpha : float
@@ -65,7 +72,8 @@ def analyse(
     seed, rng
         Root of all random draws: the same gives the same result, byte for byte. A generator wins over `seed`.
     noise_floor : float or mapping of sparsity to float, optional
-        Points by which a repeated evaluation differs. A delta below it leaves every line of that S INCONCLUSIVE.
+        Points by which a repeated evaluation differs. A delta below it leaves every line of that S INCONCLUSIVE; one
+        mask hash beside accuracies further apart than that is no identity.
     bits : mapping of (seed, scorer, sparsity) to array_like of bool, shape (n_images,), optional
         Which test images were classified correctly: adds McNemar per seed and intervals for new images.
     plan : mapping, optional
@@ -84,8 +92,9 @@ def analyse(
 
     Notes
     -----
-    The escape family of an S is its κ ≥ 1 scorers, or all but the reference when the frame knows no κ; other scorers are
-    tested in lines of their own. A line uses its own complete seeds, a family the seeds common to it.
+    The escape family of an S is its κ ≥ 1 scorers and those of unknown κ, or all but the reference when the frame knows
+    no κ; κ = 0 scorers and the controls and baselines (fake, information, gradient, random) are tested in lines of their
+    own, unadjusted. Every line uses its own complete seeds, in its family too (`max_t_family` says why).
 
     Examples
     --------
@@ -99,16 +108,18 @@ def analyse(
     """
     check_delta(delta)
     check_alpha(alpha)
-    if draws < 100:
-        raise ValueError(f"Expected `draws` of at least 100, got {draws!r}")
-    if rng is None and seed < 0:
-        raise ValueError(f"Expected `seed` of at least 0, got {seed!r}")
+    if not isinstance(draws, Integral) or draws < 100:
+        raise ValueError(f"Expected `draws` as a whole number of at least 100, got {draws!r}")
+    if rng is None and (not isinstance(seed, Integral) or seed < 0):
+        raise ValueError(f"Expected `seed` as a whole number of at least 0, got {seed!r}")
     table = read_table(frame)
     _check_reference(table, reference)
     root = int(rng.integers(2**32)) if rng is not None else int(seed)
     floors = noise_floors(noise_floor, table.sparsities)
-    setting = _Setting(table, reference, float(delta), float(alpha), root, draws, floors)
-    crossed = crossed_intervals(table, reference, bits or {}, (root, _CROSSED))
+    table = replace(table, floors=floors)
+    setting = _Setting(table, reference, float(delta), float(alpha), root, int(draws), floors)
+    examples = {(seed_label(label), name, sparsity): row for (label, name, sparsity), row in (bits or {}).items()}
+    crossed = crossed_intervals(table, reference, examples, (root, _CROSSED))
     lines: list[Line] = []
     families: list[Families] = []
     plateaus: list[PlateauClaim] = []
@@ -123,7 +134,7 @@ def analyse(
             interval = crossed.get((equivalence.name, sparsity))
             lines.append(_line(setting, equivalence, holm, family, interval, generator))
         if not setting.below_noise(sparsity):
-            plateaus += _plateau(setting, equivalences)
+            plateaus += _plateau(setting, equivalences, sparsity)
         attribution += _attribution(setting, sparsity)
     spectrum, reason = _spectrum(setting)
     winners = (best_of(family.escape) for family in families)
@@ -133,7 +144,7 @@ def analyse(
         delta=setting.delta,
         alpha=setting.alpha,
         seed=root,
-        draws=draws,
+        draws=setting.draws,
         lines=tuple(lines),
         plateaus=tuple(plateaus),
         families=tuple(families),
@@ -141,7 +152,7 @@ def analyse(
         spectrum_reason=reason,
         attribution=tuple(attribution),
         winners=tuple(winner for winner in winners if winner is not None),
-        mcnemar=mcnemar_lines(table, reference, bits or {}),
+        mcnemar=mcnemar_lines(table, reference, examples),
         noise_floor=floors,
         plan=dict(plan or {}),
     )
@@ -182,8 +193,7 @@ def _check_reference(table: Table, reference: str) -> None:
 
 def _test_family(setting: _Setting, contrasts: list[Contrast], sparsity: float) -> Families:
     table = setting.table
-    members = [c for c in contrasts if c.name in table.complex] if table.has_kappa else contrasts
-    # A column without a test of its own leaves first, so that its missing seeds cost the others none.
+    members = [c for c in contrasts if c.name in table.candidates]
     tested = [c for c in members if not c.is_degenerate]
     rng, alpha, draws = setting.stream(_FAMILIES, sparsity), setting.alpha, setting.draws
     return Families(
@@ -205,19 +215,24 @@ def _line(
 ) -> Line:
     contrast, name, delta = equivalence.contrast, equivalence.name, setting.delta
     in_family = name in families.members
-    escape, degrade, simultaneous = None, None, None
+    escape, degrade, simultaneous, notes = None, None, None, ("", "")
     if not in_family:
         escape, degrade = p_above(contrast, delta), p_below(contrast, -delta)
     elif name in {line.name for line in families.escape.lines}:
         escape, degrade = families.escape[name].p_adjusted, families.degrade[name].p_adjusted
         simultaneous = families.escape[name].simultaneous
+        notes = families.escape.note(name), families.degrade.note(name)
     decision = verdict(
         equivalence,
         p_escape_adjusted=escape,
         p_degrade_adjusted=degrade,
         alpha=setting.alpha,
         noise_floor=setting.floors.get(families.sparsity),
+        in_family=in_family,
+        escape_note=notes[0],
+        degrade_note=notes[1],
     )
+    alone = setting.table.pools(setting.reference) and setting.table.kappa[name] == 0 and not setting.table.pooled(name)
     return Line(
         contrast=contrast,
         kappa=setting.table.kappa[name],
@@ -229,19 +244,25 @@ def _line(
         p_escape_adjusted=escape,
         p_degrade_adjusted=degrade,
         p_equivalence_holm=holm,
-        p_min_attainable=0.5**contrast.n if contrast.n and not contrast.is_identical else None,
+        # Beyond 1074 seeds 2⁻ⁿ is smaller than any float, and still no zero.
+        p_min_attainable=(0.5**contrast.n or _TINY) if contrast.n and not contrast.is_identical else None,
         simultaneous=simultaneous,
         bootstrap=bootstrap_mean(contrast, rng=rng),
         p_bootstrap=bootstrap_tost(contrast, delta, alpha=setting.alpha, rng=rng).p,
         crossed=crossed,
         verdict=decision.verdict,
-        reason=decision.reason,
+        reason="the only κ = 0 scorer: there is no other to be its plateau" if alone else decision.reason,
     )
 
 
-def _plateau(setting: _Setting, equivalences: list[EquivalenceResult]) -> list[PlateauClaim]:
-    """Return the claim that all κ = 0 scorers sit on the plateau, where there are any to test."""
-    members = [e for e in equivalences if e.name in setting.table.rank_monotone]
+def _plateau(setting: _Setting, equivalences: list[EquivalenceResult], sparsity: float) -> list[PlateauClaim]:
+    """Return the claim that all κ = 0 scorers sit on the plateau, where there are two or more to compare."""
+    table = setting.table
+    if table.pools(setting.reference):
+        pairs = [table.contrast(*pair, sparsity) for pair in combinations(table.rank_monotone, 2)]
+        members = [equivalence_test(pair, setting.delta, alpha=setting.alpha) for pair in pairs]
+        return [plateau_claim(members, pairwise=True)] if members else []
+    members = [e for e in equivalences if e.name in table.rank_monotone]
     return [plateau_claim(members)] if members else []
 
 

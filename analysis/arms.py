@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -10,6 +11,8 @@ from typing import TypeAlias
 import numpy as np
 
 Seed: TypeAlias = int | str
+
+_WHOLE = re.compile(r"([+-]?[0-9]{1,300})(?:\.0*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ class Arm:
         Hash of the mask at every seed; None where unknown.
     pooled
         How many arms were pooled into this one (`pool_arms`).
+    single
+        Whether every accuracy is a number of single precision, so that it is known to about 6e-8 only.
     """
 
     name: str
@@ -41,6 +46,7 @@ class Arm:
     total: tuple[int, ...] | None = None
     mask_hash: tuple[str | None, ...] | None = None
     pooled: int = 1
+    single: bool = False
 
     @classmethod
     def from_counts(
@@ -118,6 +124,7 @@ class Arm:
             tuple(plain_seed(seeds[i]) for i in order),
             values,
             mask_hash=_pick(name, mask_hash, seeds, order),
+            single=all(float(np.float32(value)) == value for value in values),
         )
 
 
@@ -159,7 +166,7 @@ def pool_arms(arms: Sequence[Arm], name: str = "plateau") -> Arm:
         accuracy = tuple(c / t for c, t in zip(sums, pools, strict=True))
         return Arm(name, seeds, accuracy, sums, pools, pooled=len(arms))
     means = tuple(math.fsum(arm.accuracy[at[seed]] for arm, at in zip(arms, index, strict=True)) / len(arms) for seed in seeds)
-    return Arm(name, seeds, means, pooled=len(arms))
+    return Arm(name, seeds, means, pooled=len(arms), single=all(arm.single for arm in arms))
 
 
 def complete_seeds(name: str, seeds: Sequence[Seed], values: Sequence[float | None]) -> list[int]:
@@ -183,8 +190,25 @@ def plain_seed(seed: Seed) -> Seed:
     return seed if isinstance(seed, str) else int(seed)
 
 
+def seed_label(value: object) -> Seed:
+    """One label for a seed however it is written: whole numbers and their texts become int, other labels stripped text.
+
+    Examples
+    --------
+    >>> [seed_label(value) for value in (0, 0.0, "0", " 0.0", "a ")]
+    [0, 0, 0, 0, 'a']
+    """
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return int(value)
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return int(value)
+    text = str(value).strip()
+    whole = _WHOLE.fullmatch(text)
+    return int(whole[1]) if whole else text
+
+
 def _whole(name: str, field: str, value: int | float | None) -> int:
-    if value is None or isinstance(value, bool) or int(value) != value:
+    if value is None or isinstance(value, bool) or not math.isfinite(value) or int(value) != value:
         raise ValueError(f"Expected `{field}` of {name!r} as a whole number, got {value!r}")
     return int(value)
 

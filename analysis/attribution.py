@@ -33,7 +33,7 @@ class AttributionLine:
     complexity
         The scorer against `information`: gain − information.
     p_superior, p_superior_adjusted
-        One-sided p of "above `information`", alone and by max-T over the scorers of this S.
+        One-sided p of "above `information`", alone and adjusted over the scorers of this S (`max_t_family`).
     p_escape_adjusted
         The same for "above `information` by more than δ".
     """
@@ -158,7 +158,6 @@ def attribute(
         set(gain.seeds) & set(over.seeds) & set(information.seeds) for gain, over in zip(gains, over_information, strict=True)
     ]
     family = [over.restrict(seeds) for over, seeds in zip(over_information, common, strict=True)]
-    # A column without a test of its own leaves first, so that its missing seeds cost the others none.
     tested = [over for over in family if not over.is_degenerate]
     superior = superiority_test(tested, alpha=alpha, rng=rng, draws=draws)
     escape = escape_test(tested, delta, alpha=alpha, rng=rng, draws=draws)
@@ -174,6 +173,8 @@ def attribute(
             p_degrade_adjusted=degrade[over.name].p_adjusted if over.name in known else None,
             alpha=alpha,
             noise_floor=noise_floor,
+            escape_note=escape.note(over.name) if over.name in known else "",
+            degrade_note=degrade.note(over.name) if over.name in known else "",
         )
         lines.append(
             AttributionLine(

@@ -104,7 +104,7 @@ def evaluate(claim: Claim, analysis: Analysis) -> ClaimResult:
     >>> frame = pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"])
     >>> result = analyse(frame, draws=2_000)
     >>> [str(evaluate(parse_claim(text), result).status) for text in ("escape:chaos@0.7", "plateau@0.7", "kappa@0.7=1")]
-    ['supported', 'contradicted', 'undecided']
+    ['supported', 'undecided', 'undecided']
     """
     findings = tuple(find(claim, analysis, sparsity) for sparsity in claim.sparsities)
     contradicting = [f for f in findings if f.status is Status.CONTRADICTED]

@@ -1,7 +1,7 @@
 """Paired differences of two scorers at one sparsity.
 
-The seed is the unit. A contrast keeps the seeds complete in both arms, a family the seeds common to all its
-contrasts. Seeds are sorted, so the order of the input rows reaches no number.
+The seed is the unit. A contrast keeps the seeds complete in both arms. Seeds are sorted, so the order of the input rows
+reaches no number.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ FloatArray: TypeAlias = NDArray[np.float64]
 
 POINTS = 100  # accuracy points in an accuracy of 1
 RELATIVE_TOLERANCE = 1e-9  # of the scale, when accuracies come as fractions
+# Two fractions in single precision are each off by up to 2⁻²⁵, so two of their differences by up to 1.2e-7.
+SINGLE_TOLERANCE = 2.5e-7
 MIN_SEEDS = 3
 
 
@@ -44,6 +46,10 @@ class Contrast:
         Per seed whether both masks have one hash; None where a hash is unknown.
     exact
         Whether the differences come from integer counts, so that equal differences are equal bit for bit.
+    single
+        Whether the differences come from fractions that are all numbers of single precision.
+    noise_floor
+        Points by which a repeated evaluation of one mask differs; 0 where unknown.
     """
 
     name: str
@@ -53,6 +59,8 @@ class Contrast:
     sparsity: float | None = None
     same_mask: tuple[bool | None, ...] | None = None
     exact: bool = False
+    single: bool = False
+    noise_floor: float = 0.0
 
     @property
     def n(self) -> int:
@@ -90,14 +98,31 @@ class Contrast:
 
     @property
     def tolerance(self) -> float:
-        """How far apart two differences may be, in points, and still count as equal."""
+        """How far apart two differences may be, in points, and still count as equal.
+
+        Rounding alone for integer counts, 1e-9 of the scale for fractions, 2.5e-7 for fractions in single precision.
+        """
         scale = max([POINTS, *(abs(d) for d in self.differences)])
-        return scale * (8 * np.finfo(np.float64).eps if self.exact else RELATIVE_TOLERANCE)
+        if self.exact:
+            return scale * 8 * float(np.finfo(np.float64).eps)
+        return scale * (SINGLE_TOLERANCE if self.single else RELATIVE_TOLERANCE)
+
+    @property
+    def same_hash(self) -> bool:
+        """Whether both scorers have one mask hash at every seed, whatever their accuracies."""
+        return self.n > 0 and self.same_mask is not None and all(same is True for same in self.same_mask)
 
     @property
     def is_identical(self) -> bool:
-        """Whether both scorers chose the same mask at every seed."""
-        return self.n > 0 and self.same_mask is not None and all(same is True for same in self.same_mask)
+        """Whether both scorers chose the same mask at every seed, with accuracies equal but for the noise floor."""
+        return self.same_hash and not self.hash_conflict
+
+    @property
+    def hash_conflict(self) -> bool:
+        """Whether one hash at every seed stands beside accuracies that differ: a hash, then, that is no identity."""
+        if not self.same_hash:
+            return False
+        return max(abs(d) for d in self.differences) > max(self.tolerance, self.noise_floor)
 
     @property
     def is_constant(self) -> bool:
@@ -106,8 +131,8 @@ class Contrast:
 
     @property
     def is_degenerate(self) -> bool:
-        """Whether no t statistic exists: identical masks, fewer than three seeds, or equal differences."""
-        return self.is_identical or self.n < MIN_SEEDS or self.is_constant
+        """Whether no t statistic is given: masks of one hash, fewer than three seeds, or equal differences."""
+        return self.same_hash or self.n < MIN_SEEDS or self.is_constant
 
     def t_interval(self, level: float = 0.95) -> Interval | None:
         """Student-t interval of the mean difference, shape-free of warnings.
@@ -149,13 +174,15 @@ class Contrast:
         )
 
 
-def contrast(arm: Arm, reference: Arm, *, sparsity: float | None = None) -> Contrast:
+def contrast(arm: Arm, reference: Arm, *, sparsity: float | None = None, noise_floor: float = 0.0) -> Contrast:
     """Pair two arms on the seeds complete in both.
 
     Parameters
     ----------
     arm, reference
         A and B. With counts in both, differences are exact: 100·(c_A·n_B − c_B·n_A)/(n_A·n_B), divided once.
+    noise_floor
+        Points by which a repeated evaluation of one mask differs, where known.
 
     Raises
     ------
@@ -181,6 +208,8 @@ def contrast(arm: Arm, reference: Arm, *, sparsity: float | None = None) -> Cont
         sparsity,
         _same_masks(arm, reference, [(at_a[seed], at_b[seed]) for seed in seeds]),
         exact,
+        not exact and arm.single and reference.single,
+        noise_floor,
     )
 
 
@@ -244,13 +273,18 @@ def align(contrasts: Sequence[Contrast]) -> tuple[Contrast, ...]:
     >>> [c.seeds for c in align([a, b])]
     [(1, 2), (1, 2)]
     """
-    names = [c.name for c in contrasts]
-    if len(set(names)) < len(names):
-        raise ValueError(f"Expected one contrast a scorer in a family, got {', '.join(names)}")
+    check_names(contrasts)
     if not contrasts:
         return ()
     common = set(contrasts[0].seeds).intersection(*(c.seeds for c in contrasts[1:]))
     return tuple(c.restrict(common) for c in contrasts)
+
+
+def check_names(contrasts: Sequence[Contrast]) -> None:
+    """Refuse a family in which a scorer comes twice."""
+    names = [c.name for c in contrasts]
+    if len(set(names)) < len(names):
+        raise ValueError(f"Expected one contrast a scorer in a family, got {', '.join(names)}")
 
 
 def _difference(a: Arm, i: int, b: Arm, j: int, seed: Seed, exact: bool) -> float:

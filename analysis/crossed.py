@@ -94,6 +94,15 @@ class CrossedBootstrap(Generic[Key]):
             return sentence
         return f"{sentence} At so few seeds its percentiles are too narrow; its Student-t form errs towards caution."
 
+    def to_row(self) -> Row:
+        """Return what was resampled as one row."""
+        return {
+            "contrasts": len(self.keys),
+            "n_seeds": self.n_seeds,
+            "n_images": self.n_images,
+            "n_resamples": self.distribution.shape[0],
+        }
+
     def to_rows(self) -> list[Row]:
         """Return one row per contrast with the 95 % interval for new seeds and new images."""
         rows: list[Row] = []

@@ -15,6 +15,7 @@ class DegenerateKind(StrEnum):
     """Why a contrast has no test (rule 7)."""
 
     IDENTICAL_MASKS = "identical masks"
+    HASH_CONFLICT = "same mask hash but different accuracies"
     TOO_FEW_SEEDS = "too few seeds"
     ALL_ZERO = "all differences zero"
     CONSTANT = "all differences equal"
@@ -36,11 +37,13 @@ class Degenerate:
     p_signflip: float | None = None
 
 
-def classify(data: Contrast | ArrayLike, delta: float) -> Degenerate | None:
+def classify(data: Contrast | ArrayLike, delta: float, alpha: float = 0.05) -> Degenerate | None:
     """The degenerate path of rule 7, to be taken before any test; None when a test fits.
 
     Same masks come first (an identity needs no seeds), then too few seeds, then equal differences. Equality is exact
-    for integer counts and at 1e-9 of the scale for fractions.
+    for integer counts, at 1e-9 of the scale for fractions and at 2.5e-7 where all of them are of single precision.
+    One hash beside accuracies that differ by more than that, and than the noise floor, is no identity: whatever was
+    hashed was not the mask, and nothing is concluded.
 
     Parameters
     ----------
@@ -48,6 +51,9 @@ def classify(data: Contrast | ArrayLike, delta: float) -> Degenerate | None:
         A contrast, or differences in points.
     delta
         Margin in points.
+    alpha
+        Level of the run. Equal differences at so few seeds that 2⁻ⁿ > alpha keep their verdict, and the reason says
+        that they are weak evidence: no sign-flip test of so few seeds could reject anything.
 
     Examples
     --------
@@ -60,27 +66,31 @@ def classify(data: Contrast | ArrayLike, delta: float) -> Degenerate | None:
     """
     check_delta(delta)
     c = as_contrast(data)
-    if c.is_identical:
+    if c.same_hash:
         largest = max(abs(d) for d in c.differences)
+        if c.hash_conflict:
+            text = f"same mask hash but different accuracies: by up to {largest:.3g} points"
+            return Degenerate(DegenerateKind.HASH_CONFLICT, Verdict.INCONCLUSIVE, text)
         noise = "" if largest <= c.tolerance else f"; accuracies still differ by up to {largest:.2f} points"
         return Degenerate(DegenerateKind.IDENTICAL_MASKS, Verdict.IDENTICAL, f"same mask at every seed{noise}")
     if c.n < MIN_SEEDS:
         return Degenerate(DegenerateKind.TOO_FEW_SEEDS, Verdict.INCONCLUSIVE, f"too few seeds: {c.n}, needs {MIN_SEEDS}")
     if not c.is_constant:
         return None
-    return _constant(c, delta)
+    return _constant(c, delta, alpha)
 
 
-def _constant(c: Contrast, delta: float) -> Degenerate:
+def _constant(c: Contrast, delta: float, alpha: float) -> Degenerate:
     value = c.differences[0]
     gap = abs(value) - delta
+    weak = f"; weak evidence: n = {c.n}, 2^−{c.n} > α" if 0.5**c.n > alpha else ""
     if max(abs(d) for d in c.differences) <= c.tolerance:
-        return Degenerate(DegenerateKind.ALL_ZERO, Verdict.EQUIVALENT, "degenerate: all differences zero")
+        return Degenerate(DegenerateKind.ALL_ZERO, Verdict.EQUIVALENT, f"degenerate: all differences zero{weak}")
     text = f"degenerate: all differences {signed(value)} points"
     if abs(gap) <= c.tolerance:
         return Degenerate(DegenerateKind.CONSTANT, Verdict.INCONCLUSIVE, f"{text}, on the margin")
     if gap < 0:
-        return Degenerate(DegenerateKind.CONSTANT, Verdict.EQUIVALENT, f"{text}, inside ±{delta:g}")
+        return Degenerate(DegenerateKind.CONSTANT, Verdict.EQUIVALENT, f"{text}, inside ±{delta:g}{weak}")
     # Only the observed signs reach the observed sum of d ∓ δ: one arrangement of 2ⁿ.
     p = 0.5**c.n
     return Degenerate(DegenerateKind.CONSTANT, Verdict.INCONCLUSIVE, f"{text}, beyond ±{delta:g}; exact sign-flip p = {p:.3g}", p)

@@ -243,7 +243,7 @@ def equivalence_test(
     check_delta(delta)
     check_alpha(alpha)
     c = as_contrast(data)
-    special_case = classify(c, delta)
+    special_case = classify(c, delta, alpha)
     if special_case is not None:
         return EquivalenceResult(
             c, delta, alpha, None, None, None, None, None, None, None,

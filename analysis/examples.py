@@ -13,7 +13,7 @@ from sics_analysis.crossed import crossed_bootstrap
 from sics_analysis.mcnemar import mcnemar_exact
 from sics_analysis.outcome import McNemarLine
 from sics_analysis.results import Interval
-from sics_analysis.table import PLATEAU, Table
+from sics_analysis.table import Table
 
 Bits: TypeAlias = Mapping[tuple[Seed, str, float], ArrayLike]
 """Which test images a network classified correctly, shape (n_images,), by (seed, scorer, sparsity)."""
@@ -45,12 +45,11 @@ def _example_rows(table: Table, bits: Bits) -> dict[tuple[Seed, str, float], np.
 def crossed_intervals(table: Table, reference: str, bits: Bits, root: Sequence[int]) -> dict[tuple[str, float], Interval | None]:
     """Return the interval for new seeds and new images of every line that has all its per-example results."""
     rows = _example_rows(table, bits)
-    pooled = reference == PLATEAU and PLATEAU not in table.kappa
-    against = table.rank_monotone if pooled else (reference,)
-    groups: dict[tuple[tuple[Seed, ...], int], dict[tuple[str, float], np.ndarray]] = {}
+    groups: dict[tuple[tuple[Seed, ...], int, int], dict[tuple[str, float], np.ndarray]] = {}
     for sparsity in table.sparsities:
         for name in table.scorers:
             seeds = table.contrast(name, reference, sparsity).seeds
+            against = table.pooled(name) if table.pools(reference) else (reference,)
             wanted = [[(seed, scorer, sparsity) for scorer in (name, *against)] for seed in seeds]
             if name == reference or not seeds or not all(key in rows for keys in wanted for key in keys):
                 continue
@@ -60,11 +59,11 @@ def crossed_intervals(table: Table, reference: str, bits: Bits, root: Sequence[i
                     for keys in wanted
                 ]
             )
-            groups.setdefault((seeds, difference.shape[1]), {})[name, sparsity] = difference
+            groups.setdefault((seeds, difference.shape[1], len(against)), {})[name, sparsity] = difference
     found: dict[tuple[str, float], Interval | None] = {}
-    for i, (_, group) in enumerate(sorted(groups.items(), key=lambda item: (str(item[0][0]), item[0][1]))):
-        result = crossed_bootstrap(group, rng=np.random.default_rng([*root, i]), pooled=len(against))
-        found.update({key: result.confidence_interval(key) for key in group})
+    for i, (key, group) in enumerate(sorted(groups.items(), key=lambda item: (str(item[0][0]), *item[0][1:]))):
+        result = crossed_bootstrap(group, rng=np.random.default_rng([*root, i]), pooled=key[2])
+        found.update({cell: result.confidence_interval(cell) for cell in group})
     return found
 
 
@@ -78,6 +77,7 @@ def mcnemar_lines(table: Table, reference: str, bits: Bits) -> tuple[McNemarLine
             for seed in table.contrast(name, reference, sparsity).seeds if name != reference else ():
                 ours, theirs = bits.get((seed, name, sparsity)), bits.get((seed, reference, sparsity))
                 if ours is not None and theirs is not None:
-                    result = mcnemar_exact(np.asarray(ours, dtype=bool), np.asarray(theirs, dtype=bool))
+                    a, b = np.asarray(ours, dtype=bool), np.asarray(theirs, dtype=bool)
+                    result = mcnemar_exact(a, b, seed=seed, name=name, reference=reference)
                     found.append(McNemarLine(name, sparsity, seed, result))
     return tuple(found)

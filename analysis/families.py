@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from sics_analysis.arms import Seed
 from sics_analysis.contrasts import Contrast
 from sics_analysis.results import Interval, Row, p_text, signed
 
 Direction: TypeAlias = Literal["above", "below"]
+
+Method: TypeAlias = Literal["rotation max-T", "Holm on t, ragged seeds"]
+
+ROTATION: Final = "rotation max-T"
+RAGGED: Final = "Holm on t, ragged seeds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,17 +25,19 @@ class FamilyLine:
     Parameters
     ----------
     contrast
-        Its differences on the family's seeds.
+        Its differences on its own complete seeds.
     t, p
         One-sided t statistic against the margin and its exact p, unadjusted.
     p_adjusted
-        Rotation max-T, step-down: the p that decides.
+        The p that decides: rotation max-T, step-down; Holm on t where the scorers of the family miss different seeds.
     p_holm
         Cross-check: Holm on the one-sided t of the family.
     p_signflip, p_signflip_joint
-        Cross-checks without Normality: sign-flip of this column, and of the family jointly (max-T, step-down).
+        Cross-checks without Normality: sign-flip of this column, and of the family jointly (max-T, step-down; None
+        where the scorers miss different seeds).
     simultaneous
-        Difference ± c·se with c common to the family, level 1 − alpha.
+        Difference ± c·se, level 1 − alpha: c common to the family, or Bonferroni's t where the scorers miss different
+        seeds.
     degenerate
         Whether the column left the family before any test; every p but an exact sign-flip p is then None.
     """
@@ -63,7 +70,7 @@ class FamilyLine:
 
     @property
     def n(self) -> int:
-        """Seeds of the family."""
+        """Seeds of this line."""
         return self.contrast.n
 
     @property
@@ -127,10 +134,15 @@ class FamilyResult:
     ----------
     lines
         One a scorer, in the order given, degenerate ones included.
+    seeds
+        Complete in every scorer of the family, degenerate ones aside.
     critical
-        c of the simultaneous intervals, None without a tested column.
+        c of the simultaneous intervals, None without a tested column and where every line has its own.
     p_signflip_min
-        Smallest p the sign-flip cross-checks can reach; None without seeds.
+        Smallest p the joint sign-flip cross-check can reach; None without it.
+    method
+        How the p-values are adjusted. The rotation needs the scorers to share their seeds; where they do not, Holm on
+        each line's own t is valid whatever seeds another scorer misses.
     """
 
     lines: tuple[FamilyLine, ...]
@@ -141,10 +153,11 @@ class FamilyResult:
     draws: int
     critical: float | None
     p_signflip_min: float | None
+    method: Method = ROTATION
 
     @property
     def n(self) -> int:
-        """Seeds common to the family."""
+        """Seeds common to the family; a line has its own number."""
         return len(self.seeds)
 
     @property
@@ -163,6 +176,25 @@ class FamilyResult:
                 return line
         raise KeyError(f"Expected one of {', '.join(line.name for line in self.lines)}, got {name!r}")
 
+    def confidence_interval(self, level: float = 0.95) -> Interval | None:
+        """None: a family has an interval a line."""
+        return None
+
+    def note(self, name: str) -> str:
+        """What a reader of this line's adjusted p must know; empty where it needs nothing.
+
+        The seeds the scorers do not share, or that p lies within three Monte Carlo standard errors of alpha, so that
+        other random rotations could decide otherwise.
+        """
+        line = self[name]
+        if line.p_adjusted is None or self.method != ROTATION:
+            return "" if line.p_adjusted is None else self.method
+        error = 3 * math.sqrt(self.alpha * (1 - self.alpha) / self.draws)
+        # An adjusted p that equals the exact t p owes nothing to the draws.
+        if line.p_adjusted == line.p or abs(line.p_adjusted - self.alpha) >= error:
+            return ""
+        return f"within the Monte Carlo error of α, ±{error:.2g} at {self.draws} draws"
+
     def describe(self) -> str:
         """One sentence a reviewer can quote."""
         if not self.tested:
@@ -170,12 +202,37 @@ class FamilyResult:
         sign = "+" if self.direction == "above" else "−"
         bound = f"{self.direction} {sign}{self.margin:g} points" if self.margin else f"{self.direction} 0 points"
         found = ", ".join(self.rejected) or "none"
+        if self.method == RAGGED:
+            return (
+                f"Shown {bound} among {len(self.tested)} scorers that miss different seeds, Holm on each line's own t at "
+                f"family-wise α = {self.alpha:g} ({self.n} seeds in common): {found}."
+            )
         return (
             f"Shown {bound} among {len(self.tested)} scorers, rotation max-T step-down at family-wise "
             f"α = {self.alpha:g} (n = {self.n} seeds, {self.draws} draws): {found}."
         )
 
+    def to_row(self) -> Row:
+        """The family as one table row."""
+        return {
+            "margin": self.margin,
+            "direction": self.direction,
+            "alpha": self.alpha,
+            "n": self.n,
+            "tested": ", ".join(self.tested),
+            "rejected": ", ".join(self.rejected),
+            "method": self.method,
+            "draws": self.draws,
+            "critical": self.critical,
+            "p_min_attainable": self.p_signflip_min,
+        }
+
     def to_rows(self) -> list[Row]:
         """One table row a scorer."""
-        facts: Row = {"margin": self.margin, "direction": self.direction, "p_min_attainable": self.p_signflip_min}
+        facts: Row = {
+            "margin": self.margin,
+            "direction": self.direction,
+            "p_min_attainable": self.p_signflip_min,
+            "method": self.method,
+        }
         return [line.to_row() | facts for line in self.lines]

@@ -18,20 +18,20 @@ class Line:
     Attributes
     ----------
     in_family
-        Whether the line belongs to the escape family of its S; otherwise it is tested on its own, and its adjusted
-        p-values are its raw ones.
+        Whether the line belongs to the escape family of its S; otherwise it is tested on its own, as a family of one,
+        and its adjusted p-values are its raw ones.
     equivalence
         The paired TOST with its sign-flip cross-check.
     p_superior, p_escape
         One-sided t of "above 0" and "above +δ", for this line alone.
     p_escape_adjusted, p_degrade_adjusted
-        Adjusted within the families of this S (rotation max-T).
+        Adjusted within the families of this S (`sics_analysis.escape.max_t_family`).
     p_equivalence_holm
         TOST p with Holm over the lines of this S.
     p_min_attainable
         The smallest p an exact sign-flip test of this many seeds can give.
     simultaneous
-        Interval that holds jointly with those of the family (rotation max-|T|); None outside it.
+        Interval that holds jointly with those of the family; None outside it.
     bootstrap, p_bootstrap
         Percentile, BCa, studentized and basic intervals, and p of the equivalence test by the studentized bootstrap.
     crossed
@@ -85,9 +85,10 @@ class Line:
         shown = "" if interval is None else f", {interval}"
         tests = ""
         if self.p_escape_adjusted is not None:
+            kind = "adjusted" if self.in_family else "unadjusted, a line of its own"
             tests = (
-                f"; equivalence {p_text(self.equivalence.p)}, escape {p_text(self.p_escape_adjusted)} adjusted, "
-                f"degradation {p_text(self.p_degrade_adjusted)} adjusted"
+                f"; equivalence {p_text(self.equivalence.p)}, escape {p_text(self.p_escape_adjusted)} and "
+                f"degradation {p_text(self.p_degrade_adjusted)} {kind}"
             )
         why = f" ({self.reason})" if self.reason else ""
         return (

@@ -13,7 +13,7 @@ from sics_analysis.families import FamilyResult
 from sics_analysis.lines import Line
 from sics_analysis.mcnemar import McNemarResult
 from sics_analysis.plateau import PlateauClaim
-from sics_analysis.results import Interval
+from sics_analysis.results import Interval, Row
 from sics_analysis.spectrum import Spectrum
 from sics_analysis.table import Table
 from sics_analysis.winner import Winner
@@ -69,6 +69,18 @@ class McNemarLine:
     seed: Seed
     result: McNemarResult
 
+    def confidence_interval(self, level: float = 0.95) -> Interval | None:
+        """Interval of the difference over new examples for these two networks; None where no example tells them apart."""
+        return self.result.confidence_interval(level)
+
+    def describe(self) -> str:
+        """Return one sentence a reviewer can quote."""
+        return f"S = {self.sparsity:g}: {self.result.describe()}"
+
+    def to_row(self) -> Row:
+        """Return the numbers as one row."""
+        return {**self.result.to_row(), "scorer": self.scorer, "sparsity": self.sparsity, "seed": self.seed}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Analysis:
@@ -79,7 +91,7 @@ class Analysis:
     lines
         A line per scorer (but the reference) and sparsity, by S, then κ, then name.
     plateaus
-        Per S the claim that every κ = 0 scorer sits on the plateau.
+        Per S the claim that every κ = 0 scorer sits on the plateau; see `plateau`.
     families
         Per S the escape, degradation and superiority tests of the escape family.
     spectrum, spectrum_reason
@@ -162,6 +174,15 @@ class Analysis:
                 return family
         raise KeyError(f"Expected a sparsity of this analysis, got {sparsity:g}")
 
+    def plateau(self, sparsity: float) -> PlateauClaim | None:
+        """Return the joint claim that the κ = 0 scorers sit on one plateau at one sparsity.
+
+        Against a scorer, the claim is about all other κ = 0 scorers and that reference; against "plateau", about all
+        pairs of κ = 0 scorers. None where there are none to compare, so no fewer than two, or delta lies below the
+        noise floor.
+        """
+        return next((claim for claim in self.plateaus if claim.sparsity == round(sparsity, 9)), None)
+
     def contrast(self, scorer: str, other: str, sparsity: float) -> Contrast:
         """Pair any two scorers ("plateau" pools the κ = 0 ones) at one sparsity."""
         return self.table.contrast(scorer, other, round(sparsity, 9))
@@ -193,7 +214,7 @@ class Analysis:
             "kappa": {name: self.kappa[name] for name in self.scorers},
             "unit": self.unit,
             "pool": self.pool,
-            "noise_floor": {f"{S:g}": floor for S, floor in sorted(self.noise_floor.items())},
+            "noise_floor": {repr(S): floor for S, floor in sorted(self.noise_floor.items())},
             "plan": dict(self.plan),
             "lines": [self._line(line) for line in self.lines],
             "plateaus": [claim.to_row() for claim in self.plateaus],
@@ -216,7 +237,7 @@ class Analysis:
             "spectrum_reason": self.spectrum_reason,
             "attribution": [line.to_row() for line in self.attribution],
             "winners": [winner.to_row() for winner in self.winners],
-            "mcnemar": [{"scorer": m.scorer, "sparsity": m.sparsity, "seed": m.seed, **m.result.to_row()} for m in self.mcnemar],
+            "mcnemar": [line.to_row() for line in self.mcnemar],
         }
         plain: dict[str, Any] = _plain(found)
         return plain

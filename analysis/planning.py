@@ -5,14 +5,16 @@ Behind `sics-run plan`. Imports `scipy.special` and nothing slower.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from numbers import Integral
 from typing import Any
 
 from sics_analysis.contrasts import MIN_SEEDS
 from sics_analysis.power import Design, PowerResult, Test, check_design, escape_power, tost_power
-from sics_analysis.results import Row
+from sics_analysis.results import MAX_MARGIN, Interval, Row
 
 MAX_SEEDS = 100_000
 ROTATION_DRAWS = 100_000
@@ -45,6 +47,10 @@ class SeedsNeeded:
             f"(target {100 * self.target:g} %) at a true difference "
             f"of {self.difference:+g} points, sd {self.sd:g}, delta {self.delta:g}, alpha {self.alpha:g}."
         )
+
+    def confidence_interval(self, level: float = 0.95) -> Interval | None:
+        """None: a number of seeds is computed, not estimated from data."""
+        return None
 
     def to_row(self) -> Row:
         """Return the fields as a flat dictionary."""
@@ -92,6 +98,8 @@ def seeds_needed(
     >>> seeds_needed("escape", 0.4, 1, 0.5).n is None
     True
     """
+    if not (math.isfinite(difference) and abs(difference) <= MAX_MARGIN):
+        raise ValueError(f"`difference` must be a finite number of accuracy points, got {difference!r}")
     if not 0 < power < 1:
         raise ValueError(f"`power` must lie in (0, 1), got {power!r}")
     if test not in ("equivalence", "escape", "superiority"):
@@ -122,9 +130,13 @@ class Resolution:
     def describe(self) -> str:
         """Return one sentence a plan can quote."""
         return (
-            f"With {self.n} seeds the exact sign-flip test reaches p = {self.sign_flip_one_sided} one-sided "
-            f"and {self.sign_flip_two_sided} two-sided at best; the rotation test {float(self.rotation):g}."
+            f"With {self.n} seeds the exact sign-flip test reaches p = {_fraction(self.sign_flip_one_sided)} one-sided "
+            f"and {_fraction(self.sign_flip_two_sided)} two-sided at best; the rotation test {float(self.rotation):g}."
         )
+
+    def confidence_interval(self, level: float = 0.95) -> Interval | None:
+        """None: a resolution is no estimate."""
+        return None
 
     def to_row(self) -> Row:
         """Return the fields as a flat dictionary of numbers."""
@@ -134,6 +146,11 @@ class Resolution:
             "sign_flip_two_sided": float(self.sign_flip_two_sided),
             "rotation": float(self.rotation),
         }
+
+
+def _fraction(p: Fraction) -> str:
+    """A fraction in full while it is short, its power of two beyond."""
+    return str(p) if p.denominator < 10**7 else f"2^-{p.denominator.bit_length() - 1}"
 
 
 def resolution(n: int, draws: int = ROTATION_DRAWS) -> Resolution:
@@ -146,11 +163,12 @@ def resolution(n: int, draws: int = ROTATION_DRAWS) -> Resolution:
     >>> str(resolution(5).sign_flip_one_sided), str(resolution(5).sign_flip_two_sided)
     ('1/32', '1/16')
     """
-    if n < 1:
-        raise ValueError(f"`n` must be at least 1 seed, got {n!r}")
-    if draws < 1:
-        raise ValueError(f"`draws` must be at least 1, got {draws!r}")
-    return Resolution(n, Fraction(1, 2**n), Fraction(min(2, 2**n), 2**n), Fraction(1, draws))
+    if not isinstance(n, Integral) or not 1 <= n <= MAX_SEEDS:
+        raise ValueError(f"`n` must be a whole number of 1 to {MAX_SEEDS} seeds, got {n!r}")
+    if not isinstance(draws, Integral) or draws < 1:
+        raise ValueError(f"`draws` must be a whole number of at least 1, got {draws!r}")
+    n = int(n)
+    return Resolution(n, Fraction(1, 2**n), Fraction(min(2, 2**n), 2**n), Fraction(1, int(draws)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +186,26 @@ class Plan:
         """Return the plan as a few sentences."""
         parts = (self.equivalence, self.equivalence_seeds, self.escape, self.escape_seeds, self.resolution)
         return " ".join(part.describe() for part in parts)
+
+    def confidence_interval(self, level: float = 0.95) -> Interval | None:
+        """None: a plan is computed, not estimated from data."""
+        return None
+
+    def to_row(self) -> Row:
+        """Return the plan in one row; `to_dict` has the curve."""
+        return {
+            "n": self.equivalence.n,
+            "sd": self.equivalence.sd,
+            "delta": self.equivalence.delta,
+            "alpha": self.equivalence.alpha,
+            "family": self.escape.family,
+            "equivalence_power": self.equivalence.power,
+            "equivalence_seeds": self.equivalence_seeds.n,
+            "escape_power": self.escape.power,
+            "escape_seeds": self.escape_seeds.n,
+            "p_min_one_sided": float(self.resolution.sign_flip_one_sided),
+            "p_min_two_sided": float(self.resolution.sign_flip_two_sided),
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested plain data, ready for JSON; ``curve`` has a row per number of seeds."""
@@ -217,13 +255,14 @@ def plan(
     (0.527, 8, 10)
     """
     effect = 2 * delta if escape_difference is None else escape_difference
+    smallest = resolution(n)
     points = range(MIN_SEEDS, max(max_n, n) + 1)
     return Plan(
         equivalence=tost_power(plateau_difference, sd, delta, n, alpha=alpha),
         escape=escape_power(effect, sd, delta, n, alpha=alpha, family=family),
         equivalence_seeds=seeds_needed("equivalence", plateau_difference, sd, delta, power=power, alpha=alpha),
         escape_seeds=seeds_needed("escape", effect, sd, delta, power=power, alpha=alpha, family=family),
-        resolution=resolution(n),
+        resolution=smallest,
         curve=tuple(
             (
                 size,

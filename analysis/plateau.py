@@ -10,6 +10,8 @@ from sics_analysis.equivalence import EquivalenceResult
 from sics_analysis.multiplicity import holm
 from sics_analysis.results import Interval, Row, Verdict, p_text
 
+PAIRS = "one another"  # the reference of a claim about all pairs
+
 
 @dataclass(frozen=True, slots=True)
 class PlateauClaim:
@@ -18,7 +20,9 @@ class PlateauClaim:
     Parameters
     ----------
     lines, failing
-        Scorers in the claim and those not shown equivalent.
+        Scorers in the claim, and the lines not shown equivalent: scorers against one reference, pairs otherwise.
+    reference
+        What all are compared with; `PAIRS` where every scorer is compared with every other.
     p
         The largest p of a tested line, which is the p of the joint claim; None when no line needed a test, or when a
         failing line has none.
@@ -37,6 +41,7 @@ class PlateauClaim:
     largest: Interval | None
     verdict: Verdict
     reason: str
+    sparsity: float | None = None
 
     @property
     def holds(self) -> bool:
@@ -62,6 +67,7 @@ class PlateauClaim:
         """The numbers as one table row."""
         return {
             "claim": "plateau",
+            "sparsity": self.sparsity,
             "lines": ", ".join(self.lines),
             "failing": ", ".join(self.failing),
             "reference": self.reference,
@@ -74,18 +80,22 @@ class PlateauClaim:
         }
 
 
-def plateau_claim(results: Sequence[EquivalenceResult]) -> PlateauClaim:
+def plateau_claim(results: Sequence[EquivalenceResult], *, pairwise: bool = False) -> PlateauClaim:
     """Claim jointly that every line is on the plateau.
 
     Parameters
     ----------
     results
-        One equivalence result a scorer, all at one delta and alpha.
+        One equivalence result a scorer, all at one delta and alpha; or one a pair.
+    pairwise
+        Whether `results` hold every pair of the scorers. A pool of scorers contains each of them, so that the distance
+        of a scorer to its own pool understates how far apart the scorers are: for a plateau without a reference of its
+        own, the claim is that all pairs lie within delta.
 
     Raises
     ------
     ValueError
-        If there is no line, or the lines differ in delta, alpha or reference.
+        If there is no line, or the lines differ in delta, alpha, sparsity or (but for pairs) reference.
 
     References
     ----------
@@ -101,17 +111,19 @@ def plateau_claim(results: Sequence[EquivalenceResult]) -> PlateauClaim:
     """
     if not results:
         raise ValueError("Expected at least one line for the plateau claim, got none")
-    if len({(r.delta, r.alpha, r.reference) for r in results}) > 1:
-        raise ValueError("Expected lines at one delta, alpha and reference, got several")
+    if len({(r.delta, r.alpha, r.sparsity, PAIRS if pairwise else r.reference) for r in results}) > 1:
+        raise ValueError("Expected lines at one delta, alpha and reference, and one sparsity, got several")
     first = results[0]
-    failing = tuple(r.name for r in results if r.verdict not in (Verdict.IDENTICAL, Verdict.EQUIVALENT))
-    untested = any(r.p is None and r.name in failing for r in results)
+    failed = [r for r in results if r.verdict not in (Verdict.IDENTICAL, Verdict.EQUIVALENT)]
+    failing = tuple(f"{r.name} against {r.reference}" if pairwise else r.name for r in failed)
+    untested = any(r.p is None for r in failed)
+    scorers = (name for r in results for name in ((r.name, r.reference) if pairwise else (r.name,)))
     if failing:
         verdict, reason = Verdict.INCONCLUSIVE, f"not shown for {', '.join(failing)}"
     elif all(r.verdict is Verdict.IDENTICAL for r in results):
         verdict, reason = Verdict.IDENTICAL, "same mask at every seed"
     else:
-        verdict, reason = Verdict.EQUIVALENT, f"every line at α = {first.alpha:g}"
+        verdict, reason = Verdict.EQUIVALENT, f"every {'pair' if pairwise else 'line'} at α = {first.alpha:g}"
     level = 1 - 2 * first.alpha
     intervals = [r.confidence_interval(level) for r in results]
     known = [interval for interval in intervals if interval is not None]
@@ -121,9 +133,9 @@ def plateau_claim(results: Sequence[EquivalenceResult]) -> PlateauClaim:
         else None
     )
     return PlateauClaim(
-        tuple(r.name for r in results),
+        tuple(dict.fromkeys(scorers)),
         failing,
-        first.reference,
+        PAIRS if pairwise else first.reference,
         min(r.n for r in results),
         first.delta,
         first.alpha,
@@ -132,6 +144,7 @@ def plateau_claim(results: Sequence[EquivalenceResult]) -> PlateauClaim:
         hull,
         verdict,
         reason,
+        first.sparsity,
     )
 
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from numbers import Integral
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from sics_analysis.results import Row
+from sics_analysis.results import MAX_MARGIN, Interval, Row, is_number
 
 Design = Literal["paired", "two-sample"]
 Test = Literal["equivalence", "escape", "superiority"]
@@ -29,18 +30,18 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(100)
 
 def check_design(sd: float, delta: float, alpha: float, n: int, design: str, family: int) -> None:
     """Refuse what no design can have, one line naming the argument, its value and what is accepted."""
-    if not (math.isfinite(sd) and sd > 0):
+    if not (is_number(sd) and math.isfinite(sd) and sd > 0):
         raise ValueError(f"`sd` must be a positive number of accuracy points, got {sd!r}")
-    if not (math.isfinite(delta) and delta >= 0):
+    if not (is_number(delta) and 0 <= delta <= MAX_MARGIN):
         raise ValueError(f"`delta` must be a finite number of accuracy points >= 0, got {delta!r}")
-    if not 0 < alpha < 0.5:
+    if not (is_number(alpha) and 0 < alpha < 0.5):
         raise ValueError(f"`alpha` must lie in (0, 0.5), got {alpha!r}")
-    if n < 2:
-        raise ValueError(f"`n` must be at least 2 seeds, got {n!r}")
+    if not isinstance(n, Integral) or n < 2:
+        raise ValueError(f"`n` must be a whole number of at least 2 seeds, got {n!r}")
     if design not in ("paired", "two-sample"):
         raise ValueError(f"`design` must be 'paired' or 'two-sample', got {design!r}")
-    if family < 1:
-        raise ValueError(f"`family` must be at least 1 scorer, got {family!r}")
+    if not isinstance(family, Integral) or family < 1:
+        raise ValueError(f"`family` must be a whole number of at least 1 scorer, got {family!r}")
 
 
 def _standard_error(sd: float, n: int, design: Design) -> tuple[float, int]:
@@ -102,6 +103,10 @@ class PowerResult:
             f"{self.alpha:g}, if the true difference is {self.difference:+g} points and its sd "
             f"between seeds {self.sd:g}."
         )
+
+    def confidence_interval(self, level: float = 0.95) -> Interval | None:
+        """None: a power is computed, not estimated from data."""
+        return None
 
     def to_row(self) -> Row:
         """Return the fields as a flat dictionary."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from numbers import Real
 from typing import Protocol, TypeAlias, runtime_checkable
 
 RowValue: TypeAlias = str | int | float | bool | None
 """What a table cell may hold. There is no nan among them: what is undefined is None."""
+
+MAX_MARGIN = 1e9  # accuracy has 100 points
 
 Row: TypeAlias = dict[str, RowValue]
 
@@ -112,14 +115,25 @@ def check_level(level: float) -> None:
 
 def check_alpha(alpha: float) -> None:
     """Refuse a significance level outside (0, 0.5): from 0.5 on, the 1−2α interval does not exist."""
-    if not 0.0 < alpha < 0.5:
+    if not is_number(alpha) or not 0.0 < alpha < 0.5:
         raise ValueError(f"Expected `alpha` in (0, 0.5), got {alpha!r}")
 
 
 def check_delta(delta: float) -> None:
-    """Refuse a margin that is not a positive, finite number of accuracy points."""
-    if not (math.isfinite(delta) and delta > 0.0):
+    """Refuse a margin that is not a positive number of accuracy points, or so large that squares of it overflow."""
+    if not is_number(delta) or not 0.0 < delta <= MAX_MARGIN:
         raise ValueError(f"Expected `delta` as a positive number of accuracy points, got {delta!r}")
+
+
+def is_number(value: object) -> bool:
+    """Whether this is a real number, numpy's included; a bool is none.
+
+    Examples
+    --------
+    >>> is_number(0.5), is_number("0.5"), is_number(True)
+    (True, False, False)
+    """
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def signed(value: float, digits: int = 2) -> str:

@@ -88,7 +88,7 @@ class StepDown:
     """Counts one-sided step-down max-T over directions that arrive in chunks; see `step_down_p`."""
 
     def __init__(self, columns: ArrayLike, slack: FloatArray | None = None) -> None:
-        unit = unit_columns(columns)
+        unit = unit_columns(sorted_rows(columns))
         observed = unit.sum(axis=0) / math.sqrt(unit.shape[0])
         # Lowest statistic first, so that a running maximum is over what the step-down still holds.
         self._order = np.argsort(-observed, kind="stable")[::-1]
@@ -116,7 +116,7 @@ class MaxAbs:
     """Collects the largest |t| over columns, one value a direction."""
 
     def __init__(self, columns: ArrayLike) -> None:
-        self._ranked = np.ascontiguousarray(unit_columns(columns).T)
+        self._ranked = np.ascontiguousarray(unit_columns(sorted_rows(columns)).T)
         self._largest: list[FloatArray] = []
 
     def add(self, directions: FloatArray) -> None:
@@ -161,6 +161,21 @@ def step_down_p(columns: ArrayLike, directions: Iterable[FloatArray], *, slack: 
     for chunk in directions:
         counts.add(chunk)
     return counts.adjusted()
+
+
+def sorted_rows(columns: ArrayLike) -> FloatArray:
+    """Rows in the order of their values, by the last column first.
+
+    Directions are drawn without a look at the rows, so any fixed order is as good as another; this one does not know
+    how the seeds are labelled, and no renaming of seeds moves a p.
+
+    Examples
+    --------
+    >>> sorted_rows([[3.0], [1.0], [2.0]]).ravel().tolist()
+    [1.0, 2.0, 3.0]
+    """
+    matrix = np.asarray(columns, dtype=np.float64)
+    return matrix[np.lexsort(matrix.T)] if matrix.ndim == 2 and matrix.size else matrix
 
 
 def unit_columns(columns: ArrayLike) -> FloatArray:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sics_analysis.contrasts import MIN_SEEDS, Contrast, align
+from sics_analysis.contrasts import MIN_SEEDS, Contrast
 from sics_analysis.escape import escape_test
 from sics_analysis.monotonicity import Monotonicity, monotonicity_test
 from sics_analysis.results import Row, check_alpha, check_delta, p_text
@@ -96,6 +96,17 @@ class Spectrum:
     def describe(self) -> str:
         """Return the claims and the monotonicity test as sentences."""
         return " ".join([*(point.describe() for point in self.points), self.monotonicity.describe()])
+
+    def to_row(self) -> Row:
+        """Return all values of S as one row; an undetermined κ(S) is a question mark."""
+        row: Row = {
+            "sparsities": ", ".join(f"{point.sparsity:g}" for point in self.points),
+            "kappa": ", ".join("?" if point.kappa is None else str(point.kappa) for point in self.points),
+            "n": min((point.n for point in self.points), default=0),
+            "delta": self.delta,
+            "alpha": self.alpha,
+        }
+        return row | self.monotonicity.to_row()
 
     def to_rows(self) -> list[Row]:
         """Return one row per sparsity."""
@@ -201,8 +212,9 @@ def kappa_spectrum(
 
     Notes
     -----
-    Degenerate columns leave before any test. One that sits at or above δ at every seed cannot be shown to lie below
-    it, so it keeps "every scorer of this κ is below δ" from being shown.
+    Every column keeps its own complete seeds. Degenerate columns leave before any test. One that sits at or above δ at
+    every seed, or has too few of the seeds or one hash beside accuracies that differ, cannot be shown to lie below δ, so it
+    keeps "every scorer of this κ is below δ" from being shown.
 
     Examples
     --------
@@ -264,36 +276,35 @@ def _test_point(
     unknown = sorted(set(family) - {1, 2})
     if unknown:
         raise ValueError(f"Expected κ of 1 or 2 in `families`, got {unknown}")
+    run = len({seed for group in family.values() for c in group for seed in c.seeds})
     columns: dict[int, list[Contrast]] = {}
     above: dict[int, bool] = {}
     for kappa in (1, 2):
         scorers = family.get(kappa, ())
         columns[kappa] = [c for c in scorers if not c.is_degenerate]
-        above[kappa] = any(_reaches(c, delta) for c in scorers if c.is_degenerate)
-    every = align(columns[1] + columns[2])
-    n = min((c.n for c in every), default=max((c.n for group in family.values() for c in group), default=0))
+        above[kappa] = any(_reaches(c, delta, run) for c in scorers if c.is_degenerate)
     for kappa in (1, 2):
-        if not family.get(kappa):
-            return n, f"it needs scorers of κ = 1 and of κ = 2, and there is none of κ = {kappa}"
-        aligned = [c for c in every if c.name in {column.name for column in columns[kappa]}]
-        above[kappa] = above[kappa] or any(_reaches(c, delta) for c in aligned if c.is_degenerate)
-        columns[kappa] = [c for c in aligned if not c.is_degenerate]
+        seeds = [c.n for c in family.get(kappa, ())]
+        n = max(seeds, default=0)
+        if not seeds:
+            return run, f"it needs scorers of κ = 1 and of κ = 2, and there is none of κ = {kappa}"
         if not columns[kappa]:
-            few = n < MIN_SEEDS
-            return n, f"too few seeds: {n}" if few else f"every scorer of κ = {kappa} is degenerate"
+            return n, f"too few seeds: {n}" if n < MIN_SEEDS else f"every scorer of κ = {kappa} is degenerate"
     both = columns[1] + columns[2]
     p_any = escape_test(both, delta, alpha=alpha, rng=rng, draws=draws)
     p_smooth = escape_test(columns[1], delta, alpha=alpha, rng=rng, draws=draws)
     below = {k: 1.0 if above[k] else max(_known(p_below(c, delta)) for c in columns[k]) for k in (1, 2)}
     smallest = [min(line.p_adjusted for line in result.lines if line.p_adjusted is not None) for result in (p_any, p_smooth)]
-    return n, kappa_p_values(smallest[0], smallest[1], below[1], below[2])
+    return min(c.n for c in both), kappa_p_values(smallest[0], smallest[1], below[1], below[2])
 
 
-def _reaches(contrast: Contrast, delta: float) -> bool:
-    """Whether a degenerate column sits at or above +delta: constant there, or too few seeds to say."""
-    if contrast.is_identical:
+def _reaches(contrast: Contrast, delta: float, run: int) -> bool:
+    """Whether a degenerate column sits at or above +delta: constant there, or seeds or hashes that say nothing."""
+    if contrast.is_identical and contrast.n == run >= MIN_SEEDS:
         return False
-    return contrast.n < MIN_SEEDS or contrast.differences[0] >= delta - contrast.tolerance
+    if contrast.same_hash or contrast.n < MIN_SEEDS:
+        return True
+    return contrast.differences[0] >= delta - contrast.tolerance
 
 
 def _known(p: float | None) -> float:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from sics_analysis.arms import Arm, Seed, pool_arms
+from sics_analysis.arms import Arm, Seed, pool_arms, seed_label
 from sics_analysis.contrasts import Contrast, contrast
+from sics_analysis.results import is_number
 
 REQUIRED = ("seed", "scorer", "sparsity", "accuracy")
 PLATEAU = "plateau"  # the reference that pools the κ = 0 scorers
+CONTROLS = ("fake", "information", "gradient", "random")  # tested in lines of their own, as they have no κ
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +32,8 @@ class Table:
         Whether the frame says anything about κ.
     unit, pool
         What was pruned and ranked, where the frame says so.
+    floors
+        Noise floor by sparsity in points, where known.
     """
 
     arms: Mapping[tuple[str, float], Arm]
@@ -40,6 +43,7 @@ class Table:
     sparsities: tuple[float, ...]
     unit: str | None
     pool: str | None
+    floors: Mapping[float, float] = field(default_factory=dict)
 
     @property
     def scorers(self) -> tuple[str, ...]:
@@ -60,15 +64,45 @@ class Table:
         """The scorers of κ ≥ 1."""
         return tuple(name for name in self.scorers if (self.kappa[name] or 0) >= 1)
 
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The scorers of the escape family, the reference aside.
+
+        Without κ in the frame, all of them. With it, those of κ ≥ 1 and those without κ that are no control or baseline
+        by name: a scorer of unknown κ may be the one that is found to escape, so it counts in the correction.
+        """
+        if not self.has_kappa:
+            return self.scorers
+        unknown = {name for name, kappa in self.kappa.items() if kappa is None and name not in CONTROLS}
+        return tuple(name for name in self.scorers if (self.kappa[name] or 0) >= 1 or name in unknown)
+
+    def pooled(self, name: str) -> tuple[str, ...]:
+        """The κ = 0 scorers whose mean is the plateau for a scorer: all of them, but never the scorer itself."""
+        return tuple(scorer for scorer in self.rank_monotone if scorer != name)
+
+    def pools(self, reference: str) -> bool:
+        """Whether this reference is the pool of the κ = 0 scorers, and no scorer of that name."""
+        return reference == PLATEAU and PLATEAU not in self.kappa
+
     def arm(self, name: str, sparsity: float) -> Arm:
         """Return one arm, without seeds where nothing was evaluated; "plateau" pools the κ = 0 scorers."""
-        if name == PLATEAU and PLATEAU not in self.kappa:
-            return pool_arms([self.arm(scorer, sparsity) for scorer in self.rank_monotone], PLATEAU)
+        if self.pools(name):
+            return self._pool(self.rank_monotone, sparsity)
         return self.arms.get((name, sparsity)) or Arm(name, (), ())
 
     def contrast(self, name: str, reference: str, sparsity: float) -> Contrast:
-        """Pair two scorers at one sparsity on the seeds complete in both."""
-        return contrast(self.arm(name, sparsity), self.arm(reference, sparsity), sparsity=sparsity)
+        """Pair two scorers at one sparsity on the seeds complete in both.
+
+        Against "plateau" a κ = 0 scorer is paired with the pool of the others: a pool that holds the scorer itself
+        would hide a part of its difference, and all of it when there is no other.
+        """
+        other = self._pool(self.pooled(name), sparsity) if self.pools(reference) else self.arm(reference, sparsity)
+        floor = self.floors.get(sparsity, 0.0)
+        return contrast(self.arm(name, sparsity), other, sparsity=sparsity, noise_floor=floor)
+
+    def _pool(self, scorers: tuple[str, ...], sparsity: float) -> Arm:
+        arms = [self.arm(scorer, sparsity) for scorer in scorers]
+        return pool_arms(arms, PLATEAU) if arms else Arm(PLATEAU, (), ())
 
 
 def read_table(frame: pd.DataFrame) -> Table:
@@ -83,13 +117,17 @@ def read_table(frame: pd.DataFrame) -> Table:
     Raises
     ------
     ValueError
-        In one line, for missing columns, values out of range, repeated cells, or a frame of several units or pools.
+        In one line, for missing or repeated columns, values out of range, repeated cells, or a frame of several units
+        or pools.
     """
     if not isinstance(frame, pd.DataFrame):
         raise ValueError(f"Expected `frame` as a pandas DataFrame, got {type(frame).__name__}")
     missing = [name for name in REQUIRED if name not in frame.columns]
     if missing:
         raise ValueError(f"Expected columns {', '.join(REQUIRED)} in `frame`, missing: {', '.join(missing)}")
+    doubled = sorted({str(name) for name in frame.columns[frame.columns.duplicated()]})
+    if doubled:
+        raise ValueError(f"Expected every column of `frame` once, got again: {', '.join(doubled)}")
     rows = frame.copy()
     rows["sparsity"] = _sparsity(rows["sparsity"])
     rows["scorer"] = _scorer(rows["scorer"])
@@ -158,15 +196,10 @@ def _scorer(column: pd.Series) -> pd.Series:
 def _seed(column: pd.Series) -> pd.Series:
     if column.isna().any():
         raise ValueError("Expected a label in every row of column `seed`, got an empty cell")
-    return pd.Series([_label(value) for value in column], index=column.index, dtype=object)
-
-
-def _label(value: Any) -> Seed:
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
-        return int(value)
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return int(value)
-    return str(value)
+    labels = [seed_label(value) for value in column]
+    if "" in labels:
+        raise ValueError("Expected a label in every row of column `seed`, got an empty cell")
+    return pd.Series(labels, index=column.index, dtype=object)
 
 
 def _kappa(rows: pd.DataFrame) -> dict[str, int | None]:
@@ -191,7 +224,15 @@ def _has_counts(rows: pd.DataFrame) -> bool:
     known = ~rows["accuracy"].isna()
     if (correct.isna() | total.isna())[known].any():
         return False
-    wrong = known & ~((correct / total - rows["accuracy"]).abs() <= 1e-3)
+    for name, values in (("correct", correct), ("n", total)):
+        bad = values[known & ~np.isfinite(values)]
+        if len(bad):
+            raise ValueError(f"Expected whole numbers in column `{name}`, got {float(bad.iloc[0]):g}")
+    bad = total[known & ~(total > 0)]
+    if len(bad):
+        raise ValueError(f"Expected test examples in column `n`, got {float(bad.iloc[0]):g}")
+    # An accuracy rounded in print still names its count: it lies within half an example of it.
+    wrong = known & ~((correct / total - rows["accuracy"]).abs() <= 0.5 / total + 1e-9)
     if wrong.any():
         i = int(np.flatnonzero(wrong)[0])
         raise ValueError(
@@ -224,8 +265,17 @@ def noise_floors(floor: float | Mapping[float, float] | None, sparsities: tuple[
     """Spread the noise floor over the sparsities; points, nothing where it is unknown."""
     if floor is None:
         return {}
-    known = dict.fromkeys(sparsities, floor) if isinstance(floor, int | float) else dict(floor)
-    for sparsity, value in known.items():
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"Expected `noise_floor` of at least 0 points, got {value!r} at {sparsity:g}")
-    return {round(float(S), 9): float(value) for S, value in known.items() if round(float(S), 9) in sparsities}
+    if not is_number(floor) and not isinstance(floor, Mapping):
+        raise ValueError(f"Expected `noise_floor` as a number of points or a mapping of sparsity to points, got {floor!r}")
+    known: dict[float, float] = dict(floor) if isinstance(floor, Mapping) else dict.fromkeys(sparsities, floor)
+    found = {}
+    for key, value in known.items():
+        if not is_number(value) or not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"Expected `noise_floor` of at least 0 points, got {value!r} at {key!r}")
+        S = round(float(key), 9) if is_number(key) else None
+        if S not in sparsities and S != 0.0:  # rows at 0 are ignored, and so is their noise
+            measured = ", ".join(f"{sparsity:g}" for sparsity in sparsities)
+            raise ValueError(f"Expected the sparsities of `noise_floor` among {measured}, got {key!r}")
+        if S is not None and S != 0.0:
+            found[S] = float(value)
+    return found

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sics_analysis.equivalence import EquivalenceResult
+from sics_analysis.equivalence import EquivalenceResult, equivalence_test
 from sics_analysis.results import Verdict, check_alpha, p_text
 
 
@@ -23,6 +23,9 @@ def verdict(
     p_degrade_adjusted: float | None,
     alpha: float = 0.05,
     noise_floor: float | None = None,
+    in_family: bool = True,
+    escape_note: str = "",
+    degrade_note: str = "",
 ) -> Decision:
     """Decide what a line shows.
 
@@ -32,17 +35,22 @@ def verdict(
         The line's own TOST; it carries δ and, for degenerate data, the verdict of rule 7.
     p_escape_adjusted, p_degrade_adjusted
         From `escape_test` and `degrade_test`, adjusted in their families; None where the line was not tested there.
+        For a line outside every family, its own one-sided p.
     alpha
         Family-wise level of both families.
     noise_floor
         Difference in points between repeated evaluations of one mask. A δ below it makes the line INCONCLUSIVE;
         IDENTICAL stays, since an identity of masks is no measurement of accuracy.
+    in_family
+        Whether the two p-values are adjusted; the reason says which.
+    escape_note, degrade_note
+        What a reader of either p must know (`FamilyResult.note`), put into a reason that quotes it.
 
     Returns
     -------
     Decision
-        EQUIVALENT and ESCAPES exclude each other, as an adjusted p is never below the one-sided t p, unless the line
-        and its family rest on different seeds; that disagreement is INCONCLUSIVE.
+        EQUIVALENT and ESCAPES exclude each other, as an adjusted p is never below the one-sided t p of the same
+        seeds. p-values that disagree come from other seeds than the line's, and are INCONCLUSIVE.
 
     Examples
     --------
@@ -55,6 +63,8 @@ def verdict(
     """
     check_alpha(alpha)
     line, delta = equivalence, equivalence.delta
+    if line.contrast.hash_conflict and noise_floor is not None:
+        line = _within_noise(line, noise_floor)
     if line.verdict is Verdict.IDENTICAL:
         return Decision(line.verdict, line.reason)
     if noise_floor is not None and delta < noise_floor:
@@ -65,20 +75,35 @@ def verdict(
     degrades = p_degrade_adjusted is not None and p_degrade_adjusted <= alpha
     if escapes + degrades + (line.verdict is Verdict.EQUIVALENT) > 1:
         return Decision(Verdict.INCONCLUSIVE, "the line and its family disagree: they rest on different seeds")
+    kind = "adjusted" if in_family else "its own line, unadjusted"
     if escapes:
-        return Decision(Verdict.ESCAPES, f"above +{delta:g}, adjusted {p_text(p_escape_adjusted)}")
+        return Decision(Verdict.ESCAPES, f"above +{delta:g}, {kind} {_quoted(p_escape_adjusted, escape_note)}")
     if degrades:
-        return Decision(Verdict.DEGRADES, f"below −{delta:g}, adjusted {p_text(p_degrade_adjusted)}")
+        return Decision(Verdict.DEGRADES, f"below −{delta:g}, {kind} {_quoted(p_degrade_adjusted, degrade_note)}")
     if line.verdict is Verdict.EQUIVALENT:
         return Decision(line.verdict, line.reason)
-    return Decision(Verdict.INCONCLUSIVE, _inconclusive(line, p_escape_adjusted, p_degrade_adjusted))
+    high, low = _quoted(p_escape_adjusted, escape_note, "; "), _quoted(p_degrade_adjusted, degrade_note, "; ")
+    return Decision(Verdict.INCONCLUSIVE, _inconclusive(line, high, low))
 
 
-def _inconclusive(line: EquivalenceResult, p_escape: float | None, p_degrade: float | None) -> str:
+def _quoted(p: float | None, note: str, joint: str = " (") -> str:
+    """A p with its note; empty without p."""
+    if p is None:
+        return ""
+    return f"{p_text(p)}{joint}{note}{')' if joint == ' (' else ''}" if note else p_text(p)
+
+
+def _within_noise(line: EquivalenceResult, noise_floor: float) -> EquivalenceResult:
+    """The line once more, where a noise floor that its contrast did not know explains accuracies of one mask."""
+    known = replace(line.contrast, noise_floor=max(noise_floor, line.contrast.noise_floor))
+    return line if known.hash_conflict else equivalence_test(known, line.delta, alpha=line.alpha)
+
+
+def _inconclusive(line: EquivalenceResult, p_escape: str, p_degrade: str) -> str:
     interval = line.confidence_interval(1 - 2 * line.alpha)
     if interval is None or not (interval.low > line.delta or interval.high < -line.delta):
         return line.reason
     p = p_escape if interval.low > line.delta else p_degrade
-    if p is None:
+    if not p:
         return f"{line.reason}, but not tested in a family"
-    return f"{line.reason}, but not after adjustment in the family ({p_text(p)})"
+    return f"{line.reason}, but not after adjustment in the family ({p})"

@@ -7,17 +7,20 @@ from typing import Any
 
 import click
 
+#: Above any real design: a mistyped number of seeds is refused, not laid out cell by cell.
+MAX_COUNT = 10_000
+
 
 def count(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    """Read a whole number of at least 1."""
+    """Read a whole number from 1 to `MAX_COUNT`."""
     if value is None:
         return None
     try:
         number = int(value)
-        if number < 1:
+        if not 1 <= number <= MAX_COUNT:
             raise ValueError
     except ValueError:
-        raise click.BadParameter(f"{value!r} is not accepted: give a whole number of at least 1") from None
+        raise click.BadParameter(f"{value!r} is not accepted: give a whole number from 1 to {MAX_COUNT}") from None
     return number
 
 

@@ -106,10 +106,8 @@ def _print_sparsity(console: Console, analysis: Analysis, sparsity: float) -> No
 
 def _plateau(analysis: Analysis, sparsity: float) -> str | None:
     """The joint claim that every κ = 0 scorer sits on the plateau, in a sentence."""
-    from sics_analysis.plateau import plateau_claim
-
-    members = [line.equivalence for line in analysis.lines if line.sparsity == sparsity and line.kappa == 0]
-    return plateau_claim(members).describe() if members and not analysis.below_noise(sparsity) else None
+    claim = analysis.plateau(sparsity)
+    return None if claim is None or analysis.below_noise(sparsity) else claim.describe()
 
 
 def _print_key(console: Console, analysis: Analysis) -> None:

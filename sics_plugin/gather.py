@@ -84,4 +84,4 @@ def floors_of(targets: Sequence[Target], min_keep: float | int) -> list[int]:
     whole = isinstance(min_keep, Integral)
     if not number or not min_keep >= 0 or not (whole or min_keep <= 1):  # NaN fails every comparison
         raise ValueError(f"Expected `min_keep` to be a fraction in [0, 1] or a whole number, got {min_keep!r}")
-    return [int(min_keep) if whole else math.ceil(min_keep * t.parameter.numel()) for t in targets]
+    return [int(min_keep) if whole else math.ceil(min_keep * t.parameter.numel() - 1e-9) for t in targets]

@@ -216,11 +216,15 @@ def load_masks(model: nn.Module, path: str | Path) -> str:
     Raises
     ------
     ValueError
-        If the file names parameters the model does not have, or shapes differ; the model is then unchanged.
+        If the file is damaged, names parameters the model does not have, or shapes differ; the model is then unchanged.
     """
-    from safetensors.torch import load_file
+    from safetensors import safe_open
 
-    masks = load_file(str(path))
+    with safe_open(str(path), framework="pt") as stored:
+        masks = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  (not a mapping)
+        promised = (stored.metadata() or {}).get("mask_hash")
+    if promised is not None and promised != mask_hash(masks):
+        raise ValueError(f"{path} is damaged: its masks are not those it was written with")
     by_path = _targets_by_path(model)
     _check_names(masks, by_path)
     for name in masks:

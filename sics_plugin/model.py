@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, Literal, TypeVar
 
@@ -99,7 +100,8 @@ def compute_masks(
         units = units_of(
             torch.cat([values[i] for i in indices]), None if vectors is None else join([vectors[i] for i in indices])
         )
-        decision = decide(scorer, units, amount, sparsity=sparsity, sizes=sizes, floors=[floors[i] for i in indices])
+        own = _for_pool(scorer, len(decisions))
+        decision = decide(own, units, amount, sparsity=sparsity, sizes=sizes, floors=[floors[i] for i in indices])
         decisions.append(decision)
         for i, removed in zip(indices, decision.removed.split(sizes), strict=True):
             masks[targets[i].path] = _without(targets[i], removed)
@@ -250,6 +252,12 @@ def _pools(targets: Sequence[Target], pool: str) -> list[list[int]]:
     if pool == "layer":
         return [[i] for i in range(len(targets))]
     raise ValueError(f"Expected `pool` to be 'global' or 'layer', got {pool!r}")
+
+
+def _for_pool(scorer: Scorer, index: int) -> Scorer:
+    """The scorer for the index-th pool: one that draws must not draw the same for every layer."""
+    seed = getattr(scorer, "seed", None)
+    return scorer if index == 0 or seed is None else replace(scorer, seed=(seed * 1_000_003 + index) % 2**63)  # type: ignore[call-arg]
 
 
 def _without(target: Target, removed: Tensor) -> Tensor:

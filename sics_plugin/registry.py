@@ -97,7 +97,11 @@ S = TypeVar("S", bound=type[Scorer])
 
 
 def register_scorer(cls: S) -> S:
-    """Class decorator: make a scorer findable by its ``name``. Registering a name again replaces it, with a warning."""
+    """Class decorator: make a scorer findable by its ``name``.
+
+    Registering a name again replaces it, with a warning; the names of the built-in scorers are not given away, because
+    stored results go by them.
+    """
     for fact in ("name", "summary"):
         if not isinstance(getattr(cls, fact, None), str):
             raise TypeError(f"Expected {cls.__name__}.{fact} to be a string")
@@ -109,6 +113,8 @@ def register_scorer(cls: S) -> S:
         raise ValueError(f"Expected {cls.__name__}.kappa to be None for a {cls.role}, got {cls.kappa!r}")
     known = _REGISTRY.get(cls.name)
     if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+        if known.__module__ == "sics_plugin.scorers":
+            raise ValueError(f"Expected another name for {cls.__module__}.{cls.__qualname__}: {cls.name!r} is a built-in scorer")
         warn_caller(f"scorer {cls.name!r} was {known.__module__}.{known.__qualname__}; replaced")
     _REGISTRY[cls.name] = cls
     return cls

@@ -7,7 +7,18 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FORBIDDEN = {
-    "sics_plugin": {"sics_analysis", "sics_cli", "timm", "torchvision", "pandas", "scipy", "statsmodels", "sklearn", "click", "rich"},
+    "sics_plugin": {
+        "sics_analysis",
+        "sics_cli",
+        "timm",
+        "torchvision",
+        "pandas",
+        "scipy",
+        "statsmodels",
+        "sklearn",
+        "click",
+        "rich",
+    },
     "analysis": {"sics_plugin", "sics_cli", "torch", "torchvision", "timm", "click", "rich", "sklearn"},
     "data": {"sics_plugin", "sics_cli", "sics_analysis", "torch"},
 }

@@ -160,6 +160,7 @@ def experiment_from_mapping(settings: Mapping[str, Any]) -> Experiment:
     plain = dict(settings)
     if isinstance(plain.get("seeds"), int) and not isinstance(plain["seeds"], bool):
         _require(plain["seeds"] >= 1, "seeds", plain["seeds"], "a count of at least 1, or a list of seeds")
+        _require(plain["seeds"] <= 10_000, "seeds", plain["seeds"], "a count of at most 10000, or a list of seeds")
         plain["seeds"] = tuple(range(plain["seeds"]))
     model = _table(plain, "model")
     sections: dict[str, Any] = {

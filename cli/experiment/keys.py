@@ -10,7 +10,7 @@ from typing import Any
 from sics_cli.experiment.canonical import digest
 from sics_cli.experiment.config import Experiment
 from sics_cli.experiment.datasets import dataset_spec, split_digest, split_indices
-from sics_cli.experiment.lineup import ScorerInfo
+from sics_cli.experiment.lineup import ScorerInfo, plugin_digest
 from sics_cli.experiment.models import check_model
 from sics_cli.experiment.streams import Stream, calibration_batches, data_order, indices_hash, torch_seed
 
@@ -25,7 +25,10 @@ DENSE = "dense"
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What of the machine the numbers depend on: "cpu" or "cuda", and the minor versions of torch and timm."""
+    """What of the machine the numbers depend on: "cpu" or "cuda", the minor version of torch, and timm's version.
+
+    timm initialises the networks, and did so differently between releases of one minor version.
+    """
 
     device_class: str
     torch: str
@@ -78,7 +81,8 @@ class Recipe:
             "model": {"name": experiment.model.name, **dict(experiment.model.options)},
             "training": {**asdict(experiment.training), "version": TRAINING_VERSION, "threads": THREADS},
             "saliency": {"kind": experiment.saliency, "calibration": calibration},
-            "evaluation": {"version": EVALUATION_VERSION},
+            # The plugin's own files make the masks: an edit there is another run, never a mixture.
+            "evaluation": {"version": EVALUATION_VERSION, "plugin": plugin_digest("")},
             "unit": experiment.unit,
             "pool": experiment.pool,
             "form": experiment.form,

@@ -60,7 +60,7 @@ def scorer_class(spec: str) -> type[Scorer]:
         sys.path.append(str(Path.cwd()))
     try:
         found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # the user's module may raise anything
         raise ConfigError(f"--scorers {spec}: cannot be imported ({error})") from None
     if not (inspect.isclass(found) and issubclass(found, sics_plugin.Scorer)):
         raise ConfigError(f"--scorers {spec}: is not a subclass of sics_plugin.Scorer")

@@ -89,7 +89,7 @@ def open_session(experiment: Experiment, out: Path | None, ask: Asker) -> Sessio
         `out` holds a store that cannot be read.
     """
     gpus = usable_gpus(experiment.device, ask.gpus)
-    environment = Environment("cuda" if gpus else "cpu", minor_version("torch"), minor_version("timm"))
+    environment = Environment("cuda" if gpus else "cpu", minor_version("torch"), full_version("timm").split("+")[0])
     recipe = Recipe(experiment, environment)
     folder = out or default_folder(experiment.name, experiment.saliency, recipe.run_id)
     facts = _kept_facts(folder, recipe)

@@ -204,6 +204,10 @@ def test_missing_seeds_cost_only_their_own_contrast() -> None:
         assert result.line("chaos", 0.7).n == 6
         assert result.line("bump", 0.5).n == 6
         assert result.family(0.7).escape.n == 5  # the seeds common to the family
+        assert result.family(0.7).escape["chaos"].n == 6
+        assert "adjusted p = " in result.line("chaos", 0.7).reason
+        assert "(Holm on t, ragged seeds)" in result.line("chaos", 0.7).reason
+        assert result.family(0.5).escape.method == "rotation max-T"
         assert result.family(0.5).escape.n == 6
 
 

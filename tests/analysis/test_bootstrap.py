@@ -1,6 +1,7 @@
 import itertools
 import math
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -221,12 +222,32 @@ def test_same_generator_same_result_and_results_follow_the_protocol() -> None:
     assert isinstance(bootstrap_tost(EXAMPLE_J, 0.5), Result)
 
 
-def test_caveat_names_the_coverage_at_few_seeds_only() -> None:
-    text = coverage_caveat(5)
-    assert text is not None
-    assert "83.6 %" in text
-    assert coverage_caveat(10) is None
-    assert text in bootstrap_mean(EXAMPLE_J).describe()
+def test_caveat_names_skewed_and_sparse_differences_at_every_n_and_the_coverage_at_few_seeds_only() -> None:
+    for n in (1, 3, 5, 9, 10, 20, 1_000):
+        text = coverage_caveat(n)
+        assert "family-wise error of the escape is 24 to 33 %" in text
+        assert "very sparse differences" in text
+        assert ("83.6 %" in text) == (n < 10)
+    assert "With 1 seed the" in coverage_caveat(1)
+    assert coverage_caveat(5) in bootstrap_mean(EXAMPLE_J).describe()
+    assert coverage_caveat(12) in bootstrap_mean(np.arange(12.0), rng=rng(1)).describe()
+
+
+def test_caveat_quotes_the_calibration() -> None:
+    """The rates in the sentence are those of the simulated table, to the whole percent."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "calibration.md").read_text(encoding="utf-8")
+
+    def rates(section: str, row: str) -> list[float]:
+        table = page.split(f"## {section}")[1].split("\n## ")[0]
+        line = next(line for line in table.splitlines() if line.startswith(row))
+        return [float(cell.split("±")[0]) for cell in line.split("|")[3:-1]]
+
+    error = rates("Family-wise error", "| skewed left | rotation max-T, any false |")
+    assert f"{min(error):.0f} to {max(error):.0f} % at 5 to 20 seeds" in coverage_caveat(20)
+    covers = rates("Coverage of 95", "| skewed left | Student t 95 % |") + rates(
+        "Coverage of 95", "| skewed right | Student t 95 % |"
+    )
+    assert f"Student t covers {min(covers):.0f} to {max(covers):.0f} %" in coverage_caveat(20)
 
 
 @pytest.mark.parametrize(

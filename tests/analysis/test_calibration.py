@@ -59,6 +59,10 @@ def test_the_short_form_passes_its_gate(tmp_path: Path) -> None:
         "Hedges",
         "McNemar",
         "any false claim",
+        "escape@S falsely supported",
+        "κ = 2, κ = 1 on the bound",
+        "| n = 3 | n = 4 |",
+        "judged by those",
     ):
         assert word in text
 
@@ -125,6 +129,37 @@ def test_fast_kappa_decisions_are_the_packages(sim: ModuleType) -> None:
         assert spectrum[0.7].p_values == pytest.approx(ours, abs=0.02)
         assert spectrum[0.7].p_values is not None
         assert spectrum[0.7].p_values[1] == pytest.approx(ours[1])
+
+
+def test_the_sampled_sign_flip_agrees_with_the_exact_one(sim: ModuleType) -> None:
+    data = sim.normal(np.random.default_rng(7), 300, 10, 0.3)
+    exact = sim.sign_flip_equivalent(data, 0.5)
+    sampled = sim.sign_flip_equivalent(data, 0.5, np.random.default_rng(8))
+    assert 0.2 < exact.mean() < 0.8
+    assert (exact == sampled).mean() > 0.95
+
+
+def test_real_columns_have_the_truth_they_are_named_for(sim: ModuleType) -> None:
+    means = np.array([0.5, -0.5, 2.0])
+    drawn = np.concatenate([sim._counts(np.random.default_rng(i), 20, means) for i in range(200)])
+    assert drawn.mean(axis=0) == pytest.approx(means, abs=0.03)
+    assert drawn * 6 == pytest.approx(np.round(drawn * 6))
+    for smooth, raw, kappa, _ in sim.REAL_TRUTHS.values():
+        assert kappa == (0 if max(smooth + raw) <= 0.5 else 1 if max(smooth) > 0.5 else 2)
+    for _, differences_to_magnitude in sim.CLAIMS.values():
+        assert abs(differences_to_magnitude["power"]) == differences_to_magnitude["chaos"] == sim.DELTA
+
+
+def test_claim_rates_are_of_the_claims(sim: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Far from the bound the one answer is always given and the other never."""
+    monkeypatch.setitem(sim.CLAIMS, "far", ("discrete", {"power": 3.0, "log": 0.0, "bump": 0.0, "chaos": 3.0}))
+    found = sim.claim_errors("far", 8, 5, np.random.default_rng(9))
+    assert {name: rate.value for name, rate in found.items()} == {
+        "plateau@S falsely supported": 0.0,
+        "plateau@S falsely contradicted": 1.0,
+        "escape@S falsely supported": 1.0,
+        "escape@S falsely contradicted": 0.0,
+    }
 
 
 def test_truths_are_what_they_say(sim: ModuleType) -> None:

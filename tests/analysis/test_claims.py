@@ -227,20 +227,156 @@ def test_the_papers_claims_are_about_the_plateau() -> None:
     found = {r.claim.id: r for r in evaluate_all(result)}
     for name in ("plateau", "kappa1-at-0.7", "bump-size", "smooth-below-0.8"):
         assert found[name].status is Status.UNDECIDED
-        assert "is not on it" in found[name].paragraph
+        assert "reference 'gradient' is not rank-monotone" in found[name].paragraph
     assert found["fake-below-gradient"].status is Status.SUPPORTED
     pooled = {r.claim.id: r.status for r in evaluate_all(analysis(AS_CLAIMED, reference="plateau"))}
     assert pooled["kappa1-at-0.7"] is Status.SUPPORTED
 
 
-def test_without_kappa_the_grammar_means_every_scorer_and_the_paper_stays_undecided() -> None:
+def test_without_kappa_the_plateau_is_what_the_names_say_and_the_paper_stays_undecided() -> None:
     frame = rows({S: {} for S in AS_CLAIMED}).drop(columns="kappa")
     result = analyse(frame, draws=1_000)
-    assert status("plateau@0.7", result) is Status.SUPPORTED
+    found = evaluate(parse_claim("plateau@0.7"), result)
+    assert found.status is Status.SUPPORTED
+    assert "log, power, taken as rank-monotone by name" in found.paragraph
     assert status("plateau", result) is Status.UNDECIDED
     assert status("kappa@0.7=1", result) is Status.UNDECIDED
-    worse = analyse(rows({0.7: {"fake": -5.0}}).drop(columns="kappa"), draws=1_000)
-    assert status("plateau@0.7", worse) is Status.CONTRADICTED
+    # A control far below says nothing of the plateau, a scorer of it does.
+    assert status("plateau@0.7", analyse(rows({0.7: {"fake": -5.0}}).drop(columns="kappa"), draws=1_000)) is Status.SUPPORTED
+    assert status("plateau@0.7", analyse(rows({0.7: {"log": -5.0}}).drop(columns="kappa"), draws=1_000)) is Status.CONTRADICTED
+    nobody = evaluate(parse_claim("plateau@0.7"), analyse(frame[~frame["scorer"].isin(["power", "log"])], draws=1_000))
+    assert nobody.status is Status.UNDECIDED
+    assert "no column kappa says which others" in nobody.paragraph
+
+
+@pytest.mark.parametrize("with_kappa", [True, False])
+def test_no_claim_about_the_plateau_is_decided_against_a_reference_that_is_not_on_it(with_kappa: bool) -> None:
+    frame = rows({0.7: {"smooth_chaos": 4.6, "bump": 0.6, "fake": 0.0}})
+    frame = frame if with_kappa else frame.drop(columns="kappa")
+    result = analyse(frame, reference="fake", draws=1_000)  # 4.6 points below smooth_chaos, as the paper has the plateau
+    for text in ("escape:smooth_chaos@0.7", "plateau@0.7", "chaos-derived-size", "bump-size"):
+        found = evaluate(parse_claim(text), result)
+        assert found.status is Status.UNDECIDED, found.paragraph
+        assert "reference 'fake' is not rank-monotone" in found.paragraph
+    assert status("escape:smooth_chaos@0.7", analyse(frame, reference="log", draws=1_000)) is Status.SUPPORTED
+
+
+def with_masks(frame: pd.DataFrame, same: tuple[str, ...]) -> pd.DataFrame:
+    """Masks of the scorers named are those of magnitude, with its accuracies."""
+    reference = frame[frame["scorer"] == "magnitude"].set_index("seed")["accuracy"]
+    own = frame["scorer"].isin((*same, "magnitude"))
+    frame["accuracy"] = np.where(own, frame["seed"].map(reference), frame["accuracy"])
+    frame["mask_hash"] = [f"{'m' if o else name}{i}" for o, i, name in zip(own, frame["seed"], frame["scorer"], strict=True)]
+    return frame
+
+
+@pytest.mark.parametrize("kept", [1, 2, 3, 4])
+def test_an_identity_at_some_seeds_of_the_run_decides_nothing(kept: int) -> None:
+    frame = with_masks(rows({0.7: {}}), ("power", "log", "chaos"))
+    whole = analyse(frame, draws=1_000)
+    below = Claim("x", "below", "s", "w", (0.7,), scorer="chaos", than="magnitude")
+    size = size_claim(4.0, scorer="chaos")
+    for claim in (parse_claim("escape:chaos@0.7"), below, size):
+        assert evaluate(claim, whole).status is Status.CONTRADICTED
+    assert status("plateau@0.7", whole) is Status.SUPPORTED
+    part = analyse(frame[(frame["seed"] < kept) | ~frame["scorer"].isin(["power", "chaos"])], draws=1_000)
+    for claim in (parse_claim("escape:chaos@0.7"), parse_claim("plateau@0.7"), below, size):
+        found = evaluate(claim, part)
+        assert found.status is Status.UNDECIDED, found.paragraph
+    counted = "of the 5 seeds" if kept >= 3 else "it takes 3"
+    assert counted in evaluate(parse_claim("plateau@0.7"), part).paragraph
+    assert counted in evaluate(parse_claim("escape:chaos@0.7"), part).paragraph
+
+
+def test_an_identity_at_some_seeds_is_no_proof_for_kappa_either() -> None:
+    frame = with_masks(rows({0.7: {"chaos": 3.0}}), ("bump",))
+    assert status("kappa@0.7=2", analyse(frame, draws=1_000)) is Status.SUPPORTED
+    part = frame[(frame["seed"] < 2) | (frame["scorer"] != "bump")]
+    assert status("kappa@0.7=2", analyse(part, draws=1_000)) is Status.UNDECIDED
+
+
+def test_a_plateau_or_a_refuted_escape_rests_on_every_seed_of_the_run() -> None:
+    frame = rows({0.7: {}})
+    whole = analyse(frame, draws=1_000)
+    assert (status("plateau@0.7", whole), status("escape:chaos@0.7", whole)) == (Status.SUPPORTED, Status.CONTRADICTED)
+    part = analyse(frame[(frame["seed"] < 4) | ~frame["scorer"].isin(["power", "chaos"])], draws=1_000)
+    for text in ("plateau@0.7", "escape:chaos@0.7"):
+        found = evaluate(parse_claim(text), part)
+        assert found.status is Status.UNDECIDED
+        assert "4 of the 5 seeds of the run" in found.paragraph
+
+
+def test_a_pooled_plateau_is_every_pair_of_its_scorers() -> None:
+    """Scorers 0.9 apart lie 0.45 from their mean each: inside ±0.5, and on no one plateau."""
+    only = {"magnitude", "power", "chaos"}
+
+    def pooled(apart: float, names: set[str] = only) -> ClaimResult:
+        frame = rows({0.7: {"power": apart}}, spread=0.5)
+        frame = frame[frame["scorer"].isin(names)]
+        return evaluate(parse_claim("plateau@0.7"), analyse(frame, reference="plateau", draws=1_000))
+
+    assert pooled(0.9).status is Status.CONTRADICTED
+    assert pooled(0.1).status is Status.SUPPORTED
+    assert "power − magnitude" in pooled(0.1).paragraph
+    alone = pooled(0.0, {"magnitude", "chaos"})
+    assert alone.status is Status.UNDECIDED
+    assert "it takes a second κ = 0 scorer, the rows have magnitude" in alone.paragraph
+
+
+def test_below_names_the_scorer_that_is_shown_above_and_not_the_largest() -> None:
+    frame = rows({0.8: {"bump": 5.0, "smooth_chaos": 1.0}})
+    bump = frame["scorer"] == "bump"
+    frame.loc[bump, "accuracy"] += np.array([20.0, -20.0, 15.0, -18.0, 3.0]) / 100
+    claim = next(c for c in paper_claims() if c.id == "smooth-below-0.8")
+    found = evaluate(claim, analyse(frame, draws=1_000))
+    assert found.status is Status.CONTRADICTED
+    assert "; smooth_chaos is shown above" in found.paragraph
+
+
+def test_a_margin_as_large_as_the_claim_supports_no_size() -> None:
+    frame = rows({S: {} for S in AS_CLAIMED})
+    for result in (analyse(frame, delta=7.0, draws=1_000), analyse(frame, delta=4.6, draws=1_000)):
+        found = evaluate(parse_claim("chaos-derived-size"), result)
+        assert found.status is Status.UNDECIDED, found.paragraph
+        assert "cannot tell the claimed +4.6 from 0" in found.paragraph
+    far = analyse(rows({0.7: {"smooth_chaos": -12.0}}), delta=7.0, draws=1_000)
+    assert status("chaos-derived-size", far) is Status.CONTRADICTED
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_size_is_supported_only_when_its_interval_excludes_zero_on_the_claimed_side(sign: int) -> None:
+    claim = size_claim(0.6 * sign, scorer="bump")
+    near = evaluate(claim, analysis({0.7: {"bump": 0.15 * sign}}, spread=3.0))
+    assert near.status is Status.UNDECIDED
+    assert near.interval is not None
+    assert 0.0 in near.interval
+    inside = evaluate(claim, analysis({0.7: {"bump": 0.6 * sign}}))
+    assert inside.status is Status.SUPPORTED
+    zero = evaluate(size_claim(0.0, scorer="bump"), analysis({0.7: {}}))
+    assert zero.status is Status.SUPPORTED
+
+
+def test_estimate_seeds_and_interval_of_a_claim_are_of_one_line() -> None:
+    """smooth_chaos has ten seeds, bump five; the estimate must lie in its own interval."""
+    first, second = 4.6 + FLAT, -8.0 + 20 * FLAT
+    found = []
+    for i in range(10):
+        found.append((i, "magnitude", 0, 0.7, 0.6))
+        found.append((i, "smooth_chaos", 1, 0.7, 0.6 + float(np.concatenate([first, second])[i]) / 100))
+        if i < 5:
+            found.append((i, "bump", 1, 0.7, 0.606 + float(np.roll(FLAT, 1)[i]) / 100))
+    frame = pd.DataFrame(found, columns=["seed", "scorer", "kappa", "sparsity", "accuracy"])
+    result = analyse(frame, draws=2_000)
+    for claim in (size_claim(4.6, scorer="smooth_chaos"), size_claim(0.6, scorer="bump")):
+        answer = evaluate(claim, result)
+        member = result.family(0.7).escape[claim.scorer or ""]
+        assert (answer.estimate, answer.interval, answer.n) == (member.mean, member.simultaneous, member.n)
+        assert answer.interval is not None
+        assert answer.estimate is not None
+        assert answer.estimate in answer.interval
+    escape = evaluate(parse_claim("escape:smooth_chaos@0.7"), result)
+    member = result.family(0.7).escape["smooth_chaos"]
+    assert (escape.estimate, escape.interval, escape.n) == (member.mean, member.simultaneous, member.n)
 
 
 def test_results_are_plain_rows_without_nan_and_follow_the_protocol() -> None:

@@ -62,6 +62,28 @@ def test_one_example_in_ten_million_is_a_difference_in_counts_but_rounding_in_fr
     assert contrast(a, Arm.from_fractions("b", [0, 1, 2], [0.3] * 3)).is_constant
 
 
+@pytest.mark.parametrize("correct", [2, 3, 4, 6])
+def test_equal_differences_of_single_precision_fractions_are_equal(correct: int) -> None:
+    base = [541, 547, 552, 539, 544]
+    single = [[float(np.float32(c + more) / np.float32(600)) for c in base] for more in (0, correct)]
+    rough = contrast(Arm.from_fractions("a", range(5), single[1]), Arm.from_fractions("b", range(5), single[0]))
+    assert rough.single
+    assert rough.tolerance == pytest.approx(2.5e-5)
+    assert rough.is_constant
+    double = [[(c + more) / 600 for c in base] for more in (0, correct)]
+    fine = contrast(Arm.from_fractions("a", range(5), double[1]), Arm.from_fractions("b", range(5), double[0]))
+    assert not fine.single
+    assert fine.tolerance == pytest.approx(1e-7)
+    mixed = contrast(Arm.from_fractions("a", range(5), single[1]), Arm.from_fractions("b", range(5), double[0]))
+    assert not mixed.single
+
+
+def test_one_example_of_a_million_stays_a_difference_in_single_precision() -> None:
+    values = [float(np.float32(c / 10**6)) for c in (900_000, 900_001, 900_000)]
+    reference = Arm.from_fractions("b", range(3), [float(np.float32(0.9))] * 3)
+    assert not contrast(Arm.from_fractions("a", range(3), values), reference).is_constant
+
+
 def test_different_test_sets_are_refused_with_both_sizes() -> None:
     with pytest.raises(ValueError, match="one test set at seed 0, got 600 examples for 'a' and 500 for 'b'"):
         contrast(Arm.from_counts("a", [0], [5], 600), Arm.from_counts("b", [0], [5], 500))

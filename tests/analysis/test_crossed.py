@@ -92,6 +92,7 @@ def test_degenerate_tables() -> None:
     few = crossed_bootstrap({"a": np.zeros((2, 30), dtype=int)}, rng=np.random.default_rng(0))
     assert few.confidence_interval("a") is None
     assert few.to_rows()[0]["low"] is None
+    assert few.to_row() == {"contrasts": 1, "n_seeds": 2, "n_images": 30, "n_resamples": few.distribution.shape[0]}
 
 
 @pytest.mark.parametrize(

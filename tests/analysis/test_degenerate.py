@@ -1,6 +1,7 @@
 """Every row of the table of rule 7, through every function that could trip over it."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from sics_analysis.escape import degrade_test, escape_test, superiority_test
 from sics_analysis.plateau import plateau_claim
 from sics_analysis.results import Verdict
 from sics_analysis.signflip import sign_flip_test
-from sics_analysis.verdicts import verdict
+from sics_analysis.verdicts import Decision, verdict
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -131,11 +132,48 @@ def test_some_seeds_identical_take_the_normal_path() -> None:
     assert equivalence_test(data, DELTA).p is not None
 
 
-def test_identical_masks_with_other_accuracies_are_named_as_noise() -> None:
-    case = classify(pair([0, 0, 3, 0, 0], "same"), DELTA)
+def test_identical_masks_with_accuracies_within_the_noise_floor_are_named_as_noise() -> None:
+    data = replace(pair([0, 0, 3, 0, 0], "same"), noise_floor=0.5)
+    case = classify(data, DELTA)
     assert case is not None
     assert case.verdict is Verdict.IDENTICAL
+    assert data.is_identical
     assert "accuracies still differ by up to 0.50 points" in case.reason
+
+
+@pytest.mark.parametrize("noise_floor", [0.0, 0.3])
+def test_one_hash_beside_other_accuracies_is_no_identity(noise_floor: float) -> None:
+    data = replace(pair([0, -180, 3, 0, 0], "same"), noise_floor=noise_floor)
+    case = classify(data, DELTA)
+    assert case is not None
+    assert (case.verdict, case.kind) == (Verdict.INCONCLUSIVE, DegenerateKind.HASH_CONFLICT)
+    assert case.reason == "same mask hash but different accuracies: by up to 30 points"
+    assert not data.is_identical
+    line = equivalence_test(data, DELTA)
+    assert (line.verdict, line.p, line.reason) == (Verdict.INCONCLUSIVE, None, case.reason)
+    assert not plateau_claim([line]).holds
+    escape = escape_test([data], DELTA, rng=np.random.default_rng(0), draws=10)
+    assert escape.tested == ()
+    assert escape["chaos"].reason == "same mask hash but different accuracies"
+    known = verdict(line, p_escape_adjusted=None, p_degrade_adjusted=None, noise_floor=0.4)
+    assert known == Decision(Verdict.INCONCLUSIVE, case.reason)
+
+
+def test_a_noise_floor_known_to_the_verdict_alone_restores_the_identity() -> None:
+    line = equivalence_test(pair([0, 0, 1, 0, -1], "same"), DELTA)
+    assert line.verdict is Verdict.INCONCLUSIVE
+    assert verdict(line, p_escape_adjusted=None, p_degrade_adjusted=None, noise_floor=0.4).verdict is Verdict.IDENTICAL
+
+
+@pytest.mark.parametrize(("n", "weak"), [(3, True), (4, True), (5, False), (9, False)])
+@pytest.mark.parametrize("counts", [0, 2])
+def test_few_equal_differences_are_called_weak_evidence(n: int, weak: bool, counts: int) -> None:
+    case = classify(pair([counts] * n), DELTA)
+    assert case is not None
+    assert case.verdict is Verdict.EQUIVALENT
+    assert case.reason.endswith(f"; weak evidence: n = {n}, 2^−{n} > α") is weak
+    strict = equivalence_test(pair([counts] * n), DELTA, alpha=0.001)
+    assert "weak evidence" in strict.reason
 
 
 def test_one_unknown_hash_is_no_identity() -> None:

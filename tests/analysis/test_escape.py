@@ -134,13 +134,117 @@ def test_identical_columns_share_one_correction_and_one_verdict() -> None:
     assert twice["s0"].p_adjusted == pytest.approx(once["s0"].p_adjusted, abs=4 * math.sqrt(0.05 / DRAWS))
 
 
-def test_a_family_is_restricted_to_its_common_seeds() -> None:
-    a = differences([1.0, 2.0, 3.0, 2.5], name="a")
-    b = differences([0.0, 0.5, 0.2, 0.9], name="b", seeds=[1, 2, 3, 9])
-    result = escape([a, b])
+def test_ragged_lines_keep_their_own_seeds_and_are_corrected_by_holm() -> None:
+    a, b = [1.0, 2.0, 3.0, 2.5], [0.0, 0.5, 0.2, 0.9, 0.4]
+    result = escape([differences(a, name="a"), differences(b, name="b", seeds=[1, 2, 3, 9, 10])])
+    assert result.method == "Holm on t, ragged seeds"
     assert result.seeds == (1, 2, 3)
-    assert [line.n for line in result.lines] == [3, 3]
-    assert result["a"].mean == 2.5
+    assert [line.n for line in result.lines] == [4, 5]
+    raw = [stats.ttest_1samp(d, 0.5, alternative="greater").pvalue for d in (a, b)]
+    assert [line.p for line in result.lines] == pytest.approx(raw)
+    assert [line.p_adjusted for line in result.lines] == pytest.approx(holm(raw))
+    for line, d in zip(result.lines, (a, b), strict=True):
+        interval = stats.ttest_1samp(d, 0).confidence_interval(1 - 0.05 / 2)
+        assert line.simultaneous is not None
+        assert (line.simultaneous.low, line.simultaneous.high) == pytest.approx((interval.low, interval.high))
+        assert line.simultaneous.method == "Bonferroni t"
+        assert line.p_signflip_joint is None
+        assert "ragged seeds" in line.reason
+        assert result.note(line.name) == result.method
+    assert result.critical is None
+    assert result.p_signflip_min is None
+    assert "miss different seeds" in result.describe()
+
+
+def test_a_line_does_not_move_with_the_seeds_another_misses() -> None:
+    """Ten seeds whose mean lies below zero are no escape, however well the first five look."""
+    line = differences([2.0, 2.1, 1.9, 2.05, 1.95, -1.5, -1.6, -1.4, -1.7, -1.0], name="chaos")
+    short = differences([0.1, -0.3, 0.2, 0.0, 0.1], name="wiggle")
+    result = escape([line, short])
+    assert result["chaos"].n == 10
+    assert result.rejected == ()
+    alone = escape([line])["chaos"]
+    assert result["chaos"].p == alone.p
+    other = escape([line, differences([0.1, -0.3, 0.2, 0.0, 0.1], name="wiggle", seeds=[5, 6, 7, 8, 9])])
+    assert other["chaos"].p_adjusted == result["chaos"].p_adjusted
+
+
+def test_a_scorer_that_shares_no_seed_does_not_silence_the_family() -> None:
+    near = differences([2.9, 3.1, 3.2, 2.8, 3.0], name="chaos")
+    far = differences([0.1, -0.2, 0.1], name="wiggle", seeds=[5, 6, 7])
+    result = escape([near, far])
+    assert result.n == 0
+    assert result.rejected == ("chaos",)
+
+
+def test_degenerate_columns_do_not_make_a_family_ragged() -> None:
+    rows = family([[0.9, 1.1, 1.4, 0.6, 1.0], [1.9, 1.1, 1.0, 1.6, 1.2]])
+    short = differences([1.0, 2.0], name="short")
+    assert escape([*rows, short]).lines[:2] == escape(rows).lines
+    assert escape([*rows, short]).method == "rotation max-T"
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 10**6), st.integers(2, 5), st.integers(3, 9))
+def test_no_adjusted_p_of_a_ragged_frame_is_below_the_raw_one(state: int, m: int, n: int) -> None:
+    rng = np.random.default_rng(state)
+    contrasts = []
+    for j in range(m):
+        seeds = np.flatnonzero(rng.random(n) < 0.75).tolist()
+        values = rng.normal(rng.choice([0.0, 0.5, 2.0]), 0.4, len(seeds))
+        contrasts.append(differences(values, name=f"s{j}", seeds=seeds))
+    for result in (escape(contrasts), degrade_test(contrasts, 0.5, rng=rng, draws=200)):
+        ragged = len({c.seeds for c in contrasts if not c.is_degenerate}) > 1
+        assert (result.method == "Holm on t, ragged seeds") is ragged
+        for line, own in zip(result.lines, contrasts, strict=True):
+            assert line.contrast is own
+            if not line.degenerate:
+                assert line.p is not None
+                assert line.p_adjusted is not None
+                assert line.p <= line.p_adjusted <= 1
+                assert line.simultaneous is not None
+                interval = own.t_interval(0.95)
+                assert interval is not None
+                assert line.simultaneous.low <= interval.low + 1e-9
+                assert interval.high <= line.simultaneous.high + 1e-9
+
+
+def test_missing_seeds_of_another_scorer_cause_no_false_escapes() -> None:
+    """A line exactly at δ beside one that failed wherever the line did badly: the worst pattern of failures."""
+    rng = np.random.default_rng(11)
+    runs, wrong = 600, 0
+    for _ in range(runs):
+        values = 0.5 + 0.3 * rng.normal(size=10)
+        best = np.sort(np.argsort(-values)[:6]).tolist()
+        line = differences(values, name="chaos")
+        wrong += "chaos" in escape_test([line, differences(rng.normal(size=6), name="w", seeds=best)], 0.5, rng=rng).rejected
+    assert wrong / runs <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
+
+
+def test_an_adjusted_p_within_the_error_of_the_draws_says_so() -> None:
+    columns = np.random.default_rng(3).normal(0.0, 0.3, (4, 5))
+    low, high = 0.5, 2.0
+    for _ in range(30):
+        columns[0] += (middle := (low + high) / 2) - columns[0].mean()
+        p = escape(family(columns))["s0"].p_adjusted
+        assert p is not None
+        low, high = (middle, high) if p > 0.05 else (low, middle)
+    result = escape(family(columns))
+    assert result.note("s0") == f"within the Monte Carlo error of α, ±0.015 at {DRAWS} draws"
+    assert result.note("s1") == ""
+    columns[0] += 3
+    assert escape(family(columns)).note("s0") == ""
+
+
+@pytest.mark.parametrize("n", [5, 8, 22])
+def test_renaming_the_seeds_moves_no_p_of_the_family(n: int) -> None:
+    rows = np.random.default_rng(n).normal(0.6, 0.5, (4, n))
+    order = np.random.default_rng(1).permutation(n).tolist()
+    renamed = [differences(row, name=f"s{j}", reference="magnitude", sparsity=0.8, seeds=order) for j, row in enumerate(rows)]
+    for ours, theirs in zip(escape(family(rows)).lines, escape(renamed).lines, strict=True):
+        assert ours.p_adjusted == theirs.p_adjusted
+        assert ours.p_signflip_joint == theirs.p_signflip_joint
+        assert ours.simultaneous == theirs.simultaneous
 
 
 def test_intervals_hold_the_difference_are_wider_than_t_and_shift_with_the_data() -> None:
@@ -218,6 +322,19 @@ def test_results_read_and_print() -> None:
         "Shown above +0.5 points among 2 scorers, rotation max-T step-down at family-wise α = 0.05 (n = 5 seeds, 2000 draws): s0."
     )
     assert result["s0"].describe().startswith("s0 against magnitude: difference +2.10 points, simultaneous 95 % CI [+1.")
+    assert isinstance(result, Result)
+    assert result.to_row() == {
+        "margin": 0.5,
+        "direction": "above",
+        "alpha": 0.05,
+        "n": 5,
+        "tested": "s0, s1",
+        "rejected": "s0",
+        "method": "rotation max-T",
+        "draws": DRAWS,
+        "critical": result.critical,
+        "p_min_attainable": 1 / 32,
+    }
     rows = result.to_rows()
     assert [row["scorer"] for row in rows] == ["s0", "s1"]
     assert {row["p_min_attainable"] for row in rows} == {1 / 32}
@@ -238,6 +355,9 @@ def test_an_empty_family_is_no_error() -> None:
         ({"direction": "up"}, "`direction` above or below, got 'up'"),
         ({"alpha": 0.7}, "`alpha`"),
         ({"draws": 0}, "`draws`"),
+        ({"draws": 1e3}, "`draws` as a whole number"),
+        ({"margin": 1e300}, "`margin`"),
+        ({"margin": "0.5"}, "`margin`"),
     ],
 )
 def test_bad_options_are_named(options: dict[str, object], words: str) -> None:

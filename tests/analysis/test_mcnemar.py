@@ -1,10 +1,12 @@
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
+from sics_analysis.analysis import analyse
 from sics_analysis.mcnemar import SCOPE, mcnemar_exact, mcnemar_table
 from sics_analysis.results import Result
 
@@ -91,3 +93,20 @@ def test_impossible_counts_are_refused() -> None:
         mcnemar_table(0, 0, 0, 0)
     with pytest.raises(ValueError, match="four counts"):
         mcnemar_table(1, -1, 0, 0)
+
+
+def test_a_line_of_an_analysis_says_which_two_networks_it_compares() -> None:
+    """The row of the report once named every scorer "A" at no seed."""
+    rows = [(i, name, 0.7, 0.75) for i in range(3) for name in ("magnitude", "chaos")]
+    frame = pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"])
+    bits = {(i, name, 0.7): [name == "chaos", True, True, name != "chaos"] for i in range(3) for name in ("magnitude", "chaos")}
+    result = analyse(frame, bits=bits, draws=200)
+    assert len(result.mcnemar) == 3
+    for seed, line in enumerate(result.mcnemar):
+        assert isinstance(line, Result)
+        assert line.confidence_interval(0.9) == line.result.confidence_interval(0.9)
+        assert line.describe().startswith(f"S = 0.7: chaos against magnitude at seed {seed}: 1 examples")
+        row = line.to_row()
+        assert [row[key] for key in ("scorer", "reference", "sparsity", "seed")] == ["chaos", "magnitude", 0.7, seed]
+    assert [row["seed"] for row in result.to_dict()["mcnemar"]] == [0, 1, 2]
+    assert {row["scorer"] for row in result.to_dict()["mcnemar"]} == {"chaos"}

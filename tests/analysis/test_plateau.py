@@ -47,6 +47,22 @@ def test_the_claim_holds_exactly_when_the_hull_of_intervals_is_inside() -> None:
     assert claim.confidence_interval(0.95) is None
 
 
+def test_a_claim_about_all_pairs_names_scorers_and_failing_pairs() -> None:
+    noise = np.array([0.1, -0.1, 0.05, 0.0, -0.05, 0.02])
+    pairs = [("log", "power", 0.0), ("log", "magnitude", 0.9), ("power", "magnitude", 0.1)]
+    results = [equivalence_test(differences(noise + d, name=a, reference=b, sparsity=0.7), 0.5) for a, b, d in pairs]
+    claim = plateau_claim(results, pairwise=True)
+    assert claim.lines == ("log", "power", "magnitude")
+    assert claim.failing == ("log against magnitude",)
+    assert (claim.reference, claim.sparsity, claim.holds) == ("one another", 0.7, False)
+    shown = plateau_claim([results[0], results[2]], pairwise=True)
+    assert shown.holds
+    assert shown.reason == "every pair at α = 0.05"
+    assert shown.describe().startswith("log, power, magnitude against one another (n = 6 seeds): all within")
+    with pytest.raises(ValueError, match="one delta, alpha and reference"):
+        plateau_claim(results)
+
+
 def test_lines_of_different_margins_or_none_are_refused() -> None:
     with pytest.raises(ValueError, match="at least one line"):
         plateau_claim([])

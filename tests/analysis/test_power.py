@@ -3,6 +3,7 @@ import math
 import subprocess
 import sys
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from statsmodels.stats.power import TTestIndPower, TTestPower
 
 from sics_analysis.planning import plan, resolution, seeds_needed
 from sics_analysis.power import escape_power, tost_power
+from sics_analysis.results import Result
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -177,3 +179,32 @@ def test_planning_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_plan_result_follows_the_protocol() -> None:
+    made = plan(5, 0.4)
+    for result in (made, made.equivalence, made.escape, made.equivalence_seeds, made.escape_seeds, made.resolution):
+        assert isinstance(result, Result)
+        assert result.confidence_interval() is None
+        assert all(isinstance(value, str | int | float | None) for value in result.to_row().values())
+    row = made.to_row()
+    assert (row["n"], row["equivalence_seeds"], row["escape_seeds"]) == (5, 8, 10)
+    assert row["p_min_one_sided"] == 1 / 32
+
+
+def test_the_resolution_of_many_seeds_is_a_power_of_two() -> None:
+    assert "p = 1/1024 one-sided and 1/512 two-sided" in resolution(10).describe()
+    assert "p = 2^-50000 one-sided and 2^-49999 two-sided" in resolution(50_000).describe()
+
+
+@pytest.mark.parametrize("n", [math.inf, math.nan, 5.0, "5", 0])
+def test_a_number_of_seeds_is_a_whole_number(n: Any) -> None:
+    for call in (lambda: resolution(n), lambda: tost_power(0, 1, 0.5, n), lambda: plan(n, 0.3)):
+        with pytest.raises(ValueError, match="`n`"):
+            call()
+
+
+@pytest.mark.parametrize("difference", [math.nan, math.inf])
+def test_seeds_are_not_planned_for_no_difference(difference: float) -> None:
+    with pytest.raises(ValueError, match="`difference`"):
+        seeds_needed("escape", difference, 0.3, 0.5)

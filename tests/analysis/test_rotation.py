@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from sics_analysis.rotation import CHUNK, MaxAbs, rotation_directions, sign_directions, step_down_p, unit_columns
+from sics_analysis.rotation import CHUNK, MaxAbs, rotation_directions, sign_directions, sorted_rows, step_down_p, unit_columns
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -47,9 +47,23 @@ def test_the_counting_is_that_of_westfall_and_young() -> None:
     for _ in range(20):
         columns = rng.normal(0.5, 1, (5, 6))
         directions = list(rotation_directions(5, 300, rng))
-        cosine = directions[0] @ unit_columns(columns)
+        cosine = directions[0] @ unit_columns(sorted_rows(columns))
         drawn = math.sqrt(4) * cosine / np.sqrt(1 - cosine**2)
         np.testing.assert_array_equal(step_down_p(columns, directions), westfall_young(t_of(columns), drawn))
+
+
+def test_the_order_of_the_rows_moves_no_p_and_no_critical_value() -> None:
+    rng = np.random.default_rng(5)
+    columns = rng.normal(0.5, 1, (8, 4))
+    directions = list(rotation_directions(8, 500, rng))
+    for _ in range(5):
+        shuffled = columns[rng.permutation(8)]
+        np.testing.assert_array_equal(step_down_p(shuffled, directions), step_down_p(columns, directions))
+        ours, theirs = MaxAbs(shuffled), MaxAbs(columns)
+        for chunk in directions:
+            ours.add(chunk)
+            theirs.add(chunk)
+        assert ours.quantile(0.95) == theirs.quantile(0.95)
 
 
 def test_exact_sign_flips_of_the_family_by_hand() -> None:

@@ -176,6 +176,23 @@ def test_bad_input_is_named(families: dict[float, dict[int, list[Contrast]]], de
         spectrum(families, delta)
 
 
+def test_every_column_keeps_its_own_seeds() -> None:
+    """At ten seeds chaos is no escape; on the five its neighbour has it would be one."""
+    chaos = differences([2.0, 2.1, 1.9, 2.05, 1.95, -1.5, -1.6, -1.4, -1.7, -1.0], name="chaos")
+    whole = {1: [differences([0.05, -0.08, 0.02, 0.06, -0.04] * 2, name="bump")], 2: [chaos]}
+    short = {1: [differences([0.05, -0.08, 0.02, 0.06, -0.04], name="bump")], 2: [chaos]}
+    for found in (spectrum({0.7: whole})[0.7], spectrum({0.7: short})[0.7]):
+        assert found.p_values is not None
+        assert found.p_values[0] > 0.4
+        assert found.kappa is None
+    # And a scorer that shares no seed with the others silences none of them.
+    apart = {
+        1: [differences([0.05, -0.08, 0.02, 0.06, -0.04], name="bump")],
+        2: [differences([2.1, 1.8, 2.4, 2.0, 1.9], name="chaos", seeds=[5, 6, 7, 8, 9])],
+    }
+    assert spectrum({0.7: apart})[0.7].kappa == 2
+
+
 @given(triples)
 def test_monotonicity_is_the_best_path_of_each_kind(p_values: list[tuple[float, float, float]]) -> None:
     result = monotonicity_test({i / 10: p for i, p in enumerate(p_values)})
@@ -208,4 +225,7 @@ def test_the_spectrum_of_the_paper_is_found_and_rises() -> None:
     assert [point.kappa for point in result.points] == [0, 0, 1, 2]
     assert result.monotonicity.trend is Trend.SHOWN
     assert len(result.to_rows()) == 4
+    row = result.to_row()
+    assert (row["sparsities"], row["kappa"], row["trend"]) == ("0.5, 0.6, 0.7, 0.8", "0, 0, 1, 2", "shown")
+    assert spectrum({0.7: family([FLAT], [])}).to_row()["kappa"] == "?"
     assert "never to fall" in result.describe()

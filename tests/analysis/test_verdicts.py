@@ -51,6 +51,22 @@ def test_adjustment_within_the_family_can_take_an_escape_away() -> None:
     assert verdict(line, p_escape_adjusted=0.08, p_degrade_adjusted=1.0, alpha=0.1).verdict is Verdict.ESCAPES
 
 
+def test_the_reason_tells_adjusted_p_values_from_those_of_a_line_of_its_own() -> None:
+    line = equivalence_test(differences(HIGH), DELTA)
+    own = verdict(line, p_escape_adjusted=0.002, p_degrade_adjusted=1.0, in_family=False)
+    assert own == Decision(Verdict.ESCAPES, "above +0.5, its own line, unadjusted p = 0.002")
+    low = verdict(equivalence_test(differences(LOW), DELTA), p_escape_adjusted=1.0, p_degrade_adjusted=0.002, in_family=False)
+    assert low == Decision(Verdict.DEGRADES, "below −0.5, its own line, unadjusted p = 0.002")
+
+
+def test_notes_on_a_p_stand_beside_it() -> None:
+    line = equivalence_test(differences(HIGH), DELTA)
+    shown = verdict(line, p_escape_adjusted=0.049, p_degrade_adjusted=1.0, escape_note="near α", degrade_note="unused")
+    assert shown.reason == "above +0.5, adjusted p = 0.049 (near α)"
+    missed = verdict(line, p_escape_adjusted=0.051, p_degrade_adjusted=1.0, escape_note="near α")
+    assert missed.reason.endswith("but not after adjustment in the family (p = 0.051; near α)")
+
+
 def test_a_line_outside_every_family_says_so() -> None:
     decision = verdict(equivalence_test(differences(LOW), DELTA), p_escape_adjusted=None, p_degrade_adjusted=None)
     assert decision == Decision(Verdict.INCONCLUSIVE, "90 % interval below −0.5, but not tested in a family")

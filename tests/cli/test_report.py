@@ -205,7 +205,7 @@ def test_output_is_not_destroyed(copy: Any, table: Path, capsys: pytest.CaptureF
         (["escape:mine@0.7"], 0, None),
         (["escape:noisy@0.7"], 4, "undecided"),
         (["escape:flat@0.7"], 4, "contradicted"),
-        (["escape:mine@0.7", "plateau@0.7"], 4, "contradicted"),
+        (["escape:mine@0.7", "plateau@0.7"], 4, "no column kappa"),
         (["escape:mine@0.9"], 4, "not measured in this run"),
         (["kappa@0.7=1"], 4, "no column kappa"),
         (["bump-size"], 4, "undecided"),

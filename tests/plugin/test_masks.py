@@ -530,3 +530,18 @@ def test_masks_of_tied_weights_round_trip(tied: nn.Module, tmp_path: Path) -> No
     tokens = torch.arange(5)
     fresh.load_state_dict(tied.state_dict())
     assert torch.equal(fresh(tokens), tied(tokens))
+
+
+def test_a_damaged_mask_file_is_refused(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    model = nn.Linear(16, 8)
+    install_mask(model, "weight", torch.rand(8, 16) > 0.5)
+    export_masks(model, tmp_path / "masks.safetensors")
+    masks = load_file(tmp_path / "masks.safetensors")
+    masks["weight"][0, 0] ^= True
+    save_file(masks, tmp_path / "masks.safetensors", metadata={"mask_hash": mask_hash(current_masks(model))})
+    fresh = nn.Linear(16, 8)
+    with pytest.raises(ValueError, match="damaged"):
+        load_masks(fresh, tmp_path / "masks.safetensors")
+    assert not current_masks(fresh)

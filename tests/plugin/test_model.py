@@ -607,3 +607,12 @@ def test_same_masks_by_numpy_reference_on_a_whole_model(mlp: nn.Sequential, refe
         masks, _ = compute_masks(mlp, name, amount=0.8, saliency=c)
         expected = reference.keep(name, vector_of(mlp).abs().tolist(), 0.8, c.tolist())
         assert np.array_equal(torch.cat([m.reshape(-1) for m in masks.values()]).numpy(), expected)
+
+
+def test_random_draws_anew_in_every_layer() -> None:
+    """One seed for all would remove the same positions of equal-shaped layers, which is not a uniform floor."""
+    pairs = [(nn.Linear(30, 20), "weight") for _ in range(3)]
+    masks, _ = compute_masks(pairs, "random", amount=0.5, pool="layer", seed=3)
+    assert len({m.numpy().tobytes() for m in masks.values()}) == 3
+    again, _ = compute_masks(pairs, "random", amount=0.5, pool="layer", seed=3)
+    assert all(torch.equal(masks[k], again[k]) for k in masks)

@@ -359,11 +359,12 @@ def test_replacing_a_scorer_warns_and_names_the_old_one() -> None:
     assert get_scorer("valley") is Other
 
 
-def test_replacing_a_built_in_by_a_class_of_the_same_name_warns_too() -> None:
+def test_the_names_of_built_in_scorers_are_not_given_away() -> None:
     """A user's own ``class Chaos`` at the top of their own module has the built-in's qualified name."""
     users = type("Chaos", (Valley,), {"name": "chaos", "kappa": 2, "__qualname__": "Chaos", "__module__": "users_file"})
-    with pytest.warns(UserWarning, match="'chaos'"):
+    with pytest.raises(ValueError, match="'chaos' is a built-in scorer"):
         register_scorer(users)
+    assert get_scorer("chaos").__module__ == "sics_plugin.scorers"
 
 
 @pytest.mark.parametrize(
