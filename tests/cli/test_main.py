@@ -57,7 +57,7 @@ def test_only_working_options_are_listed(capsys: pytest.CaptureFixture[str]) -> 
     [
         (["replcate"], ["no such command 'replcate'", "replicate, report"]),
         (["replicate", "--sedes", "5"], ["--sedes"]),
-        (["replicate", "--seeds", "0"], ["--seeds", "'0'", "at least 1"]),
+        (["replicate", "--seeds", "0"], ["--seeds", "'0'", "from 1 to 10000"]),
         (["replicate", "--seeds", "five"], ["--seeds", "'five'", "whole number"]),
         (["replicate", "--preset", "mnist"], ["--preset", "mnist", "digits"]),
         (["replicate", "--saliency", "hessian"], ["--saliency", "hessian", "gradient", "activation"]),
@@ -67,7 +67,7 @@ def test_only_working_options_are_listed(capsys: pytest.CaptureFixture[str]) -> 
         (["replicate", "--delta", "-1"], ["delta", "-1", "above 0"]),
         (["replicate", "--alpha", "0.7"], ["alpha", "0.7", "below 0.5"]),
         (["replicate", "--device", "tpu"], ["device", "tpu", "auto | cpu | cuda"]),
-        (["replicate", "--workers", "0"], ["--workers", "'0'", "at least 1"]),
+        (["replicate", "--workers", "0"], ["--workers", "'0'", "from 1 to 10000"]),
         (["replicate", "--config", "/none.toml"], ["--config", "/none.toml", "cannot be read"]),
         (["status"], ["RUN"]),
         (["export", "x", "--format", "xls"], ["--format", "xls", "csv", "jsonl"]),
