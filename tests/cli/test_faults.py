@@ -104,7 +104,8 @@ def test_workers_that_always_die_end_the_run_clearly(copy: Any) -> None:
 def test_interrupt_keeps_finished_cells(
     finished: Any, cli: Any, processes: list[Any], snapshot: Snapshot, children: Children, until: Until, cells_in: Count
 ) -> None:
-    process = cli.start(*cli.tiny, "--workers", "1")
+    # Far more seeds than are looked at later: on a busy machine the run must not end before the signal comes.
+    process = cli.start(*cli.tiny, "--seeds", "40", "--workers", "1")
     processes.append(process)
     assert until(lambda: cells_in(cli.store) > 0)
     workers = children(process.pid)
@@ -117,10 +118,11 @@ def test_interrupt_keeps_finished_cells(
     assert "the same command goes on from there" in err
     assert until(lambda: all(map(gone, workers)), 20)
     kept = snapshot(cli.store)["cells"]
-    assert 0 < len(kept) < ALL_CELLS
+    assert 0 < len(kept) < 20 * ALL_CELLS
     assert cli(*cli.tiny).returncode == 0
-    assert snapshot(cli.store) == snapshot(finished.store)
-    assert set(kept) <= set(snapshot(cli.store)["cells"])
+    after, undisturbed = snapshot(cli.store)["cells"], snapshot(finished.store)["cells"]
+    assert set(undisturbed) <= set(after)
+    assert set(kept) <= set(after)
 
 
 def test_terminate_while_workers_start(cli: Any, processes: list[Any], until: Until) -> None:
