@@ -104,7 +104,7 @@ def analyse(
     >>> frame = pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"])
     >>> result = analyse(frame, draws=2_000)
     >>> str(result.line("chaos", 0.7).verdict), result.to_frame().shape
-    ('escapes', (1, 17))
+    ('ESCAPES', (1, 17))
     """
     check_delta(delta)
     check_alpha(alpha)

@@ -152,7 +152,7 @@ def attribute(
     >>> over = differences(gain.values - info.values, name="chaos", reference="information", sparsity=0.7)
     >>> (line,) = attribute([gain], [over], info, {"chaos": 2}, 0.5, rng=np.random.default_rng(0), draws=1_000)
     >>> str(line.verdict)
-    'equivalent'
+    'EQUIVALENT'
     """
     common = [
         set(gain.seeds) & set(over.seeds) & set(information.seeds) for gain, over in zip(gains, over_information, strict=True)

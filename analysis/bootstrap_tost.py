@@ -82,7 +82,7 @@ def bootstrap_tost(
     --------
     >>> result = bootstrap_tost([0.1, -0.2, 0.3, 0.0, 0.15], 0.5)
     >>> str(result.verdict), result.p < 0.05
-    ('equivalent', True)
+    ('EQUIVALENT', True)
     """
     check_delta(delta)
     check_alpha(alpha)

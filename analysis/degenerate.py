@@ -58,7 +58,7 @@ def classify(data: Contrast | ArrayLike, delta: float, alpha: float = 0.05) -> D
     Examples
     --------
     >>> classify([0.2, 0.2, 0.2], delta=0.5).verdict
-    <Verdict.EQUIVALENT: 'equivalent'>
+    <Verdict.EQUIVALENT: 'EQUIVALENT'>
     >>> classify([0.7] * 5, delta=0.5).p_signflip
     0.03125
     >>> classify([0.1, 0.0, 0.0], delta=0.5) is None

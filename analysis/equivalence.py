@@ -236,7 +236,7 @@ def equivalence_test(
     --------
     >>> result = equivalence_test([0.1, -0.2, 0.3, 0.0, 0.15], delta=0.5)
     >>> result.verdict, round(result.p, 7), result.p_signflip
-    (<Verdict.EQUIVALENT: 'equivalent'>, 0.0033109, 0.03125)
+    (<Verdict.EQUIVALENT: 'EQUIVALENT'>, 0.0033109, 0.03125)
     >>> round(result.smallest_delta(), 3), result.smallest_delta_signflip()
     (0.247, 0.3)
     """

@@ -23,17 +23,17 @@ class Verdict(StrEnum):
 
     Examples
     --------
-    >>> Verdict("equivalent") is Verdict.EQUIVALENT
+    >>> Verdict("EQUIVALENT") is Verdict.EQUIVALENT
     True
     >>> str(Verdict.ESCAPES)
-    'escapes'
+    'ESCAPES'
     """
 
-    IDENTICAL = "identical"  # same mask at every seed: an identity, not evidence, so without a p-value
-    EQUIVALENT = "equivalent"  # the line's own TOST at unadjusted α
-    ESCAPES = "escapes"  # above +δ, adjusted within its family
-    DEGRADES = "degrades"  # below −δ, adjusted within a family of its own
-    INCONCLUSIVE = "inconclusive"  # none of them; the reason says which
+    IDENTICAL = "IDENTICAL"  # same mask at every seed: an identity, not evidence, so without a p-value
+    EQUIVALENT = "EQUIVALENT"  # the line's own TOST at unadjusted α
+    ESCAPES = "ESCAPES"  # above +δ, adjusted within its family
+    DEGRADES = "DEGRADES"  # below −δ, adjusted within a family of its own
+    INCONCLUSIVE = "INCONCLUSIVE"  # none of them; the reason says which
 
 
 @dataclass(frozen=True, slots=True)

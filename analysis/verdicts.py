@@ -57,7 +57,7 @@ def verdict(
     >>> from sics_analysis.equivalence import equivalence_test
     >>> line = equivalence_test([1.9, 2.1, 2.6, 1.7, 2.2], delta=0.5)
     >>> verdict(line, p_escape_adjusted=0.002, p_degrade_adjusted=1.0).verdict
-    <Verdict.ESCAPES: 'escapes'>
+    <Verdict.ESCAPES: 'ESCAPES'>
     >>> verdict(line, p_escape_adjusted=0.21, p_degrade_adjusted=1.0).reason
     '90 % interval above +0.5, but not after adjustment in the family (p = 0.21)'
     """

@@ -82,7 +82,7 @@ def _print_head(console: Console, report: Report) -> None:
 
 def _print_tally(console: Console, analysis: Analysis) -> None:
     lines = [line for line in analysis.lines if line.n]
-    undecided = [line for line in lines if str(line.verdict) == "inconclusive"]
+    undecided = [line for line in lines if str(line.verdict) == "INCONCLUSIVE"]
     if undecided:
         _text(
             console,

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 #: word → (glyph, style)
 GLYPHS = {
-    "escapes": ("▲", "bold green"),
-    "degrades": ("▼", "red"),
-    "equivalent": ("=", "cyan"),
-    "identical": ("≡", "dim"),
-    "inconclusive": ("?", "yellow"),
+    "ESCAPES": ("▲", "bold green"),
+    "DEGRADES": ("▼", "red"),
+    "EQUIVALENT": ("=", "cyan"),
+    "IDENTICAL": ("≡", "dim"),
+    "INCONCLUSIVE": ("?", "yellow"),
 }
 STATUS = {
     "supported": ("✓", "bold green"),
@@ -146,7 +146,7 @@ def undecided_reasons(lines: Iterable[Line]) -> dict[str, list[str]]:
     """The scorers without a verdict, by the reason why."""
     found: dict[str, list[str]] = {}
     for line in lines:
-        if str(line.verdict) == "inconclusive":
+        if str(line.verdict) == "INCONCLUSIVE":
             found.setdefault(line.reason, []).append(plain(line.scorer))
     return found
 

@@ -84,7 +84,7 @@ def _print_sparsity(out: Console, sparsity: float, lines: Sequence[ComparedLine]
     show.fold(table, 0, [line.contrast.name for line in lines])
     reasons: dict[str, list[str]] = {}
     for line in lines:
-        if str(line.decision.verdict) == "inconclusive":
+        if str(line.decision.verdict) == "INCONCLUSIVE":
             reasons.setdefault(line.decision.reason, []).append(line.contrast.name)
         table.add_row(
             Text(plain(line.contrast.name)),

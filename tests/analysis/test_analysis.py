@@ -95,7 +95,7 @@ def test_numbers_of_one_line_against_scipy() -> None:
     assert line["p_equivalence"] == pytest.approx(max(lower, upper))
     assert line["p_escape_adjusted"] >= line["p_escape"]
     assert line["p_min_attainable"] == 1 / 32
-    assert line["verdict"] == "escapes"
+    assert line["verdict"] == "ESCAPES"
 
 
 def test_verdicts_of_the_known_run() -> None:

@@ -225,7 +225,7 @@ def test_result_follows_the_protocol_and_its_row_is_plain() -> None:
     assert isinstance(result, EquivalenceResult)
     row = result.to_row()
     assert row["scorer"] == "log"
-    assert row["verdict"] == "equivalent"
+    assert row["verdict"] == "EQUIVALENT"
     assert row["smallest_delta_signflip"] == 0.3
     assert all(value is None or type(value) in (str, int, float, bool) for value in row.values())
     assert all(not isinstance(value, float) or math.isfinite(value) for value in row.values())

@@ -35,7 +35,7 @@ def test_one_line_off_the_plateau_fails_the_claim_and_is_named() -> None:
     assert claim.p is not None
     assert claim.p > 0.5
     assert claim.reason == "not shown for s2"
-    assert claim.to_row()["verdict"] == "inconclusive"
+    assert claim.to_row()["verdict"] == "INCONCLUSIVE"
 
 
 def test_the_claim_holds_exactly_when_the_hull_of_intervals_is_inside() -> None:

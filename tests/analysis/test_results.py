@@ -6,7 +6,7 @@ from sics_analysis.results import Interval, Verdict, check_alpha, check_delta, c
 
 
 def test_verdicts_are_the_five_of_the_rules() -> None:
-    assert [v.value for v in Verdict] == ["identical", "equivalent", "escapes", "degrades", "inconclusive"]
+    assert [v.value for v in Verdict] == ["IDENTICAL", "EQUIVALENT", "ESCAPES", "DEGRADES", "INCONCLUSIVE"]
 
 
 def test_interval_knows_what_lies_inside() -> None:

@@ -50,20 +50,20 @@ def test_differences_and_verdicts_by_hand(cell_row: MakeCell) -> None:
     }
     found = {x.contrast.name: x for x in compare_pairs(pair(run(cells(cell_row, a, "A")), run(cells(cell_row, b))), 0.5, 0.05)}
     assert {name: str(line.decision.verdict) for name, line in found.items()} == {
-        "up": "escapes", "flat": "equivalent", "down": "degrades",
+        "up": "ESCAPES", "flat": "EQUIVALENT", "down": "DEGRADES",
     }  # fmt: skip
     assert found["up"].contrast.mean == pytest.approx(2.12)
     assert found["up"].p_above is not None
     assert found["up"].p_above < 0.01 < 0.9 < (found["up"].p_below or 0)
     assert (found["down"].p_below or 1) < 0.01
     swapped = {x.contrast.name: x for x in compare_pairs(pair(run(cells(cell_row, b)), run(cells(cell_row, a, "A"))), 0.5, 0.05)}
-    assert str(swapped["up"].decision.verdict) == "degrades"
+    assert str(swapped["up"].decision.verdict) == "DEGRADES"
     assert swapped["up"].contrast.mean == pytest.approx(-2.12)
 
 
 def test_one_run_with_itself_is_identical(cell_row: MakeCell) -> None:
     rows = cells(cell_row, {"a": [900, 902, 898], "b": [1, 2, 3]})
-    assert {str(x.decision.verdict) for x in compare_pairs(pair(run(rows), run(rows)), 0.5, 0.05)} == {"identical"}
+    assert {str(x.decision.verdict) for x in compare_pairs(pair(run(rows), run(rows)), 0.5, 0.05)} == {"IDENTICAL"}
 
 
 def test_only_one_network_pairs(cell_row: MakeCell) -> None:

@@ -141,7 +141,7 @@ def test_the_table_says_what_the_store_says(finished: Any, rows_of: Rows) -> Non
         assert line[2:4] == [f"{np.mean(values):.2f}", f"{np.std(values, ddof=1):.2f}"]
         if scorer != "magnitude":
             assert line[4].replace("−", "-") == f"{np.mean(differences):+.2f}"
-            assert line[5:] == ["–", "–", "?", "inconclusive"], "two seeds give no interval, no p and no verdict"
+            assert line[5:] == ["–", "–", "?", "INCONCLUSIVE"], "two seeds give no interval, no p and no verdict"
 
 
 def test_bars_on_a_terminal(copy: Any) -> None:

@@ -62,10 +62,10 @@ def test_every_verdict_with_its_numbers(table: Path, capsys: pytest.CaptureFixtu
     lines = {line.split()[0]: line.split() for line in block.splitlines() if line.split()}
     # By hand: differences 3.1 2.9 3.3 2.8 3.0, mean 3.02, sd 0.1924, t(0.95, 4) = 2.1318: ± 0.183.
     assert lines["mine"][1:6] == ["–", "5", "+3.02", "[+2.84,", "+3.20]"]
-    assert lines["mine"][-3:] == [".031", "▲", "escapes"]
-    assert lines["flat"][-2:] == ["=", "equivalent"]
-    assert lines["worse"][-2:] == ["▼", "degrades"]
-    assert lines["noisy"][-2:] == ["?", "inconclusive"]
+    assert lines["mine"][-3:] == [".031", "▲", "ESCAPES"]
+    assert lines["flat"][-2:] == ["=", "EQUIVALENT"]
+    assert lines["worse"][-2:] == ["▼", "DEGRADES"]
+    assert lines["noisy"][-2:] == ["?", "INCONCLUSIVE"]
     assert "undecided, 90 % interval crosses both −0.5 and +0.5: noisy" in block
     assert re.search(r"^mine +– +▲ +\+3.02$", out, re.MULTILINE), "the overview says it first"
     assert "1 of 4 lines are undecided, which is not agreement" in out
