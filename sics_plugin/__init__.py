@@ -9,6 +9,11 @@ Two lines on a model of your own::
 A better mask takes a saliency from a few batches: ``saliency=Saliency(model, batches, loss).vector(params)``.
 """
 
+from sics_plugin.channel_discovery import find_groups
+from sics_plugin.channel_groups import ChannelGroup, Slice, channel_group
+from sics_plugin.channel_masks import unit_masks
+from sics_plugin.channel_report import ChannelReport
+from sics_plugin.channels import channel_saliency, compute_channel_masks, prune_channels
 from sics_plugin.checked import global_unstructured
 from sics_plugin.masks import clone_pruned, current_masks, export_masks, finalize, install_mask, load_masks, mask_hash, masked
 from sics_plugin.methods import (
@@ -42,10 +47,30 @@ from sics_plugin.registry import (
 from sics_plugin.report import LayerSparsity, PruningReport
 from sics_plugin.saliency import Saliency
 from sics_plugin.scorers import CoordinateScorer, MagnitudeScorer, RankScorer
+from sics_plugin.shrinking import shrink
+from sics_plugin.structured_methods import (
+    SICSStructured,
+    SICSStructuredAdaptive,
+    SICSStructuredBump,
+    SICSStructuredChaos,
+    SICSStructuredFake,
+    SICSStructuredGradient,
+    SICSStructuredInformation,
+    SICSStructuredLog,
+    SICSStructuredMagnitude,
+    SICSStructuredPower,
+    SICSStructuredRandom,
+    SICSStructuredSmoothChaos,
+    SICSStructuredSmoothMouse,
+    SICSStructuredWiggle,
+    structured_method_for,
+)
 from sics_plugin.targets import prunable_parameters
 from sics_plugin.vectors import SaliencyVector
 
 __all__ = [
+    "ChannelGroup",
+    "ChannelReport",
     "CoordinateScorer",
     "CoordinateUnresolvedWarning",
     "LayerSparsity",
@@ -65,18 +90,37 @@ __all__ = [
     "SICSRandom",
     "SICSSmoothChaos",
     "SICSSmoothMouse",
+    "SICSStructured",
+    "SICSStructuredAdaptive",
+    "SICSStructuredBump",
+    "SICSStructuredChaos",
+    "SICSStructuredFake",
+    "SICSStructuredGradient",
+    "SICSStructuredInformation",
+    "SICSStructuredLog",
+    "SICSStructuredMagnitude",
+    "SICSStructuredPower",
+    "SICSStructuredRandom",
+    "SICSStructuredSmoothChaos",
+    "SICSStructuredSmoothMouse",
+    "SICSStructuredWiggle",
     "SICSWiggle",
     "Saliency",
     "SaliencyVector",
     "Scorer",
+    "Slice",
     "Units",
     "VanishedLayerWarning",
     "build_scorer",
+    "channel_group",
+    "channel_saliency",
     "clone_pruned",
+    "compute_channel_masks",
     "compute_masks",
     "current_masks",
     "export_masks",
     "finalize",
+    "find_groups",
     "get_scorer",
     "global_unstructured",
     "install_mask",
@@ -86,8 +130,12 @@ __all__ = [
     "masked",
     "method_for",
     "prunable_parameters",
+    "prune_channels",
     "prune_model",
     "prune_to_sparsity",
     "register_scorer",
+    "shrink",
+    "structured_method_for",
+    "unit_masks",
     "unregister_scorer",
 ]

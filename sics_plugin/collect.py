@@ -9,20 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sics_plugin.targets import dense_parameters, plain_name
+
 Batch = tuple[Any, Any]
 Loss = Callable[[Any, Any], Tensor]
 NO_BATCHES = "Expected at least one batch of (input, target) in `batches`, got none"
-
-
-def dense_name(name: str) -> str:
-    """The name a pruned parameter had before torch renamed it.
-
-    Examples
-    --------
-    >>> dense_name("0.weight_orig")
-    '0.weight'
-    """
-    return name.removesuffix("_orig")
 
 
 def gradient_rms(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> tuple[dict[str, Tensor], int]:
@@ -34,8 +25,8 @@ def gradient_rms(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> tupl
         Parameter name → float32 tensor in its shape. Zero where the loss does not depend on it.
     samples : int
     """
-    parameters = {dense_name(name): p for name, p in model.named_parameters() if p.is_floating_point()}
-    squares = {name: torch.zeros_like(p, dtype=torch.float32) for name, p in parameters.items()}
+    parameters = {name: p for name, p in dense_parameters(model) if p.is_floating_point()}
+    norms = {name: torch.zeros_like(p, dtype=torch.float32) for name, p in parameters.items()}
     count = samples = 0
     with evaluating(model), torch.enable_grad(), _requiring_grad(list(parameters.values())):
         for inputs, targets in moved(batches, model):
@@ -47,14 +38,15 @@ def gradient_rms(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> tupl
             grads = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
             for name, grad in zip(parameters, grads, strict=True):
                 if grad is not None:
-                    squares[name] += grad.float() ** 2  # in float32: squares of fp16 gradients would underflow
+                    # Never squared: below 1e-19 a float32 square is zero, above 1e19 infinite.
+                    torch.hypot(norms[name], grad.float(), out=norms[name])
             count, samples = count + 1, samples + _batch_size(targets)
     if count == 0:
         raise ValueError(NO_BATCHES)
-    for name, total in squares.items():
-        if not bool(torch.isfinite(total).all()):
+    for name, norm in norms.items():
+        if not bool(torch.isfinite(norm).all()):
             raise ValueError(f"the gradient of {name} is NaN or infinite: use float32 or bfloat16 weights, or check the loss")
-    return {name: (total / count).sqrt() for name, total in squares.items()}, samples
+    return {name: norm / count**0.5 for name, norm in norms.items()}, samples
 
 
 def input_norms(model: nn.Module, batches: Iterable[Batch]) -> tuple[dict[str, Tensor], int]:
@@ -74,7 +66,7 @@ def input_norms(model: nn.Module, batches: Iterable[Batch]) -> tuple[dict[str, T
 
         return hook
 
-    layers = {path: m for path, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)}
+    layers = {plain_name(path): m for path, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)}
     handles = [m.register_forward_pre_hook(hook_for(path), with_kwargs=True) for path, m in layers.items()]
     count = samples = 0
     try:

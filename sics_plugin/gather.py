@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
 
 import torch
 from torch import Tensor, nn
 
 from sics_plugin.saliency import Saliency
+from sics_plugin.stream import Part
 from sics_plugin.targets import Parameter, Target
+from sics_plugin.units import kind_of
 from sics_plugin.vectors import SaliencyVector
 
 Scores = Mapping[Parameter, Tensor]
+Vector = Callable[[], Tensor]
+
+
+def parts_of(
+    targets: Sequence[Target], scores: Scores | None, listed: Sequence[Target], saliencies: Sequence[Vector] | None
+) -> list[Part]:
+    """What stands for the weights of every target, as it is: nothing is copied or joined."""
+    check_scores(targets, scores, listed)
+    return [
+        Part(
+            values=t.parameter if scores is None else scores[(t.module, t.name)],
+            mask=t.shared_mask,
+            saliency=None if saliencies is None else saliencies[i],
+        )
+        for i, t in enumerate(targets)
+    ]
 
 
 def remaining_values(targets: Sequence[Target], scores: Scores | None, listed: Sequence[Target]) -> list[Tensor]:
@@ -21,8 +41,14 @@ def remaining_values(targets: Sequence[Target], scores: Scores | None, listed: S
 
     torch takes a score of the right size and another shape, and falls back to the weights where one is missing.
     """
+    check_scores(targets, scores, listed)
+    return [t.remaining(t.parameter if scores is None else scores[(t.module, t.name)]) for t in targets]
+
+
+def check_scores(targets: Sequence[Target], scores: Scores | None, listed: Sequence[Target]) -> None:
+    """Refuse ``importance_scores`` that are not one for every parameter, in its shape."""
     if scores is None:
-        return [t.remaining(t.parameter) for t in targets]
+        return
     known = {(id(t.module), t.name) for t in listed}
     if unknown := [name for module, name in scores if (id(module), name) not in known]:
         raise ValueError(f"`importance_scores` has an entry for a parameter that is not pruned: {unknown[0]}")
@@ -32,7 +58,6 @@ def remaining_values(targets: Sequence[Target], scores: Scores | None, listed: S
             raise ValueError(f"Expected `importance_scores` for every parameter, got none for {t.path}")
         if found.shape != t.parameter.shape:
             raise ValueError(f"Expected `importance_scores` of shape {shape} for {t.path}, got {tuple(found.shape)}")
-    return [t.remaining(scores[(t.module, t.name)]) for t in targets]
 
 
 def saliency_vectors(
@@ -53,17 +78,44 @@ def saliency_vectors(
         vector = saliency
     else:
         raise TypeError(f"Expected `saliency` to be a Saliency or a tensor, got {type(saliency).__name__}")
-    by_target = {id(t): int(t.present().sum()) for t in listed}
-    if vector.numel() == sum(by_target.values()):
-        parts = dict(zip(by_target, _split(vector, list(by_target.values())), strict=True))
-        return [parts[id(t)] for t in targets]
-    distinct = [by_target[id(t)] for t in targets]
+    sizes = {(id(t.module), t.name): int(t.present().sum()) for t in listed}
+    distinct = [int(t.present().sum()) for t in targets]
     if vector.numel() == sum(distinct):
         return _split(vector, distinct)
+    if vector.numel() == sum(sizes.values()):
+        parts = dict(zip(sizes, _split(vector, list(sizes.values())), strict=True))
+        return [_of_shared_mask(t, parts[id(t.module), t.name]) for t in targets]
     raise ValueError(
         f"Expected `saliency` of length {sum(distinct)}, one value per unit that is still there, got {vector.numel()}: "
         "build it with Saliency.vector(params) from the same parameters in the same order"
     )
+
+
+def lazy_saliencies(
+    saliency: Saliency | Tensor | None, listed: Sequence[Target], targets: Sequence[Target], model: nn.Module | None
+) -> tuple[list[Vector] | None, str | None]:
+    """As :func:`saliency_vectors`, but each vector is made when it is asked for, and the kind stands beside them."""
+    if isinstance(saliency, Saliency) and saliency.kind != "neighbourhood":
+        known = model is None or all(saliency.knows(t) for t in targets)
+        bound = saliency if known or model is None else saliency.bind(model)
+        for t in targets:
+            bound.check(t)
+        return [partial(bound.remaining, t) for t in targets], saliency.kind
+    vectors = saliency_vectors(saliency, listed, targets, model)
+    if vectors is None:
+        return None, None
+    return [partial(_same, v) for v in vectors], kind_of(vectors[0])
+
+
+def _of_shared_mask(target: Target, own: Tensor) -> Tensor:
+    """A vector over the units under the target's own mask, cut down to those no tied name has lost."""
+    present, alone = target.present().reshape(-1), replace(target, ties=()).present().reshape(-1)
+    left = own.as_subclass(Tensor)[present[alone].to(own.device)]
+    return SaliencyVector(left, kind=own.kind) if isinstance(own, SaliencyVector) else left
+
+
+def _same(vector: Tensor) -> Tensor:
+    return vector
 
 
 def _split(vector: Tensor, sizes: list[int]) -> list[Tensor]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,10 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from sics_plugin.targets import Target, check_target
+from sics_plugin.stream import Part, in_threads, spans
+from sics_plugin.targets import Target, check_target, plain_name
 
 Masks = Mapping[str, Tensor]
 M = TypeVar("M", bound=nn.Module)
+_WHOLE = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class InstalledMask(prune.BasePruningMethod):
@@ -53,18 +56,68 @@ def install_mask(module: nn.Module, name: str, mask: Tensor) -> None:
     if mask.shape != parameter.shape:
         raise ValueError(f"Expected a mask of shape {tuple(parameter.shape)} for {name}, got {tuple(mask.shape)}")
     # A copy, so that the buffer neither shares memory with nor keeps alive a vector over the whole model.
-    mask = (mask.to(parameter.device) != 0) & target.present()
+    put_mask(target, (mask.to(parameter.device) != 0) & target.present())
+
+
+def put_mask(target: Target, kept: Tensor) -> None:
+    """Make a bool tensor the mask of a target, as it is: earlier masks must be part of it, and nobody else may hold it.
+
+    The same marks as torch's own ``apply`` makes, which takes three temporary copies of the weight to do so.
+    """
+    module, name, parameter = target.module, target.name, target.parameter
     with torch.no_grad():
+        weight = masked_copy(parameter, kept)
         if target.mask is None:
-            InstalledMask.apply(module, name)  # type: ignore[no-untyped-call]
-        module._buffers[f"{name}_mask"] = mask
-        setattr(module, name, parameter.detach() * mask.to(parameter.dtype))
+            hook = InstalledMask()
+            hook._tensor_name = name
+            module.register_parameter(f"{name}_orig", parameter)
+            del module._parameters[name]
+            module.register_buffer(f"{name}_mask", kept)
+            module.register_forward_pre_hook(hook)
+        else:
+            module._buffers[f"{name}_mask"] = kept
+        setattr(module, name, weight)
+
+
+def check_hooks(targets: Sequence[Target]) -> None:
+    """Refuse weights of a type torch's pruning hook cannot multiply by a mask at every forward pass (8-bit floats)."""
+    for target in targets:
+        dtype = target.parameter.dtype
+        if target.parameter.element_size() == 1:
+            raise TypeError(f"torch's pruning hook cannot multiply {target.path} of {dtype} by a mask: use finalize=True")
+
+
+def masked_copy(values: Tensor, kept: Tensor) -> Tensor:
+    """The values with zeros where ``kept``, bool of the same shape, is False.
+
+    Examples
+    --------
+    >>> masked_copy(torch.tensor([1.0, -2.0]), torch.tensor([True, False])).tolist()
+    [1.0, 0.0]
+    """
+    values = values.detach()
+    if not (values.device.type == "cpu" and values.is_contiguous() and kept.is_contiguous() and values.element_size() in _WHOLE):
+        return torch.where(kept, values, torch.zeros((), dtype=values.dtype, device=values.device))
+    # The bits as whole numbers, times 0 or 1: one step for every type, the narrow ones included.
+    result = torch.empty_like(values, memory_format=torch.contiguous_format)
+    whole = _WHOLE[values.element_size()]
+    bits, out, stays = values.reshape(-1).view(whole), result.view(-1).view(whole), kept.reshape(-1)
+
+    def step(_: int, begin: int, end: int) -> None:
+        np.multiply(bits[begin:end].numpy(), stays[begin:end].numpy(), out=out[begin:end].numpy())
+
+    in_threads(step, spans([Part(bits)]))
+    return result
 
 
 def pruned_targets(model: nn.Module) -> list[Target]:
     """Every parameter of the model that carries a mask."""
     return [
-        Target(module, name.removesuffix("_orig"), f"{path}.{name.removesuffix('_orig')}" if path else name.removesuffix("_orig"))
+        Target(
+            module,
+            name.removesuffix("_orig"),
+            plain_name(f"{path}.{name.removesuffix('_orig')}" if path else name.removesuffix("_orig")),
+        )
         for path, module in model.named_modules()
         for name in list(module._parameters)
         if name.endswith("_orig") and f"{name.removesuffix('_orig')}_mask" in module._buffers
@@ -85,11 +138,22 @@ def mask_hash(masks: Masks) -> str:
     >>> mask_hash(a) == mask_hash({"w": torch.tensor([1.0, 0.0])}), mask_hash(a) == mask_hash({"v": a["w"]})
     (True, False)
     """
+    return hash_of_bits({name: (tuple(mask.shape), partial(packed_bits, mask)) for name, mask in masks.items()})
+
+
+def packed_bits(mask: Tensor) -> np.ndarray:
+    """A mask as bits, first unit in the highest, zeros at the end; shape (⌈n/8⌉,), uint8."""
+    mask = mask.detach() if mask.dtype == torch.bool else mask.detach() != 0
+    return np.packbits(mask.cpu().numpy().reshape(-1))
+
+
+def hash_of_bits(masks: Mapping[str, tuple[tuple[int, ...], Callable[[], np.ndarray]]]) -> str:
+    """As :func:`mask_hash`, from each mask's shape and packed bits."""
     sha = hashlib.sha256()
     for name in sorted(masks):
-        mask = masks[name]
-        sha.update(f"{name}\0{tuple(mask.shape)}\0".encode())
-        sha.update(np.packbits((mask.detach() != 0).cpu().numpy().reshape(-1)).tobytes())
+        shape, bits = masks[name]
+        sha.update(f"{name}\0{shape}\0".encode())
+        sha.update(bits().tobytes())
     return sha.hexdigest()
 
 
@@ -106,7 +170,7 @@ def masked(model: M, masks: Masks) -> Iterator[M]:
     ...     print(layer.weight[0, 1].item())
     0.0
     """
-    parameters = dict(model.named_parameters(remove_duplicate=False))
+    parameters = {plain_name(name): p for name, p in model.named_parameters(remove_duplicate=False)}
     _check_names(masks, parameters)
     _check_shapes(masks, parameters)
     saved = {name: parameters[name].detach().clone() for name in masks}
@@ -149,12 +213,26 @@ def finalize(model: M, targets: Sequence[Target] | None = None) -> M:
     return model
 
 
+def put_zeros(model: nn.Module, targets: Sequence[Target], kept: Sequence[Callable[[], Tensor]]) -> None:
+    """Make masks permanent without ever putting them on: as ``put_mask`` and ``finalize``, one tensor at a time."""
+    _untie(model, targets)
+    done: set[int] = set()
+    with torch.no_grad():
+        for target, mask in zip(targets, kept, strict=True):
+            if target.mask is not None:
+                put_mask(target, mask())
+                prune.remove(target.module, target.name)
+            elif id(target.parameter) not in done:  # tied weights are one parameter
+                done.add(id(target.parameter))
+                target.parameter.data = masked_copy(target.parameter, mask())
+
+
 def _untie(model: nn.Module, targets: Sequence[Target]) -> None:
     """Give pruned names a parameter of their own where a name without a mask holds the same one.
 
     Zeros written into a shared parameter would prune the other module too, and change what the model computes.
     """
-    pruned = {(id(t.module), f"{t.name}_orig") for t in targets}
+    pruned = {(id(t.module), t.stored) for t in targets}
     dense = {
         id(parameter)
         for module in model.modules()
@@ -166,7 +244,7 @@ def _untie(model: nn.Module, targets: Sequence[Target]) -> None:
         shared = t.parameter
         if id(shared) in dense:
             fresh = own.setdefault(id(shared), nn.Parameter(shared.detach().clone(), requires_grad=shared.requires_grad))
-            t.module._parameters[f"{t.name}_orig"] = fresh
+            t.module._parameters[t.stored] = fresh
 
 
 def clone_pruned(model: M) -> M:
@@ -240,7 +318,7 @@ def _targets_by_path(model: nn.Module) -> dict[str, Target]:
     for path, module in model.named_modules():
         for stored in module._parameters:
             name = stored.removesuffix("_orig") if f"{stored.removesuffix('_orig')}_mask" in module._buffers else stored
-            full = f"{path}.{name}" if path else name
+            full = plain_name(f"{path}.{name}" if path else name)
             found[full] = Target(module, name, full)
     return found
 

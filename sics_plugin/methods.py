@@ -22,59 +22,20 @@ from torch.nn.utils.prune import BasePruningMethod, PruningContainer
 
 from sics_plugin import scorers
 from sics_plugin.decide import decide
+from sics_plugin.pool import choose
 from sics_plugin.registry import Scorer, Units
-from sics_plugin.scorers import COORDINATE_UNRESOLVED
+from sics_plugin.scorers import COORDINATE_UNRESOLVED, ScaledMagnitudeScorer
 from sics_plugin.selection import check_amount, check_sparsity
+from sics_plugin.stream import Part
+from sics_plugin.units import magnitude_of, units_of
 from sics_plugin.vectors import SaliencyVector
 from sics_plugin.warn import warn_caller
 
+__all__ = ["CoordinateUnresolvedWarning", "SICSMethod", "magnitude_of", "method_for", "units_of"]
+
 
 class CoordinateUnresolvedWarning(UserWarning):
-    """Fewer than 256 units: the coordinate z is not independent of ρ, so a κ ≥ 1 result says little."""
-
-
-def magnitude_of(values: Tensor) -> Tensor:
-    """|values| as a detached vector in float32 or wider, shape (n,); NaN and infinities are refused.
-
-    Examples
-    --------
-    >>> magnitude_of(torch.tensor([[-2.0, 0.5]], dtype=torch.bfloat16)).dtype
-    torch.float32
-    """
-    if not values.is_floating_point():
-        raise TypeError(f"Expected a floating point tensor to prune, got {values.dtype}")
-    flat = values.detach().reshape(-1)
-    flat = flat if flat.dtype == torch.float64 else flat.to(torch.float32)
-    if flat.numel() == 0:
-        raise ValueError("Expected at least one unit to rank, got none: the tensor is empty or already pruned away")
-    magnitude = flat.abs()
-    finite = torch.isfinite(magnitude)
-    if not bool(finite.all()):
-        raise ValueError(f"Expected finite values to prune, got {int((~finite).sum())} NaN or infinite of {flat.numel()}")
-    return magnitude
-
-
-def units_of(values: Tensor, saliency: Tensor | None) -> Units:
-    """Bring weights (or scores standing for them) and a saliency of the same length together, both checked."""
-    magnitude = magnitude_of(values)
-    if saliency is None:
-        return Units(magnitude)
-    if not isinstance(saliency, Tensor):
-        raise TypeError(f"Expected `saliency` to be a tensor from Saliency.vector(params), got {type(saliency).__name__}")
-    kind = saliency.kind if isinstance(saliency, SaliencyVector) else "supplied"
-    vector = saliency.detach().as_subclass(Tensor).reshape(-1)
-    if vector.numel() != magnitude.numel():
-        raise ValueError(
-            f"Expected `saliency` of length {magnitude.numel()}, one value per unit that is still there, got {vector.numel()}: "
-            "build it with Saliency.vector(params) from the same parameters in the same order"
-        )
-    if not vector.is_floating_point():
-        raise TypeError(f"Expected `saliency` of a floating point type, got {vector.dtype}")
-    finite = torch.isfinite(vector)
-    if not bool(finite.all()):
-        raise ValueError(f"Expected a finite `saliency`, got {int((~finite).sum())} NaN or infinite of {vector.numel()}")
-    vector = vector.to(magnitude.device)
-    return Units(magnitude, vector if vector.dtype == torch.float64 else vector.float(), kind)
+    """Fewer than 512 units, two magnitude bins: the coordinate z is not independent of ρ, so a κ ≥ 1 result says little."""
 
 
 class SICSMethod(BasePruningMethod):
@@ -155,9 +116,11 @@ class SICSMethod(BasePruningMethod):
         if t.shape != default_mask.shape:
             raise ValueError(f"Expected a default mask of shape {tuple(t.shape)}, got {tuple(default_mask.shape)}")
         check_amount(self.amount)
-        present = (default_mask != 0).reshape(-1)
         values, saliency = t.detach().reshape(-1), self.saliency
         mask = default_mask.detach().clone(memory_format=torch.contiguous_format)
+        if saliency is None and isinstance(self.scorer, ScaledMagnitudeScorer):
+            return self._streamed(values, mask)
+        present = (default_mask != 0).reshape(-1)
         if bool(present.all()):
             removed = self._removed(units_of(values, saliency))
             mask.view(-1).masked_fill_(removed, 0)
@@ -170,11 +133,18 @@ class SICSMethod(BasePruningMethod):
             self.saliency, self._released = None, True
         return mask
 
+    def _streamed(self, values: Tensor, mask: Tensor) -> Tensor:
+        """The magnitude family, without a vector of its own: ``mask`` with zeros at the lowest of the entries still there."""
+        part = Part(values, None if bool((mask != 0).all()) else mask)
+        choice = choose(self.scorer, [part], self.amount, sparsity=self.sparsity)
+        mask.view(-1).mul_(next(choice.kept))
+        return mask
+
     def _removed(self, units: Units) -> Tensor:
         decision = decide(self.scorer, units, self.amount, sparsity=self.sparsity)
         if COORDINATE_UNRESOLVED in decision.flags:
             n = units.magnitude.numel()
-            warn_caller(f"{COORDINATE_UNRESOLVED}: {self.name} on {n} units, fewer than 256", CoordinateUnresolvedWarning)
+            warn_caller(f"{COORDINATE_UNRESOLVED}: {self.name} on {n} units, fewer than 512", CoordinateUnresolvedWarning)
         return decision.removed
 
     def prune(self, t: Tensor, default_mask: Tensor | None = None, importance_scores: Tensor | None = None) -> Tensor:

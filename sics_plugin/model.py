@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from numbers import Integral
 from typing import Any, Literal, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sics_plugin.decide import Decision, decide
-from sics_plugin.gather import Scores, floors_of, join, remaining_values, saliency_vectors
-from sics_plugin.masks import Masks, install_mask, mask_hash
+from sics_plugin.gather import Scores, floors_of, lazy_saliencies, parts_of
+from sics_plugin.masks import Masks, check_hooks, hash_of_bits, install_mask, mask_hash, packed_bits, put_mask, put_zeros
 from sics_plugin.masks import finalize as finalize_model
-from sics_plugin.methods import SICSMethod, units_of
+from sics_plugin.methods import SICSMethod
+from sics_plugin.pool import Choice, choose
 from sics_plugin.registry import Scorer, build_scorer
 from sics_plugin.report import LayerSparsity, PruningReport
 from sics_plugin.saliency import Saliency
-from sics_plugin.selection import check_sparsity
+from sics_plugin.selection import check_amount, check_sparsity
 from sics_plugin.targets import Parameter, Target, resolve_targets, without_ties
 from sics_plugin.warn import warn_caller
 
@@ -41,6 +43,7 @@ def compute_masks(
     min_keep: float | int = 0,
     sparsity: float | None = None,
     importance_scores: Scores | None = None,
+    exact: bool | None = True,
     **parameters: Any,
 ) -> tuple[dict[str, Tensor], PruningReport]:
     """Masks for a model without touching it.
@@ -63,6 +66,9 @@ def compute_masks(
         Absolute target, for features that depend on it, when this is a later step towards it.
     importance_scores : mapping (module, name) -> Tensor, optional
         Stand for the weights: their absolute value is the magnitude. One for every parameter, in its shape.
+    exact : bool, optional
+        True: exact ranks. False: the histogram form of ρ and z, for scorers built on them and weights narrower than float64.
+        None: that form above 2²² units of a pool. ``report.form`` says which one ran; the magnitude family is always exact.
     **parameters
         The scorer's own (``alpha``, ``seed``).
 
@@ -79,58 +85,11 @@ def compute_masks(
     >>> report.pruned, report.layers[0].name, int((~masks["0.weight"]).sum())
     (1434, '0.weight', 1434)
     """
-    listed = resolve_targets(model)
-    targets = without_ties(listed)
-    method_name, scorer = _scorer_of(method, parameters)
-    check_sparsity(sparsity)
-    if pool == "layer" and isinstance(amount, Integral):
-        raise ValueError(f"Expected `amount` to be a fraction for pool='layer', got {amount!r}")
-    pools = _pools(targets, pool)
-    values = remaining_values(targets, importance_scores, listed)
-    vectors = saliency_vectors(saliency, listed, targets, model if isinstance(model, nn.Module) else None)
-    floors = floors_of(targets, min_keep)
-
-    masks: dict[str, Tensor] = {}
-    decisions: list[Decision] = []
-    for indices in pools:
-        sizes = [values[i].numel() for i in indices]
-        if pool == "layer" and sizes == [0]:
-            masks[targets[indices[0]].path] = targets[indices[0]].present()
-            continue
-        units = units_of(
-            torch.cat([values[i] for i in indices]), None if vectors is None else join([vectors[i] for i in indices])
-        )
-        own = _for_pool(scorer, len(decisions))
-        decision = decide(own, units, amount, sparsity=sparsity, sizes=sizes, floors=[floors[i] for i in indices])
-        decisions.append(decision)
-        for i, removed in zip(indices, decision.removed.split(sizes), strict=True):
-            masks[targets[i].path] = _without(targets[i], removed)
-    if not decisions:
-        raise ValueError("Expected at least one unit to rank, got none: everything is pruned already")
-    # Every name of a tied parameter is in the masks and their hash; it counts once.
-    by_parameter = {id(t.parameter): masks[t.path] for t in targets}
-    named = {t.path: by_parameter[id(t.parameter)] for t in listed}
-    layers = layer_sparsities(targets, masks)
-    flags = [*dict.fromkeys(flag for decision in decisions for flag in decision.flags), *warn_vanished(layers)]
-    last = decisions[-1]
-    report = PruningReport(
-        method=method_name,
-        scorer=last.scorer.name,
-        kappa=last.scorer.kappa,
-        amount=int(amount) if isinstance(amount, Integral) else float(amount),
-        alpha=last.alpha,
-        saliency_kind=last.saliency_kind,
-        unit="weight",
-        pool=pool,
-        form="exact",
-        total=sum(layer.total for layer in layers),
-        pruned=sum(layer.pruned for layer in layers),
-        threshold=last.threshold if len(decisions) == 1 else None,
-        mask_hash=mask_hash(named),
-        layers=tuple(layers),
-        flags=tuple(flags),
-    )
-    return named, report
+    plan = _plan(model, method, amount, saliency, pool, min_keep, sparsity, importance_scores, exact, parameters)
+    masks = {t.path: kept.view(t.parameter.shape) for t, kept in plan.kept()}
+    named = plan.by_name(masks)
+    layers = layer_sparsities(plan.targets, masks)
+    return named, plan.report(layers, mask_hash(named))
 
 
 def prune_model(
@@ -144,12 +103,13 @@ def prune_model(
     sparsity: float | None = None,
     importance_scores: Scores | None = None,
     finalize: bool = False,
+    exact: bool | None = None,
     **parameters: Any,
 ) -> PruningReport:
     """Prune a model in place; all masks are made before the first is put on.
 
-    Parameters are those of :func:`compute_masks`; ``finalize=True`` leaves plain weights with zeros instead of torch's hooks
-    and buffers.
+    Parameters are those of :func:`compute_masks`, but ``exact`` is None by default; ``finalize=True`` leaves plain weights with
+    zeros instead of torch's hooks and buffers, and needs less memory: a bit a weight instead of a byte and a copy.
 
     Returns
     -------
@@ -163,24 +123,43 @@ def prune_model(
     (True, 0.7)
     """
     pairs = model if isinstance(model, nn.Module) else list(model)
-    masks, report = compute_masks(
-        pairs,
-        method,
-        amount=amount,
-        saliency=saliency,
-        pool=pool,
-        min_keep=min_keep,
-        sparsity=sparsity,
-        importance_scores=importance_scores,
-        **parameters,
-    )
-    targets = resolve_targets(pairs)
-    install_masks(targets, masks)
-    if finalize and isinstance(pairs, nn.Module):
-        finalize_model(pairs, targets)
-    elif finalize:
-        finalize_model(targets[0].module, targets)
+    plan = _plan(pairs, method, amount, saliency, pool, min_keep, sparsity, importance_scores, exact, parameters)
+    if finalize:
+        return _finalized(plan, pairs if isinstance(pairs, nn.Module) else plan.listed[0].module)
+    check_hooks(plan.listed)
+    masks = {t.path: kept.view(t.parameter.shape) for t, kept in plan.kept()}
+    named = plan.by_name(masks)
+    report = plan.report(layer_sparsities(plan.targets, masks), mask_hash(named))
+    held: set[int] = set()
+    for target in plan.listed:
+        mask = named[target.path]
+        put_mask(target, mask if id(mask) not in held else mask.clone())  # tied names: a buffer each
+        held.add(id(mask))
     return report
+
+
+def _finalized(plan: _Plan, model: nn.Module) -> PruningReport:
+    """Prune for good; between choosing and writing, the masks are held as bits."""
+    bits: dict[str, np.ndarray] = {}
+    layers = []
+    for target, kept in plan.kept():
+        bits[target.path] = packed_bits(kept)
+        gone = kept.numel() - int(torch.count_nonzero(kept))
+        layers.append(LayerSparsity(target.path, tuple(target.parameter.shape), kept.numel(), gone))
+    named = plan.by_name(bits)
+    shapes = {t.path: tuple(t.parameter.shape) for t in plan.listed}
+    report = plan.report(layers, hash_of_bits({name: (shapes[name], partial(_itself, named[name])) for name in named}))
+    put_zeros(model, plan.listed, [partial(_unpacked, named[t.path], t) for t in plan.listed])
+    return report
+
+
+def _itself(bits: np.ndarray) -> np.ndarray:
+    return bits
+
+
+def _unpacked(bits: np.ndarray, target: Target) -> Tensor:
+    flat = np.unpackbits(bits, count=target.parameter.numel()).view(np.bool_)
+    return torch.from_numpy(flat).to(target.parameter.device).view(target.parameter.shape)
 
 
 def prune_to_sparsity(
@@ -216,6 +195,8 @@ def prune_to_sparsity(
     total = sum(t.parameter.numel() for t in targets)
     present = sum(int(t.present().sum()) for t in targets)
     missing = round(sparsity * total) - (total - present)
+    if missing == 0 and not present:  # nothing is left to rank
+        return _nothing_left(pairs, method, saliency, sparsity, finalize, parameters)
     if missing < 0:
         raise ValueError(f"Expected `sparsity` of at least {1 - present / total:.4g}, what is already pruned, got {sparsity}")
     return prune_model(
@@ -231,6 +212,121 @@ def prune_to_sparsity(
 
 
 # --- steps ---------------------------------------------------------------------------------------------------------------
+
+V = TypeVar("V")
+
+
+@dataclass(eq=False)
+class _Plan:
+    """What is asked, resolved and checked; the choice is made while :meth:`kept` is consumed, and reported afterwards."""
+
+    listed: list[Target]
+    targets: list[Target]
+    method: str
+    amount: float | int
+    pool: str
+    choose: Callable[[Sequence[int], int], Choice]
+    choices: list[Choice] = field(default_factory=list)
+
+    def kept(self) -> Iterator[tuple[Target, Tensor]]:
+        """Yield every distinct target with its mask, a bool vector, in order."""
+        for indices in _pools(self.targets, self.pool):
+            pool = [self.targets[i] for i in indices]
+            if self.pool == "layer" and not bool(pool[0].present().any()):
+                yield pool[0], pool[0].present().reshape(-1)
+                continue
+            choice = self.choose(indices, len(self.choices))
+            self.choices.append(choice)
+            yield from zip(pool, choice.kept, strict=True)
+        if not self.choices:
+            raise ValueError("Expected at least one unit to rank, got none: everything is pruned already")
+
+    def by_name(self, of_target: Mapping[str, V]) -> dict[str, V]:
+        """Every name of a tied parameter is in the masks and their hash; it counts once."""
+        by_parameter = {id(t.parameter): of_target[t.path] for t in self.targets}
+        return {t.path: by_parameter[id(t.parameter)] for t in self.listed}
+
+    def report(self, layers: Sequence[LayerSparsity], found_hash: str) -> PruningReport:
+        """What was done, with a warning for every layer that vanished."""
+        flags = [*dict.fromkeys(flag for choice in self.choices for flag in choice.flags), *warn_vanished(layers)]
+        last = self.choices[-1]
+        forms = {choice.form for choice in self.choices}
+        return PruningReport(
+            method=self.method,
+            scorer=last.scorer.name,
+            kappa=last.scorer.kappa,
+            amount=int(self.amount) if isinstance(self.amount, Integral) else float(self.amount),
+            alpha=last.alpha,
+            saliency_kind=last.saliency_kind,
+            unit="weight",
+            pool=self.pool,
+            form=forms.pop() if len(forms) == 1 else "mixed",
+            total=sum(layer.total for layer in layers),
+            pruned=sum(layer.pruned for layer in layers),
+            threshold=last.threshold if len(self.choices) == 1 else None,
+            mask_hash=found_hash,
+            layers=tuple(layers),
+            flags=tuple(flags),
+        )
+
+
+def _plan(
+    model: nn.Module | Iterable[Parameter],
+    method: Method,
+    amount: float | int,
+    saliency: Saliency | Tensor | None,
+    pool: str,
+    min_keep: float | int,
+    sparsity: float | None,
+    scores: Scores | None,
+    exact: bool | None,
+    parameters: Mapping[str, Any],
+) -> _Plan:
+    listed = resolve_targets(model)
+    targets = without_ties(listed)
+    method_name, scorer = _scorer_of(method, parameters)
+    check_amount(amount)
+    check_sparsity(sparsity)
+    if exact not in (True, False, None):
+        raise ValueError(f"Expected `exact` to be True, False or None, got {exact!r}")
+    if pool == "layer" and isinstance(amount, Integral):
+        raise ValueError(f"Expected `amount` to be a fraction for pool='layer', got {amount!r}")
+    _pools(targets, pool)
+    vectors, kind = lazy_saliencies(saliency, listed, targets, model if isinstance(model, nn.Module) else None)
+    parts = parts_of(targets, scores, listed, vectors)
+    floors = floors_of(targets, min_keep)
+
+    def choose_pool(indices: Sequence[int], number: int) -> Choice:
+        return choose(
+            _for_pool(scorer, number),
+            [parts[i] for i in indices],
+            amount,
+            saliency_kind=kind,
+            sparsity=sparsity,
+            floors=[floors[i] for i in indices],
+            exact=exact,
+        )
+
+    return _Plan(listed, targets, method_name, amount, pool, choose_pool)
+
+
+def _nothing_left(
+    pairs: nn.Module | list[Parameter],
+    method: Method,
+    saliency: Saliency | Tensor | None,
+    sparsity: float,
+    finalize: bool,
+    parameters: Mapping[str, Any],
+) -> PruningReport:
+    """The report of a prune to 1.0 that finds everything gone; the masks stay as they are, or are made permanent."""
+    plan = _plan(pairs, method, 0, saliency, "global", 0, sparsity, None, True, parameters)
+    _, scorer = _scorer_of(method, parameters)
+    plan.choices.append(Choice(iter(()), "exact", None, scorer.resolve(sparsity, None), None, None, ()))
+    masks = {t.path: t.present() for t in plan.targets}
+    report = plan.report(layer_sparsities(plan.targets, masks), mask_hash(plan.by_name(masks)))
+    if finalize:
+        finalize_model(pairs if isinstance(pairs, nn.Module) else plan.listed[0].module, plan.listed)
+    return report
 
 
 def _scorer_of(method: Method, parameters: Mapping[str, Any]) -> tuple[str, Scorer]:
@@ -260,21 +356,13 @@ def _for_pool(scorer: Scorer, index: int) -> Scorer:
     return scorer if index == 0 or seed is None else replace(scorer, seed=(seed * 1_000_003 + index) % 2**63)  # type: ignore[call-arg]
 
 
-def _without(target: Target, removed: Tensor) -> Tensor:
-    """The target's mask with the removed ones of its remaining units gone."""
-    present = target.present()
-    flat = present.reshape(-1).clone()
-    flat[flat.nonzero().squeeze(1)[removed.to(flat.device)]] = False
-    return flat.view(present.shape)
-
-
 def layer_sparsities(targets: Sequence[Target], masks: Masks) -> list[LayerSparsity]:
     """How many units of every target a set of masks leaves."""
     layers = []
     for target in targets:
         mask = masks[target.path]
         total = mask.numel()
-        layers.append(LayerSparsity(target.path, tuple(mask.shape), total, total - int(mask.sum())))
+        layers.append(LayerSparsity(target.path, tuple(mask.shape), total, total - int(torch.count_nonzero(mask))))
     return layers
 
 

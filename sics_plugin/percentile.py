@@ -51,8 +51,11 @@ def bin_count(n: int) -> int:
 
 
 def is_resolved(n: int) -> bool:
-    """Whether n units are enough for z to be close to independent of ρ (one full bin)."""
-    return n >= UNITS_PER_BIN
+    """Whether n units are enough for z to be close to independent of ρ: two full bins.
+
+    In a single bin z is the percentile of the saliency among all units, which follows ρ as far as the saliency does.
+    """
+    return n >= 2 * UNITS_PER_BIN
 
 
 def coordinate(saliency: Tensor, rank: Tensor) -> Tensor:

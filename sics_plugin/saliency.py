@@ -12,9 +12,9 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from sics_plugin.collect import Batch, Loss, dense_name, expand_to_weight, gradient_rms, input_norms
+from sics_plugin.collect import Batch, Loss, expand_to_weight, gradient_rms, input_norms
 from sics_plugin.percentile import neighbourhood
-from sics_plugin.targets import Parameter, Target, resolve_targets
+from sics_plugin.targets import Parameter, Target, dense_parameters, plain_name, resolve_targets
 from sics_plugin.vectors import SaliencyVector
 
 Kind = Literal["gradient", "activation", "neighbourhood"]
@@ -85,18 +85,18 @@ class Saliency:
     def _bind(self, model: nn.Module) -> None:
         # remove_duplicate=False: a tied parameter is found under its first name, the one it was collected under.
         self._names: dict[int, tuple[weakref.ref[Tensor], str]] = {}
-        for name, parameter in model.named_parameters(remove_duplicate=False):
-            self._names.setdefault(id(parameter), (weakref.ref(parameter), dense_name(name)))
+        for name, parameter in dense_parameters(model, remove_duplicate=False):
+            self._names.setdefault(id(parameter), (weakref.ref(parameter), name))
         # Tied parameters share a gradient, but every module has an input of its own.
-        self._paths = {id(module): (weakref.ref(module), path) for path, module in model.named_modules()}
+        self._paths = {id(module): (weakref.ref(module), plain_name(path)) for path, module in model.named_modules()}
 
     def bind(self, model: nn.Module) -> Saliency:
         """The same saliency for a copy of the model, matched by parameter names."""
         bound = object.__new__(type(self))
         bound.__dict__.update(self.__dict__)
         bound._bind(model)
-        for name, parameter in model.named_parameters():
-            value = bound._values.get(dense_name(name))
+        for name, parameter in dense_parameters(model):
+            value = bound._values.get(name)
             if value is not None and self.kind == "gradient" and value.shape != parameter.shape:
                 raise ValueError(f"{name} has shape {tuple(parameter.shape)}, its saliency {tuple(value.shape)}: another model")
         return bound
@@ -110,10 +110,22 @@ class Saliency:
         """The saliency of one parameter in its full shape, pruned entries included."""
         return self._tensor(Target(module, name, name))
 
+    def remaining(self, target: Target) -> Tensor:
+        """The saliency of a target's units that are still there, a vector."""
+        return target.remaining(self._tensor(target))
+
     def _tensor(self, target: Target) -> Tensor:
         parameter = target.parameter
         if self.kind == "neighbourhood":
             return neighbourhood(_magnitude(parameter)).view_as(parameter)
+        name = self.check(target)
+        value = self._values[name]
+        if self.kind == "activation":
+            value = expand_to_weight(value, target.module, parameter, name)
+        return value.to(parameter.device).contiguous()
+
+    def check(self, target: Target) -> str:
+        """The name under which a target's saliency was collected; refused where it was not."""
         if not self.knows(target):
             raise ValueError(
                 f"{target.path} is not a parameter of the model this saliency was collected on; for a copy of it, use "
@@ -122,10 +134,7 @@ class Saliency:
         name = self._name_of(target)
         if name not in self._values:
             raise ValueError(f"there is no {self.kind} saliency of {name}: " + self._why_missing(target.module))
-        value = self._values[name]
-        if self.kind == "activation":
-            value = expand_to_weight(value, target.module, parameter, name)
-        return value.to(parameter.device).contiguous()
+        return name
 
     def _name_of(self, target: Target) -> str:
         reference, path = self._paths.get(id(target.module), (None, ""))

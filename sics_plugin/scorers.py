@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -36,40 +36,61 @@ class MagnitudeScorer(Scorer):
         return self.transform(units.magnitude.double())
 
 
-@register_scorer
-class Magnitude(MagnitudeScorer):
-    """s = m. κ = 0, the plateau itself."""
+@dataclass(frozen=True, slots=True)
+class PoolScale:
+    """The largest magnitude of a pool, and the root mean square of all of them relative to it (0 when all are zero)."""
 
-    name, summary = "magnitude", "m"
+    largest: float
+    relative_rms: float
+
+
+class ScaledMagnitudeScorer(MagnitudeScorer):
+    """s = f(m; scale): its scores can be had for any of a pool's units without the others. Subclasses override :meth:`at`."""
+
+    needs_scale: ClassVar[bool] = True
+
+    @abstractmethod
+    def at(self, magnitude: Tensor, scale: PoolScale) -> Tensor:
+        """f of float64 magnitudes from a pool of that scale."""
 
     def transform(self, magnitude: Tensor) -> Tensor:  # noqa: D102
+        largest = float(magnitude.max())
+        # Scaled by the largest one first: squares of denormals would vanish.
+        rms = float((magnitude / largest).square().mean().sqrt()) if largest and self.needs_scale else 0.0
+        return self.at(magnitude, PoolScale(largest, rms))
+
+
+@register_scorer
+class Magnitude(ScaledMagnitudeScorer):
+    """s = m. κ = 0, the plateau itself."""
+
+    name, summary, needs_scale = "magnitude", "m", False
+
+    def at(self, magnitude: Tensor, scale: PoolScale) -> Tensor:  # noqa: D102
         return magnitude
 
 
 @register_scorer
-class Power(MagnitudeScorer):
+class Power(ScaledMagnitudeScorer):
     """s = m². κ = 0."""
 
     name, summary = "power", "m²"
 
-    def transform(self, magnitude: Tensor) -> Tensor:  # noqa: D102
-        largest = magnitude.max()  # float64 weights may be too large to square
-        return (magnitude / largest if largest > 1e150 else magnitude) ** 2
+    def at(self, magnitude: Tensor, scale: PoolScale) -> Tensor:  # noqa: D102
+        # float64 weights may be too large to square
+        return (magnitude / scale.largest if scale.largest > 1e150 else magnitude) ** 2
 
 
 @register_scorer
-class Log(MagnitudeScorer):
+class Log(ScaledMagnitudeScorer):
     """s = log(1 + m/σ), σ the root mean square of m. κ = 0. When all are zero, s = m."""
 
     name, summary = "log", "log(1 + m/σ), σ = RMS of m"
 
-    def transform(self, magnitude: Tensor) -> Tensor:  # noqa: D102
-        # Scaled by the largest one first: squares of denormals would vanish.
-        largest = magnitude.max()
-        if largest == 0:
+    def at(self, magnitude: Tensor, scale: PoolScale) -> Tensor:  # noqa: D102
+        if scale.largest == 0:
             return magnitude
-        relative = magnitude / largest
-        return torch.log1p(relative / relative.square().mean().sqrt())
+        return torch.log1p((magnitude / scale.largest) / scale.relative_rms)
 
 
 # --- scores built on the percentile ---------------------------------------------------------------------------------

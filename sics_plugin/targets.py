@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -19,18 +19,26 @@ _NEVER_CALLED = nn.modules.linear.NonDynamicallyQuantizableLinear
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
-    """One parameter to prune: ``module.name``, called ``path`` in the model."""
+    """One parameter to prune: ``module.name``, called ``path`` in the model.
+
+    ``ties`` are the other listed names of the same parameter: what one of them has lost is gone for all.
+    """
 
     module: nn.Module
     name: str
     path: str
+    ties: tuple[Target, ...] = ()
+
+    @property
+    def stored(self) -> str:
+        """The name the module holds the dense parameter under."""
+        # "_orig" alone is not torch's prune: the old spectral_norm uses it too.
+        return self.name if self.mask is None else f"{self.name}_orig"
 
     @property
     def parameter(self) -> nn.Parameter:
         """The dense parameter itself, whether or not it is pruned."""
-        # "_orig" alone is not torch's prune: the old spectral_norm uses it too.
-        stored = self.name if self.mask is None else f"{self.name}_orig"
-        found = self.module._parameters.get(stored)
+        found = self.module._parameters.get(self.stored)
         if found is None:
             raise ValueError(
                 f"Expected {self.path} to be a parameter of {type(self.module).__name__}; it is missing, None, or computed by a "
@@ -43,15 +51,55 @@ class Target:
         """The mask an earlier prune left (non-zero where kept), or None."""
         return self.module._buffers.get(f"{self.name}_mask")
 
+    @property
+    def shared_mask(self) -> Tensor | None:
+        """The mask, tied names' included."""
+        masks = [m for m in (self.mask, *(t.mask for t in self.ties)) if m is not None]
+        if len(masks) < 2:
+            return masks[0] if masks else None
+        return torch.stack([m.to(masks[0].device) != 0 for m in masks]).all(0)
+
     def present(self) -> Tensor:
         """True where a unit is still there, shape of the parameter."""
-        mask = self.mask
+        mask = self.shared_mask
         return torch.ones_like(self.parameter, dtype=torch.bool) if mask is None else mask != 0
 
     def remaining(self, values: Tensor) -> Tensor:
         """Those of ``values`` (shape of the parameter) whose unit is still there, as a vector in torch's order."""
-        flat = values.detach().reshape(-1)
-        return flat if self.mask is None else flat[self.present().reshape(-1).to(flat.device)]
+        flat, mask = values.detach().reshape(-1), self.shared_mask
+        return flat if mask is None else flat[(mask != 0).reshape(-1).to(flat.device)]
+
+
+def plain_name(path: str) -> str:
+    """A module's or parameter's path without what ``torch.compile`` and (Distributed)DataParallel put before it.
+
+    So a mask, its hash and a saliency have the same names whether or not the model is wrapped.
+
+    Examples
+    --------
+    >>> plain_name("module._orig_mod.blocks.0.weight"), plain_name("module"), plain_name("encoder.module.weight")
+    ('blocks.0.weight', '', 'encoder.module.weight')
+    """
+    parts = [part for part in path.split(".") if part != "_orig_mod"]
+    while parts and parts[0] == "module":
+        parts = parts[1:]
+    return ".".join(parts)
+
+
+def dense_parameters(model: nn.Module, *, remove_duplicate: bool = True) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield every parameter with the name it has when the model is neither pruned nor wrapped.
+
+    ``weight_orig`` is the ``weight`` of a pruned module; where nothing was pruned, it is a parameter of that name.
+    """
+    seen: set[int] = set()
+    for path, module in model.named_modules(remove_duplicate=remove_duplicate):
+        for stored, parameter in module._parameters.items():
+            if parameter is None or (remove_duplicate and id(parameter) in seen):
+                continue
+            seen.add(id(parameter))
+            dense = stored.removesuffix("_orig")
+            name = dense if f"{dense}_mask" in module._buffers else stored
+            yield plain_name(f"{path}.{name}" if path else name), parameter
 
 
 def check_target(target: Target) -> None:
@@ -134,7 +182,7 @@ def resolve_targets(parameters: nn.Module | Iterable[Parameter]) -> list[Target]
     """
     paths: dict[int, str] | None = None
     if isinstance(parameters, nn.Module):
-        paths = {id(module): path for path, module in parameters.named_modules()}
+        paths = {id(module): plain_name(path) for path, module in parameters.named_modules()}
         parameters = prunable_parameters(parameters)
     if isinstance(parameters, Tensor) or not isinstance(parameters, Iterable):
         raise TypeError(f"Expected `parameters` to be (module, name) pairs, got {type(parameters).__name__}")
@@ -162,7 +210,7 @@ def _is_pair(pair: object) -> bool:
 
 def without_ties(targets: Sequence[Target]) -> list[Target]:
     """The first target of every distinct parameter, so that tied weights count once."""
-    first: dict[int, Target] = {}
+    found: dict[int, list[Target]] = {}
     for target in targets:
-        first.setdefault(id(target.parameter), target)
-    return list(first.values())
+        found.setdefault(id(target.parameter), []).append(target)
+    return [first if not others else replace(first, ties=tuple(others)) for first, *others in found.values()]

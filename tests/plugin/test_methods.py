@@ -548,11 +548,11 @@ def test_half_precision_weights_give_the_mask_of_their_float32_values(name: str,
 
 
 @pytest.mark.parametrize("name", ["bump", "smooth_chaos", "smooth_mouse", "chaos", "wiggle", "information"])
-def test_fewer_than_256_units_are_warned_about(name: str, distinct, recwarn: pytest.WarningsRecorder) -> None:
-    with pytest.warns(CoordinateUnresolvedWarning, match=f"coordinate unresolved: {name} on 255 units"):
-        method_for(name)(0.5).prune(distinct(255))
+def test_fewer_than_512_units_are_warned_about(name: str, distinct, recwarn: pytest.WarningsRecorder) -> None:
+    with pytest.warns(CoordinateUnresolvedWarning, match=f"coordinate unresolved: {name} on 511 units"):
+        method_for(name)(0.5).prune(distinct(511))
     recwarn.clear()
-    method_for(name)(0.5).prune(distinct(256))
+    method_for(name)(0.5).prune(distinct(512))
     assert not recwarn.list
 
 

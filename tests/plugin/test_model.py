@@ -202,11 +202,11 @@ def test_report_is_jsonable_and_prints_itself(mlp: nn.Sequential) -> None:
 
 
 def test_unresolved_coordinates_are_flagged(make_mlp) -> None:
-    small = make_mlp((5, 51, 2))
+    small = make_mlp((5, 102, 2))
     flags = [compute_masks(small, name, amount=0.5)[1].flags for name in ("chaos", "magnitude", "fake")]
     assert flags == [("coordinate unresolved",), (), ()]
-    assert compute_masks(make_mlp((16, 16, 2)), "chaos", amount=0.5)[1].flags == ()
-    mixed = make_mlp((16, 16, 3, 2))  # 256 and 48 weights: resolved together, not one by one
+    assert compute_masks(make_mlp((16, 32, 2)), "chaos", amount=0.5)[1].flags == ()
+    mixed = make_mlp((16, 32, 3, 2))  # 512 and 96 weights: resolved together, not one by one
     assert compute_masks(mixed, "chaos", amount=0.5)[1].flags == ()
     assert compute_masks(mixed, "chaos", amount=0.5, pool="layer")[1].flags == ("coordinate unresolved",)
 

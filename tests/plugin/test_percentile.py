@@ -120,8 +120,8 @@ def test_dependence_left_with_few_bins_is_one_over_their_number(n: int, bins: in
     assert correlation(percentile.coordinate(m, rank), percentile.percentile(rank)) == pytest.approx(1 / bins, abs=5e-3)
 
 
-@pytest.mark.parametrize(("n", "resolved"), [(1, False), (255, False), (256, True), (10**6, True)])
-def test_resolved_from_256_units(n: int, resolved: bool) -> None:
+@pytest.mark.parametrize(("n", "resolved"), [(1, False), (511, False), (512, True), (10**6, True)])
+def test_resolved_from_512_units(n: int, resolved: bool) -> None:
     assert percentile.is_resolved(n) is resolved
 
 
