@@ -32,6 +32,22 @@ class ConfigError(SicsError):
     exit_code = 2
 
 
+class DataError(SicsError):
+    """A data set cannot be read as it was given: the line names the source and the file."""
+
+
+class RefusedSettingError(ConfigError):
+    """A setting has a value that is not accepted; `accepts` says what is."""
+
+    def __init__(self, setting: str, value: object, accepts: str) -> None:
+        super().__init__(f"{setting} = {value!r} is not accepted: give {accepts}")
+        self.setting, self.value, self.accepts = setting, value, accepts
+
+    def typed(self) -> ConfigError:
+        """The same for a value that was typed as an option."""
+        return ConfigError(f"--{self.setting} {self.value}: is not accepted: give {self.accepts}")
+
+
 class StoreError(SicsError):
     """The store cannot be read or written; nothing in it was changed."""
 

@@ -24,6 +24,7 @@ class Stream(IntEnum):
     CALIBRATION = 2
     SCORER = 3
     TRAINING = 4
+    AUGMENTATION = 5
 
 
 def generator(seed: int, stream: Stream) -> np.random.Generator:
@@ -34,6 +35,12 @@ def generator(seed: int, stream: Stream) -> np.random.Generator:
 def torch_seed(seed: int, stream: Stream) -> int:
     """Give an integer below 2⁶³ for a torch generator, derived from (seed, stream) as `generator` is."""
     return int(np.random.SeedSequence([seed, int(stream)]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """Give the integer that seeds torch for one epoch of training, whatever was drawn before it."""
+    words = np.random.SeedSequence([seed, int(Stream.TRAINING), epoch]).generate_state(1, np.uint64)
+    return int(words[0] >> np.uint64(1))
 
 
 def split_permutation(size: int, split_seed: int) -> Indices:
