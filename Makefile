@@ -18,7 +18,7 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
-replicate: $(STAMP) ## the main job: five seeds of a small ViT on real digits, every scorer, four sparsities, and the tables
+replicate: $(STAMP) ## the main job: five seeds of a small ViT on real digits, every scorer, four sparsities, and the report to open
 	$(BIN)/sics-run replicate --seeds $(SEEDS)
 
 test: $(STAMP)   ## the test-suite (minutes on two cores)
@@ -30,9 +30,11 @@ test-slow: $(STAMP) ## the long calibration and fault tests
 calibration: $(STAMP) ## simulate the error rates of every test and interval; writes docs/calibration.md
 	$(BIN)/python bench/calibration.py
 
-bench: $(STAMP)  ## timings: the crossed bootstrap beside scipy's, and the whole analysis
+bench: $(STAMP)  ## timings: the crossed bootstrap beside scipy's, the whole analysis, a report in every format
 	$(BIN)/python bench/bootstrap.py
 	$(BIN)/python bench/analysis.py
+	$(BIN)/python bench/pruning.py
+	$(BIN)/python bench/report.py
 
 lint: $(STAMP)   ## ruff
 	$(BIN)/ruff check .

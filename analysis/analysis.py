@@ -2,43 +2,39 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from itertools import combinations
+from dataclasses import replace
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sics_analysis.arms import seed_label
-from sics_analysis.attribution import CONTROL, AttributionLine, attribute
-from sics_analysis.bootstrap import bootstrap_mean
-from sics_analysis.bootstrap_tost import bootstrap_tost
-from sics_analysis.contrasts import Contrast
-from sics_analysis.effect import hedges_g
-from sics_analysis.equivalence import EquivalenceResult, equivalence_test
-from sics_analysis.escape import degrade_test, escape_test, superiority_test
+from sics_analysis.attribution import AttributionLine
+from sics_analysis.bootstrap import N_RESAMPLES
+from sics_analysis.equivalence import equivalence_test
 from sics_analysis.examples import Bits, crossed_intervals, mcnemar_lines
 from sics_analysis.lines import Line
 from sics_analysis.outcome import Analysis, Families
-from sics_analysis.plateau import PlateauClaim, holm_equivalence, plateau_claim
-from sics_analysis.results import Interval, check_alpha, check_delta
-from sics_analysis.spectrum import Spectrum, kappa_spectrum
+from sics_analysis.plateau import PlateauClaim, holm_equivalence
+from sics_analysis.results import check_alpha, check_delta
+from sics_analysis.steps import (
+    BOOTSTRAP,
+    CROSSED,
+    Setting,
+    attribution_lines,
+    family_tests,
+    make_line,
+    measure_spectrum,
+    plateau_claims,
+)
 from sics_analysis.table import PLATEAU, Table, noise_floors, read_table
-from sics_analysis.tails import p_above, p_below
-from sics_analysis.verdicts import verdict
 from sics_analysis.winner import best_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Analysis", "analyse"]
-
-_TINY = math.ulp(0.0)
-
-# One stream of random numbers per purpose, so that no test moves when another is added.
-_FAMILIES, _SPECTRUM, _ATTRIBUTION, _BOOTSTRAP, _CROSSED = range(5)
 
 
 def analyse(
@@ -53,6 +49,7 @@ def analyse(
     bits: Bits | None = None,
     plan: Mapping[str, Any] | None = None,
     draws: int = 100_000,
+    n_resamples: int = N_RESAMPLES,
 ) -> Analysis:
     """Analyse a run: every scorer at every sparsity against a reference.
 
@@ -80,6 +77,8 @@ def analyse(
         Metadata of the plan, kept in `to_dict`.
     draws : int
         Draws of each rotation test.
+    n_resamples : int
+        Resamples of each line's bootstrap, where its seeds are too many to enumerate. No verdict rests on them.
 
     Returns
     -------
@@ -110,6 +109,8 @@ def analyse(
     check_alpha(alpha)
     if not isinstance(draws, Integral) or draws < 100:
         raise ValueError(f"Expected `draws` as a whole number of at least 100, got {draws!r}")
+    if not isinstance(n_resamples, Integral) or n_resamples < 1:
+        raise ValueError(f"Expected `n_resamples` as a whole number of at least 1, got {n_resamples!r}")
     if rng is None and (not isinstance(seed, Integral) or seed < 0):
         raise ValueError(f"Expected `seed` as a whole number of at least 0, got {seed!r}")
     table = read_table(frame)
@@ -117,26 +118,26 @@ def analyse(
     root = int(rng.integers(2**32)) if rng is not None else int(seed)
     floors = noise_floors(noise_floor, table.sparsities)
     table = replace(table, floors=floors)
-    setting = _Setting(table, reference, float(delta), float(alpha), root, int(draws), floors)
+    setting = Setting(table, reference, float(delta), float(alpha), root, int(draws), int(n_resamples), floors)
     examples = {(seed_label(label), name, sparsity): row for (label, name, sparsity), row in (bits or {}).items()}
-    crossed = crossed_intervals(table, reference, examples, (root, _CROSSED))
+    crossed = crossed_intervals(table, reference, examples, (root, CROSSED))
     lines: list[Line] = []
     families: list[Families] = []
     plateaus: list[PlateauClaim] = []
     attribution: list[AttributionLine] = []
     for sparsity in table.sparsities:
         contrasts = [table.contrast(name, reference, sparsity) for name in table.scorers if name != reference]
-        family = _test_family(setting, contrasts, sparsity)
+        family = family_tests(setting, contrasts, sparsity)
         families.append(family)
         equivalences = [equivalence_test(c, delta, alpha=alpha) for c in contrasts]
-        generator = setting.stream(_BOOTSTRAP, sparsity)
+        generator = setting.stream(BOOTSTRAP, sparsity)
         for equivalence, holm in zip(equivalences, holm_equivalence(equivalences), strict=True):
             interval = crossed.get((equivalence.name, sparsity))
-            lines.append(_line(setting, equivalence, holm, family, interval, generator))
+            lines.append(make_line(setting, equivalence, holm, family, interval, generator))
         if not setting.below_noise(sparsity):
-            plateaus += _plateau(setting, equivalences, sparsity)
-        attribution += _attribution(setting, sparsity)
-    spectrum, reason = _spectrum(setting)
+            plateaus += plateau_claims(setting, equivalences, sparsity)
+        attribution += attribution_lines(setting, sparsity)
+    spectrum, reason = measure_spectrum(setting)
     winners = (best_of(family.escape) for family in families)
     return Analysis(
         table=table,
@@ -158,25 +159,6 @@ def analyse(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Setting:
-    """What every step of one analysis shares."""
-
-    table: Table
-    reference: str
-    delta: float
-    alpha: float
-    root: int
-    draws: int
-    floors: Mapping[float, float]
-
-    def stream(self, purpose: int, sparsity: float = 0.0) -> np.random.Generator:
-        return np.random.default_rng([self.root, purpose, round(sparsity * 10**9)])
-
-    def below_noise(self, sparsity: float) -> bool:
-        return self.delta < self.floors.get(sparsity, 0.0)
-
-
 def _check_reference(table: Table, reference: str) -> None:
     if reference in table.kappa:
         return
@@ -189,116 +171,3 @@ def _check_reference(table: Table, reference: str) -> None:
         return
     known = ", ".join(table.scorers)
     raise ValueError(f"Expected `reference` among {known} or 'plateau', got {reference!r}")
-
-
-def _test_family(setting: _Setting, contrasts: list[Contrast], sparsity: float) -> Families:
-    table = setting.table
-    members = [c for c in contrasts if c.name in table.candidates]
-    tested = [c for c in members if not c.is_degenerate]
-    rng, alpha, draws = setting.stream(_FAMILIES, sparsity), setting.alpha, setting.draws
-    return Families(
-        sparsity,
-        tuple(c.name for c in members),
-        escape_test(tested, setting.delta, alpha=alpha, rng=rng, draws=draws),
-        degrade_test(tested, setting.delta, alpha=alpha, rng=rng, draws=draws),
-        superiority_test(tested, alpha=alpha, rng=rng, draws=draws),
-    )
-
-
-def _line(
-    setting: _Setting,
-    equivalence: EquivalenceResult,
-    holm: float | None,
-    families: Families,
-    crossed: Interval | None,
-    rng: np.random.Generator,
-) -> Line:
-    contrast, name, delta = equivalence.contrast, equivalence.name, setting.delta
-    in_family = name in families.members
-    escape, degrade, simultaneous, notes = None, None, None, ("", "")
-    if not in_family:
-        escape, degrade = p_above(contrast, delta), p_below(contrast, -delta)
-    elif name in {line.name for line in families.escape.lines}:
-        escape, degrade = families.escape[name].p_adjusted, families.degrade[name].p_adjusted
-        simultaneous = families.escape[name].simultaneous
-        notes = families.escape.note(name), families.degrade.note(name)
-    decision = verdict(
-        equivalence,
-        p_escape_adjusted=escape,
-        p_degrade_adjusted=degrade,
-        alpha=setting.alpha,
-        noise_floor=setting.floors.get(families.sparsity),
-        in_family=in_family,
-        escape_note=notes[0],
-        degrade_note=notes[1],
-    )
-    alone = setting.table.pools(setting.reference) and setting.table.kappa[name] == 0 and not setting.table.pooled(name)
-    return Line(
-        contrast=contrast,
-        kappa=setting.table.kappa[name],
-        in_family=in_family,
-        equivalence=equivalence,
-        effect=hedges_g(contrast),
-        p_superior=p_above(contrast, 0.0),
-        p_escape=p_above(contrast, delta),
-        p_escape_adjusted=escape,
-        p_degrade_adjusted=degrade,
-        p_equivalence_holm=holm,
-        # Beyond 1074 seeds 2⁻ⁿ is smaller than any float, and still no zero.
-        p_min_attainable=(0.5**contrast.n or _TINY) if contrast.n and not contrast.is_identical else None,
-        simultaneous=simultaneous,
-        bootstrap=bootstrap_mean(contrast, rng=rng),
-        p_bootstrap=bootstrap_tost(contrast, delta, alpha=setting.alpha, rng=rng).p,
-        crossed=crossed,
-        verdict=decision.verdict,
-        reason="the only κ = 0 scorer: there is no other to be its plateau" if alone else decision.reason,
-    )
-
-
-def _plateau(setting: _Setting, equivalences: list[EquivalenceResult], sparsity: float) -> list[PlateauClaim]:
-    """Return the claim that all κ = 0 scorers sit on the plateau, where there are two or more to compare."""
-    table = setting.table
-    if table.pools(setting.reference):
-        pairs = [table.contrast(*pair, sparsity) for pair in combinations(table.rank_monotone, 2)]
-        members = [equivalence_test(pair, setting.delta, alpha=setting.alpha) for pair in pairs]
-        return [plateau_claim(members, pairwise=True)] if members else []
-    members = [e for e in equivalences if e.name in table.rank_monotone]
-    return [plateau_claim(members)] if members else []
-
-
-def _attribution(setting: _Setting, sparsity: float) -> tuple[AttributionLine, ...]:
-    table, reference = setting.table, setting.reference
-    names = [name for name in table.complex if name != reference]
-    if CONTROL not in table.kappa or reference == CONTROL or not names:
-        return ()
-    return attribute(
-        [table.contrast(name, reference, sparsity) for name in names],
-        [table.contrast(name, CONTROL, sparsity) for name in names],
-        table.contrast(CONTROL, reference, sparsity),
-        {name: table.kappa[name] or 0 for name in names},
-        setting.delta,
-        alpha=setting.alpha,
-        noise_floor=setting.floors.get(sparsity),
-        rng=setting.stream(_ATTRIBUTION, sparsity),
-        draws=setting.draws,
-    )
-
-
-def _spectrum(setting: _Setting) -> tuple[Spectrum | None, str]:
-    table, reference = setting.table, setting.reference
-    if not table.has_kappa:
-        return None, "the rows carry no column kappa"
-    if reference != PLATEAU and table.kappa[reference] != 0:
-        return None, f"κ(S) is measured from the plateau, and the reference {reference!r} is not rank-monotone"
-    quiet = [sparsity for sparsity in table.sparsities if not setting.below_noise(sparsity)]
-    if not quiet:
-        return None, "δ is below the noise floor at every sparsity"
-    families = {
-        sparsity: {
-            kappa: [table.contrast(name, reference, sparsity) for name in table.complex if table.kappa[name] == kappa]
-            for kappa in (1, 2)
-        }
-        for sparsity in quiet
-    }
-    rng = setting.stream(_SPECTRUM)
-    return kappa_spectrum(families, setting.delta, alpha=setting.alpha, rng=rng, draws=setting.draws), ""

@@ -131,8 +131,8 @@ class Arm:
 def pool_arms(arms: Sequence[Arm], name: str = "plateau") -> Arm:
     """One arm whose accuracy at each seed is the mean over several arms: the pooled plateau as a reference.
 
-    Counts are added, so that they stay exact. Seeds complete in all arms are kept; mask hashes are not, since a
-    pool of masks is no mask.
+    Counts are added, so that they stay exact. Seeds complete in all arms are kept. A pool of masks is no mask, but where
+    all arms have one mask at a seed the pool is that mask, and keeps its hash.
 
     Raises
     ------
@@ -149,6 +149,10 @@ def pool_arms(arms: Sequence[Arm], name: str = "plateau") -> Arm:
         raise ValueError("Expected at least one arm to pool, got none")
     index = [{seed: i for i, seed in enumerate(arm.seeds)} for arm in arms]
     seeds = tuple(seed for seed in arms[0].seeds if all(seed in at for at in index))
+    hashes = tuple(
+        _common([None if arm.mask_hash is None else arm.mask_hash[at[seed]] for arm, at in zip(arms, index, strict=True)])
+        for seed in seeds
+    )
     correct: list[int] = []
     total: list[int] = []
     for arm, at in zip(arms, index, strict=True):
@@ -164,9 +168,14 @@ def pool_arms(arms: Sequence[Arm], name: str = "plateau") -> Arm:
         sums = tuple(int(column.sum()) for column in counts.T)
         pools = tuple(int(column.sum()) for column in sizes.T)
         accuracy = tuple(c / t for c, t in zip(sums, pools, strict=True))
-        return Arm(name, seeds, accuracy, sums, pools, pooled=len(arms))
+        return Arm(name, seeds, accuracy, sums, pools, hashes, pooled=len(arms))
     means = tuple(math.fsum(arm.accuracy[at[seed]] for arm, at in zip(arms, index, strict=True)) / len(arms) for seed in seeds)
-    return Arm(name, seeds, means, pooled=len(arms), single=all(arm.single for arm in arms))
+    return Arm(name, seeds, means, mask_hash=hashes, pooled=len(arms), single=all(arm.single for arm in arms))
+
+
+def _common(hashes: Sequence[str | None]) -> str | None:
+    """The one hash of all; None where they differ or one is unknown."""
+    return hashes[0] if len(set(hashes)) == 1 else None
 
 
 def complete_seeds(name: str, seeds: Sequence[Seed], values: Sequence[float | None]) -> list[int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sics_analysis.bootstrap import EXACT_LIMIT, N_RESAMPLES, bootstrap_mean
+from sics_analysis.bootstrap import EXACT_LIMIT, N_RESAMPLES, Bootstrap, bootstrap_mean
 from sics_analysis.contrasts import Contrast, as_contrast
 from sics_analysis.degenerate import classify
 from sics_analysis.results import Interval, Row, Verdict, check_alpha, check_delta, p_text, signed
@@ -71,9 +71,25 @@ def bootstrap_tost(
     rng: np.random.Generator | None = None,
     n_resamples: int = N_RESAMPLES,
     exact_limit: int = EXACT_LIMIT,
+    resampled: Bootstrap | None = None,
 ) -> BootstrapEquivalence:
     """Equivalence at ±delta by inverting the bootstrap-t interval.
 
+    Parameters
+    ----------
+    contrast
+        Differences in accuracy points, shape (n_seeds,).
+    resampled
+        `bootstrap_mean` of the same contrast: its resamples are used, and nothing is drawn, so that this test and its
+        studentized interval always agree.
+
+    Raises
+    ------
+    ValueError
+        If `resampled` is of other differences.
+
+    Notes
+    -----
     ``p_upper`` is the share of resamples whose t is at or below (mean − delta)/se, ``p_lower`` the share at
     or above (mean + delta)/se; drawn resamples count the sample itself. Equivalent exactly when the 1 − 2α
     studentized interval lies strictly inside ±delta. Degenerate data take the path of rule 7 and have no p.
@@ -88,7 +104,9 @@ def bootstrap_tost(
     check_alpha(alpha)
     line = as_contrast(contrast)
     degenerate = classify(line, delta)
-    result = bootstrap_mean(line, rng=rng, n_resamples=n_resamples, exact_limit=exact_limit)
+    if resampled is not None and resampled.values != line.differences:
+        raise ValueError(f"Expected `resampled` of these {line.n} differences, got one of {resampled.n} others")
+    result = resampled or bootstrap_mean(line, rng=rng, n_resamples=n_resamples, exact_limit=exact_limit)
     mean, se = line.mean, line.se
     if degenerate is not None or result.studentized is None or result.weights is None or mean is None or not se:
         verdict = Verdict.INCONCLUSIVE if degenerate is None else degenerate.verdict

@@ -9,8 +9,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sics_analysis.claim_rules import Finding as Finding
-from sics_analysis.claim_rules import Status as Status
+from sics_analysis.claim_findings import Finding as Finding
+from sics_analysis.claim_findings import Status as Status
+from sics_analysis.claim_findings import seeds_text
 from sics_analysis.claim_rules import find
 from sics_analysis.claim_text import Claim as Claim
 from sics_analysis.claim_text import load_claims as load_claims
@@ -29,11 +30,13 @@ class ClaimResult:
     findings
         One per sparsity of the claim.
     decisive
-        The finding whose numbers stand for the claim: the one that contradicts it, else the weakest.
+        The finding whose numbers stand for the claim: the clearest that contradicts it, else the first that is undecided, else
+        the weakest that supports it.
     claimed
         What is claimed, in few words.
     paragraph
-        One plain paragraph: the claim, what was measured, what follows.
+        One plain paragraph: the claim, what follows, what was measured. Reference, δ and α are those of the analysis
+        (`setting_text`).
     """
 
     claim: Claim
@@ -42,6 +45,16 @@ class ClaimResult:
     findings: tuple[Finding, ...]
     decisive: Finding
     paragraph: str
+
+    @property
+    def deciding(self) -> tuple[Finding, ...]:
+        """All findings with the status of the claim: every S that contradicts it, else every S undecided, else all."""
+        return tuple(finding for finding in self.findings if finding.status is self.status)
+
+    @property
+    def explanation(self) -> str:
+        """What was found at every deciding sparsity, those with equal findings together."""
+        return "; ".join(_grouped(self.deciding, together=False))
 
     @property
     def estimate(self) -> float | None:
@@ -81,6 +94,7 @@ class ClaimResult:
             "claimed": self.claimed,
             "status": str(self.status),
             "sparsity": self.decisive.sparsity,
+            "deciding": ", ".join(f"{finding.sparsity:g}" for finding in self.deciding),
             "estimate": self.estimate,
             "low": None if self.interval is None else self.interval.low,
             "high": None if self.interval is None else self.interval.high,
@@ -115,7 +129,7 @@ def evaluate(claim: Claim, analysis: Analysis) -> ClaimResult:
         status, decisive = Status.UNDECIDED, undecided[0]
     else:
         status, decisive = Status.SUPPORTED, max(findings, key=lambda f: 0.0 if f.p is None else f.p)
-    return ClaimResult(claim, status, _claimed(claim), findings, decisive, _paragraph(claim, analysis, findings, status))
+    return ClaimResult(claim, status, _claimed(claim), findings, decisive, _paragraph(claim, findings, status))
 
 
 def evaluate_all(analysis: Analysis, claims: Iterable[Claim] | None = None) -> tuple[ClaimResult, ...]:
@@ -135,16 +149,72 @@ def _claimed(claim: Claim) -> str:
     return f"below {claim.than}"
 
 
-def _paragraph(claim: Claim, analysis: Analysis, findings: Sequence[Finding], status: Status) -> str:
-    reading = f" {claim.reading}" if claim.reading else ""
+def setting_text(analysis: Analysis) -> str:
+    """What every paragraph takes for granted, in one sentence, to be said once.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sics_analysis.analysis import analyse
+    >>> rows = [(i, name, 0.7, 0.9) for name in ("magnitude", "chaos") for i in range(3)]
+    >>> setting_text(analyse(pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"]), draws=100))
+    'Differences are to magnitude in accuracy points; δ = 0.5, α = 0.05.'
+    """
     unit = "" if analysis.unit is None else f", unit {analysis.unit}"
-    measured = "; ".join(f"at S = {finding.sparsity:g} {finding.text}" for finding in findings)
-    outcome = {
-        Status.SUPPORTED: "The claim is supported.",
-        Status.CONTRADICTED: "The claim is contradicted.",
-        Status.UNDECIDED: "The claim is undecided: the data show neither it nor its opposite.",
-    }[status]
-    return (
-        f"Claimed ({claim.where}): {claim.statement}{reading} Measured here, reference {analysis.reference}, "
-        f"δ = {analysis.delta:g} points, α = {analysis.alpha:g}{unit}: {measured}. {outcome}"
-    )
+    return f"Differences are to {analysis.reference} in accuracy points; δ = {analysis.delta:g}, α = {analysis.alpha:g}{unit}."
+
+
+def check_claim(claim: Claim, analysis: Analysis) -> None:
+    """Refuse a claim named by the user about a scorer that the analysis does not have: a slip of the pen trips no gate.
+
+    Claims from a file pass: a run need not hold every scorer the paper speaks of.
+
+    Raises
+    ------
+    ValueError
+        In one line, with the scorers there are.
+    """
+    if not claim.named_by_user or claim.scorer is None:
+        return
+    known = [name for name in analysis.scorers if name != analysis.reference]
+    if claim.scorer not in known:
+        what = "the reference" if claim.scorer == analysis.reference else "not among the scorers"
+        raise ValueError(f"Expected a scorer among {', '.join(known)} in {claim.id!r}, got {claim.scorer!r}, which is {what}")
+
+
+_OUTCOME = {
+    Status.SUPPORTED: "Supported.",
+    Status.CONTRADICTED: "Contradicted.",
+    Status.UNDECIDED: "Undecided: neither it nor its opposite is shown.",
+}
+
+
+def _paragraph(claim: Claim, findings: Sequence[Finding], status: Status) -> str:
+    reading = f" {claim.reading}" if claim.reading else ""
+    order = [status, *(other for other in Status if other is not status)]
+    ordered = [[f for f in findings if f.status is one] for one in order]
+    together = _one_n(findings)
+    parts = []
+    for one, own in zip(order, ordered, strict=True):
+        texts = _grouped(own, together=together)
+        named = f"{one} " if one is not status else ""
+        parts += [f"{named}{text}" for text in texts]
+    seeds = f" ({seeds_text(findings[0].n)})" if together else ""
+    measured = "; ".join(parts)
+    return f"{claim.statement}{reading} {_OUTCOME[status]} {measured[0].upper()}{measured[1:]}{seeds}."
+
+
+def _one_n(findings: Sequence[Finding]) -> bool:
+    """Whether all findings rest on one number of seeds, to be named once."""
+    return len({finding.n for finding in findings}) == 1 and findings[0].n > 0
+
+
+def _grouped(findings: Sequence[Finding], *, together: bool) -> list[str]:
+    """One text for each distinct finding, with the sparsities it was found at."""
+    groups: dict[tuple[str, int], list[float]] = {}
+    for finding in findings:
+        groups.setdefault((finding.text, finding.n), []).append(finding.sparsity)
+    return [
+        f"at S = {', '.join(f'{S:g}' for S in sparsities)}: {text}{'' if together or not n else f' ({seeds_text(n)})'}"
+        for (text, n), sparsities in groups.items()
+    ]

@@ -259,27 +259,6 @@ def as_contrast(data: Contrast | ArrayLike) -> Contrast:
     return data if isinstance(data, Contrast) else differences(data)
 
 
-def align(contrasts: Sequence[Contrast]) -> tuple[Contrast, ...]:
-    """Restrict a family to the seeds common to all of it.
-
-    Raises
-    ------
-    ValueError
-        If two contrasts share a name: a family has one line a scorer.
-
-    Examples
-    --------
-    >>> a, b = differences([1, 2, 3], name="a"), differences([4, 5], name="b", seeds=[1, 2])
-    >>> [c.seeds for c in align([a, b])]
-    [(1, 2), (1, 2)]
-    """
-    check_names(contrasts)
-    if not contrasts:
-        return ()
-    common = set(contrasts[0].seeds).intersection(*(c.seeds for c in contrasts[1:]))
-    return tuple(c.restrict(common) for c in contrasts)
-
-
 def check_names(contrasts: Sequence[Contrast]) -> None:
     """Refuse a family in which a scorer comes twice."""
     names = [c.name for c in contrasts]

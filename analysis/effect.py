@@ -16,7 +16,7 @@ from sics_analysis.results import Interval, Row, check_level, signed
 
 _LARGE_T = 30.0  # where t·s spreads so far beyond Z that Z is the better variable to integrate over
 _TAIL = 1e-18
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(400)
+_NODES, _WEIGHTS = special.roots_legendre(400)
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,7 @@ class FamilyResult:
         Smallest p the joint sign-flip cross-check can reach; None without it.
     method
         How the p-values are adjusted. The rotation needs the scorers to share their seeds; where they do not, Holm on
-        each line's own t is valid whatever seeds another scorer misses.
+        each line's own t is valid whatever seeds another scorer misses (`max_t_family` says under what condition).
     """
 
     lines: tuple[FamilyLine, ...]

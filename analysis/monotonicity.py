@@ -43,7 +43,7 @@ class Monotonicity:
             Trend.VIOLATED: "κ(S) is shown to fall somewhere as S grows",
             Trend.UNDECIDED: "Whether κ(S) grows with S is undecided",
         }[self.trend]
-        return f"{text} (nondecreasing rejected at {p_text(self.p_violated)}, a fall rejected at {p_text(self.p_shown)})."
+        return f"{text} (against never falling {p_text(self.p_violated)}, against falling somewhere {p_text(self.p_shown)})."
 
     def to_row(self) -> Row:
         """Return the test as one row."""

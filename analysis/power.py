@@ -25,7 +25,7 @@ Test = Literal["equivalence", "escape", "superiority"]
 
 _TAIL = 1e-17  # mass of the sd's distribution left outside the integral, each side
 _TURN = 9.0  # a Normal probability is 0 or 1 to double precision beyond nine standard deviations
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(100)
+_NODES, _WEIGHTS = special.roots_legendre(100)
 
 
 def check_design(sd: float, delta: float, alpha: float, n: int, design: str, family: int) -> None:

@@ -36,6 +36,14 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "INCONCLUSIVE"  # none of them; the reason says which
 
 
+class Status(StrEnum):
+    """What a run says of a claim."""
+
+    SUPPORTED = "supported"
+    CONTRADICTED = "contradicted"
+    UNDECIDED = "undecided"
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """A confidence interval with the method that made it; limits in the unit of the estimate.

@@ -23,6 +23,7 @@ Alternative: TypeAlias = Literal["greater", "less", "two-sided"]
 
 EXACT_LIMIT = 20  # seeds up to which all 2ⁿ patterns are counted
 DRAWS = 100_000
+_BLOCK = 1 << 20  # numbers drawn at a time
 DRAW_SEED = 20_260_509  # of the draws beyond EXACT_LIMIT when the caller brings no generator
 
 
@@ -196,10 +197,9 @@ def subset_means(c: Contrast, *, rng: np.random.Generator | None = None, draws: 
     if c.n <= EXACT_LIMIT:
         sums, sizes = subset_sums(c.values)
         return sums[1:] / sizes[1:], len(sums)
-    flips = _draw_flips(c.n, draws, rng)
-    sizes_drawn = flips.sum(axis=1)
+    sums_drawn, sizes_drawn = _draw_sums(c.values, draws, rng)
     kept = sizes_drawn > 0
-    return (flips @ c.values)[kept] / sizes_drawn[kept], draws
+    return sums_drawn[kept] / sizes_drawn[kept], draws
 
 
 def _count_exact(shifted: FloatArray, slack: float, alternative: Alternative) -> int:
@@ -219,7 +219,7 @@ def _subsets_at_most(shifted: FloatArray, slack: float) -> int:
 
 
 def _count_drawn(shifted: FloatArray, slack: float, alternative: Alternative, rng: np.random.Generator | None, draws: int) -> int:
-    flipped = _draw_flips(len(shifted), draws, rng) @ shifted
+    flipped, _ = _draw_sums(shifted, draws, rng)
     if alternative == "two-sided":
         total = float(shifted.sum())
         hits = np.abs(total - 2 * flipped) >= abs(total) - 2 * slack
@@ -228,9 +228,15 @@ def _count_drawn(shifted: FloatArray, slack: float, alternative: Alternative, rn
     return int(hits.sum())
 
 
-def _draw_flips(n: int, draws: int, rng: np.random.Generator | None) -> FloatArray:
-    """Random subsets as rows of zeros and ones, the empty one (the data as observed) first."""
+def _draw_sums(values: FloatArray, draws: int, rng: np.random.Generator | None) -> tuple[FloatArray, FloatArray]:
+    """Sum and size of random subsets, the empty one (the data as observed) first; drawn in blocks to bound the memory."""
     generator = np.random.default_rng(DRAW_SEED) if rng is None else rng
-    flips = generator.integers(0, 2, size=(draws, n), dtype=np.int8).astype(np.float64)
-    flips[0] = 0.0
-    return flips
+    sums, sizes = np.empty(draws), np.empty(draws)
+    rows = max(1, _BLOCK // max(1, len(values)))
+    for start in range(0, draws, rows):
+        flips = generator.integers(0, 2, size=(min(rows, draws - start), len(values)), dtype=np.int8).astype(np.float64)
+        if start == 0:
+            flips[0] = 0.0
+        sums[start : start + rows] = flips @ values
+        sizes[start : start + rows] = flips.sum(axis=1)
+    return sums, sizes

@@ -145,11 +145,10 @@ def read_table(frame: pd.DataFrame) -> Table:
         )
     kappa = _kappa(rows)
     counts = _has_counts(rows)
-    arms = {
-        (name, S): _arm(name, own[own["sparsity"] == S], counts)
-        for name, own in ((name, rows[rows["scorer"] == name]) for name in sorted(kappa))
-        for S in sorted({float(value) for value in own["sparsity"]})
-    }
+    arms = {}
+    for _, own in rows.groupby(["scorer", "sparsity"], sort=True):
+        name, sparsity = str(own["scorer"].iloc[0]), float(own["sparsity"].iloc[0])
+        arms[name, sparsity] = _arm(name, own, counts)
     seeds = sorted(set(rows["seed"]), key=lambda seed: (isinstance(seed, str), seed))
     return Table(
         arms,

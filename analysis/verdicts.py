@@ -39,8 +39,8 @@ def verdict(
     alpha
         Family-wise level of both families.
     noise_floor
-        Difference in points between repeated evaluations of one mask. A δ below it makes the line INCONCLUSIVE;
-        IDENTICAL stays, since an identity of masks is no measurement of accuracy.
+        Difference in points between repeated evaluations of one mask. A δ below it makes the line INCONCLUSIVE,
+        identical masks included: the reason names them.
     in_family
         Whether the two p-values are adjusted; the reason says which.
     escape_note, degrade_note
@@ -65,11 +65,11 @@ def verdict(
     line, delta = equivalence, equivalence.delta
     if line.contrast.hash_conflict and noise_floor is not None:
         line = _within_noise(line, noise_floor)
-    if line.verdict is Verdict.IDENTICAL:
-        return Decision(line.verdict, line.reason)
+    identical = line.verdict is Verdict.IDENTICAL
     if noise_floor is not None and delta < noise_floor:
-        return Decision(Verdict.INCONCLUSIVE, f"δ = {delta:g} below the noise floor of {noise_floor:g} points")
-    if line.degenerate:
+        masks = "; the masks are identical at every seed" if identical else ""
+        return Decision(Verdict.INCONCLUSIVE, f"δ = {delta:g} below the noise floor of {noise_floor:g} points{masks}")
+    if line.degenerate or identical:
         return Decision(line.verdict, line.reason)
     escapes = p_escape_adjusted is not None and p_escape_adjusted <= alpha
     degrades = p_degrade_adjusted is not None and p_degrade_adjusted <= alpha

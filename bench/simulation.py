@@ -1,8 +1,8 @@
-"""Simulated runs with known truths, and what each method says of them: the parts of `calibration.py`.
+"""Simulated differences with known truths, and what each method says of them: the parts of `calibration.py`.
 
 Every function simulates the paired differences of the real design, in accuracy points, at n seeds, and counts errors. The
 methods are the package's own: the vectorised forms here are its formulas, and `tests/analysis/test_calibration.py` checks
-that they agree with the package line by line.
+that they agree with the package line by line. `simulation_runs.py` simulates what goes through the package's own functions.
 """
 
 from __future__ import annotations
@@ -13,22 +13,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from sics_analysis.analysis import analyse
 from sics_analysis.bootstrap import bootstrap_mean
 from sics_analysis.bootstrap_tost import bootstrap_tost
-from sics_analysis.claims import Status, evaluate, parse_claim
-from sics_analysis.contrasts import differences
 from sics_analysis.crossed import crossed_bootstrap
 from sics_analysis.effect import hedges_g
+from sics_analysis.kappa_decision import decide, kappa_p_values
 from sics_analysis.mcnemar import mcnemar_exact
 from sics_analysis.power import escape_power, tost_power
 from sics_analysis.results import Verdict
 from sics_analysis.rotation import MaxAbs, rotation_directions, sign_directions, step_down_p
-from sics_analysis.spectrum import decide, kappa_p_values, kappa_spectrum
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -37,6 +33,7 @@ ALPHA, DELTA, SD = 0.05, 0.5, 0.3
 IMAGES = 600
 DRAWS = 2_000  # rotations per data set; the package uses 100 000, which only lowers the noise of p
 SHARED = 20  # data sets that share one set of rotations
+EXACT_MOST = 8  # seeds up to which all resamples are enumerated: 6 435 distinct ones
 MEMBERS = 6  # scorers in a simulated family
 
 
@@ -209,8 +206,12 @@ def line_errors(name: str, n: int, size: int, boot: int, rng: np.random.Generato
 
 
 def interval_coverage(name: str, n: int, size: int, boot: int, rng: np.random.Generator) -> dict[str, Rate]:
-    """Coverage of the intervals of one line, true difference zero."""
-    data = COLUMNS[name][0](rng, size, n, 0.0)
+    """Coverage of the intervals of one line, true difference zero; of Hedges g_z, true difference δ.
+
+    Up to `EXACT_LIMIT` seeds the package enumerates every resample; beyond, up to `EXACT_MOST` here, on request.
+    """
+    generate = COLUMNS[name][0]
+    data = generate(rng, size, n, 0.0)
     found = {"Student t 95 %": rate(t_covers(data, 0.0, 0.95)), "Student t 90 %": rate(t_covers(data, 0.0, 0.90))}
     flags: dict[str, list[bool]] = {"percentile": [], "basic": [], "bca": [], "studentized": []}
     for row in data[:boot]:
@@ -219,6 +220,14 @@ def interval_coverage(name: str, n: int, size: int, boot: int, rng: np.random.Ge
             interval = result.confidence_interval(0.95, method)  # type: ignore[arg-type]
             hits.append(interval is None or (interval.low <= 1e-7 and interval.high >= -1e-7))
     found.update({f"bootstrap {method}": rate(hits) for method, hits in flags.items()})
+    if n <= EXACT_MOST:
+        exact = [bootstrap_mean(row, exact_limit=EXACT_MOST).confidence_interval(0.95, "percentile") for row in data[:boot]]
+        found["bootstrap percentile, all resamples"] = rate([i is None or (i.low <= 1e-7 and i.high >= -1e-7) for i in exact])
+    many = generate(rng, 1, 400_000, DELTA)
+    effect = DELTA / float(many.std())
+    sizes = [hedges_g(row).confidence_interval(0.95) for row in generate(rng, boot, n, DELTA)]
+    # A degenerate row has no effect size, and claims nothing.
+    found["Hedges g_z"] = rate([interval is None or effect in interval for interval in sizes])
     low, high = scipy_bca(data[:boot], 0.95, rng)
     found["scipy BCa"] = rate((low <= 1e-7) & (high >= -1e-7))
     return found
@@ -236,6 +245,11 @@ def family_columns(name: str, size: int, n: int, rng: np.random.Generator) -> tu
         return DELTA + math.sqrt(rho) * shared + math.sqrt(1 - rho) * rng.normal(0, SD, shape), null
     if name == "Normal, nulls at 0":
         return 0.7 * shared + 0.7 * rng.normal(0, SD, shape), null
+    if name == "one escape among nulls":
+        data = DELTA + math.sqrt(0.5) * shared + math.sqrt(0.5) * rng.normal(0, SD, shape)
+        data[:, :, 0] += DELTA
+        null[0] = False
+        return data, null
     if name == "strongly negative beside nulls":
         data = DELTA + 0.7 * shared + 0.7 * rng.normal(0, SD, shape)
         data[:, :, 2:] += -36.5 + rng.normal(0, 3, (size, n, MEMBERS - 2))
@@ -264,6 +278,7 @@ FAMILIES = {
     "Normal, correlated 0.5": True,
     "Normal, correlated 0.9": True,
     "Normal, nulls at 0": True,
+    "one escape among nulls": True,
     "strongly negative beside nulls": True,
     "strongly negative beside an escape": True,
     "discrete, discordance 1 %": True,
@@ -341,6 +356,7 @@ def simultaneous_coverage(name: str, n: int, size: int, rng: np.random.Generator
     }
 
 
+_BELOW = ((-5.0, -5.0, -5.0), (-5.0, -5.0), 0)  # claimed at once, so that Holm leaves more for the other S
 TRUTHS: dict[str, tuple[tuple[tuple[float, ...], tuple[float, ...], int], ...]] = {
     # name -> for each of four S: true differences of the κ = 1 scorers, of the κ = 2 scorers, and κ(S); δ = 0.5
     "κ = 0, all at 0": (((0.0, 0.0, 0.0), (0.0, 0.0), 0),) * 4,
@@ -350,6 +366,9 @@ TRUTHS: dict[str, tuple[tuple[tuple[float, ...], tuple[float, ...], int], ...]] 
     "κ = 1, just above, κ = 2 below": (((0.51, -5.0, -5.0), (-5.0, -5.0), 1),) * 4,
     "κ = 2, κ = 1 on the bound": (((0.5, 0.5, 0.5), (2.0, 2.0), 2),) * 4,
     "κ = 2, just above": (((-5.0, -5.0, -5.0), (0.51, -5.0), 2),) * 4,
+    "three S far below, then κ = 0, one κ = 1 on the bound": ((_BELOW,) * 3 + (((0.5, -5.0, -5.0), (-5.0, -5.0), 0),)),
+    "three S far below, then κ = 1, just above": ((_BELOW,) * 3 + (((0.51, -5.0, -5.0), (-5.0, -5.0), 1),)),
+    "three S far below, then κ = 2, just above": ((_BELOW,) * 3 + (((0.5, -5.0, -5.0), (0.51, -5.0), 2),)),
     "0, 0, 1, 2 as in the paper": (
         ((0.0, 0.0, 0.0), (0.0, 0.0), 0),
         ((0.0, 0.0, 0.0), (0.0, 0.0), 0),
@@ -360,9 +379,12 @@ TRUTHS: dict[str, tuple[tuple[tuple[float, ...], tuple[float, ...], int], ...]] 
 
 
 def kappa_errors(name: str, n: int, size: int, rng: np.random.Generator) -> dict[str, Rate]:
-    """How often any κ(S) is claimed falsely over four S, and the share of S with a true claim."""
+    """How often any κ(S) is claimed falsely or a true one rejected over four S, and the share of S with a true claim.
+
+    A rejected κ contradicts a claim of it, whatever else is left; where all three are, nothing is said.
+    """
     points = TRUTHS[name]
-    false, true = [], []
+    false, lost, true = [], [], []
     for i in range(size):
         if i % SHARED == 0:
             directions = list(rotation_directions(n, DRAWS // 2, rng))
@@ -371,10 +393,18 @@ def kappa_errors(name: str, n: int, size: int, rng: np.random.Generator) -> dict
             means = np.array(smooth + raw)
             columns = means + 0.7 * SD * rng.normal(0, 1, (n, 1)) + 0.7 * SD * rng.normal(0, 1, (n, len(means)))
             p_values.append(kappa_p(columns, len(smooth), directions))
-        claims = [decision.kappa for decision in decide(p_values, ALPHA)]
+        decisions = decide(p_values, ALPHA)
+        lost.append(
+            any(d.not_rejected and truth not in d.not_rejected for d, (_, _, truth) in zip(decisions, points, strict=True))
+        )
+        claims = [decision.kappa for decision in decisions]
         false.append(any(k is not None and k != point[2] for k, point in zip(claims, points, strict=True)))
         true.extend(k == point[2] for k, point in zip(claims, points, strict=True))
-    return {"any false claim over four S": rate(false), "S with a true claim": rate(true)}
+    return {
+        "any false claim over four S": rate(false),
+        "any true κ rejected over four S": rate(lost),
+        "S with a true claim": rate(true),
+    }
 
 
 def kappa_p(columns: Floats, smooth: int, directions: list[Floats]) -> tuple[float, float, float]:
@@ -389,87 +419,18 @@ def kappa_p(columns: Floats, smooth: int, directions: list[Floats]) -> tuple[flo
     )
 
 
-def _counts(rng: np.random.Generator, n: int, means: Floats) -> Floats:
-    """Differences k/600 of discordance 1 %, half of each shared through the reference; means must be whole k."""
-    shared = rng.binomial(IMAGES, 0.0025, (2, n, 1))
-    own = rng.binomial(IMAGES, 0.0025, (2, n, len(means)))
-    k = own[0] - own[1] + shared[0] - shared[1] + np.round(means * IMAGES / 100)
-    found: Floats = 100 * k / IMAGES
+def pooled_errors(n: int, size: int, rng: np.random.Generator) -> dict[str, Rate]:
+    """Two-sided error of a zero difference with seeds that vary, and power at one of δ: seeds as unit, or pooled images."""
+    found = {}
+    for truth, suffix in ((0.0, ""), (DELTA, ", power at δ")):
+        rates = _pooled(n, size, truth, rng)
+        found.update({f"{method}{suffix}": hits for method, hits in rates.items()})
     return found
 
 
-REAL_TRUTHS: dict[str, tuple[tuple[float, ...], tuple[float, ...], int, bool]] = {
-    # name -> true differences of the κ = 1 and of the κ = 2 scorers at each of four S, κ(S), some columns degenerate
-    "discrete 1 %: κ = 0, all on the bound": ((0.5, 0.5, 0.5), (0.5, 0.5), 0, False),
-    "discrete 1 %: κ = 2, κ = 1 on the bound": ((0.5, 0.5, 0.5), (2.0, 2.0), 2, False),
-    "discrete 1 %, partly degenerate: κ = 0, all on the bound": ((0.5, 0.5, 0.5), (0.5, 0.5), 0, True),
-    "discrete 1 %, partly degenerate: κ = 2, κ = 1 on the bound": ((0.5, 0.5, 0.5), (2.0, 2.0), 2, True),
-}
-
-
-def real_kappa_errors(name: str, n: int, size: int, rng: np.random.Generator) -> dict[str, Rate]:
-    """As `kappa_errors`, on discrete differences and by the package's own `kappa_spectrum`.
-
-    Where columns are partly degenerate, the first κ = 1 column is +δ at every seed (it leaves before any test) and the
-    second is exactly +δ at half of the seeds: both keep their true difference.
-    """
-    smooth, raw, truth, degenerate = REAL_TRUTHS[name]
-    means = np.array(smooth + raw)
-    false, true = [], []
-    for _ in range(size):
-        families = {}
-        for sparsity in (0.5, 0.6, 0.7, 0.8):
-            columns = _counts(rng, n, means)
-            if degenerate:
-                columns[:, 0] = DELTA
-                columns[rng.random(n) < 0.5, 1] = DELTA
-            contrasts = [differences(column, name=f"s{j}", sparsity=sparsity) for j, column in enumerate(columns.T)]
-            families[sparsity] = {1: contrasts[: len(smooth)], 2: contrasts[len(smooth) :]}
-        points = kappa_spectrum(families, DELTA, alpha=ALPHA, rng=rng, draws=DRAWS // 2).points
-        false.append(any(point.kappa not in (None, truth) for point in points))
-        true.extend(point.kappa == truth for point in points)
-    return {"any false claim over four S": rate(false), "S with a true claim": rate(true)}
-
-
-CLAIMS: dict[str, tuple[str, dict[str, float]]] = {
-    # name -> what the differences are, true differences to magnitude; δ = 0.5
-    "Normal, one scorer on the bound": ("Normal", {"power": 0.5, "log": 0.0, "bump": 0.0, "chaos": 0.5}),
-    "Normal, every scorer on a bound": ("Normal", {"power": 0.5, "log": -0.5, "bump": 0.5, "chaos": 0.5}),
-    "discrete 1 %, one scorer on the bound": ("discrete", {"power": 0.5, "log": 0.0, "bump": 0.0, "chaos": 0.5}),
-    "discrete 1 %, every scorer on a bound": ("discrete", {"power": 0.5, "log": -0.5, "bump": 0.5, "chaos": 0.5}),
-}
-_KAPPA = {"magnitude": 0, "power": 0, "log": 0, "bump": 1, "chaos": 2}
-
-
-def claim_errors(name: str, n: int, size: int, rng: np.random.Generator) -> dict[str, Rate]:
-    """False answers of the claims plateau@S and escape:chaos@S, from a data frame to the status.
-
-    On the bound a claim of "inside ±δ" or "above +δ" is at the edge of being true: just beyond it the one answer is false,
-    just before it the other. So both are errors here, and each has the largest rate it can have.
-    """
-    kind, means = CLAIMS[name]
-    plateau, escape = parse_claim("plateau@0.7"), parse_claim("escape:chaos@0.7")
-    flags: dict[str, list[bool]] = {}
-    for _ in range(size):
-        values = np.array(list(means.values()))
-        noise = 0.7 * SD * rng.normal(0, 1, (n, 1)) + 0.7 * SD * rng.normal(0, 1, (n, len(values)))
-        columns = values + noise if kind == "Normal" else _counts(rng, n, values)
-        rows = [(i, "magnitude", 0.7, 0, 0.9) for i in range(n)]
-        for scorer, column in zip(means, columns.T, strict=True):
-            rows += [(i, scorer, 0.7, _KAPPA[scorer], 0.9 + float(d) / 100) for i, d in enumerate(column)]
-        frame = pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "kappa", "accuracy"])
-        analysis = analyse(frame, delta=DELTA, alpha=ALPHA, rng=rng, draws=DRAWS // 2)
-        for label, claim in (("plateau@S", plateau), ("escape@S", escape)):
-            status = evaluate(claim, analysis).status
-            for wrong in (Status.SUPPORTED, Status.CONTRADICTED):
-                flags.setdefault(f"{label} falsely {wrong}", []).append(status is wrong)
-    return {method: rate(hits) for method, hits in flags.items()}
-
-
-def pooled_errors(n: int, size: int, rng: np.random.Generator) -> dict[str, Rate]:
-    """Two-sided error of a zero difference with seeds that vary: the seed as unit, and 10 000 pooled images per seed."""
+def _pooled(n: int, size: int, truth: float, rng: np.random.Generator) -> dict[str, Rate]:
     images, discordance, seed_sd = 10_000, 0.10, 0.42
-    shift = rng.normal(0, seed_sd, (size, n)) / 100
+    shift = rng.normal(truth, seed_sd, (size, n)) / 100
     gained = rng.binomial(images, discordance / 2 + shift / 2)
     lost = rng.binomial(images, discordance / 2 - shift / 2)
     data = 100 * (gained - lost) / images
@@ -481,22 +442,27 @@ def pooled_errors(n: int, size: int, rng: np.random.Generator) -> dict[str, Rate
 
 
 CROSSED = {
-    # name -> share of images on which networks differ, lean of those images to one side, sd of the seeds' lean
-    "noise dominates": (0.2, 0.25, 0.08),
-    "images dominate": (1.0, 0.49, 0.02),
-    "seeds dominate": (0.2, 0.0, 0.3),
+    # name -> share of images on which networks differ, lean of those images to one side, sd of the seeds' lean, its shape
+    "noise dominates": (0.2, 0.25, 0.08, "Normal"),
+    "images dominate": (1.0, 0.49, 0.02, "Normal"),
+    "seeds dominate": (0.2, 0.0, 0.3, "Normal"),
+    "seeds dominate, skewed": (0.2, 0.0, 0.1, "exponential"),
+    "partly degenerate": (0.2, 0.25, 0.08, "half of the seeds identical"),
 }
 
 
 def crossed_coverage(name: str, n: int, size: int, rng: np.random.Generator) -> dict[str, Rate]:
     """Coverage for new seeds and new images, true difference zero; and of Student t, which takes the images as given."""
-    hard, lean, spread = CROSSED[name]
+    hard, lean, spread, shape = CROSSED[name]
     flags: dict[str, list[bool]] = {"crossed student-t": [], "crossed percentile": [], "Student t over seeds": []}
     for _ in range(size):
         differ = np.where(rng.random(IMAGES) < 0.3, hard, 0.02)
-        side = np.clip(lean * rng.choice([-1.0, 1.0], IMAGES) + rng.normal(0, spread, (n, 1)), -0.5, 0.5)
+        seeds = rng.exponential(1, (n, 1)) - 1 if shape == "exponential" else rng.normal(0, 1, (n, 1))
+        side = np.clip(lean * rng.choice([-1.0, 1.0], IMAGES) + spread * seeds, -0.5, 0.5)
         u = rng.random((n, IMAGES))
         table = (u < differ * (0.5 + side)).astype(np.int8) - (u > 1 - differ * (0.5 - side)).astype(np.int8)
+        if shape.startswith("half"):
+            table[rng.random(n) < 0.5] = 0
         result = crossed_bootstrap({0: table}, rng=rng, n_resamples=399)
         for method, interval in (
             ("crossed student-t", result.confidence_interval(0, 0.95, "student-t")),
@@ -508,22 +474,30 @@ def crossed_coverage(name: str, n: int, size: int, rng: np.random.Generator) -> 
 
 
 def other_coverage(n: int, size: int, rng: np.random.Generator) -> dict[str, Rate]:
-    """Coverage of the interval of Hedges g_z (true effect 1) and of McNemar's for one pair of networks."""
-    effects, networks = [], []
+    """Coverage of McNemar's interval for one pair of networks: its own images are all there is, whatever n."""
+    networks = []
     for _ in range(size):
-        interval = hedges_g(rng.normal(1, 1, n)).confidence_interval(0.95)
-        effects.append(interval is not None and 1.0 in interval)
         u = rng.random(IMAGES)
         a, b = u < 0.9, (u < 0.86) | (u > 0.97)  # 4 % gained, 3 % lost: a difference of +1 point
         exact = mcnemar_exact(a, b).confidence_interval(0.95)
         networks.append(exact is None or 1.0 in exact)
-    return {"Hedges g_z": rate(effects), "McNemar, one pair": rate(networks)}
+    return {"McNemar": rate(networks)}
 
 
-def powers(n: int, size: int, rng: np.random.Generator) -> dict[str, tuple[Rate, float]]:
-    """Simulated power beside the exact one: equivalence at 0, escape at 2δ, differences with sd 0.3."""
+def powers(n: int, size: int, boot: int, rng: np.random.Generator) -> dict[str, tuple[Rate, float | None]]:
+    """Simulated power beside the exact one, and beside others' methods on the same data.
+
+    Equivalence at a true difference of 0, escape of one scorer at 2δ, differences with sd 0.3.
+    """
     flat, risen = normal(rng, size, n, 0.0), normal(rng, size, n, 2 * DELTA)
-    return {
+    low, high = scipy_bca(flat[:boot], 1 - 2 * ALPHA, rng)
+    found: dict[str, tuple[Rate, float | None]] = {
         "t-TOST, true difference 0": (rate(equivalent(flat, DELTA)), tost_power(0, SD, DELTA, n).power),
+        "sign-flip TOST, true difference 0": (rate(sign_flip_equivalent(flat, DELTA, rng if n > 10 else None)), None),
+        "scipy BCa inside ±δ, true difference 0": (rate((low > -DELTA) & (high < DELTA)), None),
+    }
+    above, _ = scipy_bca(risen[:boot], 1 - 2 * ALPHA, rng)
+    return found | {
         "escape, true difference 2δ": (rate(t_above(risen, DELTA) <= ALPHA), escape_power(2 * DELTA, SD, DELTA, n).power),
+        "scipy BCa above +δ, true difference 2δ": (rate(above > DELTA), None),
     }

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sics_cli.experiment.analysis_input import is_sqlite
 from sics_cli.experiment.atomic import write_atomically
 from sics_cli.experiment.errors import ConfigError, StorageError
+
+if TYPE_CHECKING:
+    from sics_analysis.report.document import ReportDocument
 
 
 def check_output(output: Path | None, source: Path) -> None:
@@ -18,7 +22,7 @@ def check_output(output: Path | None, source: Path) -> None:
     ConfigError
         `output` is a folder, a store or the source itself.
     """
-    if output is None or str(output) == "-":
+    if output is None or str(output) == "-" or is_stream(output):
         return
     if output.is_dir() or is_sqlite(output):
         raise ConfigError(f"--output {output}: is a folder or a store; give a file to write")
@@ -26,8 +30,29 @@ def check_output(output: Path | None, source: Path) -> None:
         raise ConfigError(f"--output {output}: is the file to be read; give another")
 
 
+def is_stream(path: Path) -> bool:
+    """Whether a path is a device, a pipe or a socket, such as /dev/stdout: what is written to, and never replaced."""
+    return path.exists() and not (path.is_file() or path.is_dir())
+
+
+def check_figures(folder: Path | None) -> None:
+    """Refuse, before any work, a place where no figures can go.
+
+    Raises
+    ------
+    ConfigError
+        `folder`, or what it is to lie in, is a file.
+    """
+    if folder is None:
+        return
+    found = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not found.is_dir():
+        which = "is a file" if found == folder else f"lies in {found}, which is a file"
+        raise ConfigError(f"--figures {folder}: {which}; give a folder")
+
+
 def write_document(output: Path, text: str) -> None:
-    """Put `text` at `output`.
+    """Put `text` at `output`; a link keeps pointing where it does, and a device or pipe is written to.
 
     Raises
     ------
@@ -35,7 +60,28 @@ def write_document(output: Path, text: str) -> None:
         It cannot be written; what was there is still there.
     """
     try:
-        write_atomically(output, text.encode())
+        if is_stream(output):
+            with output.open("wb") as stream:
+                stream.write(text.encode())
+        else:
+            write_atomically(output.resolve(), text.encode())
     except OSError as error:
         raise StorageError(f"--output {output}: cannot be written ({error.strerror or error})") from None
     print(f"written to {output}", file=sys.stderr)
+
+
+def write_figures(folder: Path, document: ReportDocument) -> None:
+    """Write every figure of a report into `folder`, as PDF and PNG.
+
+    Raises
+    ------
+    StorageError
+        It cannot be written.
+    """
+    from sics_analysis.report import save_figures
+
+    try:
+        written = save_figures(document, folder)
+    except OSError as error:
+        raise StorageError(f"--figures {folder}: cannot be written ({error.strerror or error})") from None
+    print(f"{len(written)} files written to {folder}", file=sys.stderr)

@@ -13,7 +13,9 @@ def plain(text: str) -> str:
     >>> plain("[bold]x[/]"), plain("a" + chr(27) + "[31m")
     ('[bold]x[/]', 'a\\\\x1b[31m')
     """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+    from sics_analysis.report import text as report_text  # only now: `--help` loads none of it
+
+    return report_text.plain(text)
 
 
 #: What stands for a character that the terminal's encoding does not have: one column each, so that tables keep their shape.

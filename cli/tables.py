@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,11 +17,9 @@ NONE = "–"
 
 def plain_table(*columns: str | tuple[str, str], gap: int = 2) -> Table:
     """A table with a rule below its heading; a column is a heading, or (heading, "right")."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
-    for column in columns:
-        heading, justify = (column, "left") if isinstance(column, str) else column
-        table.add_column(heading, justify="right" if justify == "right" else "left", no_wrap=True)
-    return table
+    from sics_analysis.report import tables  # only now: `--help` loads none of it
+
+    return tables.plain_table(*columns, gap=gap)
 
 
 def fact(console: Console, label: str, text: str, style: str = "") -> None:

@@ -19,9 +19,13 @@ FORBIDDEN = {
         "click",
         "rich",
     },
-    "analysis": {"sics_plugin", "sics_cli", "torch", "torchvision", "timm", "click", "rich", "sklearn"},
+    "analysis": {"sics_plugin", "sics_cli", "torch", "torchvision", "timm", "click", "sklearn"},
     "data": {"sics_plugin", "sics_cli", "sics_analysis", "torch"},
 }
+
+
+#: What only the renderers of reports may use.
+RENDERING = {"rich", "jinja2", "markupsafe", "matplotlib"}
 
 
 def imported(path: Path) -> set[str]:
@@ -43,6 +47,12 @@ def test_no_import_against_the_arrows(folder: str) -> None:
         assert not imported(module) & FORBIDDEN[folder], module
 
 
+def test_only_reports_are_drawn_and_laid_out() -> None:
+    for module in sorted((ROOT / "analysis").rglob("*.py")):
+        if "report" not in module.relative_to(ROOT).parts:
+            assert not imported(module) & RENDERING, module
+
+
 @pytest.mark.parametrize("folder", ["sics_plugin", "analysis", "cli", "data"])
 def test_every_import_is_a_declared_dependency_or_the_standard_library(folder: str) -> None:
     import configparser
@@ -53,7 +63,7 @@ def test_every_import_is_a_declared_dependency_or_the_standard_library(folder: s
     lines = config["options"]["install_requires"].split("\n")
     extras = "\n".join(config["options.extras_require"].values()).split("\n")
     distributions = {line.split(">")[0].split("=")[0].strip() for line in [*lines, *extras] if line and not line.startswith("#")}
-    known = {"scikit-learn": "sklearn"}
+    known = {"scikit-learn": "sklearn", "pillow": "PIL"}
     allowed = {known.get(name, name) for name in distributions} | set(sys.stdlib_module_names)
     allowed |= {"sics_plugin", "sics_analysis", "sics_cli", "sics_data"}
     for module in sorted((ROOT / folder).rglob("*.py")):

@@ -36,6 +36,8 @@ def test_wheel_holds_the_four_packages_and_no_other(wheel: Path) -> None:
         assert f"{package}/py.typed" in names
     assert "sics_plugin/tables/spectra.npy" in names
     assert "sics_data/paper_claims.toml" in names
+    for part in ("report.html", "report.css", "report.js"):
+        assert f"sics_analysis/report/templates/{part}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
@@ -72,6 +74,12 @@ def test_installed_wheel_imports_and_runs(wheel: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(home)), done.stdout
     assert "['chaos', 'wiggle']" in done.stdout
+    table = "seed,scorer,sparsity,accuracy\n" + "".join(f"{i},{s},.7,.9{i}\n" for i in range(3) for s in ("magnitude", "mine"))
+    (tmp_path / "results.csv").write_text(table)
+    report = [home / "bin" / "sics-run", "report", "results.csv", "-o", "report.html"]
+    done = subprocess.run(report, cwd=tmp_path, capture_output=True, text=True, env=clean)
+    assert done.returncode == 0, done.stderr
+    assert "<h1>" in (tmp_path / "report.html").read_text(encoding="utf-8"), "the templates travel with the wheel"
     done = subprocess.run([home / "bin" / "sics-run", "--help"], cwd=tmp_path, capture_output=True, text=True, env=clean)
     assert done.returncode == 0, done.stderr
     assert "replicate" in done.stdout

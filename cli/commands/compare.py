@@ -14,7 +14,7 @@ from sics_cli.options import level, margin
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sics_cli.experiment.comparison import ComparedLine
+    from sics_cli.experiment.comparison import ComparedLine, RunRows
 
 
 @click.command()
@@ -29,8 +29,9 @@ def compare(run_a: Path, run_b: Path, delta: float | None, alpha: float | None, 
     Rows pair where seed, scorer and sparsity are the same and both runs pruned the same dense checkpoint; the rest is
     refused, with the reason. Exit code 2: nothing can be paired.
     """
+    from sics_analysis.bootstrap import SMALL_N, coverage_caveat
+    from sics_analysis.report.terminal import terminal
     from sics_cli.experiment.comparison import changed_settings, compare_pairs, pair, read_rows
-    from sics_cli.report_text import terminal
 
     a, b = read_rows(run_a), read_rows(run_b)
     pairs = pair(a, b, across_devices=across_devices)
@@ -42,8 +43,11 @@ def compare(run_a: Path, run_b: Path, delta: float | None, alpha: float | None, 
     _say(out, f"B  {run_b}, run {b.run_id[:16]}")
     _say(out, f"{'What differs: ' + '; '.join(changes) if changes else 'One recipe: what differs is the code or the machine'}.")
     seeds = sorted({one.seed for one, _ in pairs.pairs})
-    margins = f"δ = {settled[0]:g} points, α = {settled[1]:g}"
+    margins = f"δ = {settled[0]:g} points, α = {settled[1]:g}{_fixed(settled, a, b)}"
     _say(out, f"{len(pairs.pairs)} pairs of rows, {len(seeds)} seeds ({', '.join(map(str, seeds))}); {margins}")
+    for name, run in (("A", a), ("B", b)):
+        for remark in run.remarks:
+            _say(out, f"{name}: {remark}", style="yellow")
     for reason in pairs.refused:
         _say(out, f"not paired: {reason}", style="yellow")
     for sparsity in sorted({line.contrast.sparsity or 0.0 for line in lines}):
@@ -52,8 +56,10 @@ def compare(run_a: Path, run_b: Path, delta: float | None, alpha: float | None, 
     _say(
         out,
         "A − B in accuracy points at the same seed. p =: equivalence within ±δ (paired t-TOST). p A>B, p A<B: one-sided "
-        "against 0, adjusted over the scorers of this S (rotation max-T). escapes, degrades: A above B by more than δ, below "
-        f"by more, adjusted likewise. Smallest attainable p of an exact sign-flip test: {_attainable(lines)}.",
+        "against 0, adjusted over the scorers of this S (rotation max-T; Holm where they miss different seeds). ESCAPES, "
+        "DEGRADES: A above B by more than δ, below by more, adjusted likewise. Smallest attainable p of an exact sign-flip "
+        f"test: {_attainable(lines)}. "
+        f"{coverage_caveat(SMALL_N)}",  # no bootstrap here: of its caveat only what holds at any n
         style="dim",
     )
 
@@ -66,6 +72,16 @@ def _agreed(name: str, given: float | None, a: float | None, b: float | None, de
     return next((value for value in (a, b) if value is not None), default)
 
 
+def _fixed(settled: Sequence[float], a: RunRows, b: RunRows) -> str:
+    """Whether margin and level were fixed before the data: only where both plans have them."""
+    from sics_cli.experiment.planning import CHANGED
+
+    if None in (a.delta, a.alpha, b.delta, b.alpha):
+        return ". STAMPED: not fixed by a plan in both runs"
+    planned = all([run.delta, run.alpha] == [*settled] for run in (a, b))
+    return ", as both plans have them" if planned else f". STAMPED: {CHANGED}"
+
+
 def _attainable(lines: Sequence[ComparedLine]) -> str:
     return ", ".join(f"{0.5**n:.3g} with {n} seeds" for n in sorted({line.contrast.n for line in lines}))
 
@@ -73,15 +89,15 @@ def _attainable(lines: Sequence[ComparedLine]) -> str:
 def _print_sparsity(out: Console, sparsity: float, lines: Sequence[ComparedLine]) -> None:
     from rich.text import Text
 
-    from sics_cli import verdict_tables as show
-    from sics_cli.printable import plain
-    from sics_cli.tables import plain_table
+    from sics_analysis.report.tables import fold, marked, plain_table
+    from sics_analysis.report.text import interval, number, p_short, plain
+    from sics_cli.verdict_tables import wrapped
 
     out.print()
     out.print(Text(f"S = {sparsity:g}", style="bold"))
     right = [(heading, "right") for heading in ("n", "A − B", "90 % interval", "p =", "p A>B", "p A<B")]
     table = plain_table("scorer", *right, "verdict", gap=1)
-    show.fold(table, 0, [line.contrast.name for line in lines])
+    fold(table, 0, [line.contrast.name for line in lines])
     reasons: dict[str, list[str]] = {}
     for line in lines:
         if str(line.decision.verdict) == "INCONCLUSIVE":
@@ -89,16 +105,16 @@ def _print_sparsity(out: Console, sparsity: float, lines: Sequence[ComparedLine]
         table.add_row(
             Text(plain(line.contrast.name)),
             str(line.contrast.n),
-            show.number(line.contrast.mean),
-            show.interval(line.contrast.t_interval(0.90)),
-            show.p_short(line.equivalence.p),
-            show.p_short(line.p_above),
-            show.p_short(line.p_below),
-            show.marked(str(line.decision.verdict)),
+            number(line.contrast.mean),
+            interval(line.contrast.t_interval(0.90)),
+            p_short(line.equivalence.p),
+            p_short(line.p_above),
+            p_short(line.p_below),
+            marked(str(line.decision.verdict)),
         )
     out.print(table)
     for reason, names in reasons.items():
-        out.print(Text(show.wrapped(out, f"undecided, {reason}: {', '.join(names)}", 2, 4)), soft_wrap=True)
+        out.print(Text(wrapped(out, f"undecided, {reason}: {', '.join(names)}", 2, 4)), soft_wrap=True)
 
 
 def _say(out: Console, text: str, style: str = "") -> None:

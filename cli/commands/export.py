@@ -9,6 +9,7 @@ import click
 
 from sics_cli.experiment.export import FORMATS, export_rows
 from sics_cli.experiment.store import Store, find_store
+from sics_cli.experiment.versions import stale_remark
 from sics_cli.output import check_output, write_document
 
 
@@ -22,7 +23,9 @@ def export(run: Path, kind: str | None, output: Path | None) -> None:
     Columns: seed, scorer, kappa, unit, pool, sparsity, correct, n, accuracy (a fraction), loss, mask_hash and more.
     """
     with Store.open(find_store(run), read_only=True) as store:
-        rows = export_rows(store)
+        rows, remarks = export_rows(store), stale_remark(store.stale_cells())
+    for remark in remarks:
+        print(remark, file=sys.stderr)
     by_ending = output.suffix.removeprefix(".").lower() if output else ""
     text = FORMATS[kind or (by_ending if by_ending in FORMATS else "csv")](rows)
     if output is None or str(output) == "-":

@@ -93,7 +93,7 @@ def plan(
         )
         for spread in spreads
     ]
-    from sics_cli.report_text import terminal
+    from sics_analysis.report.terminal import terminal
 
     _print(terminal(), spreads, plans, source)
 

@@ -24,7 +24,7 @@ from sics_cli.experiment.summary import Block, Spread, dense_spread, summarise
 from sics_cli.options import comma_list, count
 
 if TYPE_CHECKING:
-    from sics_cli.report_document import Report
+    from sics_analysis.report.document import ReportDocument
 
 FAILED_CELLS = 3
 
@@ -76,7 +76,7 @@ def replicate(
     experiment = build_experiment(preset, config, options)
     with Workers(workers, jobs=len(experiment.seeds)) as pool:
         report = console.reporter()
-        session = open_session(experiment, out, Asker(experiment, pool, report.note))
+        session = open_session(experiment, out, Asker(experiment, pool, report.note, warm=not dry_run))
         for note in session.notes:
             report.note(note)
         if dry_run:
@@ -97,7 +97,7 @@ def build_experiment(preset: str | None, config: Path | None, options: dict[str,
     if config is not None:
         settings.setdefault("name", config.stem)
     given = {name: value for name, value in options.items() if value is not None}
-    return experiment_from_mapping(merged(merged(PRESETS[chosen], settings), given))
+    return experiment_from_mapping(merged(merged(PRESETS[chosen], settings), given), typed=given)
 
 
 def _say_start(note: Callable[[str], None], session: Session, workers: int) -> None:
@@ -105,6 +105,8 @@ def _say_start(note: Callable[[str], None], session: Session, workers: int) -> N
     where = f"{len(session.gpus)} GPU(s)" if session.gpus else "the CPU"
     seeds = len(session.experiment.seeds)
     note(f"run {session.folder}: {seeds} seed{'s' * (seeds > 1)}, {_counts(grid)}; {workers} worker(s) on {where}")
+    route = session.recipe.route
+    note(f"networks: {route.path} path ({route.reason})")
 
 
 def _stored_state(session: Session) -> Grid:
@@ -165,8 +167,8 @@ def _print_results(out: Console, session: Session, outcome: Outcome) -> int:
         repeats = [row for row in store.repeats() if row.repeat_key in keys]
         failed = [row for row in store.failures() if row.cell_key in keys]
     blocks = summarise(rows, repeats, session.experiment.reference)
-    report = _analysed(session, rows, repeats)
-    _print_blocks(out, blocks, dense_spread(rows), session.experiment.reference, len(failed), report)
+    document = _analysed(session, rows, repeats)
+    _print_blocks(out, blocks, dense_spread(rows), session.experiment.reference, len(failed), document)
     out.print()
     if outcome.plan_stamp:
         tables.fact(out, "note", outcome.plan_stamp)
@@ -174,29 +176,50 @@ def _print_results(out: Console, session: Session, outcome: Outcome) -> int:
     tables.fact(out, "cells", f"{len(rows)} and {len(repeats)} repeats there, {computed}")
     if len(everything) > len(rows):
         tables.fact(out, "", f"{len(everything) - len(rows)} more in the store, of other commands")
+        document = _analysed(session)
     tables.fact(out, "store", str(session.store_path))
     if failed:
         tables.fact(out, "failed", f"sics-run status {session.folder} says why; --retry-failed tries again")
     tables.fact(out, "next", f"sics-run report {session.folder}")
     tables.fact(out, "", f"sics-run export {session.folder} -o results.csv")
+    tables.fact(out, "open", _write_report(session, document))
     return FAILED_CELLS if failed or outcome.failed else 0
 
 
-def _analysed(session: Session, rows: Sequence[CellRow], repeats: Sequence[RepeatRow]) -> Report | str:
-    """The verdicts on these rows, or why there are none: the numbers are shown either way."""
-    from sics_cli.experiment.analysis_input import Settings, source_of
-    from sics_cli.report_document import make_report
+def _analysed(
+    session: Session, rows: Sequence[CellRow] | None = None, repeats: Sequence[RepeatRow] | None = None
+) -> ReportDocument | str:
+    """The verdicts on these rows, or on all of the store, or why there are none: the numbers are shown either way."""
+    from sics_cli.experiment.analysis_input import Settings, document_of, source_of
 
     asked = session.experiment
     try:
         with Store.open(session.store_path, read_only=True) as store:
-            return make_report(source_of(store, rows, repeats), Settings(asked.delta, asked.alpha, asked.reference))
+            source = source_of(store, store.cells() if rows is None else rows, store.repeats() if repeats is None else repeats)
+        return document_of(source, Settings(asked.delta, asked.alpha, asked.reference))
     except SicsError as error:
         return str(error)
 
 
+def _write_report(session: Session, document: ReportDocument | str) -> str:
+    """Put report.html and report.json beside the store; say where, or why not. The rows are stored already, whatever happens."""
+    if isinstance(document, str):
+        return f"no report was written: {document}"
+    from sics_analysis.report.formats import render
+    from sics_cli.experiment.atomic import write_atomically
+
+    page = session.folder / "report.html"
+    try:
+        for path, kind in ((page, "html"), (page.with_suffix(".json"), "json")):
+            write_atomically(path, render(document, kind).encode())
+    except Exception as error:  # a broken drawing library must not cost a finished run its exit code
+        again = f"sics-run report {session.folder} -o {page} tries again"
+        return f"no report was written ({type(error).__name__}: {error}); the results are in the store: {again}"
+    return str(page)
+
+
 def _print_blocks(
-    out: Console, blocks: Sequence[Block], dense: Spread | None, reference: str, failed: int, report: Report | str
+    out: Console, blocks: Sequence[Block], dense: Spread | None, reference: str, failed: int, report: ReportDocument | str
 ) -> None:
     if isinstance(report, str):
         tables.print_blocks(out, blocks, dense, reference, failed)
@@ -204,17 +227,18 @@ def _print_blocks(
         return
     from sics_cli import verdict_tables
 
-    analysis = report.analysis
+    document, settings = report, report.settings
 
     def print_block(block: Block) -> None:
-        verdict_tables.print_block(out, block, analysis)
+        verdict_tables.print_block(out, block, document)
 
     tables.print_blocks(out, blocks, dense, reference, failed, print_block)
     key = (
-        f"diff.: points above {reference} at the same seed; p up: above +{analysis.delta:g}, adjusted in the family of "
-        f"this S (κ ≥ 1) at α = {analysis.alpha:g}; verdicts at δ = {analysis.delta:g} points"
+        f"diff.: points above {reference} at the same seed; p up: above +{settings.delta:g}, adjusted in the family of "
+        f"this S (κ ≥ 1) at α = {settings.alpha:g}; verdicts at δ = {settings.delta:g} points"
     )
     out.print(Text(verdict_tables.wrapped(out, key, 2, 2), style="dim"), soft_wrap=True)
-    for remark in report.source.remarks:
-        out.print(Text(verdict_tables.wrapped(out, remark, 2, 2), style="dim"), soft_wrap=True)
-    verdict_tables.print_conclusions(out, analysis, report.claims)
+    for deviation in document.deviations:
+        if deviation.kind != "stamp" and deviation.scorer is None:
+            out.print(Text(verdict_tables.wrapped(out, deviation.text, 2, 2), style="dim"), soft_wrap=True)
+    verdict_tables.print_conclusions(out, document)

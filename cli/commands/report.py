@@ -1,4 +1,4 @@
-"""`sics-run report`: what a run, or a CSV of any framework, shows."""
+"""`sics-run report`: what a run, a CSV of any framework, or a report kept as JSON, shows."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ from sics_cli.experiment.errors import ConfigError
 from sics_cli.options import level, margin
 
 if TYPE_CHECKING:
-    from sics_analysis.claims import Claim
+    from sics_analysis.claim_text import Claim
+    from sics_analysis.report.document import ReportDocument
 
 GATE_TRIPPED = 4
-FORMATS = ("terminal", "json")
+FORMATS = ("terminal", "html", "md", "latex", "json")
 
 
 @click.command()
-@click.argument("source", metavar="RUN|FILE.csv", type=click.Path(path_type=Path))
-@click.option("--format", "kind", type=click.Choice(FORMATS), help="Document.  [default: by the ending of -o, else terminal]")
+@click.argument("source", metavar="RUN|FILE.csv|REPORT.json", type=click.Path(path_type=Path))
+@click.option("--format", "kind", type=click.Choice(FORMATS), help="Format.  [default: by the ending of -o, else terminal]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to.  [default: stdout]")
+@click.option(
+    "--figures", type=click.Path(path_type=Path), metavar="DIR", help="Write every figure as PDF and PNG, sized for a paper."
+)
 @click.option("--fail-on", multiple=True, metavar="CLAIM", help="Exit with 4 unless CLAIM is supported; may be repeated.")
 @click.option("--delta", callback=margin, metavar="POINTS", help="Equivalence margin.  [default: the plan's, else 0.5]")
 @click.option("--alpha", callback=level, help="Error rate of the tests.  [default: the plan's, else 0.05]")
@@ -31,41 +35,82 @@ def report(
     source: Path,
     kind: str | None,
     output: Path | None,
+    figures: Path | None,
     fail_on: tuple[str, ...],
     delta: float | None,
     alpha: float | None,
     reference: str | None,
     across_devices: bool,
 ) -> int:
-    """Say what RUN (a run's folder, or its store) or FILE.csv shows: verdicts, κ(S), attribution, the paper's claims.
+    """Say what RUN (a run's folder, or its store), FILE.csv or REPORT.json shows: verdicts, κ(S), attribution, claims.
 
-    A CSV needs the columns seed, scorer, sparsity and accuracy (a fraction); kappa, correct, n, mask_hash, unit, pool and
-    bits are used where present. A CLAIM is plateau@0.7, escape:SCORER@0.8, kappa@0.7=1 or the id of one of the paper's,
-    as the report lists them. Settings other than the plan's are stamped.
+    A CSV needs the columns seed, scorer, sparsity and accuracy (a fraction); kappa, correct, n, mask_hash, jaccard, unit,
+    pool, role, flags and bits are used where present. A REPORT.json is a report kept with --format json: it is shown as it is,
+    under its own settings. A CLAIM is plateau@0.7, escape:SCORER@0.8, kappa@0.7=1 or the id of one of the paper's, as
+    the report lists them. Settings other than the plan's are stamped.
     """
     gates = _claims(fail_on)
-    from sics_cli.experiment.analysis_input import Settings, read_source
-    from sics_cli.output import check_output, write_document
+    from sics_cli.experiment.analysis_input import Settings, document_of, read_source
+    from sics_cli.experiment.kept import is_document, read_document, refuse_settings
+    from sics_cli.output import check_figures, check_output, write_document
     from sics_cli.printable import plain
-    from sics_cli.report_document import make_report
-    from sics_cli.report_text import print_report, terminal, to_text
 
+    chosen = kind or _by_ending(output)
     check_output(output, source)
-    read = read_source(source, across_devices=across_devices)
-    settings = (read.planned or Settings()).replaced(delta, alpha, reference)
-    made = make_report(read, settings, gates)
-    chosen = kind or ("json" if output is not None and output.suffix.lower() == ".json" else "terminal")
-    if output is not None and str(output) != "-":
-        write_document(output, made.to_json() if chosen == "json" else to_text(made))
-    elif chosen == "json":
-        sys.stdout.write(made.to_json())
-        sys.stdout.flush()
+    check_figures(figures)
+    if is_document(source):
+        given = {"delta": delta, "alpha": alpha, "reference": reference, "across-devices": across_devices or None}
+        refuse_settings(source, given)
+        document = read_document(source, gates)
     else:
-        print_report(terminal(), made)
-    for gate in made.tripped:
-        found = f"S = {gate.decisive.sparsity:g}: {gate.decisive.text}"
-        print(plain(f"sics-run: --fail-on {gate.claim.id}: {gate.status}, {found}"), file=sys.stderr)
-    return GATE_TRIPPED if made.tripped else 0
+        read = read_source(source, across_devices=across_devices)
+        document = document_of(read, (read.planned or Settings()).replaced(delta, alpha, reference), gates)
+    if output is not None and str(output) != "-":
+        write_document(output, _render(document, chosen))
+    else:
+        _show(document, chosen)
+    if figures is not None:
+        from sics_cli.output import write_figures
+
+        write_figures(figures, document)
+    for gate in document.tripped:
+        found = next(f.text for f in gate.findings if f.sparsity == gate.sparsity)
+        print(plain(f"sics-run: --fail-on {gate.id}: {gate.status}, S = {gate.sparsity:g}: {found}"), file=sys.stderr)
+    return GATE_TRIPPED if document.tripped else 0
+
+
+def _by_ending(output: Path | None) -> str:
+    """The format that the name of the output asks for; "terminal" without an ending.
+
+    Raises
+    ------
+    ConfigError
+        An ending of no format.
+    """
+    if output is None or not output.suffix:
+        return "terminal"
+    from sics_analysis.report.formats import ENDINGS
+
+    found = ENDINGS.get(output.suffix.lower())
+    if found is None:
+        raise ConfigError(f"--output {output}: give a name ending in {' | '.join(ENDINGS)}, or say --format {' | '.join(FORMATS)}")
+    return found
+
+
+def _render(document: ReportDocument, kind: str) -> str:
+    from sics_analysis.report.formats import render
+
+    return render(document, kind)
+
+
+def _show(document: ReportDocument, kind: str) -> None:
+    if kind == "terminal":
+        from sics_analysis.report.terminal import print_report, terminal
+
+        print_report(terminal(), document)
+    else:
+        sys.stdout.write(_render(document, kind))
+        sys.stdout.flush()
 
 
 def _claims(texts: tuple[str, ...]) -> list[Claim]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +19,14 @@ from sics_cli.experiment.results_csv import read_csv
 from sics_cli.experiment.rows import CellRow, PlanRow, RepeatRow
 from sics_cli.experiment.store import Store, find_store
 from sics_cli.experiment.summary import paired_seeds, summarise
+from sics_cli.experiment.versions import stale_remark
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sics_analysis.claim_text import Claim
     from sics_analysis.outcome import Analysis
+    from sics_analysis.report.document import Deviation, Fact, ReportDocument
 
 Bits = dict[tuple[int | str, str, float], NDArray[np.bool_]]
 DEFAULT_DELTA, DEFAULT_ALPHA, DEFAULT_REFERENCE = 0.5, 0.05, "magnitude"
@@ -73,8 +76,12 @@ class Source:
         "plan changed after data", "seeds extended after data": as the store's plans carry them.
     noise_floor
         Points by S; empty where nothing was evaluated twice.
+    deviations
+        Cells that failed, are missing or were left out, and flags.
     remarks
-        What a reader must know of rows that are missing or were left out.
+        What else a reader must know of the rows.
+    provenance
+        What made the rows: code, versions, machines.
     """
 
     kind: str
@@ -87,7 +94,9 @@ class Source:
     fixed: str
     stamps: tuple[str, ...] = ()
     noise_floor: dict[float, float] = field(default_factory=dict)
+    deviations: tuple[Deviation, ...] = ()
     remarks: tuple[str, ...] = ()
+    provenance: tuple[Fact, ...] = ()
 
     def stamps_under(self, settings: Settings) -> tuple[str, ...]:
         """The stamps of an analysis under `settings`, which may not be what was planned."""
@@ -109,6 +118,8 @@ def read_source(path: Path, *, across_devices: bool = False) -> Source:
         raise InputError(f"{path}: there is no such run or file: give a run's folder, its run.sqlite, or a CSV of results")
     if across_devices:
         raise ConfigError(f"--across-devices: is for runs, which know their devices; {path.name} is a CSV")
+    from sics_analysis.report.document import Fact
+
     table = read_csv(path)
     return Source(
         kind="csv",
@@ -120,6 +131,7 @@ def read_source(path: Path, *, across_devices: bool = False) -> Source:
         planned=None,
         fixed="unknown: a CSV does not say",
         remarks=("The noise floor is unknown: a CSV has no repeated evaluations.",),
+        provenance=(Fact("file", path.name), Fact("sha256", table.sha256)),
     )
 
 
@@ -142,16 +154,21 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
     """Make a source of these rows of a store, under its last plan."""
     import pandas as pd
 
+    from sics_analysis.report.document import Deviation
+
     plans, recipe, failures = store.plans(), store.meta("recipe"), store.failures()
     kept, remarks = comparable(rows, across_devices=across_devices)
+    remarks += stale_remark(store.stale_cells())
     pruned = [row for row in kept if row.scorer != DENSE]
     if not pruned:
         raise InputError(f"{store.path}: holds no pruned network that could be analysed; replicate computes them")
     planned = Settings(plans[-1].delta, plans[-1].alpha, plans[-1].reference) if plans else None
-    failed = sum(row.kind == "cell" for row in failures)
-    remarks += [f"{failed} cells failed and are missing here."] if failed else []
-    remarks += _unfinished(plans, rows)
-    remarks += _flags(pruned)
+    failed = [row for row in failures if row.kind == "cell"]
+    deviations = [Deviation("left out" if text.startswith("Left out") else "paired", text) for text in remarks]
+    deviations += [Deviation("failed", f"{len(failed)} cells failed and are missing here.")] if failed else []
+    deviations += [Deviation("failed", row.error, row.scorer, row.sparsity, row.seed) for row in failed]
+    deviations += [Deviation("missing", text) for text in unfinished(plans, rows)]
+    deviations += [Deviation("flag", text) for text in flagged(pruned)]
     data, model, saliency = recipe["data"]["name"], recipe["model"]["name"], recipe["saliency"]["kind"]
     blocks = summarise(pruned, repeats, planned.reference if planned else DEFAULT_REFERENCE)
     return Source(
@@ -159,13 +176,14 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
         title=f"{model} on {data}, saliency {saliency}, {recipe['environment']['device_class']}",
         identity=store.meta("run_id"),
         varied=_varied(recipe),
-        frame=pd.DataFrame([export_row(row) for row in pruned], columns=list(COLUMNS)).astype({"kappa": "Int64"}),
+        frame=pd.DataFrame([export_row(row) for row in kept], columns=list(COLUMNS)).astype({"kappa": "Int64"}),
         bits={(row.seed, row.scorer, row.sparsity): unpack_bits(row.bits, row.n) for row in pruned},
         planned=planned,
         fixed=when_fixed(plans),
         stamps=tuple(dict.fromkeys(plan.stamp for plan in plans if plan.stamp)),
         noise_floor={block.sparsity: block.noise.points for block in blocks if block.noise is not None},
-        remarks=tuple(remarks),
+        deviations=tuple(deviations),
+        provenance=tuple(_provenance(store, pruned, plans)),
     )
 
 
@@ -221,7 +239,8 @@ def _varied(recipe: dict[str, Any]) -> str:
     )
 
 
-def _unfinished(plans: Sequence[PlanRow], rows: Sequence[CellRow]) -> list[str]:
+def unfinished(plans: Sequence[PlanRow], rows: Sequence[CellRow]) -> list[str]:
+    """Say how many cells of the last plan are missing; nothing where none is."""
     if not plans:
         return []
     last = plans[-1]
@@ -230,9 +249,45 @@ def _unfinished(plans: Sequence[PlanRow], rows: Sequence[CellRow]) -> list[str]:
     return [f"{missing} of {len(asked)} planned cells are not there."] if missing else []
 
 
-def _flags(rows: Sequence[CellRow]) -> list[str]:
+def flagged(rows: Sequence[CellRow]) -> list[str]:
+    """Name the scorers of each flag that the rows carry."""
     flags = sorted({flag for row in rows for flag in row.flags})
     return [f"Flagged {flag}: {', '.join(dict.fromkeys(r.scorer for r in rows if flag in r.flags))}." for flag in flags]
+
+
+def _provenance(store: Store, rows: Sequence[CellRow], plans: Sequence[PlanRow]) -> Iterable[Fact]:
+    """Yield what made these rows; several values where they were made by several."""
+    from sics_analysis.report.document import Fact
+
+    recipe = store.meta("recipe")
+    yield Fact("run", store.meta("run_id"))
+    yield Fact("begun", str(store.meta("created")))
+    yield Fact("last row", max(row.finished for row in rows))
+    if plans:
+        yield Fact("plan", plans[-1].plan_hash)
+    yield Fact("data", ", ".join(f"{name} {recipe['data'][name]}" for name in ("name", "train", "validation", "test")))
+    yield Fact("model", ", ".join(f"{name} {value}" for name, value in sorted(recipe["model"].items())))
+    yield Fact(
+        "training", ", ".join(f"{name} {value}" for name, value in sorted(recipe["training"].items()) if name != "version")
+    )
+    bodies = [row.provenance for row in rows]
+    yield Fact("device", _several(body.get("device") for body in bodies))
+    yield Fact("code", _several(_commit(body) for body in bodies))
+    names = sorted({name for body in bodies for name in body.get("versions", {})})
+    yield Fact(
+        "versions", "; ".join(f"{name} {_several(body.get('versions', {}).get(name) for body in bodies)}" for name in names)
+    )
+    yield Fact("python", _several(body.get("python") for body in bodies))
+    yield Fact("platform", _several(body.get("platform") for body in bodies))
+
+
+def _several(values: Iterable[object]) -> str:
+    return " and ".join(sorted({str(value) for value in values if value is not None})) or "unknown"
+
+
+def _commit(body: dict[str, Any]) -> str | None:
+    sha = body.get("git_sha")
+    return None if sha is None else f"{sha[:12]}{' with uncommitted changes' if body.get('git_dirty') else ''}"
 
 
 def _listed(seeds: Sequence[int]) -> str:
@@ -283,3 +338,33 @@ def analyse_source(source: Source, settings: Settings) -> Analysis:
         )
     except ValueError as error:
         raise InputError(f"{source.title}: {error}") from None
+
+
+def document_of(source: Source, settings: Settings, gates: Sequence[Claim] = ()) -> ReportDocument:
+    """Analyse under `settings` and collect everything a report says.
+
+    Raises
+    ------
+    ConfigError, InputError
+        As `analyse_source`; or a gate on a scorer that is not there.
+    """
+    from sics_analysis.claims import check_claim
+    from sics_analysis.report.build import Origin, build_document
+    from sics_analysis.report.document import Planned, SourceInfo
+
+    analysis, plan = analyse_source(source, settings), source.planned
+    for gate in gates:
+        try:
+            check_claim(gate, analysis)
+        except ValueError as error:
+            raise ConfigError(f"--fail-on {gate.id!r}: {error}") from None
+    origin = Origin(
+        SourceInfo(source.kind, source.title, source.identity, source.varied),
+        source.fixed,
+        None if plan is None else Planned(plan.delta, plan.alpha, plan.reference),
+        source.stamps_under(settings),
+        source.deviations,
+        source.remarks,
+        source.provenance,
+    )
+    return build_document(analysis, source.frame, origin, gates)

@@ -6,13 +6,14 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from sics_cli.experiment.atomic import write_atomically
-from sics_cli.experiment.training import TrainingRecord
+from sics_cli.experiment.training import HalfTrained, TrainingRecord
 
 State = dict[str, torch.Tensor]
 
@@ -42,8 +43,18 @@ def state_hash(state: State) -> str:
 
 def save_checkpoint(path: Path, dense_key: str, state: State, record: TrainingRecord) -> None:
     """Write the checkpoint atomically, its key, hash and training record in the header."""
+    _save(path, dense_key, state, json.dumps(asdict(record)))
+
+
+def save_half_trained(path: Path, dense_key: str, half: HalfTrained) -> None:
+    """Write a network in training, in the same form."""
+    rest = {"epochs": half.epochs, "seconds": half.seconds, "nondeterministic": half.nondeterministic}
+    _save(path, dense_key, half.state, json.dumps(rest))
+
+
+def _save(path: Path, dense_key: str, state: State, record: str) -> None:
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    header = {"dense_key": dense_key, "hash": state_hash(plain), "record": json.dumps(asdict(record))}
+    header = {"dense_key": dense_key, "hash": state_hash(plain), "record": record}
     path.parent.mkdir(exist_ok=True)
     write_atomically(path, save(plain, metadata=header))
 
@@ -58,11 +69,28 @@ def load_checkpoint(path: Path, dense_key: str) -> Checkpoint:
     DamagedCheckpointError
         It cannot be read, was made for another key, or its weights do not have the hash in its header.
     """
+    state, stored_hash, record = _load(path, dense_key)
+    try:
+        return Checkpoint(state, stored_hash, TrainingRecord(**record))
+    except TypeError as error:
+        raise DamagedCheckpointError(f"cannot be read ({error})") from error
+
+
+def load_half_trained(path: Path, dense_key: str) -> HalfTrained:
+    """Read and verify what `save_half_trained` wrote; raises as `load_checkpoint` does."""
+    state, _, record = _load(path, dense_key)
+    try:
+        return HalfTrained(state=state, **record)
+    except TypeError as error:
+        raise DamagedCheckpointError(f"cannot be read ({error})") from error
+
+
+def _load(path: Path, dense_key: str) -> tuple[State, str, dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        record = TrainingRecord(**json.loads(header["record"]))
+        record = dict(json.loads(header["record"]))
         stored_key, stored_hash = header["dense_key"], header["hash"]
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DamagedCheckpointError(f"cannot be read ({error})") from error
@@ -70,4 +98,4 @@ def load_checkpoint(path: Path, dense_key: str) -> Checkpoint:
         raise DamagedCheckpointError("was made for another recipe")
     if state_hash(state) != stored_hash:
         raise DamagedCheckpointError("its weights do not have the hash in its header")
-    return Checkpoint(state, stored_hash, record)
+    return state, stored_hash, record

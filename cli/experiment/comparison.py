@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sics_cli.experiment.analysis_input import is_sqlite
+from sics_cli.experiment.analysis_input import flagged, is_sqlite, unfinished
 from sics_cli.experiment.errors import ConfigError
 from sics_cli.experiment.keys import DENSE, differences
 from sics_cli.experiment.rows import CellRow
@@ -26,7 +26,10 @@ _STREAM = 11
 
 @dataclass(frozen=True, slots=True)
 class RunRows:
-    """The rows of one run, with what they were made by."""
+    """The rows of one run, with what they were made by.
+
+    `remarks` is what a reader must know of the run: stamps of its plan, cells that failed or are missing, flags.
+    """
 
     run_id: str
     recipe: dict[str, Any]
@@ -34,6 +37,7 @@ class RunRows:
     alpha: float | None
     rows: tuple[CellRow, ...]
     noise_floor: dict[float, float]
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,11 @@ def read_rows(path: Path) -> RunRows:
         rows = store.cells()
         blocks = summarise(rows, store.repeats(), "magnitude")
         floors = {block.sparsity: block.noise.points for block in blocks if block.noise is not None}
-        return RunRows(store.meta("run_id"), store.meta("recipe"), delta, alpha, tuple(rows), floors)
+        failed = sum(row.kind == "cell" for row in store.failures())
+        remarks = [f"{stamp}." for stamp in dict.fromkeys(plan.stamp for plan in plans if plan.stamp)]
+        remarks += [f"{failed} cells failed and are missing here."] if failed else []
+        remarks += [*unfinished(plans, rows), *flagged([row for row in rows if row.scorer != DENSE])]
+        return RunRows(store.meta("run_id"), store.meta("recipe"), delta, alpha, tuple(rows), floors, tuple(remarks))
 
 
 def changed_settings(a: RunRows, b: RunRows) -> list[str]:
@@ -137,7 +145,8 @@ def compare_pairs(pairs: Pairs, delta: float, alpha: float) -> tuple[ComparedLin
     for sparsity in sorted({a.sparsity for a, _ in pairs.pairs}):
         here = [(a, b) for a, b in pairs.pairs if a.sparsity == sparsity]
         names = list(dict.fromkeys(a.scorer for a, _ in here))
-        contrasts = [contrast(*_arms(name, here), sparsity=sparsity) for name in names]
+        floor = pairs.noise_floor.get(sparsity)
+        contrasts = [contrast(*_arms(name, here), sparsity=sparsity, noise_floor=floor or 0.0) for name in names]
         tested = [c for c in contrasts if not c.is_degenerate]
         rng = np.random.default_rng([_STREAM, round(sparsity * 10**9)])
         escape = escape_test(tested, delta, alpha=alpha, rng=rng)
@@ -153,7 +162,9 @@ def compare_pairs(pairs: Pairs, delta: float, alpha: float) -> tuple[ComparedLin
                 p_escape_adjusted=escape[one.name].p_adjusted if there else None,
                 p_degrade_adjusted=degrade[one.name].p_adjusted if there else None,
                 alpha=alpha,
-                noise_floor=pairs.noise_floor.get(sparsity),
+                noise_floor=floor,
+                escape_note=escape.note(one.name) if there else "",
+                degrade_note=degrade.note(one.name) if there else "",
             )
             p_above = above[one.name].p_adjusted if there else None
             p_below = below[one.name].p_adjusted if there else None

@@ -6,12 +6,12 @@ import dataclasses
 import math
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from sics_cli.experiment.errors import ConfigError
+from sics_cli.experiment.errors import ConfigError, RefusedSettingError
 
 Scalar = bool | int | float | str
 SALIENCIES = ("gradient", "activation", "neighbourhood")
@@ -122,7 +122,7 @@ class Experiment:
 
 def _require(accepted: bool, option: str, value: object, accepts: str) -> None:
     if not accepted:
-        raise ConfigError(f"{option} = {value!r} is not accepted: give {accepts}")
+        raise RefusedSettingError(option, value, accepts)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -151,12 +151,21 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def experiment_from_mapping(settings: Mapping[str, Any]) -> Experiment:
+def experiment_from_mapping(settings: Mapping[str, Any], typed: Collection[str] = ()) -> Experiment:
     """Build the `Experiment` that `settings` (TOML's tables, or a preset) describe.
 
     `seeds` is a count N (seeds 0 to N-1) or a list. Every unknown key, missing key and wrong type is a ConfigError
-    that names it.
+    that names it, those of `typed` as options (`--sparsities 70`) and others as settings (`sparsities = 70.0`).
     """
+    try:
+        return _experiment(settings)
+    except RefusedSettingError as error:
+        if error.setting in typed:
+            raise error.typed() from None
+        raise
+
+
+def _experiment(settings: Mapping[str, Any]) -> Experiment:
     plain = dict(settings)
     if isinstance(plain.get("seeds"), int) and not isinstance(plain["seeds"], bool):
         _require(plain["seeds"] >= 1, "seeds", plain["seeds"], "a count of at least 1, or a list of seeds")

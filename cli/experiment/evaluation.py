@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +40,7 @@ def part_on(part: Part, device: torch.device) -> Tensors:
     return torch.from_numpy(part.images).to(device), torch.from_numpy(part.labels).to(device)
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def evaluate(model: nn.Module, part: Tensors) -> Evaluation:
     """Evaluate `model` (left in eval mode) on images and labels that lie on its device.
 
@@ -50,10 +51,21 @@ def evaluate(model: nn.Module, part: Tensors) -> Evaluation:
     """
     model.eval()
     images, labels = part
+    batches = zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True)
+    return evaluation_of((model(image), label) for image, label in batches)
+
+
+def evaluation_of(batches: Iterable[Tensors]) -> Evaluation:
+    """Count what logits (n, classes) get right under labels (n,), batch by batch.
+
+    Raises
+    ------
+    FloatingPointError
+        The mean loss is not finite.
+    """
     right: list[NDArray[np.bool_]] = []
     total = 0.0
-    for image, label in zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True):
-        logits = model(image)
+    for logits, label in batches:
         right.append((logits.argmax(dim=1) == label).cpu().numpy())
         total += float(nn.functional.cross_entropy(logits.double(), label, reduction="sum").item())
     hits = np.concatenate(right)

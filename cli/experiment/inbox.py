@@ -33,11 +33,12 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a seed's worker does now: phase, and work done since it began, in example passes."""
+    """What a worker does now: which part of which seed, its phase, and work done since it began, in example passes."""
 
     seed: int
     phase: str
     work: float
+    part: int = 0
 
 
 class Inbox:
@@ -79,9 +80,9 @@ class Inbox:
         self._write(f"note-{digest(text)[:16]}.json", "note", {"text": text})
 
     def tell(self, progress: Progress) -> None:
-        """Say what a seed's worker does now; replaces what it said before."""
-        body = {"seed": progress.seed, "phase": progress.phase, "work": progress.work}
-        path = self.folder / f"progress-{progress.seed}.json"
+        """Say what a worker does now; replaces what was said before of the same part of a seed."""
+        body = {"seed": progress.seed, "phase": progress.phase, "work": progress.work, "part": progress.part}
+        path = self.folder / f"progress-{progress.seed}-{progress.part}.json"
         write_atomically(path, canonical_json(body).encode(), durable=False)
 
     def _write(self, name: str, kind: str, body: dict[str, Any]) -> None:
@@ -114,15 +115,15 @@ class Inbox:
         except (ValueError, KeyError, TypeError, UnicodeDecodeError):
             return None
 
-    def progress(self) -> dict[int, Progress]:
-        """What each seed's worker said last."""
+    def progress(self) -> dict[tuple[int, int], Progress]:
+        """What was said last of each part of each seed."""
         found = {}
         for path in self.folder.glob("progress-*.json"):
             try:
                 said = Progress(**json.loads(path.read_text(encoding="utf-8")))
             except (OSError, ValueError, TypeError):
                 continue
-            found[said.seed] = said
+            found[said.seed, said.part] = said
         return found
 
 

@@ -12,11 +12,12 @@ from sics_cli.experiment.config import Experiment
 from sics_cli.experiment.datasets import dataset_spec, split_digest, split_indices
 from sics_cli.experiment.lineup import ScorerInfo, plugin_digest
 from sics_cli.experiment.models import check_model
+from sics_cli.experiment.route import route_of
 from sics_cli.experiment.streams import Stream, calibration_batches, data_order, indices_hash, torch_seed
 
 #: Raised by hand when code that makes the numbers changes: training and checkpoints; saliency, masks, evaluation.
-TRAINING_VERSION = 1
-EVALUATION_VERSION = 1
+TRAINING_VERSION = 2
+EVALUATION_VERSION = 2
 #: CPU threads of a worker, always: sums over more threads add up in another order.
 THREADS = 1
 #: Stands for the dense network where a scorer's name is expected.
@@ -71,6 +72,7 @@ class Recipe:
         self.experiment = experiment
         self.environment = environment
         check_model(experiment.model)
+        self.route = route_of(experiment.model, environment.device_class)
         calibration = asdict(experiment.calibration) if experiment.saliency != "neighbourhood" else None
         self.content: dict[str, Any] = {
             "data": {
@@ -79,10 +81,15 @@ class Recipe:
                 "split_digest": split_digest(experiment.data),
             },
             "model": {"name": experiment.model.name, **dict(experiment.model.options)},
-            "training": {**asdict(experiment.training), "version": TRAINING_VERSION, "threads": THREADS},
+            "training": {
+                **asdict(experiment.training),
+                "version": TRAINING_VERSION,
+                "threads": THREADS,
+                "path": self.route.path,
+            },
             "saliency": {"kind": experiment.saliency, "calibration": calibration},
             # The plugin's own files make the masks: an edit there is another run, never a mixture.
-            "evaluation": {"version": EVALUATION_VERSION, "plugin": plugin_digest("")},
+            "evaluation": {"version": EVALUATION_VERSION, "path": self.route.path, "plugin": plugin_digest("")},
             "unit": experiment.unit,
             "pool": experiment.pool,
             "form": experiment.form,

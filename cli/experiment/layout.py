@@ -27,3 +27,8 @@ def default_folder(name: str, saliency: str, run_id: str) -> Path:
 def checkpoint_path(folder: Path, seed: int, dense_key: str) -> Path:
     """Where the dense checkpoint of a seed lies; the key in the name makes another recipe another file."""
     return folder / CHECKPOINTS_NAME / f"seed-{seed}-{dense_key[:16]}.safetensors"
+
+
+def half_trained_path(folder: Path, seed: int, dense_key: str) -> Path:
+    """Where a seed's network lies between two parts of its training; gone once there is a checkpoint."""
+    return folder / CHECKPOINTS_NAME / f"training-{seed}-{dense_key[:16]}.safetensors"

@@ -11,7 +11,7 @@ from sics_cli.experiment.keys import DENSE, Recipe
 from sics_cli.experiment.lineup import ScorerInfo
 from sics_cli.experiment.rows import PlanRow
 
-#: The scorer whose masks are evaluated twice to measure the noise floor.
+#: The scorer whose masks are evaluated twice to measure the noise floor; the reference where it does not run.
 REPEATED_SCORER = "magnitude"
 #: What `plan_hash` covers; the time it was fixed is stored beside it.
 PLANNED = ("delta", "alpha", "reference", "families", "seeds", "scorers", "sparsities")
@@ -61,7 +61,9 @@ def plan_cells(recipe: Recipe, scorers: Sequence[ScorerInfo]) -> tuple[Cell, ...
     The order matters: of scorers with one mask, the first evaluates it and the others share.
     """
     cells: list[Cell] = []
-    repeated = [info for info in scorers if info.name == REPEATED_SCORER]
+    names = {info.name for info in scorers}
+    chosen = REPEATED_SCORER if REPEATED_SCORER in names else recipe.experiment.reference
+    repeated = [info for info in scorers if info.name == chosen]
     for seed in recipe.experiment.seeds:
         cells.append(Cell(recipe.dense_cell_key(seed), seed, None, 0.0))
         for sparsity in recipe.experiment.sparsities:

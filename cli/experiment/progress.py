@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import time
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
@@ -10,14 +9,6 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from sics_cli.experiment.inbox import Progress
-
-
-@dataclass(frozen=True, slots=True)
-class SeedWork:
-    """Work of one seed's job; `skipped` of it is already there (a cached checkpoint)."""
-
-    total: float
-    skipped: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,35 +43,44 @@ class Tracker:
 
     Parameters
     ----------
-    seeds : mapping of seed to SeedWork
+    seeds : mapping of seed to float
+        Work of each seed, in example passes.
     workers : int
-        How many jobs run at a time.
+        How many tasks run at a time.
     """
 
-    def __init__(self, seeds: Mapping[int, SeedWork], workers: int) -> None:
-        self._totals = {seed: max(work.total - work.skipped, 1e-9) for seed, work in seeds.items()}
-        self._skipped = {seed: work.skipped for seed, work in seeds.items()}
+    def __init__(self, seeds: Mapping[int, float], workers: int) -> None:
+        self._totals = {seed: max(work, 1e-9) for seed, work in seeds.items()}
+        self._ended = dict.fromkeys(seeds, 0.0)
+        self._said: dict[tuple[int, int], float] = {}
         self._done = dict.fromkeys(seeds, 0.0)
         self._phases: dict[int, str] = {}
         self._workers = workers
         self._worker_seconds = 0.0
         self._last: float | None = None
 
+    def end(self, seed: int, part: int, work: float) -> None:
+        """Count a task as done."""
+        self._said.pop((seed, part), None)
+        self._ended[seed] += work
+
     def finish(self, seed: int) -> None:
         """Count a seed as done."""
         self._done[seed] = self._totals[seed]
         self._phases.pop(seed, None)
 
-    def update(self, said: Mapping[int, Progress], pending: Set[int]) -> None:
-        """Take in what workers said last; `pending` are the seeds not finished."""
+    def update(self, said: Mapping[tuple[int, int], Progress], running: Set[tuple[int, int]]) -> None:
+        """Take in what workers said last; `running` are the tasks (seed, part) that have not ended."""
         self._phases = {}
-        for seed in pending & set(said):
-            done = said[seed].work - self._skipped[seed]
-            self._done[seed] = min(max(done, self._done[seed]), self._totals[seed])
-            self._phases[seed] = said[seed].phase
+        for task in sorted(running & set(said)):
+            self._said[task] = max(said[task].work, self._said.get(task, 0.0))
+            self._phases[task[0]] = said[task].phase
+        for seed, total in self._totals.items():
+            now = self._ended[seed] + sum(work for (owner, _), work in self._said.items() if owner == seed)
+            self._done[seed] = min(max(now, self._done[seed]), total)
         moment = time.monotonic()
         if self._last is not None:
-            self._worker_seconds += (moment - self._last) * len(self._phases)
+            self._worker_seconds += (moment - self._last) * len(running)
         self._last = moment
 
     def state(self, cells_left: int) -> State:
@@ -89,23 +89,17 @@ class Tracker:
         remaining = {seed: self._totals[seed] - self._done[seed] for seed in self._totals}
         seconds = None
         if done > 0.01 * total and self._worker_seconds > 0:
-            running = [remaining[seed] for seed in self._phases]
-            queued = [left for seed, left in remaining.items() if left > 0 and seed not in self._phases]
-            seconds = makespan(running, queued, self._workers) * self._worker_seconds / done
+            seconds = time_left(list(remaining.values()), self._workers) * self._worker_seconds / done
         fractions = {seed: self._done[seed] / self._totals[seed] for seed in self._phases}
         return State(done / total, cells_left, seconds, dict(self._phases), fractions)
 
 
-def makespan(running: list[float], queued: list[float], workers: int) -> float:
-    """Time until all is done when each free worker takes the next queued job.
+def time_left(remaining: list[float], workers: int) -> float:
+    """Time until all is done when work is shared out evenly, but no seed faster than by one worker.
 
     Examples
     --------
-    >>> makespan([4.0, 1.0], [5.0, 2.0], workers=2)
-    6.0
+    >>> time_left([4.0, 1.0, 5.0], workers=2), time_left([4.0, 1.0], workers=2)
+    (5.0, 4.0)
     """
-    ends = sorted(running) + [0.0] * max(0, workers - len(running))
-    heapq.heapify(ends)
-    for job in queued:
-        heapq.heappush(ends, heapq.heappop(ends) + job)
-    return max(ends)
+    return max(sum(remaining) / workers, max(remaining))

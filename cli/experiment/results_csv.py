@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 REQUIRED = ("seed", "scorer", "sparsity", "accuracy")
 #: Used where present; all other columns are ignored.
-OPTIONAL = ("kappa", "unit", "pool", "correct", "n", "mask_hash")
+OPTIONAL = ("kappa", "unit", "pool", "correct", "n", "mask_hash", "jaccard", "role", "flags")
 _FIELD_LIMIT = 2**27  # per-example bits of a large test set are one long field
 
 
@@ -179,6 +179,9 @@ _COLUMNS: dict[str, tuple[Callable[[str], Any], str, bool]] = {
     "correct": (_whole(0), "a count", True),
     "n": (_whole(1), "a count of at least 1", True),
     "mask_hash": (str, "a hash", True),
+    "jaccard": (_number(lambda x: 0 <= x <= 1), "a fraction from 0 to 1", True),
+    "role": (str, "a name", True),
+    "flags": (str, "names", True),
 }
 
 

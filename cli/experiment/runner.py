@@ -11,19 +11,20 @@ from dataclasses import dataclass
 
 from sics_cli.experiment.atomic import remove_partials
 from sics_cli.experiment.errors import InterruptedRunError, StorageError, StoreError, WorkersLostError
-from sics_cli.experiment.executors import Workers, lost
+from sics_cli.experiment.executors import Executor, Workers, lost
 from sics_cli.experiment.inbox import Inbox
 from sics_cli.experiment.intake import Intake
 from sics_cli.experiment.keys import DENSE
 from sics_cli.experiment.layout import CHECKPOINTS_NAME, checkpoint_path
 from sics_cli.experiment.lock import run_lock
 from sics_cli.experiment.planning import Cell, make_plan, stamp
-from sics_cli.experiment.progress import Reporter, SeedWork, Tracker
+from sics_cli.experiment.progress import Reporter, Tracker
 from sics_cli.experiment.provenance import now, provenance
+from sics_cli.experiment.schedule import Schedule, SeedPlan, Task
 from sics_cli.experiment.session import Session
 from sics_cli.experiment.store import Store
 from sics_cli.experiment.work import Work
-from sics_cli.experiment.worker import SeedJob, run_seed
+from sics_cli.experiment.worker import SeedJob, run_seed, train_seed
 
 #: How often in a row workers may die without one cell finished in between.
 MAX_LOSSES = 3
@@ -99,7 +100,7 @@ class _Driver:
         self.intake = Intake(self.inbox, store, reporter.note)
         self.work = Work.of(session.experiment)
         self.todo: dict[str, Cell] = {}
-        self.provenance = provenance()
+        self.provenance = {**provenance(), "path": session.recipe.route.path}
 
     def run(self, retry_failed: bool) -> Outcome:
         """Take in what an earlier driver left, fix the plan, compute."""
@@ -161,54 +162,70 @@ class _Driver:
 
     def _drain(self) -> None:
         """Hand out all that is to do, and take in results until every job has ended."""
-        jobs = [self._job(seed) for seed in dict.fromkeys(cell.seed for cell in self.todo.values())]
-        executor = self.workers.executor(self.session.gpus)
-        tracker = Tracker({job.seed: self._seed_work(job) for job in jobs}, self.workers.number(self.session.gpus))
-        pending: dict[Future[int], SeedJob] = {executor.submit(run_seed, job): job for job in jobs}
-        while pending:
+        plans = {seed: self._plan(seed) for seed in dict.fromkeys(cell.seed for cell in self.todo.values())}
+        asked = {seed: plan.cells for seed, plan in plans.items()}
+        executor, workers = self.workers.executor(self.session.gpus), self.workers.number(self.session.gpus)
+        tracker = Tracker({seed: plan.remaining for seed, plan in plans.items()}, workers)
+        schedule = Schedule(plans, workers)
+        pending: dict[Future[int], Task] = {}
+        while True:
+            while len(pending) < workers and (task := schedule.next()) is not None:
+                pending[self._submit(executor, task, asked[task.seed])] = task
+            if not pending:
+                return
             done, _ = wait(pending, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
             self._take_in()
             for future in done:
-                job = pending.pop(future)
-                future.result()
-                tracker.finish(job.seed)
-                self._say_done(job)
-            tracker.update(self.inbox.progress(), {job.seed for job in pending.values()})
+                task = pending.pop(future)
+                failed = future.result() > 0 and not task.cells
+                tracker.end(task.seed, task.part, task.work)
+                if schedule.done(task, failed=failed):
+                    tracker.finish(task.seed)
+                    self._say_done(task.seed, asked[task.seed])
+            tracker.update(self.inbox.progress(), {(task.seed, task.part) for task in pending.values()})
             self.reporter.show(tracker.state(len(self.todo)))
+
+    def _submit(self, executor: Executor, task: Task, asked: tuple[Cell, ...]) -> Future[int]:
+        if task.cells:
+            return executor.submit(run_seed, self._job(task, task.cells))
+        return executor.submit(train_seed, self._job(task, asked), task.until)
 
     def _take_in(self) -> None:
         for key in self.intake.empty():
             self.todo.pop(key, None)
 
-    def _job(self, seed: int) -> SeedJob:
-        cells = tuple(cell for cell in self.todo.values() if cell.seed == seed)
+    def _job(self, task: Task, cells: tuple[Cell, ...]) -> SeedJob:
         replaced = {(cell.scorer_name, cell.sparsity) for cell in cells if not cell.repeat}
-        rows = [row for row in self.store.cells() if row.seed == seed]
+        rows = [row for row in self.store.cells() if row.seed == task.seed]
         known = tuple(row for row in rows if (row.scorer, row.sparsity) not in replaced)
         session = self.session
         return SeedJob(
             folder=session.folder.resolve(),
             experiment=session.experiment,
             environment=session.recipe.environment,
-            seed=seed,
+            seed=task.seed,
             cells=cells,
             known=known,
             share=not self.force,
             provenance=self.provenance,
+            run_id=session.recipe.run_id,
+            part=task.part,
         )
 
-    def _seed_work(self, job: SeedJob) -> SeedWork:
-        path = checkpoint_path(self.session.folder, job.seed, self.session.recipe.dense_key(job.seed))
-        skipped = self.work.training if path.exists() else 0.0
-        return SeedWork(total=self.work.seed(len(job.cells)), skipped=skipped)
+    def _plan(self, seed: int) -> SeedPlan:
+        epochs = self.session.experiment.training.epochs
+        path = checkpoint_path(self.session.folder, seed, self.session.recipe.dense_key(seed))
+        cells = tuple(cell for cell in self.todo.values() if cell.seed == seed)
+        work = self.work
+        return SeedPlan(cells, work.training, work.saliency, work.cell, epochs, trained=epochs if path.exists() else 0)
 
-    def _say_done(self, job: SeedJob) -> None:
-        keys = {cell.key for cell in job.cells}
+    def _say_done(self, seed: int, cells: tuple[Cell, ...]) -> None:
+        keys = {cell.key for cell in cells}
         failed = len([row for row in self.store.failures() if row.cell_key in keys])
-        dense = [row for row in self.store.cells() if row.seed == job.seed and row.scorer == DENSE]
+        dense = [row for row in self.store.cells() if row.seed == seed and row.scorer == DENSE]
         accuracy = f"dense {100 * dense[0].correct / dense[0].n:.2f} %, " if dense else ""
         failures = f", {failed} failed" if failed else ""
-        self.reporter.note(f"seed {job.seed} done: {accuracy}{len(keys) - failed} cells{failures}")
+        self.reporter.note(f"seed {seed} done: {accuracy}{len(keys) - failed} cells{failures}")
 
 
 @contextlib.contextmanager

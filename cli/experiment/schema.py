@@ -101,5 +101,13 @@ CREATE TABLE failures (
 );
 """
 
+#: Columns that older rows do not have stay NULL in them.
+VERSION_2 = """
+ALTER TABLE cells ADD COLUMN jaccard REAL CHECK (
+    jaccard IS NULL OR (typeof(jaccard) = 'real' AND jaccard BETWEEN 0 AND 1 AND scorer <> 'dense')
+);
+ALTER TABLE cells ADD COLUMN fingerprint TEXT;
+"""
+
 #: MIGRATIONS[v] takes a store from schema v to v + 1, in one transaction.
-MIGRATIONS: tuple[str, ...] = (VERSION_1,)
+MIGRATIONS: tuple[str, ...] = (VERSION_1, VERSION_2)

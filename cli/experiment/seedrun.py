@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import traceback
 import warnings
@@ -10,35 +11,29 @@ from typing import Any
 import torch
 from torch import nn
 
-from sics_cli.experiment.checkpoints import (
-    Checkpoint,
-    DamagedCheckpointError,
-    load_checkpoint,
-    save_checkpoint,
-)
+from sics_cli.experiment.canonical import digest
 from sics_cli.experiment.datasets import load_split
+from sics_cli.experiment.dense import DenseNetwork
 from sics_cli.experiment.errors import ConfigError, MismatchError, is_storage_failure
 from sics_cli.experiment.evaluation import Evaluation, evaluate, part_on
+from sics_cli.experiment.evaluators import make_evaluator
 from sics_cli.experiment.inbox import Inbox, Progress
-from sics_cli.experiment.keys import DENSE, Recipe, scorer_seed
-from sics_cli.experiment.layout import checkpoint_path
-from sics_cli.experiment.lineup import ScorerInfo, fingerprint_of, make_scorer
+from sics_cli.experiment.keys import DENSE, Recipe
+from sics_cli.experiment.lineup import ScorerInfo
+from sics_cli.experiment.machine import device_facts
+from sics_cli.experiment.masking import ConflictError, MaskMaker
 from sics_cli.experiment.models import build_model
 from sics_cli.experiment.planning import Cell
 from sics_cli.experiment.provenance import now
-from sics_cli.experiment.rows import CellRow, CheckpointRow, FailureRow, RepeatRow
+from sics_cli.experiment.rows import CellRow, FailureRow, RepeatRow
 from sics_cli.experiment.streams import calibration_batches
-from sics_cli.experiment.training import train
+from sics_cli.experiment.training import warned
 from sics_cli.experiment.work import Work
 from sics_cli.experiment.worker import SeedJob
-from sics_plugin import PruningReport, Saliency, compute_masks, masked
+from sics_plugin import PruningReport, Saliency
 
 NONDETERMINISTIC = "nondeterministic"
 _TELL_SECONDS = 0.3
-
-
-class ConflictError(Exception):
-    """What this job made does not match the rows that the store holds for the seed."""
 
 
 class SeedRun:
@@ -54,73 +49,67 @@ class SeedRun:
         self.job = job
         self.device = device
         self.recipe = Recipe(job.experiment, job.environment)
+        if self.recipe.run_id != job.run_id:
+            raise MismatchError("the installed sics_plugin changed while the run was going on: run the command again")
         self.inbox = Inbox(job.folder, self.recipe.run_id)
         self.work = Work.of(job.experiment)
         self.split = load_split(job.experiment.data)
         self.test = part_on(self.split.test, device)
-        self.evaluated: dict[str, tuple[Evaluation, str]] = {
-            row.mask_hash: (Evaluation(row.correct, row.n, row.loss, row.bits), row.evaluated_as)
+        self.evaluated: dict[tuple[float, str], tuple[Evaluation, str]] = {
+            (row.sparsity, row.mask_hash): (Evaluation(row.correct, row.n, row.loss, row.bits), row.evaluated_as)
             for row in job.known
             if row.mask_hash is not None and job.share
         }
         self.flags: set[str] = set()
+        self.masker = MaskMaker(self.recipe, job.seed)
+        self._facts = device_facts(device)
         self._done = 0.0
         self._told = float("-inf")
 
     def run(self) -> int:
         """Compute every cell of the job; return how many failed."""
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            try:
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
                 self._prepare()
-            except Exception as error:
-                _raise_if_fatal(error)
-                for cell in self.job.cells:
-                    self._fail(cell, error)
-                return len(self.job.cells)
-        if any("deterministic" in str(warning.message) for warning in caught):
+        except Exception as error:
+            return self._fail_all(error)
+        if self.checkpoint.record.nondeterministic or warned(caught):
             self.flags.add(NONDETERMINISTIC)
         return sum(not self._attempt(cell) for cell in self.job.cells)
+
+    def advance(self, until: int) -> int:
+        """Train until this epoch; return how many cells failed, which is all of them if training does."""
+        self._tell("training", 0.0)
+        try:
+            self._dense().advance(until)
+        except Exception as error:
+            return self._fail_all(error)
+        return 0
 
     # -- once a seed ------------------------------------------------------------------------------------------
 
     def _prepare(self) -> None:
-        self._tell("training", 0.0)
-        self.checkpoint = self._dense()
+        self._tell("loading", 0.0)
+        self.checkpoint = self._dense().checkpoint()
         self._agree("dense checkpoint", self.checkpoint.hash, {row.checkpoint_hash for row in self.job.known})
         self.model = self._fresh_model()
-        self._tell("saliency", self.work.training)
+        self.evaluator = make_evaluator(self.recipe.route.path, self.model, self.test)
+        self._tell("saliency", 0.0)
         self.saliency = self._saliency()
         self._agree("saliency", self.saliency.digest, {row.saliency_hash for row in self.job.known})
-        self._tell("pruning", self.work.training + self.work.saliency)
+        self._tell("pruning", self.work.saliency)
 
-    def _dense(self) -> Checkpoint:
-        seed, key = self.job.seed, self.recipe.dense_key(self.job.seed)
-        path = checkpoint_path(self.job.folder, seed, key)
-        try:
-            checkpoint = load_checkpoint(path, key)
-        except FileNotFoundError:
-            checkpoint = None
-        except DamagedCheckpointError as error:
-            self.inbox.note(f"seed {seed}: the dense checkpoint {path.name} {error}: trained again")
-            checkpoint = None
-        if checkpoint is None:
-            experiment = self.job.experiment
-            model = build_model(experiment.model, seed)
-            epoch_work = self.work.training / experiment.training.epochs
-            record = train(
-                model,
-                experiment.training,
-                self.split,
-                seed,
-                self.device,
-                lambda epoch: self._tell(f"training {epoch}/{experiment.training.epochs}", epoch * epoch_work),
-            )
-            save_checkpoint(path, key, model.state_dict(), record)
-            checkpoint = load_checkpoint(path, key)
-        record = checkpoint.record
-        self.inbox.post(CheckpointRow(seed, key, checkpoint.hash, record.validation_correct, record.validation_n, record.seconds))
-        return checkpoint
+    def _dense(self) -> DenseNetwork:
+        epochs = self.job.experiment.training.epochs
+        share = self.work.training / epochs
+        begun: list[int] = []
+
+        def tell(epoch: int) -> None:
+            begun.append(epoch - 1)
+            self._tell(f"training {epoch}/{epochs}", (epoch - begun[0]) * share)
+
+        return DenseNetwork(self.inbox, self.recipe, self.job.seed, self.device, tell)
 
     def _fresh_model(self) -> nn.Module:
         model = build_model(self.job.experiment.model, self.job.seed)
@@ -149,7 +138,11 @@ class SeedRun:
 
     def _attempt(self, cell: Cell) -> bool:
         try:
-            row = self._repeat(cell) if cell.repeat else self._cell(cell)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                row = self._repeat(cell) if cell.repeat else self._cell(cell)
+            if isinstance(row, CellRow) and warned(caught):
+                row = dataclasses.replace(row, flags=sorted({*row.flags, NONDETERMINISTIC}))
         except Exception as error:
             _raise_if_fatal(error)
             self._fail(cell, error)
@@ -158,7 +151,7 @@ class SeedRun:
             self.inbox.post(row)
             good = True
         self._done += self.work.cell
-        self._tell("pruning", self.work.training + self.work.saliency + self._done)
+        self._tell("pruning", self.work.saliency + self._done)
         return good
 
     def _cell(self, cell: Cell) -> CellRow:
@@ -167,8 +160,10 @@ class SeedRun:
             evaluation, evaluated_as = evaluate(self.model, self.test), DENSE
             mask: dict[str, Any] = {"mask_hash": None, "realised_sparsity": 0.0, "layers": [], "flags": []}
         else:
-            evaluation, evaluated_as, report = self._pruned(cell.scorer, cell.sparsity)
+            evaluation, evaluated_as, report, overlap = self._pruned(cell.scorer, cell.sparsity)
             mask = {
+                "jaccard": overlap,
+                "fingerprint": digest(cell.scorer.fingerprint),
                 "mask_hash": report.mask_hash,
                 "realised_sparsity": report.sparsity,
                 "layers": [[layer.name, layer.total, layer.pruned] for layer in report.layers],
@@ -199,27 +194,18 @@ class SeedRun:
             checkpoint_hash=self.checkpoint.hash,
             wall_seconds=time.perf_counter() - begun,
             finished=now(),
-            provenance={**self.job.provenance, "device": self._device()},
+            provenance={**self.job.provenance, **self._facts},
             **mask,
         )
 
-    def _pruned(self, scorer: ScorerInfo, sparsity: float) -> tuple[Evaluation, str, PruningReport]:
+    def _pruned(self, scorer: ScorerInfo, sparsity: float) -> tuple[Evaluation, str, PruningReport, float]:
         """Mask and evaluate; a mask that was evaluated before at this seed is not evaluated again."""
-        if fingerprint_of(scorer.spec, self.job.experiment.saliency) != scorer.fingerprint:
-            raise ConflictError(f"scorer {scorer.name} changed while the run was going on: run the command again")
-        masks, report = self._masks(self.model, self.saliency, scorer, sparsity)
-        if report.mask_hash not in self.evaluated:
-            with masked(self.model, masks):
-                self.evaluated[report.mask_hash] = evaluate(self.model, self.test), scorer.name
-        evaluation, evaluated_as = self.evaluated[report.mask_hash]
-        return evaluation, evaluated_as, report
-
-    def _masks(
-        self, model: nn.Module, saliency: Saliency, scorer: ScorerInfo, sparsity: float
-    ) -> tuple[dict[str, torch.Tensor], PruningReport]:
-        built = make_scorer(scorer.spec, scorer_seed(self.job.seed))
-        pool: Any = self.job.experiment.pool
-        return compute_masks(model, built, amount=sparsity, saliency=saliency, pool=pool)
+        masks, report = self.masker.masks(self.model, self.saliency, scorer, sparsity)
+        place = sparsity, report.mask_hash
+        if place not in self.evaluated:
+            self.evaluated[place] = self.evaluator.evaluate(masks), scorer.name
+        evaluation, evaluated_as = self.evaluated[place]
+        return evaluation, evaluated_as, report, self.masker.overlap(self.model, masks, scorer, sparsity)
 
     def _repeat(self, cell: Cell) -> RepeatRow:
         """Evaluate once more, with nothing shared: the model is loaded again and its mask made again."""
@@ -227,9 +213,8 @@ class SeedRun:
             raise ValueError("the dense row is not repeated")
         begun = time.perf_counter()
         model = self._fresh_model()
-        masks, report = self._masks(model, self.saliency.bind(model), cell.scorer, cell.sparsity)
-        with masked(model, masks):
-            evaluation = evaluate(model, self.test)
+        masks, report = self.masker.masks(model, self.saliency.bind(model), cell.scorer, cell.sparsity)
+        evaluation = make_evaluator(self.recipe.route.path, model, self.test).evaluate(masks)
         return RepeatRow(
             repeat_key=cell.key,
             seed=cell.seed,
@@ -247,19 +232,22 @@ class SeedRun:
             finished=now(),
         )
 
+    def _fail_all(self, error: Exception) -> int:
+        _raise_if_fatal(error)
+        for cell in self.job.cells:
+            self._fail(cell, error)
+        return len(self.job.cells)
+
     def _fail(self, cell: Cell, error: Exception) -> None:
         line = " ".join(f"{type(error).__name__}: {error}".split())
         trace = "".join(traceback.format_exception(error))
         kind = "repeat" if cell.repeat else "cell"
         self.inbox.post(FailureRow(cell.key, kind, cell.seed, cell.scorer_name, cell.sparsity, line[:500], trace, now()))
 
-    def _device(self) -> str:
-        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
-
     def _tell(self, phase: str, work: float) -> None:
         if time.monotonic() - self._told >= _TELL_SECONDS or "/" not in phase:
             self._told = time.monotonic()
-            self.inbox.tell(Progress(self.job.seed, phase, work))
+            self.inbox.tell(Progress(self.job.seed, phase, work, self.job.part))
 
 
 def _raise_if_fatal(error: Exception) -> None:

@@ -18,7 +18,7 @@ from sics_cli.experiment.layout import STORE_NAME, default_folder
 from sics_cli.experiment.lineup import ScorerInfo, choose, plugin_digest
 from sics_cli.experiment.planning import Cell, Grid, grid, plan_cells
 from sics_cli.experiment.store import Store
-from sics_cli.experiment.worker import Description, describe
+from sics_cli.experiment.worker import Description, describe, warm_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,13 @@ def stored_keys(store: Store) -> set[str]:
 
 
 class Asker:
-    """Asks a worker what only torch can tell, at most once, and only if somebody wants to know."""
+    """Asks a worker what only torch can tell, at most once, and only if somebody wants to know.
 
-    def __init__(self, experiment: Experiment, workers: Workers, say: Callable[[str], None]) -> None:
+    With `warm` the other workers begin to import at the same time what they will need.
+    """
+
+    def __init__(self, experiment: Experiment, workers: Workers, say: Callable[[str], None], *, warm: bool = False) -> None:
+        self._warm = warm
         self._specs = experiment.scorers or ()
         self._saliency = experiment.saliency
         self._workers = workers
@@ -66,7 +70,10 @@ class Asker:
         """Answer, starting a worker the first time."""
         if self._answer is None:
             self._say("starting workers")
-            job = self._workers.executor(()).submit(describe, self._specs, self._saliency)
+            executor = self._workers.executor(())
+            job = executor.submit(describe, self._specs, self._saliency)
+            for _ in range(self._workers.number(()) - 1 if self._warm else 0):
+                executor.submit(warm_up)
             try:
                 self._answer = job.result()
             except BrokenProcessPool:

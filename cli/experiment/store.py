@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from sics_cli.experiment import schema
 from sics_cli.experiment.atomic import PARTIAL_MARK
 from sics_cli.experiment.bits import count_bits, unpack_bits
-from sics_cli.experiment.canonical import canonical_json, digest
+from sics_cli.experiment.canonical import canonical_json
 from sics_cli.experiment.errors import SicsError, StoreError
 from sics_cli.experiment.layout import STORE_NAME
 from sics_cli.experiment.rows import CellRow, CheckpointRow, FailureRow, PlanRow, RepeatRow, Row
 from sics_cli.experiment.sqlite import check, connect, damaged, explained, in_memory
+from sics_cli.experiment.versions import scorer_versions
+from sics_cli.experiment.writing import JSON_COLUMNS, insert, row_name, write_row
 
-_JSON_COLUMNS = frozenset({"layers", "flags", "families", "seeds", "scorers", "sparsities"})
 _AnyRow = TypeVar("_AnyRow", CellRow, RepeatRow, CheckpointRow, FailureRow, PlanRow)
 
 
@@ -147,40 +148,14 @@ class Store:
             if isinstance(row, CellRow | RepeatRow) and count_bits(row.bits) != row.correct:
                 raise RefusedRowError(f"correct = {row.correct}, but {count_bits(row.bits)} bits are set")
             with self._transaction() as connection:
-                self._put(connection, row)
+                write_row(connection, row)
         except (sqlite3.IntegrityError, sqlite3.InterfaceError, OverflowError) as error:
-            raise RefusedRowError(f"the store refuses the row of {_name(row)}: {error}") from None
-
-    def _put(self, connection: sqlite3.Connection, row: Row) -> None:
-        values: dict[str, Any] = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
-        match row:
-            case CellRow():
-                place = (row.seed, row.scorer, row.unit, row.pool, row.sparsity)
-                connection.execute(f"DELETE FROM cells WHERE {_PLACE}", place)
-                connection.execute(
-                    "DELETE FROM failures WHERE kind = 'cell' AND seed = ? AND scorer = ? AND sparsity = ?",
-                    (row.seed, row.scorer, row.sparsity),
-                )
-                values["provenance_id"] = digest(values.pop("provenance"))
-                connection.execute(
-                    "INSERT OR IGNORE INTO provenance VALUES (?, ?)",
-                    (values["provenance_id"], canonical_json(row.provenance)),
-                )
-                _insert(connection, "cells", values)
-            case RepeatRow():
-                place = (row.seed, row.scorer, row.unit, row.pool, row.sparsity)
-                connection.execute(f"DELETE FROM repeats WHERE {_PLACE}", place)
-                connection.execute("DELETE FROM failures WHERE cell_key = ?", (row.repeat_key,))
-                _insert(connection, "repeats", values)
-            case CheckpointRow():
-                _insert(connection, "checkpoints", values)
-            case FailureRow():
-                _insert(connection, "failures", values)
+            raise RefusedRowError(f"the store refuses the row of {row_name(row)}: {error}") from None
 
     def add_plan(self, plan: PlanRow) -> None:
         """Append a plan."""
         with self._transaction() as connection:
-            _insert(connection, "plans", {f.name: getattr(plan, f.name) for f in dataclasses.fields(plan)})
+            insert(connection, "plans", {f.name: getattr(plan, f.name) for f in dataclasses.fields(plan)})
 
     # -- reading ----------------------------------------------------------------------------------------------
 
@@ -191,7 +166,17 @@ class Store:
         return json.loads(found[0]) if found else None
 
     def cells(self) -> list[CellRow]:
-        """All cells and dense rows, by seed, sparsity and the plugin's order of scorers."""
+        """Cells and dense rows, by seed, sparsity and the plugin's order of scorers.
+
+        Of a user's scorer that was changed in between, only the rows of one version: see `stale_cells`.
+        """
+        return scorer_versions(self._all_cells(), self.meta("scorers"))[0]
+
+    def stale_cells(self) -> list[CellRow]:
+        """Rows of earlier versions of a user's scorer, which `cells` leaves out; replicate computes them again when asked."""
+        return scorer_versions(self._all_cells(), self.meta("scorers"))[1]
+
+    def _all_cells(self) -> list[CellRow]:
         bodies = {key: json.loads(body) for key, body in self._select("SELECT * FROM provenance")}
         rows = []
         for values in self._dicts("SELECT * FROM cells ORDER BY seed, sparsity, scorer"):
@@ -239,25 +224,11 @@ class Store:
             names = [column[0] for column in cursor.description]
             for values in cursor.fetchall():
                 row = dict(zip(names, values, strict=True))
-                yield {k: json.loads(v) if k in _JSON_COLUMNS else v for k, v in row.items()}
+                yield {k: json.loads(v) if k in JSON_COLUMNS else v for k, v in row.items()}
 
     def _select(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         with explained(self.path):
             return self._connection.execute(query, values).fetchall()
-
-
-_PLACE = "seed = ? AND scorer = ? AND unit = ? AND pool = ? AND sparsity = ?"
-
-
-def _insert(connection: sqlite3.Connection, table: str, values: Mapping[str, Any]) -> None:
-    ready = {name: canonical_json(v) if name in _JSON_COLUMNS else v for name, v in values.items()}
-    names, marks = ", ".join(ready), ", ".join("?" * len(ready))
-    connection.execute(f"INSERT OR REPLACE INTO {table} ({names}) VALUES ({marks})", tuple(ready.values()))
-
-
-def _name(row: Row) -> str:
-    scorer = getattr(row, "scorer", "checkpoint")
-    return f"seed {row.seed}, {scorer}" + (f" at S = {row.sparsity}" if not isinstance(row, CheckpointRow) else "")
 
 
 def find_store(run: Path) -> Path:

@@ -1,9 +1,11 @@
-"""Dense training: one seed, one checkpoint."""
+"""Dense training: one seed, one checkpoint, whole epochs at a time."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,16 +15,29 @@ from torch import nn
 from sics_cli.experiment.config import TrainingConfig
 from sics_cli.experiment.datasets import Split
 from sics_cli.experiment.evaluation import evaluate, part_on
-from sics_cli.experiment.streams import Stream, data_order, torch_seed
+from sics_cli.experiment.streams import data_order, epoch_seed
+from sics_cli.experiment.trainers import CompactTrainer, PlainTrainer, State, Trainer
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingRecord:
-    """What training left behind, beside the weights: validation count and wall seconds."""
+    """What training left behind, beside the weights: validation count, wall seconds, and whether torch warned that an
+    operation has no deterministic form."""
 
     validation_correct: int
     validation_n: int
     seconds: float
+    nondeterministic: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HalfTrained:
+    """A network after some epochs: all that the next epoch depends on."""
+
+    epochs: int
+    state: State
+    seconds: float
+    nondeterministic: bool
 
 
 def train(
@@ -32,34 +47,62 @@ def train(
     seed: int,
     device: torch.device,
     progress: Callable[[int], None] = lambda epoch: None,
-) -> TrainingRecord:
+    *,
+    path: str = "plain",
+    begin: HalfTrained | None = None,
+    until: int | None = None,
+) -> TrainingRecord | HalfTrained:
     """Train `model` in place (AdamW, one-cycle, cross-entropy, no augmentation) and leave it in eval mode.
 
-    `progress` is called with the number of finished epochs.
+    Parameters
+    ----------
+    model : nn.Module
+        As the seed initialises it.
+    progress : callable(int)
+        Called with the number of finished epochs.
+    path : {"plain", "compact"}
+        What computes it; see `sics_cli.experiment.route`.
+    begin : HalfTrained, optional
+        Go on from here.
+    until : int, optional
+        Stop after so many epochs of the whole, if there are more.
+
+    Returns
+    -------
+    TrainingRecord or HalfTrained
+        The latter if training stopped at `until`; the weights are the same however often it stopped on its way.
 
     Raises
     ------
     FloatingPointError
         The loss is no longer finite.
+    NotCompactError
+        The compact path does not compute this network.
     """
-    begun = time.perf_counter()
-    torch.manual_seed(torch_seed(seed, Stream.TRAINING))
-    images, labels = part_on(split.train, device)
-    steps = math.ceil(len(labels) / config.batch_size)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=config.learning_rate, total_steps=steps * config.epochs)
-    model.to(device).train()
-    for epoch, order in enumerate(data_order(seed, len(labels), config.epochs), start=1):
-        shuffled = torch.from_numpy(order).to(device)
-        for batch in shuffled.split(config.batch_size):
-            optimiser.zero_grad(set_to_none=True)
-            loss = nn.functional.cross_entropy(model(images[batch]), labels[batch])
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-        if not math.isfinite(loss.item()):
-            raise FloatingPointError(f"training diverged: loss is {loss.item()} after epoch {epoch}")
-        progress(epoch)
-    model.eval()
-    checked = evaluate(model, part_on(split.validation, device))
-    return TrainingRecord(checked.correct, checked.n, time.perf_counter() - begun)
+    begun = time.perf_counter() - (begin.seconds if begin else 0.0)
+    first, last = begin.epochs if begin else 0, min(until or config.epochs, config.epochs)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer: Trainer = (
+            CompactTrainer(model, config, split.train) if path == "compact" else PlainTrainer(model, config, split.train, device)
+        )
+        if begin is not None:
+            trainer.load(begin.state)
+        orders = itertools.islice(data_order(seed, len(split.train), config.epochs), first, last)
+        for epoch, order in enumerate(orders, start=first):
+            torch.manual_seed(epoch_seed(seed, epoch))  # an epoch does not depend on what was drawn in those before
+            loss = trainer.epoch(epoch, order)
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"training diverged: loss is {loss} after epoch {epoch + 1}")
+            progress(epoch + 1)
+        unsure = (begin is not None and begin.nondeterministic) or warned(caught)
+        if last < config.epochs:
+            return HalfTrained(last, trainer.state(), time.perf_counter() - begun, unsure)
+        trainer.finish()
+        checked = evaluate(model.eval(), part_on(split.validation, device))
+    return TrainingRecord(checked.correct, checked.n, time.perf_counter() - begun, unsure)
+
+
+def warned(caught: list[warnings.WarningMessage]) -> bool:
+    """Whether torch said that something it did has no deterministic form."""
+    return any("deterministic" in str(warning.message) for warning in caught)

@@ -30,7 +30,3 @@ class Work:
             saliency=0.0 if experiment.saliency == "neighbourhood" else BACKWARD * calibration,
             cell=MASKING * experiment.data.test,
         )
-
-    def seed(self, cells: int) -> float:
-        """Work of a whole seed."""
-        return self.training + self.saliency + cells * self.cell

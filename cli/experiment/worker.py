@@ -27,7 +27,7 @@ _device_name = "cpu"
 
 @dataclass(frozen=True, slots=True)
 class SeedJob:
-    """Cells of one seed to compute, in order.
+    """Cells of one seed to compute, in order; `part` tells jobs of one seed apart, `run_id` is what the driver made of it.
 
     `known` are the seed's rows that stay: what is made here must agree with them, and with `share` their evaluations
     serve for equal masks.
@@ -41,6 +41,8 @@ class SeedJob:
     known: tuple[CellRow, ...]
     share: bool
     provenance: dict[str, Any]
+    run_id: str
+    part: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,20 @@ def run_seed(job: SeedJob) -> int:
     return SeedRun(job, device).run()
 
 
+def train_seed(job: SeedJob, until: int) -> int:
+    """Job: train the seed's dense network until this epoch; return how many of its cells failed by that (all or none)."""
+    _log_to(job.folder / LOG_NAME)
+    device = _prepare_torch()
+    from sics_cli.experiment.seedrun import SeedRun
+
+    return SeedRun(job, device).advance(until)
+
+
+def warm_up() -> None:
+    """Job: import what every seed needs, while another worker answers the driver."""
+    from sics_cli.experiment import seedrun  # noqa: F401
+
+
 def _log_to(path: Path) -> None:
     """Send what libraries print to the run's log, away from the user's terminal."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -100,6 +116,9 @@ def _prepare_torch() -> torch.device:
     """One thread and deterministic kernels, so that results do not depend on the number of workers."""
     import torch
 
+    from sics_cli.experiment.machine import keep_freed_memory
+
+    keep_freed_memory()
     torch.set_num_threads(1)
     device = torch.device(_device_name)
     # On a GPU some operation may have no deterministic form: the run goes on, and its rows carry a flag.

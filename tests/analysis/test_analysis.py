@@ -130,6 +130,9 @@ def test_own_lines_have_raw_p_and_take_nothing_from_the_family() -> None:
 def test_a_bare_csv_is_enough() -> None:
     frame = bare(run())
     result = quick(frame)
+    promised = analyse(frame, reference="magnitude", delta=0.5)
+    assert list(promised.to_frame()["verdict"]) == list(result.to_frame()["verdict"])
+    assert tuple(promised.to_frame().columns) == COLUMNS
     assert not result.has_kappa
     assert result.spectrum is None
     assert "kappa" in result.spectrum_reason
@@ -272,9 +275,11 @@ def test_rule_7_through_the_whole_analysis(values: list[int], verdict: Verdict, 
 def test_a_delta_below_the_noise_floor_silences_that_sparsity_only() -> None:
     result = quick(run(), noise_floor={0.7: 0.8, 0.5: 0.1})
     for line in result.lines:
-        if line.sparsity == 0.7 and line.verdict is not Verdict.IDENTICAL:
+        if line.sparsity == 0.7:
             assert line.verdict is Verdict.INCONCLUSIVE
             assert "noise floor" in line.reason
+    assert result.line("power", 0.7).reason.endswith("the masks are identical at every seed")
+    assert result.line("power", 0.5).verdict is Verdict.IDENTICAL
     assert result.line("log", 0.5).verdict is Verdict.EQUIVALENT
     assert len(result.plateaus) == 1
     assert result.spectrum is not None
@@ -432,6 +437,8 @@ def test_mixed_units_inconsistent_kappa_and_counts_are_refused() -> None:
         ({"alpha": 0.6}, "`alpha`"),
         ({"seed": -1}, "`seed`"),
         ({"noise_floor": -0.2}, "`noise_floor`"),
+        ({"n_resamples": 0}, "`n_resamples`"),
+        ({"n_resamples": 10.5}, "`n_resamples`"),
         ({"noise_floor": math.nan}, "`noise_floor`"),
         ({"bits": {(0, "chaos", 0.9): [True]}}, "`bits` only for cells"),
         ({"bits": {(0, "chaos", 0.7): [True, False]}}, "`bits` to agree with `accuracy`"),
@@ -457,3 +464,15 @@ def test_analysis_never_imports_torch() -> None:
     code = "import sys, sics_analysis.analysis, sics_analysis.claims; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_the_bootstrap_test_and_its_interval_rest_on_the_same_resamples() -> None:
+    result = quick(run(seeds=9), n_resamples=199)
+    drawn = [line for line in result.lines if line.bootstrap.means is not None]
+    assert drawn
+    for line in drawn:
+        assert line.bootstrap.n_resamples == 199
+        interval = line.bootstrap.confidence_interval(0.90, "studentized")
+        assert line.p_bootstrap is not None
+        if interval is not None:
+            assert (line.p_bootstrap <= 0.05) == (interval.low > -0.5 and interval.high < 0.5)

@@ -78,3 +78,18 @@ def test_pool_refuses_nothing_and_mixed_test_sets() -> None:
         pool_arms([])
     with pytest.raises(ValueError, match="one test set"):
         pool_arms([Arm.from_counts("m", [0], [5], 10), Arm.from_counts("p", [0], [5], 20)])
+
+
+def test_a_pool_of_one_mask_is_that_mask() -> None:
+    def arm(name: str, hashes: list[str | None] | None) -> Arm:
+        return Arm.from_counts(name, [0, 1, 2], [5, 6, 7], 10, hashes)
+
+    same = pool_arms([arm("m", ["a", "b", "c"]), arm("p", ["a", "b", "c"])])
+    assert same.mask_hash == ("a", "b", "c")
+    assert contrast(arm("log", ["a", "b", "c"]), same).is_identical
+    apart = pool_arms([arm("m", ["a", "b", "c"]), arm("p", ["a", "x", None])])
+    assert apart.mask_hash == ("a", None, None)
+    assert not contrast(arm("log", ["a", "b", "c"]), apart).same_hash
+    assert pool_arms([arm("m", ["a", "b", "c"]), arm("p", None)]).mask_hash == (None, None, None)
+    fractions = [Arm.from_fractions(name, [0], [0.5], ["a"]) for name in ("m", "p")]
+    assert pool_arms(fractions).mask_hash == ("a",)

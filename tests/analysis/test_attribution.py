@@ -73,6 +73,13 @@ def test_degenerate_and_noise() -> None:
     assert noisy.verdict is Verdict.INCONCLUSIVE
     assert "noise floor" in noisy.reason
     assert "not settled" in noisy.describe()
+    same = Contrast("chaos", "information", tuple(range(5)), (0.0,) * 5, 0.8, (True,) * 5, True)
+    gain = differences(INFORMATION, name="chaos", reference="magnitude", sparsity=0.8)
+    control = differences(INFORMATION, name="information", reference="magnitude", sparsity=0.8)
+    for floor, verdict in ((None, Verdict.IDENTICAL), (0.7, Verdict.INCONCLUSIVE)):
+        (line,) = attribute([gain], [same], control, KAPPA, 0.5, noise_floor=floor, rng=np.random.default_rng(0), draws=100)
+        assert line.verdict is verdict
+        assert "identical" in line.reason or floor is None
 
 
 def test_all_parts_use_the_seeds_common_to_the_three() -> None:

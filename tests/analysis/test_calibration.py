@@ -37,7 +37,12 @@ def sim() -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def calibration(sim: ModuleType) -> ModuleType:
+def runs(sim: ModuleType) -> ModuleType:
+    return load("simulation_runs")
+
+
+@pytest.fixture(scope="module")
+def calibration(sim: ModuleType, runs: ModuleType) -> ModuleType:
     return load("calibration")
 
 
@@ -59,7 +64,16 @@ def test_the_short_form_passes_its_gate(tmp_path: Path) -> None:
         "Hedges",
         "McNemar",
         "any false claim",
-        "escape@S falsely supported",
+        "any true κ rejected over four S",
+        "escape@S, falsely supported",
+        "below a scorer, two S, falsely contradicted",
+        "size of a class, falsely supported",
+        "ragged Normal: κ = 2, just above | false trend",
+        "11 scorers | winner's interval",
+        "8 scorers, ragged seeds | DEGRADES, any false",
+        "bootstrap percentile, all resamples",
+        "6 scorers, ragged seeds | above information, any false",
+        "scipy BCa above +δ",
         "κ = 2, κ = 1 on the bound",
         "| n = 3 | n = 4 |",
         "judged by those",
@@ -139,27 +153,86 @@ def test_the_sampled_sign_flip_agrees_with_the_exact_one(sim: ModuleType) -> Non
     assert (exact == sampled).mean() > 0.95
 
 
-def test_real_columns_have_the_truth_they_are_named_for(sim: ModuleType) -> None:
+@pytest.mark.parametrize(
+    "kind", ["Normal", "correlated 0.5", "correlated 0.9", "discrete 1 %", "skewed left", "partly degenerate"]
+)
+def test_columns_have_the_means_they_are_given(runs: ModuleType, kind: str) -> None:
     means = np.array([0.5, -0.5, 2.0])
-    drawn = np.concatenate([sim._counts(np.random.default_rng(i), 20, means) for i in range(200)])
+    drawn = np.concatenate([runs.columns_of(kind, np.random.default_rng(i), 20, means) for i in range(200)])
     assert drawn.mean(axis=0) == pytest.approx(means, abs=0.03)
-    assert drawn * 6 == pytest.approx(np.round(drawn * 6))
-    for smooth, raw, kappa, _ in sim.REAL_TRUTHS.values():
-        assert kappa == (0 if max(smooth + raw) <= 0.5 else 1 if max(smooth) > 0.5 else 2)
-    for _, differences_to_magnitude in sim.CLAIMS.values():
-        assert abs(differences_to_magnitude["power"]) == differences_to_magnitude["chaos"] == sim.DELTA
+    rho = np.corrcoef(drawn[:, 1:].T)[0, 1]
+    assert rho == pytest.approx({"correlated 0.5": 0.5, "discrete 1 %": 0.5, "correlated 0.9": 0.9}.get(kind, 0.0), abs=0.05)
+    if kind == "discrete 1 %":
+        assert drawn * 6 == pytest.approx(np.round(drawn * 6))
+    if kind == "partly degenerate":
+        assert (drawn[:, 0] == means[0]).all()
+        assert (drawn[:, 1] == means[1]).mean() == pytest.approx(0.5, abs=0.05)
 
 
-def test_claim_rates_are_of_the_claims(sim: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_seeds_are_those_they_are_named_for(runs: ModuleType) -> None:
+    rng = np.random.default_rng(0)
+    columns = rng.normal(0, 1, (10, 4))
+    assert runs.present("", rng, columns).all()
+    share = np.mean([runs.present("ragged", rng, columns).mean() for _ in range(300)])
+    assert share == pytest.approx(1 - runs.MISSING, abs=0.02)
+    there = runs.present("neighbour", rng, columns)
+    assert there[:, 0].all()
+    assert columns[there[:, 1], 0].min() > columns[~there[:, 1], 0].max()
+    contrasts = runs.contrasts_of(columns, there)
+    assert [c.n for c in contrasts] == [10, *there[:, 1:].sum(axis=0)]
+    assert contrasts[1].differences == tuple(columns[there[:, 1], 1])
+
+
+def test_real_truths_and_claims_are_what_they_say(runs: ModuleType, sim: ModuleType) -> None:
+    for points, *_ in runs.REAL_TRUTHS.values():
+        assert len(points) == 4
+        for smooth, raw, kappa in points:
+            assert kappa == (0 if max(smooth + raw) <= 0.5 else 1 if max(smooth) > 0.5 else 2)
+    ragged = {points for points, _, missing, gated in runs.REAL_TRUTHS.values() if missing and gated}
+    assert len(ragged) >= 4
+    assert any([kappa for _, _, kappa in points] != sorted(kappa for _, _, kappa in points) for points in ragged)
+    for _, means, claims in runs.CLAIMS.values():
+        largest = {1: max(means["bump"], means["smooth_chaos"]), 2: max(means["chaos"], means["wiggle"])}
+        for claim in claims.values():
+            if claim.kind == "plateau":
+                assert max(abs(means["power"]), abs(means["log"])) == sim.DELTA
+            elif claim.kind == "escape":
+                assert means[claim.scorer] == sim.DELTA
+            elif claim.kind == "size":
+                value = largest[claim.kappa] if claim.scorer is None else means[claim.scorer]
+                assert abs(value - claim.points) == sim.DELTA
+            else:
+                assert claim.kind == "below"
+                other = 0.0 if claim.than == "reference" else means[claim.than]
+                assert (largest[claim.kappa] if claim.scorer is None else means[claim.scorer]) == other
+
+
+def test_rates_are_of_what_they_are_named_for(runs: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """Far from the bound the one answer is always given and the other never."""
-    monkeypatch.setitem(sim.CLAIMS, "far", ("discrete", {"power": 3.0, "log": 0.0, "bump": 0.0, "chaos": 3.0}))
-    found = sim.claim_errors("far", 8, 5, np.random.default_rng(9))
-    assert {name: rate.value for name, rate in found.items()} == {
-        "plateau@S falsely supported": 0.0,
-        "plateau@S falsely contradicted": 1.0,
-        "escape@S falsely supported": 1.0,
-        "escape@S falsely contradicted": 0.0,
+    _, _, claims = runs.CLAIMS["discrete 1 %: every scorer on a bound"]
+    means = {"power": 3.0, "log": 0.0, "bump": 0.0, "smooth_chaos": 3.0, "chaos": 3.0, "wiggle": 0.0}
+    monkeypatch.setitem(runs.CLAIMS, "far", ("discrete 1 %", means, claims))
+    found = {name: rate.value for name, rate in runs.claim_errors("far", 8, 5, np.random.default_rng(9)).items()}
+    assert found == {
+        f"{label}, falsely {wrong}": float((wrong == "contradicted") is label.startswith("plateau"))
+        for label in claims
+        for wrong in ("supported", "contradicted")
     }
+
+
+def test_family_and_attribution_rates_can_fail(runs: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns twenty times δ off their truth: everything that can be claimed falsely is."""
+    honest = runs.columns_of
+    monkeypatch.setattr(runs, "columns_of", lambda kind, rng, n, means: honest(kind, rng, n, means + shift))
+    shift = 10.0
+    up = runs.verdict_errors("Normal, independent, 8 scorers", 6, 5, np.random.default_rng(0))
+    assert (up["ESCAPES, any false"].value, up["above 0, any false"].value, up["DEGRADES, any false"].value) == (1, 1, 0)
+    assert (up["simultaneous intervals, all at once"].value, up["winner's interval"].value) == (0, 0)
+    found = runs.attribution_errors("Normal, 6 scorers", 6, 5, np.random.default_rng(0))
+    assert (found["ESCAPES, any false"].value, found["above information, any false"].value) == (1, 1)
+    shift = -10.0
+    assert runs.verdict_errors("Normal, independent, 8 scorers", 6, 5, np.random.default_rng(0))["DEGRADES, any false"].value == 1
+    assert runs.attribution_errors("Normal, 6 scorers", 6, 5, np.random.default_rng(0))["DEGRADES, any false"].value == 1
 
 
 def test_truths_are_what_they_say(sim: ModuleType) -> None:

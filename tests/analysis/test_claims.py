@@ -1,4 +1,5 @@
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -6,9 +7,20 @@ import pandas as pd
 import pytest
 
 from sics_analysis.analysis import analyse
-from sics_analysis.claims import Claim, ClaimResult, Status, evaluate, evaluate_all, load_claims, paper_claims, parse_claim
+from sics_analysis.claims import (
+    Claim,
+    ClaimResult,
+    Status,
+    check_claim,
+    evaluate,
+    evaluate_all,
+    load_claims,
+    paper_claims,
+    parse_claim,
+    setting_text,
+)
 from sics_analysis.outcome import Analysis
-from sics_analysis.results import Result
+from sics_analysis.results import Result, Verdict
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -73,7 +85,7 @@ def test_a_noisy_run_decides_nothing() -> None:
         if result.claim.kind != "size" and result.claim.id != "plateau":
             assert result.status is Status.UNDECIDED, result.paragraph
             assert result.p is None
-            assert "undecided" in result.paragraph
+            assert "Undecided: neither it nor its opposite is shown." in result.paragraph
 
 
 @pytest.mark.parametrize(
@@ -186,7 +198,7 @@ def test_a_claim_on_several_sparsities_needs_them_all_and_one_refutes_it() -> No
     assert once.decisive.sparsity == 0.6
     unmeasured = evaluate(claim, analysis({S: {"fake": -3.0} for S in (0.5, 0.6, 0.7)}))
     assert unmeasured.status is Status.UNDECIDED
-    assert "at S = 0.8 not measured in this run" in unmeasured.paragraph
+    assert "At S = 0.8: not measured in this run; supported at S = 0.5, 0.6, 0.7: " in unmeasured.paragraph
 
 
 def test_contradictions_pay_for_the_number_of_chances() -> None:
@@ -330,7 +342,7 @@ def test_below_names_the_scorer_that_is_shown_above_and_not_the_largest() -> Non
     claim = next(c for c in paper_claims() if c.id == "smooth-below-0.8")
     found = evaluate(claim, analyse(frame, draws=1_000))
     assert found.status is Status.CONTRADICTED
-    assert "; smooth_chaos is shown above" in found.paragraph
+    assert "of which smooth_chaos is shown above" in found.paragraph
 
 
 def test_a_margin_as_large_as_the_claim_supports_no_size() -> None:
@@ -385,7 +397,7 @@ def test_results_are_plain_rows_without_nan_and_follow_the_protocol() -> None:
             assert isinstance(result, ClaimResult)
             assert isinstance(result, Result)
             json.dumps(result.to_row(), allow_nan=False)
-            assert result.paragraph.startswith(f"Claimed ({result.claim.where}): {result.claim.statement}")
+            assert result.paragraph.startswith(result.claim.statement)
             assert "nan" not in result.paragraph
             assert result.status.name in ("SUPPORTED", "CONTRADICTED", "UNDECIDED")
             if result.interval is not None:
@@ -457,3 +469,75 @@ def test_the_file_needs_its_schema_and_unique_ids() -> None:
         load_claims(entry)
     with pytest.raises(ValueError, match="x again"):
         load_claims(f"schema = 1\n{entry}\n{entry}")
+
+
+def test_the_paragraph_says_the_setting_nowhere_and_equal_findings_once() -> None:
+    found = evaluate(parse_claim("plateau"), analysis(AS_CLAIMED))
+    assert found.paragraph.endswith("(5 seeds).")
+    assert found.paragraph.count("5 seeds") == 1
+    assert "α =" not in found.paragraph
+    assert "At S = 0.5, 0.6, 0.7, 0.8: log, power: within ±0.5" in found.paragraph
+    assert found.explanation.startswith("at S = 0.5, 0.6, 0.7, 0.8: log, power")
+    setting = setting_text(analysis(AS_CLAIMED))
+    assert setting == "Differences are to magnitude in accuracy points; δ = 0.5, α = 0.05."
+    unit = rows(AS_CLAIMED).assign(unit="channel")
+    assert setting_text(analyse(unit, delta=1, draws=500)).endswith("δ = 1, α = 0.05, unit channel.")
+
+
+def test_every_sparsity_that_decides_is_named() -> None:
+    below = next(claim for claim in paper_claims() if claim.id == "fake-below-gradient")
+    effects = {0.5: {"fake": 3.0}, 0.6: {"fake": -3.0}, 0.7: {"fake": 2.0}, 0.8: {}}
+    found = evaluate(below, analysis(effects))
+    assert found.status is Status.CONTRADICTED
+    assert [finding.sparsity for finding in found.deciding] == [0.5, 0.7]
+    assert found.to_row()["deciding"] == "0.5, 0.7"
+    assert "At S = 0.5: fake +3.00" in found.paragraph
+    assert "; at S = 0.7: fake +2.00" in found.paragraph
+    assert "; undecided at S = 0.8: fake" in found.paragraph
+    assert "; supported at S = 0.6: fake −3.00" in found.paragraph
+    assert found.paragraph.index("0.7:") < found.paragraph.index("undecided") < len(found.paragraph)
+    assert "S = 0.5" in found.explanation
+    assert "S = 0.8" not in found.explanation
+    kappa = evaluate(parse_claim("kappa0-below-0.65"), analysis({S: {} for S in AS_CLAIMED}, noise=NOISY))
+    assert [finding.sparsity for finding in kappa.deciding] == [0.5, 0.6]
+    assert "At S = 0.5, 0.6: the data leave κ = 0, 1 or 2 (5 seeds)." in kappa.paragraph
+
+
+def test_findings_on_different_seeds_name_them_each() -> None:
+    frame = rows({0.7: {"fake": -3.0}, 0.8: {"fake": -3.0}})
+    frame = frame[(frame["sparsity"] != 0.8) | (frame["seed"] != 4)]
+    claim = Claim("x", "below", "It is so.", "here", (0.7, 0.8), scorer="fake", than="gradient")
+    found = evaluate(claim, analyse(frame, draws=500))
+    assert re.fullmatch(r"It is so\. Supported\. At S = 0\.7: .* \(5 seeds\); at S = 0\.8: .* \(4 seeds\)\.", found.paragraph)
+    assert found.findings[1].describe().startswith("at S = 0.8: fake −3.00")
+    assert found.findings[1].describe().endswith("(4 seeds)")
+    missing = evaluate(parse_claim("escape:chaos@0.9"), analyse(frame, draws=500))
+    assert missing.findings[0].describe() == "at S = 0.9: not measured in this run"
+    assert "seed" not in missing.explanation
+
+
+def test_a_gate_on_a_scorer_that_is_not_there_is_a_slip() -> None:
+    result = analysis(AS_CLAIMED)
+    with pytest.raises(ValueError, match=r"^Expected a scorer among .*chaos.* in 'escape:typo@0.7', got 'typo'.*not among"):
+        check_claim(parse_claim("escape:typo@0.7"), result)
+    with pytest.raises(ValueError, match="got 'magnitude', which is the reference"):
+        check_claim(parse_claim("escape:magnitude@0.7"), result)
+    for text in ("escape:chaos@0.7", "escape:chaos@0.75", "plateau@0.7", "kappa@0.7=1", "fake-below-gradient"):
+        check_claim(parse_claim(text), result)
+    no_fake = rows(AS_CLAIMED)
+    check_claim(parse_claim("fake-below-gradient"), analyse(no_fake[no_fake["scorer"] != "fake"], draws=500))
+
+
+def test_a_pool_that_is_no_plateau_is_no_reference() -> None:
+    """power 6 points low drags the pool down by 2, and lifts chaos above it: that says nothing of the plateau."""
+    dragged = analysis({0.7: {"power": -6.0}}, reference="plateau")
+    assert dragged.line("chaos", 0.7).verdict is Verdict.ESCAPES
+    for text in ("escape:chaos@0.7", "kappa@0.7=2", "bump-size"):
+        found = evaluate(parse_claim(text), dragged)
+        assert found.status is Status.UNDECIDED
+        assert "the pooled κ = 0 scorers share no plateau: " in found.paragraph
+    assert status("plateau@0.7", dragged) is Status.CONTRADICTED
+    than_scorer = next(claim for claim in paper_claims() if claim.id == "bump-below-chaos-derived")
+    assert "share no plateau" not in evaluate(than_scorer, dragged).paragraph
+    whole = analysis({0.7: {"chaos": 2.0}}, reference="plateau")
+    assert status("escape:chaos@0.7", whole) is Status.SUPPORTED

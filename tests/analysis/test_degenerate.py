@@ -7,15 +7,21 @@ import numpy as np
 import pytest
 
 from sics_analysis.arms import Arm
-from sics_analysis.contrasts import Contrast, contrast
+from sics_analysis.attribution import attribute
+from sics_analysis.bootstrap import bootstrap_mean
+from sics_analysis.bootstrap_tost import bootstrap_tost
+from sics_analysis.contrasts import Contrast, contrast, differences
 from sics_analysis.degenerate import DegenerateKind, classify
 from sics_analysis.effect import hedges_g
 from sics_analysis.equivalence import equivalence_test
 from sics_analysis.escape import degrade_test, escape_test, superiority_test
-from sics_analysis.plateau import plateau_claim
+from sics_analysis.plateau import holm_equivalence, plateau_claim
 from sics_analysis.results import Verdict
 from sics_analysis.signflip import sign_flip_test
+from sics_analysis.spectrum import kappa_spectrum
+from sics_analysis.tails import p_above, p_below
 from sics_analysis.verdicts import Decision, verdict
+from sics_analysis.winner import best_of, confirm_best
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -102,8 +108,6 @@ def test_the_sign_flip_p_of_a_constant_stands_on_the_side_it_is_beyond() -> None
 
 
 def test_a_degenerate_column_changes_nothing_for_the_others() -> None:
-    from sics_analysis.contrasts import differences
-
     rows = np.random.default_rng(3).normal(1, 1, (3, 5))
     family = [differences(row, name=f"s{i}") for i, row in enumerate(rows)]
     with_constant = [*family, differences([0.7] * 5, name="constant")]
@@ -196,3 +200,57 @@ def test_plateau_of_identical_and_degenerate_lines() -> None:
     assert failed.p is None
     assert failed.failing == ("chaos",)
     assert "nan" not in failed.describe()
+
+
+@pytest.mark.parametrize("data", [row[0] for row in TABLE.values()], ids=TABLE.keys())
+def test_every_other_function_takes_the_same_path(data: Contrast) -> None:
+    """Bootstrap, one-sided tails, Holm, joint claim, winner, confirmation, attribution, κ(S): words, and never a nan."""
+    data = replace(data, sparsity=0.7)
+    expected = equivalence_test(data, DELTA).verdict
+    assert (p_above(data, DELTA), p_below(data, DELTA)) == (None, None)
+    resampled = bootstrap_mean(data)
+    assert (resampled.means, resampled.studentized) == (None, None)
+    assert no_nan(resampled.to_row())
+    tost = bootstrap_tost(data, DELTA)
+    assert (tost.verdict, tost.p) == (expected, None)
+    assert no_nan(tost.to_row())
+    line = equivalence_test(data, DELTA)
+    normal = equivalence_test(pair([1, 0, -1, 2, 0]), DELTA)
+    assert normal.p is not None
+    assert holm_equivalence([line, normal]) == (None, normal.p)
+    joint = plateau_claim([line])
+    assert (joint.holds, joint.p) == (expected is not Verdict.INCONCLUSIVE, None)
+    assert no_nan(joint.to_row())
+    family = escape_test([data], DELTA, rng=np.random.default_rng(0), draws=10)
+    assert best_of(family) is None
+    if data.n:
+        confirmed = confirm_best([data], confirm_seeds=[1])
+        assert no_nan(confirmed.to_row())
+        assert "nan" not in confirmed.describe()
+    (split,) = attribute([data], [data], data, {"chaos": 2}, DELTA, rng=np.random.default_rng(0), draws=10)
+    assert split.verdict is expected
+    assert (split.p_superior, split.p_superior_adjusted, split.p_escape_adjusted, split.simultaneous) == (None,) * 4
+    assert no_nan(split.to_row())
+    assert "nan" not in split.describe()
+    spread = differences([2.0, 2.2, 1.9, 2.1, 2.3], name="wiggle")
+    alone = kappa_spectrum({0.7: {1: [data], 2: [spread]}}, DELTA, rng=np.random.default_rng(0), draws=10)[0.7]
+    assert alone.p_values is None
+    assert alone.kappa is None
+    beside = kappa_spectrum(
+        {0.7: {1: [data, replace(spread, name="bump")], 2: [spread]}}, DELTA, rng=np.random.default_rng(0), draws=10
+    )
+    assert no_nan(beside[0.7].to_row())
+    assert "nan" not in beside.describe()
+
+
+@pytest.mark.parametrize("data", [row[0] for row in TABLE.values()], ids=TABLE.keys())
+@pytest.mark.parametrize("floor", [0.0, DELTA, 0.6])
+def test_a_margin_below_the_noise_silences_every_row_of_the_table(data: Contrast, floor: float) -> None:
+    line = equivalence_test(data, DELTA)
+    decision = verdict(line, p_escape_adjusted=None, p_degrade_adjusted=None, noise_floor=floor)
+    if floor > DELTA:
+        assert decision.verdict is Verdict.INCONCLUSIVE
+        assert decision.reason.startswith("δ = 0.5 below the noise floor of 0.6 points")
+        assert decision.reason.endswith("identical at every seed") is (line.verdict is Verdict.IDENTICAL)
+    else:
+        assert decision == Decision(line.verdict, line.reason)

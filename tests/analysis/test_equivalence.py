@@ -231,7 +231,7 @@ def test_result_follows_the_protocol_and_its_row_is_plain() -> None:
     assert all(not isinstance(value, float) or math.isfinite(value) for value in row.values())
     assert result.describe() == (
         "log against magnitude at S = 0.7: difference +0.07 points, 90 % CI [−0.11, +0.25], margin ±0.5; "
-        "paired t-TOST p = 0.00331, exact sign-flip p = 0.0312 (n = 5 seeds): equivalent, 90 % interval inside ±0.5."
+        "paired t-TOST p = 0.00331, exact sign-flip p = 0.0312 (n = 5 seeds): EQUIVALENT, 90 % interval inside ±0.5."
     )
 
 

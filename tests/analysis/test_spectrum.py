@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sics_analysis.contrasts import Contrast, differences
+from sics_analysis.kappa_decision import decide, kappa_p_values
 from sics_analysis.monotonicity import Trend, monotonicity_test
-from sics_analysis.spectrum import Spectrum, decide, kappa_p_values, kappa_spectrum
+from sics_analysis.spectrum import Spectrum, kappa_spectrum
 
 pytestmark = pytest.mark.filterwarnings("error")
 

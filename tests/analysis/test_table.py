@@ -269,3 +269,40 @@ def test_no_warning_reaches_the_user_at_any_margin() -> None:
         warnings.simplefilter("error")
         for delta in (1e-300, 1e6, 1e9):
             quick(frame(BASE), delta=delta)
+
+
+def test_a_member_is_held_against_the_others_of_its_pool_only() -> None:
+    """A member shares its own noise with a pool that holds it, which would make it look closer than it is."""
+    values = {"magnitude": spread(0, 0.3, state=1), "power": spread(0.6, 0.3, state=2), "log": spread(0, 0.3, state=3)}
+    result = quick(frame({**values, "chaos": spread(2, 0.3)}), reference="plateau")
+    line = result.line("power", 0.7)
+    others = np.mean([values["magnitude"], values["log"]], axis=0)
+    assert line.contrast.differences == pytest.approx(np.array(values["power"]) - others)
+    with_itself = np.mean(list(values.values()), axis=0)
+    shrunk = np.array(values["power"]) - with_itself
+    assert float(shrunk.mean()) == pytest.approx(2 / 3 * (line.contrast.mean or 0.0))
+    assert float(shrunk.std(ddof=1)) == pytest.approx(2 / 3 * (line.contrast.sd or 0.0))
+
+
+def test_a_pool_of_one_mask_is_an_identity() -> None:
+    rows = frame({"magnitude": [0.0] * 5, "power": [0.0] * 5, "log": [0.0] * 5, "chaos": spread(2, 0.3)})
+    masks = {"chaos": "c"}
+    rows["mask_hash"] = [f"{masks.get(name, 'm')}{seed}" for name, seed in zip(rows["scorer"], rows["seed"], strict=True)]
+    result = quick(rows, reference="plateau")
+    assert {name: str(result.line(name, 0.7).verdict) for name in ("magnitude", "power", "log", "chaos")} == {
+        "magnitude": "IDENTICAL",
+        "power": "IDENTICAL",
+        "log": "IDENTICAL",
+        "chaos": "ESCAPES",
+    }
+    assert result.line("chaos", 0.7).contrast.mean == pytest.approx(quick(rows).line("chaos", 0.7).contrast.mean)
+
+
+def test_a_seed_that_one_of_the_pool_misses_is_no_seed_of_the_pool() -> None:
+    rows = frame({"magnitude": spread(0, 0.3), "power": spread(0.1, 0.3, state=4), "chaos": spread(2, 0.3, state=5)})
+    rows = rows[~((rows["scorer"] == "power") & (rows["seed"] == 1))]
+    result = quick(rows, reference="plateau")
+    assert {name: result.line(name, 0.7).n for name in ("magnitude", "power", "chaos")} == dict.fromkeys(
+        ("magnitude", "power", "chaos"), 4
+    )
+    assert 1 not in result.line("chaos", 0.7).contrast.seeds

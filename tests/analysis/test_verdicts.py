@@ -79,9 +79,15 @@ def test_a_margin_below_the_noise_floor_decides_nothing(values: list[float]) -> 
     assert decide(differences(values), noise_floor=0.5) == decide(differences(values))
 
 
-def test_identical_masks_stay_identical_below_the_noise_floor() -> None:
+def test_identical_masks_follow_the_noise_floor_too_and_are_named() -> None:
     same = Contrast("power", "magnitude", (0, 1, 2), (0.0, 0.0, 0.0), 0.7, (True, True, True), True)
-    assert decide(same, noise_floor=9.0).verdict is Verdict.IDENTICAL
+    assert decide(same, noise_floor=DELTA) == Decision(Verdict.IDENTICAL, "same mask at every seed")
+    reason = "δ = 0.5 below the noise floor of 9 points; the masks are identical at every seed"
+    assert decide(same, noise_floor=9.0) == Decision(Verdict.INCONCLUSIVE, reason)
+    # Accuracies of one hash that only the noise explains: an identity, and below the noise all the same.
+    noisy = Contrast("power", "magnitude", (0, 1, 2), (0.0, 0.7, 0.0), 0.7, (True, True, True), True)
+    assert decide(noisy, noise_floor=0.8).reason.endswith("; the masks are identical at every seed")
+    assert "same mask hash but different" in decide(noisy).reason
 
 
 def test_a_family_on_other_seeds_that_contradicts_the_line_decides_nothing() -> None:

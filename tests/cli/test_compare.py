@@ -106,6 +106,25 @@ def test_a_margin_below_the_noise_concludes_nothing(cell_row: MakeCell) -> None:
     assert "below the noise floor" in line.decision.reason
 
 
+def test_the_noise_floor_reaches_the_pairs_too(cell_row: MakeCell) -> None:
+    """One mask beside accuracies that only the noise explains is an identity, and no conflict of hashes."""
+    rows, other = cells(cell_row, {"a": [900, 902, 898]}), cells(cell_row, {"a": [902, 902, 898]})
+    pairs = pair(run(other), run(rows))
+    (line,) = compare_pairs(Pairs(pairs.pairs, (), {0.5: 0.3}), 0.5, 0.05)
+    assert (str(line.decision.verdict), line.contrast.noise_floor) == ("IDENTICAL", 0.3)
+    (line,) = compare_pairs(Pairs(pairs.pairs, (), {}), 0.5, 0.05)
+    assert "same mask hash but different accuracies" in line.decision.reason
+    (line,) = compare_pairs(Pairs(pairs.pairs, (), {0.5: 0.6}), 0.5, 0.05)
+    assert (str(line.decision.verdict), "identical at every seed" in line.decision.reason) == ("INCONCLUSIVE", True)
+
+
+def test_ragged_pairs_are_named_beside_their_p(cell_row: MakeCell) -> None:
+    b = {"up": [900, 902, 898, 901, 899], "flat": [800, 801, 803, 802]}
+    a = {"up": [920, 924, 919, 921, 922], "flat": [801, 800, 803, 803]}
+    found = {x.contrast.name: x for x in compare_pairs(pair(run(cells(cell_row, a, "A")), run(cells(cell_row, b))), 0.5, 0.05)}
+    assert found["up"].decision.reason.endswith("(Holm on t, ragged seeds)")
+
+
 # -- through the command line -----------------------------------------------------------------------------------------
 
 
@@ -123,9 +142,12 @@ def changed(finished: Any, tmp_path: Path) -> Path:
 def test_two_runs(finished: Any, changed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", str(finished.run), str(changed)]) == 0
     out = capsys.readouterr().out
-    assert "72 pairs of rows, 2 seeds (0, 1); δ = 0.5 points, α = 0.05" in out
-    assert len(re.findall(r"(?m)^chaos +2 \+3\.00 +– .*\? inconclusive", out)) == 3
-    assert len(re.findall(r"(?m)^magnitude +2 +0\.00 .*≡ identical", out)) == 3
+    assert "72 pairs of rows, 2 seeds (0, 1); δ = 0.5 points, α = 0.05, as both plans have them" in words(out)
+    assert "STAMPED" not in out
+    assert "Skewed differences hurt every method" in words(out)
+    assert not re.search(r"(?m)^[AB]: ", out)
+    assert len(re.findall(r"(?m)^chaos +2 \+3\.00 +– .*\? INCONCLUSIVE", out)) == 3
+    assert len(re.findall(r"(?m)^magnitude +2 +0\.00 .*≡ IDENTICAL", out)) == 3
     assert "undecided, too few seeds" in words(out)
     assert max(len(line) for line in out.splitlines() if str(changed) not in line and str(finished.run) not in line) <= 80
 
@@ -137,7 +159,21 @@ def test_margins_of_the_plans_must_agree(finished: Any, changed: Path, capsys: p
     assert main(["compare", str(finished.run), str(changed)]) == 2
     assert "--delta: the plans of the two runs have 0.5 and 2: give one" in capsys.readouterr().err
     assert main(["compare", str(finished.run), str(changed), "--delta", "1"]) == 0
-    assert "δ = 1 points" in capsys.readouterr().out
+    assert "δ = 1 points, α = 0.05. STAMPED: plan changed after data" in words(capsys.readouterr().out)
+
+
+def test_what_a_reader_must_know_of_either_run_is_said(finished: Any, changed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with sqlite3.connect(changed / "run.sqlite") as connection:
+        connection.execute("UPDATE plans SET stamp = 'seeds extended after data'")
+        connection.execute("DELETE FROM cells WHERE scorer = 'chaos' AND seed = 0")
+        connection.execute("UPDATE cells SET flags = '[\"coordinate unresolved\"]' WHERE scorer = 'wiggle'")
+    connection.close()
+    assert main(["compare", str(finished.run), str(changed)]) == 0
+    out = words(capsys.readouterr().out)
+    assert "B: seeds extended after data." in out
+    assert re.search(r"B: 3 of \d+ planned cells are not there\.", out)
+    assert "B: Flagged coordinate unresolved: wiggle." in out
+    assert "A: " not in out
 
 
 def test_what_differs_is_said(finished: Any, changed: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -92,3 +92,10 @@ def test_an_experiment_is_frozen_and_hashable(experiment: Experiment) -> None:
     assert len({experiment, replace(experiment)}) == 1
     with pytest.raises(AttributeError):
         experiment.delta = 1.0  # type: ignore[misc]
+
+
+def test_what_was_typed_is_named_as_the_option() -> None:
+    with pytest.raises(ConfigError, match=r"^--sparsities 70\.0: is not accepted: give numbers above 0 and below 1$"):
+        experiment_from_mapping(merged(DIGITS, {"sparsities": [70.0]}), typed=["sparsities", "delta"])
+    with pytest.raises(ConfigError, match=r"^sparsities = 70\.0 is not accepted"):
+        experiment_from_mapping(merged(DIGITS, {"sparsities": [70.0]}), typed=["delta"])

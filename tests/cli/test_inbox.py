@@ -68,7 +68,7 @@ def test_progress_is_replaced_and_forgotten(inbox: Inbox) -> None:
     inbox.tell(Progress(3, "training 1/9", 10.0))
     inbox.tell(Progress(3, "training 2/9", 20.0))
     (inbox.folder / "progress-4.json").write_text("{")
-    assert inbox.progress() == {3: Progress(3, "training 2/9", 20.0)}
+    assert inbox.progress() == {(3, 0): Progress(3, "training 2/9", 20.0)}
     inbox.forget_progress()
     assert inbox.progress() == {}
 

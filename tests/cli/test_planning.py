@@ -112,3 +112,13 @@ def test_stamps(experiment: Experiment) -> None:
     assert stamp([plan], more, 10) == EXTENDED
     assert stamp([plan], fewer, 10) == CHANGED
     assert stamp([plan], delta, 10) == CHANGED
+
+
+def test_the_reference_is_repeated_where_magnitude_does_not_run(recipe: Recipe, experiment: Experiment) -> None:
+    other = Recipe(replace(recipe.experiment, reference="power"), Environment("cpu", "2.15", "1.0"))
+    chosen = [one for one in INFOS if one.name in ("power", "chaos")]
+    repeats = [cell for cell in plan_cells(other, chosen) if cell.repeat]
+    assert {cell.scorer_name for cell in repeats} == {"power"}
+    assert len(repeats) == len(experiment.seeds) * 2
+    both = [one for one in INFOS if one.name in ("magnitude", "power")]
+    assert {cell.scorer_name for cell in plan_cells(other, both) if cell.repeat} == {"magnitude"}

@@ -5,29 +5,28 @@ from hypothesis import strategies as st
 from sics_cli import console
 from sics_cli.experiment.config import Experiment
 from sics_cli.experiment.inbox import Progress
-from sics_cli.experiment.progress import SeedWork, State, Tracker, makespan
+from sics_cli.experiment.progress import State, Tracker, time_left
 from sics_cli.experiment.work import Work
 
-TIMES = st.lists(st.floats(0, 100), max_size=6)
 
-
-@given(TIMES, TIMES, st.integers(1, 4))
-def test_makespan_lies_between_its_bounds(running: list[float], queued: list[float], workers: int) -> None:
-    running = running[:workers]
-    total = makespan(running, queued, workers)
-    everything = sum(running) + sum(queued)
-    assert total >= max([*running, *queued, 0.0])
-    assert everything / workers - 1e-9 <= total <= everything + 1e-9
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=6), st.integers(1, 4))
+def test_time_left_lies_between_its_bounds(remaining: list[float], workers: int) -> None:
+    total = time_left(remaining, workers)
+    assert total >= max(remaining)
+    assert sum(remaining) / workers - 1e-9 <= total <= sum(remaining) + 1e-9
 
 
 def test_tracker_ends_at_one() -> None:
-    tracker = Tracker({0: SeedWork(100.0, 0.0), 1: SeedWork(100.0, 60.0)}, workers=2)
-    tracker.update({0: Progress(0, "training 1/2", 50.0), 1: Progress(1, "pruning", 80.0)}, {0, 1})
+    tracker = Tracker({0: 100.0, 1: 40.0}, workers=2)
+    tracker.update({(0, 1): Progress(0, "training 1/2", 50.0, 1), (1, 1): Progress(1, "pruning", 20.0, 1)}, {(0, 1), (1, 1)})
     state = tracker.state(3)
     assert state.fraction == pytest.approx(70 / 140)
     assert state.fractions == {0: 0.5, 1: 0.5}
-    tracker.update({0: Progress(0, "training 1/2", 10.0)}, {0, 1})
+    tracker.update({(0, 1): Progress(0, "training 1/2", 10.0, 1)}, {(0, 1), (1, 1)})
     assert tracker.state(3).fraction == pytest.approx(70 / 140), "an older word does not move it back"
+    tracker.end(0, 1, 60.0)
+    tracker.update({(0, 1): Progress(0, "training 2/2", 60.0, 1), (0, 2): Progress(0, "pruning", 10.0, 2)}, {(0, 2), (1, 1)})
+    assert tracker.state(3).fractions[0] == pytest.approx(0.7), "a part that ended counts once"
     tracker.finish(0)
     tracker.finish(1)
     tracker.update({}, set())
@@ -36,8 +35,8 @@ def test_tracker_ends_at_one() -> None:
 
 
 def test_no_time_left_before_anything_is_known() -> None:
-    tracker = Tracker({0: SeedWork(100.0, 0.0)}, workers=1)
-    tracker.update({}, {0})
+    tracker = Tracker({0: 100.0}, workers=1)
+    tracker.update({}, {(0, 1)})
     assert tracker.state(1).seconds_left is None
 
 
@@ -45,7 +44,7 @@ def test_work_of_an_experiment(experiment: Experiment) -> None:
     work = Work.of(experiment)
     assert work.training == 3 * 1000 * 2
     assert work.saliency == 3 * 3 * 64
-    assert work.seed(2) == work.training + work.saliency + 2 * work.cell
+    assert work.cell == 1.5 * 600
 
 
 def test_plain_lines_have_no_control_characters(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

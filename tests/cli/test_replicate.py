@@ -103,7 +103,7 @@ def test_the_plan_was_fixed_before_the_first_cell(finished: Any, rows_of: Rows) 
 
 def test_checkpoints_and_folder(finished: Any) -> None:
     assert sorted(path.name for path in finished.run.iterdir()) == [
-        "checkpoints", "inbox", "run.lock", STORE_NAME, "workers.log",
+        "checkpoints", "inbox", "report.html", "report.json", "run.lock", STORE_NAME, "workers.log",
     ]  # fmt: skip
     assert list((finished.run / "inbox").iterdir()) == []
     assert len(list((finished.run / "checkpoints").glob("seed-[01]-*.safetensors"))) == 2
@@ -121,7 +121,7 @@ def test_results_go_to_stdout_and_logs_to_stderr_without_control_characters(fini
     for sparsity in ("0.5", "0.7", "0.8"):
         assert f"S = {sparsity}  12 scorers, " in out
     assert "noise floor 0.00 points" in out
-    assert len(re.findall(r"^power +0 .* 0\.00 .*≡ identical *$", out, re.MULTILINE)) == 3
+    assert len(re.findall(r"^power +0 .* 0\.00 .*≡ IDENTICAL *$", out, re.MULTILINE)) == 3
     assert "store     run/run.sqlite" in out
     assert "next      sics-run report run\n          sics-run export run -o results.csv" in out
     assert f"cells     {CELLS} and 6 repeats there, {CELLS + 6} of them computed now, 0 failed" in out
@@ -258,7 +258,7 @@ def test_another_margin_is_another_plan_and_no_new_cell(copy: Any, rows_of: Rows
         done = copy(*copy.tiny, "--delta", "1.0", "--alpha", "0.01", "--reference", "power")
         assert done.returncode == 0, done.stderr
         assert "note      plan changed after data" in done.stdout
-        assert re.search(r"^magnitude .*≡ identical", done.stdout, re.MULTILINE)
+        assert re.search(r"^magnitude .*≡ IDENTICAL", done.stdout, re.MULTILINE)
         assert re.search(r"^power .*reference", done.stdout, re.MULTILINE)
         assert "verdicts at δ = 1 points" in " ".join(done.stdout.split())
     plans = rows_of(copy.store, "plans")

@@ -93,6 +93,8 @@ def test_success_clears_the_failure(store: Store, cell_row: MakeCell, repeat_row
         {"mask_hash": None},
         {"scorer": "dense"},
         {"wall_seconds": -1.0},
+        {"jaccard": 1.5},
+        {"jaccard": "half"},
         {"seed": 2**80},
     ],
 )
@@ -140,7 +142,7 @@ def test_full_disk_is_one_line_and_loses_nothing(store: Store, cell_row: MakeCel
 
 
 def test_creation_leaves_all_or_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schema, "MIGRATIONS", (schema.VERSION_1 + "CREATE TABLE cells (again);\n",))
+    monkeypatch.setattr(schema, "MIGRATIONS", (schema.MIGRATIONS[0] + "CREATE TABLE cells (again);\n",))
     with pytest.raises(StoreError, match="already exists"):
         Store.create(path, {})
     assert list(path.parent.iterdir()) == []
@@ -164,7 +166,7 @@ def test_missing(path: Path) -> None:
 def test_newer_schema_is_left_alone(store: Store, path: Path) -> None:
     store._connection.execute("PRAGMA user_version = 99")
     before = path.read_bytes()
-    with pytest.raises(StoreError, match=r"newer sics \(schema 99, this version reads up to 1\): upgrade"):
+    with pytest.raises(StoreError, match=r"newer sics \(schema 99, this version reads up to 2\): upgrade"):
         Store.open(path)
     assert path.read_bytes() == before
 
@@ -231,7 +233,7 @@ def test_an_older_store_is_brought_up_to_date(
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, SECOND))
     with Store.open(path) as opened:
         assert colours(opened) == ["blue"]
-    assert version(path) == 2
+    assert version(path) == len(schema.MIGRATIONS)
 
 
 def test_reading_an_older_store_does_not_change_it(
@@ -253,5 +255,27 @@ def test_a_migration_that_fails_changes_nothing(
     with pytest.raises(StoreError):
         Store.open(path)
     monkeypatch.undo()
-    assert version(path) == 1
+    assert version(path) == len(schema.MIGRATIONS)
     assert store.cells() == [cell_row()]
+
+
+def test_rows_of_the_first_schema_have_no_overlap_and_no_fingerprint(
+    path: Path, cell_row: MakeCell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = {"jaccard", "fingerprint"}
+    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+    with Store.create(path, {}) as old:
+        names = {row[1] for row in old._connection.execute("PRAGMA table_info(cells)")}
+        assert not names & columns
+        old._connection.execute("INSERT INTO provenance VALUES ('p', '{}')")
+        values = {k: v for k, v in cell_row().to_dict().items() if k not in {*columns, "provenance"}}
+        values |= {"bits": cell_row().bits, "layers": "[]", "flags": "[]", "provenance_id": "p"}
+        marks = ", ".join("?" * len(values))
+        old._connection.execute(f"INSERT INTO cells ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))
+    monkeypatch.undo()
+    with Store.open(path) as opened:
+        (row,) = opened.cells()
+        assert (row.cell_key, row.correct, row.jaccard, row.fingerprint) == ("key", 6, None, None)
+        opened.put(cell_row(cell_key="new", sparsity=0.6, jaccard=0.25, fingerprint="f"))
+        assert [(r.jaccard, r.fingerprint) for r in opened.cells()] == [(None, None), (0.25, "f")]
+    assert version(path) == 2

@@ -1,0 +1,206 @@
+"""Accuracies themselves: curves against S with the plateau, and slopes of single seeds."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.ticker import MaxNLocator
+
+from sics_analysis.report.document import ReportDocument, ScorerInfo
+from sics_analysis.report.figures.axis import sparsities, window
+from sics_analysis.report.figures.forest import no_intervals
+from sics_analysis.report.figures.style import (
+    DOUBLE,
+    FAINT,
+    GREEN,
+    INK,
+    SINGLE,
+    SMALL,
+    VERMILLION,
+    Dashes,
+    Drawing,
+    Sketch,
+    Tip,
+    drawing,
+    refusal,
+    series,
+)
+from sics_analysis.report.figures.words import labels, plural, short
+
+_SLOPES: tuple[tuple[str, Dashes], ...] = ((GREEN, "-"), (VERMILLION, (0, (3, 1.2))), (FAINT, (0, (1, 1))))
+
+
+def curves(document: ReportDocument) -> Sketch:
+    """Mean accuracy against S, a panel per class, the reference in each."""
+    values = sparsities(document)
+    if len(values) < 2:
+        return refusal("The rows have one sparsity: a curve takes two.")
+    groups = _groups(document)
+    if not groups:
+        return refusal("The rows have no scorer beside the reference.")
+    by_key = _by_key(document)
+    width = SINGLE if len(groups) == 1 else DOUBLE
+    left, gap = 0.45, 0.42
+    across = (width - left - (len(groups) - 1) * gap - 0.06) / len(groups)
+    longest = max(len(group) for _, group in groups) + 1
+    key = 0.135 * longest + 0.05
+    sheet = drawing(width, 0.24 + 1.7 + 0.42 + key)
+    plateau = {S: _reference(document, by_key, S) for S in values}
+    room = int((across + gap - 0.42) / 0.064)
+    names = labels([scorer.name for scorer in document.scorers], room)
+    room = max(4, room - 7)
+    for i, (title, group) in enumerate(groups):
+        axes = sheet.axes(left + i * (across + gap), 0.24, across, 1.7)
+        axes.set_title(title)
+        axes.set_xlabel("sparsity S")
+        if i == 0:
+            axes.set_ylabel("accuracy (%)")
+        axes.set_xticks(values, [f"{value:g}" for value in values], rotation=90 if len(values) > 6 else 0)
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        known = [S for S in values if plateau[S]]
+        axes.fill_between(
+            known, [min(plateau[S]) for S in known], [max(plateau[S]) for S in known], color=FAINT, alpha=0.22, linewidth=0
+        )
+        means = [statistics.fmean(plateau[S]) for S in known]
+        handles = axes.plot(
+            known, means, color=INK, linewidth=2.2, alpha=0.8, label=f"{short(document.settings.reference, room)} (ref.)"
+        )
+        for j, scorer in enumerate(group):
+            found = {S: by_key.get((scorer.name, S), []) for S in values}
+            here = [S for S in values if found[S]]
+            style = series(j)
+            means = [statistics.fmean(found[S]) for S in here]
+            handles += axes.plot(
+                here, means, color=style.colour, marker=style.marker, fillstyle=style.fill, linestyle=style.dashes,
+                label=names[scorer.name],
+            )  # fmt: skip
+            for S, mean in zip(here, means, strict=True):
+                text = f"{scorer.name}, S = {S:g}: {mean:.2f} %, {plural(len(found[S]), 'seed')}"
+                sheet.tips.append(Tip(axes, (S, mean, S, mean), text))
+        axes.legend(
+            handles=handles, loc="upper left", bbox_to_anchor=(0.0, -0.36 / 1.7), bbox_transform=axes.transAxes,
+            borderaxespad=0, labelspacing=0.25, borderpad=0.1,
+        )  # fmt: skip
+    dense = [100 * cell.accuracy for cell in document.cells if cell.sparsity == 0]
+    unpruned = f" The unpruned networks reach {statistics.fmean(dense):.2f} % on average." if dense else ""
+    caption = (
+        f"Mean accuracy over seeds against sparsity, by class. Thick line: {document.settings.reference}, with the range of its "
+        f"seeds shaded. Each panel has its own accuracy axis, which does not start at 0.{unpruned}"
+    )
+    return Sketch(caption, f"Line chart of accuracy against sparsity. {_curve_text(document, plateau)}", sheet)
+
+
+def slopes(document: ReportDocument) -> Sketch:
+    """From the reference's accuracy to the scorer's, a line a seed."""
+    why = no_intervals(document)
+    if why is not None:
+        return refusal(why.replace("an interval takes three", "slopes of so few show no pattern"))
+    scorers, values = document.compared, sparsities(document)
+    rows, across = -(-len(values) // 2), min(len(values), 2)
+    names = labels([scorer.name for scorer in scorers], 16)
+    foot = 0.1 + 0.061 * max(len(text) for text in names.values())
+    left, gap, body = 0.55, 0.42, 1.15
+    width = DOUBLE if across == 2 or len(scorers) > 12 else SINGLE
+    panel = (width - left - (across - 1) * gap - 0.05) / across
+    sheet = drawing(width, rows * (0.26 + body) + foot + 0.22)
+    for i, S in enumerate(values):
+        row, column = divmod(i, across)
+        axes = sheet.axes(left + column * (panel + gap), row * (0.26 + body) + 0.24, panel, body)
+        axes.set_title(f"S = {S:g}")
+        if column == 0:
+            axes.set_ylabel("accuracy (%)")
+        _slopes_at(document, sheet, axes, S)
+        last = i + across >= len(values)
+        axes.set_xticks(range(len(scorers)), [names[s.name] if last else "" for s in scorers], rotation=90)
+        axes.tick_params(axis="x", length=0, pad=2)
+    words = ("the seed gains", "the seed loses", "equal")
+    for i, ((colour, style), text) in enumerate(zip(_SLOPES, words, strict=True)):
+        sheet.line(0.1 + 1.1 * i, 0.35 + 1.1 * i, sheet.height - 0.1, colour, style)
+        sheet.text(0.4 + 1.1 * i, sheet.height - 0.1, text, fontsize=SMALL, va="center")
+    caption = (
+        f"Paired slopes: for every scorer and seed a line from {document.settings.reference}'s accuracy (left) to the "
+        "scorer's (right) at the same seed. Parallel lines mean a difference that all seeds share. A scorer far off leaves the "
+        "panel; an arrow gives its mean difference."
+    )
+    return Sketch(caption, f"Slope chart. {_slope_text(document)}", sheet)
+
+
+def _slopes_at(document: ReportDocument, sheet: Drawing, axes: Axes, S: float) -> None:
+    accuracy = {(cell.scorer, cell.seed): 100 * cell.accuracy for cell in document.cells if cell.sparsity == S}
+    place = {scorer.name: i for i, scorer in enumerate(document.compared)}
+    lines = [line for line in document.lines_at(S) if line.n]
+    low, high = window([line.differences for line in lines], document.settings.delta)
+    segments: dict[str, list[list[tuple[float, float]]]] = {GREEN: [], VERMILLION: [], FAINT: []}
+    inside: list[float] = []
+    for line in lines:
+        x = place[line.scorer]
+        assert line.mean is not None
+        for seed, difference in zip(line.seeds, line.differences, strict=True):
+            end = accuracy[line.scorer, seed]
+            start = end - difference
+            colour = GREEN if difference > 0 else VERMILLION if difference < 0 else FAINT
+            segments[colour].append([(x - 0.32, start), (x + 0.32, end)])
+            inside += [start, end] if low <= difference <= high else [start]
+    bottom, top = min(inside), max(inside)
+    pad = 0.08 * (top - bottom) or 0.5
+    axes.set_ylim(bottom - pad, top + pad)
+    axes.set_xlim(-0.6, len(place) - 0.4)
+    for colour, style in _SLOPES:
+        axes.add_collection(LineCollection(segments[colour], colors=colour, linewidths=0.8, linestyles=[style]), autolim=False)
+    for line in lines:
+        x = place[line.scorer]
+        assert line.mean is not None
+        sheet.tips.append(Tip(axes, (x - 0.5, bottom - pad, x + 0.5, top + pad), line.sentence))
+        if not low <= line.mean <= high:
+            arrow = "▾" if line.mean < 0 else "▴"
+            text = f"{arrow} {line.mean:+.0f}".replace("-", "−")
+            axes.text(x + 0.36, bottom, text, fontsize=6, rotation=90, ha="left", va="bottom", color=INK)
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+
+
+def _groups(document: ReportDocument) -> list[tuple[str, Sequence[ScorerInfo]]]:
+    others = document.compared
+    if not document.has_kappa:
+        return [("all scorers", others)] if others else []
+    titles = ((0, "κ = 0, rank-monotone"), (1, "κ = 1, smooth"), (2, "κ = 2, raw"), (None, "controls, baselines"))
+    found = [(title, [scorer for scorer in others if scorer.kappa == kappa]) for kappa, title in titles]
+    return [(title, group) for title, group in found if group]
+
+
+def _by_key(document: ReportDocument) -> dict[tuple[str, float], list[float]]:
+    found: dict[tuple[str, float], list[float]] = {}
+    for cell in document.cells:
+        found.setdefault((cell.scorer, cell.sparsity), []).append(100 * cell.accuracy)
+    return found
+
+
+def _reference(document: ReportDocument, by_key: dict[tuple[str, float], list[float]], S: float) -> list[float]:
+    """The reference's accuracies; those of all κ = 0 scorers, averaged by seed, where the reference is their pool."""
+    reference = document.settings.reference
+    if any(scorer.name == reference for scorer in document.scorers):
+        return by_key.get((reference, S), [])
+    pooled = {scorer.name for scorer in document.scorers if scorer.kappa == 0}
+    by_seed: dict[object, list[float]] = {}
+    for cell in document.cells:
+        if cell.sparsity == S and cell.scorer in pooled:
+            by_seed.setdefault(cell.seed, []).append(100 * cell.accuracy)
+    return [statistics.fmean(found) for found in by_seed.values() if len(found) == len(pooled)]
+
+
+def _curve_text(document: ReportDocument, plateau: dict[float, list[float]]) -> str:
+    said = ", ".join(f"{statistics.fmean(found):.2f} % at S = {S:g}" for S, found in plateau.items() if found)
+    return f"{document.settings.reference}: {said}." if said else ""
+
+
+def _slope_text(document: ReportDocument) -> str:
+    parts = []
+    for S in sparsities(document):
+        better = [line.scorer for line in document.lines_at(S) if line.n and min(line.differences) > 0]
+        worse = [line.scorer for line in document.lines_at(S) if line.n and max(line.differences) < 0]
+        parts.append(
+            f"At S = {S:g} every seed gains with {', '.join(better) or 'no scorer'}, and loses with {', '.join(worse) or 'none'}."
+        )
+    return " ".join(parts)

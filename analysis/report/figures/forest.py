@@ -1,0 +1,204 @@
+"""The forests: every line against ±δ, the escape family with its simultaneous intervals, and what complexity adds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.collections import LineCollection
+from matplotlib.ticker import MaxNLocator
+
+from sics_analysis.report.document import AttributionInfo, LineInfo, ReportDocument, ScorerInfo
+from sics_analysis.report.figures.axis import window
+from sics_analysis.report.figures.panels import Panel, glyph, off_axis, row_panels, shade_margin
+from sics_analysis.report.figures.style import FAINT, INK, VERDICTS, Drawing, Sketch, Tip, refusal
+from sics_analysis.report.figures.words import limits, plural, points, short
+from sics_analysis.results import Interval, Verdict
+
+_THICK, _THIN = 2.6, 0.9  # points
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One row of a panel; accuracy points."""
+
+    scorer: str
+    sparsity: float
+    n: int
+    mean: float
+    verdict: Verdict
+    reason: str
+    thin: Interval | None
+    kind: str = ""
+    thick: Interval | None = None
+    seeds: tuple[float, ...] = ()
+
+    @property
+    def extent(self) -> list[float]:
+        """All that it shows on the axis."""
+        found = [self.mean, *self.seeds]
+        for interval in (self.thick, self.thin):
+            found += [] if interval is None else [interval.low, interval.high]
+        return found
+
+    @property
+    def tip(self) -> str:
+        """Its numbers, to be shown while a pointer rests on it."""
+        shown = [interval for interval in (self.thick, self.thin) if interval is not None]
+        said = "".join(f"; {100 * interval.level:g} % {self.kind}{limits(interval)}" for interval in shown)
+        why = f" ({self.reason})" if self.reason else ""
+        head = f"{self.scorer}, S = {self.sparsity:g}: {points(self.mean)} points over {plural(self.n, 'seed')}"
+        return f"{head}{said}; {self.verdict}{why}"
+
+
+def equivalence(document: ReportDocument) -> Sketch:
+    """Every scorer against the reference: a dot a seed, the deciding interval thick, 95 % thin, ±δ shaded."""
+    why = no_intervals(document)
+    if why is not None:
+        return refusal(why)
+    delta, reference = document.settings.delta, document.settings.reference
+    rows = [
+        _Row(
+            line.scorer, line.sparsity, line.n, line.mean, line.verdict, line.reason, line.ci95, thick=line.ci_equivalence,
+            seeds=line.differences,
+        )
+        for line in document.lines
+        if line.mean is not None
+    ]  # fmt: skip
+    sheet = _forest(document, document.compared, rows, reference, dots=True)
+    level = f"{100 * (1 - 2 * document.settings.alpha):g} %"
+    caption = (
+        f"Difference to {reference} in accuracy points, by sparsity S, each with its own axis. A dot is a seed; the thick bar is "
+        f"the {level} interval, which lies inside the shaded ±{delta:g} exactly when a line is equivalent, the thin bar the 95 % "
+        "interval (Student t). Colour, marker and the glyph at the right: the verdict. A row beyond the axis is an arrow with "
+        "its mean."
+    )
+    return Sketch(caption, f"Forest plot. {_verdict_counts(document.lines)}", sheet)
+
+
+def escape(document: ReportDocument) -> Sketch:
+    """The escape family, ordered by κ, with intervals that hold jointly within each S."""
+    why = no_intervals(document)
+    if why is not None:
+        return refusal(why)
+    members = [scorer for scorer in document.compared if scorer.in_family]
+    if not members:
+        return refusal("The rows hold no scorer of the escape family (κ ≥ 1) beside the reference.")
+    family = [line for line in document.lines if line.in_family]
+    if not any(line.simultaneous for line in family):
+        return refusal("No line of the escape family has a simultaneous interval: all of them are degenerate.")
+    rows = [
+        _Row(
+            line.scorer, line.sparsity, line.n, line.mean, line.verdict, line.reason, line.simultaneous, kind="simultaneous "
+        )
+        for line in family
+        if line.mean is not None
+    ]  # fmt: skip
+    sheet = _forest(document, members, rows, document.settings.reference, dots=False)
+    level = f"{100 * (1 - document.settings.alpha):g} %"
+    caption = (
+        f"The escape family against {document.settings.reference}, accuracy points, "
+        f"{'ordered by κ, ' if document.has_kappa else ''}with simultaneous {level} intervals: all of one S hold at once "
+        f"(rotation max-|T|). Shaded: ±{document.settings.delta:g}; each S has its own axis. An escape is decided by a one-sided "
+        "adjusted p, which the glyph shows, and can be found where the two-sided interval still touches the margin."
+    )
+    return Sketch(caption, f"Forest plot of the escape family. {_verdict_counts(family)}", sheet)
+
+
+def attribution(document: ReportDocument) -> Sketch:
+    """What each κ ≥ 1 scorer has above the control `information`, which sees the same saliency."""
+    lines = [line for line in document.attribution if line.complexity is not None]
+    if not lines:
+        return refusal("It needs the scorer information beside scorers of κ ≥ 1, with another reference.")
+    if all(line.ci95 is None for line in lines):
+        return refusal(f"The rows have {plural(max(line.n for line in lines), 'seed')} a line: an interval takes three.")
+    names = {line.scorer for line in lines}
+    members = [scorer for scorer in document.compared if scorer.name in names]
+    rows = [
+        _Row(line.scorer, line.sparsity, line.n, line.complexity, line.verdict, line.reason, line.ci95)
+        for line in lines
+        if line.complexity is not None
+    ]
+    sheet = _forest(document, members, rows, "information", dots=False)
+    caption = (
+        "What complexity adds: each scorer against the control information, which sees the same saliency and has no complexity; "
+        f"accuracy points, 95 % intervals (Student t), each S with its own axis. Inside the shaded ±{document.settings.delta:g}, "
+        "information alone explains the score. Verdicts are adjusted within an S."
+    )
+    return Sketch(caption, f"Forest plot against the control information. {_verdict_counts(lines)}", sheet)
+
+
+def no_intervals(document: ReportDocument) -> str | None:
+    """Why there are no intervals to draw; None where there are."""
+    n = max((line.n for line in document.lines), default=0)
+    if n == 0:
+        return "No seed has both a scorer and the reference."
+    if n < 3:
+        return f"The rows have {plural(n, 'seed')} a line: an interval takes three."
+    if all(not any(line.differences) for line in document.lines):
+        return f"Every scorer gives {short(document.settings.reference, 40)}'s accuracy at every seed: nothing differs."
+    return None
+
+
+def _forest(
+    document: ReportDocument, scorers: Sequence[ScorerInfo], rows: Sequence[_Row], against: str, *, dots: bool
+) -> Drawing:
+    room = 30 if len(document.sparsities) > 1 else 14
+    sheet, panels = row_panels(document, scorers, f"difference to {short(against, room)} (accuracy points)")
+    place = {scorer.name: i for i, scorer in enumerate(scorers)}
+    for panel in panels:
+        own = [row for row in rows if row.sparsity == panel.sparsity and row.scorer in place]
+        _fill(sheet, panel, own, place, document.settings.delta, dots=dots)
+        for name in place.keys() - {row.scorer for row in own}:
+            panel.axes.text(
+                0.5, place[name], "no seeds", transform=panel.axes.get_yaxis_transform(), ha="center", va="center",
+                color=FAINT, fontsize=6,
+            )  # fmt: skip
+    return sheet
+
+
+def _fill(sheet: Drawing, panel: Panel, rows: Sequence[_Row], place: dict[str, int], delta: float, *, dots: bool) -> None:
+    axes = panel.axes
+    axes.set_xlim(*window([row.extent for row in rows], delta))
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    shade_margin(axes, delta)
+    raised = 0.22 if dots else 0.0
+    bars: dict[float, list[list[tuple[float, float]]]] = {_THICK: [], _THIN: []}
+    colours: dict[float, list[str]] = {_THICK: [], _THIN: []}
+    seeds: list[tuple[float, float]] = []
+    means: dict[Verdict, list[tuple[float, float]]] = {}
+    for row in rows:
+        y = place[row.scorer]
+        glyph(axes, y, row.verdict)
+        sheet.tips.append(Tip(axes, (low, y - 0.5, high, y + 0.5), row.tip))
+        if off_axis(axes, y, row.mean):
+            continue
+        for width, interval in ((_THICK, row.thick), (_THIN, row.thin)):
+            if interval is not None:
+                bars[width].append([(interval.low, y - raised), (interval.high, y - raised)])
+                colours[width].append(VERDICTS[row.verdict].colour)
+        means.setdefault(row.verdict, []).append((row.mean, y - raised))
+        seeds.extend((value, y + 0.26) for value in row.seeds)
+    for width, segments in bars.items():
+        axes.add_collection(LineCollection(segments, colors=colours[width], linewidths=width, capstyle="butt"), autolim=False)
+    if seeds:
+        axes.plot(
+            *zip(*seeds, strict=True), linestyle="none", marker="o", markersize=1.9, color=INK, alpha=0.55, markeredgewidth=0
+        )
+    for verdict, where in means.items():
+        mark = VERDICTS[verdict]
+        axes.plot(
+            *zip(*where, strict=True), linestyle="none", marker=mark.marker, markersize=3.6, color=mark.colour,
+            markeredgecolor=INK, markeredgewidth=0.4, zorder=4,
+        )  # fmt: skip
+
+
+def _verdict_counts(lines: Sequence[LineInfo | AttributionInfo]) -> str:
+    parts = []
+    for sparsity in sorted({line.sparsity for line in lines}):
+        own = [line for line in lines if line.sparsity == sparsity]
+        counts = [(verdict, [line.scorer for line in own if line.verdict is verdict]) for verdict in Verdict]
+        said = "; ".join(f"{verdict.lower()}: {', '.join(names)}" for verdict, names in counts if names)
+        parts.append(f"At S = {sparsity:g} {said}.")
+    return " ".join(parts)

@@ -1,0 +1,158 @@
+"""All figures of a report: as inline SVG, and as PDF and PNG for a paper."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.font_manager import findfont, get_font
+
+from sics_analysis.report.document import ReportDocument
+from sics_analysis.report.figures import accuracy, forest, outlook, sensitivity, spectrum
+from sics_analysis.report.figures.style import Sketch, figure_style
+from sics_analysis.report.figures.svg import inline_svg
+
+DPI = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure of a report.
+
+    Attributes
+    ----------
+    id
+        Its name in a page and in a file name.
+    title, caption, alt
+        Heading, what to read in it, and its content for those who cannot see it.
+    svg
+        An SVG element for inline use; None where the data cannot support the figure.
+    reason
+        Why there is no drawing, in words.
+    """
+
+    id: str
+    title: str
+    caption: str
+    alt: str
+    svg: str | None
+    reason: str | None
+
+
+_FIGURES: tuple[tuple[str, str, Callable[[ReportDocument], Sketch]], ...] = (
+    ("equivalence", "Every scorer against the plateau", forest.equivalence),
+    ("escape", "Who escapes, with simultaneous intervals", forest.escape),
+    ("attribution", "Complexity or information", forest.attribution),
+    ("kappa", "κ(S) against the paper's steps", spectrum.staircase),
+    ("accuracy", "Accuracy against sparsity", accuracy.curves),
+    ("slopes", "Seed by seed", accuracy.slopes),
+    ("deltas", "What hangs on the margin δ", sensitivity.deltas),
+    ("overlap", "Mask overlap and accuracy", sensitivity.overlap),
+    ("power", "What more seeds would show", outlook.power),
+    ("paper", "The paper and this run", outlook.paper),
+)
+#: Ids of all figures, in the order of a report.
+FIGURES = tuple(name for name, _, _ in _FIGURES)
+
+
+def figure_list(document: ReportDocument) -> list[Figure]:
+    """Draw every figure of a report as inline SVG.
+
+    Returns
+    -------
+    list of Figure
+        One for each of `FIGURES`, in that order; those the data cannot support have `reason` and no `svg`. The same
+        document gives the same bytes.
+    """
+    found = []
+    with figure_style():
+        for name, title, draw in _FIGURES:
+            sketch = draw(document)
+            svg = None
+            if sketch.drawing is not None:
+                FigureCanvasSVG(sketch.drawing.canvas)
+                with _quiet():
+                    svg = inline_svg(sketch.drawing.canvas, f"fig-{name}", title, sketch.alt, sketch.drawing.tips)
+            found.append(Figure(name, title, sketch.caption, sketch.alt, svg, sketch.reason))
+    return found
+
+
+def save_figures(document: ReportDocument, directory: Path) -> list[Path]:
+    """Write every figure as PDF (TrueType fonts) and PNG (300 dots an inch), one or two columns of a paper wide.
+
+    Parameters
+    ----------
+    directory
+        Made where it does not exist.
+
+    Returns
+    -------
+    list of Path
+        The files written, two for each figure the data support. The same document gives the same bytes.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    written = []
+    document = _spelled_out(document)
+    with figure_style():
+        for name, title, draw in _FIGURES:
+            sketch = draw(document)
+            if sketch.drawing is None:
+                continue
+            canvas = sketch.drawing.canvas
+            pdf, png = directory / f"{name}.pdf", directory / f"{name}.png"
+            with _quiet():
+                FigureCanvasPdf(canvas)
+                canvas.savefig(pdf, metadata={"Title": title, "CreationDate": None, "Creator": None, "Producer": None})
+                FigureCanvasAgg(canvas)
+                canvas.savefig(png, dpi=DPI, facecolor="white", metadata={"Software": None, "Title": title})
+            written += [pdf, png]
+    return written
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to ourselves that the font lacks a glyph: the page has fonts of its own, the files spell it out."""
+    logger = logging.getLogger("matplotlib")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@lru_cache(maxsize=1)
+def _known_characters() -> frozenset[int]:
+    return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
+
+
+def _spelled_out(document: ReportDocument) -> ReportDocument:
+    """Write characters the embedded font lacks as escapes: two names of empty boxes could not be told apart."""
+    known = _known_characters()
+    names: dict[str, str] = {}
+    for name in (*(scorer.name for scorer in document.scorers), document.settings.reference):
+        spelled = "".join(c if ord(c) in known else c.encode("unicode_escape", "backslashreplace").decode() for c in name)
+        while spelled != name and spelled in names.values():
+            spelled += "'"
+        names.setdefault(name, spelled)
+    if all(name == spelled for name, spelled in names.items()):
+        return document
+    return replace(
+        document,
+        settings=replace(document.settings, reference=names[document.settings.reference]),
+        scorers=tuple(replace(scorer, name=names[scorer.name]) for scorer in document.scorers),
+        cells=tuple(replace(cell, scorer=names.get(cell.scorer, cell.scorer)) for cell in document.cells),
+        lines=tuple(replace(line, scorer=names[line.scorer]) for line in document.lines),
+        attribution=tuple(replace(line, scorer=names[line.scorer]) for line in document.attribution),
+        deltas=tuple(replace(found, scorer=names[found.scorer]) for found in document.deltas),
+    )

@@ -1,0 +1,181 @@
+"""What more seeds would show, and what the paper claims beside what was measured."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from sics_analysis.report.document import ClaimInfo, ReportDocument
+from sics_analysis.report.figures.axis import window
+from sics_analysis.report.figures.panels import off_axis
+from sics_analysis.report.figures.style import (
+    BLUE,
+    DOUBLE,
+    FAINT,
+    GREEN,
+    INK,
+    SINGLE,
+    SMALL,
+    STATUS,
+    Drawing,
+    Sketch,
+    Tip,
+    drawing,
+    refusal,
+)
+from sics_analysis.report.figures.words import labels, limits, plural, points
+
+_TARGET = 0.8
+
+
+def power(document: ReportDocument) -> Sketch:
+    """Power against the number of seeds, with the run's own number marked."""
+    info = document.power
+    if not info.points or info.sd is None:
+        return refusal(f"No power curve: {info.reason}.")
+    sheet = drawing(SINGLE, 2.2)
+    axes = sheet.axes(0.45, 0.22, SINGLE - 0.55, 1.55)
+    n = [point.n for point in info.points]
+    delta = document.settings.delta
+    axes.axhline(_TARGET, color=FAINT, linewidth=0.6, linestyle=":")
+    axes.plot(n, [point.equivalence for point in info.points], color=BLUE, linewidth=1.4, label="equivalent, true difference 0")
+    axes.plot(
+        n,
+        [point.escape for point in info.points],
+        color=GREEN,
+        linewidth=1.4,
+        linestyle=(0, (4, 1.5)),
+        label=f"escape, true difference +{info.effect:g}",
+    )
+    axes.axvline(info.here, color=INK, linewidth=0.8)
+    axes.set_xlim(n[0] - 1, n[-1])
+    axes.set_ylim(0, 1.02)
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.set_xlabel("seeds")
+    axes.set_ylabel("power")
+    axes.legend(loc="lower right", handlelength=3)
+    near_left = info.here < (n[0] + n[-1]) / 2
+    axes.text(
+        info.here + (0.5 if near_left else -0.5), 1.04, f"you are here: n = {info.here}", ha="left" if near_left else "right",
+        va="bottom", fontsize=SMALL,
+    )  # fmt: skip
+    for point in info.points:
+        text = f"n = {point.n}: equivalence {100 * point.equivalence:.0f} %, escape {100 * point.escape:.0f} %"
+        sheet.tips.append(Tip(axes, (point.n - 0.5, 0, point.n + 0.5, 1.0), text))
+    needed = (
+        f"80 % takes {_needed(info.needed_equivalence)} for equivalence and {_needed(info.needed_escape)} for an escape in a "
+        f"family of {info.family}"
+    )
+    caption = (
+        f"Chance of a verdict against the number of seeds, if differences spread as here (median sd {info.sd:.2f} points), "
+        f"at δ = {delta:g}. {needed}. The sd is itself an estimate from {plural(info.here, 'seed')}."
+    )
+    return Sketch(caption, f"Power curves. With {plural(info.here, 'seed')}: {_here(document)}. {needed}.", sheet)
+
+
+def _needed(n: int | None) -> str:
+    return "more seeds than were searched" if n is None else plural(n, "seed")
+
+
+def _here(document: ReportDocument) -> str:
+    info = document.power
+    found = next((point for point in info.points if point.n == info.here), None)
+    if found is None:
+        return "no test"
+    return f"equivalence {100 * found.equivalence:.0f} %, escape {100 * found.escape:.0f} %"
+
+
+def paper(document: ReportDocument) -> Sketch:
+    """Every claim of the paper: what it says as a band or a diamond, what was measured as an interval."""
+    claims = document.claims
+    if not any(claim.n for claim in claims):
+        why = "; ".join(dict.fromkeys(finding.text for claim in claims for finding in claim.findings))
+        return refusal(f"None of the paper's claims could be set against these rows: {why}.")
+    row, left, right = 0.205, 1.95, 1.55
+    sheet = drawing(DOUBLE, 0.1 + row * len(claims) + 0.68)
+    axes = sheet.axes(left, 0.1, DOUBLE - left - right, row * len(claims))
+    axes.set_ylim(len(claims) - 0.5, -0.5)
+    axes.set_xlim(*window([_extent(claim, document.settings.delta) for claim in claims], document.settings.delta))
+    axes.spines["left"].set_visible(False)
+    names = labels([claim.id for claim in claims], 24)
+    axes.set_yticks(range(len(claims)), [f"{names[claim.id]}, S = {claim.sparsity:g}" for claim in claims])
+    axes.tick_params(axis="y", length=0)
+    axes.axvline(0, color=INK, linewidth=0.5, zorder=0.5)
+    axes.set_xlabel("difference (accuracy points)")
+    axes.xaxis.set_major_locator(MaxNLocator(7))
+    for i, claim in enumerate(claims):
+        _claim(document, sheet, axes, i, claim)
+    x, y = left, sheet.height - 0.12
+    sheet.text(x - 1.5, y, "◇ and grey: claimed   ", fontsize=SMALL, va="center", color=FAINT)
+    for word, mark in STATUS.items():
+        sheet.marker(x, y, mark.colour, mark.marker)
+        sheet.text(x + 0.09, y, f"{mark.glyph} {word}", fontsize=SMALL, va="center")
+        x += 1.15
+    unit = f", unit {document.unit}" if document.unit else ""
+    caption = (
+        "The claims of arXiv 2605.09345 (ViT-Small on CIFAR-10, channels) beside this run "
+        f"({document.source.title}{unit}). Grey: claimed, with ±δ = {document.settings.delta:g} around a size. Coloured: the "
+        "interval measured; of a class it is that of its largest difference, and no mean of a selected best is given. A claim of "
+        "several S is shown at the S that decides it."
+    )
+    said = " ".join(f"{claim.id}: claimed {claim.claimed}, {claim.status}." for claim in claims)
+    return Sketch(caption, f"Claims of the paper against this run. {said}", sheet)
+
+
+def _extent(claim: ClaimInfo, delta: float) -> list[float]:
+    found = [] if claim.points is None else [claim.points - delta, claim.points + delta]
+    found += [] if claim.interval is None else [claim.interval.low, claim.interval.high]
+    return found + ([] if claim.estimate is None else [claim.estimate])
+
+
+def _claim(document: ReportDocument, sheet: Drawing, axes: Axes, row: int, claim: ClaimInfo) -> None:
+    delta, mark = document.settings.delta, STATUS[claim.status]
+    low, high = axes.get_xlim()
+    band = {
+        "plateau": (-delta, delta),
+        "size": (claim.points - delta, claim.points + delta) if claim.points is not None else None,
+        "below": (low, 0.0),
+        "escape": (delta, high),
+    }.get(claim.kind)
+    if band is not None:
+        axes.fill_betweenx([row - 0.32, row + 0.32], *band, color=FAINT, alpha=0.25, linewidth=0, zorder=0)
+    if claim.points is not None:
+        axes.plot([claim.points], [row], linestyle="none", marker="D", color=FAINT, markersize=5, fillstyle="none", zorder=3)
+    text = _in_words(document, claim)
+    if claim.interval is not None:
+        middle = (claim.interval.low + claim.interval.high) / 2 if claim.estimate is None else claim.estimate
+        if not off_axis(axes, row, middle):
+            axes.plot(
+                [claim.interval.low, claim.interval.high], [row, row], color=mark.colour, linewidth=2.2, solid_capstyle="butt"
+            )
+            if claim.estimate is not None or claim.interval.width == 0:
+                axes.plot(
+                    [middle], [row], linestyle="none", marker=mark.marker, color=mark.colour, markersize=4.5,
+                    markeredgecolor=INK, markeredgewidth=0.4, zorder=4,
+                )  # fmt: skip
+    elif text:
+        # Beside the line of no difference, or in the half of the row that a size leaves free.
+        x, side = (
+            (0.03 - low / (high - low), "left") if claim.points is None or claim.points < (low + high) / 2 else (0.3, "center")
+        )
+        if claim.points is not None and side == "left":
+            x = 0.62
+        axes.text(x, row, text, transform=axes.get_yaxis_transform(), ha=side, va="center", fontsize=SMALL, color=INK)
+    axes.text(1.02, row, mark.glyph, transform=axes.get_yaxis_transform(), va="center", fontsize=SMALL + 1)
+    axes.text(1.07, row, claim.claimed, transform=axes.get_yaxis_transform(), va="center", fontsize=SMALL)
+    shown = (
+        ""
+        if claim.interval is None
+        else f" {points(claim.estimate) if claim.estimate is not None else ''} {limits(claim.interval)}"
+    )
+    sheet.tips.append(Tip(axes, (low, row - 0.5, high, row + 0.5), f"{claim.id}: claimed {claim.claimed};{shown} {claim.status}"))
+
+
+def _in_words(document: ReportDocument, claim: ClaimInfo) -> str:
+    if claim.kind == "kappa":
+        point = next((point for point in document.spectrum.points if point.sparsity == claim.sparsity), None)
+        if point is not None and point.p_values is not None:
+            return f"κ left by the data: {', '.join(map(str, point.not_rejected)) or 'none'}"
+    if claim.n == 0:
+        return "not measured"
+    return "every scorer by its own test" if claim.kind == "below" else "no interval"

@@ -1,0 +1,87 @@
+"""κ(S) against the paper's steps."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+
+from sics_analysis.report.document import KappaInfo, ReportDocument
+from sics_analysis.report.figures.style import (
+    FAINT,
+    GREEN,
+    INK,
+    ORANGE,
+    SINGLE,
+    SMALL,
+    VERMILLION,
+    Drawing,
+    Sketch,
+    Tip,
+    drawing,
+    refusal,
+)
+
+#: κ(S) as the paper states it: 0 below 0.65, 1 to 0.75, 2 above.
+STEPS = ((0.65, 0.75), (0, 1, 2))
+
+
+def staircase(document: ReportDocument) -> Sketch:
+    """The values of κ(S) the data leave at each S, over the paper's steps."""
+    spectrum = document.spectrum
+    if not spectrum.points:
+        return refusal(f"κ(S) is not available: {spectrum.reason}.")
+    if all(point.p_values is None for point in spectrum.points):
+        return refusal(f"κ(S) is not available: {spectrum.points[0].reason}.")
+    sheet = drawing(SINGLE, 2.25)
+    axes = sheet.axes(0.42, 0.1, SINGLE - 0.5, 1.3)
+    values = [point.sparsity for point in spectrum.points]
+    low, high = min([0.5, *values]) - 0.04, max([0.8, *values]) + 0.04
+    (first, second), levels = STEPS
+    edges = [low, first, second, max(high, second + 0.01)]
+    for level, start, end in zip(levels, edges[:-1], edges[1:], strict=True):
+        axes.plot([start, end], [level, level], color=FAINT, linewidth=5, alpha=0.35, solid_capstyle="butt", zorder=0)
+    for x, level in ((first, 0), (second, 1)):
+        axes.plot([x, x], [level, level + 1], color=FAINT, linewidth=1, linestyle=":", zorder=0)
+    for point in spectrum.points:
+        _point(sheet, axes, point)
+    axes.set_xlim(low, high)
+    axes.set_ylim(-0.45, 2.45)
+    axes.set_yticks([0, 1, 2])
+    axes.set_ylabel("κ(S)")
+    axes.set_xlabel("sparsity S")
+    axes.set_xticks(values, [f"{value:g}" for value in values])
+    if len(values) > 8:
+        axes.tick_params(axis="x", rotation=90)
+    _key(sheet)
+    caption = (
+        "Complexity κ(S) needed to leave the plateau. Filled: the one value left, so claimed (Holm over S); open: values the "
+        "data leave beside others; cross: rejected values. Grey steps: arXiv 2605.09345 (0 below S = 0.65, 1 to 0.75, 2 above). "
+        f"{spectrum.trend_sentence}"
+    )
+    return Sketch(caption.strip(), " ".join(point.sentence for point in spectrum.points), sheet)
+
+
+def _point(sheet: Drawing, axes: Axes, point: KappaInfo) -> None:
+    if point.p_values is None:
+        axes.text(point.sparsity, 1, "not\navailable", ha="center", va="center", fontsize=6, color=FAINT)
+    for kappa in (0, 1, 2) if point.p_values is not None else ():
+        claimed, left = point.kappa == kappa, kappa in point.not_rejected
+        marker, colour = ("o", GREEN if claimed else ORANGE) if left else ("x", VERMILLION)
+        axes.plot(
+            [point.sparsity], [kappa], linestyle="none", marker=marker, color=colour, markersize=7 if left else 4.5,
+            fillstyle="full" if claimed else "none", markeredgewidth=1.4,
+        )  # fmt: skip
+    sheet.tips.append(Tip(axes, (point.sparsity - 0.02, -0.4, point.sparsity + 0.02, 2.4), point.sentence))
+
+
+def _key(sheet: Drawing) -> None:
+    axes = sheet.axes(0.1, sheet.height - 0.38, SINGLE - 0.2, 0.36)
+    axes.axis("off")
+    axes.set_xlim(0, 10)
+    axes.set_ylim(0, 2)
+    marks = (
+        (0.3, 1.5, "o", GREEN, "full", "claimed"), (5.3, 1.5, "o", ORANGE, "none", "not rejected"),
+        (0.3, 0.5, "x", VERMILLION, "full", "rejected"), (5.3, 0.5, "_", FAINT, "full", "the paper's steps"),
+    )  # fmt: skip
+    for x, y, marker, colour, fill, text in marks:
+        axes.plot([x], [y], linestyle="none", marker=marker, color=colour, fillstyle=fill, markersize=5, markeredgewidth=1.4)
+        axes.text(x + 0.4, y, text, va="center", fontsize=SMALL, color=INK)

@@ -1,0 +1,74 @@
+"""Text in figures and reports: names cut to a width, control characters made visible, numbers with their signs."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+from sics_analysis.results import Interval, signed
+
+
+def short(name: str, limit: int = 16) -> str:
+    """A name for a label: control characters as escapes, at most `limit` columns wide, with an ellipsis where cut.
+
+    Examples
+    --------
+    >>> short("smooth_chaos"), short("a" * 200, 8), short("a" + chr(10) + "b")
+    ('smooth_chaos', 'aaaaaaa…', 'a\\\\nb')
+    """
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in name)
+    if columns(text) <= limit:
+        return text
+    kept = ""
+    for character in text:
+        if columns(kept + character) > limit - 1:
+            break
+        kept += character
+    return kept + "…"
+
+
+def labels(names: Sequence[str], limit: int = 16) -> dict[str, str]:
+    """Short names that still differ: those that a cut would make equal end in a number.
+
+    Examples
+    --------
+    >>> labels(["a_long_name_1", "a_long_name_2", "x"], 8)
+    {'a_long_name_1': 'a_lon…·1', 'a_long_name_2': 'a_lon…·2', 'x': 'x'}
+    """
+    cut = {name: short(name, limit) for name in names}
+    count: dict[str, int] = {}
+    for text in cut.values():
+        count[text] = count.get(text, 0) + 1
+    number: dict[str, int] = {}
+    for name, text in cut.items():
+        if count[text] > 1:
+            number[text] = number.get(text, 0) + 1
+            mark = f"·{number[text]}"
+            cut[name] = short(name, limit - len(mark)) + mark
+    return cut
+
+
+def columns(text: str) -> int:
+    """Width of a text in columns: wide characters take two, combining ones none."""
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def points(value: float | None) -> str:
+    """A difference in points for a hover text."""
+    return "undefined" if value is None else signed(value)
+
+
+def limits(interval: Interval | None) -> str:
+    """Both limits for a hover text."""
+    return "no interval" if interval is None else f"[{signed(interval.low)}, {signed(interval.high)}]"
+
+
+def plural(count: int, word: str) -> str:
+    """A count with its noun.
+
+    Examples
+    --------
+    >>> plural(1, "seed"), plural(5, "seed")
+    ('1 seed', '5 seeds')
+    """
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"

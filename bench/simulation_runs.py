@@ -1,0 +1,325 @@
+"""Simulated runs that go through the package's own functions, from differences or a data frame to the verdict.
+
+`simulation.py` has the vectorised forms. What is here is slower and needs no proof that it is the package's own decision:
+whole families and their intervals, attribution, κ(S) and its trend, and the claims, with ragged seeds among the rest.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import numpy as np
+import pandas as pd
+from simulation import ALPHA, DELTA, DRAWS, IMAGES, SD, Bools, Floats, Rate, rate
+
+from sics_analysis.analysis import analyse
+from sics_analysis.attribution import attribute
+from sics_analysis.claims import Claim, Status, evaluate, parse_claim
+from sics_analysis.contrasts import Contrast, differences
+from sics_analysis.escape import degrade_test, escape_test, superiority_test
+from sics_analysis.families import FamilyResult
+from sics_analysis.monotonicity import Trend
+from sics_analysis.results import Verdict
+from sics_analysis.spectrum import kappa_spectrum
+from sics_analysis.winner import best_of
+
+FEWER = DRAWS // 2  # rotations a test
+MISSING = 0.2  # share of a scorer's seeds that failed, where seeds are ragged
+
+Missing: TypeAlias = Literal["", "ragged", "neighbour"]
+
+
+def columns_of(kind: str, rng: np.random.Generator, n: int, means: Floats) -> Floats:
+    """Differences of one family, shape (n, members), about these means; half of the variance is shared where correlated."""
+    shape = (n, len(means))
+    if kind == "discrete 1 %":
+        return counts(rng, n, means)
+    if kind == "skewed left":
+        return means - SD * (rng.exponential(1, shape) - 1)
+    if kind == "partly degenerate":
+        # The first is its mean at every seed and leaves before any test, the second at about half of them.
+        found = means + SD * rng.normal(0, 1, shape)
+        found[:, 0] = means[0]
+        found[rng.random(n) < 0.5, 1] = means[1]
+        return found
+    rho = {"Normal": 0.0, "correlated 0.5": 0.5, "correlated 0.9": 0.9}[kind]
+    noise = np.sqrt(rho) * rng.normal(0, 1, (n, 1)) + np.sqrt(1 - rho) * rng.normal(0, 1, shape)
+    found = means + SD * noise
+    return found
+
+
+def counts(rng: np.random.Generator, n: int, means: Floats) -> Floats:
+    """Differences k/600 of discordance 1 %, half of each shared through the reference; means must be whole k."""
+    shared = rng.binomial(IMAGES, 0.0025, (2, n, 1))
+    own = rng.binomial(IMAGES, 0.0025, (2, n, len(means)))
+    k = own[0] - own[1] + shared[0] - shared[1] + np.round(means * IMAGES / 100)
+    found: Floats = 100 * k / IMAGES
+    return found
+
+
+def present(missing: Missing, rng: np.random.Generator, columns: Floats) -> Bools:
+    """Which cells were computed, shape (n, members).
+
+    "ragged": each cell fails by itself. "neighbour": every scorer but the first fails at the seeds where the first has its
+    lower values, so that the seeds common to all would flatter the first.
+    """
+    if missing == "ragged":
+        return rng.random(columns.shape) >= MISSING
+    there = np.ones(columns.shape, dtype=bool)
+    if missing == "neighbour":
+        there[columns[:, 0] < np.quantile(columns[:, 0], 0.4), 1:] = False
+    return there
+
+
+def contrasts_of(columns: Floats, there: Bools, sparsity: float | None = None, reference: str = "B") -> list[Contrast]:
+    return [
+        differences(column[held], name=f"s{j}", reference=reference, seeds=np.flatnonzero(held).tolist(), sparsity=sparsity)
+        for j, (column, held) in enumerate(zip(columns.T, there.T, strict=True))
+    ]
+
+
+# --- families, their intervals and attribution ---
+
+VERDICTS: dict[str, tuple[str, int, Missing, bool]] = {
+    # name -> kind of columns, members, which seeds are missing, whether the gate applies
+    "Normal, independent, 8 scorers": ("Normal", 8, "", True),
+    "Normal, correlated 0.5, 9 scorers": ("correlated 0.5", 9, "", True),
+    "Normal, independent, 11 scorers": ("Normal", 11, "", True),
+    "Normal, correlated 0.9, 11 scorers": ("correlated 0.9", 11, "", True),
+    "discrete, discordance 1 %, 11 scorers": ("discrete 1 %", 11, "", True),
+    "Normal, independent, 8 scorers, ragged seeds": ("Normal", 8, "ragged", True),
+    "Normal, correlated 0.9, 8 scorers, ragged seeds": ("correlated 0.9", 8, "ragged", True),
+    "discrete, discordance 1 %, 8 scorers, ragged seeds": ("discrete 1 %", 8, "ragged", True),
+    "Normal, independent, 8 scorers, seeds missing where the first is low": ("Normal", 8, "neighbour", True),
+    "partly degenerate, 8 scorers": ("partly degenerate", 8, "", False),
+    "skewed left, 11 scorers": ("skewed left", 11, "", False),
+}
+
+
+def verdict_errors(name: str, n: int, size: int, rng: np.random.Generator) -> dict[str, Rate]:
+    """Any false escape at +δ, degradation at −δ or superiority at 0, all scorers of a family exactly there.
+
+    And how often all simultaneous intervals hold at once, and that of the selected best.
+    """
+    kind, members, missing, _ = VERDICTS[name]
+    flags: dict[str, list[bool]] = {method: [] for method in ("ESCAPES, any false", "DEGRADES, any false", "above 0, any false")}
+    joint, best = [], []
+    for _ in range(size):
+        risen, fallen, level = (_family(kind, missing, rng, n, np.full(members, mean)) for mean in (DELTA, -DELTA, 0.0))
+        escape = escape_test(risen, DELTA, alpha=ALPHA, rng=rng, draws=FEWER)
+        flags["ESCAPES, any false"].append(bool(escape.rejected))
+        flags["DEGRADES, any false"].append(bool(degrade_test(fallen, DELTA, alpha=ALPHA, rng=rng, draws=FEWER).rejected))
+        flags["above 0, any false"].append(bool(superiority_test(level, alpha=ALPHA, rng=rng, draws=FEWER).rejected))
+        joint.append(_all_hold(escape, DELTA))
+        winner = best_of(escape)
+        best.append(winner is None or DELTA in winner.interval)
+    found = {method: rate(hits) for method, hits in flags.items()}
+    return found | {"simultaneous intervals, all at once": rate(joint), "winner's interval": rate(best)}
+
+
+def _family(kind: str, missing: Missing, rng: np.random.Generator, n: int, means: Floats) -> list[Contrast]:
+    """A family without its degenerate columns, which leave it before any test."""
+    columns = columns_of(kind, rng, n, means)
+    return [c for c in contrasts_of(columns, present(missing, rng, columns)) if not c.is_degenerate]
+
+
+def _all_hold(family: FamilyResult, truth: float) -> bool:
+    return all(line.simultaneous is None or truth in line.simultaneous for line in family.lines)
+
+
+ATTRIBUTION: dict[str, tuple[str, Missing, bool]] = {
+    "Normal, 6 scorers": ("correlated 0.5", "", True),
+    "discrete, discordance 1 %, 6 scorers": ("discrete 1 %", "", True),
+    "Normal, 6 scorers, ragged seeds": ("correlated 0.5", "ragged", True),
+    "skewed left, 6 scorers": ("skewed left", "", False),
+}
+
+
+def attribution_errors(name: str, n: int, size: int, rng: np.random.Generator) -> dict[str, Rate]:
+    """Six scorers against `information`, each exactly δ above it, δ below it, or level with it."""
+    kind, missing, _ = ATTRIBUTION[name]
+    at = {"ESCAPES, any false": DELTA, "DEGRADES, any false": -DELTA, "above information, any false": 0.0}
+    flags: dict[str, list[bool]] = {method: [] for method in (*at, "EQUIVALENT at +δ, one line")}
+    for _ in range(size):
+        for method, truth in at.items():
+            noise = columns_of(kind, rng, n, np.zeros(6))
+            gain = 2 + 0.5 * rng.normal(0, 1, n)  # what the saliency alone is worth
+            there = present(missing, rng, noise)
+            control = differences(gain, name="information", reference="magnitude")
+            lines = attribute(
+                contrasts_of(truth + noise + gain[:, None], there, reference="magnitude"),
+                contrasts_of(truth + noise, there, reference="information"),
+                control,
+                {f"s{j}": 1 for j in range(6)},
+                DELTA,
+                alpha=ALPHA,
+                rng=rng,
+                draws=FEWER,
+            )
+            verdicts = [line.verdict for line in lines]
+            if truth == DELTA:
+                flags[method].append(Verdict.ESCAPES in verdicts)
+                flags["EQUIVALENT at +δ, one line"].append(verdicts[0] is Verdict.EQUIVALENT)
+            elif truth == -DELTA:
+                flags[method].append(Verdict.DEGRADES in verdicts)
+            else:
+                flags[method].append(any((line.p_superior_adjusted or 1.0) <= ALPHA for line in lines))
+    return {method: rate(hits) for method, hits in flags.items()}
+
+
+# --- κ(S) ---
+
+Truth: TypeAlias = tuple[tuple[float, ...], tuple[float, ...], int]
+_BARELY_FALLING: tuple[Truth, ...] = (
+    ((0.51, -5.0, -5.0), (-5.0, -5.0), 1),
+    *((((-5.0, -5.0, -5.0), (-5.0, -5.0), 0),) * 3),
+)
+_FALLING: tuple[Truth, ...] = (
+    ((0.5, 0.5, 0.5), (2.0, 2.0), 2),
+    ((2.0, 0.5, 0.5), (0.5, 0.5), 1),
+    ((0.5, 0.5, 0.5), (0.5, 0.5), 0),
+    ((0.5, 0.5, 0.5), (0.5, 0.5), 0),
+)
+
+REAL_TRUTHS: dict[str, tuple[tuple[Truth, ...], str, Missing, bool]] = {
+    # name -> at each S: true differences of the κ = 1 and of the κ = 2 scorers, κ(S); kind of columns, missing seeds, gate
+    "discrete 1 %: κ = 0, all on the bound": ((((0.5, 0.5, 0.5), (0.5, 0.5), 0),) * 4, "discrete 1 %", "", True),
+    "discrete 1 %: κ = 2, κ = 1 on the bound": ((((0.5, 0.5, 0.5), (2.0, 2.0), 2),) * 4, "discrete 1 %", "", True),
+    "discrete 1 %: falling 2, 1, 0, 0": (_FALLING, "discrete 1 %", "", True),
+    "ragged Normal: κ = 0, all on the bound": ((((0.5, 0.5, 0.5), (0.5, 0.5), 0),) * 4, "correlated 0.5", "ragged", True),
+    "ragged Normal: κ = 1, just above, κ = 2 far above": (
+        (((0.51, 0.0, 0.0), (2.0, 2.0), 1),) * 4,
+        "correlated 0.5",
+        "ragged",
+        True,
+    ),
+    "ragged Normal: κ = 1, just above, κ = 2 below": (
+        (((0.51, -5.0, -5.0), (-5.0, -5.0), 1),) * 4,
+        "correlated 0.5",
+        "ragged",
+        True,
+    ),
+    "ragged Normal: κ = 2, κ = 1 on the bound": ((((0.5, 0.5, 0.5), (2.0, 2.0), 2),) * 4, "correlated 0.5", "ragged", True),
+    "ragged Normal: κ = 2, just above": ((((-5.0, -5.0, -5.0), (0.51, -5.0), 2),) * 4, "correlated 0.5", "ragged", True),
+    "ragged Normal: falling 2, 1, 0, 0": (_FALLING, "correlated 0.5", "ragged", True),
+    "Normal: falling from just above 1 to 0": (_BARELY_FALLING, "correlated 0.5", "", True),
+    "ragged Normal: falling from just above 1 to 0": (_BARELY_FALLING, "correlated 0.5", "ragged", True),
+    "ragged discrete 1 %: κ = 2, κ = 1 on the bound": (
+        (((0.5, 0.5, 0.5), (2.0, 2.0), 2),) * 4,
+        "discrete 1 %",
+        "ragged",
+        True,
+    ),
+    "partly degenerate: κ = 0, all on the bound": ((((0.5, 0.5, 0.5), (0.5, 0.5), 0),) * 4, "partly degenerate", "", False),
+    "partly degenerate: κ = 2, κ = 1 on the bound": ((((0.5, 0.5, 0.5), (2.0, 2.0), 2),) * 4, "partly degenerate", "", False),
+}
+
+
+def real_kappa_errors(name: str, n: int, size: int, rng: np.random.Generator) -> dict[str, Rate]:
+    """As `simulation.kappa_errors`, by the package's own `kappa_spectrum`; a trend is false when κ(S) has the other one."""
+    points, kind, missing, _ = REAL_TRUTHS[name]
+    truth = [kappa for _, _, kappa in points]
+    lie = Trend.VIOLATED if truth == sorted(truth) else Trend.SHOWN
+    false, true, trend = [], [], []
+    for _ in range(size):
+        families = {}
+        for sparsity, (smooth, raw, _) in zip((0.5, 0.6, 0.7, 0.8), points, strict=True):
+            columns = columns_of(kind, rng, n, np.array(smooth + raw))
+            contrasts = contrasts_of(columns, present(missing, rng, columns), sparsity)
+            families[sparsity] = {1: contrasts[: len(smooth)], 2: contrasts[len(smooth) :]}
+        spectrum = kappa_spectrum(families, DELTA, alpha=ALPHA, rng=rng, draws=FEWER)
+        claims = [point.kappa for point in spectrum.points]
+        false.append(any(k not in (None, t) for k, t in zip(claims, truth, strict=True)))
+        true.extend(k == t for k, t in zip(claims, truth, strict=True))
+        trend.append(spectrum.monotonicity.trend is lie)
+    return {"any false claim over four S": rate(false), "false trend": rate(trend), "S with a true claim": rate(true)}
+
+
+# --- claims ---
+
+_KAPPA = {"magnitude": 0, "power": 0, "log": 0, "bump": 1, "smooth_chaos": 1, "chaos": 2, "wiggle": 2}
+CLAIM_SPARSITIES = (0.7, 0.8)
+WRONG = (Status.SUPPORTED, Status.CONTRADICTED)
+
+
+def _claim(kind: str, **fields: object) -> Claim:
+    label = "+".join(f"{value}" for value in fields.values())
+    return Claim(f"{kind} {label}", kind, "simulated", "here", CLAIM_SPARSITIES, **fields)  # type: ignore[arg-type]
+
+
+_AT_ONE = tuple(parse_claim(text) for text in ("plateau@0.7", "escape:chaos@0.7"))
+_PLATEAU, _ESCAPE = _claim("plateau"), _claim("escape", scorer="chaos")
+_BELOW, _CLASS_BELOW = _claim("below", scorer="bump", than="smooth_chaos"), _claim("below", kappa=1, than="reference")
+_SIZE = Claim("size of chaos", "size", "simulated", "here", (0.7,), scorer="chaos", points=2.0)
+_CLASS_SIZE = Claim("size of κ = 2", "size", "simulated", "here", (0.7,), kappa=2, points=2.0)
+
+CLAIMS: dict[str, tuple[str, dict[str, float], dict[str, Claim]]] = {
+    # name -> kind of columns, true differences to magnitude at every S, the claims exactly on their bound there
+    "Normal: a member 0.5 from the reference, a scorer at +0.5": (
+        "correlated 0.5",
+        {"power": 0.5, "log": 0.0, "bump": 0.0, "smooth_chaos": 0.0, "chaos": 0.5, "wiggle": 0.0},
+        {"plateau@S": _AT_ONE[0], "escape@S": _AT_ONE[1], "plateau, two S": _PLATEAU, "escape, two S": _ESCAPE},
+    ),
+    "Normal: every scorer on a bound": (
+        "correlated 0.5",
+        {"power": 0.5, "log": -0.5, "bump": 0.5, "smooth_chaos": 0.5, "chaos": 0.5, "wiggle": 0.5},
+        {
+            "plateau@S": _AT_ONE[0],
+            "escape@S": _AT_ONE[1],
+            "plateau, two S": _PLATEAU,
+            "escape, two S": _ESCAPE,
+            "below a scorer, two S": _BELOW,
+        },
+    ),
+    "Normal: sizes 0.5 above the claimed": (
+        "correlated 0.5",
+        {"power": 0.0, "log": 0.0, "bump": 0.0, "smooth_chaos": 0.0, "chaos": 2.5, "wiggle": 2.5},
+        {"size of a scorer": _SIZE, "size of a class": _CLASS_SIZE, "below the reference, two S": _CLASS_BELOW},
+    ),
+    "Normal: sizes 0.5 below the claimed": (
+        "correlated 0.5",
+        {"power": 0.0, "log": 0.0, "bump": 0.0, "smooth_chaos": -3.0, "chaos": 1.5, "wiggle": -3.0},
+        {"size of a scorer": _SIZE, "size of a class": _CLASS_SIZE, "below the reference, two S": _CLASS_BELOW},
+    ),
+    "discrete 1 %: every scorer on a bound": (
+        "discrete 1 %",
+        {"power": 0.5, "log": -0.5, "bump": 0.5, "smooth_chaos": 0.5, "chaos": 0.5, "wiggle": 0.5},
+        {
+            "plateau@S": _AT_ONE[0],
+            "escape@S": _AT_ONE[1],
+            "plateau, two S": _PLATEAU,
+            "escape, two S": _ESCAPE,
+            "below a scorer, two S": _BELOW,
+        },
+    ),
+    "discrete 1 %: sizes 0.5 above the claimed": (
+        "discrete 1 %",
+        {"power": 0.0, "log": 0.0, "bump": 0.0, "smooth_chaos": 0.0, "chaos": 2.5, "wiggle": 2.5},
+        {"size of a scorer": _SIZE, "size of a class": _CLASS_SIZE, "below the reference, two S": _CLASS_BELOW},
+    ),
+}
+
+
+def claim_errors(name: str, n: int, size: int, rng: np.random.Generator) -> dict[str, Rate]:
+    """False answers of claims, from a data frame to the status.
+
+    On its bound a claim is at the edge of being true: just beyond it the one answer is false, just before it the other.
+    So both are errors here, and each has the largest rate it can have.
+    """
+    kind, means, claims = CLAIMS[name]
+    flags: dict[str, list[bool]] = {}
+    for _ in range(size):
+        rows = []
+        for sparsity in CLAIM_SPARSITIES:
+            columns = columns_of(kind, rng, n, np.array(list(means.values())))
+            rows += [(i, "magnitude", sparsity, 0, 0.9) for i in range(n)]
+            for scorer, column in zip(means, columns.T, strict=True):
+                rows += [(i, scorer, sparsity, _KAPPA[scorer], 0.9 + float(d) / 100) for i, d in enumerate(column)]
+        frame = pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "kappa", "accuracy"])
+        # No claim looks at the bootstrap, so it may be short.
+        analysis = analyse(frame, delta=DELTA, alpha=ALPHA, rng=rng, draws=FEWER, n_resamples=19)
+        for label, claim in claims.items():
+            status = evaluate(claim, analysis).status
+            for wrong in WRONG:
+                flags.setdefault(f"{label}, falsely {wrong}", []).append(status is wrong)
+    return {method: rate(hits) for method, hits in flags.items()}

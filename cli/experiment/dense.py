@@ -1,0 +1,107 @@
+"""The dense network of one seed: trained once, in one go or in parts, and kept as a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from sics_cli.experiment.checkpoints import (
+    Checkpoint,
+    DamagedCheckpointError,
+    load_checkpoint,
+    load_half_trained,
+    save_checkpoint,
+    save_half_trained,
+)
+from sics_cli.experiment.config import Experiment
+from sics_cli.experiment.datasets import load_split
+from sics_cli.experiment.inbox import Inbox
+from sics_cli.experiment.keys import Recipe
+from sics_cli.experiment.layout import checkpoint_path, half_trained_path
+from sics_cli.experiment.models import build_model
+from sics_cli.experiment.rows import CheckpointRow
+from sics_cli.experiment.training import HalfTrained, train
+
+
+class DenseNetwork:
+    """Makes and finds the checkpoint of one seed.
+
+    Parameters
+    ----------
+    inbox : Inbox
+        Of the run; told of the checkpoint, and of files that had to be made again.
+    recipe : Recipe
+    seed : int
+    device : torch.device
+    tell : callable(int)
+        Called with the number of finished epochs.
+    """
+
+    def __init__(
+        self, inbox: Inbox, recipe: Recipe, seed: int, device: torch.device, tell: Callable[[int], None] = lambda epoch: None
+    ) -> None:
+        self._inbox, self._recipe, self._seed, self._device, self._tell = inbox, recipe, seed, device, tell
+        self._key = recipe.dense_key(seed)
+        self._path = checkpoint_path(inbox.folder.parent, seed, self._key)
+        self._half = half_trained_path(inbox.folder.parent, seed, self._key)
+
+    @property
+    def _experiment(self) -> Experiment:
+        return self._recipe.experiment
+
+    def checkpoint(self) -> Checkpoint:
+        """Load the checkpoint, after training what is left of it."""
+        found = self._load()
+        if found is None:
+            self._train(self._experiment.training.epochs)
+            found = load_checkpoint(self._path, self._key)
+        record = found.record
+        self._inbox.post(
+            CheckpointRow(self._seed, self._key, found.hash, record.validation_correct, record.validation_n, record.seconds)
+        )
+        return found
+
+    def advance(self, until: int) -> None:
+        """Train to `until` finished epochs, of which the last makes the checkpoint."""
+        if self._load() is None:
+            self._train(until)
+
+    def _load(self) -> Checkpoint | None:
+        try:
+            return load_checkpoint(self._path, self._key)
+        except FileNotFoundError:
+            return None
+        except DamagedCheckpointError as error:
+            self._inbox.note(f"seed {self._seed}: the dense checkpoint {self._path.name} {error}: trained again")
+            self._path.unlink()
+            return None
+
+    def _train(self, until: int) -> None:
+        experiment = self._experiment
+        model = build_model(experiment.model, self._seed)
+        result = train(
+            model,
+            experiment.training,
+            load_split(experiment.data),
+            self._seed,
+            self._device,
+            self._tell,
+            path=self._recipe.route.path,
+            begin=self._begun(),
+            until=until,
+        )
+        if isinstance(result, HalfTrained):
+            save_half_trained(self._half, self._key, result)
+        else:
+            save_checkpoint(self._path, self._key, model.state_dict(), result)
+            self._half.unlink(missing_ok=True)
+
+    def _begun(self) -> HalfTrained | None:
+        try:
+            return load_half_trained(self._half, self._key)
+        except FileNotFoundError:
+            return None
+        except DamagedCheckpointError as error:
+            self._inbox.note(f"seed {self._seed}: {self._half.name} {error}: trained from the beginning")
+            return None

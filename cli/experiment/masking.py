@@ -1,0 +1,60 @@
+"""Masks of one seed's network, and how much of each is magnitude's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from sics_cli.experiment.keys import Recipe, scorer_seed
+from sics_cli.experiment.lineup import ScorerInfo, fingerprint_of, make_scorer
+from sics_cli.experiment.overlap import jaccard
+from sics_cli.experiment.randomness import seeded
+from sics_plugin import PruningReport, Saliency, compute_masks
+
+Masks = dict[str, torch.Tensor]
+
+
+class ConflictError(Exception):
+    """What a job makes does not match what the driver, or the store, knows of its seed."""
+
+
+class MaskMaker:
+    """Makes the masks of one seed.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    seed : int
+    """
+
+    def __init__(self, recipe: Recipe, seed: int) -> None:
+        self._recipe = recipe
+        self._seed = seed
+        self._pool: Any = recipe.experiment.pool
+        self._plateau: tuple[float, Masks] | None = None
+
+    def masks(self, model: nn.Module, saliency: Saliency, scorer: ScorerInfo, sparsity: float) -> tuple[Masks, PruningReport]:
+        """Make one mask; whatever the scorer draws, also from the global generators, depends on its cell alone.
+
+        Raises
+        ------
+        ConflictError
+            The scorer is no longer the one that the driver planned with.
+        """
+        if fingerprint_of(scorer.spec, self._recipe.experiment.saliency) != scorer.fingerprint:
+            raise ConflictError(f"scorer {scorer.name} changed while the run was going on: run the command again")
+        built = make_scorer(scorer.spec, scorer_seed(self._seed))
+        with seeded(self._recipe.cell_key(self._seed, scorer, sparsity)):
+            return compute_masks(model, built, amount=sparsity, saliency=saliency, pool=self._pool)
+
+    def overlap(self, model: nn.Module, masks: Masks, scorer: ScorerInfo, sparsity: float) -> float:
+        """Jaccard index with magnitude's mask, which is made once for each sparsity."""
+        if scorer.name == "magnitude":
+            self._plateau = sparsity, masks
+            return 1.0
+        if self._plateau is None or self._plateau[0] != sparsity:
+            made, _ = compute_masks(model, "magnitude", amount=sparsity, pool=self._pool)
+            self._plateau = sparsity, made
+        return jaccard(masks, self._plateau[1])

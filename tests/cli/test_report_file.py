@@ -1,0 +1,43 @@
+"""`replicate` ends with the page to open, and a page that cannot be made costs nothing else."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sics_cli.main import main
+
+
+def test_replicate_ends_by_naming_the_page(finished: Any) -> None:
+    last = (finished.folder / "stdout").read_text().splitlines()[-1]
+    assert last == "open      run/report.html"
+    assert (finished.run / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_the_page_is_the_one_report_makes(finished: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, kind in (("report.html", "html"), ("report.json", "json")):
+        assert main(["report", str(finished.run), "--format", kind]) == 0
+        assert (finished.run / name).read_text(encoding="utf-8") == capsys.readouterr().out, name
+
+
+def test_the_page_is_of_the_whole_store_and_made_anew(copy: Any) -> None:
+    page = copy.run / "report.html"
+    page.write_text("old")
+    done = copy(*copy.tiny, "--scorers", "magnitude,chaos")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "open      run/report.html"
+    assert "smooth_mouse" in page.read_text(encoding="utf-8"), "also what other commands computed"
+
+
+def test_a_page_that_cannot_be_made_is_said_and_costs_nothing(copy: Any, snapshot: Callable[[Path], Any]) -> None:
+    before = snapshot(copy.store)
+    (copy.run / "report.html").unlink()
+    (copy.run / "report.html").mkdir()
+    done = copy(*copy.tiny)
+    assert done.returncode == 0, "the run itself is finished"
+    assert "no report was written" in done.stdout
+    assert "sics-run report run -o run/report.html tries again" in " ".join(done.stdout.split())
+    assert "S = 0.7" in done.stdout
+    assert snapshot(copy.store) == before
+    assert not list(copy.run.glob("*.tmp*"))

@@ -1,0 +1,236 @@
+"""One seed's work in this process: what a row says, beside its number."""
+
+import random
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sics_cli.experiment import masking, seedrun, training
+from sics_cli.experiment.canonical import digest
+from sics_cli.experiment.config import Experiment
+from sics_cli.experiment.errors import MismatchError
+from sics_cli.experiment.inbox import Inbox, Note
+from sics_cli.experiment.keys import Environment, Recipe, scorer_seed
+from sics_cli.experiment.lineup import ScorerInfo, describe_scorers, make_scorer
+from sics_cli.experiment.machine import cpu_model, device_facts, keep_freed_memory
+from sics_cli.experiment.planning import plan_cells
+from sics_cli.experiment.randomness import seeded
+from sics_cli.experiment.rows import CellRow, CheckpointRow, FailureRow, RepeatRow
+from sics_cli.experiment.seedrun import NONDETERMINISTIC, SeedRun
+from sics_cli.experiment.trainers import CompactTrainer
+from sics_cli.experiment.worker import SeedJob
+from sics_plugin import Scorer, compute_masks, register_scorer, unregister_scorer
+
+CPU = torch.device("cpu")
+ENVIRONMENT = Environment("cpu", "2.15", "1.0")
+Run = Callable[..., list[Any]]
+
+
+@pytest.fixture(scope="module")
+def infos() -> dict[str, ScorerInfo]:
+    return {info.name: info for info in describe_scorers((), "gradient")}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def run(tmp_path: Path, experiment: Experiment, infos: dict[str, ScorerInfo]) -> Run:
+    """Compute cells of a seed for scorers by name, or given as facts; rows in the order of the inbox."""
+    (tmp_path / "inbox").mkdir()
+
+    def compute(*scorers: str | ScorerInfo, seed: int = 0, sparsity: float = 0.5, known: tuple[CellRow, ...] = (),
+                order: int = 1, **changes: Any) -> list[Any]:  # fmt: skip
+        small = replace(experiment, seeds=(seed,), sparsities=(sparsity,), **changes)
+        recipe = Recipe(small, ENVIRONMENT)
+        chosen = [infos[one] if isinstance(one, str) else one for one in scorers]
+        cells = plan_cells(recipe, chosen)[::order]
+        job = SeedJob(tmp_path, small, ENVIRONMENT, seed, cells, known, True, {}, recipe.run_id)
+        SeedRun(job, CPU).run()
+        found = []
+        for path, letter in Inbox(tmp_path, recipe.run_id).letters():
+            found.append(letter)
+            path.unlink()
+        return found
+
+    return compute
+
+
+def cells_of(rows: list[Any]) -> dict[str, CellRow]:
+    return {row.scorer: row for row in rows if isinstance(row, CellRow)}
+
+
+def test_overlap_with_magnitude_and_version_of_the_scorer(run: Run, infos: dict[str, ScorerInfo], tmp_path: Path) -> None:
+    rows = cells_of(run("magnitude", "power", "chaos", "random"))
+    assert (rows["dense"].jaccard, rows["dense"].fingerprint) == (None, None)
+    assert rows["magnitude"].jaccard == rows["power"].jaccard == 1.0
+    assert rows["chaos"].fingerprint == digest(infos["chaos"].fingerprint)
+    total = sum(layer[1] for layer in rows["chaos"].layers)
+    kept = total - round(0.5 * total)
+    for name in ("chaos", "random"):
+        overlap = rows[name].jaccard
+        assert overlap is not None
+        both = overlap * 2 * kept / (1 + overlap)  # of two sets of `kept` each
+        assert both == pytest.approx(round(both), abs=1e-6)
+        assert 0 < overlap < 1
+    assert rows["random"].jaccard == pytest.approx(1 / 3, abs=0.02), "half of a half is shared by chance"
+    alone = cells_of(run("chaos", reference="chaos"))
+    assert alone["chaos"].jaccard == rows["chaos"].jaccard, "also where magnitude is not among the scorers"
+
+
+def test_the_overlap_is_that_of_the_masks(run: Run, experiment: Experiment, tmp_path: Path) -> None:
+    row = cells_of(run("magnitude", "random"))["random"]
+    model = seedrun.build_model(experiment.model, 0)
+    (path,) = (tmp_path / "checkpoints").glob("seed-0-*")
+    model.load_state_dict(load_file(path))
+    one, _ = compute_masks(model, "magnitude", amount=0.5)
+    two, report = compute_masks(model, make_scorer("random", scorer_seed(0)), amount=0.5)
+    assert report.mask_hash == row.mask_hash
+    both = sum(int((one[name] & two[name]).sum()) for name in one)
+    either = sum(int((one[name] | two[name]).sum()) for name in one)
+    assert row.jaccard == both / either
+
+
+def test_the_noise_floor_is_measured_on_the_reference_where_magnitude_does_not_run(run: Run) -> None:
+    rows = run("power", "chaos", reference="power")
+    (repeat,) = [row for row in rows if isinstance(row, RepeatRow)]
+    first = cells_of(rows)["power"]
+    assert (repeat.scorer, repeat.mask_hash, repeat.bits, repeat.loss) == ("power", first.mask_hash, first.bits, first.loss)
+
+
+@pytest.fixture
+def dice() -> Iterator[ScorerInfo]:
+    """A scorer that draws from every global generator, as careless code does."""
+
+    @register_scorer
+    class Dice(Scorer):
+        """Global randomness."""
+
+        name, kappa, summary = "dice_of_a_test", 2, "noise"
+
+        def score(self, units: Any, sparsity: float) -> torch.Tensor:
+            drawn = random.random() + np.random.rand()  # noqa: NPY002
+            return torch.rand(len(units.magnitude), dtype=torch.float64) * drawn
+
+    yield describe_scorers((), "gradient")[-1]
+    unregister_scorer("dice_of_a_test")
+
+
+def test_global_randomness_of_a_scorer_belongs_to_its_cell(run: Run, dice: ScorerInfo) -> None:
+    assert dice.name == "dice_of_a_test"
+    one = run("magnitude", dice, "random")
+    torch.manual_seed(1)
+    two = run("chaos", dice, "magnitude", order=-1, reference="dice_of_a_test")
+    first, second = cells_of(one)["dice_of_a_test"], cells_of(two)["dice_of_a_test"]
+    assert first.mask_hash == second.mask_hash, "whatever other cells there are, in whatever order"
+    (repeat,) = [row for row in run(dice, reference=dice.name) if isinstance(row, RepeatRow)]
+    assert repeat.mask_hash == first.mask_hash, "the repeat draws the same"
+    assert cells_of(run(dice, seed=1, reference=dice.name))[dice.name].mask_hash != first.mask_hash
+    assert cells_of(run(dice, sparsity=0.6, reference=dice.name))[dice.name].mask_hash != first.mask_hash
+
+
+def test_generators_are_left_as_they_were() -> None:
+    torch.manual_seed(3), random.seed(3), np.random.seed(3)  # noqa: NPY002
+    expected = torch.rand(1).item(), random.random(), np.random.rand()  # noqa: NPY002
+    torch.manual_seed(3), random.seed(3), np.random.seed(3)  # noqa: NPY002
+    with seeded("0f" * 32):
+        torch.rand(5), random.random(), np.random.rand(7)  # noqa: NPY002
+    assert (torch.rand(1).item(), random.random(), np.random.rand()) == expected  # noqa: NPY002
+
+
+def test_a_nondeterministic_training_is_remembered_when_the_run_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = CompactTrainer.epoch
+
+    def warns(self: Any, number: int, order: Any) -> float:
+        warnings.warn("x does not have a deterministic implementation", UserWarning, stacklevel=1)
+        return real(self, number, order)
+
+    monkeypatch.setattr(CompactTrainer, "epoch", warns)
+    first = cells_of(run("magnitude"))
+    assert first["magnitude"].flags == first["dense"].flags == [NONDETERMINISTIC]
+    monkeypatch.setattr(CompactTrainer, "epoch", real)
+    again = cells_of(run("chaos", sparsity=0.6))
+    assert NONDETERMINISTIC in again["chaos"].flags, "the checkpoint is the same, and so is its flag"
+    assert NONDETERMINISTIC not in cells_of(run("magnitude", seed=1))["magnitude"].flags
+
+
+def test_a_warning_of_one_cell_flags_that_cell(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = masking.compute_masks
+
+    def warns(model: Any, method: Any, **options: Any) -> Any:
+        if getattr(method, "name", "") == "chaos":
+            warnings.warn("y does not have a deterministic implementation", UserWarning, stacklevel=1)
+        return real(model, method, **options)
+
+    monkeypatch.setattr(masking, "compute_masks", warns)
+    rows = cells_of(run("magnitude", "chaos"))
+    assert (rows["magnitude"].flags, rows["chaos"].flags) == ([], [NONDETERMINISTIC])
+
+
+def test_a_training_that_fails_fails_its_own_seed_only(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = training.epoch_seed
+    monkeypatch.setattr(training, "epoch_seed", lambda seed, epoch: real(seed, epoch) if seed else 1 / 0)
+    rows = run("magnitude")
+    assert {type(row) for row in rows} == {FailureRow}
+    assert sorted(row.kind for row in rows) == ["cell", "cell", "repeat"]
+    good = run("magnitude", seed=1)
+    assert {type(row) for row in good} == {CheckpointRow, CellRow, RepeatRow}
+
+
+def test_another_plugin_than_the_drivers_ends_the_run_clearly(tmp_path: Path, experiment: Experiment) -> None:
+    job = SeedJob(tmp_path, experiment, ENVIRONMENT, 0, (), (), True, {}, "another run")
+    with pytest.raises(MismatchError, match="sics_plugin changed while the run was going on"):
+        SeedRun(job, CPU)
+
+
+def test_training_in_parts_makes_the_same_rows(tmp_path: Path, experiment: Experiment, infos: dict[str, ScorerInfo]) -> None:
+    """Each part as a job of its own, as two workers would do them in turn, and one of its files damaged."""
+    small = replace(experiment, training=replace(experiment.training, epochs=4), seeds=(0,), sparsities=(0.5,))
+    recipe = Recipe(small, ENVIRONMENT)
+    cells = plan_cells(recipe, [infos["magnitude"]])
+    hashes, notes = [], []
+    for name, steps in (("whole", ()), ("parts", (1, 3, 4)), ("damaged", (1, 0, 4))):
+        folder = tmp_path / name
+        (folder / "inbox").mkdir(parents=True)
+        job = SeedJob(folder, small, ENVIRONMENT, 0, cells, (), True, {}, recipe.run_id)
+        for until in steps:
+            if until:
+                assert SeedRun(job, CPU).advance(until) == 0
+                half = list((folder / "checkpoints").glob("training-0-*"))
+                assert bool(half) == (until < 4), "gone once there is a checkpoint"
+            else:
+                half[0].write_bytes(half[0].read_bytes()[:-40])
+        assert SeedRun(job, CPU).run() == 0
+        rows = [letter for _, letter in Inbox(folder, recipe.run_id).letters()]
+        hashes.append([(row.scorer, row.checkpoint_hash, row.bits, row.loss) for row in rows if isinstance(row, CellRow)])
+        notes += [row.text for row in rows if isinstance(row, Note)]
+    assert hashes[0] == hashes[1] == hashes[2] != []
+    assert len(notes) == 1
+    assert "trained from the beginning" in notes[0]
+
+
+def test_a_row_names_the_processor(run: Run, tmp_path: Path) -> None:
+    facts = cells_of(run("magnitude"))["magnitude"].provenance
+    assert facts["device"] == "cpu"
+    assert facts["cpu"] == device_facts(CPU)["cpu"] != ""
+    assert facts["cpu_capability"] == torch.backends.cpu.get_cpu_capability()
+    fake = tmp_path / "cpuinfo"
+    fake.write_text("processor\t: 0\nmodel name\t: Abacus 3000\n")
+    assert cpu_model(fake) == "Abacus 3000"
+    assert cpu_model(tmp_path / "none") != ""
+
+
+def test_keeping_freed_memory_is_harmless_wherever_we_are() -> None:
+    assert keep_freed_memory() in (True, False)
