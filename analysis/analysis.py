@@ -119,7 +119,7 @@ def analyse(
     floors = noise_floors(noise_floor, table.sparsities)
     table = replace(table, floors=floors)
     setting = Setting(table, reference, float(delta), float(alpha), root, int(draws), int(n_resamples), floors)
-    examples = {(seed_label(label), name, sparsity): row for (label, name, sparsity), row in (bits or {}).items()}
+    examples = {(seed_label(label), name, round(float(S), 9)): row for (label, name, S), row in (bits or {}).items()}
     crossed = crossed_intervals(table, reference, examples, (root, CROSSED))
     lines: list[Line] = []
     families: list[Families] = []

@@ -13,6 +13,7 @@ import numpy as np
 Seed: TypeAlias = int | str
 
 _WHOLE = re.compile(r"([+-]?[0-9]{1,300})(?:\.0*)?")
+_NO_HASH = frozenset({"", "nan", "none", "null", "na", "<na>"})  # what a missing hash becomes in a column made text
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,4 +231,5 @@ def _pick(
     if len(hashes) != len(seeds):
         raise ValueError(f"Expected one mask hash a seed for {name!r}, got {len(hashes)}")
     # An empty cell of a CSV is an unknown hash, never one shared with another empty cell.
-    return tuple(None if _missing(hashes[i]) or not hashes[i] else str(hashes[i]) for i in order)
+    labels = (None if _missing(hashes[i]) else str(hashes[i]).strip() for i in order)
+    return tuple(None if label is None or label.lower() in _NO_HASH else label for label in labels)

@@ -73,6 +73,13 @@ class Contrast:
         return np.array(self.differences, dtype=np.float64)
 
     @property
+    def ranked(self) -> FloatArray:
+        """The differences in an order that knows no label of a seed, and is mirrored with the arms: to draw from."""
+        up = np.sort(self.values)
+        down = up[::-1]
+        return up if up.tolist() <= (-down).tolist() else down
+
+    @property
     def mean(self) -> float | None:
         """Mean difference in points; None without seeds. Correctly rounded, so free of the order of seeds."""
         if self.n == 0:

@@ -232,8 +232,11 @@ def _test(
         counts.add(chunk)
         largest.add(chunk)
     adjusted = _not_below(counts.adjusted(), p, t)
-    # A family's critical value is never below that of one column; drawing could leave it a hair short.
-    critical = np.full(m, max(largest.quantile(1 - alpha), single))
+    # A family's critical value is never below that of one column; drawing could leave it a hair short. A quantile beyond
+    # the draws is not known from them, and Bonferroni's, which is never too small, takes its place.
+    known = alpha * draws >= 1
+    joint_t = largest.quantile(1 - alpha) if known else float(special.stdtrit(n - 1, 1 - alpha / (2 * m)))
+    critical = np.full(m, max(joint_t, single))
     return _Numbers(t, p, adjusted, joint, holm(p.tolist()), critical, "rotation max-|T|")
 
 

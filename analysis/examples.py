@@ -20,10 +20,9 @@ Bits: TypeAlias = Mapping[tuple[Seed, str, float], ArrayLike]
 
 
 def _example_rows(table: Table, bits: Bits) -> dict[tuple[Seed, str, float], np.ndarray]:
-    """Check the per-example results against the cells they belong to."""
-    found = {}
-    for (seed, name, sparsity), values in bits.items():
-        S = round(float(sparsity), 9)
+    """Check the per-example results against the cells they belong to, and against one another."""
+    found: dict[tuple[Seed, str, float], np.ndarray] = {}
+    for (seed, name, S), values in bits.items():
         if S == 0.0:
             continue
         row = np.asarray(values)
@@ -32,8 +31,16 @@ def _example_rows(table: Table, bits: Bits) -> dict[tuple[Seed, str, float], np.
             raise ValueError(f"Expected `bits` only for cells of `frame`, got seed {seed!r}, {name!r} at {S:g}")
         if row.ndim != 1 or not np.isin(row, (0, 1)).all():
             raise ValueError(f"Expected `bits` as rows of booleans, got shape {row.shape} for {name!r} at {S:g}")
-        accuracy = arm.accuracy[arm.seeds.index(seed)]
-        if abs(row.mean() - accuracy) > 1e-3:
+        at = arm.seeds.index(seed)
+        # The images of a run are one set: rows of other lengths are answers to other images.
+        images = len(next(iter(found.values()), row)) if arm.total is None else arm.total[at]
+        if len(row) != images or not images:
+            raise ValueError(
+                f"Expected `bits` of {images or 'some'} test examples, got {len(row)} for seed {seed!r}, {name!r} at {S:g}"
+            )
+        accuracy = arm.accuracy[at]
+        agrees = abs(row.mean() - accuracy) <= 1e-3 if arm.correct is None else int(row.sum()) == arm.correct[at]
+        if not agrees:
             raise ValueError(
                 f"Expected `bits` to agree with `accuracy`, got {row.mean():g} beside {accuracy:g} for seed {seed!r}, "
                 f"{name!r} at {S:g}"

@@ -142,7 +142,7 @@ def sign_flip_test(
     c = as_contrast(data)
     if c.n == 0:
         return SignFlipResult(0, None, margin, alternative, 0, 0, None, None, True)
-    shifted = c.values - margin
+    shifted = c.ranked - margin  # the draws fall on values, not on labels: no renaming of seeds moves a p
     if alternative == "less":
         shifted = -shifted
     slack = tie_slack(c)
@@ -197,7 +197,7 @@ def subset_means(c: Contrast, *, rng: np.random.Generator | None = None, draws: 
     if c.n <= EXACT_LIMIT:
         sums, sizes = subset_sums(c.values)
         return sums[1:] / sizes[1:], len(sums)
-    sums_drawn, sizes_drawn = _draw_sums(c.values, draws, rng)
+    sums_drawn, sizes_drawn = _draw_sums(c.ranked, draws, rng)
     kept = sizes_drawn > 0
     return sums_drawn[kept] / sizes_drawn[kept], draws
 

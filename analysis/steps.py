@@ -21,7 +21,7 @@ from sics_analysis.outcome import Families
 from sics_analysis.plateau import PlateauClaim, plateau_claim
 from sics_analysis.results import Interval
 from sics_analysis.spectrum import Spectrum, kappa_spectrum
-from sics_analysis.table import PLATEAU, Table
+from sics_analysis.table import Table
 from sics_analysis.tails import p_above, p_below
 from sics_analysis.verdicts import verdict
 
@@ -155,7 +155,7 @@ def measure_spectrum(setting: Setting) -> tuple[Spectrum | None, str]:
     table, reference = setting.table, setting.reference
     if not table.has_kappa:
         return None, "the rows carry no column kappa"
-    if reference != PLATEAU and table.kappa[reference] != 0:
+    if not table.pools(reference) and table.kappa[reference] != 0:
         return None, f"κ(S) is measured from the plateau, and the reference {reference!r} is not rank-monotone"
     quiet = [sparsity for sparsity in table.sparsities if not setting.below_noise(sparsity)]
     if not quiet:

@@ -128,7 +128,7 @@ def read_table(frame: pd.DataFrame) -> Table:
     doubled = sorted({str(name) for name in frame.columns[frame.columns.duplicated()]})
     if doubled:
         raise ValueError(f"Expected every column of `frame` once, got again: {', '.join(doubled)}")
-    rows = frame.copy()
+    rows = frame.reset_index(drop=True)  # an index may repeat, or be named as a column
     rows["sparsity"] = _sparsity(rows["sparsity"])
     rows["scorer"] = _scorer(rows["scorer"])
     rows["seed"] = _seed(rows["seed"])

@@ -17,8 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sics_analysis.report.answers import Answer as Answer
-    from sics_analysis.report.answers import headline as headline
+    from sics_analysis.report.answer import Answer as Answer
     from sics_analysis.report.build import Origin as Origin
     from sics_analysis.report.build import build_document as build_document
     from sics_analysis.report.build import report_table as report_table
@@ -27,13 +26,15 @@ if TYPE_CHECKING:
     from sics_analysis.report.figures import save_figures as save_figures
     from sics_analysis.report.formats import FORMATS as FORMATS
     from sics_analysis.report.formats import render as render
+    from sics_analysis.report.summary import headline as headline
 
 _HOME = {
-    "answers": ("Answer", "headline"),
+    "answer": ("Answer",),
     "build": ("Origin", "build_document", "report_table"),
     "document": ("ReportDocument",),
     "figures": ("figure_list", "save_figures"),
     "formats": ("FORMATS", "render"),
+    "summary": ("headline",),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 

@@ -11,11 +11,13 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from sics_analysis.report import grids, text
-from sics_analysis.report.answers import TONE_GLYPHS, answers, headline, undecided
+from sics_analysis.report.answer import TONE_GLYPHS
+from sics_analysis.report.answers import answers
 from sics_analysis.report.document import ReportDocument
 from sics_analysis.report.figures import Figure, figure_list
 from sics_analysis.report.html_cells import grid_rows, status_cell
 from sics_analysis.report.html_tables import report_tables
+from sics_analysis.report.summary import headline, undecided
 
 TEMPLATE = "report.html"
 _WIDE = 340  # CSS pixels: figures wider than one column of a paper take the whole width

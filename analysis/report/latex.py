@@ -16,10 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from sics_analysis.report import grids
-from sics_analysis.report.answers import answers, headline
+from sics_analysis.report.answers import answers
 from sics_analysis.report.document import ReportDocument
 from sics_analysis.report.figures.words import labels
-from sics_analysis.report.grids import Grid
+from sics_analysis.report.grid import Grid
+from sics_analysis.report.summary import headline
 from sics_analysis.report.text import PAPER, identity_line, margin_line, plain
 
 _KEPT = 2  # columns before those of S or of seeds

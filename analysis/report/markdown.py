@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from sics_analysis.report import grids
-from sics_analysis.report.answers import TONE_GLYPHS, answers, headline
+from sics_analysis.report.answer import TONE_GLYPHS
+from sics_analysis.report.answers import answers
 from sics_analysis.report.document import ReportDocument
-from sics_analysis.report.grids import Grid
+from sics_analysis.report.grid import Grid
+from sics_analysis.report.summary import headline
 from sics_analysis.report.text import PAPER, STATUS_GLYPHS, identity_line, margin_line, plain
 
 _ESCAPES: Sequence[tuple[re.Pattern[str], str]] = tuple(

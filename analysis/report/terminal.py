@@ -8,8 +8,10 @@ from rich.console import Console
 from rich.text import Text
 
 from sics_analysis.report import tables as show
-from sics_analysis.report.answers import TONE_GLYPHS, answers, headline
+from sics_analysis.report.answer import TONE_GLYPHS
+from sics_analysis.report.answers import answers
 from sics_analysis.report.document import ClaimInfo, ReportDocument
+from sics_analysis.report.summary import headline
 from sics_analysis.report.text import PAPER, identity_line, interval, margin_line, plain, wrapped
 
 WIDTH = 80
@@ -121,8 +123,8 @@ def _print_key(console: Console, document: ReportDocument) -> None:
     key = (
         f"diff.: points above {settings.reference} at the same seed. p =: equivalence within ±{settings.delta:g} (paired t-TOST; "
         f"p ≤ {settings.alpha:g} exactly when the {level} interval lies inside). p up, p dn: above +{settings.delta:g}, below "
-        f"−{settings.delta:g}, adjusted in the family of this S, unadjusted for a scorer outside it. The best is given by its interval alone: its mean was selected "
-        "for being large."
+        f"−{settings.delta:g}, adjusted in the family of this S, unadjusted for a scorer outside it. "
+        "The best is given by its interval alone: its mean was selected for being large."
     )
     console.print(Text(wrapped(key, _width(console), 2, 2), style="dim"), soft_wrap=True)
 

@@ -93,7 +93,8 @@ def _by_ending(output: Path | None) -> str:
 
     found = ENDINGS.get(output.suffix.lower())
     if found is None:
-        raise ConfigError(f"--output {output}: give a name ending in {' | '.join(ENDINGS)}, or say --format {' | '.join(FORMATS)}")
+        formats = " | ".join(FORMATS)
+        raise ConfigError(f"--output {output}: give a name ending in {' | '.join(ENDINGS)}, or say --format {formats}")
     return found
 
 

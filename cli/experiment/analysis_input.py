@@ -233,8 +233,9 @@ def when_fixed(plans: Sequence[PlanRow]) -> str:
 
 def _varied(recipe: dict[str, Any]) -> str:
     batches = "" if recipe["saliency"]["calibration"] is None else ", calibration batches"
+    augmented = ", augmentation" if "augmentation" in recipe.get("seed_varies", ()) else ""
     return (
-        f"a network's initialisation, its data order{batches} and the draws of random scorers; the split "
+        f"a network's initialisation, its data order{augmented}{batches} and the draws of random scorers; the split "
         "and the test images are the same for all seeds"
     )
 

@@ -441,7 +441,8 @@ def test_mixed_units_inconsistent_kappa_and_counts_are_refused() -> None:
         ({"n_resamples": 10.5}, "`n_resamples`"),
         ({"noise_floor": math.nan}, "`noise_floor`"),
         ({"bits": {(0, "chaos", 0.9): [True]}}, "`bits` only for cells"),
-        ({"bits": {(0, "chaos", 0.7): [True, False]}}, "`bits` to agree with `accuracy`"),
+        ({"bits": {(0, "chaos", 0.7): [True, False]}}, "`bits` of 600 test examples, got 2 for seed 0"),
+        ({"bits": {(0, "chaos", 0.7): [False] * 600}}, "`bits` to agree with `accuracy`"),
         ({"bits": {(0, "chaos", 0.7): [0.5, 0.2]}}, "`bits` as rows of booleans"),
     ],
 )
@@ -476,3 +477,76 @@ def test_the_bootstrap_test_and_its_interval_rest_on_the_same_resamples() -> Non
         assert line.p_bootstrap is not None
         if interval is not None:
             assert (line.p_bootstrap <= 0.05) == (interval.low > -0.5 and interval.high < 0.5)
+
+
+def counted(seeds: int = 5, images: int = IMAGES) -> tuple[pd.DataFrame, dict[tuple[Any, str, float], np.ndarray]]:
+    """Two scorers with counts, and the per-example results behind them."""
+    rng, rows, known = np.random.default_rng(4), [], {}
+    for name in ("magnitude", "chaos"):
+        for i in range(seeds):
+            row = rng.random(images) < 0.9
+            known[i, name, 0.7] = row
+            rows.append((i, name, 0.7, row.mean(), int(row.sum()), images))
+    return pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy", "correct", "n"]), known
+
+
+@pytest.mark.parametrize("with_counts", [True, False])
+@pytest.mark.parametrize("change", ["one row doubled", "one seed doubled", "one row empty"])
+def test_bits_of_the_wrong_length_are_refused_in_words(with_counts: bool, change: str) -> None:
+    frame, known = counted()
+    for key, row in known.items():
+        if change == "one row empty" and key[:2] == (0, "chaos"):
+            known[key] = row[:0]
+        elif key[0] == 0 and (change == "one seed doubled" or (change == "one row doubled" and key[1] == "chaos")):
+            known[key] = np.repeat(row, 2)
+    with pytest.raises(ValueError, match="Expected `bits` of .* test examples, got .* for seed"):
+        quick(frame if with_counts else bare(frame), bits=known)
+
+
+def test_bits_are_those_of_the_counts() -> None:
+    frame, known = counted()
+    with pytest.raises(ValueError, match="Expected `bits` of 600 test examples, got 1200 for seed"):
+        quick(frame, bits={key: np.repeat(row, 2) for key, row in known.items()})
+    frame, known = counted(images=10_000)
+    off = known[0, "chaos", 0.7].copy()
+    off[np.flatnonzero(~off)[:4]] = True
+    with pytest.raises(ValueError, match="Expected `bits` to agree with `accuracy`"):
+        quick(frame, bits={**known, (0, "chaos", 0.7): off})
+
+
+def test_a_sparsity_a_rounding_away_costs_bits_no_test() -> None:
+    frame, known = counted()
+    exact = quick(frame, bits=known)
+    noisy = quick(frame, bits={(seed, name, S + 1e-15): row for (seed, name, S), row in known.items()})
+    assert len(exact.mcnemar) == 5
+    assert noisy.to_dict() == exact.to_dict()
+
+
+@pytest.mark.parametrize("seeds", [5, 8, 24])
+def test_renaming_seeds_moves_no_number(seeds: int) -> None:
+    frame = run(seeds=seeds, sparsities=(0.7,)).query("scorer in ['magnitude', 'bump', 'chaos']")
+    order = np.random.default_rng(1).permutation(seeds)
+    renamed = frame.assign(seed=frame["seed"].map(dict(enumerate(order.tolist()))))
+    ours, theirs = quick(frame, n_resamples=499), quick(renamed, n_resamples=499)
+    for one, two in zip(ours.lines, theirs.lines, strict=True):
+        assert one.to_row() == pytest.approx(two.to_row(), nan_ok=True)
+        assert one.bootstrap.to_row() == pytest.approx(two.bootstrap.to_row())
+        assert one.equivalence.to_row() == pytest.approx(two.equivalence.to_row())
+        assert one.p_bootstrap == two.p_bootstrap
+    for here, there in zip(ours.families, theirs.families, strict=True):
+        for mine, yours in zip(here.escape.lines, there.escape.lines, strict=True):
+            assert mine.p_signflip == yours.p_signflip
+
+
+def test_swapping_the_arms_mirrors_drawn_numbers_too() -> None:
+    frame = bare(run(seeds=24))
+    pair = frame[frame["scorer"].isin(["magnitude", "chaos"])]
+    there, back = quick(pair).line("chaos", 0.7), quick(pair, reference="chaos").line("magnitude", 0.7)
+    assert there.p_bootstrap == back.p_bootstrap
+    assert there.equivalence.p_signflip == back.equivalence.p_signflip
+
+
+def test_a_plan_may_hold_arrays() -> None:
+    found = quick(run(), plan={"sizes": np.array([[1, 2], [3, 4]]), "empty": np.array([]), "when": np.datetime64("2026-01-01")})
+    plan = json.loads(json.dumps(found.to_dict(), allow_nan=False))["plan"]
+    assert plan == {"sizes": [[1, 2], [3, 4]], "empty": [], "when": "2026-01-01"}

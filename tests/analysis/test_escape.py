@@ -365,3 +365,16 @@ def test_bad_options_are_named(options: dict[str, object], words: str) -> None:
         max_t_family(family([[1.0, 2.0, 3.5]]), rng=np.random.default_rng(0), **options)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="`delta`"):
         escape_test([], 0.0, rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("alpha", [0.001, 0.005])
+def test_few_draws_make_no_simultaneous_interval_too_short(alpha: float) -> None:
+    """A quantile beyond the draws is not known from them; Bonferroni's t holds without any."""
+    rows = np.random.default_rng(3).normal(size=(6, 5))
+    exact = escape_test(family(rows), 0.5, alpha=alpha, rng=np.random.default_rng(0), draws=400_000).critical
+    assert exact is not None
+    for seed in range(20):
+        few = escape_test(family(rows), 0.5, alpha=alpha, rng=np.random.default_rng(seed), draws=100).critical
+        assert few is not None
+        assert few == pytest.approx(stats.t.ppf(1 - alpha / 12, 4))
+        assert few >= 0.97 * exact

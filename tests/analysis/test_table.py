@@ -217,7 +217,7 @@ def test_the_pooled_plateau_is_claimed_of_all_pairs() -> None:
 
 
 def test_a_placeholder_hash_makes_nothing_identical() -> None:
-    rows = frame({"magnitude": [0.0] * 5, "power": [-30.0, -31.0, -32.0, -30.0, -31.0]}, mask_hash="none")
+    rows = frame({"magnitude": [0.0] * 5, "power": [-30.0, -31.0, -32.0, -30.0, -31.0]}, mask_hash="x")
     result = quick(rows)
     line = result.line("power", 0.7)
     assert line.verdict is Verdict.INCONCLUSIVE
@@ -225,7 +225,7 @@ def test_a_placeholder_hash_makes_nothing_identical() -> None:
     claim = result.plateau(0.7)
     assert claim is not None
     assert not claim.holds
-    close = frame({"magnitude": [0.0] * 5, "power": [0.1, 0.0, -0.1, 0.0, 0.1]}, mask_hash="none")
+    close = frame({"magnitude": [0.0] * 5, "power": [0.1, 0.0, -0.1, 0.0, 0.1]}, mask_hash="x")
     assert quick(close).line("power", 0.7).verdict is Verdict.INCONCLUSIVE
     assert quick(close, noise_floor=0.2).line("power", 0.7).verdict is Verdict.IDENTICAL
 
@@ -306,3 +306,30 @@ def test_a_seed_that_one_of_the_pool_misses_is_no_seed_of_the_pool() -> None:
         ("magnitude", "power", "chaos"), 4
     )
     assert 1 not in result.line("chaos", 0.7).contrast.seeds
+
+
+@pytest.mark.parametrize("kappa", [1, 2, None])
+def test_a_scorer_named_plateau_is_no_plateau_to_measure_kappa_from(kappa: int | None) -> None:
+    values = {"magnitude": spread(0), "bump": spread(0.1, state=1), "chaos": spread(3, state=2), "plateau": spread(0, state=3)}
+    rows = frame(values)
+    rows["kappa"] = [kappa if name == "plateau" else KAPPA[name] for name in rows["scorer"]]
+    result = quick(rows, reference="plateau")
+    assert result.spectrum is None
+    assert "'plateau' is not rank-monotone" in result.spectrum_reason
+    of_kappa_0 = quick(rows.assign(kappa=[0 if name == "plateau" else KAPPA[name] for name in rows["scorer"]]), reference="plateau")
+    assert of_kappa_0.spectrum is not None
+
+
+@pytest.mark.parametrize("index", ["seed", "scorer", "sparsity", ["scorer", "sparsity"]])
+def test_an_index_named_as_a_column_changes_nothing(index: Any) -> None:
+    rows = frame(BASE)
+    assert quick(rows.set_index(index, drop=False)).to_dict() == quick(rows).to_dict()
+
+
+@pytest.mark.parametrize("text", ["nan", "None", " ", "<NA>", "NULL"])
+def test_a_missing_hash_written_as_text_is_no_identity(text: str) -> None:
+    rows = frame({"magnitude": spread(0), "chaos": spread(0)}, mask_hash=text)
+    line = quick(rows).line("chaos", 0.7)
+    assert (line.verdict, line.reason) == (Verdict.EQUIVALENT, "degenerate: all differences zero")
+    apart = frame({"magnitude": spread(0), "chaos": spread(3, state=1)}, mask_hash=text)
+    assert quick(apart).line("chaos", 0.7).verdict is Verdict.ESCAPES

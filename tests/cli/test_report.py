@@ -219,6 +219,14 @@ def test_the_ending_names_the_format(table: Path, tmp_path: Path, name: str, beg
     assert json.loads((tmp_path / name).read_text())["kind"] == "sics-report", "an option said aloud wins over the ending"
 
 
+def test_an_ending_of_no_format_is_refused_before_any_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "no-such-file.csv", "-o", str(tmp_path / "x.pdf")]) == 2
+    shown = capsys.readouterr()
+    assert "x.pdf: give a name ending in .html | .htm | .md" in shown.err
+    assert "or say --format terminal | html" in shown.err
+    assert len(shown.err.splitlines()) == 1
+
+
 def test_a_kept_report_gives_the_same_bytes_in_every_format(
     finished: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -284,7 +292,11 @@ def test_figures_are_written_for_a_paper(table: Path, tmp_path: Path, capsys: py
     assert {"equivalence.pdf", "equivalence.png", "escape.pdf"} <= set(written)
     assert "\nNotes\n" in shown.out
     assert main(["report", str(table), "--figures", str(table)]) == 2
-    assert f"--figures {table}: is a file; give a folder" in capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert shown.out == "", "it is said before any work"
+    assert f"--figures {table}: is a file; give a folder" in shown.err
+    assert main(["report", str(table), "--figures", str(table / "deeper")]) == 2
+    assert f"lies in {table}, which is a file; give a folder" in capsys.readouterr().err
 
 
 # -- gates ------------------------------------------------------------------------------------------------------------
@@ -313,6 +325,19 @@ def test_gates(table: Path, capsys: pytest.CaptureFixture[str], claims: list[str
     else:
         assert f"sics-run: --fail-on {claims[-1]}: " in shown.err
         assert status in shown.err
+
+
+@pytest.mark.parametrize(
+    ("scorer", "said"), [("nine", "which is not among the scorers"), ("magnitude", "which is the reference")]
+)
+def test_a_slip_in_the_name_of_a_scorer_trips_no_gate(
+    table: Path, capsys: pytest.CaptureFixture[str], scorer: str, said: str
+) -> None:
+    assert main(["report", str(table), "--fail-on", f"escape:{scorer}@0.7"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert f"--fail-on 'escape:{scorer}@0.7': Expected a scorer among flat, mine, noisy, worse" in shown.err
+    assert said in shown.err
 
 
 @pytest.mark.parametrize("claim", ["nonsense", "kappa@0.7=3", "plateau@1.5", "escape:@0.7", "plateau@", ""])

@@ -5,7 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from sics_analysis.report import ReportDocument, headline, report_table
-from sics_analysis.report.answers import answers, escaping, target_name, undecided
+from sics_analysis.report.answers import answers
+from sics_analysis.report.summary import escaping, target_name, undecided
+from sics_analysis.report.text import interval, number
 from sics_analysis.results import Verdict
 
 
@@ -14,15 +16,18 @@ def by_id(document: ReportDocument) -> dict[str, Any]:
 
 
 def test_headline_names_who_escapes_and_where(document: ReportDocument, poor: dict[str, ReportDocument]) -> None:
-    assert headline(document) == "smooth_chaos, chaos and bump escape the magnitude plateau, at S = 0.7 and 0.8."
+    assert headline(document) == ("smooth_chaos and chaos escape the magnitude plateau, at S = 0.7 and 0.8; bump at S = 0.8."), (
+        "bump is not said to escape at 0.7"
+    )
     assert headline(poor["no kappa"]) == "mine escapes magnitude, at S = 0.7."
-    assert headline(poor["one seed"]) == "No scorer is shown to lie above magnitude."
-    assert headline(poor["identical"]) == "None of 0 scorers is shown to escape the magnitude plateau."
+    assert headline(poor["one seed"]) == "1 seed a line: too few to show who escapes magnitude."
+    assert headline(poor["identical"]) == "No scorer of κ ≥ 1 is there to escape the magnitude plateau."
     assert headline(poor["reference alone"]) == "No seed has both a scorer and magnitude: nothing can be said."
 
 
 def test_no_mean_of_a_selected_scorer_in_headline_or_escape_answer(document: ReportDocument) -> None:
-    text = headline(document) + by_id(document)["escape"].text
+    found = by_id(document)
+    text = headline(document) + found["escape"].text + found["attribution"].text
     for line in escaping(document):
         assert line.mean is not None
         assert f"{line.mean:+.2f}" not in text
@@ -47,6 +52,16 @@ def test_an_identity_is_no_evidence(document: ReportDocument) -> None:
     assert "no evidence about accuracy" in answer.text
 
 
+def test_what_was_not_tested_has_no_p(tiny: ReportDocument) -> None:
+    assert tiny.plateaus[0].p is None
+    text = by_id(tiny)["plateau"].text
+    assert "(no test: the differences have no spread)" in text
+    assert "<1e-06" not in text
+    other = replace(tiny.plateaus[0], sparsity=0.8, p=0.01)
+    text = by_id(replace(tiny, plateaus=(*tiny.plateaus, other)))["plateau"].text
+    assert "(intersection-union p at most 0.01; no test at S = 0.7: the differences have no spread)" in text
+
+
 def test_a_plateau_that_is_not_shown_is_said(make_table: Any) -> None:
     table = make_table({"magnitude": [0.0] * 5, "power": [1.9, -1.2, 0.4, 2.2, -0.8]}, kappa=0)
     answer = by_id(report_table(table, draws=1_000))["plateau"]
@@ -69,8 +84,58 @@ def test_attribution_tells_above_zero_from_above_delta(document: ReportDocument)
     assert line.verdict is Verdict.INCONCLUSIVE
     assert line.p_superior_adjusted is not None
     assert line.p_superior_adjusted <= 0.05
-    assert "smooth_chaos at S = 0.7: information gains +0.95, complexity adds +1.40" in text
+    assert f"smooth_chaos at S = 0.7 {interval(line.simultaneous)}, shown above 0 but not above 0.5" in text
+    assert number(line.complexity) not in text, "a part of the mean of a selected scorer is selected too"
     assert "shown above 0 but not above 0.5" in text
+
+
+def test_an_undecided_comparison_is_no_answer_that_complexity_adds_nothing(document: ReportDocument) -> None:
+    first, *rest = document.attribution
+    decided = tuple(replace(line, verdict=Verdict.EQUIVALENT, p_superior_adjusted=1.0) for line in rest)
+    open_ = replace(first, verdict=Verdict.INCONCLUSIVE, p_superior_adjusted=1.0)
+    answer = by_id(replace(document, attribution=(open_, *decided)))["attribution"]
+    assert (answer.tone, answer.short) == ("open", f"Not shown; no in {len(rest)} of {len(rest) + 1}")
+    assert "; 1 undecided." in answer.text
+    closed = replace(first, verdict=Verdict.DEGRADES, p_superior_adjusted=1.0)
+    answer = by_id(replace(document, attribution=(closed, *decided)))["attribution"]
+    assert (answer.tone, answer.short) == ("no", "No")
+
+
+def test_where_each_escapes_is_said_of_many_too(document: ReportDocument) -> None:
+    names = ["a", "b", "c", "d", "e"]
+    line = escaping(document)[0]
+    lines = tuple(replace(line, scorer=name, sparsity=S) for i, name in enumerate(names) for S in (0.7, 0.8)[: 1 + i % 2])
+    made = replace(document, lines=lines, scorers=tuple(replace(document.scorers[-1], name=n, in_family=True) for n in names))
+    assert headline(made) == "5 of 5 scorers escape the plateau, at S = 0.7 and 0.8, not each at every S."
+    assert by_id(made)["escape"].short == "a, c and e, S = 0.7; b and d, S = 0.7 and 0.8"
+
+
+def test_what_was_not_tested_is_not_sure(poor: dict[str, ReportDocument]) -> None:
+    alone = by_id(poor["reference alone"])
+    assert (alone["certainty"].tone, alone["certainty"].short) == ("open", "Nothing was tested")
+    assert alone["escape"].short == "Nobody was tested"
+    assert "stands beside the reference" in alone["escape"].text
+    assert by_id(poor["identical"])["escape"].short == "Nobody was tested", "κ = 0 alone is no escape family"
+
+
+def test_nobody_is_said_in_the_singular_too(make_table: Any) -> None:
+    made = report_table(make_table({"magnitude": [0.0] * 4, "wave": [0.1, -0.2, 0.3, 0.0]}).assign(kappa=0), draws=1_000)
+    assert headline(made) == "No scorer of κ ≥ 1 is there to escape the magnitude plateau."
+    table = make_table({"magnitude": [0.0] * 4, "wave": [0.1, -0.2, 0.3, 0.0]})
+    table["kappa"] = [0 if name == "magnitude" else 1 for name in table["scorer"]]
+    made = report_table(table, draws=1_000)
+    assert headline(made) == "wave, the one scorer of κ ≥ 1, is not shown to escape the magnitude plateau."
+
+
+def test_a_search_without_an_end_is_not_said_to_be_impossible(document: ReportDocument) -> None:
+    power = replace(document.power, needed_escape=None)
+    assert "more seeds than can be planned and" in by_id(replace(document, power=power))["certainty"].text
+
+
+def test_a_p_of_one_rejects_nothing(document: ReportDocument) -> None:
+    text = by_id(document)["kappa"].text
+    assert "against never falling p = " in text
+    assert "rejected at" not in text
 
 
 def test_kappa_is_set_beside_the_paper(document: ReportDocument) -> None:

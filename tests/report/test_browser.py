@@ -206,6 +206,16 @@ def test_prints(open_page: Open, document: ReportDocument, tmp_path: Path) -> No
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
 
 
+def test_on_paper_tables_fit_and_hide_nothing(open_page: Open, document: ReportDocument) -> None:
+    page = open_page(document, width=700).page  # what A4 leaves between its margins
+    page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 700, "a wider page would be printed smaller as a whole"
+    positions = page.evaluate("[...new Set([...document.querySelectorAll('th')].map(th => getComputedStyle(th).position))]")
+    assert positions == ["static"], "a sticky heading is printed over its neighbour"
+    shown = page.evaluate("[...new Set([...document.querySelectorAll('th button')].map(b => getComputedStyle(b).display))]")
+    assert shown == ["contents"], "a button is not repeated with the heading on further pages"
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_text_has_contrast(open_page: Open, document: ReportDocument, scheme: str) -> None:
     """WCAG AA: 4.5 to 1 for every colour of running text on its ground."""

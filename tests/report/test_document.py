@@ -10,7 +10,7 @@ import pytest
 
 from sics_analysis import analyse
 from sics_analysis.report import ReportDocument, report_table
-from sics_analysis.report.build import paper_kappa
+from sics_analysis.report.build_findings import paper_kappa
 from sics_analysis.report.codec import decode, encode
 from sics_analysis.report.document import Cell, Deviation
 from sics_analysis.results import Interval, Verdict
@@ -118,6 +118,8 @@ def test_power_stands_where_the_run_stands(document: ReportDocument, poor: dict[
         (lambda data: data["settings"].update(delta=None), "Expected float in report.settings.delta, got None"),
         (lambda data: data["cells"][0].update(seed=1.5), "Expected int or str in report.cells.seed, got 1.5"),
         (lambda data: data["winners"][0]["interval"].update(low=9e9), "Expected finite limits with low <= high"),
+        (lambda data: data["claims"][0].update(status="proved"), "in report.claims.status, got 'proved'"),
+        (lambda data: data.update(scorers=[]), "Expected in report.scorers every scorer of the lines and cells, missing: bump"),
         (lambda data: data.update(notes="x"), "Expected a list in report.notes, got 'x'"),
     ],
 )

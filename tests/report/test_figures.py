@@ -387,6 +387,11 @@ def test_files_with_hostile_names_warn_of_nothing_and_tell_them_apart(make_table
     assert "混沌" in figure_list(document)[0].svg
 
 
+def test_names_that_differ_at_the_end_keep_their_end():
+    names = [f"my_long_scorer_name_{i:02}" for i in range(20)]
+    assert all(text.endswith(name[-2:]) for name, text in labels(names, 16).items())
+
+
 def test_columns_of_labels():
     assert short("\x00\n\u202e") == "\\x00\\n\\u202e"
     assert columns(short("混" * 30, 9)) <= 9

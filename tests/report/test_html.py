@@ -5,12 +5,15 @@ import hashlib
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pandas as pd
 import pytest
 
-from sics_analysis.report import ReportDocument, render, report_table
+from sics_analysis.report import ReportDocument, grids, render, report_table
 from sics_analysis.report.figures import FIGURES
+from sics_analysis.report.html_cells import grid_rows
+from sics_analysis.report.html_tables import report_tables
 from sics_analysis.report.text import GLYPHS, number, plain
 
 VOID = {"meta", "br", "img", "link", "hr", "input"}
@@ -141,6 +144,35 @@ def test_footnotes_never_go_missing(page: Page, document: ReportDocument, poor: 
             assert " ".join(note.split()) in words.replace("\xa0", " "), note
     for part in ("A seed varied", "n = 5 complete seeds", "Smallest attainable p", "cover about 83.6 %", "Noise floor"):
         assert part in page.words.replace("\xa0", " "), part
+
+
+def test_headings_go_down_one_level_at_a_time_and_tables_have_names(page: Page, hostile_page: Page) -> None:
+    for made in (page, hostile_page):
+        levels = [int(tag[1]) for tag, _ in made.elements if re.fullmatch(r"h[1-6]", tag)]
+        assert levels[0] == 1
+        assert all(after <= before + 1 for before, after in pairwise(levels))
+        ids = {attrs.get("id") for _, attrs in made.elements}
+        for attrs in made.having("table"):
+            assert attrs.get("aria-label") or attrs.get("aria-labelledby") in ids
+
+
+def test_the_outcome_of_one_pair_of_networks_is_no_verdict(document: ReportDocument) -> None:
+    table = next(table for table in report_tables(document) if table.id == "mcnemar")
+    words = {cell.word for row in table.rows for cell in row if cell.word}
+    assert words == {"won", "lost"}
+
+
+def test_provenance_holds_what_the_other_formats_hold(page: Page, document: ReportDocument) -> None:
+    assert "random draws 20000 rotations, root 0" in " ".join(page.words.split()).replace("draws20000", "draws 20000")
+    assert len(page.having("dt")) == len(grids.provenance(document).rows)
+
+
+def test_a_pooled_reference_has_its_row(frame: pd.DataFrame) -> None:
+    made = report_table(frame, reference="plateau", draws=1_000)
+    name, kappa, own, cells = grid_rows(made)[0]
+    assert (name, kappa, own) == ("plateau", "0", True)
+    pooled = frame[(frame["kappa"] == 0) & (frame["sparsity"] == 0.5)]["accuracy"].mean()
+    assert cells[0].sort == pytest.approx(pooled)
 
 
 def test_all_claims_have_a_row_and_a_paragraph(page: Page, document: ReportDocument) -> None:

@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from sics_analysis.report import render
 from sics_analysis.report.latex import escaped, latex_tables, render_latex, save_tables
 
-TABLES = ("overview", "plateau", "equivalence", "escapes", "kappa", "attribution", "scorecard", "deviations", "provenance")
+TABLES = (
+    "overview", "plateau", "equivalence", "escapes", "intervals", "winners", "kappa", "attribution", "scorecard", "deviations",
+    "mcnemar", "cells", "provenance",
+)  # fmt: skip
 PACKAGES = ("booktabs.sty", "longtable.sty", "array.sty", "amssymb.sty", "lmodern.sty", "geometry.sty")
 HOST = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
@@ -78,7 +81,9 @@ def test_the_tables_have_the_documents_rows(document):
         return [line for line in tables[name].splitlines() if line.endswith(r" \\") and r"\toprule" not in line]
 
     assert len(rows("equivalence")) == len(document.lines)
-    assert len(rows("escapes")) == sum(line.in_family for line in document.lines)
+    assert len(rows("escapes")) == len(document.lines), "those outside the family too, since they have verdicts"
+    assert len(rows("cells")) == len({(cell.scorer, cell.sparsity) for cell in document.cells})
+    assert len(rows("mcnemar")) == len({(row.scorer, row.sparsity) for row in document.mcnemar})
     assert len(rows("scorecard")) == len(document.claims)
     for row, line in zip(rows("equivalence"), document.lines, strict=True):
         assert row.split(" & ")[1] == escaped(line.scorer)

@@ -1,6 +1,7 @@
 """The Markdown report: complete, the same text every time, and every name shown as itself by a real parser."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -8,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from sics_analysis.report import render
+from sics_analysis.report import grids, render
 from sics_analysis.report.answers import answers
 from sics_analysis.report.markdown import escaped, paragraph, render_markdown
 from sics_analysis.report.text import plain
+from sics_analysis.results import Interval, Verdict
 
 PARSER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 
@@ -113,8 +115,31 @@ def test_hostile_names_show_as_themselves(hostile, hostile_names):
 def test_poor_tables_have_words_in_place_of_numbers(poor, kind):
     text = render_markdown(poor[kind])
     assert "nan" not in re.findall(r"[a-z]+", text)
-    assert "None" not in text.replace("None: nothing", "").replace("None of", "")
+    assert "None" not in text.replace("None known: nothing", "").replace("None of", "")
     assert "## Notes" in text
+
+
+def test_a_table_is_not_said_to_be_as_planned(document):
+    assert "nothing decided after the data" not in render_markdown(document), "nobody can know, of a table"
+    of_run = replace(document, source=replace(document.source, kind="run"))
+    assert "nothing decided after the data" in render_markdown(of_run)
+
+
+def test_every_verdict_above_or_below_has_its_test_beside_it(document):
+    rows = {(row[0], row[1]): row for row in grids.escapes(document).rows}
+    for line in document.lines:
+        row = rows[f"{line.sparsity:g}", line.scorer]
+        assert (row[2] == "alone") == (not line.in_family)
+        if line.verdict is Verdict.ESCAPES:
+            assert float(row[6]) <= document.settings.alpha
+        if line.verdict is Verdict.DEGRADES:
+            assert float(row[10].lstrip("<")) <= document.settings.alpha
+
+
+def test_intervals_beyond_what_is_possible_are_explained(document):
+    assert "beyond ±100" not in grids.intervals(document).note
+    line = replace(document.lines[-1], studentized=Interval(-700.0, 1.0, 0.95, "studentized"))
+    assert "beyond ±100" in grids.intervals(replace(document, lines=(line,))).note
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)

@@ -49,7 +49,7 @@ def curves(document: ReportDocument) -> Sketch:
     key = 0.135 * longest + 0.05
     sheet = drawing(width, 0.24 + 1.7 + 0.42 + key)
     plateau = {S: _reference(document, by_key, S) for S in values}
-    room = int((across + gap - 0.42) / 0.064)
+    room = int((across + gap - 0.42) / 0.073)
     names = labels([scorer.name for scorer in document.scorers], room)
     room = max(4, room - 7)
     for i, (title, group) in enumerate(groups):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from collections.abc import Sequence
 
@@ -28,14 +29,19 @@ def short(name: str, limit: int = 16) -> str:
 
 
 def labels(names: Sequence[str], limit: int = 16) -> dict[str, str]:
-    """Short names that still differ: those that a cut would make equal end in a number.
+    """Short names that still differ: those that a cut would make equal lose their middle, or else end in a number.
 
     Examples
     --------
     >>> labels(["a_long_name_1", "a_long_name_2", "x"], 8)
-    {'a_long_name_1': 'a_lon…·1', 'a_long_name_2': 'a_lon…·2', 'x': 'x'}
+    {'a_long_name_1': 'a_lo…e_1', 'a_long_name_2': 'a_lo…e_2', 'x': 'x'}
+    >>> labels(["a_long_1_name", "a_long_2_name"], 8)
+    {'a_long_1_name': 'a_lon…·1', 'a_long_2_name': 'a_lon…·2'}
     """
     cut = {name: short(name, limit) for name in names}
+    alike = _alike(cut)
+    middle = cut | {name: _without_middle(name, limit) for name in alike}
+    cut |= {name: middle[name] for name in alike if name not in _alike(middle)}
     count: dict[str, int] = {}
     for text in cut.values():
         count[text] = count.get(text, 0) + 1
@@ -46,6 +52,21 @@ def labels(names: Sequence[str], limit: int = 16) -> dict[str, str]:
             mark = f"·{number[text]}"
             cut[name] = short(name, limit - len(mark)) + mark
     return cut
+
+
+def _alike(cut: dict[str, str]) -> list[str]:
+    """The names whose labels are those of others too."""
+    shown = list(cut.values())
+    return [name for name, text in cut.items() if shown.count(text) > 1]
+
+
+def _without_middle(name: str, limit: int) -> str:
+    tail = ""
+    for character in reversed(short(name, sys.maxsize)):
+        if columns(character + tail) > (limit - 1) // 2:
+            break
+        tail = character + tail
+    return short(name, limit - columns(tail)) + tail
 
 
 def columns(text: str) -> int:

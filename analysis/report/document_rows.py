@@ -1,0 +1,133 @@
+"""Parts of a report that come with its rows: where they are from, under what they were analysed, the cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+Seed: TypeAlias = int | str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """Where the rows come from.
+
+    Attributes
+    ----------
+    kind
+        "run", "csv" or "frame".
+    title
+        What it is, without any path.
+    identity
+        Run id, or sha256 of the file; "" where there is neither.
+    varied
+        What another seed changed.
+    """
+
+    kind: str
+    title: str
+    identity: str
+    varied: str
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a plan fixed before the run."""
+
+    delta: float
+    alpha: float
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsInfo:
+    """Under what the rows were analysed.
+
+    Attributes
+    ----------
+    fixed
+        When margin, level and reference were fixed, in words.
+    planned
+        The plan's own settings; None where nobody can know.
+    stamps
+        What was decided only after data had been seen.
+    seed, draws
+        Root of the random draws, and how many each rotation test made.
+    """
+
+    delta: float
+    alpha: float
+    reference: str
+    fixed: str
+    planned: Planned | None
+    stamps: tuple[str, ...]
+    seed: int
+    draws: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerInfo:
+    """A scorer of the rows.
+
+    Attributes
+    ----------
+    kappa
+        0, 1, 2; None for controls, baselines and where unknown.
+    role
+        "rank-monotone", "smooth", "raw", "control", "baseline" or "unknown".
+    in_family
+        Whether it belongs to the escape family.
+    flags
+        Such as "coordinate unresolved".
+    """
+
+    name: str
+    kappa: int | None
+    role: str
+    in_family: bool
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SparsityInfo:
+    """A sparsity S of the rows; the noise floor in points, None where nothing was evaluated twice."""
+
+    sparsity: float
+    noise_floor: float | None
+    below_noise: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One (seed, scorer, S) evaluation; scorer "dense" at S = 0 is the unpruned network.
+
+    `accuracy` is a fraction; `jaccard` the overlap of the kept units with those of the reference mask (magnitude), in [0, 1].
+    """
+
+    seed: Seed
+    scorer: str
+    sparsity: float
+    accuracy: float
+    correct: int | None = None
+    total: int | None = None
+    mask_hash: str | None = None
+    jaccard: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """Something not as planned; `kind` is "stamp", "missing", "failed", "left out", "flag" or "degenerate"."""
+
+    kind: str
+    text: str
+    scorer: str | None = None
+    sparsity: float | None = None
+    seed: Seed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A labelled line of the provenance."""
+
+    label: str
+    value: str
