@@ -49,7 +49,8 @@ def coverage_caveat(n: int) -> str:
     skewed = (
         "Skewed differences hurt every method at any n: with exponential differences the family-wise error of the escape is "
         "23 to 33 % at 5 to 20 seeds in a family of 6 scorers and 30 to 42 % in one of 11, that of EQUIVALENT in a single line "
-        "reaches 16 %, where 5 % is claimed, and Student t covers 88 to 92 % where 95 % is; very sparse differences, few of them distinct, stray from their level too, up or down."
+        "reaches 16 %, where 5 % is claimed, and Student t covers 88 to 92 % where 95 % is; very sparse differences, few of them "
+        "distinct, stray from their level too, up or down."
     )
     if n >= SMALL_N:
         return skewed

@@ -113,6 +113,11 @@ class Task:
             found = sim.other_coverage(self.n, self.size, rng)
         return {method: (value, None) for method, value in found.items()}
 
+    @property
+    def first_size(self) -> int:
+        """Data sets of the first look."""
+        return self.size // 4**self.repeat
+
     def again(self) -> Task:
         return Task(self.section, self.scenario, self.n, 4 * self.size, self.boot, self.gated, self.repeat + 1)
 
@@ -137,7 +142,7 @@ class Cell:
             return True
         if self.method == PRIMARY:
             return self.rate.value >= 0.94
-        return self.rate.value <= sim.ALPHA + 2 * self.rate.se
+        return sim.within_two_errors(self.rate)
 
 
 def tasks(short: bool) -> list[Task]:
@@ -200,12 +205,29 @@ def render(found: list[Cell], short: bool) -> str:
         "",
         *(f"- {_where(cell)}: {cell.rate}, first {cell.first}, simulated again with fresh data" for cell in repeated),
         *([""] if repeated else []),
+        *_gate_power({cell.task.first_size for cell in found if cell.gated and cell.method != PRIMARY}),
     ]
     for section, title in SECTIONS.items():
         own = [cell for cell in found if cell.task.section == section]
         if own:
             lines += [f"## {title}", "", *_table(own), ""]
     return "\n".join(lines)
+
+
+def _gate_power(sizes: set[int]) -> list[str]:
+    """What the gate can see: the chance that a cell of a given true rate passes after both looks."""
+    true_rates = (0.05, 0.055, 0.06, 0.07)
+    lines = [
+        "What that gate can see: the chance, in percent, that a cell passes after both looks, by its true rate and the data sets "
+        "of its first look. Cells of few data sets (whole analyses) only show that nothing is badly wrong.",
+        "",
+        "| data sets | " + " | ".join(f"{100 * true:g} %" for true in true_rates) + " |",
+        "|---|" + "---|" * len(true_rates),
+    ]
+    for size in sorted(sizes):
+        texts = (f"{100 * sim.gate_passes(size, true):.2f}" for true in true_rates)
+        lines.append(f"| {size} | " + " | ".join(texts) + " |")
+    return [*lines, ""]
 
 
 def _where(cell: Cell) -> str:

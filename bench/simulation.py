@@ -61,6 +61,22 @@ def rate(flags: Bools | list[bool]) -> Rate:
     return Rate(int(array.sum()), array.size)
 
 
+def within_two_errors(found: Rate) -> bool:
+    """Whether a rate is at most 5 %, give or take two of its standard errors."""
+    return found.value <= ALPHA + 2 * found.se
+
+
+def gate_passes(size: int, true: float) -> float:
+    """The chance that a cell of this true rate passes: at once, or when it is simulated again with four times as many data sets."""
+
+    def one(total: int) -> float:
+        most = max(hits for hits in range(total // 4) if within_two_errors(Rate(hits, total)))
+        return float(stats.binom.cdf(most, total, true))
+
+    first = one(size)
+    return first + (1 - first) * one(4 * size)
+
+
 # --- one column of differences, symmetric about its mean unless the name says otherwise ---
 
 

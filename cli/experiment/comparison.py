@@ -114,9 +114,10 @@ def pair(a: RunRows, b: RunRows, *, across_devices: bool = False) -> Pairs:
     if moved and not across_devices:
         refused.append(f"seed {_listed(moved)}: evaluated on different devices (--across-devices pairs them)")
         both = [(x, y) for x, y in both if _device(x) == _device(y)]
-    only = sorted({row.seed for row in a.rows} ^ {row.seed for row in b.rows})
-    if only:
-        refused.append(f"seed {_listed(only)}: in one of the runs only")
+    for what in ("seed", "scorer", "sparsity"):
+        only = sorted({getattr(row, what) for row in a.rows} ^ {getattr(row, what) for row in b.rows})
+        if only:
+            refused.append(f"{what} {_listed(only)}: in one of the runs only")
     if not both:
         why = "; ".join(refused) or "they share no seed, scorer and sparsity"
         raise ConfigError(f"RUN_A and RUN_B: nothing can be paired: {why}")
@@ -128,8 +129,8 @@ def _device(row: CellRow) -> str:
     return str(row.provenance.get("device"))
 
 
-def _listed(seeds: Sequence[int]) -> str:
-    return ", ".join(map(str, seeds))
+def _listed(values: Sequence[object]) -> str:
+    return ", ".join(map(str, values))
 
 
 def compare_pairs(pairs: Pairs, delta: float, alpha: float) -> tuple[ComparedLine, ...]:

@@ -499,7 +499,7 @@ def test_bits_of_the_wrong_length_are_refused_in_words(with_counts: bool, change
             known[key] = row[:0]
         elif key[0] == 0 and (change == "one seed doubled" or (change == "one row doubled" and key[1] == "chaos")):
             known[key] = np.repeat(row, 2)
-    with pytest.raises(ValueError, match="Expected `bits` of .* test examples, got .* for seed"):
+    with pytest.raises(ValueError, match=r"Expected `bits` of .* test examples, got .* for seed"):
         quick(frame if with_counts else bare(frame), bits=known)
 
 

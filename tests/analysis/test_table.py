@@ -316,8 +316,8 @@ def test_a_scorer_named_plateau_is_no_plateau_to_measure_kappa_from(kappa: int |
     result = quick(rows, reference="plateau")
     assert result.spectrum is None
     assert "'plateau' is not rank-monotone" in result.spectrum_reason
-    of_kappa_0 = quick(rows.assign(kappa=[0 if name == "plateau" else KAPPA[name] for name in rows["scorer"]]), reference="plateau")
-    assert of_kappa_0.spectrum is not None
+    rows["kappa"] = [0 if name == "plateau" else KAPPA[name] for name in rows["scorer"]]
+    assert quick(rows, reference="plateau").spectrum is not None
 
 
 @pytest.mark.parametrize("index", ["seed", "scorer", "sparsity", ["scorer", "sparsity"]])

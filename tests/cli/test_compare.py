@@ -97,6 +97,11 @@ def test_seeds_of_one_run_only_are_named(cell_row: MakeCell) -> None:
     assert pairs.refused == ("seed 2: in one of the runs only",)
 
 
+def test_a_scorer_and_a_sparsity_of_one_run_only_are_named(cell_row: MakeCell) -> None:
+    pairs = pair(run(cells(cell_row, {"a": [900, 902], "b": [900, 902]})), run(cells(cell_row, {"a": [900, 902]})))
+    assert pairs.refused == ("scorer b: in one of the runs only",)
+
+
 def test_a_margin_below_the_noise_concludes_nothing(cell_row: MakeCell) -> None:
     rows = cells(cell_row, {"a": [900, 902, 898]})
     other = cells(cell_row, {"a": [930, 933, 929]}, "B")
