@@ -11,14 +11,24 @@ from rich.console import Console
 from rich.text import Text
 
 from sics_cli import console, tables
-from sics_cli.experiment.config import SALIENCIES, Experiment, experiment_from_mapping, merged, read_toml
+from sics_cli.experiment.config import (
+    IMAGE_FOLDER,
+    POOLS,
+    SALIENCIES,
+    UNITS,
+    Experiment,
+    experiment_from_mapping,
+    merged,
+    read_toml,
+)
+from sics_cli.experiment.datasets import DataAccess, key_name
 from sics_cli.experiment.errors import ConfigError, SicsError
 from sics_cli.experiment.executors import Workers
 from sics_cli.experiment.planning import Grid, families
 from sics_cli.experiment.presets import DEFAULT_PRESET, PRESETS
 from sics_cli.experiment.rows import CellRow, RepeatRow
 from sics_cli.experiment.runner import Outcome, run_session
-from sics_cli.experiment.session import Asker, Session, open_session
+from sics_cli.experiment.session import Asker, Session, open_session, with_data
 from sics_cli.experiment.store import Store
 from sics_cli.experiment.summary import Block, Spread, dense_spread, summarise
 from sics_cli.options import comma_list, count
@@ -40,9 +50,23 @@ FAILED_CELLS = 3
     "--sparsities",
     callback=comma_list(float, "numbers"),
     metavar="S,T",
-    help="Fractions of weights removed.  [default: .5,.6,.7,.8]",
+    help="Fractions of units removed.  [default: .5,.6,.7,.8]",
 )
+@click.option("--unit", type=click.Choice(UNITS), help="What is kept or removed.  [default: weight]")
+@click.option("--pool", type=click.Choice(POOLS), help="What is ranked against each other.  [default: global]")
 @click.option("--saliency", type=click.Choice(SALIENCIES), help="Auxiliary signal.  [default: gradient]")
+@click.option(
+    "--data",
+    metavar="NAME|imagefolder:PATH",
+    help="digits, cifar10, cifar100, fashion-mnist, or your images: a folder or tar archive.  [default: the preset's]",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where torchvision's files are.  [default: the user's cache]",
+)
+@click.option("--download", is_flag=True, help="Let torchvision fetch them there when they are missing (not in a dry run).")
 @click.option("--device", metavar="auto|cpu|cuda[:I]", help="Where networks run.  [default: auto]")
 @click.option("--workers", callback=count, metavar="N", help="Processes, one seed each.  [default: one a core, or one a GPU]")
 @click.option("--delta", type=float, metavar="POINTS", help="Equivalence margin, accuracy points.  [default: 0.5]")
@@ -54,14 +78,19 @@ FAILED_CELLS = 3
 @click.option("--dry-run", is_flag=True, help="Show the cells and which are there; compute and write nothing.")
 @click.option("--force", is_flag=True, help="Recompute this command's cells from the dense checkpoints.")
 @click.option("--retry-failed", is_flag=True, help="Try again what failed before.")
+@click.option("--report/--no-report", default=True, help="Write report.html and report.json at the end.  [default: --report]")
 def replicate(
     preset: str | None,
     config: Path | None,
     workers: int | None,
     out: Path | None,
+    data: str | None,
+    data_dir: Path | None,
+    download: bool,
     dry_run: bool,
     force: bool,
     retry_failed: bool,
+    report: bool,
     **options: Any,
 ) -> int:
     """Train dense networks, prune each by every scorer and sparsity, and keep one row per number.
@@ -70,25 +99,28 @@ def replicate(
     --sparsities extend the run. Exit code 3: some cells failed.
 
     A FILE.toml changes the preset: seeds = [7, 8], sparsities = [0.9], and the tables [training] epochs, batch_size,
-    learning_rate, weight_decay; [model] depth, embed_dim, ...; [calibration] batches, batch_size; [data] train, validation,
-    test, split_seed.
+    learning_rate, weight_decay, precision, crop_padding, flip, randaugment, magnitude; [model] depth, embed_dim, ...;
+    [calibration] batches, batch_size; [data] name, train, validation, test, split_seed, image_size.
     """
-    experiment = build_experiment(preset, config, options)
+    experiment = build_experiment(preset, config, options, data)
+    access = DataAccess(data_dir and data_dir.expanduser().absolute(), download and not dry_run)
     with Workers(workers, jobs=len(experiment.seeds)) as pool:
-        report = console.reporter()
-        session = open_session(experiment, out, Asker(experiment, pool, report.note, warm=not dry_run))
+        progress = console.reporter()
+        experiment, facts = with_data(experiment, access, progress.note)
+        asker = Asker(experiment, pool, progress.note, warm=not dry_run)
+        session = open_session(experiment, out, asker, facts, access)
         for note in session.notes:
-            report.note(note)
+            progress.note(note)
         if dry_run:
             _print_dry_run(console.results(), session)
             return 0
-        _say_start(report.note, session, pool.number(session.gpus))
-        outcome = run_session(session, pool, report, force=force, retry_failed=retry_failed)
-    return _print_results(console.results(), session, outcome)
+        _say_start(progress.note, session, pool.number(session.gpus))
+        outcome = run_session(session, pool, progress, force=force, retry_failed=retry_failed)
+    return _print_results(console.results(), session, outcome, report)
 
 
-def build_experiment(preset: str | None, config: Path | None, options: dict[str, Any]) -> Experiment:
-    """Lay options over the file over the preset."""
+def build_experiment(preset: str | None, config: Path | None, options: dict[str, Any], data: str | None = None) -> Experiment:
+    """Lay options over the file over the preset; `data` is the data set's name, if one was given as an option."""
     settings = read_toml(config) if config is not None else {}
     chosen = preset or settings.get("preset", DEFAULT_PRESET)
     settings.pop("preset", None)
@@ -97,7 +129,12 @@ def build_experiment(preset: str | None, config: Path | None, options: dict[str,
     if config is not None:
         settings.setdefault("name", config.stem)
     given = {name: value for name, value in options.items() if value is not None}
-    return experiment_from_mapping(merged(merged(PRESETS[chosen], settings), given), typed=given)
+    laid = merged(merged(PRESETS[chosen], settings), given)
+    if data is not None:
+        if config is None and not data.startswith(IMAGE_FOLDER) and data != PRESETS[chosen]["data"]["name"]:
+            laid["name"] = f"{chosen}-on-{data}"  # a folder called cifar10-... must not hold other images
+        laid = merged(laid, {"data": {"name": data}})
+    return experiment_from_mapping(laid, typed=given)
 
 
 def _say_start(note: Callable[[str], None], session: Session, workers: int) -> None:
@@ -107,6 +144,16 @@ def _say_start(note: Callable[[str], None], session: Session, workers: int) -> N
     note(f"run {session.folder}: {seeds} seed{'s' * (seeds > 1)}, {_counts(grid)}; {workers} worker(s) on {where}")
     route = session.recipe.route
     note(f"networks: {route.path} path ({route.reason})")
+    note(_setting(session))
+
+
+def _setting(session: Session) -> str:
+    """What is pruned on which data, in a line."""
+    asked, facts = session.experiment, session.recipe.facts
+    shape = "×".join(map(str, facts.shape[1:]))
+    parts = f"{asked.data.train} train, {asked.data.validation} validation, {asked.data.test} test"
+    data = f"{key_name(asked.data.name)} ({parts}, {shape})"
+    return f"unit {asked.unit}, pool {asked.pool}, saliency {asked.saliency}; {data}"
 
 
 def _stored_state(session: Session) -> Grid:
@@ -138,6 +185,8 @@ def _print_dry_run(out: Console, session: Session) -> None:
     seeds = session.experiment.seeds
     out.print(f"one mark a seed, {tables.seed_text(seeds)}:  # there   . to compute   x failed before")
     tables.print_grid(out, seeds, (0.0, *session.experiment.sparsities), rows)
+    out.print(_setting(session), soft_wrap=True)
+    out.print(f"another seed changes: {', '.join(session.recipe.seed_varies)}", soft_wrap=True)
     out.print(_counts(grid), soft_wrap=True)
     out.print(f"would be kept in {session.store_path}", soft_wrap=True)
     out.print(_power_line(session))
@@ -159,7 +208,7 @@ def _power_line(session: Session) -> str:
     )
 
 
-def _print_results(out: Console, session: Session, outcome: Outcome) -> int:
+def _print_results(out: Console, session: Session, outcome: Outcome, report: bool) -> int:
     keys = {cell.key for cell in session.cells}
     with Store.open(session.store_path, read_only=True) as store:
         everything = store.cells()
@@ -177,12 +226,14 @@ def _print_results(out: Console, session: Session, outcome: Outcome) -> int:
     if len(everything) > len(rows):
         tables.fact(out, "", f"{len(everything) - len(rows)} more in the store, of other commands")
         document = _analysed(session)
+    tables.fact(out, "setting", _setting(session))
     tables.fact(out, "store", str(session.store_path))
     if failed:
         tables.fact(out, "failed", f"sics-run status {session.folder} says why; --retry-failed tries again")
     tables.fact(out, "next", f"sics-run report {session.folder}")
     tables.fact(out, "", f"sics-run export {session.folder} -o results.csv")
-    tables.fact(out, "open", _write_report(session, document))
+    if report:
+        tables.fact(out, "open", _write_report(session, document))
     return FAILED_CELLS if failed or outcome.failed else 0
 
 
@@ -202,20 +253,34 @@ def _analysed(
 
 
 def _write_report(session: Session, document: ReportDocument | str) -> str:
-    """Put report.html and report.json beside the store; say where, or why not. The rows are stored already, whatever happens."""
+    """Put report.html and report.json beside the store; say where, or why not. The rows are stored already, whatever happens.
+
+    A page of the same document, drawn by the same code, is left as it is.
+    """
     if isinstance(document, str):
         return f"no report was written: {document}"
     from sics_analysis.report.formats import render
     from sics_cli.experiment.atomic import write_atomically
 
     page = session.folder / "report.html"
+    kept = page.with_suffix(".json")
     try:
-        for path, kind in ((page, "html"), (page.with_suffix(".json"), "json")):
-            write_atomically(path, render(document, kind).encode())
+        text = render(document, "json").encode()
+        if not (_is_drawn(page) and kept.is_file() and kept.read_bytes() == text):
+            write_atomically(page, render(document, "html").encode())
+            write_atomically(kept, text)
     except Exception as error:  # a broken drawing library must not cost a finished run its exit code
         again = f"sics-run report {session.folder} -o {page} tries again"
         return f"no report was written ({type(error).__name__}: {error}); the results are in the store: {again}"
     return str(page)
+
+
+def _is_drawn(page: Path) -> bool:
+    """Whether the page is there, and younger than everything that draws it."""
+    from sics_analysis import report
+
+    code = [path for place in report.__path__ for path in Path(place).rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    return page.is_file() and page.stat().st_mtime > max(path.stat().st_mtime for path in code)
 
 
 def _print_blocks(

@@ -123,11 +123,6 @@ def crop_and_flip(images: Tensor, padding: int, draws: Draws) -> Tensor:
     return cut.reshape(images.shape)
 
 
-def standardise(images: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-    """(x - mean)/scale per channel, float32; `mean` and `scale` have shape (channels,), in pixel values 0 to 255."""
-    return (images.to(torch.float32) - mean[:, None, None]) / scale[:, None, None]
-
-
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One of RandAugment's: `apply(images, strength)`, strength growing from `weakest` to `strongest` over the magnitudes."""

@@ -96,8 +96,8 @@ class CompactVit:
 
     Notes
     -----
-    The state is `parameters.flat`; `gradient` fills `gradients.flat`, laid out alike. All results are functions of the
-    arguments and the state alone: nothing is kept between calls but memory. Call it without autograd.
+    The state is `parameters.flat`; `gradient` fills `gradients.flat`, laid out alike, and counts in `right`. All results are
+    functions of the arguments and the state alone: nothing is kept between calls but memory. Call it without autograd.
     """
 
     def __init__(self, shape: Shape, dtype: torch.dtype = torch.float32) -> None:
@@ -105,6 +105,7 @@ class CompactVit:
         self.dtype = dtype
         self.parameters = Parameters(shape, dtype)
         self.gradients = Parameters(shape, dtype)
+        self.right = torch.zeros((), dtype=torch.int64)
         self._blocks = [_Block(i, self.parameters.named, shape.dim) for i in range(shape.depth)]
         self._into = [_Block(i, self.gradients.named, shape.dim) for i in range(shape.depth)]
         self._scale = float((shape.dim // shape.heads) ** -0.5)
@@ -153,8 +154,12 @@ class CompactVit:
     # -- backward ---------------------------------------------------------------------------------------------
 
     def gradient(self, cut: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy (a scalar tensor) of patches under labels (n,); its gradient is in `gradients` afterwards."""
+        """Mean cross-entropy (a scalar tensor) of patches under labels (n,); its gradient is in `gradients` afterwards.
+
+        `right` then holds how many examples had their highest logit at their label.
+        """
         self.gradients.flat.zero_()
+        self.right.zero_()
         losses = [
             self._add_gradient(part.contiguous(), label, len(labels))
             for part, label in zip(cut.split(PART, dim=1), labels.split(PART), strict=True)
@@ -166,6 +171,7 @@ class CompactVit:
         memory = self._memory(cut.shape[1], keep=True)
         logits, (pooled, normed, mean, rstd) = self._forward(cut, memory)
         named, into, tokens = self.parameters.named, self.gradients.named, self.shape.tokens
+        self.right.add_((logits.argmax(dim=1) == labels).sum())
         logs = torch.log_softmax(logits, dim=1)
         chosen = labels[:, None]
         loss = logs.gather(1, chosen).sum().div_(-size)

@@ -15,25 +15,36 @@ from sics_cli.experiment.errors import ConfigError, RefusedSettingError
 
 Scalar = bool | int | float | str
 SALIENCIES = ("gradient", "activation", "neighbourhood")
-#: What `replicate` can prune today, and how; the store and the keys know more words than these.
-UNITS = ("weight",)
+#: What `replicate` can prune, and how; the store and the keys know more words than these.
+UNITS = ("weight", "channel", "head")
 POOLS = ("global", "layer")
 FORMS = ("exact",)
+PRECISIONS = ("fp32", "bf16")
+#: Begins a data set's name where the rest is a path.
+IMAGE_FOLDER = "imagefolder:"
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _Section = TypeVar("_Section")
 
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """A data set of `sics_cli.experiment.datasets` and its split, a permutation seeded by `split_seed`."""
+    """A data set of `sics_cli.experiment.datasets` and its split, a permutation seeded by `split_seed`.
+
+    The path of an image folder is made absolute: a worker may have another working directory. `image_size` scales the images
+    of such a folder.
+    """
 
     name: str
     train: int
     validation: int
     test: int
     split_seed: int = 0
+    image_size: int | None = None
 
     def __post_init__(self) -> None:
+        path = self.name.removeprefix(IMAGE_FOLDER)
+        if path != self.name and path:
+            object.__setattr__(self, "name", f"{IMAGE_FOLDER}{Path(path).expanduser().absolute()}")
         for field in ("train", "validation", "test"):
             _require(getattr(self, field) >= 1, f"data.{field}", getattr(self, field), "a count of at least 1")
         _require(self.split_seed >= 0, "data.split_seed", self.split_seed, "an integer of at least 0")
@@ -52,18 +63,38 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
-    """AdamW under a one-cycle schedule; `learning_rate` is its peak."""
+    """AdamW under a one-cycle schedule; `learning_rate` is its peak.
+
+    `precision` is that of training's forward pass (bf16: autocast); saliency and evaluation are float32 always. The rest is
+    what is done to training images; see `sics_cli.experiment.augment.Augmentation`.
+    """
 
     epochs: int
     batch_size: int
     learning_rate: float
     weight_decay: float
+    precision: str = "fp32"
+    crop_padding: int = 0
+    flip: bool = False
+    randaugment: int = 0
+    magnitude: int = 9
 
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, "training.epochs", self.epochs, "a count of at least 1")
         _require(self.batch_size >= 1, "training.batch_size", self.batch_size, "a count of at least 1")
         _require(self.learning_rate > 0, "training.learning_rate", self.learning_rate, "a number above 0")
         _require(self.weight_decay >= 0, "training.weight_decay", self.weight_decay, "a number of at least 0")
+        _require(self.precision in PRECISIONS, "training.precision", self.precision, " | ".join(PRECISIONS))
+        for field, most in (("crop_padding", 1024), ("randaugment", 16), ("magnitude", 30)):
+            value = getattr(self, field)
+            _require(0 <= value <= most, f"training.{field}", value, f"an integer from 0 to {most}")
+        if self.magnitude != 9 and not self.randaugment:
+            raise ConfigError(f"training.magnitude = {self.magnitude} is the strength of training.randaugment, which is 0 here")
+
+    @property
+    def augments(self) -> bool:
+        """Whether anything is done to training images."""
+        return bool(self.crop_padding or self.flip or self.randaugment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,12 +249,16 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
     if hint is float:
         _require(isinstance(value, int | float) and not isinstance(value, bool), where, value, "a number")
         return float(value)
-    if hint in (int, str):
-        good = isinstance(value, hint) and not isinstance(value, bool)
-        _require(good, where, value, {int: "an integer", str: "a string"}[hint])
+    if value is None and hint in (int | None, tuple[str, ...] | None):
+        return None
+    if hint is bool:
+        _require(isinstance(value, bool), where, value, "true or false")
+        return value
+    if hint in (int, str, int | None):
+        wanted = str if hint is str else int
+        good = isinstance(value, wanted) and not isinstance(value, bool)
+        _require(good, where, value, {int: "an integer", str: "a string"}[wanted])
         return value
     item = {tuple[int, ...]: int, tuple[float, ...]: float}.get(hint, str)
-    if value is None and hint == (tuple[str, ...] | None):
-        return None
     _require(isinstance(value, Sequence) and not isinstance(value, str), where, value, "a list")
     return tuple(_typed(element, item, where) for element in value)

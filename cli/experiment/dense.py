@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import torch
@@ -15,13 +16,18 @@ from sics_cli.experiment.checkpoints import (
     save_half_trained,
 )
 from sics_cli.experiment.config import Experiment
-from sics_cli.experiment.datasets import load_split
+from sics_cli.experiment.curves import CurveLog, Epoch
+from sics_cli.experiment.datasets import Split
 from sics_cli.experiment.inbox import Inbox
 from sics_cli.experiment.keys import Recipe
-from sics_cli.experiment.layout import checkpoint_path, half_trained_path
+from sics_cli.experiment.layout import checkpoint_path, curve_path, half_trained_path
 from sics_cli.experiment.models import build_model
 from sics_cli.experiment.rows import CheckpointRow
 from sics_cli.experiment.training import HalfTrained, train
+
+#: A network in training is kept as often as takes this share of the time at most: so much is lost to a kill, and no more.
+_KEPT_SHARE = 0.02
+_FIRST_KEPT_AFTER = 1.0
 
 
 class DenseNetwork:
@@ -32,19 +38,30 @@ class DenseNetwork:
     inbox : Inbox
         Of the run; told of the checkpoint, and of files that had to be made again.
     recipe : Recipe
+    split : Split
     seed : int
     device : torch.device
-    tell : callable(int)
-        Called with the number of finished epochs.
+    tell : callable(Epoch)
+        Called with every finished epoch.
     """
 
     def __init__(
-        self, inbox: Inbox, recipe: Recipe, seed: int, device: torch.device, tell: Callable[[int], None] = lambda epoch: None
+        self,
+        inbox: Inbox,
+        recipe: Recipe,
+        split: Split,
+        seed: int,
+        device: torch.device,
+        tell: Callable[[Epoch], None] = lambda epoch: None,
     ) -> None:
-        self._inbox, self._recipe, self._seed, self._device, self._tell = inbox, recipe, seed, device, tell
+        self._inbox, self._recipe, self._split, self._seed = inbox, recipe, split, seed
+        self._device, self._tell = device, tell
         self._key = recipe.dense_key(seed)
         self._path = checkpoint_path(inbox.folder.parent, seed, self._key)
         self._half = half_trained_path(inbox.folder.parent, seed, self._key)
+        self._curve = curve_path(inbox.folder.parent, seed)
+        self._keep_after = _FIRST_KEPT_AFTER
+        self._kept = time.monotonic()
 
     @property
     def _experiment(self) -> Experiment:
@@ -78,24 +95,43 @@ class DenseNetwork:
             return None
 
     def _train(self, until: int) -> None:
-        experiment = self._experiment
+        experiment, begun = self._experiment, self._begun()
+        if begun is not None and until <= begun.epochs < experiment.training.epochs:
+            return
         model = build_model(experiment.model, self._seed)
+        self._kept = time.monotonic()
+        curve = CurveLog(self._curve, begun.epochs if begun else 0)
+
+        def log(epoch: Epoch) -> None:
+            curve.add(epoch)
+            self._tell(epoch)
+
         result = train(
             model,
             experiment.training,
-            load_split(experiment.data),
+            self._split,
             self._seed,
             self._device,
-            self._tell,
             path=self._recipe.route.path,
-            begin=self._begun(),
+            begin=begun,
             until=until,
+            log=log,
+            keep=self._keep,
         )
         if isinstance(result, HalfTrained):
             save_half_trained(self._half, self._key, result)
         else:
             save_checkpoint(self._path, self._key, model.state_dict(), result)
             self._half.unlink(missing_ok=True)
+
+    def _keep(self, now: Callable[[], HalfTrained]) -> None:
+        """Keep what is trained so far, unless that was done a moment ago."""
+        if time.monotonic() - self._kept < self._keep_after:
+            return
+        begun = time.monotonic()
+        save_half_trained(self._half, self._key, now())
+        self._kept = time.monotonic()
+        self._keep_after = (self._kept - begun) / _KEPT_SHARE
 
     def _begun(self) -> HalfTrained | None:
         try:

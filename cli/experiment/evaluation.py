@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,14 +35,63 @@ class Evaluation:
             raise ValueError(f"correct = {self.correct}, but {count_bits(self.bits)} bits are set")
 
 
-def part_on(part: Part, device: torch.device) -> Tensors:
-    """Images and labels of `part` as tensors on `device`."""
-    return torch.from_numpy(part.images).to(device), torch.from_numpy(part.labels).to(device)
+def standardise(images: torch.Tensor, mean: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """(x - mean)/scale per channel, float32; `mean` and `scale` have shape (channels,), in pixel values 0 to 255."""
+    return (images.to(torch.float32) - mean[:, None, None]).div_(scale[:, None, None])
+
+
+class Examples:
+    """Images and labels of a part on a device, standardised when they are asked for.
+
+    Unpacks into all images and labels. `pixels` are the images as they are kept: float32, or uint8 with `mean` and `scale`.
+    """
+
+    def __init__(self, part: Part, device: torch.device) -> None:
+        self.pixels = torch.from_numpy(part.images).to(device)
+        self.labels = torch.from_numpy(part.labels).to(device)
+        self._moments: Tensors | None = None
+        if part.statistics is not None:
+            found = part.statistics
+            self._moments = torch.from_numpy(found.mean).to(device), torch.from_numpy(found.scale).to(device)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        yield self.standard(self.pixels)
+        yield self.labels
+
+    @property
+    def kept_as_pixels(self) -> bool:
+        """Whether the images are uint8, so that a batch costs a pass of standardisation."""
+        return self._moments is not None
+
+    def standard(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Give some of `pixels` as the network takes them: float32, standardised."""
+        return pixels if self._moments is None else standardise(pixels, *self._moments)
+
+    def some(self) -> torch.Tensor:
+        """The first few images."""
+        return self.standard(self.pixels[:8])
+
+    def at(self, index: torch.Tensor) -> Tensors:
+        """Images and labels at `index`, on the same device."""
+        return self.standard(self.pixels[index]), self.labels[index]
+
+    def batches(self, size: int) -> Iterator[Tensors]:
+        """Images and labels in order, `size` at a time."""
+        for pixels, labels in zip(self.pixels.split(size), self.labels.split(size), strict=True):
+            yield self.standard(pixels), labels
+
+
+def part_on(part: Part, device: torch.device) -> Examples:
+    """Images and labels of `part` on `device`."""
+    return Examples(part, device)
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, part: Tensors) -> Evaluation:
-    """Evaluate `model` (left in eval mode) on images and labels that lie on its device.
+def evaluate(model: nn.Module, part: Examples) -> Evaluation:
+    """Evaluate `model` (left in eval mode) on examples that lie on its device.
 
     Raises
     ------
@@ -50,9 +99,7 @@ def evaluate(model: nn.Module, part: Tensors) -> Evaluation:
         The mean loss is not finite: such a number may not be stored.
     """
     model.eval()
-    images, labels = part
-    batches = zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True)
-    return evaluation_of((model(image), label) for image, label in batches)
+    return evaluation_of((model(images), labels) for images, labels in part.batches(EVALUATION_BATCH))
 
 
 def evaluation_of(batches: Iterable[Tensors]) -> Evaluation:

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from sics_cli.experiment.evaluation import Evaluation, Tensors, evaluate, evaluation_of
+from sics_cli.experiment.evaluation import Evaluation, Examples, evaluate, evaluation_of
 from sics_cli.experiment.trainers import compact_form
 from sics_cli.experiment.vit_layout import Parameters, patches
 from sics_plugin import masked
@@ -31,7 +31,7 @@ class Evaluator(Protocol):
 class PlainEvaluator:
     """Masks the module's weights in place, and puts them back."""
 
-    def __init__(self, model: nn.Module, part: Tensors) -> None:
+    def __init__(self, model: nn.Module, part: Examples) -> None:
         self._model, self._part = model, part
 
     def evaluate(self, masks: Masks) -> Evaluation:
@@ -49,12 +49,12 @@ class CompactEvaluator:
     module is asked. The mean loss agrees with the module's to about 1e-6 of it.
     """
 
-    def __init__(self, model: nn.Module, part: Tensors) -> None:
+    def __init__(self, model: nn.Module, part: Examples) -> None:
         self._plain = PlainEvaluator(model, part)
-        images, self._labels = part
-        self._net = compact_form(model, images)
+        self._labels = part.labels
+        self._net = compact_form(model, part.some())
         self._dense = self._net.parameters.flat.clone()
-        self._cut = [piece.contiguous() for piece in patches(images, self._net.shape).split(COMPACT_BATCH, dim=1)]
+        self._cut = [patches(images, self._net.shape) for images, _ in part.batches(COMPACT_BATCH)]
 
     @torch.no_grad()
     def evaluate(self, masks: Masks) -> Evaluation:
@@ -71,6 +71,6 @@ class CompactEvaluator:
         return evaluation_of([(logits, self._labels)])
 
 
-def make_evaluator(path: str, model: nn.Module, part: Tensors) -> Evaluator:
+def make_evaluator(path: str, model: nn.Module, part: Examples) -> Evaluator:
     """Make the evaluator of a path of `sics_cli.experiment.route`."""
     return CompactEvaluator(model, part) if path == "compact" else PlainEvaluator(model, part)

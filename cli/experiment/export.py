@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 #: First what an analysis needs, then what proves it, then the long ones.
 COLUMNS = (
     "seed", "scorer", "kappa", "unit", "pool", "sparsity", "correct", "n", "accuracy", "loss", "mask_hash",
-    "realised_sparsity", "jaccard", "evaluated_as", "role", "form", "saliency", "flags", "data_order_hash", "calibration_hash",
-    "saliency_hash", "checkpoint_hash", "cell_key", "wall_seconds", "finished", "device", "torch", "git_sha",
-    "git_dirty", "layers", "bits",
+    "realised_sparsity", "weight_sparsity", "jaccard", "evaluated_as", "role", "form", "saliency", "flags",
+    "data_order_hash", "calibration_hash", "saliency_hash", "checkpoint_hash", "cell_key", "wall_seconds", "finished",
+    "device", "torch", "git_sha", "git_dirty", "layers", "bits",
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sics_cli.experiment.config import IMAGE_FOLDER
 from sics_cli.experiment.errors import ConfigError
 from sics_cli.experiment.image_cache import ImageSource
 from sics_cli.experiment.image_file import ImageFacts, Pixels
@@ -15,7 +16,6 @@ from sics_cli.experiment.image_folder import ImageFolder
 from sics_cli.experiment.streams import Indices, split_permutation
 from sics_cli.experiment.torchvision_data import TORCHVISION, TorchvisionSource, default_data_dir
 
-IMAGE_FOLDER = "imagefolder:"
 #: What `data.name` may be for images, as a message shows it.
 IMAGE_NAMES = (*TORCHVISION, f"{IMAGE_FOLDER}PATH")
 _CHUNK = 4096

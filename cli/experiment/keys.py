@@ -8,8 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from sics_cli.experiment.canonical import digest
-from sics_cli.experiment.config import Experiment
-from sics_cli.experiment.datasets import dataset_spec, split_digest, split_indices
+from sics_cli.experiment.config import DataConfig, Experiment, TrainingConfig
+from sics_cli.experiment.datasets import data_facts, key_name, split_digest, split_indices
+from sics_cli.experiment.image_file import ImageFacts
 from sics_cli.experiment.lineup import ScorerInfo, plugin_digest
 from sics_cli.experiment.models import check_model
 from sics_cli.experiment.route import route_of
@@ -20,6 +21,8 @@ TRAINING_VERSION = 2
 EVALUATION_VERSION = 2
 #: CPU threads of a worker, always: sums over more threads add up in another order.
 THREADS = 1
+#: Settings that came later: at these values a recipe is what it was before there was such a setting, and so are its keys.
+_LATER = {"image_size": None, "precision": "fp32", "crop_padding": 0, "flip": False, "randaugment": 0, "magnitude": 9}
 #: Stands for the dense network where a scorer's name is expected.
 DENSE = "dense"
 
@@ -66,23 +69,27 @@ class Recipe:
     ----------
     experiment : Experiment
     environment : Environment
+    facts : ImageFacts, optional
+        Of the data; looked up where they are not given.
     """
 
-    def __init__(self, experiment: Experiment, environment: Environment) -> None:
+    def __init__(self, experiment: Experiment, environment: Environment, facts: ImageFacts | None = None) -> None:
         self.experiment = experiment
         self.environment = environment
+        self.facts = facts or data_facts(experiment.data)
         check_model(experiment.model)
-        self.route = route_of(experiment.model, environment.device_class)
+        self.route = route_of(experiment.model, environment.device_class, experiment.training.precision)
         calibration = asdict(experiment.calibration) if experiment.saliency != "neighbourhood" else None
         self.content: dict[str, Any] = {
             "data": {
-                **asdict(experiment.data),
-                "digest": dataset_spec(experiment.data.name).digest,
-                "split_digest": split_digest(experiment.data),
+                **_settings(experiment.data),
+                "name": key_name(experiment.data.name),
+                "digest": self.facts.digest,
+                "split_digest": split_digest(experiment.data, self.facts),
             },
             "model": {"name": experiment.model.name, **dict(experiment.model.options)},
             "training": {
-                **asdict(experiment.training),
+                **_settings(experiment.training),
                 "version": TRAINING_VERSION,
                 "threads": THREADS,
                 "path": self.route.path,
@@ -98,10 +105,27 @@ class Recipe:
         self.run_id = digest(self.content)
         self._streams: dict[int, SeedStreams] = {}
 
+    @property
+    def described(self) -> dict[str, Any]:
+        """The content, and what another seed changes: what a store keeps for its readers."""
+        return {**self.content, "seed_varies": list(self.seed_varies)}
+
+    @property
+    def seed_varies(self) -> tuple[str, ...]:
+        """What another seed changes; the split, the test images and all settings are the same for every seed."""
+        training, calibrated = self.experiment.training, self.experiment.saliency != "neighbourhood"
+        return (
+            "initialisation",
+            "data order",
+            *(["augmentation"] if training.augments else []),
+            *(["calibration batches"] if calibrated else []),
+            "draws of random scorers",
+        )
+
     def streams(self, seed: int) -> SeedStreams:
         """Hashes of data order and calibration batches of `seed` (no batches for a data-free saliency)."""
         if seed not in self._streams:
-            size = len(split_indices(self.experiment.data)[0])
+            size = len(split_indices(self.experiment.data, self.facts)[0])
             calibration = None
             if self.experiment.saliency != "neighbourhood":
                 part = self.experiment.calibration
@@ -139,6 +163,11 @@ class Recipe:
     def _evaluation(self, seed: int) -> dict[str, Any]:
         shared = {name: self.content[name] for name in ("saliency", "evaluation", "unit", "pool", "form")}
         return {**shared, "calibration_hash": self.streams(seed).calibration_hash}
+
+
+def _settings(section: DataConfig | TrainingConfig) -> dict[str, Any]:
+    """The section's settings, without those that are as if they did not exist."""
+    return {name: value for name, value in asdict(section).items() if name not in _LATER or value != _LATER[name]}
 
 
 def scorer_seed(seed: int) -> int:

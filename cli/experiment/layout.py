@@ -11,17 +11,21 @@ LOCK_NAME = "run.lock"
 LOG_NAME = "workers.log"
 INBOX_NAME = "inbox"
 CHECKPOINTS_NAME = "checkpoints"
+CURVES_NAME = "curves"
 
 
-def default_folder(name: str, saliency: str, run_id: str) -> Path:
+def default_folder(name: str, saliency: str, run_id: str, unit: str = "weight") -> Path:
     """Where a run lies unless told otherwise: the same command finds it again, another recipe gets another.
 
     Examples
     --------
     >>> default_folder("digits", "gradient", "1f3a9c0b" * 8).as_posix()
     'runs/digits-gradient-1f3a9c0b'
+    >>> default_folder("digits", "gradient", "1f3a9c0b" * 8, "head").as_posix()
+    'runs/digits-head-gradient-1f3a9c0b'
     """
-    return RUNS / f"{name}-{saliency}-{run_id[:8]}"
+    parts = [name, *([unit] if unit != "weight" else []), saliency, run_id[:8]]
+    return RUNS / "-".join(parts)
 
 
 def checkpoint_path(folder: Path, seed: int, dense_key: str) -> Path:
@@ -32,3 +36,8 @@ def checkpoint_path(folder: Path, seed: int, dense_key: str) -> Path:
 def half_trained_path(folder: Path, seed: int, dense_key: str) -> Path:
     """Where a seed's network lies between two parts of its training; gone once there is a checkpoint."""
     return folder / CHECKPOINTS_NAME / f"training-{seed}-{dense_key[:16]}.safetensors"
+
+
+def curve_path(folder: Path, seed: int) -> Path:
+    """Where the curve of a seed's training lies."""
+    return folder / CURVES_NAME / f"seed-{seed}.csv"

@@ -11,7 +11,16 @@ from sics_cli.experiment.keys import Recipe, scorer_seed
 from sics_cli.experiment.lineup import ScorerInfo, fingerprint_of, make_scorer
 from sics_cli.experiment.overlap import jaccard
 from sics_cli.experiment.randomness import seeded
-from sics_plugin import PruningReport, Saliency, compute_masks
+from sics_plugin import (
+    ChannelGroup,
+    PruningReport,
+    Saliency,
+    Scorer,
+    compute_channel_masks,
+    compute_masks,
+    find_groups,
+    unit_masks,
+)
 
 Masks = dict[str, torch.Tensor]
 
@@ -33,6 +42,8 @@ class MaskMaker:
         self._recipe = recipe
         self._seed = seed
         self._pool: Any = recipe.experiment.pool
+        self._unit: Any = recipe.experiment.unit
+        self._groups: list[ChannelGroup] | None = None
         self._plateau: tuple[float, Masks] | None = None
 
     def masks(self, model: nn.Module, saliency: Saliency, scorer: ScorerInfo, sparsity: float) -> tuple[Masks, PruningReport]:
@@ -47,14 +58,30 @@ class MaskMaker:
             raise ConflictError(f"scorer {scorer.name} changed while the run was going on: run the command again")
         built = make_scorer(scorer.spec, scorer_seed(self._seed))
         with seeded(self._recipe.cell_key(self._seed, scorer, sparsity)):
-            return compute_masks(model, built, amount=sparsity, saliency=saliency, pool=self._pool)
+            return self._made(model, built, sparsity, saliency)
+
+    def _made(
+        self, model: nn.Module, scorer: str | Scorer, sparsity: float, saliency: Saliency | None = None
+    ) -> tuple[Masks, PruningReport]:
+        if self._unit == "weight":
+            return compute_masks(model, scorer, amount=sparsity, saliency=saliency, pool=self._pool)
+        return compute_channel_masks(model, scorer, sparsity, unit=self._unit, saliency=saliency, pool=self._pool)
+
+    def _kept(self, model: nn.Module, masks: Masks) -> Masks:
+        """Which units are kept, by group: one entry a weight, channel or head."""
+        if self._unit == "weight":
+            return masks
+        if self._groups is None:
+            self._groups = find_groups(model, self._unit)
+        return unit_masks(masks, self._groups)
 
     def overlap(self, model: nn.Module, masks: Masks, scorer: ScorerInfo, sparsity: float) -> float:
-        """Jaccard index with magnitude's mask, which is made once for each sparsity."""
+        """Jaccard index of the kept units with those of magnitude's mask, which is made once for each sparsity."""
+        kept = self._kept(model, masks)
         if scorer.name == "magnitude":
-            self._plateau = sparsity, masks
+            self._plateau = sparsity, kept
             return 1.0
         if self._plateau is None or self._plateau[0] != sparsity:
-            made, _ = compute_masks(model, "magnitude", amount=sparsity, pool=self._pool)
-            self._plateau = sparsity, made
-        return jaccard(masks, self._plateau[1])
+            made, _ = self._made(model, "magnitude", sparsity)
+            self._plateau = sparsity, self._kept(model, made)
+        return jaccard(kept, self._plateau[1])

@@ -34,8 +34,8 @@ class Route:
     reason: str
 
 
-def route_of(model: ModelConfig, device_class: str) -> Route:
-    """Choose the path for a network on "cpu" or "cuda".
+def route_of(model: ModelConfig, device_class: str, precision: str = "fp32") -> Route:
+    """Choose the path for a network on "cpu" or "cuda", trained in this precision.
 
     Examples
     --------
@@ -44,6 +44,8 @@ def route_of(model: ModelConfig, device_class: str) -> Route:
     """
     if device_class != "cpu":
         return Route("plain", f"on {device_class}")
+    if precision != "fp32":
+        return Route("plain", f"trained in {precision}")
     options = {**_DEFAULTS, **dict(model.options)}
     unknown = sorted(set(options) - set(_DEFAULTS))
     if model.name != "vit":

@@ -30,9 +30,11 @@ class CellRow(_Record):
     """One evaluated cell, or the dense row of a seed (scorer "dense", sparsity 0, no mask).
 
     `evaluated_as` names the scorer whose evaluation these bits are: another one's where both made the same mask.
-    `layers` holds [name, total, pruned] for each pruned parameter. `jaccard` is the Jaccard index of the kept units with those
-    of magnitude's mask at the same seed and sparsity (None for the dense row, and in rows of an older version);
-    `fingerprint` the digest of the scorer's fingerprint, which tells two versions of one user's scorer apart.
+    `realised_sparsity` and `layers`, [name, total, pruned] for each pruned parameter or group, count units; `weight_sparsity` is
+    the fraction of the prunable weights that went with them (None in rows of an older version). `jaccard` is the Jaccard
+    index of the kept units with those of magnitude's mask at the same seed and sparsity (None for the dense row, and in
+    rows of an older version); `fingerprint` the digest of the scorer's fingerprint, which tells two versions of one
+    user's scorer apart.
     """
 
     cell_key: str
@@ -63,6 +65,7 @@ class CellRow(_Record):
     provenance: dict[str, Any]
     jaccard: float | None = None
     fingerprint: str | None = None
+    weight_sparsity: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from sics_cli.experiment.atomic import remove_partials
 from sics_cli.experiment.errors import InterruptedRunError, StorageError, StoreError, WorkersLostError
 from sics_cli.experiment.executors import Executor, Workers, lost
+from sics_cli.experiment.headers import kept_epochs
 from sics_cli.experiment.inbox import Inbox
 from sics_cli.experiment.intake import Intake
 from sics_cli.experiment.keys import DENSE
-from sics_cli.experiment.layout import CHECKPOINTS_NAME, checkpoint_path
+from sics_cli.experiment.layout import CHECKPOINTS_NAME, CURVES_NAME, checkpoint_path, half_trained_path
 from sics_cli.experiment.lock import run_lock
 from sics_cli.experiment.planning import Cell, make_plan, stamp
 from sics_cli.experiment.progress import Reporter, Tracker
@@ -71,13 +72,14 @@ def run_session(
 def _open_store(session: Session) -> Store:
     remove_partials(session.folder)
     remove_partials(session.folder / CHECKPOINTS_NAME)
+    remove_partials(session.folder / CURVES_NAME)
     if session.store_path.exists():
         store = Store.open(session.store_path)
     else:
         meta = {
             "run_id": session.recipe.run_id,
             "name": session.experiment.name,
-            "recipe": session.recipe.content,
+            "recipe": session.recipe.described,
             "created": now(),
             "scorers": session.scorer_facts,
         }
@@ -210,14 +212,17 @@ class _Driver:
             provenance=self.provenance,
             run_id=session.recipe.run_id,
             part=task.part,
+            facts=session.recipe.facts,
+            access=session.access,
         )
 
     def _plan(self, seed: int) -> SeedPlan:
         epochs = self.session.experiment.training.epochs
-        path = checkpoint_path(self.session.folder, seed, self.session.recipe.dense_key(seed))
+        place = self.session.folder, seed, self.session.recipe.dense_key(seed)
+        trained = epochs if checkpoint_path(*place).exists() else min(kept_epochs(half_trained_path(*place)), epochs - 1)
         cells = tuple(cell for cell in self.todo.values() if cell.seed == seed)
         work = self.work
-        return SeedPlan(cells, work.training, work.saliency, work.cell, epochs, trained=epochs if path.exists() else 0)
+        return SeedPlan(cells, work.training, work.saliency, work.cell, epochs, trained)
 
     def _say_done(self, seed: int, cells: tuple[Cell, ...]) -> None:
         keys = {cell.key for cell in cells}

@@ -109,5 +109,13 @@ ALTER TABLE cells ADD COLUMN jaccard REAL CHECK (
 ALTER TABLE cells ADD COLUMN fingerprint TEXT;
 """
 
+#: Of weights, the sparsity of units is that of weights; units of another kind were not stored before.
+VERSION_3 = """
+ALTER TABLE cells ADD COLUMN weight_sparsity REAL CHECK (
+    weight_sparsity IS NULL OR (typeof(weight_sparsity) = 'real' AND weight_sparsity BETWEEN 0 AND 1)
+);
+UPDATE cells SET weight_sparsity = realised_sparsity WHERE unit = 'weight';
+"""
+
 #: MIGRATIONS[v] takes a store from schema v to v + 1, in one transaction.
-MIGRATIONS: tuple[str, ...] = (VERSION_1, VERSION_2)
+MIGRATIONS: tuple[str, ...] = (VERSION_1, VERSION_2, VERSION_3)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from sics_cli.experiment.canonical import digest
+from sics_cli.experiment.curves import Epoch
 from sics_cli.experiment.datasets import load_split
 from sics_cli.experiment.dense import DenseNetwork
 from sics_cli.experiment.errors import ConfigError, MismatchError, is_storage_failure
@@ -30,7 +31,7 @@ from sics_cli.experiment.streams import calibration_batches
 from sics_cli.experiment.training import warned
 from sics_cli.experiment.work import Work
 from sics_cli.experiment.worker import SeedJob
-from sics_plugin import PruningReport, Saliency
+from sics_plugin import ChannelReport, PruningReport, Saliency
 
 NONDETERMINISTIC = "nondeterministic"
 _TELL_SECONDS = 0.3
@@ -48,12 +49,12 @@ class SeedRun:
     def __init__(self, job: SeedJob, device: torch.device) -> None:
         self.job = job
         self.device = device
-        self.recipe = Recipe(job.experiment, job.environment)
+        self.recipe = Recipe(job.experiment, job.environment, job.facts)
         if self.recipe.run_id != job.run_id:
             raise MismatchError("the installed sics_plugin changed while the run was going on: run the command again")
         self.inbox = Inbox(job.folder, self.recipe.run_id)
         self.work = Work.of(job.experiment)
-        self.split = load_split(job.experiment.data)
+        self.split = load_split(job.experiment.data, self.recipe.facts, job.access)
         self.test = part_on(self.split.test, device)
         self.evaluated: dict[tuple[float, str], tuple[Evaluation, str]] = {
             (row.sparsity, row.mask_hash): (Evaluation(row.correct, row.n, row.loss, row.bits), row.evaluated_as)
@@ -105,11 +106,11 @@ class SeedRun:
         share = self.work.training / epochs
         begun: list[int] = []
 
-        def tell(epoch: int) -> None:
-            begun.append(epoch - 1)
-            self._tell(f"training {epoch}/{epochs}", (epoch - begun[0]) * share)
+        def tell(epoch: Epoch) -> None:
+            begun.append(epoch.epoch - 1)
+            self._tell(f"training {epoch.epoch}/{epochs}, loss {epoch.loss:.2f}", (epoch.epoch - begun[0]) * share)
 
-        return DenseNetwork(self.inbox, self.recipe, self.job.seed, self.device, tell)
+        return DenseNetwork(self.inbox, self.recipe, self.split, self.job.seed, self.device, tell)
 
     def _fresh_model(self) -> nn.Module:
         model = build_model(self.job.experiment.model, self.job.seed)
@@ -121,10 +122,9 @@ class SeedRun:
         part = self.job.experiment.calibration
         if kind == "neighbourhood":
             return Saliency(self.model, kind=kind)
-        images, labels = part_on(self.split.train, self.device)
-        indices = calibration_batches(self.job.seed, len(labels), part.batches, part.batch_size)
-        batches = [torch.from_numpy(batch).to(self.device) for batch in indices]
-        pairs = [(images[batch], labels[batch]) for batch in batches]
+        examples = part_on(self.split.train, self.device)
+        indices = calibration_batches(self.job.seed, len(examples), part.batches, part.batch_size)
+        pairs = [examples.at(torch.from_numpy(batch).to(self.device)) for batch in indices]
         return Saliency(self.model, pairs, nn.functional.cross_entropy, kind=kind)
 
     def _agree(self, what: str, made: str, stored: set[str]) -> None:
@@ -158,7 +158,9 @@ class SeedRun:
         begun = time.perf_counter()
         if cell.scorer is None:
             evaluation, evaluated_as = evaluate(self.model, self.test), DENSE
-            mask: dict[str, Any] = {"mask_hash": None, "realised_sparsity": 0.0, "layers": [], "flags": []}
+            mask: dict[str, Any] = {
+                "mask_hash": None, "realised_sparsity": 0.0, "weight_sparsity": 0.0, "layers": [], "flags": [],
+            }  # fmt: skip
         else:
             evaluation, evaluated_as, report, overlap = self._pruned(cell.scorer, cell.sparsity)
             mask = {
@@ -166,6 +168,7 @@ class SeedRun:
                 "fingerprint": digest(cell.scorer.fingerprint),
                 "mask_hash": report.mask_hash,
                 "realised_sparsity": report.sparsity,
+                "weight_sparsity": report.weight_sparsity if isinstance(report, ChannelReport) else report.sparsity,
                 "layers": [[layer.name, layer.total, layer.pruned] for layer in report.layers],
                 "flags": list(report.flags),
             }

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from sics_cli.experiment.config import Experiment
+from sics_cli.experiment.datasets import DataAccess, data_facts
 from sics_cli.experiment.devices import usable_gpus
 from sics_cli.experiment.errors import ConfigError, WorkersLostError
 from sics_cli.experiment.executors import Workers
+from sics_cli.experiment.fitting import fitted
+from sics_cli.experiment.image_file import ImageFacts
 from sics_cli.experiment.inbox import Inbox
 from sics_cli.experiment.keys import Environment, Recipe, differences, full_version, minor_version
 from sics_cli.experiment.layout import STORE_NAME, default_folder
@@ -33,6 +36,7 @@ class Session:
     notes: tuple[str, ...]
     cells: tuple[Cell, ...]
     scorer_facts: dict[str, Any]
+    access: DataAccess
 
     @property
     def store_path(self) -> Path:
@@ -60,8 +64,7 @@ class Asker:
 
     def __init__(self, experiment: Experiment, workers: Workers, say: Callable[[str], None], *, warm: bool = False) -> None:
         self._warm = warm
-        self._specs = experiment.scorers or ()
-        self._saliency = experiment.saliency
+        self._experiment = experiment
         self._workers = workers
         self._say = say
         self._answer: Description | None = None
@@ -71,7 +74,8 @@ class Asker:
         if self._answer is None:
             self._say("starting workers")
             executor = self._workers.executor(())
-            job = executor.submit(describe, self._specs, self._saliency)
+            asked = self._experiment
+            job = executor.submit(describe, asked.scorers or (), asked.saliency, asked)
             for _ in range(self._workers.number(()) - 1 if self._warm else 0):
                 executor.submit(warm_up)
             try:
@@ -85,8 +89,20 @@ class Asker:
         return self().gpus
 
 
-def open_session(experiment: Experiment, out: Path | None, ask: Asker) -> Session:
+def with_data(
+    experiment: Experiment, access: DataAccess, say: Callable[[str], None] = lambda line: None
+) -> tuple[Experiment, ImageFacts]:
+    """Look at the data: their facts, and the experiment with a network that fits them; `say` is told what takes a while."""
+    facts = data_facts(experiment.data, access, say)
+    return fitted(experiment, facts), facts
+
+
+def open_session(
+    experiment: Experiment, out: Path | None, ask: Asker, facts: ImageFacts | None = None, access: DataAccess | None = None
+) -> Session:
     """Decide everything; reads an existing store, and asks a worker only for what the store does not tell.
+
+    `experiment` and `facts` are what `with_data` gives.
 
     Raises
     ------
@@ -97,16 +113,16 @@ def open_session(experiment: Experiment, out: Path | None, ask: Asker) -> Sessio
     """
     gpus = usable_gpus(experiment.device, ask.gpus)
     environment = Environment("cuda" if gpus else "cpu", minor_version("torch"), full_version("timm").split("+")[0])
-    recipe = Recipe(experiment, environment)
-    folder = out or default_folder(experiment.name, experiment.saliency, recipe.run_id)
-    facts = _kept_facts(folder, recipe)
+    recipe = Recipe(experiment, environment, facts)
+    folder = out or default_folder(experiment.name, experiment.saliency, recipe.run_id, experiment.unit)
+    told = _kept_facts(folder, recipe)
     own = any(":" in spec for spec in experiment.scorers or ())
     current = plugin_digest(full_version("torch"))
-    if facts is None or facts["digest"] != current or own:
-        facts = {"digest": current, "infos": [info.to_dict() for info in ask().scorers]}
-    known = [ScorerInfo(**info) for info in facts["infos"]]
+    if told is None or told["digest"] != current or own:
+        told = {"digest": current, "infos": [info.to_dict() for info in ask().scorers]}
+    known = [ScorerInfo(**info) for info in told["infos"]]
     scorers, notes = choose(known, experiment.scorers, experiment.saliency, experiment.reference)
-    return Session(experiment, recipe, folder, gpus, scorers, notes, plan_cells(recipe, scorers), facts)
+    return Session(experiment, recipe, folder, gpus, scorers, notes, plan_cells(recipe, scorers), told, access or DataAccess())
 
 
 def _kept_facts(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
@@ -116,7 +132,8 @@ def _kept_facts(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
     with Store.open(path, read_only=True) as store:
         stored = store.meta("recipe")
         if store.meta("run_id") != recipe.run_id:
-            changes = "; ".join(differences(stored or {}, recipe.content))
+            before = {name: value for name, value in (stored or {}).items() if name in recipe.content}
+            changes = "; ".join(differences(before, recipe.content))
             raise ConfigError(f"--out {folder}: holds a run of another recipe ({changes}): choose another --out")
         facts: dict[str, Any] | None = store.meta("scorers")
         return facts

@@ -6,8 +6,11 @@ bit for bit.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from typing import Protocol
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import nn
@@ -15,9 +18,12 @@ from torch import nn
 from sics_cli.experiment.compact import CompactVit
 from sics_cli.experiment.config import TrainingConfig
 from sics_cli.experiment.datasets import Part
-from sics_cli.experiment.evaluation import part_on
+from sics_cli.experiment.evaluation import Examples, part_on
 from sics_cli.experiment.streams import Indices
 from sics_cli.experiment.vit_layout import NotCompactError, Shape, patches
+
+if TYPE_CHECKING:
+    from sics_cli.experiment.augment import Augmentation
 
 State = dict[str, torch.Tensor]
 #: Logits of the compact form may differ from the module's by rounding only.
@@ -47,11 +53,20 @@ def _cosine(start: float, end: float, fraction: float) -> float:
     return end + (start - end) / 2.0 * (math.cos(math.pi * fraction) + 1)
 
 
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One epoch over the training examples: mean loss (nats) and share of right answers, as met while the weights moved."""
+
+    loss: float
+    accuracy: float
+    learning_rate: float
+
+
 class Trainer(Protocol):
     """Trains one network, epoch by epoch."""
 
-    def epoch(self, number: int, order: Indices) -> float:
-        """Train epoch `number` (from 0) in this order of examples; return the last batch's loss."""
+    def epoch(self, number: int, order: Indices) -> Pass:
+        """Train epoch `number` (from 0) in this order of examples."""
 
     def state(self) -> State:
         """All that the next epoch depends on; tensors that the trainer goes on changing."""
@@ -59,32 +74,39 @@ class Trainer(Protocol):
     def load(self, state: State) -> None:
         """Go on from what `state` gave, which a trainer of the same configuration made."""
 
-    def finish(self) -> None:
-        """Leave the weights in the model."""
+    def hand_over(self) -> None:
+        """Put the weights of now into the model."""
 
 
 class PlainTrainer:
     """Trains the module itself, through autograd."""
 
-    def __init__(self, model: nn.Module, config: TrainingConfig, train: Part, device: torch.device) -> None:
+    def __init__(self, model: nn.Module, config: TrainingConfig, train: Part, device: torch.device, seed: int = 0) -> None:
         self._model = model.to(device)
-        self._images, self._labels = part_on(train, device)
+        self._batches = Batches(part_on(train, device), config, seed)
         self._clock = _Clock(config, len(train))
-        self._names = [name for name, _ in model.named_parameters()]
         self._optimiser = _adamw(list(model.parameters()), config)
+        self._device, self._half = device, config.precision == "bf16"
 
-    def epoch(self, number: int, order: Indices) -> float:
+    def epoch(self, number: int, order: Indices) -> Pass:
         """Train one epoch; dropout and the like draw from torch's generator, which the caller seeds for each epoch."""
         self._model.train()
-        shuffled = torch.from_numpy(order).to(self._images.device)
-        loss = torch.zeros(())
-        for step, batch in enumerate(shuffled.split(self._clock.batch_size), start=number * self._clock.steps):
+        total = torch.zeros((), dtype=torch.float64, device=self._device)
+        right = torch.zeros((), dtype=torch.int64, device=self._device)
+        for step, (images, labels) in enumerate(self._batches.epoch(number, order), start=number * self._clock.steps):
             self._clock.set(self._optimiser, step)
             self._optimiser.zero_grad(set_to_none=True)
-            loss = nn.functional.cross_entropy(self._model(self._images[batch]), self._labels[batch])
+            with self._precision():
+                logits = self._model(images)
+            loss = nn.functional.cross_entropy(logits.float(), labels)
             loss.backward()
             self._optimiser.step()
-        return float(loss.item())
+            total += loss.detach() * len(labels)  # stays on the device: asking for it would wait for every step
+            right += (logits.detach().argmax(dim=1) == labels).sum()
+        return Pass(float(total.item()) / len(order), int(right.item()) / len(order), self._clock.rate)
+
+    def _precision(self) -> contextlib.AbstractContextManager[object]:
+        return torch.autocast(self._device.type, torch.bfloat16) if self._half else contextlib.nullcontext()
 
     def state(self) -> State:
         """Module state, and the optimiser's by parameter name."""
@@ -102,32 +124,45 @@ class PlainTrainer:
             keys = [key for key in state if key.endswith(f"/{name}") and not key.startswith("model/")]
             self._optimiser.state[parameter] = {key.partition("/")[0]: state[key].to(parameter.device, copy=True) for key in keys}
 
-    def finish(self) -> None:
+    def hand_over(self) -> None:
         """The weights are there already."""
 
 
 class CompactTrainer:
     """Trains the compact form of a plain vision transformer on the CPU; all parameters are one vector to the optimiser."""
 
-    def __init__(self, model: nn.Module, config: TrainingConfig, train: Part) -> None:
-        images, self._labels = part_on(train, torch.device("cpu"))
+    def __init__(self, model: nn.Module, config: TrainingConfig, train: Part, seed: int = 0) -> None:
+        examples = part_on(train, torch.device("cpu"))
         self._model = model
-        self._net = compact_form(model, images)
-        self._cut = patches(images, self._net.shape)
+        self._net = compact_form(model, examples.some())
+        self._labels = examples.labels
+        self._batches = Batches(examples, config, seed)
+        # Cut once where the images are small and stay as they are; pixels are cut batch by batch, in a fraction of the memory.
+        self._cut = None if examples.kept_as_pixels else patches(examples.pixels, self._net.shape)
         self._clock = _Clock(config, len(train))
         self._parameter = nn.Parameter(self._net.parameters.flat)
         self._parameter.grad = self._net.gradients.flat
         self._optimiser = _adamw([self._parameter], config)
 
     @torch.no_grad()
-    def epoch(self, number: int, order: Indices) -> float:
-        """Train one epoch. Nothing in it is random but the order."""
-        loss = torch.zeros(())
-        for step, batch in enumerate(torch.from_numpy(order).split(self._clock.batch_size), start=number * self._clock.steps):
+    def epoch(self, number: int, order: Indices) -> Pass:
+        """Train one epoch. Nothing in it is random but the order and the augmentation."""
+        total, right = 0.0, 0
+        for step, (cut, labels) in enumerate(self._patches(number, order), start=number * self._clock.steps):
             self._clock.set(self._optimiser, step)
-            loss = self._net.gradient(self._cut[:, batch], self._labels[batch])
+            loss = self._net.gradient(cut, labels)
             self._optimiser.step()
-        return float(loss.item())
+            total += float(loss.item()) * len(labels)
+            right += int(self._net.right.item())
+        return Pass(total / len(order), right / len(order), self._clock.rate)
+
+    def _patches(self, number: int, order: Indices) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        if self._cut is None:
+            for images, labels in self._batches.epoch(number, order):
+                yield patches(images, self._net.shape), labels
+        else:
+            for batch in torch.from_numpy(order).split(self._clock.batch_size):
+                yield self._cut[:, batch], self._labels[batch]
 
     def state(self) -> State:
         """The vector of parameters and the optimiser's moments."""
@@ -138,9 +173,46 @@ class CompactTrainer:
         self._net.parameters.flat.copy_(state["parameters"])
         self._optimiser.state[self._parameter] = {k: v.clone() for k, v in state.items() if k != "parameters"}
 
-    def finish(self) -> None:
+    def hand_over(self) -> None:
         """Copy the weights into the module."""
         self._net.parameters.store(self._model)
+
+
+class Batches:
+    """The batches of an epoch, augmented and standardised as the configuration says.
+
+    Parameters
+    ----------
+    examples : Examples
+    config : TrainingConfig
+    seed : int
+        Of the replicate: what happens to an image depends on it, the epoch, the batch and the place in the batch.
+    """
+
+    def __init__(self, examples: Examples, config: TrainingConfig, seed: int) -> None:
+        self._examples, self._size, self._seed = examples, config.batch_size, seed
+        self._augmentation = _augmentation(config)
+
+    def epoch(self, number: int, order: Indices) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Images (n, channels, height, width), float32, and labels (n,) of each batch of epoch `number`."""
+        index = torch.from_numpy(order).to(self._examples.labels.device)
+        for place, batch in enumerate(index.split(self._size)):
+            if self._augmentation is None:
+                yield self._examples.at(batch)
+                continue
+            from sics_cli.experiment.augment import augment
+
+            pixels = self._examples.pixels[batch]
+            changed = augment(pixels, self._augmentation, seed=self._seed, epoch=number, batch=place)
+            yield self._examples.standard(changed), self._examples.labels[batch]
+
+
+def _augmentation(config: TrainingConfig) -> Augmentation | None:
+    if not config.augments:
+        return None
+    from sics_cli.experiment.augment import Augmentation  # only now: it brings torchvision along
+
+    return Augmentation(config.crop_padding, config.flip, config.randaugment, config.magnitude)
 
 
 @torch.no_grad()
@@ -172,10 +244,12 @@ class _Clock:
         self.steps = math.ceil(examples / config.batch_size)
         self._total = self.steps * config.epochs
         self._peak = config.learning_rate
+        self.rate = 0.0
 
     def set(self, optimiser: torch.optim.AdamW, step: int) -> None:
         for group in optimiser.param_groups:
             group["lr"], moment = one_cycle(step, self._total, self._peak)
+            self.rate = group["lr"]
             group["betas"] = moment, group["betas"][1]
 
 

@@ -1,7 +1,8 @@
-"""Dense training: one seed, one checkpoint, whole epochs at a time."""
+"""Dense training: one seed, one checkpoint, whole epochs at a time, each with a line in the seed's curve."""
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import time
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from sics_cli.experiment.config import TrainingConfig
+from sics_cli.experiment.curves import Epoch, validated
 from sics_cli.experiment.datasets import Split
 from sics_cli.experiment.evaluation import evaluate, part_on
 from sics_cli.experiment.streams import data_order, epoch_seed
@@ -40,6 +42,10 @@ class HalfTrained:
     nondeterministic: bool
 
 
+def _ignore(_: object) -> None:
+    """What is told to nobody."""
+
+
 def train(
     model: nn.Module,
     config: TrainingConfig,
@@ -51,8 +57,10 @@ def train(
     path: str = "plain",
     begin: HalfTrained | None = None,
     until: int | None = None,
+    log: Callable[[Epoch], None] = _ignore,
+    keep: Callable[[Callable[[], HalfTrained]], None] = _ignore,
 ) -> TrainingRecord | HalfTrained:
-    """Train `model` in place (AdamW, one-cycle, cross-entropy, no augmentation) and leave it in eval mode.
+    """Train `model` in place (AdamW, one-cycle, cross-entropy, augmented as configured) and leave it in eval mode.
 
     Parameters
     ----------
@@ -66,6 +74,10 @@ def train(
         Go on from here.
     until : int, optional
         Stop after so many epochs of the whole, if there are more.
+    log : callable(Epoch)
+        Told of every epoch.
+    keep : callable(callable() -> HalfTrained)
+        Called between epochs; what it calls gives all that the next epoch depends on.
 
     Returns
     -------
@@ -80,26 +92,45 @@ def train(
         The compact path does not compute this network.
     """
     begun = time.perf_counter() - (begin.seconds if begin else 0.0)
-    first, last = begin.epochs if begin else 0, min(until or config.epochs, config.epochs)
+    first = begin.epochs if begin else 0
+    last = max(first, min(until or config.epochs, config.epochs))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         trainer: Trainer = (
-            CompactTrainer(model, config, split.train) if path == "compact" else PlainTrainer(model, config, split.train, device)
+            CompactTrainer(model, config, split.train, seed)
+            if path == "compact"
+            else PlainTrainer(model, config, split.train, device, seed)
         )
+        validation = part_on(split.validation, device)
         if begin is not None:
             trainer.load(begin.state)
         orders = itertools.islice(data_order(seed, len(split.train), config.epochs), first, last)
+        checked = None
+
+        def now(epochs: int) -> HalfTrained:
+            unsure = (begin is not None and begin.nondeterministic) or warned(caught)
+            return HalfTrained(epochs, trainer.state(), time.perf_counter() - begun, unsure)
+
         for epoch, order in enumerate(orders, start=first):
             torch.manual_seed(epoch_seed(seed, epoch))  # an epoch does not depend on what was drawn in those before
-            loss = trainer.epoch(epoch, order)
-            if not math.isfinite(loss):
-                raise FloatingPointError(f"training diverged: loss is {loss} after epoch {epoch + 1}")
+            met = trainer.epoch(epoch, order)
+            if not math.isfinite(met.loss):
+                raise FloatingPointError(f"training diverged: loss is {met.loss} after epoch {epoch + 1}")
+            checked = None
+            if validated(epoch + 1, config.epochs):
+                trainer.hand_over()
+                checked = evaluate(model.eval(), validation)
+            share = checked.correct / checked.n if checked else None
+            log(Epoch(epoch + 1, met.loss, met.accuracy, share, met.learning_rate, time.perf_counter() - begun))
             progress(epoch + 1)
-        unsure = (begin is not None and begin.nondeterministic) or warned(caught)
+            if epoch + 1 < last:
+                keep(functools.partial(now, epoch + 1))
         if last < config.epochs:
-            return HalfTrained(last, trainer.state(), time.perf_counter() - begun, unsure)
-        trainer.finish()
-        checked = evaluate(model.eval(), part_on(split.validation, device))
+            return now(last)
+        if checked is None:  # a network that was trained to its last epoch, and then not kept
+            trainer.hand_over()
+            checked = evaluate(model.eval(), validation)
+        unsure = now(last).nondeterministic
     return TrainingRecord(checked.correct, checked.n, time.perf_counter() - begun, unsure)
 
 

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sics_cli.experiment.config import Experiment
+from sics_cli.experiment.datasets import DataAccess
+from sics_cli.experiment.errors import ConfigError
+from sics_cli.experiment.image_file import ImageFacts
 from sics_cli.experiment.keys import Environment
 from sics_cli.experiment.layout import LOG_NAME
 from sics_cli.experiment.lineup import ScorerInfo, describe_scorers
@@ -29,8 +32,8 @@ _device_name = "cpu"
 class SeedJob:
     """Cells of one seed to compute, in order; `part` tells jobs of one seed apart, `run_id` is what the driver made of it.
 
-    `known` are the seed's rows that stay: what is made here must agree with them, and with `share` their evaluations
-    serve for equal masks.
+    `facts` are those of the data that the driver saw, `access` is how to get at them. `known` are the seed's rows that stay:
+    what is made here must agree with them, and with `share` their evaluations serve for equal masks.
     """
 
     folder: Path
@@ -43,6 +46,8 @@ class SeedJob:
     provenance: dict[str, Any]
     run_id: str
     part: int = 0
+    facts: ImageFacts | None = None
+    access: DataAccess | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +76,42 @@ def watch_driver(alive: Any) -> None:
     threading.Thread(target=watch, name="watch-driver", daemon=True).start()
 
 
-def describe(specs: Sequence[str], saliency: str) -> Description:
-    """Job: facts for the driver, which does not import torch."""
+def describe(specs: Sequence[str], saliency: str, experiment: Experiment | None = None) -> Description:
+    """Job: facts for the driver, which does not import torch.
+
+    Raises
+    ------
+    ConfigError
+        A scorer is unknown, or the network of `experiment` has none of the units to prune.
+    """
     import torch
+
+    if experiment is not None:
+        check_unit(experiment)
 
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return Description(describe_scorers(specs, saliency), tuple(gpus))
+
+
+def check_unit(experiment: Experiment) -> None:
+    """Refuse a network that has no channels or heads that can be taken out; weights there always are.
+
+    Raises
+    ------
+    ConfigError
+        In one line, before anything is trained.
+    """
+    if experiment.unit == "weight":
+        return
+    from sics_cli.experiment.models import build_model
+    from sics_plugin import find_groups
+
+    unit: Any = experiment.unit
+    try:
+        find_groups(build_model(experiment.model, 0), unit)
+    except ValueError as error:
+        reason = str(error).split("; ")[0]  # what to call in Python is of no use here
+        raise ConfigError(f"--unit {unit}: model.name = {experiment.model.name!r} as set cannot be pruned so: {reason}") from None
 
 
 def run_seed(job: SeedJob) -> int:

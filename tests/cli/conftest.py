@@ -42,7 +42,8 @@ class Cli:
         self.folder = folder
         (folder / "tiny.toml").write_text(TINY)
         self.run = folder / "run"
-        self.tiny = ["replicate", "--config", "tiny.toml", "--out", "run"]
+        #: Drawing the report takes longer than the tiny run itself: `finished` does it once.
+        self.tiny = ["replicate", "--config", "tiny.toml", "--out", "run", "--no-report"]
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "sics_cli", *arguments]
@@ -123,6 +124,11 @@ def count_cells(store: Path) -> int:
         return 0
 
 
+@pytest.fixture(scope="session")
+def make_cli() -> type[Cli]:
+    return Cli
+
+
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
     return Cli(tmp_path)
@@ -132,7 +138,7 @@ def cli(tmp_path: Path) -> Cli:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Cli:
     """An uninterrupted tiny run by two workers. Read it, copy it, do not change it."""
     made = Cli(tmp_path_factory.mktemp("finished"))
-    done = made(*made.tiny, "--workers", "2")
+    done = made(*made.tiny, "--report", "--workers", "2")
     assert done.returncode == 0, done.stderr
     (made.folder / "stdout").write_text(done.stdout)
     (made.folder / "stderr").write_text(done.stderr)

@@ -43,7 +43,7 @@ def test_sparsities_are_sorted_and_distinct() -> None:
         ({"sparsities": 0.5}, ["sparsities = 0.5", "a list"]),
         ({"scorers": []}, ["scorers", "at least one"]),
         ({"saliency": "hessian"}, ["saliency = 'hessian'", "gradient | activation | neighbourhood"]),
-        ({"unit": "channel"}, ["unit = 'channel'", "give weight"]),
+        ({"unit": "row"}, ["unit = 'row'", "give weight | channel | head"]),
         ({"pool": "row"}, ["pool = 'row'", "global | layer"]),
         ({"form": "histogram"}, ["form = 'histogram'", "give exact"]),
         ({"device": "tpu"}, ["device = 'tpu'", "auto | cpu | cuda"]),
@@ -58,6 +58,13 @@ def test_sparsities_are_sorted_and_distinct() -> None:
         ({"training": 3}, ["training = 3", "table"]),
         ({"model": {"depth": [1]}}, ["model.depth", "a number"]),
         ({"data": {"test": 0}}, ["data.test = 0", "at least 1"]),
+        ({"data": {"image_size": "32"}}, ["data.image_size = '32'", "an integer"]),
+        ({"training": {"precision": "fp16"}}, ["training.precision = 'fp16'", "fp32 | bf16"]),
+        ({"training": {"flip": 1}}, ["training.flip = 1", "true or false"]),
+        ({"training": {"crop_padding": -1}}, ["training.crop_padding = -1", "from 0 to 1024"]),
+        ({"training": {"randaugment": 17}}, ["training.randaugment = 17", "from 0 to 16"]),
+        ({"training": {"randaugment": 1, "magnitude": 31}}, ["training.magnitude = 31", "from 0 to 30"]),
+        ({"training": {"magnitude": 5}}, ["training.magnitude = 5", "training.randaugment, which is 0"]),
     ],
 )
 def test_bad_settings_are_one_line_that_names_them(settings: dict[str, object], words: list[str]) -> None:

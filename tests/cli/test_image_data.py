@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from sics_cli.experiment import image_data
-from sics_cli.experiment.augment import standardise
 from sics_cli.experiment.errors import ConfigError
+from sics_cli.experiment.evaluation import standardise
 from sics_cli.experiment.image_data import channel_statistics, image_source, image_split, standardised
 from sics_cli.experiment.image_file import ImageFacts
 from sics_cli.experiment.image_folder import ImageFolder

@@ -5,6 +5,7 @@ import pytest
 
 from sics_cli.experiment.config import CalibrationConfig, Experiment
 from sics_cli.experiment.errors import ConfigError
+from sics_cli.experiment.image_file import ImageFacts
 from sics_cli.experiment.keys import Environment, Recipe, differences, minor_version, scorer_seed
 from sics_cli.experiment.lineup import ScorerInfo
 
@@ -42,6 +43,9 @@ def variants(experiment: Experiment) -> dict[str, Recipe]:
         "saliency": Recipe(replace(experiment, saliency="activation"), CPU),
         "calibration": Recipe(replace(experiment, calibration=CalibrationConfig(4, 64)), CPU),
         "pool": Recipe(replace(experiment, pool="layer"), CPU),
+        "unit": Recipe(replace(experiment, unit="channel"), CPU),
+        "precision": Recipe(replace(experiment, training=replace(training, precision="bf16")), CPU),
+        "augmentation": Recipe(replace(experiment, training=replace(training, flip=True)), CPU),
         "device class": Recipe(experiment, replace(CPU, device_class="cuda")),
         "torch": Recipe(experiment, replace(CPU, torch="2.16")),
         "timm": Recipe(experiment, replace(CPU, timm="1.1")),
@@ -73,9 +77,41 @@ def test_cells_of_a_run_have_keys_of_their_own(experiment: Experiment) -> None:
     assert len(set(keys)) == len(keys)
 
 
+def test_settings_that_came_later_leave_older_keys_as_they_were(experiment: Experiment) -> None:
+    content = Recipe(experiment, CPU).content
+    assert set(content["data"]) == {"name", "train", "validation", "test", "split_seed", "digest", "split_digest"}
+    assert set(content["training"]) == {
+        "epochs", "batch_size", "learning_rate", "weight_decay", "version", "threads", "path",
+    }  # fmt: skip
+    assert Recipe(experiment, CPU).dense_key(0) == "5a405ddaa78767dc17bd69c4e3696acd24adcfec610c85f239dffe16c833ad3d"
+
+
+def test_what_a_seed_varies_is_said_and_not_hashed(experiment: Experiment) -> None:
+    recipe = Recipe(experiment, CPU)
+    assert recipe.described["seed_varies"] == ["initialisation", "data order", "calibration batches", "draws of random scorers"]
+    assert "seed_varies" not in recipe.content
+    assert "calibration batches" not in Recipe(replace(experiment, saliency="neighbourhood"), CPU).seed_varies
+    augmented = replace(experiment, training=replace(experiment.training, flip=True))
+    assert "augmentation" in Recipe(augmented, CPU).seed_varies
+
+
+def test_an_image_folder_is_its_content_and_not_its_place(experiment: Experiment) -> None:
+    facts = ImageFacts((2000, 3, 8, 8), ("a", "b"), None, "digest")
+
+    def recipe(path: str, facts: ImageFacts = facts) -> Recipe:
+        return Recipe(replace(experiment, data=replace(experiment.data, name=f"imagefolder:{path}")), CPU, facts)
+
+    assert recipe("/one").run_id == recipe("two").run_id
+    assert recipe("/one").dense_key(0) == recipe("two").dense_key(0)
+    assert recipe("/one").content["data"]["name"] == "imagefolder"
+    assert recipe("/one").run_id != recipe("/one", replace(facts, digest="other")).run_id
+    with_parts = replace(facts, train=1390)
+    assert recipe("/one").run_id != recipe("/one", with_parts).run_id, "another split"
+
+
 def test_the_dense_key_does_not_know_what_comes_after_training(experiment: Experiment) -> None:
     one = Recipe(experiment, CPU)
-    two = Recipe(replace(experiment, saliency="neighbourhood", pool="layer"), CPU)
+    two = Recipe(replace(experiment, saliency="neighbourhood", pool="layer", unit="head"), CPU)
     assert one.dense_key(0) == two.dense_key(0)
     assert one.dense_key(0) != one.dense_key(1)
     assert two.streams(0).calibration_hash is None

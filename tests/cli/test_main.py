@@ -48,7 +48,8 @@ def test_only_working_options_are_listed(capsys: pytest.CaptureFixture[str]) -> 
 
     assert set(re.findall(r"--[a-z-]+", shown)) == {
         "--preset", "--config", "--seeds", "--scorers", "--sparsities", "--saliency", "--device", "--workers", "--delta",
-        "--alpha", "--reference", "--out", "--dry-run", "--force", "--retry-failed", "--help",
+        "--alpha", "--reference", "--out", "--dry-run", "--force", "--retry-failed", "--help", "--unit", "--pool", "--data",
+        "--data-dir", "--download", "--report", "--no-report",
     }  # fmt: skip
 
 
@@ -67,6 +68,8 @@ def test_only_working_options_are_listed(capsys: pytest.CaptureFixture[str]) -> 
         (["replicate", "--delta", "-1"], ["delta", "-1", "above 0"]),
         (["replicate", "--alpha", "0.7"], ["alpha", "0.7", "below 0.5"]),
         (["replicate", "--device", "tpu"], ["device", "tpu", "auto | cpu | cuda"]),
+        (["replicate", "--unit", "row"], ["--unit", "row", "weight", "channel", "head"]),
+        (["replicate", "--pool", "row"], ["--pool", "row", "global", "layer"]),
         (["replicate", "--workers", "0"], ["--workers", "'0'", "from 1 to 10000"]),
         (["replicate", "--config", "/none.toml"], ["--config", "/none.toml", "cannot be read"]),
         (["status"], ["RUN"]),

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -103,7 +104,7 @@ def test_the_plan_was_fixed_before_the_first_cell(finished: Any, rows_of: Rows) 
 
 def test_checkpoints_and_folder(finished: Any) -> None:
     assert sorted(path.name for path in finished.run.iterdir()) == [
-        "checkpoints", "inbox", "report.html", "report.json", "run.lock", STORE_NAME, "workers.log",
+        "checkpoints", "curves", "inbox", "report.html", "report.json", "run.lock", STORE_NAME, "workers.log",
     ]  # fmt: skip
     assert list((finished.run / "inbox").iterdir()) == []
     assert len(list((finished.run / "checkpoints").glob("seed-[01]-*.safetensors"))) == 2
@@ -147,8 +148,6 @@ def test_the_table_says_what_the_store_says(finished: Any, rows_of: Rows) -> Non
 def test_bars_on_a_terminal(copy: Any) -> None:
     """In a pseudo-terminal, progress is drawn and cleared again, and the tables fit."""
     pty = pytest.importorskip("pty")
-    import os
-
     pid, descriptor = pty.fork()
     if pid == 0:
         os.chdir(copy.folder)
@@ -228,6 +227,28 @@ def test_repeating_computes_nothing_and_imports_no_torch(copy: Any, snapshot: Sn
     modules = {name.split(".")[0] for name in done.stderr.splitlines()[-1].split()}
     assert not modules & {"torch", "sklearn", "timm", "sics_plugin"}
     assert snapshot(copy.store) == before
+
+
+def test_a_report_is_drawn_where_there_is_a_new_one_to_draw(
+    copy: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(copy.folder)
+    page, again = copy.run / "report.html", ["replicate", "--config", "tiny.toml", "--out", "run"]
+    drawn = page.read_bytes()
+    page.write_bytes(b"as it was")
+    assert main(again) == 0
+    assert "open      run/report.html" in capsys.readouterr().out
+    assert page.read_bytes() == b"as it was", "the same rows, the same code"
+    os.utime(page, (0, 0))
+    assert main(again) == 0
+    assert page.read_bytes() == drawn, "older than the code that draws it"
+    kept = copy.run / "report.json"
+    kept.write_text("{}")
+    page.unlink()
+    assert main([*again, "--no-report"]) == 0
+    assert "report.html" not in capsys.readouterr().out.split("open      run/report.html")[-1]
+    assert not page.exists()
+    assert kept.read_text() == "{}"
 
 
 def test_one_worker_elsewhere_gives_the_same_numbers(finished: Any, cli: Any, snapshot: Snapshot) -> None:

@@ -15,7 +15,9 @@ from safetensors.torch import load_file
 from sics_cli.experiment import masking, seedrun, training
 from sics_cli.experiment.canonical import digest
 from sics_cli.experiment.config import Experiment
-from sics_cli.experiment.errors import MismatchError
+from sics_cli.experiment.datasets import load_split
+from sics_cli.experiment.errors import ConfigError, MismatchError
+from sics_cli.experiment.evaluation import evaluate, part_on
 from sics_cli.experiment.inbox import Inbox, Note
 from sics_cli.experiment.keys import Environment, Recipe, scorer_seed
 from sics_cli.experiment.lineup import ScorerInfo, describe_scorers, make_scorer
@@ -25,8 +27,15 @@ from sics_cli.experiment.randomness import seeded
 from sics_cli.experiment.rows import CellRow, CheckpointRow, FailureRow, RepeatRow
 from sics_cli.experiment.seedrun import NONDETERMINISTIC, SeedRun
 from sics_cli.experiment.trainers import CompactTrainer
-from sics_cli.experiment.worker import SeedJob
-from sics_plugin import Scorer, compute_masks, register_scorer, unregister_scorer
+from sics_cli.experiment.worker import SeedJob, check_unit
+from sics_plugin import (
+    Scorer,
+    compute_masks,
+    prune_channels,
+    register_scorer,
+    shrink,
+    unregister_scorer,
+)
 
 CPU = torch.device("cpu")
 ENVIRONMENT = Environment("cpu", "2.15", "1.0")
@@ -88,6 +97,58 @@ def test_overlap_with_magnitude_and_version_of_the_scorer(run: Run, infos: dict[
     assert rows["random"].jaccard == pytest.approx(1 / 3, abs=0.02), "half of a half is shared by chance"
     alone = cells_of(run("chaos", reference="chaos"))
     assert alone["chaos"].jaccard == rows["chaos"].jaccard, "also where magnitude is not among the scorers"
+
+
+@pytest.mark.parametrize(("unit", "pool"), [("channel", "layer"), ("head", "global"), ("head", "layer")])
+def test_channels_and_heads_by_every_scorer(run: Run, infos: dict[str, ScorerInfo], unit: str, pool: str) -> None:
+    names = [name for name in infos if infos[name].role != "adaptive"]
+    rows = run(*names, unit=unit, pool=pool)
+    repeats = [row for row in rows if isinstance(row, RepeatRow)]
+    cells = cells_of(rows)
+    assert set(cells) == {"dense", *names}, [row.error for row in rows if isinstance(row, FailureRow)]
+    total, layer, weights = {"channel": (64, "blocks.0.mlp.fc1", 32), "head": (2, "blocks.0.attn", 16 * 16)}[unit]
+    for name in names:
+        row = cells[name]
+        assert (row.unit, row.pool) == (unit, pool)
+        assert row.layers == [[layer, total, total // 2]]
+        assert row.realised_sparsity == 0.5
+        assert row.weight_sparsity == total // 2 * weights / (12 * 16 * 16)
+    for name in ("magnitude", "power", "log"):
+        assert cells[name].mask_hash == cells["magnitude"].mask_hash
+        assert (cells[name].jaccard, cells[name].correct) == (1.0, cells["magnitude"].correct)
+    assert cells["random"].jaccard in ({0.0, 1.0} if unit == "head" else {k / (64 - k) for k in range(33)})
+    assert {(row.unit, row.mask_hash) for row in repeats} == {(unit, cells["magnitude"].mask_hash)}
+
+
+@pytest.mark.parametrize(("unit", "kind"), [("channel", "neighbourhood"), ("head", "activation")])
+def test_units_by_other_saliencies(run: Run, unit: str, kind: str) -> None:
+    known = {info.name: info for info in describe_scorers((), kind)}
+    row = cells_of(run(known["magnitude"], known["chaos"], unit=unit, saliency=kind))["chaos"]
+    assert (row.unit, row.saliency, row.realised_sparsity) == (unit, kind, 0.5)
+
+
+def test_a_pruned_channel_is_gone_from_the_evaluated_network(run: Run, experiment: Experiment, tmp_path: Path) -> None:
+    """What the row says is what the physically smaller network says."""
+    row = cells_of(run("magnitude", "random", unit="channel"))["random"]
+    model = seedrun.build_model(experiment.model, 0)
+    (path,) = (tmp_path / "checkpoints").glob("seed-0-*")
+    model.load_state_dict(load_file(path))
+    report = prune_channels(model, make_scorer("random", scorer_seed(0)), 0.5)
+    assert report.mask_hash == row.mask_hash
+    smaller = shrink(model)
+    assert sum(p.numel() for p in smaller.parameters()) < sum(p.numel() for p in model.parameters())
+    found = evaluate(smaller.eval(), part_on(load_split(experiment.data).test, CPU))
+    assert found.bits == row.bits
+    assert found.loss == pytest.approx(row.loss, rel=1e-5)
+
+
+@pytest.mark.parametrize(("unit", "option"), [("channel", ("scale_mlp_norm", True)), ("head", ("scale_attn_norm", True))])
+def test_a_network_whose_units_mix_is_refused(experiment: Experiment, unit: str, option: tuple[str, bool]) -> None:
+    odd = replace(experiment, unit=unit, model=replace(experiment.model, options=(*experiment.model.options, option)))
+    with pytest.raises(ConfigError, match=f"^--unit {unit}: model.name = 'vit' as set cannot be pruned so: [^\n]*blocks.0"):
+        check_unit(odd)
+    check_unit(replace(odd, unit="weight"))
+    check_unit(replace(experiment, unit=unit))
 
 
 def test_the_overlap_is_that_of_the_masks(run: Run, experiment: Experiment, tmp_path: Path) -> None:
@@ -201,7 +262,7 @@ def test_training_in_parts_makes_the_same_rows(tmp_path: Path, experiment: Exper
     recipe = Recipe(small, ENVIRONMENT)
     cells = plan_cells(recipe, [infos["magnitude"]])
     hashes, notes = [], []
-    for name, steps in (("whole", ()), ("parts", (1, 3, 4)), ("damaged", (1, 0, 4))):
+    for name, steps in (("whole", ()), ("parts", (1, 3, 4)), ("behind", (3, 1, 4)), ("damaged", (1, 0, 4))):
         folder = tmp_path / name
         (folder / "inbox").mkdir(parents=True)
         job = SeedJob(folder, small, ENVIRONMENT, 0, cells, (), True, {}, recipe.run_id)
@@ -216,7 +277,7 @@ def test_training_in_parts_makes_the_same_rows(tmp_path: Path, experiment: Exper
         rows = [letter for _, letter in Inbox(folder, recipe.run_id).letters()]
         hashes.append([(row.scorer, row.checkpoint_hash, row.bits, row.loss) for row in rows if isinstance(row, CellRow)])
         notes += [row.text for row in rows if isinstance(row, Note)]
-    assert hashes[0] == hashes[1] == hashes[2] != []
+    assert hashes[0] == hashes[1] == hashes[2] == hashes[3] != []
     assert len(notes) == 1
     assert "trained from the beginning" in notes[0]
 

@@ -166,7 +166,7 @@ def test_missing(path: Path) -> None:
 def test_newer_schema_is_left_alone(store: Store, path: Path) -> None:
     store._connection.execute("PRAGMA user_version = 99")
     before = path.read_bytes()
-    with pytest.raises(StoreError, match=r"newer sics \(schema 99, this version reads up to 2\): upgrade"):
+    with pytest.raises(StoreError, match=r"newer sics \(schema 99, this version reads up to 3\): upgrade"):
         Store.open(path)
     assert path.read_bytes() == before
 
@@ -262,7 +262,7 @@ def test_a_migration_that_fails_changes_nothing(
 def test_rows_of_the_first_schema_have_no_overlap_and_no_fingerprint(
     path: Path, cell_row: MakeCell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    columns = {"jaccard", "fingerprint"}
+    columns = {"jaccard", "fingerprint", "weight_sparsity"}
     monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
     with Store.create(path, {}) as old:
         names = {row[1] for row in old._connection.execute("PRAGMA table_info(cells)")}
@@ -278,4 +278,13 @@ def test_rows_of_the_first_schema_have_no_overlap_and_no_fingerprint(
         assert (row.cell_key, row.correct, row.jaccard, row.fingerprint) == ("key", 6, None, None)
         opened.put(cell_row(cell_key="new", sparsity=0.6, jaccard=0.25, fingerprint="f"))
         assert [(r.jaccard, r.fingerprint) for r in opened.cells()] == [(None, None), (0.25, "f")]
-    assert version(path) == 2
+        assert [r.weight_sparsity for r in opened.cells()] == [0.5, None], "of weights, units and weights are the same"
+    assert version(path) == 3
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.5])
+def test_weight_sparsity_is_a_fraction(store: Store, cell_row: MakeCell, wrong: float) -> None:
+    with pytest.raises(RefusedRowError, match="weight_sparsity"):
+        store.put(cell_row(weight_sparsity=wrong))
+    store.put(cell_row(weight_sparsity=0.25))
+    assert [row.weight_sparsity for row in store.cells()] == [0.25]
