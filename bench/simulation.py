@@ -67,7 +67,7 @@ def within_two_errors(found: Rate) -> bool:
 
 
 def gate_passes(size: int, true: float) -> float:
-    """The chance that a cell of this true rate passes: at once, or when it is simulated again with four times as many data sets."""
+    """The chance that a cell of this true rate passes: at once, or when simulated again with four times the data sets."""
 
     def one(total: int) -> float:
         most = max(hits for hits in range(total // 4) if within_two_errors(Rate(hits, total)))

@@ -23,18 +23,19 @@ def footnotes(
     ]
     if len(counts) > 1:
         found.append(
-            "A line counts the seeds complete in scorer and reference. Where the scorers of a family miss different seeds, each is "
-            "tested on its own and Holm's correction takes the place of the joint rotation."
+            "A line counts the seeds complete in scorer and reference. Where the scorers of a family miss different seeds, "
+            "each is tested on its own and Holm's correction takes the place of the joint rotation."
         )
     found.append(_resolution(counts))
     caveat = coverage_caveat(counts[0])
     found += [caveat] if caveat else []
     found.append(_noise(analysis))
     found.append(
-        "Escape and degradation: adjusted within the family of an S (the κ ≥ 1 scorers; rotation max-T on common seeds, else Holm); κ = 0, controls and "
-        "baselines are tested in lines of their own."
+        "Escape and degradation: adjusted within the family of an S (the κ ≥ 1 scorers; rotation max-T on common seeds, "
+        "else Holm); κ = 0, controls and baselines are tested in lines of their own."
         if analysis.has_kappa
-        else "Without a column kappa the family of an S is every scorer but the reference (rotation max-T on common seeds, else Holm)."
+        else "Without a column kappa the family of an S is every scorer but the reference (rotation max-T on common seeds, else "
+        "Holm)."
     )
     if analysis.mcnemar:
         found.append(
