@@ -1,10 +1,10 @@
 """Time and memory per weight of ``prune_model`` from 1 million to 1 billion weights.
 
-Every size runs in a process of its own: a synthetic model of equal Linear layers (4 096 × 4 096, fewer rows where the model is
-smaller), pruned to 0.7 with ``finalize=True``. Extra memory is the peak resident set (VmHWM, reset first) beyond what the
-dense model takes. A billion float32 weights are 4 GB.
+Every run is a process of its own, and the table has medians: a synthetic model of equal Linear layers (4 096 × 4 096, fewer rows
+where the model is smaller), pruned to 0.7 with ``finalize=True``. Extra memory is the peak resident set (VmHWM, reset first)
+beyond what the dense model takes. A billion float32 weights are 4 GB.
 
-    python bench/scale.py [--sizes 1e6,1e7,1e8,1e9 --scorer magnitude --dtype float32 --repeats 3]
+    python bench/scale.py [--sizes 1e6,1e7,1e8,1e9 --scorer magnitude --dtype float32 --repeats 3 --markdown docs/speed.md]
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ import warnings
 from pathlib import Path
 
 import torch
+from pruning import write_between
 from torch import Tensor, nn
 
 from sics_plugin import SaliencyVector, prune_model
 
 WIDTH = 4096
+BEGIN, END = "<!-- bench/scale.py: begin -->", "<!-- bench/scale.py: end -->"
 
 
 def resident(field: str) -> int:
@@ -47,23 +49,20 @@ def model_of(n: int, dtype: torch.dtype) -> list[tuple[nn.Module, str]]:
     return pairs
 
 
-def measure(n: int, scorer: str, dtype: torch.dtype, repeats: int) -> dict[str, float]:
+def measure(n: int, scorer: str, dtype: torch.dtype) -> dict[str, float]:
     warnings.simplefilter("ignore")
     pairs = model_of(n, dtype)
     total = sum(m.weight.numel() for m, _ in pairs)
     saliency: Tensor | None = None
     if scorer != "magnitude":
         saliency = SaliencyVector(torch.cat([torch.rand_like(m.weight).reshape(-1) for m, _ in pairs]), kind="gradient")
-    prune_model(model_of(10**5, dtype), "magnitude", amount=0.7)
+    prune_model(model_of(10**5, dtype), "magnitude", amount=0.7, finalize=True)  # code is not memory of the case
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
-    before, seconds = resident("VmRSS"), []
-    for _ in range(repeats):  # the masks are made again; a weight that is zero already is ranked like any other
-        start = time.perf_counter()
-        prune_model(pairs, scorer, amount=0.7, saliency=saliency, finalize=True)
-        seconds.append(time.perf_counter() - start)
-    return {"weights": total, "seconds": statistics.median(seconds), "first": seconds[0], "extra": resident("VmHWM") - before}
+    before, start = resident("VmRSS"), time.perf_counter()
+    prune_model(pairs, scorer, amount=0.7, saliency=saliency, finalize=True)
+    return {"weights": total, "seconds": time.perf_counter() - start, "extra": resident("VmHWM") - before}
 
 
 def main() -> None:
@@ -71,22 +70,33 @@ def main() -> None:
     parser.add_argument("--sizes", default="1e6,1e7,1e8,1e9")
     parser.add_argument("--scorer", default="magnitude")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--repeats", type=int, default=3, help="for each size; only the first prunes a dense model")
+    parser.add_argument("--repeats", type=int, default=3, help="processes for each size")
     parser.add_argument("--one", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--markdown", type=Path, metavar="PAGE", help="write the table into this page, between its markers")
     args = parser.parse_args()
     if args.one:
-        print(json.dumps(measure(int(args.one), args.scorer, getattr(torch, args.dtype), args.repeats)))
+        print(json.dumps(measure(int(args.one), args.scorer, getattr(torch, args.dtype))))
         return
-    print(f"{args.scorer}, {args.dtype}, finalize=True, {torch.get_num_threads()} threads, torch {torch.__version__}\n")
-    print("| weights | s, dense model | ns a weight | extra bytes a weight |\n|---|---|---|---|")
+    lines = [
+        f"{args.scorer}, {args.dtype}, finalize=True, {torch.get_num_threads()} threads, torch {torch.__version__}",
+        "",
+        "| weights | s, dense model | ns a weight | extra bytes a weight |",
+        "|---|---|---|---|",
+    ]
+    print("\n".join(lines))
     for size in args.sizes.split(","):
-        command = [sys.executable, __file__, "--one", size, "--scorer", args.scorer, "--dtype", args.dtype]
-        done = subprocess.run([*command, "--repeats", str(args.repeats)], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"{size} weights: {done.stderr.strip().splitlines()[-1]}")
-        found = json.loads(done.stdout.splitlines()[-1])
-        n, first = found["weights"], found["first"]
-        print(f"| {n:,} | {first:.3f} | {1e9 * first / n:.2f} | {found['extra'] / n:.2f} |", flush=True)
+        runs = []
+        for _ in range(args.repeats):
+            command = [sys.executable, __file__, "--one", size, "--scorer", args.scorer, "--dtype", args.dtype]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise SystemExit(f"{size} weights: {done.stderr.strip().splitlines()[-1]}")
+            runs.append(json.loads(done.stdout.splitlines()[-1]))
+        n, seconds, extra = runs[0]["weights"], *(statistics.median(run[key] for run in runs) for key in ("seconds", "extra"))
+        lines.append(f"| {n:,} | {seconds:.3f} | {1e9 * seconds / n:.2f} | {extra / n:.2f} |")
+        print(lines[-1], flush=True)
+    if args.markdown:
+        write_between(args.markdown, "\n".join(lines), BEGIN, END)
 
 
 if __name__ == "__main__":

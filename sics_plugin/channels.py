@@ -31,7 +31,7 @@ from sics_plugin.decide import Decision, decide
 from sics_plugin.gather import join
 from sics_plugin.masks import install_mask, mask_hash
 from sics_plugin.methods import SICSMethod, units_of
-from sics_plugin.model import Pool, VanishedLayerWarning, _for_pool, _scorer_of
+from sics_plugin.model import Pool, VanishedLayerWarning, for_pool, scorer_of
 from sics_plugin.registry import Scorer
 from sics_plugin.report import LayerSparsity
 from sics_plugin.saliency import Saliency
@@ -134,7 +134,7 @@ def compute_channel_masks(
             continue
         together = None if vectors is None else join([vectors[i] for i in indices])
         units = units_of(torch.cat([magnitudes[i] for i in indices]), together)
-        own = _for_pool(scorer, len(decisions))
+        own = for_pool(scorer, len(decisions))
         decision = decide(own, units, amount, sparsity=sparsity, sizes=sizes, floors=[floors[i] for i in indices])
         decisions.append(decision)
         removed.update(zip(indices, decision.removed.split(sizes), strict=True))
@@ -248,7 +248,7 @@ def channel_saliency(
 def _scorer(method: Method, parameters: Mapping[str, Any]) -> tuple[str, Scorer]:
     if isinstance(method, type) and issubclass(method, SICSStructured):
         return method.__name__, method.scorer_class(**parameters)
-    return _scorer_of(method, parameters)
+    return scorer_of(method, parameters)
 
 
 def _check_unit(unit: Unit, bound: Sequence[BoundGroup]) -> None:

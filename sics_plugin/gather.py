@@ -78,8 +78,8 @@ def saliency_vectors(
         vector = saliency
     else:
         raise TypeError(f"Expected `saliency` to be a Saliency or a tensor, got {type(saliency).__name__}")
-    sizes = {(id(t.module), t.name): int(t.present().sum()) for t in listed}
-    distinct = [int(t.present().sum()) for t in targets]
+    sizes = {(id(t.module), t.name): _left(t) for t in listed}
+    distinct = [_left(t) for t in targets]
     if vector.numel() == sum(distinct):
         return _split(vector, distinct)
     if vector.numel() == sum(sizes.values()):
@@ -112,6 +112,12 @@ def _of_shared_mask(target: Target, own: Tensor) -> Tensor:
     present, alone = target.present().reshape(-1), replace(target, ties=()).present().reshape(-1)
     left = own.as_subclass(Tensor)[present[alone].to(own.device)]
     return SaliencyVector(left, kind=own.kind) if isinstance(own, SaliencyVector) else left
+
+
+def _left(target: Target) -> int:
+    """Units that are still there."""
+    mask = target.shared_mask
+    return target.parameter.numel() if mask is None else int(torch.count_nonzero(mask))
 
 
 def _same(vector: Tensor) -> Tensor:

@@ -1,54 +1,49 @@
 """The histogram form of ρ and z: scores of κ ≥ 1 for pools too large to sort, in memory that does not grow with them.
 
-Three passes over the tensors, none of which keeps anything per unit but one bit.
+Nothing is kept per unit but one bit. The steps, each a pass over the tensors:
 
-1. *Magnitudes.* A histogram over the upper 19 of 31 bits of the codes gives ρ to about 4e-5 (its cell's midpoint), and the
-   cells that hold the edges between magnitude bins; a second look into those cells finds the edges to the unit, ties by
-   position, so the bins are those of the exact form. Units of the very magnitude of an edge get their exact rank.
-2. *Saliency inside the bins.* A table of 256 bins × 32 768 cells, the cells evened out over the pool by a first histogram of the
-   saliency: z is the midrank of the unit's cell in its bin. Equal saliencies share a cell, so they get equal z. The table of
-   counts becomes, in place, the table of z in 65 520 steps, and α·φ is looked up by step: 16 of them are one entry of the shipped
-   spectra, so that nothing is lost there.
-3. *Scores.* s = ρ + α·φ. A sample brackets the k-th lowest; one pass decides all units outside the bracket and collects those
-   inside, one or two percent, which :func:`~sics_plugin.selection.lowest` then decides exactly.
+1. *Magnitudes* are counted by cell, and every so many-th unit is kept as a sample. Another look at the units of the cells in
+   which a magnitude bin starts finds those to the unit (:class:`~sics_plugin.bins.Bins`): bins are those of the exact form.
+2. *Saliencies* are counted by bin and cell (:mod:`~sics_plugin.cells`), which gives z, and α·φ of it. The sample tells which bins
+   are so low, or so high, that no z can change what becomes of their units; those are left out.
+3. *Scores* s = ρ + α·φ are whole numbers. The sample brackets the k-th lowest; one pass decides all units outside the bracket and
+   collects those inside, one or two percent, which :func:`~sics_plugin.selection.lowest` then decides exactly.
 
-Where this form can differ from the exact one is a unit whose z is near the border of two entries of a spectrum. Counts are whole
-numbers and every score depends on its own unit and the tables alone, so that chunks and threads change nothing.
+Where the sample misled, a step is done again with a wider bracket. Where this form can differ from the exact one is a unit whose
+z is near the border of two entries of a spectrum, or whose score is within 1e-4 of the cut. Counts and scores are whole numbers,
+and the score of a unit depends on itself and the tables alone: neither pieces nor threads change anything, nor does the grouping
+of parameters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from threading import Lock
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from threading import Lock, local
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sics_plugin.chaos import GRID
-from sics_plugin.percentile import MAX_BINS, NEIGHBOURHOOD, bin_count, neighbourhood
+from sics_plugin.bins import MAGNITUDE_CELLS, MAGNITUDE_SHIFT, RHO_BITS, RHO_MASK, Bins
+from sics_plugin.cells import CELL_BITS, INFINITE, SALIENCY_CELLS, STEPS, Features, Spread, become_entries, saliency_codes
+from sics_plugin.histogram_device import device_cut
+from sics_plugin.pieces import Array, Piece, offsets, pieces, stretches
 from sics_plugin.radix import magnitude_cut
 from sics_plugin.registry import Scorer
 from sics_plugin.scorers import CoordinateScorer
 from sics_plugin.selection import lowest
-from sics_plugin.stream import Part, codes_of, in_threads, infinite, infinity, magnitude_of_code, spans
-from sics_plugin.units import check_length, check_saliency
+from sics_plugin.stream import Part, in_threads, infinite, infinity, magnitude_of_code, on_cpu, workspace
+from sics_plugin.units import check_saliency
 
-#: Upper bits of a magnitude's 31 that its histogram tells apart, and those below.
-MAGNITUDE_SHIFT = 12
-MAGNITUDE_CELLS = 1 << (31 - MAGNITUDE_SHIFT)
-RHO_BITS, EDGE = 23, -(1 << 31)
-#: Cells of the saliency in every bin.
-SALIENCY_CELLS = 1 << 15
-SALIENCY_SHIFT = 15
-#: Steps of z: a multiple of the 4095 of a spectrum, in 16 bits.
-STEPS = 16 * (GRID - 1)
-#: Units one step looks at, a multiple of 8. No result depends on it.
-PIECE = 1 << 15
-STRETCH = 1 << 23
-REACH = NEIGHBOURHOOD // 2
 SAMPLE = 1 << 17
+#: How far, in standard errors of the sample, the k-th lowest score may be from its quantile before a step is repeated; and how
+#: much farther, as a score, when z is not known yet but among the sample.
+ERRORS, SLACK = 4, 0.01
+
+
+class NotFiniteError(ValueError):
+    """A saliency that is NaN or infinite was met; who looks at all of them can say how many."""
 
 
 def histogram_form_of(scorer: Scorer, parts: Sequence[Part]) -> CoordinateScorer | None:
@@ -79,16 +74,17 @@ def histogram_cut(
     threshold : float or None
         The highest score that goes.
     """
-    device = parts[0].values.device
     n = sum(p.present for p in parts)
     if k in (0, n):
         magnitude_cut(parts, 0)  # for its check of the values
         return (torch.zeros_like(p.flat(), dtype=torch.bool) if k else _present(p) for p in parts), None
-    first = FirstLook.at(parts, n, device)
-    bins = MagnitudeBins.of(parts, n, first.magnitudes, device).with_tallies(parts)
-    table = SaliencyTable.of(parts, bins, first.saliencies, device)
-    table.become_scores(lambda z: alpha * scorer.feature(z, sparsity))
-    return _select(parts, bins, table, k, first)
+    if not on_cpu(parts):
+        return device_cut(scorer, parts, k, sparsity=sparsity, alpha=alpha)
+    cells, first = FirstLook.at(parts, n)
+    bins = Bins.of(parts, n, cells)
+    del cells
+    features = Features.of(lambda z: alpha * scorer.feature(z, sparsity))
+    return choose_by_scores(parts, k, bins, features, first)
 
 
 def _present(part: Part) -> Tensor:
@@ -96,468 +92,312 @@ def _present(part: Part) -> Tensor:
     return torch.ones(part.numel, dtype=torch.bool, device=part.values.device) if gone is None else ~gone
 
 
-# --- units, a piece at a time --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Piece:
-    """Some units of a part that are still there: codes, saliency, positions after ``start`` (None: every one of them)."""
-
-    part: int
-    start: int
-    stop: int
-    code: Tensor
-    saliency: Tensor | None
-    position: Tensor | None
-
-
-def stretches(parts: Sequence[Part]) -> list[tuple[int, int, int]]:
-    """What a thread takes at a time: a part, or some of a very large one."""
-    return spans(parts, STRETCH)
-
-
-def pieces(parts: Sequence[Part], i: int, begin: int, end: int, device: torch.device, *, saliency: bool) -> Iterator[Piece]:
-    """The units of a stretch that are still there, in order."""
-    part = parts[i]
-    flat, gone = part.flat(), part.gone()
-    own = None if part.saliency is None or not saliency else check_length(part.saliency(), part.present)
-    before: Tensor | None = None  # magnitudes of the last units met, for neighbourhoods across borders
-    taken = begin  # a part with a mask is one stretch
-    for start in range(begin, end, PIECE):
-        stop = min(end, start + PIECE)
-        code = codes_of(flat[start:stop], torch.int32)
-        position = None
-        if gone is not None:
-            position = (~gone[start:stop]).nonzero().squeeze(1)
-            code = code[position]
-        code = code.to(device)
-        values: Tensor | None = None
-        if own is not None:
-            values = _single(own[taken : taken + len(code)].to(device))
-            taken += len(code)
-        elif saliency:
-            magnitude = magnitude_of_code(code)
-            before = _last_magnitudes(parts, i, start, REACH, device) if before is None else before
-            around = torch.cat([before, magnitude, _first_magnitudes(parts, i, stop, REACH, device)])
-            values = neighbourhood(around)[len(before) : len(before) + len(code)].float()
-            before = torch.cat([before, magnitude])[-REACH:]
-        yield Piece(i, start, stop, code, values, None if position is None else position.to(device))
-
-
-def _last_magnitudes(parts: Sequence[Part], i: int, stop: int, count: int, device: torch.device) -> Tensor:
-    """Magnitudes of the last ``count`` units still there before a position of the i-th part; fewer at the start of the pool."""
-    found: list[Tensor] = []
-    window = 4 * count
-    while count and i >= 0:
-        flat, gone = parts[i].flat(), parts[i].gone()
-        while count and stop > 0:
-            start = max(0, stop - window)
-            piece = flat[start:stop]
-            piece = piece if gone is None else piece[~gone[start:stop]]
-            found.append(magnitude_of_code(codes_of(piece[-count:], torch.int32)).to(device))
-            count -= len(found[-1])
-            stop, window = start, min(2 * window, PIECE)
-        i -= 1
-        stop = parts[i].numel if i >= 0 else 0
-    return torch.cat(found[::-1]) if found else torch.empty(0, device=device)
-
-
-def _single(saliency: Tensor) -> Tensor:
-    """As float32; a float64 beyond its range becomes its end, so that only what was infinite still is."""
-    if saliency.dtype == torch.float64:
-        end = torch.finfo(torch.float32).max
-        saliency = torch.where(saliency.isfinite(), saliency.clamp(-end, end), saliency)
-    return saliency.float()
-
-
-def _first_magnitudes(parts: Sequence[Part], i: int, start: int, count: int, device: torch.device) -> Tensor:
-    """Magnitudes of the next units still there, at or after a position of the i-th part; fewer at the end of the pool."""
-    found: list[Tensor] = []
-    window = 4 * count
-    while count and i < len(parts):
-        flat, gone = parts[i].flat(), parts[i].gone()
-        while count and start < len(flat):
-            piece = flat[start : start + window]
-            piece = piece if gone is None else piece[~gone[start : start + window]]
-            found.append(magnitude_of_code(codes_of(piece[:count], torch.int32)).to(device))
-            count -= len(found[-1])
-            start += window
-            window = min(2 * window, PIECE)
-        i, start = i + 1, 0
-    return torch.cat(found) if found else torch.empty(0, device=device)
-
-
-# --- pass 1: magnitudes --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class MagnitudeBins:
-    """ρ and the magnitude bin of any unit.
-
-    ``cells`` has an int32 per cell, so that one look gives all: the percentile of its midpoint in the lowest 23 bits, the bins
-    wholly below it in the next eight, and the sign where a bin starts inside it. ``edge_code`` holds the distinct codes at which
-    a bin starts, sorted, ``edge_below`` how many units have a lower code, and ``ties`` how many have that one.
-    """
-
-    n: int
-    count: int
-    cells: Tensor
-    edge_code: Tensor
-    edge_below: Tensor
-    ties: Tensor
-
-    @classmethod
-    def of(cls, parts: Sequence[Part], n: int, cells: Tensor, device: torch.device) -> MagnitudeBins:
-        """Find the edges of a pool whose units are counted by cell."""
-        total = cells.cumsum(0)
-        below = total - cells
-        bins = bin_count(n)
-        if bins == 1:
-            none = torch.empty(0, dtype=torch.int64, device=device)
-            return cls(n, 1, _midpoints(below, cells, n), none.int(), none, none)
-        first = (torch.arange(1, bins, device=device) * n + bins - 1) // bins  # first rank of every bin but the lowest
-        edge_cell = torch.searchsorted(total, first, right=True)
-        distinct, slot = torch.unique(edge_cell, return_inverse=True)
-        slot_of = torch.full((MAGNITUDE_CELLS,), -1, dtype=torch.int32, device=device)
-        slot_of[distinct] = torch.arange(len(distinct), dtype=torch.int32, device=device)
-
-        width = 1 << MAGNITUDE_SHIFT
-        one = torch.ones(PIECE, dtype=torch.int64, device=device)
-
-        def step(i: int, begin: int, end: int) -> Tensor:
-            counts = torch.zeros(len(distinct) * width, dtype=torch.int64, device=device)
-            for piece in pieces(parts, i, begin, end, device, saliency=False):
-                place = slot_of.index_select(0, piece.code >> MAGNITUDE_SHIFT)
-                near = (place >= 0).nonzero().squeeze(1)
-                counts.scatter_add_(0, (place[near] * width + (piece.code[near] & (width - 1))).long(), one[: len(near)])
-            return counts
-
-        fine = total_of(step, stretches(parts)).view(-1, width)
-        codes, belows, equal = [], [], []
-        for e in range(bins - 1):
-            inner = fine[slot[e]].cumsum(0)
-            offset = first[e] - below[edge_cell[e]]
-            low = torch.searchsorted(inner, offset.reshape(1), right=True).reshape(())
-            codes.append((edge_cell[e] << MAGNITUDE_SHIFT) | low)
-            equal.append(fine[slot[e], low])
-            belows.append(below[edge_cell[e]] + inner[low] - equal[-1])
-        edge_code, keep = torch.unique(torch.stack(codes), return_inverse=True)
-        edge_below, ties = torch.zeros_like(edge_code), torch.zeros_like(edge_code)
-        edge_below[keep], ties[keep] = torch.stack(belows), torch.stack(equal)
-        lower_bins = torch.searchsorted(edge_cell, torch.arange(MAGNITUDE_CELLS, device=device), out_int32=True)
-        packed = _midpoints(below, cells, n) | (lower_bins << RHO_BITS)
-        packed[slot_of >= 0] |= EDGE
-        return cls(n, bins, packed, edge_code.int(), edge_below, ties)
-
-    def tally(self, i: int, begin: int) -> Tensor | None:
-        """A fresh tally for the stretch that begins there."""
-        found = self._tallies.get((i, begin))
-        return None if found is None else found.clone()
-
-    def with_tallies(self, parts: Sequence[Part]) -> MagnitudeBins:
-        """The same, knowing for every stretch how many units of every edge's code come before it.
-
-        Not needed where ties are so few that all of an edge's may count as its first: up to a 16 384th of a bin.
-        """
-        found = stretches(parts)
-        if not len(self.ties) or int(self.ties.max()) <= self.n // self.count // 16384 + 1:
-            return self
-
-        def step(i: int, begin: int, end: int) -> Tensor:
-            counts = torch.zeros(len(self.edge_code), dtype=torch.int64, device=self.cells.device)
-            for piece in pieces(parts, i, begin, end, self.cells.device, saliency=False):
-                near = piece.code[self.cells.index_select(0, piece.code >> MAGNITUDE_SHIFT) < 0]
-                edge = _lower_bound(self.edge_code, near).clamp(max=len(self.edge_code) - 1)
-                counts += torch.bincount(edge[self.edge_code[edge] == near], minlength=len(counts))
-            return counts
-
-        counts = torch.stack(in_threads(step, found))
-        before = counts.cumsum(0) - counts
-        self._tallies.update({(i, begin): row for (i, begin, _), row in zip(found, before, strict=True)})
-        return self
-
-    def locate(self, code: Tensor, tally: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Bin (int32) and ρ (float32) of the next units of a stretch; without a tally, ties count as an edge's first."""
-        found = self.cells.index_select(0, code >> MAGNITUDE_SHIFT)
-        rho = (found & (2**RHO_BITS - 1)).float().mul_(2.0**-RHO_BITS)
-        near = (found < 0).nonzero().squeeze(1)
-        bin_of = found.bitwise_right_shift_(RHO_BITS).bitwise_and_(MAX_BINS - 1)
-        if not len(near) or not len(self.edge_code):
-            return bin_of, rho
-        near_code = code[near]
-        edge = _lower_bound(self.edge_code, near_code)
-        at_most = edge.clamp(max=len(self.edge_code) - 1)
-        tied = self.edge_code[at_most] == near_code
-        # A code above edges of its own cell is in the bin of the last rank below it, one that is an edge has its own rank.
-        previous = (edge - 1).clamp(min=0)
-        bin_of[near] = torch.where(edge > 0, self._last_bin[previous], 0).int()
-        ties, which = near[tied], at_most[tied]
-        if len(ties):
-            met = _occurrences(which, tally) if tally is not None else torch.zeros_like(which)
-            rank = self.edge_below[which] + met
-            bin_of[ties] = (rank * self.count // self.n).int()
-            rho[ties] = ((rank.double() + 0.5) / self.n).float()
-        return bin_of, rho
-
-    _last_bin: Tensor = field(init=False)
-    _tallies: dict[tuple[int, int], Tensor] = field(init=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        # The bin that units just above an edge's code are in: the highest whose first rank is not above the next code's.
-        starts = (torch.arange(self.count, device=self.cells.device) * self.n + self.count - 1) // self.count
-        following = torch.cat([self.edge_below[1:], self.edge_below.new_full((1,), self.n)])[: len(self.edge_code)]
-        # Bins that start at a rank below the next edge's own code start at this edge's code or before it.
-        last = torch.searchsorted(starts, following, right=False) - 1
-        object.__setattr__(self, "_last_bin", last.clamp(min=0))
-
-
-def _midpoints(below: Tensor, cells: Tensor, n: int) -> Tensor:
-    rho = (below.double() + cells.double() / 2) / n
-    packed: Tensor = (rho * 2**RHO_BITS).int().clamp_(max=2**RHO_BITS - 1)
-    return packed
-
-
-def _lower_bound(ordered: Tensor, values: Tensor) -> Tensor:
-    """``torch.searchsorted``, on the CPU without a team of threads for a few hundred values."""
-    if ordered.device.type == "cpu":
-        return torch.from_numpy(np.searchsorted(ordered.numpy(), values.numpy()))
-    return torch.searchsorted(ordered, values)
-
-
-def _occurrences(which: Tensor, tally: Tensor) -> Tensor:
-    """For every entry how often its value came before, in this and all earlier calls; ``tally`` is brought up to date."""
-    order = torch.argsort(which, stable=True)
-    counts = torch.bincount(which, minlength=len(tally))
-    starts = counts.cumsum(0) - counts
-    place = torch.empty_like(which)
-    place[order] = torch.arange(len(which), device=which.device)
-    met: Tensor = place - starts[which] + tally[which]
-    tally += counts
-    return met
-
-
-def total_of(step: Callable[[int, int, int], Tensor], found: Sequence[tuple[int, int, int]]) -> Tensor:
-    """The sum of what a step counts in every stretch; a few stretches at a time, so that few counts exist at once."""
-    total: Tensor | None = None
-    group = torch.get_num_threads()
-    for at in range(0, len(found), group):
-        for counts in in_threads(step, found[at : at + group]):
-            total = counts if total is None else total.add_(counts)
-    assert total is not None
-    return total
-
-
-# --- the first look ------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class FirstLook:
-    """Units by magnitude cell and by the upper bits of their saliency, and a strided sample of them."""
+    """A strided sample of the units: codes of magnitude and saliency, places in the pool."""
 
-    magnitudes: Tensor
-    saliencies: Tensor
-    sample_code: Tensor
-    sample_saliency: Tensor
+    code: Array
+    saliency: Array
+    place: Array
 
     @classmethod
-    def at(cls, parts: Sequence[Part], n: int, device: torch.device) -> FirstLook:
-        """Look at a pool once; refuse what is not finite."""
-        one = torch.ones(PIECE, dtype=torch.int64, device=device)
-        cells = torch.zeros(MAGNITUDE_CELLS, dtype=torch.int64, device=device)
-        upper = torch.zeros(1 << (32 - SALIENCY_SHIFT), dtype=torch.int64, device=device)
+    def at(cls, parts: Sequence[Part], n: int) -> tuple[Array, FirstLook]:
+        """Look at a pool once: how many units are in every magnitude cell, and the sample. Refuse weights that are not finite."""
+        starts, lock = offsets(parts), Lock()
         stride = max(1, n // SAMPLE)
-        sample: list[tuple[Tensor, Tensor]] = []
+        cells = np.zeros(MAGNITUDE_CELLS, np.int32 if n < 2**31 else np.int64)
+        counter, one = torch.from_numpy(cells), torch.ones(workspace(torch.int32).size, dtype=torch.from_numpy(cells).dtype)
 
-        def step(i: int, begin: int, end: int) -> list[tuple[Tensor, Tensor]]:
-            mine: list[tuple[Tensor, Tensor]] = []
-            for piece in pieces(parts, i, begin, end, device, saliency=True):
+        def step(i: int, begin: int, end: int) -> list[tuple[Array, Array, Array]]:
+            mine = []
+            for piece in pieces(parts, i, begin, end, starts[i], saliency=True):
                 assert piece.saliency is not None
-                magnitude_index = (piece.code >> MAGNITUDE_SHIFT).long()
-                saliency_index = _upper(_ordered(piece.saliency)).long()
+                index = torch.from_numpy(np.right_shift(piece.code, MAGNITUDE_SHIFT, dtype=np.int64))
                 with lock:  # whole numbers: the order of additions does not matter
-                    cells.scatter_add_(0, magnitude_index, one[: len(magnitude_index)])
-                    upper.scatter_add_(0, saliency_index, one[: len(saliency_index)])
-                mine.append((piece.code[::stride].clone(), piece.saliency[::stride].clone()))
+                    counter.scatter_add_(0, index, one[: len(index)])
+                skipped = -piece.place % stride
+                place = np.arange(piece.place + skipped, piece.place + len(piece.code), stride)
+                mine.append((piece.code[skipped::stride].copy(), saliency_codes(piece.saliency[skipped::stride].copy()), place))
             return mine
 
-        lock = Lock()
-        for taken in in_threads(step, stretches(parts)):
-            sample += taken
-        if bool(cells[infinity(torch.int32) >> MAGNITUDE_SHIFT :].any()):
+        sample = [row for rows in in_threads(step, stretches(parts)) for row in rows]
+        if cells[infinity(torch.int32) >> MAGNITUDE_SHIFT :].any():
             raise infinite(parts, torch.int32)
-        finite, beyond = _upper(_ordered(torch.tensor([-torch.finfo(torch.float32).max, torch.inf]))).tolist()
-        if bool(upper[:finite].any() | upper[beyond:].any()):
+        code, saliency, place = (np.concatenate(column) for column in zip(*sample, strict=True))
+        return cells, cls(code, saliency, place)
+
+
+@dataclass(frozen=True, slots=True)
+class Bracket:
+    """Scores, as whole numbers, between which the k-th lowest very probably is."""
+
+    low: int
+    high: int
+
+    @classmethod
+    def of(cls, sample: Array, share: float, slack: int = 0) -> Bracket:
+        """Quantiles of a sample of scores around the one sought."""
+        ordered = np.sort(sample)
+        reach = ERRORS * (share * (1 - share) * len(ordered)) ** 0.5 + 3
+        low, high = (round(share * len(ordered) + side * reach) for side in (-1, 1))
+        return cls(
+            (int(ordered[low]) if low >= 0 else int(ordered[0]) - 1) - slack,
+            (int(ordered[high]) if high < len(ordered) else int(ordered[-1]) + 1) + slack,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Active:
+    """Bins whose units a score may keep or remove, and the codes that are surely in none below and none above."""
+
+    first: int
+    stop: int
+    lowest: int
+    highest: int
+
+    @classmethod
+    def of(cls, bins: Bins, features: Features, bracket: Bracket | None) -> Active:
+        """Those that can reach a bracket; all of them without one."""
+        if bracket is None or not len(bins.edge_code):
+            return cls(0, bins.count, 0, infinity(torch.int32))
+        least, most = features.span
+        width = (1 << RHO_BITS >> features.coarser) / bins.count
+        first = min(max(0, int((bracket.low - most) / width) - 1), bins.count - 1)
+        stop = max(min(bins.count, int((bracket.high - least) / width) + 2), first + 1)
+        # Codes from that at which the first bin starts to that at which the one after the last does; one that is both has ties.
+        starts = bins.above >> RHO_BITS  # the bin above every edge
+        lower = int(bins.edge_code[np.searchsorted(starts[1:], first)]) if first else 0
+        upper = int(bins.edge_code[np.searchsorted(starts[1:], stop)]) if stop < bins.count else infinity(torch.int32)
+        return cls(first, stop, lower, upper)
+
+
+class Room:
+    """What one thread reuses from piece to piece."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.index, self.place, self.score, self.code, self.saliency = (np.empty(size, np.int32) for _ in range(5))
+        self.cell, self.entry, self.key = np.empty(size, np.uint16), np.empty(size, np.int16), np.empty(size, np.int64)
+
+
+_MINE = local()
+
+
+def _room() -> Room:
+    mine: Room | None = getattr(_MINE, "room", None)
+    if mine is None or mine.size != workspace(torch.int32).size:
+        mine = _MINE.room = Room(workspace(torch.int32).size)
+    return mine
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decided:
+    """Bits of the units at or above a bracket, how many are below it, and those inside, in order."""
+
+    bits: list[Array]
+    below: int
+    score: Array
+    code: Array
+    place: Array
+
+
+class Scores:
+    """Scores of the units of a pool, as whole numbers, once α·φ is known by bin and cell."""
+
+    def __init__(self, bins: Bins, spread: Spread, features: Features, active: Active) -> None:
+        self.bins, self.spread, self.features, self.active = bins, spread, features, active
+        self.entries = np.empty(0, np.int16)
+
+    # The rows of the entries are the active bins and one more at either end, for units of a code at which an active bin starts.
+
+    def _located(self, code: Array, saliency: Array, which: Array | None, first: int) -> tuple[Array, Array]:
+        """Places (bin and ρ) and indices of entries of some units, in the thread's own room."""
+        room, n = _room(), len(code)
+        place, key, index = room.place[:n], room.key[:n], room.index[:n]
+        np.right_shift(code, MAGNITUDE_SHIFT, out=index)
+        np.take(self.bins.cells, index, out=place, mode="clip")
+        near = np.flatnonzero(place < 0)
+        if len(near):
+            at = (near if which is None else which[near]) + first
+            place[near] = self.bins.of_codes(code[near], at)
+        np.right_shift(saliency, self.spread.shift, out=index)
+        np.subtract(index, self.spread.low, out=index)
+        cell = np.take(self.spread.table, index, out=room.cell[:n], mode="clip")
+        np.right_shift(place, RHO_BITS - CELL_BITS, out=index)
+        np.bitwise_and(index, -SALIENCY_CELLS, out=index)
+        offset = (self.active.first - 1) * SALIENCY_CELLS
+        if len(near):
+            outside = (self.active.first - 1) * SALIENCY_CELLS, self.active.stop * SALIENCY_CELLS
+            index[near] = np.clip(index[near], *outside)
+        np.subtract(index, offset, out=index)
+        np.bitwise_or(index, cell, out=key)
+        return place, key
+
+    def active_units(self, piece: Piece, *, check: bool = False) -> tuple[Array, Array, Array | None]:
+        """Codes of magnitude and saliency of the units a score may decide, and their index; None: all of them."""
+        assert piece.saliency is not None
+        saliency = saliency_codes(piece.saliency)
+        if check and len(saliency) and not (INFINITE[0] < saliency.min() and saliency.max() < INFINITE[1]):
+            raise NotFiniteError
+        if self.active.lowest == 0 and self.active.highest == infinity(torch.int32):
+            return piece.code, saliency, None
+        inside: Array = piece.code >= self.active.lowest
+        if self.active.highest < infinity(torch.int32):
+            inside &= piece.code <= self.active.highest
+        which, room = np.flatnonzero(inside), _room()
+        n = len(which)
+        code = np.take(piece.code, which, out=room.code[:n], mode="clip")
+        return code, np.take(saliency, which, out=room.saliency[:n], mode="clip"), which
+
+    def fill(self, parts: Sequence[Part]) -> Scores:
+        """Count the pool's units by bin and cell, and turn counts to scores. Refuse saliencies that are not finite."""
+        try:
+            if not self._count(parts, np.int16) and not self._count(parts, np.int32):
+                raise OverflowError(f"Expected fewer than 2**32 equal saliencies in a bin of {self.bins.n} units")
+        except NotFiniteError:
             for part in parts:
                 if part.saliency is not None:
                     check_saliency(part.saliency(), part.present)
-        return cls(cells, upper, torch.cat([code for code, _ in sample]), torch.cat([value for _, value in sample]))
+            raise
+        for row in self.entries.reshape(-1, SALIENCY_CELLS):
+            become_entries(row, self.features)
+        return self
 
-
-# --- pass 2: saliency ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(eq=False)
-class SaliencyTable:
-    """α·φ(z) by magnitude bin and saliency cell; counts at first."""
-
-    cells: Tensor  # by upper bits: the first cell, times 2¹⁶, and how many there are
-    entries: Tensor = field(init=False)
-    by_step: Tensor = field(init=False)
-
-    @classmethod
-    def of(cls, parts: Sequence[Part], bins: MagnitudeBins, coarse: Tensor, device: torch.device) -> SaliencyTable:
-        """Count the units of a pool, whose saliencies are counted by their upper bits."""
-        # Cells evened out over the pool: piecewise linear between the upper bits, and monotone.
-        total = coarse.cumsum(0)
-        end = total * (SALIENCY_CELLS - 1) // max(1, bins.n)
-        start = torch.cat([end.new_zeros(1), end[:-1]])
-        table = cls(((start << 16) | (end - start)).int())
-        if not table._count(parts, bins, torch.int16) and not table._count(parts, bins, torch.int32):
-            raise OverflowError(f"Expected fewer than 2**32 equal saliencies in a bin of {bins.n} units")
-        return table
-
-    def _count(self, parts: Sequence[Part], bins: MagnitudeBins, dtype: torch.dtype) -> bool:
+    def _count(self, parts: Sequence[Part], dtype: type[np.signedinteger]) -> bool:
         """Count units in entries of a type, read as unsigned; False where one overflowed, as the total shows."""
-        device = bins.cells.device
-        self.entries = torch.zeros(bins.count * SALIENCY_CELLS, dtype=dtype, device=device)
-        one, lock, found = torch.ones(PIECE, dtype=dtype, device=device), Lock(), stretches(parts)
+        rows = self.active.stop - self.active.first + 2
+        self.entries = np.zeros(rows * SALIENCY_CELLS, dtype)
+        counter, lock, starts = torch.from_numpy(self.entries), Lock(), offsets(parts)
+        one = torch.ones(_room().size, dtype=counter.dtype)
 
-        def step(i: int, begin: int, end: int) -> None:
-            tally = bins.tally(i, begin)
-            for piece in pieces(parts, i, begin, end, device, saliency=True):
-                assert piece.saliency is not None
-                bin_of, _ = bins.locate(piece.code, tally)
-                place = self.place(bin_of, piece.saliency)
+        def step(i: int, begin: int, end: int) -> int:
+            total = 0
+            for piece in pieces(parts, i, begin, end, starts[i], saliency=True):
+                code, saliency, which = self.active_units(piece, check=True)
+                _, key = self._located(code, saliency, which, piece.place)
                 with lock:  # whole numbers: the order of additions does not matter
-                    self.entries.scatter_add_(0, place, one[: len(place)])
+                    counter.scatter_add_(0, torch.from_numpy(key), one[: len(key)])
+                total += len(key)
+            return total
 
-        in_threads(step, found)
-        if device.type == "cpu":
-            return int(self.entries.numpy().view(np.uint16 if dtype == torch.int16 else np.uint32).sum(dtype=np.int64)) == bins.n
-        return int(torch.stack([self._row(b).sum() for b in range(bins.count)]).sum()) == bins.n
+        total = sum(in_threads(step, stretches(parts)))
+        return int(self.entries.view(np.uint16 if self.entries.itemsize == 2 else np.uint32).sum(dtype=np.int64)) == total
 
-    def _row(self, b: int) -> Tensor:
-        row = self.entries[b * SALIENCY_CELLS : (b + 1) * SALIENCY_CELLS]
-        return row.long() & (0xFFFF if row.dtype == torch.int16 else 0xFFFFFFFF)
+    def of(self, code: Array, saliency: Array, which: Array | None, first: int) -> Array:
+        """Scores of units; the next call overwrites them."""
+        place, key = self._located(code, saliency, which, first)
+        room, n = _room(), len(code)
+        score = np.bitwise_and(place, RHO_MASK, out=room.score[:n])
+        if self.features.coarser:
+            np.right_shift(score, self.features.coarser, out=score)
+        if self.entries.dtype == np.int16:
+            entry: Array = np.take(self.entries, key, out=room.entry[:n], mode="clip")
+        else:
+            entry = np.take(self.entries, key, mode="clip")
+        higher = np.left_shift(entry, self.features.shift, out=room.index[:n], dtype=np.int32)
+        np.add(score, higher, out=score)
+        return np.asarray(score)
 
-    def place(self, bin_of: Tensor, saliency: Tensor) -> Tensor:
-        """Index of the unit's entry, int64."""
-        ordered = _ordered(saliency)
-        found = self.cells.index_select(0, _upper(ordered))
-        within = ordered.bitwise_and_((1 << SALIENCY_SHIFT) - 1).mul_(found & 0xFFFF).bitwise_right_shift_(SALIENCY_SHIFT)
-        return within.add_(found.bitwise_right_shift_(16)).add_(bin_of, alpha=SALIENCY_CELLS).long()
+    def decide(self, parts: Sequence[Part], bracket: Bracket) -> Decided:
+        """Decide every unit outside a bracket."""
+        starts, found = offsets(parts), stretches(parts)
 
-    def become_scores(self, scaled: Callable[[Tensor], Tensor]) -> None:
-        """Turn counts into steps of the midrank z of every cell, in the same memory; ``scaled`` gives α·φ of a z."""
-        for b in range(len(self.entries) // SALIENCY_CELLS):
-            counts = self._row(b).double()
-            z = (counts.cumsum(0) - counts / 2) / counts.sum().clamp(min=1)
-            row = self.entries[b * SALIENCY_CELLS : (b + 1) * SALIENCY_CELLS]
-            row.copy_((z * STEPS).long().clamp(max=STEPS - 1) - STEPS // 2)
-        z = (torch.arange(STEPS, dtype=torch.float64, device=self.entries.device) + 0.5) / STEPS
-        self.by_step = scaled(z).float()
+        def step(i: int, begin: int, end: int) -> tuple[Array, int, list[tuple[Array, Array, Array]]]:
+            bits, inside, below = [], [], 0
+            for piece in pieces(parts, i, begin, end, starts[i], saliency=True):
+                code, saliency, which = self.active_units(piece)
+                score = self.of(code, saliency, which, piece.place)
+                stays = score >= bracket.low
+                close = np.flatnonzero(stays & (score <= bracket.high))
+                at = close if which is None else which[close]
+                inside.append((score[close], code[close], piece.place + at))
+                if which is not None:
+                    everywhere = piece.code > self.active.highest
+                    everywhere[which] = stays
+                    stays = everywhere
+                below += len(stays) - int(np.count_nonzero(stays))
+                if piece.position is not None:
+                    whole = np.zeros(piece.size, np.bool_)
+                    whole[piece.position] = stays
+                    stays = whole
+                bits.append(np.packbits(stays))
+            return np.concatenate(bits), below, inside
 
-    def scores(self, bin_of: Tensor, saliency: Tensor) -> Tensor:
-        """α·φ(z) of units, float32."""
-        step = self.entries.index_select(0, self.place(bin_of, saliency)).int()
-        return self.by_step.index_select(0, step.add_(STEPS // 2))
-
-
-def _ordered(saliency: Tensor) -> Tensor:
-    """Floats as int32 in the same order; −0 is 0."""
-    bits = (saliency + 0.0).view(torch.int32)
-    return bits ^ ((bits >> 31) & 0x7FFFFFFF)
-
-
-def _upper(ordered: Tensor) -> Tensor:
-    return (ordered >> SALIENCY_SHIFT) + (1 << (31 - SALIENCY_SHIFT))
-
-
-# --- pass 3: scores ------------------------------------------------------------------------------------------------------
+        results = in_threads(step, found)
+        packed: list[list[Array]] = [[] for _ in parts]
+        for (i, _, _), (bits, _, _) in zip(found, results, strict=True):
+            packed[i].append(bits)
+        score, code, place = (np.concatenate(c) for c in zip(*[row for *_, rows in results for row in rows], strict=True))
+        joined = [np.concatenate(p) if p else np.empty(0, np.uint8) for p in packed]
+        return Decided(joined, sum(below for _, below, _ in results), score, code, place)
 
 
-def _select(
-    parts: Sequence[Part], bins: MagnitudeBins, table: SaliencyTable, k: int, look: FirstLook
+# --- choosing ------------------------------------------------------------------------------------------------------------
+
+
+def choose_by_scores(
+    parts: Sequence[Part], k: int, bins: Bins, features: Features, first: FirstLook
 ) -> tuple[Iterator[Tensor], float | None]:
-    """Decide every unit; again with a wider bracket should the sample have misled."""
-    low, high = _bracket(bins, table, k, look)
-    while True:
-        decided = _decide(parts, bins, table, low, high)
-        removed = k - decided.below
-        if 0 < removed <= len(decided.score):
-            break
-        reach = max(high - low, 1e-3) * 8
-        low, high = (low - reach, high) if removed <= 0 else (low, high + reach)
-    gone = lowest(decided.score, magnitude_of_code(decided.code), removed)
-    part, position = decided.part[gone].cpu(), decided.position[gone].cpu()
-    threshold = float(decided.score[gone].max())
-
-    def kept() -> Iterator[Tensor]:
-        bounds = torch.searchsorted(part, torch.arange(len(parts) + 1)).tolist()
-        for i, p in enumerate(parts):
-            bits = np.unpackbits(decided.packed[i], count=p.numel).view(np.bool_)
-            bits[position[bounds[i] : bounds[i + 1]].numpy()] = False
-            decided.packed[i] = np.empty(0, np.uint8)
-            yield torch.from_numpy(bits).to(p.values.device)
-
-    return kept(), threshold
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Decided:
-    """Bits of the units at or above a bracket, how many are below it, and those inside, in order."""
-
-    packed: list[np.ndarray]
-    below: int
-    score: Tensor
-    code: Tensor
-    part: Tensor
-    position: Tensor
-
-
-def _decide(parts: Sequence[Part], bins: MagnitudeBins, table: SaliencyTable, low: float, high: float) -> _Decided:
-    device, found = bins.cells.device, stretches(parts)
-
-    def step(i: int, begin: int, end: int) -> tuple[np.ndarray, Tensor, list[tuple[Tensor, Tensor, Tensor, Tensor]]]:
-        bits, inside, tally = [], [], bins.tally(i, begin)
-        below = torch.zeros((), dtype=torch.int64, device=device)
-        for piece in pieces(parts, i, begin, end, device, saliency=True):
-            assert piece.saliency is not None
-            bin_of, rho = bins.locate(piece.code, tally)
-            score = rho.add_(table.scores(bin_of, piece.saliency))
-            stays = score >= low
-            below += len(score) - torch.count_nonzero(stays)
-            close = (stays & (score <= high)).nonzero().squeeze(1)
-            where = close if piece.position is None else piece.position[close]
-            owner = torch.full_like(close, piece.part, dtype=torch.int32)
-            inside.append((score[close], piece.code[close], owner, where + piece.start))
-            if piece.position is not None:
-                everywhere = torch.zeros(piece.stop - piece.start, dtype=torch.bool, device=device)
-                everywhere[piece.position] = stays
-                stays = everywhere
-            bits.append(np.packbits(stays.cpu().numpy()))
-        return np.concatenate(bits), below, inside
-
-    results = in_threads(step, found)
-    packed: list[list[np.ndarray]] = [[] for _ in parts]
-    for (i, _, _), (bits, _, _) in zip(found, results, strict=True):
-        packed[i].append(bits)
-    score, code, part, position = (
-        torch.cat(column) for column in zip(*[row for _, _, inside in results for row in inside], strict=True)
-    )
-    joined = [np.concatenate(p) if p else np.empty(0, np.uint8) for p in packed]
-    below = int(torch.stack([count for _, count, _ in results]).sum())
-    return _Decided(joined, below, score, code, part, position)
-
-
-def _bracket(bins: MagnitudeBins, table: SaliencyTable, k: int, look: FirstLook) -> tuple[float, float]:
-    """Scores between which the k-th lowest very probably is: quantiles of the sample's."""
-    bin_of, rho = bins.locate(look.sample_code, None)
-    sample = rho.add_(table.scores(bin_of, look.sample_saliency)).sort().values
+    """Decide every unit; a step is done again with a wider bracket should the sample have misled."""
+    spread = Spread.of(np.sort(first.saliency))
     share = k / bins.n
-    reach = 5 * (share * (1 - share) * len(sample)) ** 0.5 + 3
-    low, high = (round(share * len(sample) + side * reach) for side in (-1, 1))
-    return (
-        float(sample[low]) if low >= 0 else float(sample[0]) - 1.0,
-        float(sample[high]) if high < len(sample) else float(sample[-1]) + 1.0,
+    guess: Bracket | None = Bracket.of(_sampled(bins, features, first), share, int(SLACK * 2.0 ** (RHO_BITS - features.coarser)))
+    while True:
+        scores = Scores(bins, spread, features, Active.of(bins, features, guess)).fill(parts)
+        bracket = Bracket.of(_scored(scores, first), share)
+        while guess is None or (guess.low <= bracket.low and bracket.high <= guess.high):
+            decided = scores.decide(parts, bracket)
+            removed = k - decided.below
+            if 0 < removed <= len(decided.score):
+                scores.entries = np.empty(0, np.int16)  # a third of what is held here
+                gone = _lowest_inside(decided, removed)
+                return _kept(parts, decided, gone), features.score(int(decided.score[gone].max()))
+            reach = max(bracket.high - bracket.low, 1 << 13) * 8
+            low, high = (reach, 0) if removed <= 0 else (0, reach)
+            bracket = Bracket(bracket.low - low, bracket.high + high)
+        guess = None
+
+
+def _sampled(bins: Bins, features: Features, first: FirstLook) -> Array:
+    """Scores of the sample, with z from the sample alone."""
+    place = np.take(bins.cells, first.code >> MAGNITUDE_SHIFT, mode="clip")
+    near = np.flatnonzero(place < 0)
+    place[near] = bins.of_codes(first.code[near], first.place[near])
+    unit = ((place >> RHO_BITS).astype(np.int64) << 32) + first.saliency
+    ordered = np.sort(unit)
+    starts = np.searchsorted(ordered, (np.arange(bins.count + 1, dtype=np.int64) << 32) - (1 << 31))
+    midrank = (np.searchsorted(ordered, unit) + np.searchsorted(ordered, unit, side="right")) / 2
+    bin_of = place >> RHO_BITS
+    z = (midrank - starts[bin_of]) / (starts[bin_of + 1] - starts[bin_of])
+    entry = features.entry[np.minimum((z * STEPS).astype(np.int64), STEPS - 1)].astype(np.int32)
+    score: Array = ((place & RHO_MASK) >> features.coarser) + (entry << features.shift)
+    return score
+
+
+def _scored(scores: Scores, first: FirstLook) -> Array:
+    size = _room().size
+    return np.concatenate(
+        [
+            scores.of(first.code[at : at + size], first.saliency[at : at + size], first.place[at : at + size], 0).copy()
+            for at in range(0, len(first.code), size)
+        ]
     )
+
+
+def _lowest_inside(decided: Decided, removed: int) -> Array:
+    score, magnitude = torch.from_numpy(decided.score).double(), magnitude_of_code(torch.from_numpy(decided.code))
+    gone: Array = lowest(score, magnitude, removed).numpy()
+    return gone
+
+
+def _kept(parts: Sequence[Part], decided: Decided, gone: Array) -> Iterator[Tensor]:
+    starts = offsets(parts)
+    place = decided.place[gone]
+    bounds = np.searchsorted(place, starts)
+    for i, part in enumerate(parts):
+        kept = np.unpackbits(decided.bits[i], count=part.numel).view(np.bool_)
+        decided.bits[i] = np.empty(0, np.uint8)
+        removed = place[bounds[i] : bounds[i + 1]] - starts[i]
+        before = part.gone()
+        kept[removed if before is None else np.flatnonzero(~before.cpu().numpy())[removed]] = False
+        yield torch.from_numpy(kept).to(part.values.device)

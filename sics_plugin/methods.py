@@ -22,11 +22,12 @@ from torch.nn.utils.prune import BasePruningMethod, PruningContainer
 
 from sics_plugin import scorers
 from sics_plugin.decide import decide
+from sics_plugin.masks import masked_copy
 from sics_plugin.pool import choose
 from sics_plugin.registry import Scorer, Units
 from sics_plugin.scorers import COORDINATE_UNRESOLVED, ScaledMagnitudeScorer
 from sics_plugin.selection import check_amount, check_sparsity
-from sics_plugin.stream import Part
+from sics_plugin.stream import Part, count_kept
 from sics_plugin.units import magnitude_of, units_of
 from sics_plugin.vectors import SaliencyVector
 from sics_plugin.warn import warn_caller
@@ -117,9 +118,9 @@ class SICSMethod(BasePruningMethod):
             raise ValueError(f"Expected a default mask of shape {tuple(t.shape)}, got {tuple(default_mask.shape)}")
         check_amount(self.amount)
         values, saliency = t.detach().reshape(-1), self.saliency
-        mask = default_mask.detach().clone(memory_format=torch.contiguous_format)
         if saliency is None and isinstance(self.scorer, ScaledMagnitudeScorer):
-            return self._streamed(values, mask)
+            return self._streamed(values, default_mask.detach())
+        mask = default_mask.detach().clone(memory_format=torch.contiguous_format)
         present = (default_mask != 0).reshape(-1)
         if bool(present.all()):
             removed = self._removed(units_of(values, saliency))
@@ -133,12 +134,11 @@ class SICSMethod(BasePruningMethod):
             self.saliency, self._released = None, True
         return mask
 
-    def _streamed(self, values: Tensor, mask: Tensor) -> Tensor:
-        """The magnitude family, without a vector of its own: ``mask`` with zeros at the lowest of the entries still there."""
-        part = Part(values, None if bool((mask != 0).all()) else mask)
+    def _streamed(self, values: Tensor, default_mask: Tensor) -> Tensor:
+        """The magnitude family, without a vector of its own: the mask with zeros at the lowest of the entries still there."""
+        part = Part(values, None if count_kept(default_mask) == default_mask.numel() else default_mask)
         choice = choose(self.scorer, [part], self.amount, sparsity=self.sparsity)
-        mask.view(-1).mul_(next(choice.kept))
-        return mask
+        return masked_copy(default_mask, next(choice.kept).view(default_mask.shape))
 
     def _removed(self, units: Units) -> Tensor:
         decision = decide(self.scorer, units, self.amount, sparsity=self.sparsity)

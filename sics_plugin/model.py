@@ -21,6 +21,7 @@ from sics_plugin.registry import Scorer, build_scorer
 from sics_plugin.report import LayerSparsity, PruningReport
 from sics_plugin.saliency import Saliency
 from sics_plugin.selection import check_amount, check_sparsity
+from sics_plugin.stream import count_kept
 from sics_plugin.targets import Parameter, Target, resolve_targets, without_ties
 from sics_plugin.warn import warn_caller
 
@@ -144,7 +145,7 @@ def _finalized(plan: _Plan, model: nn.Module) -> PruningReport:
     layers = []
     for target, kept in plan.kept():
         bits[target.path] = packed_bits(kept)
-        gone = kept.numel() - int(torch.count_nonzero(kept))
+        gone = kept.numel() - count_kept(kept)
         layers.append(LayerSparsity(target.path, tuple(target.parameter.shape), kept.numel(), gone))
     named = plan.by_name(bits)
     shapes = {t.path: tuple(t.parameter.shape) for t in plan.listed}
@@ -284,7 +285,7 @@ def _plan(
 ) -> _Plan:
     listed = resolve_targets(model)
     targets = without_ties(listed)
-    method_name, scorer = _scorer_of(method, parameters)
+    method_name, scorer = scorer_of(method, parameters)
     check_amount(amount)
     check_sparsity(sparsity)
     if exact not in (True, False, None):
@@ -298,7 +299,7 @@ def _plan(
 
     def choose_pool(indices: Sequence[int], number: int) -> Choice:
         return choose(
-            _for_pool(scorer, number),
+            for_pool(scorer, number),
             [parts[i] for i in indices],
             amount,
             saliency_kind=kind,
@@ -320,7 +321,7 @@ def _nothing_left(
 ) -> PruningReport:
     """The report of a prune to 1.0 that finds everything gone; the masks stay as they are, or are made permanent."""
     plan = _plan(pairs, method, 0, saliency, "global", 0, sparsity, None, True, parameters)
-    _, scorer = _scorer_of(method, parameters)
+    _, scorer = scorer_of(method, parameters)
     plan.choices.append(Choice(iter(()), "exact", None, scorer.resolve(sparsity, None), None, None, ()))
     masks = {t.path: t.present() for t in plan.targets}
     report = plan.report(layer_sparsities(plan.targets, masks), mask_hash(plan.by_name(masks)))
@@ -329,7 +330,19 @@ def _nothing_left(
     return report
 
 
-def _scorer_of(method: Method, parameters: Mapping[str, Any]) -> tuple[str, Scorer]:
+def scorer_of(method: Method, parameters: Mapping[str, Any]) -> tuple[str, Scorer]:
+    """The name of a method as reports give it, and its scorer.
+
+    Raises
+    ------
+    TypeError
+        For what is neither a scorer's name, a Scorer nor a SICSMethod subclass, or parameters beside an instance.
+
+    Examples
+    --------
+    >>> scorer_of("chaos", {"alpha": 0.2})
+    ('chaos', Chaos(alpha=0.2))
+    """
     if isinstance(method, str):
         return method, build_scorer(method, **parameters)
     if isinstance(method, type) and issubclass(method, SICSMethod):
@@ -350,8 +363,14 @@ def _pools(targets: Sequence[Target], pool: str) -> list[list[int]]:
     raise ValueError(f"Expected `pool` to be 'global' or 'layer', got {pool!r}")
 
 
-def _for_pool(scorer: Scorer, index: int) -> Scorer:
-    """The scorer for the index-th pool: one that draws must not draw the same for every layer."""
+def for_pool(scorer: Scorer, index: int) -> Scorer:
+    """The scorer for the index-th pool: one that draws must not draw the same for every layer.
+
+    Examples
+    --------
+    >>> for_pool(build_scorer("random"), 0), for_pool(build_scorer("random"), 1)
+    (Random(seed=0), Random(seed=1))
+    """
     seed = getattr(scorer, "seed", None)
     return scorer if index == 0 or seed is None else replace(scorer, seed=(seed * 1_000_003 + index) % 2**63)  # type: ignore[call-arg]
 
@@ -362,7 +381,7 @@ def layer_sparsities(targets: Sequence[Target], masks: Masks) -> list[LayerSpars
     for target in targets:
         mask = masks[target.path]
         total = mask.numel()
-        layers.append(LayerSparsity(target.path, tuple(mask.shape), total, total - int(torch.count_nonzero(mask))))
+        layers.append(LayerSparsity(target.path, tuple(mask.shape), total, total - count_kept(mask.detach())))
     return layers
 
 

@@ -6,9 +6,23 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from sics_plugin import SaliencyVector, compute_masks, histogram, pool, prune_model
+from sics_plugin import (
+    SaliencyVector,
+    bins,
+    compute_masks,
+    histogram,
+    histogram_device,
+    percentile,
+    pieces,
+    pool,
+    prune_model,
+    stream,
+)
+from sics_plugin.stream import Part
 
 NAMES = ["chaos", "smooth_chaos", "smooth_mouse", "wiggle", "bump", "information"]
 N = 60_000
@@ -52,9 +66,89 @@ def test_it_agrees_with_the_exact_form(weights, saliency, name: str, amount: flo
     assert agreement(weights, saliency, name, amount) >= 0.999
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_tensor_operations_agree_too(weights, saliency, name: str, monkeypatch) -> None:
+    """What an accelerator would run, on the CPU."""
+    monkeypatch.setattr(histogram, "on_cpu", lambda _: False)
+    assert agreement(weights, saliency, name, 0.7) >= 0.999
+
+
+@pytest.mark.parametrize("supplied", [True, False])
+def test_tensor_operations_depend_on_no_piece_either(weights, saliency, supplied: bool, monkeypatch) -> None:
+    monkeypatch.setattr(histogram, "on_cpu", lambda _: False)
+    found = []
+    for piece, stretch, group in [(1 << 15, 1 << 23, N), (64, 1 << 12, 9_999), (1 << 12, 1 << 13, 23_000)]:
+        monkeypatch.setattr(histogram_device, "PIECE", piece)
+        monkeypatch.setattr(histogram_device, "STRETCH", stretch)
+        pairs = pairs_of(*weights.to(torch.bfloat16).split(group))
+        c = saliency if supplied else None
+        found.append(flat(compute_masks(pairs, "chaos", amount=0.7, saliency=c, exact=False, min_keep=0)[0]))
+    assert all(torch.equal(found[0], other) for other in found)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1e-7, 1.0, 500.0])
+def test_any_strength_fits_a_score(weights, saliency, alpha: float) -> None:
+    pairs = pairs_of(weights)
+    for name in ("smooth_chaos", "information"):
+        masks = [
+            flat(compute_masks(pairs, name, amount=0.6, saliency=saliency, exact=exact, alpha=alpha)[0])
+            for exact in (False, True)
+        ]
+        assert float((masks[0] == masks[1]).double().mean()) >= 0.999
+
+
+def test_bins_that_are_left_out_change_nothing(weights, saliency, monkeypatch) -> None:
+    """Counting only the bins that can reach the cut gives the mask of counting all of them."""
+    for amount in (0.05, 0.5, 0.95):
+        monkeypatch.setattr(histogram, "SLACK", 0.01)
+        few = flat(compute_masks(pairs_of(weights), "bump", amount=amount, saliency=saliency, exact=False)[0])
+        monkeypatch.setattr(histogram, "SLACK", 100.0)
+        assert torch.equal(few, flat(compute_masks(pairs_of(weights), "bump", amount=amount, saliency=saliency, exact=False)[0]))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 2**31),
+    kind=st.sampled_from(["normal", "ties", "zeros", "narrow"]),
+    gone=st.booleans(),
+    sign=st.booleans(),
+)
+def test_bins_are_those_of_ranks(seed: int, kind: str, gone: bool, sign: bool) -> None:
+    """Every unit's bin is that of its exact rank, ties by position, whatever the data and earlier masks; ρ is close."""
+    generator = torch.Generator().manual_seed(seed)
+    normal = torch.randn(3000, generator=generator)
+    values = {
+        "normal": normal,
+        "ties": (normal * 3).round(),
+        "zeros": torch.where(normal > 0.5, normal, torch.zeros(())),
+        "narrow": 1 + normal * 1e-5,
+    }[kind]
+    masks = [torch.rand(1500, generator=generator) > 0.3 if gone else None for _ in range(2)]
+    parts = [
+        Part(v, m, lambda v=v, m=m: (v if m is None else v[m]) * (-1 if sign else 1))
+        for v, m in zip(values.split(1500), masks, strict=True)
+    ]
+    n = sum(p.present for p in parts)
+    cells, _ = histogram.FirstLook.at(parts, n)
+    found = bins.Bins.of(parts, n, cells)
+    left = torch.cat([p.values if p.mask is None else p.values[p.mask] for p in parts])
+    code = stream.codes_of(left, torch.int32).numpy()
+    place = found.cells[code >> bins.MAGNITUDE_SHIFT].copy()
+    near = (place < 0).nonzero()[0]
+    place[near] = found.of_codes(code[near], near)
+    rank = percentile.ranks(left.abs()).numpy()
+    assert (place >> bins.RHO_BITS).tolist() == (rank * found.count // n).tolist()
+    rho = (place & bins.RHO_MASK) * 2.0**-bins.RHO_BITS
+    assert abs(rho - (rank + 0.5) / n).max() <= 1 / found.count
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_ties_go_to_their_bins_by_position(weights, saliency, dtype: torch.dtype) -> None:
     assert agreement(weights.to(dtype), saliency, "chaos", 0.7) >= 0.999
+
+
+def test_weights_of_nearly_one_magnitude(weights, saliency) -> None:
+    assert agreement(1 + weights * 0.01, saliency, "chaos", 0.7) >= 0.998  # they are 6 000 distinct numbers
 
 
 def test_weights_that_are_mostly_zero(weights, saliency) -> None:
@@ -74,17 +168,17 @@ def test_without_a_saliency_the_neighbourhood_crosses_borders(weights) -> None:
 @pytest.mark.parametrize("supplied", [True, False])
 def test_nothing_depends_on_pieces_threads_or_grouping(weights, saliency, supplied: bool, monkeypatch) -> None:
     c = saliency if supplied else None
-    found = []
-    settings = [(1 << 15, 1 << 23, 1, N), (1 << 12, 1 << 13, 3, N), (64, 1 << 12, 2, 9_999), (1 << 15, 1 << 23, 2, 23_000)]
-    for piece, stretch, threads, group in settings:
-        monkeypatch.setattr(histogram, "PIECE", piece)
-        monkeypatch.setattr(histogram, "STRETCH", stretch)
-        torch.set_num_threads(threads)
+    before, found = torch.get_num_threads(), []
+    cases = [(1 << 15, 1 << 23, 1, N), (1 << 12, 1 << 13, 3, N), (64, 1 << 12, 2, 9_999), (1 << 15, 1 << 23, 2, 23_000)]
+    for piece, stretch, threads, group in cases:
+        monkeypatch.setattr(stream, "CHUNK", piece)
+        monkeypatch.setattr(pieces, "STRETCH", stretch)
+        monkeypatch.setattr(stream, "workers", lambda threads=threads: threads)
         half = weights.to(torch.bfloat16)  # ties, so that positions matter
         masks = compute_masks(pairs_of(*half.split(group)), "chaos", amount=0.7, saliency=c, exact=False)[0]
         found.append(flat(masks))
     assert all(torch.equal(found[0], other) for other in found)
-    assert torch.get_num_threads() == 2
+    assert torch.get_num_threads() == before
 
 
 def test_what_is_left_of_an_earlier_prune(weights, saliency) -> None:
@@ -121,8 +215,8 @@ def test_exactly_k_at_the_ends(weights, saliency, amount: int) -> None:
 
 def test_a_bracket_that_misses_is_widened(weights, saliency, monkeypatch) -> None:
     expected = flat(compute_masks(pairs_of(weights), "chaos", amount=0.6, saliency=saliency, exact=False)[0])
-    for wrong in ((5.0, 6.0), (-6.0, -5.0)):
-        monkeypatch.setattr(histogram, "_bracket", lambda *_, wrong=wrong: wrong)
+    for wrong in (histogram.Bracket(5 << 23, 6 << 23), histogram.Bracket(-6 << 23, -5 << 23)):
+        monkeypatch.setattr(histogram.Bracket, "of", lambda *_, wrong=wrong: wrong)
         assert torch.equal(
             flat(compute_masks(pairs_of(weights), "chaos", amount=0.6, saliency=saliency, exact=False)[0]), expected
         )

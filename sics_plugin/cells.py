@@ -1,0 +1,107 @@
+"""α·φ(z) of a unit from the cell its saliency falls into among those of its magnitude bin.
+
+A saliency's cell is one look-up by the upper bits of its code, in a table that evens 32 768 cells out over a sample of the pool:
+equal saliencies share a cell, and cells are in the order of saliencies. Counted by bin and cell, z is the midrank of the cell in
+its bin. α·φ(z) is looked up by one of 65 520 steps of z; 16 of them are one entry of the shipped spectra: nothing is lost there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sics_plugin.bins import RHO_BITS
+from sics_plugin.chaos import GRID
+from sics_plugin.pieces import Array
+
+CELL_BITS = 15
+SALIENCY_CELLS = 1 << CELL_BITS
+#: Entries of the table from the upper bits of a saliency's code to its cell.
+SPREAD = 1 << 21
+#: Steps of z: a multiple of the 4095 of a spectrum.
+STEPS = 16 * (GRID - 1)
+#: Codes of saliencies that are finite are strictly between these.
+INFINITE = (-0x7F800001, 0x7F800000)
+
+
+def saliency_codes(saliency: Array) -> Array:
+    """Finite float32 as int32 in the same order; −0 is 0. May share the memory of its argument.
+
+    Examples
+    --------
+    >>> saliency_codes(np.array([-1.0, -0.0, 0.5], np.float32)).tolist()
+    [-1065353217, 0, 1056964608]
+    """
+    bits = saliency.view(np.int32)
+    if len(bits) and bits.min() < 0:
+        bits = (saliency + np.float32(0)).view(np.int32)
+        bits = bits ^ ((bits >> 31) & 0x7FFFFFFF)
+    return bits
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spread:
+    """The cell of a saliency's code: ``table[(code >> shift) − low]``, the ends standing for what is beyond them."""
+
+    shift: int
+    low: int
+    table: Array
+
+    @classmethod
+    def of(cls, sample: Array) -> Spread:
+        """From a sorted sample of codes."""
+        shift = 1
+        while (int(sample[-1]) >> shift) - (int(sample[0]) >> shift) >= SPREAD - 1:
+            shift += 1
+        low = int(sample[0]) >> shift
+        # The first of every cell but the lowest, and with it the border to the cell before.
+        firsts = sample[np.arange(1, SALIENCY_CELLS) * len(sample) // SALIENCY_CELLS] >> shift
+        borders = np.concatenate([[0], firsts - low, [SPREAD]])
+        return cls(shift, low, np.repeat(np.arange(SALIENCY_CELLS, dtype=np.uint16), np.diff(borders)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """α·φ by step of z: ``entry``, int16, times 2**``shift`` in units of 2**−(23 − ``coarser``), the last bit of a score."""
+
+    entry: Array
+    shift: int
+    coarser: int
+
+    @classmethod
+    def of(cls, scaled: Callable[[Tensor], Tensor]) -> Features:
+        """``scaled`` gives α·φ of z, float64."""
+        value = scaled((torch.arange(STEPS, dtype=torch.float64) + 0.5) / STEPS).double().numpy()
+        if not np.isfinite(value).all():
+            raise ValueError(f"Expected finite scores, got {int((~np.isfinite(value)).sum())} NaN or infinite of {STEPS}")
+        largest, shift = float(np.abs(value).max()), 0
+        while largest * 2.0 ** (RHO_BITS - shift) > 32766:
+            shift += 1
+        # A score has 32 bits: where α is so large that it would not fit, ρ gives up its last ones.
+        coarser = max(0, shift - 14)
+        return cls(np.rint(value * 2.0 ** (RHO_BITS - shift)).astype(np.int16), shift - coarser, coarser)
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The lowest and the highest, in units of a score."""
+        return int(self.entry.min()) << self.shift, int(self.entry.max()) << self.shift
+
+    def score(self, number: float) -> float:
+        """A score from its units."""
+        return number * 2.0 ** (self.coarser - RHO_BITS)
+
+
+def become_entries(counts: Array, features: Features) -> None:
+    """Turn counts of a bin's cells, shape (32 768,), int16 or int32 read as unsigned, into α·φ of their midranks, in place."""
+    number: Array = counts.view(np.uint16 if counts.itemsize == 2 else np.uint32)
+    below = np.cumsum(number, dtype=np.float64)
+    total = below[-1]
+    if total:
+        # (below + half of the cell)/total, in steps
+        np.subtract(below, np.multiply(number, 0.5), out=below)
+        np.multiply(below, STEPS / total, out=below)
+        counts[:] = np.take(features.entry, below.astype(np.int64), mode="clip")
