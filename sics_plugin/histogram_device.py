@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from sics_plugin.chaos import GRID
-from sics_plugin.percentile import MAX_BINS, NEIGHBOURHOOD, bin_count, neighbourhood
-from sics_plugin.radix import magnitude_cut
+from sics_plugin.percentile import MAX_BINS, bin_count, neighbourhood
+from sics_plugin.pieces import REACH, first_magnitudes, last_magnitudes, single, stretches
 from sics_plugin.scorers import CoordinateScorer
 from sics_plugin.selection import lowest
-from sics_plugin.stream import Part, codes_of, in_threads, infinite, infinity, magnitude_of_code, spans
+from sics_plugin.stream import Part, codes_of, in_threads, infinite, infinity, magnitude_of_code
 from sics_plugin.units import check_length, check_saliency
 
 #: Upper bits of a magnitude's 31 that its histogram tells apart, and those below.
@@ -33,8 +33,6 @@ SALIENCY_SHIFT = 15
 STEPS = 16 * (GRID - 1)
 #: Units one step looks at, a multiple of 8: so many that what a step fetches is little. No result depends on it.
 PIECE = 1 << 22
-STRETCH = 1 << 23
-REACH = NEIGHBOURHOOD // 2
 SAMPLE = 1 << 17
 
 
@@ -50,6 +48,7 @@ def device_cut(
     parts : sequence of Part
         Without a saliency: the neighbourhood magnitude, across the borders of parts.
     k : int
+        Neither none nor all of the units: those need no histogram.
     sparsity, alpha : float
 
     Returns
@@ -61,19 +60,11 @@ def device_cut(
     """
     device = parts[0].values.device
     n = sum(p.present for p in parts)
-    if k in (0, n):
-        magnitude_cut(parts, 0)  # for its check of the values
-        return (torch.zeros_like(p.flat(), dtype=torch.bool) if k else _present(p) for p in parts), None
     first = FirstLook.at(parts, n, device)
     bins = MagnitudeBins.of(parts, n, first.magnitudes, device).with_tallies(parts)
     table = SaliencyTable.of(parts, bins, first.saliencies, device)
     table.become_scores(lambda z: alpha * scorer.feature(z, sparsity))
     return _select(parts, bins, table, k, first)
-
-
-def _present(part: Part) -> Tensor:
-    gone = part.gone()
-    return torch.ones(part.numel, dtype=torch.bool, device=part.values.device) if gone is None else ~gone
 
 
 # --- units, a piece at a time --------------------------------------------------------------------------------------------
@@ -89,11 +80,6 @@ class Piece:
     code: Tensor
     saliency: Tensor | None
     position: Tensor | None
-
-
-def stretches(parts: Sequence[Part]) -> list[tuple[int, int, int]]:
-    """What a thread takes at a time: a part, or some of a very large one."""
-    return spans(parts, STRETCH)
 
 
 def pieces(parts: Sequence[Part], i: int, begin: int, end: int, device: torch.device, *, saliency: bool) -> Iterator[Piece]:
@@ -113,58 +99,15 @@ def pieces(parts: Sequence[Part], i: int, begin: int, end: int, device: torch.de
         code = code.to(device)
         values: Tensor | None = None
         if own is not None:
-            values = _single(own[taken : taken + len(code)].to(device))
+            values = single(own[taken : taken + len(code)].to(device))
             taken += len(code)
         elif saliency:
             magnitude = magnitude_of_code(code)
-            before = _last_magnitudes(parts, i, start, REACH, device) if before is None else before
-            around = torch.cat([before, magnitude, _first_magnitudes(parts, i, stop, REACH, device)])
+            before = last_magnitudes(parts, i, start, REACH, device) if before is None else before
+            around = torch.cat([before, magnitude, first_magnitudes(parts, i, stop, REACH, device)])
             values = neighbourhood(around)[len(before) : len(before) + len(code)].float()
             before = torch.cat([before, magnitude])[-REACH:]
         yield Piece(i, start, stop, code, values, None if position is None else position.to(device))
-
-
-def _last_magnitudes(parts: Sequence[Part], i: int, stop: int, count: int, device: torch.device) -> Tensor:
-    """Magnitudes of the last ``count`` units still there before a position of the i-th part; fewer at the start of the pool."""
-    found: list[Tensor] = []
-    window = 4 * count
-    while count and i >= 0:
-        flat, gone = parts[i].flat(), parts[i].gone()
-        while count and stop > 0:
-            start = max(0, stop - window)
-            piece = flat[start:stop]
-            piece = piece if gone is None else piece[~gone[start:stop]]
-            found.append(magnitude_of_code(codes_of(piece[-count:], torch.int32)).to(device))
-            count -= len(found[-1])
-            stop, window = start, min(2 * window, PIECE)
-        i -= 1
-        stop = parts[i].numel if i >= 0 else 0
-    return torch.cat(found[::-1]) if found else torch.empty(0, device=device)
-
-
-def _single(saliency: Tensor) -> Tensor:
-    """As float32; a float64 beyond its range becomes its end, so that only what was infinite still is."""
-    if saliency.dtype == torch.float64:
-        end = torch.finfo(torch.float32).max
-        saliency = torch.where(saliency.isfinite(), saliency.clamp(-end, end), saliency)
-    return saliency.float()
-
-
-def _first_magnitudes(parts: Sequence[Part], i: int, start: int, count: int, device: torch.device) -> Tensor:
-    """Magnitudes of the next units still there, at or after a position of the i-th part; fewer at the end of the pool."""
-    found: list[Tensor] = []
-    window = 4 * count
-    while count and i < len(parts):
-        flat, gone = parts[i].flat(), parts[i].gone()
-        while count and start < len(flat):
-            piece = flat[start : start + window]
-            piece = piece if gone is None else piece[~gone[start : start + window]]
-            found.append(magnitude_of_code(codes_of(piece[:count], torch.int32)).to(device))
-            count -= len(found[-1])
-            start += window
-            window = min(2 * window, PIECE)
-        i, start = i + 1, 0
-    return torch.cat(found) if found else torch.empty(0, device=device)
 
 
 # --- pass 1: magnitudes --------------------------------------------------------------------------------------------------

@@ -14,32 +14,25 @@ after an earlier prune.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.prune import BasePruningMethod, PruningContainer
+from torch.nn.utils.prune import BasePruningMethod
 
 from sics_plugin import scorers
-from sics_plugin.decide import decide
 from sics_plugin.masks import masked_copy
+from sics_plugin.method_base import CoordinateUnresolvedWarning, ScorerMethod, find_method, hooks_restored
 from sics_plugin.pool import choose
-from sics_plugin.registry import Scorer, Units
-from sics_plugin.scorers import COORDINATE_UNRESOLVED, ScaledMagnitudeScorer
-from sics_plugin.selection import check_amount, check_sparsity
+from sics_plugin.scorers import ScaledMagnitudeScorer
 from sics_plugin.stream import Part, count_kept
 from sics_plugin.units import magnitude_of, units_of
 from sics_plugin.vectors import SaliencyVector
-from sics_plugin.warn import warn_caller
 
 __all__ = ["CoordinateUnresolvedWarning", "SICSMethod", "magnitude_of", "method_for", "units_of"]
 
 
-class CoordinateUnresolvedWarning(UserWarning):
-    """Fewer than 512 units, two magnitude bins: the coordinate z is not independent of ρ, so a κ ≥ 1 result says little."""
-
-
-class SICSMethod(BasePruningMethod):
+class SICSMethod(ScorerMethod):
     """A registered scorer as torch's pruning method. Subclasses name their ``scorer_class`` and nothing else.
 
     Parameters
@@ -74,30 +67,6 @@ class SICSMethod(BasePruningMethod):
     """
 
     PRUNING_TYPE = "unstructured"
-    scorer_class: ClassVar[type[Scorer]]
-    name: ClassVar[str]
-    kappa: ClassVar[int | None]
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "scorer_class" in cls.__dict__:
-            cls.name, cls.kappa = cls.scorer_class.name, cls.scorer_class.kappa
-
-    def __init__(
-        self,
-        amount: float | int,
-        saliency: Tensor | None = None,
-        *,
-        sparsity: float | None = None,
-        **parameters: Any,
-    ) -> None:
-        check_amount(amount)
-        check_sparsity(sparsity)
-        self.amount = amount
-        self.saliency = saliency
-        self.sparsity = sparsity
-        self.scorer = self.scorer_class(**parameters)
-        self._released = False
 
     def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
         """The new mask, like ``default_mask`` with zeros at the units that go.
@@ -109,14 +78,7 @@ class SICSMethod(BasePruningMethod):
         default_mask : Tensor, same shape
             1 where a unit is still there; only those are ranked.
         """
-        if self._released:
-            raise RuntimeError(
-                f"this {type(self).__name__} has made its mask and released its saliency: construct a new one with the "
-                "saliency of what is left"
-            )
-        if t.shape != default_mask.shape:
-            raise ValueError(f"Expected a default mask of shape {tuple(t.shape)}, got {tuple(default_mask.shape)}")
-        check_amount(self.amount)
+        self._check_call(t, default_mask)
         values, saliency = t.detach().reshape(-1), self.saliency
         if saliency is None and isinstance(self.scorer, ScaledMagnitudeScorer):
             return self._streamed(values, default_mask.detach())
@@ -130,8 +92,7 @@ class SICSMethod(BasePruningMethod):
                 saliency = _select(saliency, present)
             removed = self._removed(units_of(values[present], saliency))
             mask.view(-1)[present.nonzero().squeeze(1)[removed]] = 0
-        if self.saliency is not None:
-            self.saliency, self._released = None, True
+        self._release()
         return mask
 
     def _streamed(self, values: Tensor, default_mask: Tensor) -> Tensor:
@@ -139,21 +100,6 @@ class SICSMethod(BasePruningMethod):
         part = Part(values, None if count_kept(default_mask) == default_mask.numel() else default_mask)
         choice = choose(self.scorer, [part], self.amount, sparsity=self.sparsity)
         return masked_copy(default_mask, next(choice.kept).view(default_mask.shape))
-
-    def _removed(self, units: Units) -> Tensor:
-        decision = decide(self.scorer, units, self.amount, sparsity=self.sparsity)
-        if COORDINATE_UNRESOLVED in decision.flags:
-            n = units.magnitude.numel()
-            warn_caller(f"{COORDINATE_UNRESOLVED}: {self.name} on {n} units, fewer than 512", CoordinateUnresolvedWarning)
-        return decision.removed
-
-    def prune(self, t: Tensor, default_mask: Tensor | None = None, importance_scores: Tensor | None = None) -> Tensor:
-        """``t`` times its mask, as torch's. A fresh instance is no hook here: it keeps its saliency and may be used again."""
-        before = self.saliency, self._released
-        try:
-            return cast(Tensor, super().prune(t, default_mask, importance_scores))  # type: ignore[no-untyped-call]
-        finally:
-            self.saliency, self._released = before
 
     @classmethod
     def apply(  # type: ignore[override]
@@ -175,22 +121,13 @@ class SICSMethod(BasePruningMethod):
         >>> int(layer.weight_mask.sum())
         384
         """
-        hooks = dict(module._forward_pre_hooks)
-        chains = {hook: hook._pruning_methods for hook in hooks.values() if isinstance(hook, PruningContainer)}
-        try:
+        with hooks_restored(module):
             return cast(
                 BasePruningMethod,
                 super().apply(  # type: ignore[no-untyped-call]
                     module, name, amount, saliency=saliency, importance_scores=importance_scores, **parameters
                 ),
             )
-        except Exception:
-            # torch takes the hook of an earlier prune off, and adds the new method to its chain, before it knows the mask.
-            module._forward_pre_hooks.clear()
-            module._forward_pre_hooks.update(hooks)
-            for hook, chain in chains.items():
-                hook._pruning_methods = chain
-            raise
 
 
 def _select(saliency: Tensor, present: Tensor) -> Tensor:
@@ -285,10 +222,4 @@ def method_for(scorer: str) -> type[SICSMethod]:
     >>> method_for("chaos").__name__
     'SICSChaos'
     """
-    waiting = [SICSMethod]
-    while waiting:
-        cls = waiting.pop()
-        if getattr(cls, "name", None) == scorer:
-            return cls
-        waiting += cls.__subclasses__()
-    raise ValueError(f"Expected a scorer with a SICSMethod subclass, got {scorer!r}")
+    return find_method(SICSMethod, scorer)

@@ -15,6 +15,7 @@ from sics_plugin.stream import CHUNK, Part, codes_of, magnitude_of_code, spans, 
 from sics_plugin.units import check_length
 
 REACH = NEIGHBOURHOOD // 2
+CPU = torch.device("cpu")
 #: Units a thread takes at a time. No result depends on it.
 STRETCH = 1 << 23
 Array = np.ndarray
@@ -54,11 +55,11 @@ def pieces(parts: Sequence[Part], i: int, begin: int, end: int, first: int, *, s
     for start, stop, code, position in _codes(parts, i, begin, end):
         values: Tensor | None = None
         if own is not None:
-            values = _single(own[taken : taken + len(code)].cpu())
+            values = single(own[taken : taken + len(code)].cpu())
         elif saliency:
             magnitude = magnitude_of_code(torch.from_numpy(code))
-            before = _last_magnitudes(parts, i, start, REACH) if before is None else before
-            around = torch.cat([before, magnitude, _first_magnitudes(parts, i, stop, REACH)])
+            before = last_magnitudes(parts, i, start, REACH, CPU) if before is None else before
+            around = torch.cat([before, magnitude, first_magnitudes(parts, i, stop, REACH, CPU)])
             values = neighbourhood(around)[len(before) : len(before) + len(code)].float()
             before = torch.cat([before, magnitude])[-REACH:]
         yield Piece(first + taken, stop - start, code, None if values is None else values.numpy(), position)
@@ -76,7 +77,7 @@ def _codes(parts: Sequence[Part], i: int, begin: int, end: int) -> Iterator[tupl
             yield start, stop, code[position], position
 
 
-def _single(saliency: Tensor) -> Tensor:
+def single(saliency: Tensor) -> Tensor:
     """As float32; a float64 beyond its range becomes its end, so that only what was infinite still is."""
     if saliency.dtype == torch.float64:
         end = torch.finfo(torch.float32).max
@@ -84,7 +85,7 @@ def _single(saliency: Tensor) -> Tensor:
     return saliency.float()
 
 
-def _last_magnitudes(parts: Sequence[Part], i: int, stop: int, count: int) -> Tensor:
+def last_magnitudes(parts: Sequence[Part], i: int, stop: int, count: int, device: torch.device) -> Tensor:
     """Magnitudes of the last ``count`` units still there before a position of the i-th part; fewer at the start of the pool."""
     found: list[Tensor] = []
     window = 4 * count
@@ -94,15 +95,15 @@ def _last_magnitudes(parts: Sequence[Part], i: int, stop: int, count: int) -> Te
             start = max(0, stop - window)
             piece = flat[start:stop]
             piece = piece if gone is None else piece[~gone[start:stop]]
-            found.append(magnitude_of_code(codes_of(piece[-count:], torch.int32)))
+            found.append(magnitude_of_code(codes_of(piece[-count:], torch.int32)).to(device))
             count -= len(found[-1])
             stop, window = start, min(2 * window, CHUNK)
         i -= 1
         stop = parts[i].numel if i >= 0 else 0
-    return torch.cat(found[::-1]) if found else torch.empty(0)
+    return torch.cat(found[::-1]) if found else torch.empty(0, device=device)
 
 
-def _first_magnitudes(parts: Sequence[Part], i: int, start: int, count: int) -> Tensor:
+def first_magnitudes(parts: Sequence[Part], i: int, start: int, count: int, device: torch.device) -> Tensor:
     """Magnitudes of the next units still there, at or after a position of the i-th part; fewer at the end of the pool."""
     found: list[Tensor] = []
     window = 4 * count
@@ -111,9 +112,9 @@ def _first_magnitudes(parts: Sequence[Part], i: int, start: int, count: int) -> 
         while count and start < len(flat):
             piece = flat[start : start + window]
             piece = piece if gone is None else piece[~gone[start : start + window]]
-            found.append(magnitude_of_code(codes_of(piece[:count], torch.int32)))
+            found.append(magnitude_of_code(codes_of(piece[:count], torch.int32)).to(device))
             count -= len(found[-1])
             start += window
             window = min(2 * window, CHUNK)
         i, start = i + 1, 0
-    return torch.cat(found) if found else torch.empty(0)
+    return torch.cat(found) if found else torch.empty(0, device=device)

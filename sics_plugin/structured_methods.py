@@ -13,31 +13,25 @@ bias along, so that nothing of it leaks through the activation; the norm behind 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from numbers import Integral
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.prune import BasePruningMethod, PruningContainer
+from torch.nn.utils.prune import BasePruningMethod
 
 from sics_plugin import scorers
 from sics_plugin.channel_groups import CONVOLUTIONS
 from sics_plugin.channel_units import row_norms
-from sics_plugin.decide import decide
 from sics_plugin.masks import install_mask
-from sics_plugin.methods import CoordinateUnresolvedWarning, units_of
-from sics_plugin.registry import Scorer, Units
+from sics_plugin.method_base import ScorerMethod, find_method, hooks_restored
 from sics_plugin.saliency import Saliency
-from sics_plugin.scorers import COORDINATE_UNRESOLVED
-from sics_plugin.selection import check_amount, check_sparsity
 from sics_plugin.targets import Target, check_target
+from sics_plugin.units import units_of
 from sics_plugin.vectors import SaliencyVector
-from sics_plugin.warn import warn_caller
 
 
-class SICSStructured(BasePruningMethod):
+class SICSStructured(ScorerMethod):
     """A registered scorer as torch's structured pruning method. Subclasses name their ``scorer_class`` and nothing else.
 
     Parameters
@@ -74,20 +68,6 @@ class SICSStructured(BasePruningMethod):
     """
 
     PRUNING_TYPE = "structured"
-    scorer_class: ClassVar[type[Scorer]]
-    name: ClassVar[str]
-    kappa: ClassVar[int | None]
-    amount: float | int
-    saliency: Tensor | None
-    dim: int
-    sparsity: float | None
-    scorer: Scorer
-    _released: bool
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "scorer_class" in cls.__dict__:
-            cls.name, cls.kappa = cls.scorer_class.name, cls.scorer_class.kappa
 
     def __init__(
         self,
@@ -98,15 +78,9 @@ class SICSStructured(BasePruningMethod):
         sparsity: float | None = None,
         **parameters: Any,
     ) -> None:
-        check_amount(amount)
-        check_sparsity(sparsity)
         _check_whole(dim)
-        self.amount = amount
-        self.saliency = saliency
+        super().__init__(amount, saliency, sparsity=sparsity, **parameters)
         self.dim = int(dim)
-        self.sparsity = sparsity
-        self.scorer = self.scorer_class(**parameters)
-        self._released = False
 
     def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
         """The new mask, like ``default_mask`` with zeros over the channels that go.
@@ -118,14 +92,7 @@ class SICSStructured(BasePruningMethod):
         default_mask : Tensor, same shape
             1 where an entry is still there; channels without one are not ranked.
         """
-        if self._released:
-            raise RuntimeError(
-                f"this {type(self).__name__} has made its mask and released its saliency: construct a new one with the "
-                "saliency of what is left"
-            )
-        if t.shape != default_mask.shape:
-            raise ValueError(f"Expected a default mask of shape {tuple(t.shape)}, got {tuple(default_mask.shape)}")
-        check_amount(self.amount)
+        self._check_call(t, default_mask)
         dim = _dimension(t, self.dim)
         here = default_mask != 0
         alive = _rows(here, dim).any(1)
@@ -133,8 +100,7 @@ class SICSStructured(BasePruningMethod):
         units = units_of(magnitude, None if self.saliency is None else self._unit_saliency(self.saliency, here, alive, dim))
         gone = alive.nonzero().squeeze(1)[self._removed(units)]
         mask = default_mask.detach().clone(memory_format=torch.contiguous_format).index_fill_(dim, gone, 0)
-        if self.saliency is not None:
-            self.saliency, self._released = None, True
+        self._release()
         return mask
 
     def _unit_saliency(self, saliency: Tensor, here: Tensor, alive: Tensor, dim: int) -> Tensor:
@@ -153,21 +119,6 @@ class SICSStructured(BasePruningMethod):
                 f"there, got {tuple(values.shape)}"
             )
         return SaliencyVector(per_unit, kind=saliency.kind) if isinstance(saliency, SaliencyVector) else per_unit
-
-    def _removed(self, units: Units) -> Tensor:
-        decision = decide(self.scorer, units, self.amount, sparsity=self.sparsity)
-        if COORDINATE_UNRESOLVED in decision.flags:
-            n = units.magnitude.numel()
-            warn_caller(f"{COORDINATE_UNRESOLVED}: {self.name} on {n} units, fewer than 512", CoordinateUnresolvedWarning)
-        return decision.removed
-
-    def prune(self, t: Tensor, default_mask: Tensor | None = None, importance_scores: Tensor | None = None) -> Tensor:
-        """``t`` times its mask, as torch's. A fresh instance is no hook here: it keeps its saliency and may be used again."""
-        before = self.saliency, self._released
-        try:
-            return cast(Tensor, super().prune(t, default_mask, importance_scores))  # type: ignore[no-untyped-call]
-        finally:
-            self.saliency, self._released = before
 
     @classmethod
     def apply(  # type: ignore[override]
@@ -200,7 +151,7 @@ class SICSStructured(BasePruningMethod):
         target = Target(module, name, name)
         check_target(target)
         given = _of_what_is_left(target, dim, saliency)
-        with _hooks_restored(module):
+        with hooks_restored(module):
             hook = cast(
                 BasePruningMethod,
                 super().apply(  # type: ignore[no-untyped-call]
@@ -212,24 +163,6 @@ class SICSStructured(BasePruningMethod):
         if bias and outputs and module.bias is not None:
             install_mask(module, "bias", _rows(target.present(), axis).any(1))
         return hook
-
-
-@contextmanager
-def _hooks_restored(module: nn.Module) -> Iterator[None]:
-    """The module's hooks as they were if anything fails inside.
-
-    torch takes the hook of an earlier prune off, and adds the new method to its chain, before it knows the mask.
-    """
-    hooks = dict(module._forward_pre_hooks)
-    chains = {hook: hook._pruning_methods for hook in hooks.values() if isinstance(hook, PruningContainer)}
-    try:
-        yield
-    except Exception:
-        module._forward_pre_hooks.clear()
-        module._forward_pre_hooks.update(hooks)
-        for hook, chain in chains.items():
-            hook._pruning_methods = chain
-        raise
 
 
 def _of_what_is_left(target: Target, dim: int, saliency: Saliency | Tensor | None) -> Tensor | None:
@@ -362,10 +295,4 @@ def structured_method_for(scorer: str) -> type[SICSStructured]:
     >>> structured_method_for("chaos").__name__
     'SICSStructuredChaos'
     """
-    waiting = [SICSStructured]
-    while waiting:
-        cls = waiting.pop()
-        if getattr(cls, "name", None) == scorer:
-            return cls
-        waiting += cls.__subclasses__()
-    raise ValueError(f"Expected a scorer with a SICSStructured subclass, got {scorer!r}")
+    return find_method(SICSStructured, scorer)

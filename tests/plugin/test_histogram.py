@@ -79,7 +79,7 @@ def test_tensor_operations_depend_on_no_piece_either(weights, saliency, supplied
     found = []
     for piece, stretch, group in [(1 << 15, 1 << 23, N), (64, 1 << 12, 9_999), (1 << 12, 1 << 13, 23_000)]:
         monkeypatch.setattr(histogram_device, "PIECE", piece)
-        monkeypatch.setattr(histogram_device, "STRETCH", stretch)
+        monkeypatch.setattr(pieces, "STRETCH", stretch)
         pairs = pairs_of(*weights.to(torch.bfloat16).split(group))
         c = saliency if supplied else None
         found.append(flat(compute_masks(pairs, "chaos", amount=0.7, saliency=c, exact=False, min_keep=0)[0]))
