@@ -14,9 +14,8 @@ model computes what :func:`~sics_plugin.shrink` makes of it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -28,17 +27,16 @@ from sics_plugin.channel_masks import count_weights, masks_of, unit_sparsities
 from sics_plugin.channel_report import ChannelReport
 from sics_plugin.channel_units import pool_saliency, unit_magnitudes
 from sics_plugin.decide import Decision, decide
-from sics_plugin.gather import join
+from sics_plugin.gather import floors_of, join
 from sics_plugin.masks import install_mask, mask_hash
 from sics_plugin.methods import SICSMethod, units_of
-from sics_plugin.model import Pool, VanishedLayerWarning, for_pool, scorer_of
+from sics_plugin.model import Pool, for_pool, pools_of, scorer_of, warn_vanished
 from sics_plugin.registry import Scorer
 from sics_plugin.report import LayerSparsity
 from sics_plugin.saliency import Saliency
 from sics_plugin.selection import check_sparsity
 from sics_plugin.structured_methods import SICSStructured
 from sics_plugin.vectors import SaliencyVector
-from sics_plugin.warn import warn_caller
 
 Method = str | Scorer | type[SICSMethod] | type[SICSStructured]
 
@@ -120,8 +118,8 @@ def compute_channel_masks(
     check_sparsity(sparsity)
     if pool == "layer" and isinstance(amount, Integral):
         raise ValueError(f"Expected `amount` to be a fraction for pool='layer', got {amount!r}")
-    pools = _pools(len(bound), pool)
-    floors = _floors(bound, min_keep)
+    pools = pools_of(len(bound), pool)
+    floors = floors_of([group.group.size for group in bound], min_keep)
     present = [group.present() for group in bound]
     magnitudes = [unit_magnitudes(group)[alive] for group, alive in zip(bound, present, strict=True)]
     vectors = pool_saliency(bound, present, saliency, model)
@@ -146,7 +144,7 @@ def compute_channel_masks(
     flags = list(dict.fromkeys(flag for decision in decisions for flag in decision.flags))
     if vectors is not None and _constant_within(vectors):
         flags.append(SALIENCY_CONSTANT)
-    flags += _warn_vanished(layers, unit)
+    flags += warn_vanished(layers, unit)
     weight_total, weight_pruned = count_weights(model, bound, masks)
     last = decisions[-1]
     report = ChannelReport(
@@ -256,31 +254,6 @@ def _check_unit(unit: Unit, bound: Sequence[BoundGroup]) -> None:
         raise ValueError(f"Expected `groups` of unit {unit!r}, got {found!r}")
 
 
-def _pools(count: int, pool: str) -> list[list[int]]:
-    if pool == "global":
-        return [list(range(count))]
-    if pool == "layer":
-        return [[i] for i in range(count)]
-    raise ValueError(f"Expected `pool` to be 'global' or 'layer', got {pool!r}")
-
-
-def _floors(bound: Sequence[BoundGroup], min_keep: float | int) -> list[int]:
-    number = isinstance(min_keep, Real) and not isinstance(min_keep, bool)
-    whole = isinstance(min_keep, Integral)
-    if not number or not min_keep >= 0 or not (whole or min_keep <= 1):  # NaN fails every comparison
-        raise ValueError(f"Expected `min_keep` to be a fraction in [0, 1] or a whole number, got {min_keep!r}")
-    return [int(min_keep) if whole else math.ceil(min_keep * group.group.size - 1e-9) for group in bound]
-
-
 def _constant_within(vectors: Sequence[Tensor]) -> bool:
     several = [v for v in vectors if v.numel() > 1]
     return bool(several) and all(float(v.max() - v.min()) <= 1e-6 * float(v.abs().max()) for v in several)
-
-
-def _warn_vanished(layers: Sequence[LayerSparsity], unit: str) -> list[str]:
-    vanished = [layer.name for layer in layers if layer.pruned == layer.total]
-    if not vanished:
-        return []
-    flag = f"no {unit} left in {', '.join(vanished)}"
-    warn_caller(f"{flag}; `min_keep` prevents this", VanishedLayerWarning)
-    return [flag]

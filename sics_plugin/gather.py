@@ -136,10 +136,10 @@ def join(parts: Sequence[Tensor]) -> Tensor:
     return SaliencyVector(together, kind=first.kind) if isinstance(first, SaliencyVector) else together
 
 
-def floors_of(targets: Sequence[Target], min_keep: float | int) -> list[int]:
-    """How many units every target keeps at least, from a fraction of all of its units or their number."""
+def floors_of(sizes: Sequence[int], min_keep: float | int) -> list[int]:
+    """How many units every layer of these sizes keeps at least, from a fraction of all of its units or their number."""
     number = isinstance(min_keep, Real) and not isinstance(min_keep, bool)
     whole = isinstance(min_keep, Integral)
     if not number or not min_keep >= 0 or not (whole or min_keep <= 1):  # NaN fails every comparison
         raise ValueError(f"Expected `min_keep` to be a fraction in [0, 1] or a whole number, got {min_keep!r}")
-    return [int(min_keep) if whole else math.ceil(min_keep * t.parameter.numel() - 1e-9) for t in targets]
+    return [int(min_keep) if whole else math.ceil(min_keep * size - 1e-9) for size in sizes]

@@ -231,7 +231,7 @@ class _Plan:
 
     def kept(self) -> Iterator[tuple[Target, Tensor]]:
         """Yield every distinct target with its mask, a bool vector, in order."""
-        for indices in _pools(self.targets, self.pool):
+        for indices in pools_of(len(self.targets), self.pool):
             pool = [self.targets[i] for i in indices]
             if self.pool == "layer" and not bool(pool[0].present().any()):
                 yield pool[0], pool[0].present().reshape(-1)
@@ -292,10 +292,10 @@ def _plan(
         raise ValueError(f"Expected `exact` to be True, False or None, got {exact!r}")
     if pool == "layer" and isinstance(amount, Integral):
         raise ValueError(f"Expected `amount` to be a fraction for pool='layer', got {amount!r}")
-    _pools(targets, pool)
+    pools_of(len(targets), pool)
     vectors, kind = lazy_saliencies(saliency, listed, targets, model if isinstance(model, nn.Module) else None)
     parts = parts_of(targets, scores, listed, vectors)
-    floors = floors_of(targets, min_keep)
+    floors = floors_of([t.parameter.numel() for t in targets], min_keep)
 
     def choose_pool(indices: Sequence[int], number: int) -> Choice:
         return choose(
@@ -354,12 +354,12 @@ def scorer_of(method: Method, parameters: Mapping[str, Any]) -> tuple[str, Score
     raise TypeError(f"Expected `method` to be a scorer's name, a Scorer or a SICSMethod subclass, got {method!r}")
 
 
-def _pools(targets: Sequence[Target], pool: str) -> list[list[int]]:
-    """Which targets are ranked against each other, as positions."""
+def pools_of(count: int, pool: str) -> list[list[int]]:
+    """Which of ``count`` layers are ranked against each other, as positions."""
     if pool == "global":
-        return [list(range(len(targets)))]
+        return [list(range(count))]
     if pool == "layer":
-        return [[i] for i in range(len(targets))]
+        return [[i] for i in range(count)]
     raise ValueError(f"Expected `pool` to be 'global' or 'layer', got {pool!r}")
 
 
@@ -385,12 +385,12 @@ def layer_sparsities(targets: Sequence[Target], masks: Masks) -> list[LayerSpars
     return layers
 
 
-def warn_vanished(layers: Sequence[LayerSparsity]) -> tuple[str, ...]:
-    """Warn of layers without a weight left; the same as flags for a report."""
+def warn_vanished(layers: Sequence[LayerSparsity], unit: str = "weight") -> tuple[str, ...]:
+    """Warn of layers without a unit left; the same as flags for a report."""
     vanished = [layer.name for layer in layers if layer.total and layer.pruned == layer.total]
     if not vanished:
         return ()
-    flag = f"no weight left in {', '.join(vanished)}"
+    flag = f"no {unit} left in {', '.join(vanished)}"
     warn_caller(f"{flag}; `min_keep` prevents this", VanishedLayerWarning)
     return (flag,)
 
