@@ -25,7 +25,7 @@ def is_timm(config: ModelConfig) -> bool:
 
 
 def check_model(config: ModelConfig) -> None:
-    """Refuse an unknown architecture as far as that can be told without importing torch: a timm name is looked up when it is built."""
+    """Refuse an unknown architecture, as far as that can be told without torch; timm is asked when the network is built."""
     if config.name != VIT and not (is_timm(config) and config.name != TIMM):
         raise ConfigError(f"model.name = {config.name!r} is not accepted: give {ACCEPTED}")
 
@@ -64,7 +64,8 @@ def _timm(config: ModelConfig, pretrained: bool) -> nn.Module:
 
     name = config.name.removeprefix(TIMM)
     if not timm.is_model(name):
-        near = ", ".join(difflib.get_close_matches(name.partition(".")[0], timm.list_models(), n=3)) or "timm.list_models() has them"
+        close = difflib.get_close_matches(name.partition(".")[0], timm.list_models(), n=3)
+        near = ", ".join(close) or "nothing; timm.list_models() has all"
         raise ConfigError(f"model.name = {config.name!r}: timm has no such architecture; near it: {near}")
     options: dict[str, Any] = dict(config.options)
     try:

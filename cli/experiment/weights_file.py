@@ -49,7 +49,8 @@ def read_weights(path: Path, option: str) -> dict[str, Tensor]:
     found = _unwrapped(_safetensors(path, option) if path.suffix == SAFETENSORS else _torch_file(path, option))
     tensors = {name: value for name, value in found.items() if _is_tensor(value)}
     if not tensors or len(tensors) < len(found):
-        what = next((f"{name!r} is {type(value).__name__}" for name, value in found.items() if not _is_tensor(value)), "it is empty")
+        others = (f"{name!r} is {type(value).__name__}" for name, value in found.items() if name not in tensors)
+        what = next(others, "it is empty")
         raise ConfigError(f"{option} {path}: is not a state dict of tensors ({what})")
     for prefix in PREFIXES:
         if all(name.startswith(prefix) for name in tensors):
