@@ -30,10 +30,10 @@ def check_model(config: ModelConfig) -> None:
         raise ConfigError(f"model.name = {config.name!r} is not accepted: give {ACCEPTED}")
 
 
-def build_model(config: ModelConfig, seed: int, *, pretrained: bool = False) -> nn.Module:
+def build_model(config: ModelConfig, seed: int, **timm_arguments: Any) -> nn.Module:
     """Build the model on the CPU, initialised from (seed, INITIALISATION): the same numbers for every device.
 
-    With `pretrained`, timm's published weights replace what they fit; the rest keeps the seed's initialisation.
+    `timm_arguments` are handed to `timm.create_model`, for what is no setting of a network (`pretrained`).
 
     Raises
     ------
@@ -45,7 +45,7 @@ def build_model(config: ModelConfig, seed: int, *, pretrained: bool = False) -> 
     check_model(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(seed, Stream.INITIALISATION))
-        return _timm(config, pretrained) if is_timm(config) else _vit(config)
+        return _timm(config, timm_arguments) if is_timm(config) else _vit(config)
 
 
 def _vit(config: ModelConfig) -> nn.Module:
@@ -59,7 +59,7 @@ def _vit(config: ModelConfig) -> nn.Module:
     return model
 
 
-def _timm(config: ModelConfig, pretrained: bool) -> nn.Module:
+def _timm(config: ModelConfig, arguments: dict[str, Any]) -> nn.Module:
     import timm
 
     name = config.name.removeprefix(TIMM)
@@ -69,7 +69,7 @@ def _timm(config: ModelConfig, pretrained: bool) -> nn.Module:
         raise ConfigError(f"model.name = {config.name!r}: timm has no such architecture; near it: {near}")
     options: dict[str, Any] = dict(config.options)
     try:
-        model: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
+        model: nn.Module = timm.create_model(name, **arguments, **options)
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise ConfigError(f"[model] does not make a {config.name}: {error}") from error
     return model

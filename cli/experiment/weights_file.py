@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-import zipfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,14 +112,18 @@ def _torch_file(path: Path, option: str) -> Mapping[str, Any]:
     import torch
 
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of pickle protocols, which the line below says better
+            warnings.simplefilter("ignore")
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ConfigError(
             f"{option} {path}: holds more than tensors, or is no file of torch.save; only a state dict is read, since "
             "loading anything else could run code: save model.state_dict()"
         ) from None
-    except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
+    except OSError as error:
         raise ConfigError(f"{option} {path}: cannot be read ({_reason(error)})") from None
+    except Exception as error:  # torch's reader trips over foreign bytes in many ways
+        raise ConfigError(f"{option} {path}: is no file of torch.save ({type(error).__name__}: {_reason(error)})") from None
     if not isinstance(found, Mapping):
         raise ConfigError(f"{option} {path}: is not a state dict of tensors (it is {type(found).__name__})")
     return found
