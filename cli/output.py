@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sics_cli.experiment.analysis_input import is_sqlite
 from sics_cli.experiment.atomic import write_atomically
 from sics_cli.experiment.errors import ConfigError, StorageError
+from sics_cli.experiment.sqlite import is_sqlite
 
 if TYPE_CHECKING:
     from sics_analysis.report.document import ReportDocument
