@@ -80,9 +80,7 @@ class Store:
         if path.stat().st_size == 0:
             raise damaged(path, "the file is empty")
         if path.name != STORE_NAME and not is_sqlite(path):  # a file of another kind was named, none of ours is hurt
-            raise StoreError(
-                f"{path}: is not a run: give a run's folder, or its {STORE_NAME} (a CSV of results: sics-run report)"
-            )
+            raise StoreError(f"{path}: is not a run: give a run's folder, or its {STORE_NAME} (sics-run report takes a CSV)")
         with explained(path):
             connection = connect(path, "rw")
             try:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sics_cli.experiment.errors import ConfigError, StorageError
+from sics_cli.main import main
 from sics_cli.output import check_figures, check_output, is_stream, write_document
 
 
