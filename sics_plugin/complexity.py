@@ -2,8 +2,8 @@
 
 The score is taken as its percentile u, because a mask depends on the order of the scores alone. What takes u away from an
 increasing function of magnitude has three parts: a function of ρ that is not increasing, what the coordinate z says among units
-of similar magnitude, and the rest. Whichever makes up half decides; of z, the share that no monotone curve can follow and the share
-above 10 cycles tell κ = 1 from 2. docs/complexity.md has the method, the thresholds and what they were tried on.
+of similar magnitude, and the rest. Whichever makes up half decides; of z, the share that no monotone curve can follow and the
+share above 10 cycles tell κ = 1 from 2. docs/complexity.md has the method, the thresholds and what they were tried on.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from sics_plugin.complexity_cells import GROUPS, Cells, Shape, draws, lay_out, residual_of, z_bins
 from sics_plugin.complexity_kinds import BINS_FOR_RAW, Kind, at_every, kind_of_shape
-from sics_plugin.complexity_result import Complexity, ComplexityAt, Interval, Surface, kappa_of
+from sics_plugin.complexity_result import Complexity, ComplexityAt, Share, Surface, kappa_of
 from sics_plugin.complexity_structure import labels_of, largest_share
 from sics_plugin.gather import join, lazy_saliencies, remaining_values
 from sics_plugin.model import Method, scorer_of
-from sics_plugin.percentile import coordinate, is_resolved, percentile, ranks
+from sics_plugin.percentile import coordinate, is_resolved, ranks
 from sics_plugin.rank_correlation import kendall, midranks, spearman
 from sics_plugin.registry import Scorer, Units
 from sics_plugin.saliency import Saliency
@@ -34,13 +34,14 @@ from sics_plugin.vectors import SaliencyVector
 
 Labels = Mapping[str, NDArray[np.int64]]
 
-__all__ = ["SPARSITIES", "Complexity", "ComplexityAt", "Interval", "Surface", "measure", "measure_units"]
+__all__ = ["SPARSITIES", "Complexity", "ComplexityAt", "Share", "Surface", "measure", "measure_units"]
 
 #: Where a scorer is measured unless told otherwise: the sparsities of the experiment.
 SPARSITIES = (0.5, 0.6, 0.7, 0.8)
 UNRESOLVED_CYCLES = "too few units for 40 cycles"
 FEW_VALUES = "the saliency has few values among units of similar magnitude"
 SAMPLED = "shapes measured on a sample of the units"
+DRAWS = 100
 #: Units the shapes are measured on at most; the masks are always those of all units.
 _SAMPLE = 1 << 19
 #: Share of the bins of z that must hold units.
@@ -54,7 +55,7 @@ def measure(
     saliency: Saliency | Tensor | None = None,
     *,
     sparsities: Sequence[float] = SPARSITIES,
-    draws: int = 200,
+    draws: int = DRAWS,
     seed: int = 0,
     **parameters: Any,
 ) -> Complexity:
@@ -112,7 +113,7 @@ def measure_units(
     units: Units,
     *,
     sparsities: Sequence[float] = SPARSITIES,
-    draws: int = 200,
+    draws: int = DRAWS,
     seed: int = 0,
     labels: Labels | None = None,
 ) -> Complexity:
@@ -222,7 +223,8 @@ def _at(
         return found if resolved or found == "plateau" else "unresolved"
 
     kind = kind_of(shape)
-    drawn = [cells.shape(weight) for weight in weights]
+    # The plateau is told by the masks of all units: no draw of units changes them.
+    drawn = [cells.shape(weight) for weight in weights] if kind != "plateau" else []
     whole = shape.departure or 1.0
     return (
         ComplexityAt(
@@ -237,20 +239,19 @@ def _at(
             unexplained=shape.unexplained / whole,
             structure=structure,
             structure_in=structure_in,
-            not_monotone=shape.not_monotone,
-            not_monotone_interval=_interval([one.not_monotone for one in drawn], shape.not_monotone),
-            above_ten_cycles=shape.above_ten_cycles,
-            above_ten_cycles_interval=_interval([one.above_ten_cycles for one in drawn], shape.above_ten_cycles),
+            not_monotone=_with_interval(shape.not_monotone, [one.not_monotone for one in drawn]),
+            above_ten_cycles=_with_interval(shape.above_ten_cycles, [one.above_ten_cycles for one in drawn]),
             kind=kind,
             kappa=kappa_of(kind),
             confidence=float(np.mean([kind_of(one) == kind for one in drawn])) if drawn else 1.0,
         ),
-        [kind_of(one) for one in drawn],
+        [kind_of(one) for one in drawn] or [kind] * len(weights),
     )
 
 
-def _interval(values: Sequence[float], value: float) -> Interval:
-    if not values:
-        return Interval(value, value)
-    low, high = np.quantile(values, [0.05, 0.95])
-    return Interval(float(low), float(high))
+def _with_interval(value: float | None, drawn: Sequence[float | None]) -> Share | None:
+    if value is None:
+        return None
+    known = [one for one in drawn if one is not None] or [value]
+    low, high = np.quantile(known, [0.05, 0.95])
+    return Share(value, float(low), float(high))

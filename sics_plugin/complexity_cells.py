@@ -22,6 +22,10 @@ GROUPS = 64
 Z_BINS, STRATA, UNITS_PER_CELL = 256, 16, 16
 #: Bins of ρ for the part of magnitude, and bins of z for the isotonic fits (their cost grows with the square).
 RHO_BINS, ISOTONIC_BINS = 128, 128
+#: A departure, or a part of one, below this share is as good as none.
+NEGLIGIBLE = 1e-4
+#: Share of the departure that z must say before the form of what it says is looked at: noise has no form.
+TOLD = 0.05
 #: Units in a bin within which the score is brought to a straight line in ρ.
 _LINE_UNITS, _LINE_BINS = 64, 1024
 
@@ -39,14 +43,15 @@ class Shape:
     unexplained
         The rest: a function of neither, or finer than the cells.
     not_monotone, above_ten_cycles
-        Shares of ``saliency``: what no monotone curve in z can follow, what lies above 10 cycles.
+        Shares of ``saliency``: what no monotone curve in z can follow, what lies above 10 cycles. None where z says next to
+        nothing.
     """
 
     bent: float
     saliency: float
     unexplained: float
-    not_monotone: float
-    above_ten_cycles: float
+    not_monotone: float | None
+    above_ten_cycles: float | None
 
     @property
     def departure(self) -> float:
@@ -77,21 +82,26 @@ class Cells:
         bent = np.stack([not_monotone(half, direction) for half in bent])
         trend = _means(self.trend_sum, self.trend_count, weight)
         residual = float((weight * self.square).sum() / (weight * self.count).sum())
-        known = max(saliency, 0.0)
+        known, bent_trend = max(saliency, 0.0), max(_energy(trend - isotonic(trend)), 0.0)
+        parts = np.array([bent_trend, known, max(residual - known, 0.0)]) / (self.variance or 1.0)
+        if parts.sum() < NEGLIGIBLE:  # rounding, and what a straight line leaves of a curve in ρ
+            parts *= 0
+        told = parts[1] > TOLD * parts.sum()
         return Shape(
-            bent=max(_energy(trend - isotonic(trend)), 0.0) / self.variance,
-            saliency=known / self.variance,
-            unexplained=max(residual - known, 0.0) / self.variance,
-            not_monotone=_share(_energy(bent), known),
-            above_ten_cycles=_share(_energy(above_ten_cycles(curves)), known),
+            bent=float(parts[0]),
+            saliency=float(parts[1]),
+            unexplained=float(parts[2]),
+            not_monotone=_share(_energy(bent), known) if told else None,
+            above_ten_cycles=_share(_energy(above_ten_cycles(curves)), known) if told else None,
         )
 
 
 def _means(total: Floats, count: Floats, weight: Floats) -> Floats:
     """Weighted means of the cells of either half, 0 where there are no units; shape (2, ...)."""
-    sums = np.einsum("hg,hg...->h...", weight, total)
-    counts = np.einsum("hg,hg...->h...", weight, count)
-    return np.asarray(sums / np.maximum(counts, 1))
+    shape = total.shape[2:]
+    sums = weight[:, None, :] @ total.reshape(*total.shape[:2], -1)  # one product for each half
+    counts = weight[:, None, :] @ count.reshape(*count.shape[:2], -1)
+    return np.asarray(sums / np.maximum(counts, 1)).reshape(2, *shape)
 
 
 def _energy(halves: Floats) -> float:
@@ -100,7 +110,7 @@ def _energy(halves: Floats) -> float:
 
 
 def _share(part: float, whole: float) -> float:
-    return float(np.clip(part / whole, 0.0, 1.0)) if whole > 0 else 0.0
+    return float(np.clip(part / whole, 0.0, 1.0))
 
 
 def residual_of(u: Floats, rank: Ints) -> Floats:

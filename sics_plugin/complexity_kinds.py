@@ -58,7 +58,7 @@ def kind_of_shape(shape: Shape, *, jaccard: float, bins: int, structure: float) 
         return "fake"
     if shape.unexplained >= MAJORITY * whole:
         return "other" if structure >= STRUCTURE else "noise"
-    if shape.saliency < MAJORITY * whole:
+    if shape.saliency < MAJORITY * whole or shape.not_monotone is None or shape.above_ten_cycles is None:
         return "mixed"
     if shape.not_monotone < NOT_MONOTONE:
         return "monotone"

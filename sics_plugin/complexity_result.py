@@ -25,10 +25,16 @@ _SAID: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A bootstrap percentile interval (90 %)."""
+_MEASURED = (
+    "jaccard", "spearman", "kendall", "departure", "bent", "saliency", "unexplained", "not_monotone", "above_ten_cycles",
+)  # fmt: skip
 
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A share in [0, 1] with its bootstrap percentile interval (90 %)."""
+
+    value: float
     low: float
     high: float
 
@@ -51,7 +57,8 @@ class ComplexityAt:
     structure, structure_in
         Largest share of ``unexplained`` that goes with one of: layer, row, column, place; and which.
     not_monotone, above_ten_cycles
-        Shares of what z says: what no monotone curve can follow, what lies above 10 cycles over (0, 1); each with its interval.
+        Shares of what z says: what no monotone curve can follow, what lies above 10 cycles over (0, 1). None where z says so
+        little (less than 0.05 of the departure) that it has no form.
     kind, kappa, confidence
         The class, its κ where it has one, and the share of bootstrap draws that agree.
     """
@@ -67,10 +74,8 @@ class ComplexityAt:
     unexplained: float
     structure: float
     structure_in: str
-    not_monotone: float
-    not_monotone_interval: Interval
-    above_ten_cycles: float
-    above_ten_cycles_interval: Interval
+    not_monotone: Share | None
+    above_ten_cycles: Share | None
     kind: Kind
     kappa: int | None
     confidence: float
@@ -138,8 +143,8 @@ class Complexity:
             "saliency_kind": self.saliency,
             "flags": "; ".join(self.flags),
         }
-        names = ("jaccard", "spearman", "kendall", "departure", "bent", "saliency", "unexplained", "not_monotone")
-        return row | {name: float(np.mean([getattr(one, name) for one in self.at])) for name in (*names, "above_ten_cycles")}
+        values = {name: _values(self, name) for name in _MEASURED}
+        return row | {name: float(np.mean(found)) if found else None for name, found in values.items()}
 
     def rows(self) -> list[dict[str, Any]]:
         """One flat row for each sparsity."""
@@ -147,48 +152,54 @@ class Complexity:
 
     def describe(self) -> str:
         """One paragraph a reviewer can quote."""
-        first, last = self.at[0], self.at[-1]
         values = "S = " + ", ".join(f"{one.sparsity:g}" for one in self.at)
         if self.kind == "varies":
             said = _SAID["varies"] + " (" + ", ".join(f"{one.sparsity:g}: {one.kind}" for one in self.at) + ")"
         else:
             said = _SAID[self.kind]
-        overlaps = sorted(one.jaccard for one in self.at)
-        kept = f"{overlaps[0]:.3f} to {overlaps[-1]:.3f}"
         text = (
-            f"{self.name} is {said}. On {self.n} units, {values}, saliency {self.saliency}: {self.confidence:.0%} of bootstrap draws "
-            f"agree; Jaccard overlap with magnitude's masks {kept}; Spearman's rank correlation with magnitude {_span(self, 'spearman')}"
+            f"{self.name} is {said}. On {self.n} units, {values}, saliency {self.saliency}: {self.confidence:.0%} of bootstrap "
+            f"draws agree; Jaccard overlap with magnitude's masks {_span(self, 'jaccard')}; Spearman's rank correlation with "
+            f"magnitude {_span(self, 'spearman')}"
         )
         if all(one.identical for one in self.at):
             return f"{text}. The masks are identical."
         text += (
-            f". Of its departure from magnitude's order, {_span(self, 'saliency')} is the saliency's, {_span(self, 'bent')} bent in "
-            f"magnitude alone, {_span(self, 'unexplained')} unexplained"
+            f". Of its departure from magnitude's order, {_span(self, 'saliency')} is the saliency's, {_span(self, 'bent')} bent "
+            f"in magnitude alone, {_span(self, 'unexplained')} unexplained"
         )
-        if self.kind in ("smooth", "raw", "shaped", "monotone", "varies"):
+        if _values(self, "not_monotone"):
             text += (
-                f"; of the curve over z, {_span(self, 'not_monotone')} is not monotone and {_span(self, 'above_ten_cycles')} lies above "
-                "10 cycles"
+                f"; of the curve over z, {_span(self, 'not_monotone')} is not monotone and {_span(self, 'above_ten_cycles')} "
+                "lies above 10 cycles"
             )
         if self.kind == "other":
-            text += f"; of the unexplained, {max(first.structure, last.structure):.2f} goes with the {first.structure_in}"
+            most = max(self.at, key=lambda one: one.structure)
+            text += f"; of the unexplained, {most.structure:.2f} goes with the {most.structure_in}"
         return f"{text}." + "".join(f" Flag: {flag}." for flag in self.flags)
 
 
 def _span(found: Complexity, name: str) -> str:
-    values = [float(getattr(one, name)) for one in found.at]
+    values = _values(found, name)
+    if not values:
+        return "nothing"
     low, high = f"{min(values):.3f}", f"{max(values):.3f}"
     return low if low == high else f"{low} to {high}"
+
+
+def _values(found: Complexity, name: str) -> list[float]:
+    """What was measured at each sparsity, where it was."""
+    values = [getattr(one, name) for one in found.at]
+    return [value.value if isinstance(value, Share) else float(value) for value in values if value is not None]
 
 
 def _flat(one: ComplexityAt) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for field in fields(one):
         value = getattr(one, field.name)
-        if isinstance(value, Interval):
-            row |= {f"{field.name}_low": value.low, f"{field.name}_high": value.high}
-        else:
-            row[field.name] = value
+        row[field.name] = value.value if isinstance(value, Share) else value
+        if field.name in ("not_monotone", "above_ten_cycles"):
+            row |= {f"{field.name}_{end}": None if value is None else getattr(value, end) for end in ("low", "high")}
     return row
 
 

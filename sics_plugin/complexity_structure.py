@@ -18,8 +18,8 @@ _PLACE = 64
 
 
 def labels_of(targets: Sequence[Target]) -> dict[str, Ints]:
-    """Layer, row (index along the first dimension) and column (along the second) of every unit still there, each its own number."""
-    layers, rows, columns = [], [], []
+    """Layer, row (along the first dimension) and column (along the second) of every unit still there, each its own number."""
+    labels: dict[str, list[torch.Tensor]] = {"layer": [], "row": [], "column": []}
     row_base = column_base = 0
     for i, target in enumerate(targets):
         shape = target.parameter.shape
@@ -28,17 +28,17 @@ def labels_of(targets: Sequence[Target]) -> dict[str, Ints]:
         second = shape[1] if len(shape) > 1 else 1
         row = index // inner
         column = (index % inner) // (inner // second)
-        for found, label in ((layers, torch.full(shape, i)), (rows, row + row_base), (columns, column + column_base)):
-            mask = target.shared_mask
-            found.append(label.reshape(-1) if mask is None else label.reshape(-1)[(mask != 0).reshape(-1).cpu()])
+        mask = target.shared_mask
+        for name, label in (("layer", torch.full(shape, i)), ("row", row + row_base), ("column", column + column_base)):
+            labels[name].append(label.reshape(-1) if mask is None else label.reshape(-1)[(mask != 0).reshape(-1).cpu()])
         row_base, column_base = row_base + shape[0], column_base + second
-    return {name: torch.cat(found).numpy() for name, found in (("layer", layers), ("row", rows), ("column", columns))}
+    return {name: torch.cat(found).numpy() for name, found in labels.items()}
 
 
 def largest_share(
     residual: Floats, rank: Ints, z: Floats, labels: Mapping[str, Ints], rng: np.random.Generator
 ) -> tuple[float, str]:
-    """The largest share of what is left of a residual, once its curves over z are taken out, that one labelling explains; and which.
+    """The largest share that one labelling explains of a residual without its curves over z; and which.
 
     Two halves of the units are dealt at random within each label: a product of their means has no noise in it.
 
