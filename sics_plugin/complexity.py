@@ -44,8 +44,8 @@ SAMPLED = "shapes measured on a sample of the units"
 DRAWS = 100
 #: Units the shapes are measured on at most; the masks are always those of all units.
 _SAMPLE = 1 << 19
-#: Share of the bins of z that must hold units.
-_COVERED = 0.9
+#: Shares of the bins of z that must hold units: to say nothing of the others, and to say anything.
+_COVERED, _COVERED_AT_LEAST = 0.9, 0.5
 _SURFACE = 64
 
 
@@ -140,12 +140,13 @@ def measure_units(
     z = coordinate(units.coordinate_saliency(), rank).cpu().numpy()
     sample = _Sample(n, rank.cpu().numpy(), z, labels or {}, seed)
     flags = [SAMPLED] if sample.size < n else []
-    resolved = is_resolved(n) and sample.covered >= _COVERED
+    covered = sample.cells(units.magnitude)[0].covered
+    resolved = is_resolved(n) and covered >= _COVERED_AT_LEAST
     if not is_resolved(n):
         flags.append(COORDINATE_UNRESOLVED)
-    elif not resolved:
-        flags.append(FEW_VALUES)
-    elif sample.bins < BINS_FOR_RAW:
+    elif covered < _COVERED:
+        flags.append(f"{FEW_VALUES}: {1 - covered:.0%} of z is empty")
+    if is_resolved(n) and sample.bins < BINS_FOR_RAW:
         flags.append(UNRESOLVED_CYCLES)
     rng = np.random.default_rng([seed, 1])
     weights = _draws(draws, rng)
@@ -182,7 +183,6 @@ class _Sample:
         self.z = z[self.index]
         self.labels = {name: label[self.index] for name, label in labels.items()}
         self.bins = z_bins(self.size)
-        self.covered = np.unique((self.z * self.bins).astype(np.int64)).size / self.bins
         self.seed = seed
 
     def cells(self, score: Tensor) -> tuple[Cells, NDArray[np.float64]]:

@@ -73,35 +73,60 @@ class Cells:
 
     def shape(self, weight: Floats) -> Shape:
         """Energies with group g of half h counted ``weight[h, g]`` times; weights of shape (2, groups / 2)."""
-        curves = _means(self.curve_sum, self.curve_count, weight)
-        curves = curves - curves.mean(axis=-1, keepdims=True)
-        z = np.linspace(-1, 1, curves.shape[-1])
-        direction = np.where((curves.sum(axis=0) @ z) < 0, -1.0, 1.0)
-        saliency = _energy(curves)
-        bent = coarser(curves, ISOTONIC_BINS)
-        bent = np.stack([not_monotone(half, direction) for half in bent])
-        trend = _means(self.trend_sum, self.trend_count, weight)
+        means, count = _means(self.curve_sum, self.curve_count, weight)
+        share = count.sum(axis=0) / count.sum()
+        centred = means - (share * means).sum(axis=-1, keepdims=True) / share.sum(axis=-1, keepdims=True)
+        saliency = float((share * centred[0] * centred[1]).sum())
+        trend, _ = _means(self.trend_sum, self.trend_count, weight)
         residual = float((weight * self.square).sum() / (weight * self.count).sum())
         known, bent_trend = max(saliency, 0.0), max(_energy(trend - isotonic(trend)), 0.0)
         parts = np.array([bent_trend, known, max(residual - known, 0.0)]) / (self.variance or 1.0)
         if parts.sum() < NEGLIGIBLE:  # rounding, and what a straight line leaves of a curve in ρ
             parts *= 0
         told = parts[1] > TOLD * parts.sum()
+        form = _form(_filled(means, count)) if told else (None, None)
         return Shape(
             bent=float(parts[0]),
             saliency=float(parts[1]),
             unexplained=float(parts[2]),
-            not_monotone=_share(_energy(bent), known) if told else None,
-            above_ten_cycles=_share(_energy(above_ten_cycles(curves)), known) if told else None,
+            not_monotone=form[0],
+            above_ten_cycles=form[1],
         )
 
+    @property
+    def covered(self) -> float:
+        """Share of the cells that hold units of both halves: equal saliencies leave bins of z empty."""
+        return float((self.curve_count.sum(axis=1) > 0).all(axis=0).mean())
 
-def _means(total: Floats, count: Floats, weight: Floats) -> Floats:
-    """Weighted means of the cells of either half, 0 where there are no units; shape (2, ...)."""
+
+def _form(curves: Floats) -> tuple[float, float]:
+    """Shares of the curves over z, shape (2, strata, z bins), that are not monotone and that lie above 10 cycles."""
+    curves = curves - curves.mean(axis=-1, keepdims=True)
+    z = np.linspace(-1, 1, curves.shape[-1])
+    direction = np.where((curves.sum(axis=0) @ z) < 0, -1.0, 1.0)
+    left = np.stack([not_monotone(half, direction) for half in coarser(curves, ISOTONIC_BINS)])
+    whole = _energy(curves)
+    return _share(_energy(left), whole), _share(_energy(above_ten_cycles(curves)), whole)
+
+
+def _filled(curves: Floats, count: Floats) -> Floats:
+    """The curves with straight lines across bins without units: where there is no z, there is no wiggle either."""
+    filled = curves.copy()
+    place = np.arange(curves.shape[-1])
+    for at in np.argwhere((count == 0).any(axis=-1)):
+        row, there = filled[tuple(at)], count[tuple(at)] > 0
+        if there.any():
+            row[:] = np.interp(place, place[there], row[there])
+    return filled
+
+
+def _means(total: Floats, count: Floats, weight: Floats) -> tuple[Floats, Floats]:
+    """Weighted means of the cells of either half, 0 where there are no units, and their counts; shape (2, ...)."""
     shape = total.shape[2:]
     sums = weight[:, None, :] @ total.reshape(*total.shape[:2], -1)  # one product for each half
     counts = weight[:, None, :] @ count.reshape(*count.shape[:2], -1)
-    return np.asarray(sums / np.maximum(counts, 1)).reshape(2, *shape)
+    means = sums / np.maximum(counts, 1)
+    return means.reshape(2, *shape), counts.reshape(2, *shape)
 
 
 def _energy(halves: Floats) -> float:
@@ -110,7 +135,7 @@ def _energy(halves: Floats) -> float:
 
 
 def _share(part: float, whole: float) -> float:
-    return float(np.clip(part / whole, 0.0, 1.0))
+    return float(np.clip(part / whole, 0.0, 1.0)) if whole > 0 else 0.0
 
 
 def residual_of(u: Floats, rank: Ints) -> Floats:
