@@ -163,8 +163,8 @@ def networks(args: argparse.Namespace) -> Iterator[Network]:
         for seed in args.seeds:
             yield make(seed)
     for run in args.run:
-        for found in run_networks(run, None, data=args.data):
-            yield Network(f"{found.experiment}, seed {found.seed}", found.model, found.saliency)
+        for found in run_networks(run, args.seeds, data=args.data):
+            yield Network(f"run {found.experiment}, seed {found.seed}", found.model, found.saliency)
 
 
 def cases(invented: bool) -> Iterator[tuple[str, str | Scorer, str]]:
@@ -204,6 +204,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, action="append", default=[])
     parser.add_argument("--data", help="what the run was made on, where it is a folder of images")
     parser.add_argument("--saliency", choices=("gradient", "activation", "neighbourhood"), default="gradient")
+    parser.add_argument("--draws", type=int, default=50)
     parser.add_argument("--built-in", action="store_true", help="leave the invented scorers out")
     parser.add_argument("--markdown", type=Path)
     args = parser.parse_args()
@@ -218,7 +219,7 @@ def main() -> None:
             if name == "gradient" and saliency is None:
                 continue
             begun = time.perf_counter()
-            found = measure(scorer, network.model, saliency)
+            found = measure(scorer, network.model, saliency, draws=args.draws)
             lines.append(line(network, found, known, time.perf_counter() - begun))
             print(lines[-1], flush=True)
             total, right, units = total + 1, right + (found.kind == known), found.n

@@ -54,6 +54,7 @@ def measure(
     model: nn.Module | Sequence[Parameter],
     saliency: Saliency | Tensor | None = None,
     *,
+    against: Saliency | Tensor | None = None,
     sparsities: Sequence[float] = SPARSITIES,
     draws: int = DRAWS,
     seed: int = 0,
@@ -67,7 +68,10 @@ def measure(
     model : nn.Module or sequence of (module, name)
         A model stands for its :func:`~sics_plugin.prunable_parameters`; units that are pruned already are left out.
     saliency : Saliency or Tensor, optional
-        What the scorer is given, and what z is made from; without one, the neighbourhood magnitude.
+        What the scorer is given; without one, the neighbourhood magnitude.
+    against : Saliency or Tensor, optional
+        What z is made from, where that is not what the scorer is given: a scorer whose saliency is its score says nothing
+        about itself by it.
     sparsities : sequence of float
         A feature may depend on S: it is measured at each.
     draws : int
@@ -101,17 +105,28 @@ def measure(
     listed = resolve_targets(model)
     targets = without_ties(listed)
     _, built = scorer_of(scorer, parameters)
-    vectors, kind = lazy_saliencies(saliency, listed, targets, model if isinstance(model, nn.Module) else None)
     values = torch.cat([v.reshape(-1) for v in remaining_values(targets, None, listed)])
-    given = None if vectors is None or kind is None else SaliencyVector(join([make() for make in vectors]), kind=kind)
-    units = units_of(values, given)
-    return measure_units(built, units, sparsities=sparsities, draws=draws, seed=seed, labels=labels_of(targets))
+
+    def vector_of(one: Saliency | Tensor | None) -> SaliencyVector | None:
+        vectors, kind = lazy_saliencies(one, listed, targets, model if isinstance(model, nn.Module) else None)
+        return None if vectors is None or kind is None else SaliencyVector(join([make() for make in vectors]), kind=kind)
+
+    return measure_units(
+        built,
+        units_of(values, vector_of(saliency)),
+        against=None if against is None else units_of(values, vector_of(against)),
+        sparsities=sparsities,
+        draws=draws,
+        seed=seed,
+        labels=labels_of(targets),
+    )
 
 
 def measure_units(
     scorer: Scorer,
     units: Units,
     *,
+    against: Units | None = None,
     sparsities: Sequence[float] = SPARSITIES,
     draws: int = DRAWS,
     seed: int = 0,
@@ -121,6 +136,8 @@ def measure_units(
 
     Parameters
     ----------
+    against : Units, optional
+        The same units with the saliency z is made from; default: the one the scorer is given.
     labels : mapping of str to array of int, shape (n,), optional
         Groupings of the units (layer, row, column): what is unexplained is tried on each.
 
@@ -137,7 +154,8 @@ def measure_units(
         check_sparsity(sparsity)
     n = units.magnitude.numel()
     rank = ranks(units.magnitude)
-    z = coordinate(units.coordinate_saliency(), rank).cpu().numpy()
+    other = units if against is None else against
+    z = coordinate(other.coordinate_saliency(), rank).cpu().numpy()
     sample = _Sample(n, rank.cpu().numpy(), z, labels or {}, seed)
     flags = [SAMPLED] if sample.size < n else []
     covered = sample.cells(units.magnitude)[0].covered
@@ -159,7 +177,7 @@ def measure_units(
         declared=scorer.kappa,
         role=scorer.role,
         n=n,
-        saliency=units.saliency_kind or "neighbourhood",
+        saliency=other.saliency_kind or "neighbourhood",
         at=tuple(one for one, _ in found),
         kind=kind,
         kappa=kappa_of(kind),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -182,8 +182,13 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
+def _numbers(state: Any) -> tuple[list[int], list[Any]]:
+    """A state of numpy's global generator as plain values."""
+    return state[1].tolist(), list(state[2:])
+
+
 @contextmanager
-def _generators() -> Any:
+def _generators() -> Iterator[Callable[[], str]]:
     """Yield a function that names the global generators drawn from since; all are as before afterwards."""
     python, numeric, torches = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
 
@@ -191,8 +196,7 @@ def _generators() -> Any:
         names = []
         if not torch.equal(torches, torch.get_rng_state()):
             names.append("torch")
-        now = np.random.get_state()  # noqa: NPY002
-        if not (np.array_equal(numeric[1], now[1]) and numeric[2:] == now[2:]):
+        if _numbers(numeric) != _numbers(np.random.get_state()):  # noqa: NPY002
             names.append("numpy")
         if python != random.getstate():
             names.append("random")

@@ -31,12 +31,27 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeasuredNetwork:
-    """A dense network and its saliency (None: data-free), with the words a reader needs to know which it is."""
+    """A dense network, its saliency of one kind (None: data-free) and batches for others, with the words that say which it is."""
 
     experiment: str
     seed: int
     model: nn.Module
+    kind: str
     saliency: Saliency | None
+    batches: tuple[tuple[torch.Tensor, torch.Tensor], ...] = ()
+
+    def saliency_of(self, kind: str) -> Saliency:
+        """A saliency of another kind, of the same batches.
+
+        Raises
+        ------
+        ConfigError
+            The run is data-free, and this kind needs data.
+        """
+        if not self.batches:
+            raise ConfigError(f"--saliency {self.kind}: has no data for a {kind} saliency, which is needed here")
+        any_kind: Any = kind
+        return Saliency(self.model, self.batches, nn.functional.cross_entropy, kind=any_kind)
 
 
 def quick_network(seed: int, saliency: str) -> MeasuredNetwork:
@@ -48,7 +63,22 @@ def quick_network(seed: int, saliency: str) -> MeasuredNetwork:
     path = route_of(experiment.model, "cpu", experiment.training.precision).path
     train(model, experiment.training, split, seed, _CPU, path=path)
     name = f"{experiment.name} network after {QUICK_EPOCHS} epochs"
-    return MeasuredNetwork(name, seed, model.eval(), _saliency(model, experiment, split, seed))
+    return _network(name, seed, model.eval(), experiment, split)
+
+
+def first_seed(run: Path) -> int:
+    """The first seed of a run whose dense network is there.
+
+    Raises
+    ------
+    ConfigError, StoreError
+        There is none, or no run.
+    """
+    with Store.open(find_store(run), read_only=True) as store:
+        seeds = [row.seed for row in store.checkpoints()]
+    if not seeds:
+        raise ConfigError(f"--run {run}: holds no dense network yet")
+    return min(seeds)
 
 
 def run_networks(
@@ -104,7 +134,7 @@ def run_networks(
             raise MismatchError(f"{file}: {error}") from None
         model = build_model(experiment.model, seed)
         model.load_state_dict(checkpoint.state)
-        yield MeasuredNetwork(str(run), seed, model.eval(), _saliency(model, experiment, split, seed))
+        yield _network(run.name or str(run), seed, model.eval(), experiment, split)
 
 
 def _experiment(recipe: dict[str, Any], saliency: str | None, data: str | None, run: Path) -> Experiment:
@@ -138,11 +168,12 @@ def _known(section: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
     return {name: value for name, value in section.items() if name in names}
 
 
-def _saliency(model: nn.Module, experiment: Experiment, split: Split | None, seed: int) -> Saliency | None:
+def _network(name: str, seed: int, model: nn.Module, experiment: Experiment, split: Split | None) -> MeasuredNetwork:
     kind: Any = experiment.saliency
     if split is None or kind == "neighbourhood":
-        return None
+        return MeasuredNetwork(name, seed, model, kind, None)
     part = experiment.calibration
     examples = part_on(split.train, _CPU)
     indices = calibration_batches(seed, len(examples), part.batches, part.batch_size)
-    return Saliency(model, [examples.at(torch.from_numpy(batch)) for batch in indices], nn.functional.cross_entropy, kind=kind)
+    batches = tuple(examples.at(torch.from_numpy(batch)) for batch in indices)
+    return MeasuredNetwork(name, seed, model, kind, Saliency(model, batches, nn.functional.cross_entropy, kind=kind), batches)
