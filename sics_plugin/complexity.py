@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sics_plugin.complexity_cells import GROUPS, Cells, Shape, draws, lay_out, residual_of, z_bins
-from sics_plugin.complexity_kinds import BINS_FOR_RAW, Kind, at_every, kind_of_shape
+from sics_plugin.complexity_kinds import BINS_FOR_RAW, STRUCTURE, Kind, at_every, kind_of_shape
 from sics_plugin.complexity_result import Complexity, ComplexityAt, Share, Surface, kappa_of
 from sics_plugin.complexity_structure import labels_of, largest_share
 from sics_plugin.gather import join, lazy_saliencies, remaining_values
@@ -40,13 +40,17 @@ __all__ = ["SPARSITIES", "Complexity", "ComplexityAt", "Share", "Surface", "meas
 SPARSITIES = (0.5, 0.6, 0.7, 0.8)
 UNRESOLVED_CYCLES = "too few units for 40 cycles"
 FEW_VALUES = "the saliency has few values among units of similar magnitude"
+SHADOW = "what z says may be its shadow"
 SAMPLED = "shapes measured on a sample of the units"
 DRAWS = 100
 #: Units the shapes are measured on at most; the masks are always those of all units.
 _SAMPLE = 1 << 19
 #: Shares of the bins of z that must hold units: to say nothing of the others, and to say anything.
 _COVERED, _COVERED_AT_LEAST = 0.9, 0.5
-_SURFACE = 64
+#: Unexplained share of the departure from which on a reader is told of it.
+_MUCH = 0.2
+#: Bins of ρ in the figure at most, and units for each of its cells.
+_SURFACE, _UNITS_OF_SURFACE = 64, 8
 
 
 def measure(
@@ -171,6 +175,7 @@ def measure_units(
     found = [_at(scorer, units, sparsity, sample, weights, resolved) for sparsity in sparsities]
     kind = at_every([one.kind for one, _ in found])
     drawn = [at_every(list(kinds)) for kinds in zip(*(kinds for _, kinds in found), strict=True)]
+    flags += _shadows([one for one, _ in found])
     middle = sparsities[len(sparsities) // 2]
     return Complexity(
         name=scorer.name,
@@ -209,13 +214,16 @@ class _Sample:
 
     def surface(self, score: Tensor, sparsity: float) -> Surface:
         cells, u = self.cells(score)
-        side = max(1, min(_SURFACE, int((self.size / 16) ** 0.5)))
-        place = (self.rank * side // self.size) * side + np.minimum((self.z * side).astype(np.int64), side - 1)
-        count = np.bincount(place, minlength=side * side)
-        total = np.bincount(place, u, side * side)
-        mean = np.where(count > 0, total / np.maximum(count, 1), np.nan).reshape(side, side)
-        curve = cells.curve_sum.sum(axis=(0, 1, 2)) / np.maximum(cells.curve_count.sum(axis=(0, 1, 2)), 1)
-        return Surface(mean, curve - curve.mean(), sparsity)
+        across = int(np.clip(self.size // (self.bins * _UNITS_OF_SURFACE), 1, _SURFACE))
+        place = (self.rank * across // self.size) * self.bins + np.minimum((self.z * self.bins).astype(np.int64), self.bins - 1)
+        total, count = np.bincount(place, u, across * self.bins), np.bincount(place, minlength=across * self.bins)
+        curve = _mean(cells.curve_sum.sum(axis=(0, 1, 2)), cells.curve_count.sum(axis=(0, 1, 2)))
+        return Surface(_mean(total, count).reshape(across, self.bins), curve - np.nanmean(curve), sparsity)
+
+
+def _mean(total: NDArray[Any], count: NDArray[Any]) -> NDArray[np.float64]:
+    """Means, nan where there is nothing."""
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _scores(scorer: Scorer, units: Units, sparsity: float) -> Tensor:
@@ -265,6 +273,14 @@ def _at(
         ),
         [kind_of(one) for one in drawn] or [kind] * len(weights),
     )
+
+
+def _shadows(found: Sequence[ComplexityAt]) -> list[str]:
+    """A flag where much is unexplained and goes with where units lie: what z says may be that, seen through the saliency."""
+    most = max(found, key=lambda one: one.unexplained * one.structure)
+    if most.unexplained < _MUCH or most.structure < STRUCTURE or most.kind in ("plateau", "other", "unresolved"):
+        return []
+    return [f"{most.unexplained:.0%} of the departure is unexplained and goes with the {most.structure_in}: {SHADOW}"]
 
 
 def _with_interval(value: float | None, drawn: Sequence[float | None]) -> Share | None:

@@ -155,6 +155,7 @@ def _experiment(recipe: dict[str, Any], saliency: str | None, data: str | None, 
         {
             "name": run.name or "run",
             "seeds": 1,
+            "sparsities": [0.5],
             **settings,
             "model": recipe["model"],
             "calibration": calibration,

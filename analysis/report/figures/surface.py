@@ -31,7 +31,7 @@ def surface(name: str, score: Floats, curve: Floats, *, sparsity: float, said: s
     said
         What was measured, for the caption.
     """
-    sheet = drawing(DOUBLE, 2.75)
+    sheet = drawing(DOUBLE, 2.95)
     left = sheet.axes(0.45, 0.3, 2.6, 2.0)
     image = left.imshow(
         np.ma.masked_invalid(score.T), origin="lower", extent=(0, 1, 0, 1), aspect="auto", vmin=0, vmax=1, cmap="cividis",
@@ -46,7 +46,7 @@ def surface(name: str, score: Floats, curve: Floats, *, sparsity: float, said: s
             left.contour(*centres, filled, levels=[sparsity], colors="white", linewidths=1.4)
     left.set_title(short(f"{name}: percentile of the score", 48))
     left.set_xlabel("ρ, percentile of the magnitude")
-    left.set_ylabel("z, percentile of the saliency at that magnitude")
+    left.set_ylabel("z, percentile of the saliency")
     bar = sheet.canvas.colorbar(image, cax=sheet.axes(3.12, 0.3, 0.1, 2.0))
     bar.outline.set_linewidth(0.4)
     right = sheet.axes(4.1, 0.3, 2.8, 2.0)
@@ -56,7 +56,7 @@ def surface(name: str, score: Floats, curve: Floats, *, sparsity: float, said: s
     right.set_title("what z adds, on average over ρ")
     right.set_xlabel("z")
     right.set_ylabel("percentile of the score")
-    sheet.text(0.45, 2.66, short(said, 118), fontsize=SMALL, color=INK)
+    sheet.text(0.45, 2.86, short(said, 118), fontsize=SMALL, color=INK)
     caption = (
         f"{name} over magnitude and saliency at S = {sparsity:g}: mean percentile of its score (left; the thick white line is "
         "the threshold, below it units go) and the curve over z (right). Vertical contours: magnitude alone decides. "
