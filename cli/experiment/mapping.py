@@ -34,7 +34,7 @@ def map_runs(paths: Sequence[Path], delta: float | None, alpha: float | None, *,
     points: list[MapPoint] = []
     moves: list[PoolMove] = []
     for i, (path, run, label) in enumerate(zip(paths, runs, labels, strict=True)):
-        source = read_run(path, across_devices=across_devices)
+        source = replace(read_run(path, across_devices=across_devices), bits={})  # no test of single examples is asked for
         analysis = analyse_source(source, settings)
         paired = _paired_magnitude(run, runs[0], across_devices)
         rows = [row for row in run.rows if row.scorer != DENSE]
