@@ -103,6 +103,7 @@ def _panel(found: PlateauMap, axes: Axes, S: float, names: list[str]) -> None:
         path = [(p.overlap or 0.0, min(max(_height(p) or 0.0, low), high)) for p in here if p.scorer == name]
         if len(path) > 1:
             axes.plot(*zip(*path, strict=True), color=style.colour, linewidth=0.5, alpha=0.6, zorder=1)
+        off: list[tuple[float, float, float]] = []
         for point in (p for p in here if p.scorer == name):
             height = _height(point) or 0.0
             y = min(max(height, low), high)
@@ -111,13 +112,24 @@ def _panel(found: PlateauMap, axes: Axes, S: float, names: list[str]) -> None:
                 fillstyle=_FILLS[found.runs.index(point.run) % len(_FILLS)], markersize=4.5, markeredgewidth=0.9, clip_on=False,
             )  # fmt: skip
             if y != height:
-                text = f"{'▾' if height < y else '▴'} {height:+.0f}".replace("-", "−")
-                axes.annotate(
-                    text, (point.overlap or 0.0, y), xytext=(4, 5 if height < y else -5), textcoords="offset points", fontsize=6,
-                    va="center",
-                )  # fmt: skip
+                off.append((point.overlap or 0.0, y, height))
+        _arrow(axes, off)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_locator(MaxNLocator(5))
+
+
+def _arrow(axes: Axes, off: list[tuple[float, float, float]]) -> None:
+    """One text for all places of a scorer beyond the panel: overlap, where it is shown, and its height."""
+    if not off:
+        return
+    x, y, height = off[0]
+    values = "/".join(dict.fromkeys(f"{value:+.0f}".replace("-", "−") for _, _, value in off))
+    low, high = axes.get_xlim()
+    right = x < (low + high) / 2
+    axes.annotate(
+        f"{'▾' if height < y else '▴'} {values}", (x, y), xytext=(4 if right else -4, 5 if height < y else -5),
+        textcoords="offset points", fontsize=6, va="center", ha="left" if right else "right",
+    )  # fmt: skip
 
 
 def _key(found: PlateauMap, sheet: Drawing, names: list[str], height: float, per_line: int, width: float) -> None:
