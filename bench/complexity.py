@@ -3,14 +3,12 @@
 The networks are a perceptron and a convolutional network trained here on the digits, the vision transformer of the default
 experiment, or the dense networks of runs.
 
-    python bench/complexity.py [--seeds 0,1] [--networks mlp,cnn,vit] [--run RUN --data DATA] [--markdown docs/complexity.md]
+    python bench/complexity.py [--seeds 0,1] [--networks mlp,cnn,vit] [--run RUN --data DATA] [--built-in]
 """
 
 from __future__ import annotations
 
 import argparse
-import re
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +29,6 @@ from sics_plugin import Saliency, Scorer, Units, list_scorers
 from sics_plugin.complexity import Complexity, measure
 from sics_plugin.percentile import coordinate, percentile, ranks
 
-BEGIN, END = "<!-- bench/complexity.py: begin -->", "<!-- bench/complexity.py: end -->"
 KNOWN = {
     "magnitude": "plateau", "power": "plateau", "log": "plateau", "bump": "smooth", "smooth_chaos": "smooth",
     "smooth_mouse": "smooth", "chaos": "raw", "wiggle": "raw", "fake": "fake", "information": "monotone",
@@ -181,7 +178,7 @@ def cases(invented: bool, data_free: bool) -> Iterator[tuple[str, str | Scorer, 
             yield name, Invented(name, score), kind
 
 
-def line(network: Network, found: Complexity, known: str, seconds: float) -> str:
+def line(found: Complexity, known: str) -> str:
     row = found.to_row()
 
     def shown(name: str) -> str:
@@ -211,32 +208,24 @@ def main() -> None:
     parser.add_argument("--saliency", choices=("gradient", "activation", "neighbourhood"), default="gradient")
     parser.add_argument("--draws", type=int, default=50)
     parser.add_argument("--built-in", action="store_true", help="leave the invented scorers out")
-    parser.add_argument("--markdown", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    counts, blocks = [], []
+    counts = []
     for network in networks(args):
-        lines, right, total, missed = [], 0, 0, []
+        right, total, missed = 0, 0, []
         saliency = network.saliency if args.saliency != "neighbourhood" else None
         units = 0
         print(f"\n{network.name}\n{HEAD}", flush=True)
         for name, scorer, known in cases(not args.built_in, saliency is None):
             if name == "gradient" and saliency is None:
                 continue
-            begun = time.perf_counter()
             found = measure(scorer, network.model, saliency, draws=args.draws)
-            lines.append(line(network, found, known, time.perf_counter() - begun))
-            print(lines[-1], flush=True)
+            print(line(found, known), flush=True)
             total, right, units = total + 1, right + (found.kind == known), found.n
             missed += [] if found.kind == known else [f"{name}: {found.kind}, known {known}"]
         counts.append(f"| {network.name} | {units} | {right} of {total} | {'; '.join(missed) or '–'} |")
-        blocks.append(f"**{network.name}**\n\n{HEAD}\n" + "\n".join(lines))
     table = "| network | units | as known | others |\n|---|---|---|---|\n" + "\n".join(counts)
     print("\n" + table)
-    if args.markdown:
-        text = args.markdown.read_text()
-        inside = f"{BEGIN}\n{table}\n\n{blocks[0]}\n{END}"
-        args.markdown.write_text(re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: inside, text, flags=re.DOTALL))
 
 
 if __name__ == "__main__":

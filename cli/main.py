@@ -19,10 +19,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("sics_cli.commands.report", "Verdicts, κ(S) and claims of a run or of a CSV."),
     "plan": ("sics_cli.commands.plan", "How many seeds a verdict takes."),
     "compare": ("sics_cli.commands.compare", "Test one run against another, seed by seed."),
-    "map": ("sics_cli.commands.map", "Which scorers are the plateau, which left it, and what the pool did."),
+    "map": ("sics_cli.commands.map", "Which scorers left the plateau, and what the pool did."),
     "status": ("sics_cli.commands.status", "Show what a run holds, its plans, and what is missing."),
     "export": ("sics_cli.commands.export", "Write a run's rows as CSV or JSON lines."),
-    "scorers": ("sics_cli.commands.scorers", "List the scorers with their complexity and formula, or measure them."),
+    "scorers": ("sics_cli.commands.scorers", "List the scorers with κ and formula, or measure them."),
 }
 #: Functions of another name than their command, because that is a builtin's.
 _FUNCTIONS = {"map": "plateau_map"}
