@@ -93,7 +93,7 @@ def measure(
     Raises
     ------
     ValueError, TypeError
-        As pruning by the scorer would; a sparsity out of [0, 1], or none.
+        As pruning by the scorer would; a sparsity out of (0, 1), or none.
 
     Examples
     --------
@@ -156,6 +156,8 @@ def measure_units(
         raise ValueError("Expected at least one of `sparsities`, got none")
     for sparsity in sparsities:
         check_sparsity(sparsity)
+        if sparsity in (0, 1):
+            raise ValueError(f"Expected `sparsities` between 0 and 1, where masks can differ, got {sparsity!r}")
     n = units.magnitude.numel()
     rank = ranks(units.magnitude)
     other = units if against is None else against

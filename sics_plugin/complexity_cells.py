@@ -78,7 +78,7 @@ class Cells:
         centred = means - (share * means).sum(axis=-1, keepdims=True) / share.sum(axis=-1, keepdims=True)
         saliency = float((share * centred[0] * centred[1]).sum())
         trend, _ = _means(self.trend_sum, self.trend_count, weight)
-        residual = float((weight * self.square).sum() / (weight * self.count).sum())
+        residual = float((weight * self.square).sum() / max((weight * self.count).sum(), 1.0))
         known, bent_trend = max(saliency, 0.0), max(_energy(trend - isotonic(trend)), 0.0)
         parts = np.array([bent_trend, known, max(residual - known, 0.0)]) / (self.variance or 1.0)
         if parts.sum() < NEGLIGIBLE:  # rounding, and what a straight line leaves of a curve in ρ
@@ -149,7 +149,7 @@ def residual_of(u: Floats, rank: Ints) -> Floats:
     mean_u = np.bincount(place, u, bins) / count
     dx, du = x - mean_x[place], u - mean_u[place]
     slope = np.bincount(place, dx * du, bins) / np.maximum(np.bincount(place, dx * dx, bins), 1e-300)
-    return np.asarray((du - slope[place] * dx) * np.sqrt(n / (n - 2 * bins)))
+    return np.asarray((du - slope[place] * dx) * np.sqrt(n / max(n - 2 * bins, 1)))
 
 
 def z_bins(n: int) -> int:
@@ -191,7 +191,7 @@ def lay_out(u: Floats, rank: Ints, z: Floats, rng: np.random.Generator) -> Cells
         return found.reshape(*half, size).astype(np.float64)
 
     residual = residual_of(u, rank)
-    cells, trend = strata * bins, min(RHO_BINS, n // 8)
+    cells, trend = strata * bins, max(1, min(RHO_BINS, n // 8))
     by_rho = rank * trend // n
     return Cells(
         sums(cell, cells, residual).reshape(*half, strata, bins),

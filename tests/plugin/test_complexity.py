@@ -149,6 +149,13 @@ def test_few_units_are_not_told_apart(n: int, kind: str, flag: str) -> None:
     assert measure_units(build_scorer("power"), units, draws=5).kind == "plateau", "masks need no coordinate"
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 8, 17, 64])
+def test_a_handful_of_units_is_no_error(n: int) -> None:
+    units = Units(torch.rand(n), torch.rand(n), "gradient")
+    for name in ("chaos", "random", "fake", "gradient"):
+        assert measure_units(build_scorer(name), units, draws=2).kind in ("plateau", "unresolved", "varies")
+
+
 def test_a_saliency_of_one_value_tells_nothing() -> None:
     units = Units(torch.rand(5000), torch.ones(5000), "gradient")
     found = measure_units(Made(lambda r, z, u: noise(5000)), units, draws=5)
@@ -182,6 +189,8 @@ def test_refusals(units: Units, mlp: nn.Sequential) -> None:
         measure_units(build_scorer("magnitude"), units, sparsities=[])
     with pytest.raises(ValueError, match="Expected `sparsity` to be a fraction"):
         measure_units(build_scorer("magnitude"), units, sparsities=[70])
+    with pytest.raises(ValueError, match=r"between 0 and 1, where masks can differ, got 1\.0"):
+        measure_units(build_scorer("magnitude"), units, sparsities=[1.0])
     with pytest.raises(ValueError, match="needs gradient saliency, got none"):
         measure("gradient", mlp)
     with pytest.raises(ValueError, match="Expected finite scores"):
