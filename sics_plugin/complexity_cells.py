@@ -74,8 +74,8 @@ class Cells:
     def shape(self, weight: Floats) -> Shape:
         """Energies with group g of half h counted ``weight[h, g]`` times; weights of shape (2, groups / 2)."""
         means, count = _means(self.curve_sum, self.curve_count, weight)
-        share = count.sum(axis=0) / count.sum()
-        centred = means - (share * means).sum(axis=-1, keepdims=True) / share.sum(axis=-1, keepdims=True)
+        share = count.sum(axis=0) / max(count.sum(), 1.0)
+        centred = means - (share * means).sum(axis=-1, keepdims=True) / np.maximum(share.sum(axis=-1, keepdims=True), 1e-300)
         saliency = float((share * centred[0] * centred[1]).sum())
         trend, _ = _means(self.trend_sum, self.trend_count, weight)
         residual = float((weight * self.square).sum() / max((weight * self.count).sum(), 1.0))
