@@ -15,6 +15,7 @@ from sics_plugin.channel_masks import unit_masks
 from sics_plugin.channel_report import ChannelReport
 from sics_plugin.channels import channel_saliency, compute_channel_masks, prune_channels
 from sics_plugin.checked import global_unstructured
+from sics_plugin.contract import ContractError, check_scorer
 from sics_plugin.masks import clone_pruned, current_masks, export_masks, finalize, install_mask, load_masks, mask_hash, masked
 from sics_plugin.methods import (
     CoordinateUnresolvedWarning,
@@ -71,6 +72,7 @@ from sics_plugin.vectors import SaliencyVector
 __all__ = [
     "ChannelGroup",
     "ChannelReport",
+    "ContractError",
     "CoordinateScorer",
     "CoordinateUnresolvedWarning",
     "LayerSparsity",
@@ -114,6 +116,7 @@ __all__ = [
     "build_scorer",
     "channel_group",
     "channel_saliency",
+    "check_scorer",
     "clone_pruned",
     "compute_channel_masks",
     "compute_masks",

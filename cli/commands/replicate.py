@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from sics_cli.experiment.config import (
 from sics_cli.experiment.datasets import DataAccess, key_name
 from sics_cli.experiment.errors import ConfigError, SicsError
 from sics_cli.experiment.executors import Workers
+from sics_cli.experiment.own_scorers import expanded
 from sics_cli.experiment.planning import Grid, families
 from sics_cli.experiment.presets import DEFAULT_PRESET, PRESETS
 from sics_cli.experiment.rows import CellRow, RepeatRow
@@ -44,7 +46,10 @@ FAILED_CELLS = 3
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE.toml", help="Settings over the preset's.")
 @click.option("--seeds", callback=count, metavar="N", help="Replicates: seeds 0 to N-1.  [default: 5]")
 @click.option(
-    "--scorers", callback=comma_list(str, "names"), metavar="A,B", help="Scorers, or MODULE:CLASS of your own.  [default: all 12]"
+    "--scorers",
+    callback=comma_list(str, "names"),
+    metavar="A,B",
+    help="Scorers, or MODULE:CLASS or FILE.py:CLASS of your own.  [default: all 12]",
 )
 @click.option(
     "--sparsities",
@@ -141,7 +146,8 @@ def build_experiment(preset: str | None, config: Path | None, options: dict[str,
         if config is None and not data.startswith(IMAGE_FOLDER) and data != PRESETS[chosen]["data"]["name"]:
             laid["name"] = f"{chosen}-on-{data}"  # a folder called cifar10-... must not hold other images
         laid = merged(laid, {"data": {"name": data}})
-    return experiment_from_mapping(laid, typed=given)
+    experiment = experiment_from_mapping(laid, typed=given)
+    return experiment if experiment.scorers is None else replace(experiment, scorers=tuple(expanded(experiment.scorers)))
 
 
 def _base(preset: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import importlib.util
-import inspect
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sics_cli.experiment.canonical import digest
 from sics_cli.experiment.errors import ConfigError
+from sics_cli.experiment.own_scorers import check_own, is_own, own_class, source_facts
 
 if TYPE_CHECKING:
     from sics_plugin import Scorer
@@ -24,7 +22,7 @@ DEFAULT_ROLES = ("feature", "control", "baseline")
 
 @dataclass(frozen=True, slots=True)
 class ScorerInfo:
-    """Facts about one scorer. `spec` is how to find it: its registered name, or `module:Class`."""
+    """Facts about one scorer. `spec` is how to find it: its registered name, or where it lies; `remark` is for the user."""
 
     name: str
     spec: str
@@ -33,6 +31,7 @@ class ScorerInfo:
     summary: str
     requires: str | None
     fingerprint: dict[str, Any]
+    remark: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able values, the inverse of `ScorerInfo(**facts)`."""
@@ -40,7 +39,7 @@ class ScorerInfo:
 
 
 def scorer_class(spec: str) -> type[Scorer]:
-    """Find a scorer class: a registered name, or `module:Class` of the user's own (imports the module).
+    """Find a scorer class: a registered name, or the user's own, which is imported (see `sics_cli.experiment.own_scorers`).
 
     Raises
     ------
@@ -49,24 +48,13 @@ def scorer_class(spec: str) -> type[Scorer]:
     """
     import sics_plugin
 
-    if ":" not in spec:
-        try:
-            return sics_plugin.get_scorer(spec)
-        except ValueError:
-            known = ", ".join(sics_plugin.list_scorers())
-            raise ConfigError(f"--scorers {spec}: no such scorer; give some of {known}, or MODULE:CLASS") from None
-    module_name, _, class_name = spec.partition(":")
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
+    if is_own(spec):
+        return own_class(spec)
     try:
-        found = getattr(importlib.import_module(module_name), class_name)
-    except Exception as error:  # the user's module may raise anything
-        raise ConfigError(f"--scorers {spec}: cannot be imported ({error})") from None
-    if not (inspect.isclass(found) and issubclass(found, sics_plugin.Scorer)):
-        raise ConfigError(f"--scorers {spec}: is not a subclass of sics_plugin.Scorer")
-    if sics_plugin.get_scorer(found.name) is not found:
-        raise ConfigError(f"--scorers {spec}: decorate the class with @sics_plugin.register_scorer, under a new name")
-    return found
+        return sics_plugin.get_scorer(spec)
+    except ValueError:
+        known = ", ".join(sics_plugin.list_scorers())
+        raise ConfigError(f"--scorers {spec}: no such scorer; give some of {known}, or MODULE:CLASS") from None
 
 
 def make_scorer(spec: str, seed: int) -> Scorer:
@@ -77,13 +65,10 @@ def make_scorer(spec: str, seed: int) -> Scorer:
 
 
 def fingerprint_of(spec: str, saliency: str) -> dict[str, Any]:
-    """The scorer's own fingerprint; for a user's class also the hash of the file it is defined in."""
+    """The scorer's own fingerprint; for a user's class also the hashes of the files it is made of."""
     cls = scorer_class(spec)
     facts = make_scorer(spec, 0).fingerprint(saliency)
-    if ":" in spec:
-        source = inspect.getsource(sys.modules[cls.__module__])
-        facts["source_sha256"] = hashlib.sha256(source.encode()).hexdigest()
-    return facts
+    return facts | source_facts(cls) if is_own(spec) else facts
 
 
 def describe_scorers(specs: Sequence[str], saliency: str) -> tuple[ScorerInfo, ...]:
@@ -93,16 +78,17 @@ def describe_scorers(specs: Sequence[str], saliency: str) -> tuple[ScorerInfo, .
     """
     import sics_plugin
 
-    own = [spec for spec in specs if ":" in spec]
+    own = [spec for spec in specs if is_own(spec)]
     built_in = sics_plugin.list_scorers()
     for spec in specs:
         scorer_class(spec)
-    return tuple(_info(spec, saliency) for spec in [*built_in, *dict.fromkeys(own)])
+    remarks = {spec: "; ".join(check_own(spec, saliency)) for spec in own}
+    return tuple(_info(spec, saliency, remarks.get(spec, "")) for spec in [*built_in, *remarks])
 
 
-def _info(spec: str, saliency: str) -> ScorerInfo:
+def _info(spec: str, saliency: str, remark: str = "") -> ScorerInfo:
     cls = scorer_class(spec)
-    return ScorerInfo(cls.name, spec, cls.kappa, cls.role, cls.summary, cls.requires, fingerprint_of(spec, saliency))
+    return ScorerInfo(cls.name, spec, cls.kappa, cls.role, cls.summary, cls.requires, fingerprint_of(spec, saliency), remark)
 
 
 def plugin_digest(torch_version: str) -> str:

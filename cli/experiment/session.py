@@ -20,6 +20,7 @@ from sics_cli.experiment.installed import full_version, minor_version
 from sics_cli.experiment.keys import Environment, Recipe, differences
 from sics_cli.experiment.layout import STORE_NAME, default_folder
 from sics_cli.experiment.lineup import ScorerInfo, choose, plugin_digest
+from sics_cli.experiment.own_scorers import is_own
 from sics_cli.experiment.planning import Cell, Grid, grid, plan_cells
 from sics_cli.experiment.start import pretrained_name, pretrained_path
 from sics_cli.experiment.store import Store
@@ -139,12 +140,13 @@ def open_session(
     recipe = Recipe(experiment, environment, facts)
     folder = out or default_folder(experiment.name, experiment.saliency, recipe.run_id, experiment.unit)
     told = _kept_facts(folder, recipe)
-    own = any(":" in spec for spec in experiment.scorers or ())
+    own = any(is_own(spec) for spec in experiment.scorers or ())
     current = plugin_digest(full_version("torch"))
     if told is None or told["digest"] != current or own:
         told = {"digest": current, "infos": [info.to_dict() for info in ask().scorers]}
     known = [ScorerInfo(**info) for info in told["infos"]]
     scorers, notes = choose(known, experiment.scorers, experiment.saliency, experiment.reference)
+    notes += tuple(info.remark for info in scorers if info.remark)
     return Session(experiment, recipe, folder, gpus, scorers, notes, plan_cells(recipe, scorers), told, access or DataAccess())
 
 
