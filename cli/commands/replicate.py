@@ -44,7 +44,10 @@ FAILED_CELLS = 3
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE.toml", help="Settings over the preset's.")
 @click.option("--seeds", callback=count, metavar="N", help="Replicates: seeds 0 to N-1.  [default: 5]")
 @click.option(
-    "--scorers", callback=comma_list(str, "names"), metavar="A,B", help="Scorers, or MODULE:CLASS of your own.  [default: all 12]"
+    "--scorers",
+    callback=comma_list(str, "names"),
+    metavar="A,B",
+    help="Scorers, MODULE:CLASS of your own, or all, sics, peers.  [default: sics, which are 12]",
 )
 @click.option(
     "--sparsities",
@@ -153,7 +156,8 @@ def _setting(session: Session) -> str:
     shape = "×".join(map(str, facts.shape[1:]))
     parts = f"{asked.data.train} train, {asked.data.validation} validation, {asked.data.test} test"
     data = f"{key_name(asked.data.name)} ({parts}, {shape})"
-    return f"unit {asked.unit}, pool {asked.pool}, saliency {asked.saliency}; {data}"
+    own = " (peers: their own)" if any(info.signal for info in session.scorers) else ""
+    return f"unit {asked.unit}, pool {asked.pool}, saliency {asked.saliency}{own}; {data}"
 
 
 def _stored_state(session: Session) -> Grid:
