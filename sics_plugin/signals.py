@@ -69,7 +69,9 @@ SIGNALS: dict[str, Signal] = {
     "neighbourhood": Signal(data=False),
     "snip": Signal(lambda m, r: contributions.mean_contribution(m, r.batches, r.loss), per_unit="sum"),
     "grasp": Signal(lambda m, r: contributions.gradient_flow(m, r.batches, r.loss), per_unit="sum"),
-    "synflow": Signal(lambda m, r: synaptic_flow(m, r.batches, r.rounds or ROUNDS, r.groups), per_unit="own", data=False),
+    "synflow": Signal(
+        lambda m, r: synaptic_flow(m, r.batches, ROUNDS if r.rounds is None else r.rounds, r.groups), per_unit="own", data=False
+    ),
     "taylor": Signal(lambda m, r: contributions.rms_over_batches(m, r.batches, r.loss, r.groups), per_unit="own"),
     "fisher": Signal(lambda m, r: contributions.rms_over_samples(m, r.batches, r.loss)),
     "sensitivity": Signal(lambda m, r: contributions.mean_absolute_over_samples(m, r.batches, r.loss, r.groups), per_unit="own"),
