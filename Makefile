@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 SEEDS  ?= 5
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install replicate test test-slow calibration bench lint types format wheel clean
+.PHONY: help install replicate report-reference test test-slow calibration bench lint types format wheel clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -20,6 +20,9 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 
 replicate: $(STAMP) ## the main job: five seeds of a small ViT on real digits, every scorer, four sparsities, and the report to open
 	$(BIN)/sics-run replicate --seeds $(SEEDS)
+
+report-reference: $(STAMP) ## render the shipped reference runs: docs/reference, the scorecard, and pages in build/reference
+	$(BIN)/python bench/reference.py render --html build/reference
 
 test: $(STAMP)   ## the test-suite (minutes on two cores)
 	$(BIN)/python -m pytest -m "not slow"

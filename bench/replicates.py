@@ -28,7 +28,8 @@ from pathlib import Path
 
 from sics_cli.experiment.config import Experiment, experiment_from_mapping
 from sics_cli.experiment.executors import LocalExecutor
-from sics_cli.experiment.keys import Environment, Recipe, full_version, minor_version
+from sics_cli.experiment.installed import full_version, minor_version
+from sics_cli.experiment.keys import Environment, Recipe
 from sics_cli.experiment.layout import CHECKPOINTS_NAME, INBOX_NAME
 from sics_cli.experiment.lineup import ScorerInfo, choose
 from sics_cli.experiment.machine import cpu_model

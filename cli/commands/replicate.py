@@ -70,6 +70,12 @@ FAILED_CELLS = 3
     help="Where torchvision's files are.  [default: the user's cache]",
 )
 @click.option("--download", is_flag=True, help="Let torchvision fetch them there when they are missing (not in a dry run).")
+@click.option(
+    "--checkpoint",
+    metavar="FILE",
+    help="Prune your own network (safetensors or a state dict); seeds vary the calibration only.",
+)
+@click.option("--pretrained", is_flag=True, default=None, help="Begin training with timm's published weights.")
 @click.option("--device", metavar="auto|cpu|cuda[:I]", help="Where networks run.  [default: auto]")
 @click.option("--workers", callback=count, metavar="N", help="Processes, one seed each.  [default: one a core, or one a GPU]")
 @click.option("--delta", type=float, metavar="POINTS", help="Equivalence margin, accuracy points.  [default: 0.5]")
@@ -102,7 +108,8 @@ def replicate(
     --sparsities extend the run. Exit code 3: some cells failed.
 
     A FILE.toml changes the preset: seeds = [7, 8], sparsities = [0.9], and the tables [training] epochs, batch_size,
-    learning_rate, weight_decay, precision, crop_padding, flip, randaugment, magnitude; [model] depth, embed_dim, ...;
+    learning_rate, weight_decay, precision, crop_padding, flip, randaugment, magnitude; [model] name ("vit" or "timm:NAME"),
+    depth, embed_dim, ...;
     [calibration] batches, batch_size; [data] name, train, validation, test, split_seed, image_size.
     """
     experiment = build_experiment(preset, config, options, data)
@@ -110,7 +117,7 @@ def replicate(
     with Workers(workers, jobs=len(experiment.seeds)) as pool:
         progress = console.reporter()
         experiment, facts = with_data(experiment, access, progress.note)
-        asker = Asker(experiment, pool, progress.note, warm=not dry_run)
+        asker = Asker(experiment, pool, progress.note, warm=not dry_run, facts=facts)
         session = open_session(experiment, out, asker, facts, access)
         for note in session.notes:
             progress.note(note)
@@ -132,12 +139,19 @@ def build_experiment(preset: str | None, config: Path | None, options: dict[str,
     if config is not None:
         settings.setdefault("name", config.stem)
     given = {name: value for name, value in options.items() if value is not None}
-    laid = merged(merged(PRESETS[chosen], settings), given)
+    laid = merged(merged(_base(PRESETS[chosen], settings), settings), given)
     if data is not None:
         if config is None and not data.startswith(IMAGE_FOLDER) and data != PRESETS[chosen]["data"]["name"]:
             laid["name"] = f"{chosen}-on-{data}"  # a folder called cifar10-... must not hold other images
         laid = merged(laid, {"data": {"name": data}})
     return experiment_from_mapping(laid, typed=given)
+
+
+def _base(preset: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """The preset, without the sizes of its network where the file names another architecture."""
+    model = settings.get("model")
+    other = isinstance(model, dict) and model.get("name", preset["model"]["name"]) != preset["model"]["name"]
+    return {**preset, "model": {}} if other else preset
 
 
 def _say_start(note: Callable[[str], None], session: Session, workers: int) -> None:

@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from sics_analysis.report.document import ReportDocument
 
 GATE_TRIPPED = 4
+#: Begins the name of a run that ships with the package.
+REFERENCE = "reference:"
 FORMATS = ("terminal", "html", "md", "latex", "json")
 
 
 @click.command()
-@click.argument("source", metavar="RUN|FILE.csv|REPORT.json", type=click.Path(path_type=Path))
+@click.argument("source", metavar="RUN|FILE.csv|REPORT.json|reference:NAME", type=click.Path(path_type=Path))
 @click.option("--format", "kind", type=click.Choice(FORMATS), help="Format.  [default: by the ending of -o, else terminal]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to.  [default: stdout]")
 @click.option(
@@ -46,7 +48,8 @@ def report(
 
     A CSV needs the columns seed, scorer, sparsity and accuracy (a fraction); kappa, correct, n, mask_hash, jaccard, unit,
     pool, role, flags and bits are used where present. A REPORT.json is a report kept with --format json: it is shown as it is,
-    under its own settings. A CLAIM is plateau@0.7, escape:SCORER@0.8, kappa@0.7=1 or the id of one of the paper's, as
+    under its own settings. reference:NAME is one of the runs that ship with the package; reference: alone lists them. A
+    CLAIM is plateau@0.7, escape:SCORER@0.8, kappa@0.7=1 or the id of one of the paper's, as
     the report lists them. Settings other than the plan's are stamped.
     """
     gates = _claims(fail_on)
@@ -55,6 +58,7 @@ def report(
     from sics_cli.output import check_figures, check_output, write_document
     from sics_cli.printable import plain
 
+    source = _shipped(source)
     chosen = kind or _by_ending(output)
     check_output(output, source)
     check_figures(figures)
@@ -77,6 +81,18 @@ def report(
         found = next(f.text for f in gate.findings if f.sparsity == gate.sparsity)
         print(plain(f"sics-run: --fail-on {gate.id}: {gate.status}, S = {gate.sparsity:g}: {found}"), file=sys.stderr)
     return GATE_TRIPPED if document.tripped else 0
+
+
+def _shipped(source: Path) -> Path:
+    """The path of a reference run that is asked for by name; any other source as it is."""
+    if not str(source).startswith(REFERENCE):
+        return source
+    from sics_data import reference_runs
+
+    runs, name = reference_runs(), str(source).removeprefix(REFERENCE)
+    if name not in runs:
+        raise ConfigError(f"{source}: there is no such reference run: give {' | '.join(REFERENCE + known for known in runs)}")
+    return runs[name]
 
 
 def _by_ending(output: Path | None) -> str:

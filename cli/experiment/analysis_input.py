@@ -232,10 +232,17 @@ def when_fixed(plans: Sequence[PlanRow]) -> str:
 
 
 def _varied(recipe: dict[str, Any]) -> str:
+    start = recipe.get("start", {}).get("kind")
+    if start == "checkpoint":
+        return (
+            f"{' and the '.join(recipe['seed_varies'])}, and nothing else: one given network is pruned at every seed, so what is "
+            "said here is about that network, not about networks trained like it"
+        )
     batches = "" if recipe["saliency"]["calibration"] is None else ", calibration batches"
     augmented = ", augmentation" if "augmentation" in recipe.get("seed_varies", ()) else ""
+    begin = "initialisation of the classifier" if start == "pretrained" else "initialisation"
     return (
-        f"a network's initialisation, its data order{augmented}{batches} and the draws of random scorers; the split "
+        f"a network's {begin}, its data order{augmented}{batches} and the draws of random scorers; the split "
         "and the test images are the same for all seeds"
     )
 

@@ -117,7 +117,9 @@ class CalibrationConfig:
 class Experiment:
     """Everything `replicate` was asked for.
 
-    `scorers=None` means the default list, which needs the plugin to be spelled out. `delta` is in accuracy points.
+    `scorers=None` means the default list, which needs the plugin to be spelled out. `delta` is in accuracy points. With a
+    `checkpoint`, the path of a file of weights, nothing is trained, and that one network is pruned at every seed; with
+    `pretrained`, training begins with timm's published weights.
     """
 
     name: str
@@ -136,6 +138,8 @@ class Experiment:
     delta: float = 0.5
     alpha: float = 0.05
     reference: str = "magnitude"
+    checkpoint: str | None = None
+    pretrained: bool = False
 
     def __post_init__(self) -> None:
         _require(re.fullmatch(r"[\w.+-]+", self.name) is not None, "name", self.name, "letters, digits and . _ + -")
@@ -156,8 +160,21 @@ class Experiment:
         _require(_DEVICE.fullmatch(self.device) is not None, "device", self.device, "auto | cpu | cuda | cuda:INDEX")
         _require(math.isfinite(self.delta) and 0 < self.delta < 100, "delta", self.delta, "points above 0, below 100")
         _require(0 < self.alpha < 0.5, "alpha", self.alpha, "a level above 0 and below 0.5")
+        self._check_start()
         object.__setattr__(self, "seeds", tuple(sorted(set(self.seeds))))
         object.__setattr__(self, "sparsities", tuple(sorted(set(self.sparsities))))
+
+    def _check_start(self) -> None:
+        if self.checkpoint is None:
+            return
+        if self.pretrained:
+            raise ConfigError("--pretrained and --checkpoint: give one of them; a checkpoint is pruned as it is")
+        if self.saliency == "neighbourhood" and len(self.seeds) > 1:
+            raise ConfigError(
+                "--checkpoint with --saliency neighbourhood: every seed would measure the same numbers: give --seeds 1, or a "
+                "saliency that is measured on calibration batches"
+            )
+        object.__setattr__(self, "checkpoint", str(Path(self.checkpoint).expanduser().absolute()))
 
 
 def _require(accepted: bool, option: str, value: object, accepts: str) -> None:
@@ -258,13 +275,13 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
     if hint is float:
         _require(isinstance(value, int | float) and not isinstance(value, bool), where, value, "a number")
         return float(value)
-    if value is None and hint in (int | None, tuple[str, ...] | None):
+    if value is None and hint in (int | None, str | None, tuple[str, ...] | None):
         return None
     if hint is bool:
         _require(isinstance(value, bool), where, value, "true or false")
         return value
-    if hint in (int, str, int | None):
-        wanted = str if hint is str else int
+    if hint in (int, str, int | None, str | None):
+        wanted = str if hint in (str, str | None) else int
         good = isinstance(value, wanted) and not isinstance(value, bool)
         _require(good, where, value, {int: "an integer", str: "a string"}[wanted])
         return value

@@ -18,12 +18,13 @@ from sics_cli.experiment.checkpoints import (
 from sics_cli.experiment.config import Experiment
 from sics_cli.experiment.curves import CurveLog, Epoch
 from sics_cli.experiment.datasets import Split
+from sics_cli.experiment.given import begin_with
 from sics_cli.experiment.inbox import Inbox
 from sics_cli.experiment.keys import Recipe
 from sics_cli.experiment.layout import checkpoint_path, curve_path, half_trained_path
 from sics_cli.experiment.models import build_model
 from sics_cli.experiment.rows import CheckpointRow
-from sics_cli.experiment.training import HalfTrained, train
+from sics_cli.experiment.training import HalfTrained, train, validated_only
 
 #: A network in training is kept as often as takes this share of the time at most: so much is lost to a kill, and no more.
 _KEPT_SHARE = 0.02
@@ -99,6 +100,11 @@ class DenseNetwork:
         if begun is not None and until <= begun.epochs < experiment.training.epochs:
             return
         model = build_model(experiment.model, self._seed)
+        if begun is None and self._recipe.start is not None:
+            begin_with(model, self._recipe.start)
+            if self._recipe.start.is_whole:
+                save_checkpoint(self._path, self._key, model.state_dict(), validated_only(model, self._split, self._device))
+                return
         self._kept = time.monotonic()
         curve = CurveLog(self._curve, begun.epochs if begun else 0)
 

@@ -8,6 +8,7 @@ from sics_cli.experiment.config import Experiment, ModelConfig
 from sics_cli.experiment.datasets import DATASETS, key_name
 from sics_cli.experiment.errors import ConfigError
 from sics_cli.experiment.image_file import ImageFacts
+from sics_cli.experiment.models import is_timm
 
 
 def fitted(experiment: Experiment, facts: ImageFacts) -> Experiment:
@@ -29,13 +30,23 @@ def fitted(experiment: Experiment, facts: ImageFacts) -> Experiment:
     """
     name = key_name(experiment.data.name)
     _check_augmentation(experiment, facts, name)
-    if experiment.model.name != "vit":
-        return experiment
     _, channels, height, width = facts.shape
+    if is_timm(experiment.model):  # whether it takes images of this size, only building it can tell
+        there = {"in_chans": channels, "num_classes": len(facts.classes)}
+        return _with_options(experiment, there, name)
     options = dict(experiment.model.options)
     if height != width:
         raise ConfigError(f"data.name = {name!r}: its images are {width}×{height} and the vit takes squares: set data.image_size")
-    there = {"img_size": height, "in_chans": channels, "num_classes": len(facts.classes)}
+    fitting = _with_options(experiment, {"img_size": height, "in_chans": channels, "num_classes": len(facts.classes)}, name)
+    patch = options.get("patch_size", 16)
+    if isinstance(patch, int) and patch > 0 and height % patch:
+        raise ConfigError(f"model.patch_size = {patch} does not divide images of {height} pixels a side: set model.patch_size")
+    return fitting
+
+
+def _with_options(experiment: Experiment, there: dict[str, int], name: str) -> Experiment:
+    """Fill in what the images say, or refuse a network that [model] makes for others."""
+    options = dict(experiment.model.options)
     what = {"img_size": "pixels a side", "in_chans": "channels", "num_classes": "classes"}
     for option, found in there.items():
         if options.setdefault(option, found) != found:
@@ -43,9 +54,6 @@ def fitted(experiment: Experiment, facts: ImageFacts) -> Experiment:
                 f"model.{option} = {options[option]!r} does not fit data.name = {name!r}, which has {found} {what[option]}: "
                 f"choose another --preset, or set model.{option}"
             )
-    patch = options.get("patch_size", 16)
-    if isinstance(patch, int) and patch > 0 and height % patch:
-        raise ConfigError(f"model.patch_size = {patch} does not divide images of {height} pixels a side: set model.patch_size")
     return replace(experiment, model=ModelConfig(experiment.model.name, tuple(options.items())))
 
 

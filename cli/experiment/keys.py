@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from sics_cli.experiment.canonical import digest
@@ -14,6 +13,7 @@ from sics_cli.experiment.image_file import ImageFacts
 from sics_cli.experiment.lineup import ScorerInfo, plugin_digest
 from sics_cli.experiment.models import check_model
 from sics_cli.experiment.route import route_of
+from sics_cli.experiment.start import Start, start_of
 from sics_cli.experiment.streams import Stream, calibration_batches, data_order, indices_hash, torch_seed
 
 #: Raised by hand when code that makes the numbers changes: training and checkpoints; saliency, masks, evaluation.
@@ -23,6 +23,8 @@ EVALUATION_VERSION = 2
 THREADS = 1
 #: Settings that came later: at these values a recipe is what it was before there was such a setting, and so are its keys.
 _LATER = {"image_size": None, "precision": "fp32", "crop_padding": 0, "flip": False, "randaugment": 0, "magnitude": 9}
+#: Stands for the hash of a data order where nothing was trained.
+GIVEN = "given"
 #: Stands for the dense network where a scorer's name is expected.
 DENSE = "dense"
 
@@ -37,19 +39,6 @@ class Environment:
     device_class: str
     torch: str
     timm: str
-
-
-def minor_version(distribution: str) -> str:
-    """Give "2.15" for an installed 2.15.1+cpu, read from its metadata: nothing is imported."""
-    return ".".join(full_version(distribution).split("+")[0].split(".")[:2])
-
-
-def full_version(distribution: str) -> str:
-    """Version of an installed distribution, or "not installed"."""
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +67,7 @@ class Recipe:
         self.environment = environment
         self.facts = facts or data_facts(experiment.data)
         check_model(experiment.model)
+        self.start: Start | None = start_of(experiment)
         self.route = route_of(experiment.model, environment.device_class, experiment.training.precision)
         calibration = asdict(experiment.calibration) if experiment.saliency != "neighbourhood" else None
         self.content: dict[str, Any] = {
@@ -88,12 +78,8 @@ class Recipe:
                 "split_digest": split_digest(experiment.data, self.facts),
             },
             "model": {"name": experiment.model.name, **dict(experiment.model.options)},
-            "training": {
-                **_settings(experiment.training),
-                "version": TRAINING_VERSION,
-                "threads": THREADS,
-                "path": self.route.path,
-            },
+            **({"start": {"kind": self.start.kind, "sha256": self.start.sha256}} if self.start else {}),
+            "training": self._training(),
             "saliency": {"kind": experiment.saliency, "calibration": calibration},
             # The plugin's own files make the masks: an edit there is another run, never a mixture.
             "evaluation": {"version": EVALUATION_VERSION, "path": self.route.path, "plugin": plugin_digest("")},
@@ -105,6 +91,13 @@ class Recipe:
         self.run_id = digest(self.content)
         self._streams: dict[int, SeedStreams] = {}
 
+    def _training(self) -> dict[str, Any]:
+        """What training depends on; a network that is given whole depends on none of it."""
+        if self.start is not None and self.start.is_whole:
+            return {"epochs": 0, "version": TRAINING_VERSION, "threads": THREADS, "path": self.route.path}
+        settings = _settings(self.experiment.training)
+        return {**settings, "version": TRAINING_VERSION, "threads": THREADS, "path": self.route.path}
+
     @property
     def described(self) -> dict[str, Any]:
         """The content, and what another seed changes: what a store keeps for its readers."""
@@ -114,10 +107,11 @@ class Recipe:
     def seed_varies(self) -> tuple[str, ...]:
         """What another seed changes; the split, the test images and all settings are the same for every seed."""
         training, calibrated = self.experiment.training, self.experiment.saliency != "neighbourhood"
+        begin = "initialisation of the classifier" if self.start is not None else "initialisation"
+        trained = () if self.start is not None and self.start.is_whole else (begin, "data order")
         return (
-            "initialisation",
-            "data order",
-            *(["augmentation"] if training.augments else []),
+            *trained,
+            *(["augmentation"] if training.augments and trained else []),
             *(["calibration batches"] if calibrated else []),
             "draws of random scorers",
         )
@@ -129,13 +123,17 @@ class Recipe:
             calibration = None
             if self.experiment.saliency != "neighbourhood":
                 calibration = self._batches_hash(seed)
-            order = indices_hash(data_order(seed, size, self.experiment.training.epochs))
+            order = GIVEN if self.start is not None and self.start.is_whole else self._order_hash(seed, size)
             self._streams[seed] = SeedStreams(order, calibration)
         return self._streams[seed]
 
+    def _order_hash(self, seed: int, size: int) -> str:
+        return indices_hash(data_order(seed, size, self.experiment.training.epochs))
+
     def dense_key(self, seed: int) -> str:
-        """Key of the dense checkpoint: data, model, training, environment, seed."""
-        shared = {name: self.content[name] for name in ("data", "model", "training", "environment")}
+        """Key of the dense checkpoint: data, model, what it begins with, training, environment, seed."""
+        names = ("data", "model", "start", "training", "environment")
+        shared = {name: self.content[name] for name in names if name in self.content}
         return digest({**shared, "seed": seed, "data_order_hash": self.streams(seed).data_order_hash})
 
     def dense_cell_key(self, seed: int) -> str:

@@ -219,7 +219,8 @@ class _Driver:
     def _plan(self, seed: int) -> SeedPlan:
         epochs = self.session.experiment.training.epochs
         place = self.session.folder, seed, self.session.recipe.dense_key(seed)
-        trained = epochs if checkpoint_path(*place).exists() else min(kept_epochs(half_trained_path(*place)), epochs - 1)
+        whole = self.session.recipe.start is not None and self.session.recipe.start.is_whole
+        trained = epochs if whole or checkpoint_path(*place).exists() else min(kept_epochs(half_trained_path(*place)), epochs - 1)
         cells = tuple(cell for cell in self.todo.values() if cell.seed == seed)
         work = self.work
         return SeedPlan(cells, work.training, work.saliency, work.cell, epochs, trained)

@@ -52,7 +52,7 @@ class SeedRun:
         self.device = device
         self.recipe = Recipe(job.experiment, job.environment, job.facts)
         if self.recipe.run_id != job.run_id:
-            raise MismatchError("the installed sics_plugin changed while the run was going on: run the command again")
+            raise MismatchError("the installed sics_plugin or a file of weights changed while the run was going on: run it again")
         self.inbox = Inbox(job.folder, self.recipe.run_id)
         self.work = Work.of(job.experiment)
         self.split = load_split(job.experiment.data, self.recipe.facts, job.access)

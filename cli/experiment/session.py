@@ -16,12 +16,14 @@ from sics_cli.experiment.executors import Workers
 from sics_cli.experiment.fitting import fitted
 from sics_cli.experiment.image_file import ImageFacts
 from sics_cli.experiment.inbox import Inbox
-from sics_cli.experiment.keys import Environment, Recipe, differences, full_version, minor_version
+from sics_cli.experiment.installed import full_version, minor_version
+from sics_cli.experiment.keys import Environment, Recipe, differences
 from sics_cli.experiment.layout import STORE_NAME, default_folder
 from sics_cli.experiment.lineup import ScorerInfo, choose, plugin_digest
 from sics_cli.experiment.planning import Cell, Grid, grid, plan_cells
+from sics_cli.experiment.start import pretrained_name, pretrained_path
 from sics_cli.experiment.store import Store
-from sics_cli.experiment.worker import Description, describe, warm_up
+from sics_cli.experiment.worker import Description, describe, fetch_weights, warm_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,20 @@ def stored_keys(store: Store) -> set[str]:
 class Asker:
     """Asks a worker what only torch can tell, at most once, and only if somebody wants to know.
 
-    With `warm` the other workers begin to import at the same time what they will need.
+    With `warm` the other workers begin to import at the same time what they will need. `facts` are those of the images.
     """
 
-    def __init__(self, experiment: Experiment, workers: Workers, say: Callable[[str], None], *, warm: bool = False) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        workers: Workers,
+        say: Callable[[str], None],
+        *,
+        warm: bool = False,
+        facts: ImageFacts | None = None,
+    ) -> None:
         self._warm = warm
+        self._shape = facts.shape[1:] if facts else ()
         self._experiment = experiment
         self._workers = workers
         self._say = say
@@ -75,7 +86,7 @@ class Asker:
             self._say("starting workers")
             executor = self._workers.executor(())
             asked = self._experiment
-            job = executor.submit(describe, asked.scorers or (), asked.saliency, asked)
+            job = executor.submit(describe, asked.scorers or (), asked.saliency, asked, self._shape)
             for _ in range(self._workers.number(()) - 1 if self._warm else 0):
                 executor.submit(warm_up)
             try:
@@ -83,6 +94,16 @@ class Asker:
             except BrokenProcessPool:
                 raise WorkersLostError("a worker died while it started (killed, or out of memory?)") from None
         return self._answer
+
+    def fetch(self) -> None:
+        """Have a worker fetch timm's weights, unless they are there."""
+        path = pretrained_path(self._experiment.model)
+        if path.exists():
+            return
+        if not self._warm:
+            raise ConfigError(f"--pretrained: {path} is not there yet, and a dry run fetches nothing")
+        self._say(f"fetching timm's weights of {pretrained_name(self._experiment.model)} into {path.parent}")
+        self._workers.executor(()).submit(fetch_weights, self._experiment.model).result()
 
     def gpus(self) -> tuple[str, ...]:
         """Names of the GPUs torch can use."""
@@ -111,6 +132,8 @@ def open_session(
     StoreError
         `out` holds a store that cannot be read.
     """
+    if experiment.pretrained:
+        ask.fetch()
     gpus = usable_gpus(experiment.device, ask.gpus)
     environment = Environment("cuda" if gpus else "cpu", minor_version("torch"), full_version("timm").split("+")[0])
     recipe = Recipe(experiment, environment, facts)

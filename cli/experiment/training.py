@@ -134,6 +134,13 @@ def train(
     return TrainingRecord(checked.correct, checked.n, time.perf_counter() - begun, unsure)
 
 
+def validated_only(model: nn.Module, split: Split, device: torch.device) -> TrainingRecord:
+    """The record of a network that is given: nothing was trained, the validation images were counted."""
+    begun = time.perf_counter()
+    checked = evaluate(model.to(device).eval(), part_on(split.validation, device))
+    return TrainingRecord(checked.correct, checked.n, time.perf_counter() - begun)
+
+
 def warned(caught: list[warnings.WarningMessage]) -> bool:
     """Whether torch said that something it did has no deterministic form."""
     return any("deterministic" in str(warning.message) for warning in caught)

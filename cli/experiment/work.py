@@ -26,7 +26,7 @@ class Work:
         """Estimate for one experiment; a seed costs training + saliency + cells · cell."""
         calibration = experiment.calibration.batches * experiment.calibration.batch_size
         return cls(
-            training=BACKWARD * experiment.data.train * experiment.training.epochs,
+            training=0.0 if experiment.checkpoint else BACKWARD * experiment.data.train * experiment.training.epochs,
             saliency=0.0 if experiment.saliency == "neighbourhood" else BACKWARD * calibration,
             cell=MASKING * experiment.data.test,
         )

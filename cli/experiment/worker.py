@@ -12,7 +12,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sics_cli.experiment.config import Experiment
+from sics_cli.experiment.config import Experiment, ModelConfig
 from sics_cli.experiment.datasets import DataAccess
 from sics_cli.experiment.errors import ConfigError
 from sics_cli.experiment.image_file import ImageFacts
@@ -76,18 +76,22 @@ def watch_driver(alive: Any) -> None:
     threading.Thread(target=watch, name="watch-driver", daemon=True).start()
 
 
-def describe(specs: Sequence[str], saliency: str, experiment: Experiment | None = None) -> Description:
+def describe(
+    specs: Sequence[str], saliency: str, experiment: Experiment | None = None, shape: tuple[int, ...] = ()
+) -> Description:
     """Job: facts for the driver, which does not import torch.
 
     Raises
     ------
     ConfigError
-        A scorer is unknown, or the network of `experiment` has none of the units to prune.
+        A scorer is unknown, the network of `experiment` has none of the units to prune, takes no images of this shape
+        (channels, height, width) or is not that of the weights given.
     """
     import torch
 
     if experiment is not None:
         check_unit(experiment)
+        check_network(experiment, shape)
 
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return Description(describe_scorers(specs, saliency), tuple(gpus))
@@ -112,6 +116,44 @@ def check_unit(experiment: Experiment) -> None:
     except ValueError as error:
         reason = str(error).split("; ")[0]  # what to call in Python is of no use here
         raise ConfigError(f"--unit {unit}: model.name = {experiment.model.name!r} as set cannot be pruned so: {reason}") from None
+
+
+def check_network(experiment: Experiment, shape: tuple[int, ...]) -> None:
+    """Refuse a network that does not take the images, or that the given weights do not fit, before anything is trained.
+
+    Raises
+    ------
+    ConfigError
+        In one line.
+    """
+    import torch
+
+    from sics_cli.experiment.given import begin_with
+    from sics_cli.experiment.models import build_model, is_timm
+    from sics_cli.experiment.start import start_of
+
+    start = start_of(experiment)
+    if start is None and not is_timm(experiment.model):
+        return
+    model = build_model(experiment.model, 0).eval()
+    if start is not None:
+        begin_with(model, start)
+    if not shape or not is_timm(experiment.model):
+        return
+    try:
+        with torch.no_grad():
+            model(torch.zeros(2, *shape))
+    except Exception as error:  # whatever a network raises on images that it is not made for
+        reason = str(error).split("\n")[0]
+        what = "×".join(map(str, shape))
+        raise ConfigError(f"model.name = {experiment.model.name!r} does not take images of {what}: {reason}") from None
+
+
+def fetch_weights(model: ModelConfig) -> None:
+    """Job: have timm's published weights in the cache."""
+    from sics_cli.experiment.given import fetch_pretrained
+
+    fetch_pretrained(model)
 
 
 def run_seed(job: SeedJob) -> int:

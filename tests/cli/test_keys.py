@@ -6,7 +6,8 @@ import pytest
 from sics_cli.experiment.config import CalibrationConfig, Experiment
 from sics_cli.experiment.errors import ConfigError
 from sics_cli.experiment.image_file import ImageFacts
-from sics_cli.experiment.keys import Environment, Recipe, differences, minor_version, scorer_seed
+from sics_cli.experiment.installed import minor_version
+from sics_cli.experiment.keys import Environment, Recipe, differences, scorer_seed
 from sics_cli.experiment.lineup import ScorerInfo
 
 CPU = Environment("cpu", "2.15", "1.0")

@@ -1,0 +1,18 @@
+"""Versions of what is installed, read from its metadata: nothing is imported."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+
+def minor_version(distribution: str) -> str:
+    """Give "2.15" for an installed 2.15.1+cpu, read from its metadata: nothing is imported."""
+    return ".".join(full_version(distribution).split("+")[0].split(".")[:2])
+
+
+def full_version(distribution: str) -> str:
+    """Version of an installed distribution, or "not installed"."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "not installed"
