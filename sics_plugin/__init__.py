@@ -35,7 +35,21 @@ from sics_plugin.methods import (
     SICSWiggle,
     method_for,
 )
-from sics_plugin.model import VanishedLayerWarning, compute_masks, prune_model, prune_to_sparsity
+from sics_plugin.model import VanishedLayerWarning, compute_masks, prune_model, prune_n_m, prune_to_sparsity
+from sics_plugin.peer_methods import (
+    SICSRIA,
+    SICSFisher,
+    SICSGrasp,
+    SICSLamp,
+    SICSNofM,
+    SICSRelativeImportance,
+    SICSSensitivity,
+    SICSSnip,
+    SICSSynFlow,
+    SICSTaylor,
+    SICSWanda,
+)
+from sics_plugin.peers import PeerScorer
 from sics_plugin.registry import (
     Scorer,
     Units,
@@ -70,6 +84,7 @@ from sics_plugin.targets import prunable_parameters
 from sics_plugin.vectors import SaliencyVector
 
 __all__ = [
+    "SICSRIA",
     "ChannelGroup",
     "ChannelReport",
     "ContractError",
@@ -77,21 +92,29 @@ __all__ = [
     "CoordinateUnresolvedWarning",
     "LayerSparsity",
     "MagnitudeScorer",
+    "PeerScorer",
     "PruningReport",
     "RankScorer",
     "SICSAdaptive",
     "SICSBump",
     "SICSChaos",
     "SICSFake",
+    "SICSFisher",
     "SICSGradient",
+    "SICSGrasp",
     "SICSInformation",
+    "SICSLamp",
     "SICSLog",
     "SICSMagnitude",
     "SICSMethod",
+    "SICSNofM",
     "SICSPower",
     "SICSRandom",
+    "SICSRelativeImportance",
+    "SICSSensitivity",
     "SICSSmoothChaos",
     "SICSSmoothMouse",
+    "SICSSnip",
     "SICSStructured",
     "SICSStructuredAdaptive",
     "SICSStructuredBump",
@@ -106,6 +129,9 @@ __all__ = [
     "SICSStructuredSmoothChaos",
     "SICSStructuredSmoothMouse",
     "SICSStructuredWiggle",
+    "SICSSynFlow",
+    "SICSTaylor",
+    "SICSWanda",
     "SICSWiggle",
     "Saliency",
     "SaliencyVector",
@@ -135,6 +161,7 @@ __all__ = [
     "prunable_parameters",
     "prune_channels",
     "prune_model",
+    "prune_n_m",
     "prune_to_sparsity",
     "register_scorer",
     "shrink",

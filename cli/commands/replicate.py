@@ -49,7 +49,7 @@ FAILED_CELLS = 3
     "--scorers",
     callback=comma_list(str, "names"),
     metavar="A,B",
-    help="Scorers, or MODULE:CLASS or FILE.py:CLASS of your own.  [default: all 12]",
+    help="Scorers, FILE.py:CLASS of your own, or all, sics, peers.  [default: sics, which are 12]",
 )
 @click.option(
     "--sparsities",
@@ -173,7 +173,8 @@ def _setting(session: Session) -> str:
     shape = "×".join(map(str, facts.shape[1:]))
     parts = f"{asked.data.train} train, {asked.data.validation} validation, {asked.data.test} test"
     data = f"{key_name(asked.data.name)} ({parts}, {shape})"
-    return f"unit {asked.unit}, pool {asked.pool}, saliency {asked.saliency}; {data}"
+    own = " (peers: their own)" if any(info.signal for info in session.scorers) else ""
+    return f"unit {asked.unit}, pool {asked.pool}, saliency {asked.saliency}{own}; {data}"
 
 
 def _stored_state(session: Session) -> Grid:

@@ -122,8 +122,7 @@ class Recipe:
             size = len(split_indices(self.experiment.data, self.facts)[0])
             calibration = None
             if self.experiment.saliency != "neighbourhood":
-                part = self.experiment.calibration
-                calibration = indices_hash(calibration_batches(seed, size, part.batches, part.batch_size))
+                calibration = self._batches_hash(seed)
             order = GIVEN if self.start is not None and self.start.is_whole else self._order_hash(seed, size)
             self._streams[seed] = SeedStreams(order, calibration)
         return self._streams[seed]
@@ -150,7 +149,7 @@ class Recipe:
                 "scorer": scorer.fingerprint,
                 "scorer_seed": scorer_seed(seed),
                 "sparsity": sparsity,
-                **self._evaluation(seed),
+                **self._evaluation(seed, scorer),
             }
         )
 
@@ -158,9 +157,22 @@ class Recipe:
         """Key of the deliberate re-evaluation of one cell."""
         return digest({"kind": "repeat", "of": self.cell_key(seed, scorer, sparsity)})
 
-    def _evaluation(self, seed: int) -> dict[str, Any]:
+    def _evaluation(self, seed: int, scorer: ScorerInfo | None = None) -> dict[str, Any]:
         shared = {name: self.content[name] for name in ("saliency", "evaluation", "unit", "pool", "form")}
-        return {**shared, "calibration_hash": self.streams(seed).calibration_hash}
+        if scorer is not None and scorer.signal is not None:  # a peer's number does not depend on the run's saliency
+            calibration = asdict(self.experiment.calibration) if scorer.calibrated else None
+            shared["saliency"] = {"kind": scorer.signal, "calibration": calibration}
+        return {**shared, "calibration_hash": self.calibration_hash(seed, scorer)}
+
+    def calibration_hash(self, seed: int, scorer: ScorerInfo | None = None) -> str | None:
+        """Hash of the calibration batches that a scorer's saliency is measured on; None where it needs none."""
+        if scorer is None or scorer.signal is None:
+            return self.streams(seed).calibration_hash
+        return self._batches_hash(seed) if scorer.calibrated else None
+
+    def _batches_hash(self, seed: int) -> str:
+        part, size = self.experiment.calibration, len(split_indices(self.experiment.data, self.facts)[0])
+        return indices_hash(calibration_batches(seed, size, part.batches, part.batch_size))
 
 
 def _settings(section: DataConfig | TrainingConfig) -> dict[str, Any]:

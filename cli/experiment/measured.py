@@ -23,6 +23,7 @@ from sics_cli.experiment.store import Store, find_store
 from sics_cli.experiment.streams import calibration_batches
 from sics_cli.experiment.training import train
 from sics_plugin import Saliency
+from sics_plugin.signals import SIGNALS, uses_data
 
 #: Epochs of the network that is trained where no run is given: enough that magnitude and saliency are those of a trained one.
 QUICK_EPOCHS = 10
@@ -48,9 +49,11 @@ class MeasuredNetwork:
         ConfigError
             The run is data-free, and this kind needs data.
         """
+        any_kind: Any = kind
+        if kind in SIGNALS and not uses_data(kind):
+            return Saliency(self.model, kind=any_kind)
         if not self.batches:
             raise ConfigError(f"--saliency {self.kind}: has no data for a {kind} saliency, which is needed here")
-        any_kind: Any = kind
         return Saliency(self.model, self.batches, nn.functional.cross_entropy, kind=any_kind)
 
 
@@ -142,6 +145,8 @@ def _experiment(recipe: dict[str, Any], saliency: str | None, data: str | None, 
     settings = {name: _known(recipe[name], kind) for name, kind in (("data", DataConfig), ("training", TrainingConfig))}
     kind = saliency or recipe["saliency"]["kind"]
     calibration = recipe["saliency"]["calibration"]
+    if recipe.get("start", {}).get("kind") == "checkpoint":  # nothing was trained, so the recipe has no settings for it
+        settings["training"] = _known(PRESETS[DEFAULT_PRESET]["training"], TrainingConfig)
     if calibration is None:  # a data-free run that is to be measured with data
         preset = PRESETS[DEFAULT_PRESET]["calibration"]
         calibration = _known(preset, CalibrationConfig)

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sics_cli.experiment.errors import ConfigError
-from sics_cli.experiment.lineup import DEFAULT_ROLES, make_scorer, scorer_class
+from sics_cli.experiment.lineup import DEFAULT_ROLES, PEER, make_scorer, scorer_class
 from sics_cli.experiment.measured import MeasuredNetwork
 from sics_cli.experiment.own_scorers import check_own, is_own
-from sics_plugin import list_scorers
+from sics_plugin import Scorer, list_scorers
 from sics_plugin.complexity import DRAWS, SPARSITIES, Complexity, measure
+from sics_plugin.signals import uses_data
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +73,13 @@ def measure_all(
 
 def _usable(network: MeasuredNetwork) -> list[str]:
     names = [(name, scorer_class(name)) for name in list_scorers()]
-    return [name for name, cls in names if cls.role in (*DEFAULT_ROLES, "adaptive") and cls.requires in (None, network.kind)]
+    roles = (*DEFAULT_ROLES, "adaptive", PEER)
+
+    def usable(cls: type[Scorer]) -> bool:
+        own = cls.role == PEER and (bool(network.batches) or not uses_data(cls.requires or network.kind))
+        return cls.role in roles and (own or cls.requires in (None, network.kind))
+
+    return [name for name, cls in names if usable(cls)]
 
 
 def as_text(measured: Sequence[Measured], ending: str) -> str:

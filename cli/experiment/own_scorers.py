@@ -87,10 +87,11 @@ def check_own(spec: str, saliency: str) -> tuple[str, ...]:
     from sics_plugin import ContractError, check_scorer
 
     cls = own_class(spec)
+    kind = cls.requires if cls.role == "peer" else saliency  # a peer brings its own, whatever the run's is
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the remarks are given back
         try:
-            return check_scorer(cls, saliency_kind=None if saliency == "neighbourhood" else saliency)
+            return check_scorer(cls, saliency_kind=None if kind == "neighbourhood" else kind)
         except ContractError as error:
             raise ConfigError(f"--scorers {spec}: {error}") from None
 

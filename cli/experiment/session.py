@@ -145,7 +145,9 @@ def open_session(
     if told is None or told["digest"] != current or own:
         told = {"digest": current, "infos": [info.to_dict() for info in ask().scorers]}
     known = [ScorerInfo(**info) for info in told["infos"]]
-    scorers, notes = choose(known, experiment.scorers, experiment.saliency, experiment.reference)
+    scorers, notes = choose(
+        known, experiment.scorers, experiment.saliency, experiment.reference, experiment.unit, experiment.pool
+    )
     notes += tuple(info.remark for info in scorers if info.remark)
     return Session(experiment, recipe, folder, gpus, scorers, notes, plan_cells(recipe, scorers), told, access or DataAccess())
 

@@ -333,3 +333,10 @@ def test_a_missing_hash_written_as_text_is_no_identity(text: str) -> None:
     assert (line.verdict, line.reason) == (Verdict.EQUIVALENT, "degenerate: all differences zero")
     apart = frame({"magnitude": spread(0), "chaos": spread(3, state=1)}, mask_hash=text)
     assert quick(apart).line("chaos", 0.7).verdict is Verdict.ESCAPES
+
+
+def test_peers_controls_and_baselines_are_no_members_of_the_family_whatever_they_are_called() -> None:
+    rows = frame({name: spread(0.2 * i, state=i) for i, name in enumerate(("magnitude", "chaos", "fisher", "own", "mystery"))})
+    assert read_table(rows).candidates == ("chaos", "fisher", "mystery", "own")
+    roles = {"fisher": "peer", "own": "control", "mystery": None}
+    assert read_table(rows.assign(role=rows["scorer"].map(roles))).candidates == ("chaos", "mystery")
