@@ -23,6 +23,9 @@ from sics_cli.experiment.planning import Cell, Grid, grid, plan_cells
 from sics_cli.experiment.store import Store
 from sics_cli.experiment.worker import Description, describe, warm_up
 
+#: From the option `--device`, and a way to ask torch for the GPUs it sees, to the indices of those to use.
+FindGpus = Callable[[str, Callable[[], tuple[str, ...]]], tuple[int, ...]]
+
 
 @dataclass(frozen=True, slots=True)
 class Session:
@@ -98,11 +101,16 @@ def with_data(
 
 
 def open_session(
-    experiment: Experiment, out: Path | None, ask: Asker, facts: ImageFacts | None = None, access: DataAccess | None = None
+    experiment: Experiment,
+    out: Path | None,
+    ask: Asker,
+    facts: ImageFacts | None = None,
+    access: DataAccess | None = None,
+    gpus: FindGpus = usable_gpus,
 ) -> Session:
     """Decide everything; reads an existing store, and asks a worker only for what the store does not tell.
 
-    `experiment` and `facts` are what `with_data` gives.
+    `experiment` and `facts` are what `with_data` gives; `gpus` says which GPUs the option `--device` means.
 
     Raises
     ------
@@ -111,8 +119,8 @@ def open_session(
     StoreError
         `out` holds a store that cannot be read.
     """
-    gpus = usable_gpus(experiment.device, ask.gpus)
-    environment = Environment("cuda" if gpus else "cpu", minor_version("torch"), full_version("timm").split("+")[0])
+    found = gpus(experiment.device, ask.gpus)
+    environment = Environment("cuda" if found else "cpu", minor_version("torch"), full_version("timm").split("+")[0])
     recipe = Recipe(experiment, environment, facts)
     folder = out or default_folder(experiment.name, experiment.saliency, recipe.run_id, experiment.unit)
     told = _kept_facts(folder, recipe)
@@ -122,7 +130,7 @@ def open_session(
         told = {"digest": current, "infos": [info.to_dict() for info in ask().scorers]}
     known = [ScorerInfo(**info) for info in told["infos"]]
     scorers, notes = choose(known, experiment.scorers, experiment.saliency, experiment.reference)
-    return Session(experiment, recipe, folder, gpus, scorers, notes, plan_cells(recipe, scorers), told, access or DataAccess())
+    return Session(experiment, recipe, folder, found, scorers, notes, plan_cells(recipe, scorers), told, access or DataAccess())
 
 
 def _kept_facts(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
