@@ -10,14 +10,13 @@ from rich.console import Console
 
 from sics_cli import tables
 from sics_cli.console import clock
-from sics_cli.experiment.campaign import MAX_ARRAY
 from sics_cli.experiment.errors import SicsError
 from sics_cli.experiment.jobplan import by_seed, forecast, session_cost, session_parts
 from sics_cli.experiment.ledger import DONE, Batch, Ledger, Part, keys_on_their_way
 from sics_cli.experiment.planning import Cell
 from sics_cli.experiment.session import Session
 from sics_cli.experiment.slurm_cluster import SlurmCluster
-from sics_cli.experiment.slurm_queue import ENDED, RUNNING, JobState, Queue, cluster_name
+from sics_cli.experiment.slurm_queue import ENDED, RUNNING, JobState, Queue, cluster_facts
 from sics_cli.experiment.store import Store
 
 #: Longer lists of jobs are shown by their beginning and their end.
@@ -31,8 +30,8 @@ def print_jobs(out: Console, session: Session, store: Store | None, cluster: Slu
     coming = keys_on_their_way(Ledger(session.folder).open())
     cells = [cell for cell in missing if cell.key not in coming]
     on_their_way = f"; {len(missing) - len(cells)} cells are on their way already" if len(cells) < len(missing) else ""
-    parts = session_parts(session, store, cells, cluster.options.minutes_per_job)
-    arrays = -(-len(parts) // MAX_ARRAY)
+    parts = session_parts(session, store, cells, cluster)
+    arrays = -(-len(parts) // cluster.facts().array)
     what = f"{len(parts)} job{'s' * (len(parts) != 1)}"
     if len(parts) > 1:
         what += f" in {arrays} array{'s' * (arrays > 1)}"
@@ -114,7 +113,7 @@ def _queue_states(batches: Sequence[Batch]) -> tuple[Mapping[str, JobState], str
     if not names:
         return {}, ""
     try:
-        here, queue = cluster_name(), Queue(0.0)
+        here, queue = cluster_facts().name, Queue(0.0)
         elsewhere = sorted({batch.cluster for batch in batches if batch.open} - {here})
         states = {} if elsewhere else queue.look(names)
     except SicsError:

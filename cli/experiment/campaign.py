@@ -22,13 +22,11 @@ from sics_cli.experiment.progress import Reporter, Tracker
 from sics_cli.experiment.provenance import now
 from sics_cli.experiment.slurm_cluster import SlurmCluster
 from sics_cli.experiment.slurm_executor import JobLostError, SlurmExecutor, SlurmFuture
-from sics_cli.experiment.slurm_queue import ENDED, GONE, RUNNING, Queue, cluster_name
+from sics_cli.experiment.slurm_queue import ENDED, GONE, RUNNING, Queue, cluster_facts
 from sics_cli.experiment.worker import SeedJob
 
 #: How often in a row a seed's jobs may end without bringing it further.
 MAX_LOSSES = 3
-#: Slurm refuses longer arrays unless it was told otherwise (MaxArraySize = 1001); larger runs are several arrays.
-MAX_ARRAY = 1000
 _LOOK_SECONDS = 2.0
 _SETTLE_SECONDS = 20.0
 
@@ -194,8 +192,9 @@ class Campaign:
         parts = self.desk.parts(cells)
         jobs = self.desk.make_jobs(cells)
         self.desk.inbox.forget_taken({cell.key for cell in cells})
-        for start in range(0, len(parts), MAX_ARRAY):
-            self._submit(parts[start : start + MAX_ARRAY], jobs)
+        longest = self.cluster.facts().array
+        for start in range(0, len(parts), longest):
+            self._submit(parts[start : start + longest], jobs)
 
     def _submit(self, parts: Sequence[Part], jobs: Mapping[int, SeedJob]) -> None:
         batch = self.ledger.begin("slurm", self.cluster.name(), now(), parts)
@@ -346,7 +345,7 @@ def check_no_jobs(folder: Path) -> None:
         return
     queue = Queue(0.0)
     with contextlib.suppress(SicsError):
-        if {batch.cluster for batch in batches} == {cluster_name()}:
+        if {batch.cluster for batch in batches} == {cluster_facts().name}:
             names = {state.name for job, state in queue.look(batch.name for batch in batches).items() if state.state not in ENDED}
             if queue.trouble is None and not names & {batch.name for batch in batches}:
                 for batch in batches:

@@ -11,6 +11,7 @@ from sics_cli.experiment.layout import checkpoint_path, half_trained_path
 from sics_cli.experiment.ledger import Part
 from sics_cli.experiment.planning import Cell
 from sics_cli.experiment.session import Session
+from sics_cli.experiment.slurm_cluster import SlurmCluster
 from sics_cli.experiment.store import Store
 
 
@@ -22,7 +23,9 @@ def by_seed(cells: Sequence[Cell]) -> dict[int, tuple[Cell, ...]]:
     return {seed: tuple(mine) for seed, mine in found.items()}
 
 
-def parts_of(cells: Sequence[Cell], cost: Cost | None, minutes: float, trained: Callable[[int], float]) -> list[Part]:
+def parts_of(
+    cells: Sequence[Cell], cost: Cost | None, minutes: float, trained: Callable[[int], float], workers: int | None = None
+) -> list[Part]:
     """Group cells into jobs.
 
     All cells of a seed share its dense checkpoint and saliency, so they stay in one job; short seeds share a job.
@@ -36,9 +39,14 @@ def parts_of(cells: Sequence[Cell], cost: Cost | None, minutes: float, trained: 
         The length of a job of several seeds.
     trained : callable(int) -> float
         Fraction of a seed's training that is done.
+    workers : int, optional
+        Jobs that are to run at a time: they are made shorter if so many would otherwise not come together.
     """
     seeds = by_seed(cells)
     seconds = {seed: cost.seconds(len(mine), trained(seed)) if cost else None for seed, mine in seeds.items()}
+    if workers is not None:
+        share = -(-len(seeds) // workers) * max((value or 0.0 for value in seconds.values()), default=0.0)
+        minutes = min(minutes, (START_SECONDS + share) / 60 + 1e-6)  # the sum of equal costs may round up
     parts = []
     for together in group(seconds, minutes):
         keys = tuple(cell.key for seed in together for cell in seeds[seed])
@@ -48,10 +56,11 @@ def parts_of(cells: Sequence[Cell], cost: Cost | None, minutes: float, trained: 
     return parts
 
 
-def session_parts(session: Session, store: Store | None, cells: Sequence[Cell], minutes: float) -> list[Part]:
+def session_parts(session: Session, store: Store | None, cells: Sequence[Cell], cluster: SlurmCluster) -> list[Part]:
     """Group a session's cells, at the cost that its store tells."""
-    epochs = session.experiment.training.epochs
-    return parts_of(cells, session_cost(session, store), minutes, lambda seed: epochs_kept(session, seed) / epochs)
+    epochs, minutes = session.experiment.training.epochs, cluster.options.minutes_per_job
+    cost = session_cost(session, store)
+    return parts_of(cells, cost, minutes, lambda seed: epochs_kept(session, seed) / epochs, cluster.at_once)
 
 
 def session_cost(session: Session, store: Store | None) -> Cost | None:

@@ -17,7 +17,7 @@ from typing import Self
 from sics_cli.experiment.atomic import remove_partials, write_atomically
 from sics_cli.experiment.canonical import canonical_json
 from sics_cli.experiment.errors import StoreError
-from sics_cli.experiment.layout import JOBS_NAME
+from sics_cli.experiment.layout import JOBS_NAME, TAKEN_NAME
 
 DONE = "DONE"
 _LOGS = ("*_log.out", "*_log.err")
@@ -120,7 +120,7 @@ class Ledger:
     def prepare(self) -> None:
         """Delete what killed drivers left half-written, and folders of batches that nobody wrote down."""
         remove_partials(self.folder)
-        known = {batch.token for batch in self.batches()}
+        known = {TAKEN_NAME, *(batch.token for batch in self.batches())}
         for path in self.folder.glob("*/"):
             if path.is_dir() and path.name not in known:
                 shutil.rmtree(path, ignore_errors=True)

@@ -258,7 +258,7 @@ class _Driver:
                 inbox=self.inbox,
                 todo=self.todo,
                 take_in=self._take_in,
-                parts=lambda cells: session_parts(self.session, self.store, cells, cluster.options.minutes_per_job),
+                parts=lambda cells: session_parts(self.session, self.store, cells, cluster),
                 make_jobs=self._jobs,
                 progress=self._trained,
                 remaining=lambda seed: self._plan(seed, asked[seed]).remaining,

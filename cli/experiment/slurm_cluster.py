@@ -8,7 +8,7 @@ from typing import Self
 from sics_cli.experiment.errors import ConfigError
 from sics_cli.experiment.slurm_executor import import_submitit
 from sics_cli.experiment.slurm_options import SlurmOptions
-from sics_cli.experiment.slurm_queue import Queue, cluster_name
+from sics_cli.experiment.slurm_queue import ClusterFacts, Queue, cluster_facts
 
 
 class SlurmCluster:
@@ -24,13 +24,17 @@ class SlurmCluster:
     def __init__(self, options: SlurmOptions, at_once: int | None) -> None:
         self.options, self.at_once = options, at_once
         self.queue = Queue(options.poll_seconds)
-        self._name: str | None = None
+        self._facts: ClusterFacts | None = None
+
+    def facts(self) -> ClusterFacts:
+        """What the controller says of itself, asked once."""
+        if self._facts is None:
+            self._facts = cluster_facts()
+        return self._facts
 
     def name(self) -> str:
-        """Name of the cluster, asked once."""
-        if self._name is None:
-            self._name = cluster_name()
-        return self._name
+        """Name of the cluster."""
+        return self.facts().name
 
     def check(self) -> None:
         """Refuse early where nothing can be submitted.

@@ -32,6 +32,8 @@ ENDED = frozenset(
 RUNNING = frozenset(["RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"])
 #: What a job is called that the queue does not list.
 GONE = "GONE"
+#: Longer arrays are not made even where they are allowed; larger runs are several arrays.
+MAX_ARRAY = 1000
 _PATIENCE_SECONDS = 60.0
 
 
@@ -64,10 +66,27 @@ def run_command(command: Sequence[str]) -> str:
     return done.stdout
 
 
-def cluster_name(run: Callable[[Sequence[str]], str] = run_command) -> str:
-    """Name of the cluster that jobs submitted here go to."""
-    found = re.search(r"^ClusterName\s*=\s*(\S+)", run(["scontrol", "show", "config"]), re.MULTILINE)
-    return found.group(1) if found else "unknown"
+@dataclass(frozen=True, slots=True)
+class ClusterFacts:
+    """The name of the cluster that jobs submitted here go to, and how many jobs one array may have."""
+
+    name: str
+    array: int
+
+
+def cluster_facts(run: Callable[[Sequence[str]], str] = run_command) -> ClusterFacts:
+    """Ask the controller.
+
+    Raises
+    ------
+    SicsError
+        It does not answer, or Slurm is not installed here.
+    """
+    said = dict(re.findall(r"^(ClusterName|MaxArraySize)\s*=\s*(\S+)", run(["scontrol", "show", "config"]), re.MULTILINE))
+    size = said.get("MaxArraySize", "")
+    return ClusterFacts(
+        said.get("ClusterName", "unknown"), min(MAX_ARRAY, int(size)) if size.isdigit() and int(size) else MAX_ARRAY
+    )
 
 
 class Queue:
@@ -161,6 +180,6 @@ def parse_squeue(text: str) -> dict[str, JobState]:
     states = {}
     for line in text.splitlines():
         job_id, state, name, reason = [*line.split("|", 3), "", "", ""][:4]
-        if state:
+        if state.strip():
             states[job_id.strip()] = JobState(state.strip(), reason.strip(), name.strip())
     return states

@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 CANNOT = 77
@@ -106,9 +107,10 @@ def start(folder: Path) -> dict[str, str]:
     key.chmod(0o600)
     controller, node_port = free_ports(2)
     user, host = pwd.getpwuid(os.geteuid()).pw_name, socket.gethostname().split(".")[0]
+    name = f"test{zlib.crc32(str(folder).encode())}"  # the same when it is started again in its folder
     (folder / "slurm.conf").write_text(
         CONFIG.format(
-            name=f"test{os.getpid()}", host=host, user=user, folder=folder, controller=controller, node_port=node_port,
+            name=name, host=host, user=user, folder=folder, controller=controller, node_port=node_port,
             node=NODE, cpus=CPUS,
         )
     )  # fmt: skip
