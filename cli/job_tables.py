@@ -23,6 +23,8 @@ from sics_cli.experiment.store import Store
 _SHOWN = 6
 _LISTED = 12
 UNKNOWN = "unknown"
+#: What is told of first, where there are too many jobs to list.
+_ORDER = ("running", "failed", UNKNOWN, "queued")
 
 
 def print_jobs(out: Console, session: Session, store: Store | None, cluster: SlurmCluster, missing: Sequence[Cell]) -> None:
@@ -85,16 +87,16 @@ def print_states(out: Console, folder: Path) -> None:
             said = how or (UNKNOWN if found is None else found.state)
             reason = f", {found.reason}" if how is None and found is not None and found.reason not in ("", "None") else ""
             if kind != "done":
-                lines.append(f"job {job}, {tables.seed_text(part.seeds)}: {said}{reason}")
+                lines.append((_ORDER.index(kind), f"job {job}, {tables.seed_text(part.seeds)}: {said}{reason}"))
     kinds = ["queued", "running", "done", "failed", *([UNKNOWN] if counts[UNKNOWN] else [])]
     arrays = [f"{'array' if len(batch.parts) > 1 else 'job'} {batch.submitted or '?'}" for batch in batches[-3:]]
     before = f"{len(batches) - 3} submissions before, " if len(batches) > 3 else ""
     told = ", ".join(f"{counts[kind]} {kind}" for kind in kinds)
     tables.fact(out, "jobs", f"{told} ({before}{', '.join(arrays)}){f'; {trouble}' if trouble else ''}")
-    for line in lines[-_LISTED:]:
+    for _, line in sorted(lines, key=lambda entry: entry[0])[:_LISTED]:
         tables.fact(out, "", line)
     if len(lines) > _LISTED:
-        tables.fact(out, "", f"and {len(lines) - _LISTED} more, earlier")
+        tables.fact(out, "", f"and {len(lines) - _LISTED} more")
 
 
 def _kind(how: str | None, found: JobState | None) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from sics_cli.experiment.errors import LockedError, SicsError, WorkersLostError
 from sics_cli.experiment.inbox import Inbox
 from sics_cli.experiment.jobs import JobFile, JobResult, run_part
-from sics_cli.experiment.ledger import DONE, Batch, Ledger, Part, keys_on_their_way
+from sics_cli.experiment.ledger import DONE, Batch, Ledger, Part
 from sics_cli.experiment.planning import Cell
 from sics_cli.experiment.progress import Reporter, Tracker
 from sics_cli.experiment.provenance import now
@@ -183,9 +183,12 @@ class Campaign:
     # -- submitting -------------------------------------------------------------------------------------------
 
     def _submit_missing(self) -> None:
-        """Submit the cells that no job computes; what is lost meanwhile waits for the next time the queue is asked."""
-        coming = keys_on_their_way({id(flight.batch): flight.batch for flight in self.flights}.values())
-        cells = [cell for key, cell in self.desk.todo.items() if key not in coming]
+        """Submit the cells of seeds that no job is at; what is lost meanwhile waits for the next time the queue is asked.
+
+        Two jobs are never at one seed: they would train it twice.
+        """
+        busy = {seed for flight in self.flights for seed in flight.part.seeds}
+        cells = [cell for cell in self.desk.todo.values() if cell.seed not in busy]
         if not cells or time.monotonic() - self._submitted < self.cluster.options.poll_seconds:
             return
         self._submitted = time.monotonic()

@@ -16,6 +16,8 @@ START_SECONDS = 15.0
 #: Arithmetic a worker gets through where nothing was measured yet, in floating-point operations a second: one core, one GPU.
 #: Small networks stay below it, large ones above: a guess that is right within a factor of a few.
 GUESSED_RATES = {"cpu": 4e10, "cuda": 4e12}
+#: A GPU is not faster than this, however small the network: seconds to launch what a training step and a cell consist of.
+LAUNCHED = {"cpu": (0.0, 0.0), "cuda": (0.01, 0.1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,10 @@ def estimate(
     if operations is None:
         return None
     pace = 2 * operations / GUESSED_RATES[device_class]
-    return Cost(pace * work.training, pace * work.saliency, pace * work.cell, "guessed from the network's size")
+    step, cell = LAUNCHED[device_class]
+    steps = experiment.training.epochs * -(-experiment.data.train // experiment.training.batch_size)
+    training, saliency = max(pace * work.training, step * steps), max(pace * work.saliency, step * experiment.calibration.batches)
+    return Cost(training, saliency, max(pace * work.cell, cell), "guessed from the network's size")
 
 
 def group(seconds: Mapping[int, float | None], minutes: float) -> list[tuple[int, ...]]:

@@ -37,7 +37,7 @@ SlurmdUser={user}
 AuthType=auth/munge
 CredType=cred/munge
 # A requeued job waits until its old credential has run out: two minutes unless told otherwise.
-AuthInfo=socket={folder}/munge.socket,cred_expire=3
+AuthInfo=socket={folder}/munge.socket,cred_expire=10
 SlurmctldPort={controller}
 SlurmdPort={node_port}
 StateSaveLocation={folder}/state
@@ -57,7 +57,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
 SlurmdParameters=config_overrides
-ReturnToService=2
+ReturnToService=0
 JobRequeue=1
 KillWait=2
 MinJobAge=300
