@@ -41,11 +41,12 @@ MINUTES = (0.0, 10.0)
 class Recorded:
     """What a real run took, in seconds.
 
-    `seeds` is the time each seed kept a worker, `start` that from a job's start in the queue to its seed's, `dispatch` the
-    controller's between two starts of jobs, `intake` the driver's for a row, `cells` the rows of a seed, `elapsed` the whole
-    run by the number of jobs at a time.
+    `count` seeds were run with one and with two jobs at a time; `seeds` is the time each kept a worker in both, `start` that
+    from a job's start in the queue to its seed's, `dispatch` the controller's between two starts of jobs, `intake` the
+    driver's for a row, `cells` the rows of a seed, `elapsed` the whole run by the number of jobs at a time.
     """
 
+    count: int
     seeds: list[float]
     start: float
     dispatch: float
@@ -83,7 +84,9 @@ def record(seeds: int) -> Recorded:
         if started.returncode != 0:
             sys.exit(started.stderr.strip().splitlines()[-1])
         env = {**os.environ, **dict(line.split("=", 1) for line in started.stdout.splitlines())}
-        elapsed, lengths, starts = {}, [], []
+        elapsed: dict[str, float] = {}
+        lengths: list[float] = []
+        starts: list[float] = []
         try:
             for workers in (1, 2):
                 out = folder / f"run{workers}"
@@ -94,32 +97,36 @@ def record(seeds: int) -> Recorded:
                 begun = time.perf_counter()
                 subprocess.run(command, env=env, check=True, stdout=subprocess.DEVNULL)
                 elapsed[str(workers)] = time.perf_counter() - begun
-                if workers == 1:
-                    lengths, starts = seed_times(out / "run.sqlite", env)
-            return Recorded(lengths, median(starts), dispatch_time(env), intake_time(folder), rows_of_a_seed(folder), elapsed)
+                worked, waited = seed_times(out, env)
+                lengths += worked
+                starts += waited
+            return Recorded(
+                seeds, lengths, median(starts), dispatch_time(env), intake_time(folder), rows_of_a_seed(folder), elapsed
+            )
         finally:
             subprocess.run([sys.executable, str(CLUSTER), "stop", str(folder / "slurm")], check=False)
 
 
-def seed_times(store: Path, env: dict[str, str]) -> tuple[list[float], list[float]]:
+def seed_times(run: Path, env: dict[str, str]) -> tuple[list[float], list[float]]:
     """Each seed's seconds of work, and the rest of its job's time, which went by before it began."""
     lines = subprocess.run(
         ["squeue", "--noheader", "--array", "--states=COMPLETED", "--format=%i|%S|%e"],
         env=env, capture_output=True, text=True, check=True,
     ).stdout.splitlines()  # fmt: skip
+    (record,) = (json.loads(path.read_text()) for path in (run / "jobs").glob("*.json"))
     jobs = {}
     for line in lines:
         job, begun, ended = line.strip().split("|")
-        index = int(job.partition("_")[2] or 0)
-        jobs[index] = (datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds()
-    with sqlite3.connect(store) as connection:
+        jobs[job] = (datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds()
+    with sqlite3.connect(run / "run.sqlite") as connection:
         query = "SELECT seed, sum(wall_seconds) FROM {} GROUP BY seed"
         work: dict[int, float] = {}
         for table in ("checkpoints", "cells", "repeats"):
             for seed, seconds in connection.execute(query.format(table)):
                 work[seed] = work.get(seed, 0.0) + seconds
     connection.close()
-    return [work[seed] for seed in sorted(work)], [jobs[seed] - work[seed] for seed in sorted(work)]
+    ids = {part["seeds"][0]: f"{record['submitted']}_{index}" for index, part in enumerate(record["parts"])}
+    return [work[seed] for seed in sorted(work)], [jobs[ids[seed]] - work[seed] for seed in sorted(work)]
 
 
 def dispatch_time(env: dict[str, str], jobs: int = 40) -> float:
@@ -194,8 +201,8 @@ def draw(recorded: Recorded, found: dict[tuple[int, float], list[float]]) -> Non
             WORKERS, values, marker="o", markersize=4, color=styles[size], linestyle="-" if minutes == 0 else "--",
             label=f"{size} seeds ({size * recorded.cells:,} cells), {words}",
         )  # fmt: skip
-    measured = [3600 * len(recorded.seeds) / recorded.elapsed[str(count)] for count in (1, 2)]
-    axes.plot((1, 2), measured, "k*", markersize=11, label=f"measured: {len(recorded.seeds)} seeds on a real Slurm")
+    measured = [3600 * recorded.count / recorded.elapsed[str(count)] for count in (1, 2)]
+    axes.plot((1, 2), measured, "k*", markersize=11, label=f"measured: {recorded.count} seeds on a real Slurm")
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xticks(WORKERS, [str(count) for count in WORKERS])
@@ -210,17 +217,18 @@ def draw(recorded: Recorded, found: dict[tuple[int, float], list[float]]) -> Non
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", nargs="?", choices=("record", "simulate"), default="simulate")
-    parser.add_argument("--seeds", type=int, default=4, help="how many to record")
+    parser.add_argument("--seeds", type=int, default=2, help="how many to record")
     asked = parser.parse_args()
     if asked.action == "record":
         RECORDED.write_text(json.dumps(asdict(record(asked.seeds)), indent=1) + "\n")
     recorded = Recorded(**json.loads(RECORDED.read_text()))
     print(
-        f"recorded: {len(recorded.seeds)} seeds of {min(recorded.seeds):.1f} to {max(recorded.seeds):.1f} s, start of a job "
+        f"recorded: {len(recorded.seeds)} jobs of {min(recorded.seeds):.1f} to {max(recorded.seeds):.1f} s, start of a job "
         f"{recorded.start:.1f} s, dispatch {1000 * recorded.dispatch:.0f} ms a job, intake {1000 * recorded.intake:.1f} ms a row"
     )
     for count in (1, 2):
-        simulated = simulate(recorded.seeds, count, 0.0, recorded)
+        mine = recorded.seeds[: recorded.count] if count == 1 else recorded.seeds[recorded.count :]
+        simulated = simulate(mine, count, 0.0, recorded)
         print(f"{count} at a time: measured {recorded.elapsed[str(count)]:.0f} s, simulated {simulated:.0f} s")
     found = curves(recorded)
     print(f"\n{'workers':>30}" + "".join(f"{count:>8}" for count in WORKERS))

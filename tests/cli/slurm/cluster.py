@@ -60,7 +60,7 @@ SlurmdParameters=config_overrides
 ReturnToService=0
 JobRequeue=1
 KillWait=2
-MinJobAge=300
+MinJobAge=7200
 SlurmctldTimeout=60
 SlurmdTimeout=60
 NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 CPUs={cpus} State=UNKNOWN
