@@ -35,7 +35,6 @@ from sics_plugin import ChannelReport, PruningReport, Saliency
 from sics_plugin.signals import SIGNALS
 
 NONDETERMINISTIC = "nondeterministic"
-_TELL_SECONDS = 0.3
 
 
 class SeedRun:
@@ -67,7 +66,7 @@ class SeedRun:
         self._saliencies: dict[str, Saliency] = {}
         self._facts = device_facts(device)
         self._done = 0.0
-        self._told = float("-inf")
+        self._told, self._phase = float("-inf"), ""
 
     def run(self) -> int:
         """Compute every cell of the job; return how many failed."""
@@ -260,8 +259,8 @@ class SeedRun:
         self.inbox.post(FailureRow(cell.key, kind, cell.seed, cell.scorer_name, cell.sparsity, line[:500], trace, now()))
 
     def _tell(self, phase: str, work: float) -> None:
-        if time.monotonic() - self._told >= _TELL_SECONDS or "/" not in phase:
-            self._told = time.monotonic()
+        if time.monotonic() - self._told >= self.job.tell_seconds or phase.split()[0] != self._phase:
+            self._told, self._phase = time.monotonic(), phase.split()[0]
             self.inbox.tell(Progress(self.job.seed, phase, work, self.job.part))
 
 

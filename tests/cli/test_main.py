@@ -49,7 +49,7 @@ def test_only_working_options_are_listed(capsys: pytest.CaptureFixture[str]) -> 
     assert set(re.findall(r"--[a-z-]+", shown)) == {
         "--preset", "--config", "--seeds", "--scorers", "--sparsities", "--saliency", "--device", "--workers", "--delta",
         "--alpha", "--reference", "--out", "--dry-run", "--force", "--retry-failed", "--help", "--unit", "--pool", "--data",
-        "--data-dir", "--download", "--report", "--no-report", "--checkpoint", "--pretrained",
+        "--data-dir", "--download", "--report", "--no-report", "--checkpoint", "--pretrained", "--executor", "--slurm",
     }  # fmt: skip
 
 
