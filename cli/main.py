@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("sics_cli.commands.compare", "Test one run against another, seed by seed."),
     "status": ("sics_cli.commands.status", "Show what a run holds, its plans, and what is missing."),
     "export": ("sics_cli.commands.export", "Write a run's rows as CSV or JSON lines."),
+    "prune": ("sics_cli.commands.prune", "Prune one checkpoint, and report what went."),
     "scorers": ("sics_cli.commands.scorers", "List the scorers with their complexity and formula."),
 }
 INTERRUPTED = 130

@@ -35,6 +35,7 @@ from sics_plugin.methods import (
     method_for,
 )
 from sics_plugin.model import VanishedLayerWarning, compute_masks, prune_model, prune_to_sparsity
+from sics_plugin.rebuilding import load_shrunk, remove_units, removed_units
 from sics_plugin.registry import (
     Scorer,
     Units,
@@ -126,6 +127,7 @@ __all__ = [
     "install_mask",
     "list_scorers",
     "load_masks",
+    "load_shrunk",
     "mask_hash",
     "masked",
     "method_for",
@@ -134,6 +136,8 @@ __all__ = [
     "prune_model",
     "prune_to_sparsity",
     "register_scorer",
+    "remove_units",
+    "removed_units",
     "shrink",
     "structured_method_for",
     "unit_masks",
