@@ -9,12 +9,14 @@ Two lines on a model of your own::
 A better mask takes a saliency from a few batches: ``saliency=Saliency(model, batches, loss).vector(params)``.
 """
 
+from sics_plugin.adaptive import AdaptiveChoice, AdaptiveTable, Trial
 from sics_plugin.channel_discovery import find_groups
 from sics_plugin.channel_groups import ChannelGroup, Slice, channel_group
 from sics_plugin.channel_masks import unit_masks
 from sics_plugin.channel_report import ChannelReport
 from sics_plugin.channels import channel_saliency, compute_channel_masks, prune_channels
 from sics_plugin.checked import global_unstructured
+from sics_plugin.held_out import Calibration, held_out_accuracy, held_out_loss
 from sics_plugin.masks import clone_pruned, current_masks, export_masks, finalize, install_mask, load_masks, mask_hash, masked
 from sics_plugin.methods import (
     CoordinateUnresolvedWarning,
@@ -70,6 +72,9 @@ from sics_plugin.targets import prunable_parameters
 from sics_plugin.vectors import SaliencyVector
 
 __all__ = [
+    "AdaptiveChoice",
+    "AdaptiveTable",
+    "Calibration",
     "ChannelGroup",
     "ChannelReport",
     "CoordinateScorer",
@@ -110,6 +115,7 @@ __all__ = [
     "SaliencyVector",
     "Scorer",
     "Slice",
+    "Trial",
     "Units",
     "VanishedLayerWarning",
     "build_scorer",
@@ -124,6 +130,8 @@ __all__ = [
     "find_groups",
     "get_scorer",
     "global_unstructured",
+    "held_out_accuracy",
+    "held_out_loss",
     "install_mask",
     "list_scorers",
     "load_masks",

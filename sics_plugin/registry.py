@@ -22,13 +22,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args
 
 from torch import Tensor
 
 from sics_plugin import chaos
 from sics_plugin.percentile import neighbourhood
 from sics_plugin.warn import warn_caller
+
+if TYPE_CHECKING:
+    from sics_plugin.adaptive import AdaptiveChoice
 
 Role = Literal["feature", "control", "baseline", "adaptive"]
 
@@ -65,7 +68,8 @@ class Scorer(ABC):
     kappa: ClassVar[int | None] = None
     role: ClassVar[Role] = "feature"
     requires: ClassVar[str | None] = None  # the kind of saliency it cannot do without
-    table: ClassVar[bool] = False  # whether it reads the shipped spectra
+    spectra: ClassVar[bool] = False  # whether it reads the shipped spectra
+    choice: ClassVar[AdaptiveChoice | None] = None  # on one that an adaptive scorer chose: why
 
     @abstractmethod
     def score(self, units: Units, sparsity: float) -> Tensor:
@@ -86,7 +90,7 @@ class Scorer(ABC):
             "name": self.name,
             "kappa": self.kappa,
             "parameters": parameters,
-            "tables": chaos.TABLES_SHA256 if self.table else None,
+            "tables": chaos.TABLES_SHA256 if self.spectra else None,
         }
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: As in the preset of the main job.
 BATCHES, BATCH_SIZE = 40, 64
+#: Of digits' validation part, and most folders have as many to spare.
+HELD_OUT = 150
 #: Options that say how calibration images are read, and mean nothing without --data.
 _OF_DATA = ("data_dir", "download", "image_size", "batches", "batch_size", "standardise")
 _FILE = click.Path(path_type=Path)
@@ -90,6 +92,11 @@ def min_keep(ctx: click.Context, param: click.Parameter, value: str | None) -> f
     "--data", metavar="NAME|imagefolder:PATH", help="Calibration images: digits, cifar10, cifar100, fashion-mnist, or your own."
 )
 @click.option("--saliency", type=click.Choice(SALIENCIES), help="Signal.  [default: gradient with --data, else neighbourhood]")
+@click.option(
+    "--from-report", type=_FILE, metavar="FILE.json", help="adaptive chooses by what this report of your own runs claims."
+)
+@click.option("--calibrate", callback=count, metavar="BUDGET", help="adaptive chooses by so many evaluations on held-out images.")
+@click.option("--held-out", callback=count, metavar="N", help=f"Images for that, none of the batches'.  [default: {HELD_OUT}]")
 @click.option("--batches", callback=count, metavar="N", help=f"Calibration batches.  [default: {BATCHES}]")
 @click.option("--batch-size", callback=count, metavar="N", help=f"Images in each.  [default: {BATCH_SIZE}]")
 @click.option("--image-size", callback=count, metavar="PIXELS", help="Scale images of a folder to squares of this size.")
@@ -127,16 +134,16 @@ def prune(weights: Path, architecture: str, options: Any, **asked: Any) -> None:
         raise ConfigError(str(error).replace("model.name = ", "--model ")) from None
     _check(asked)
     outputs = Outputs(asked["output"], asked["report"], asked["masks"])
-    check_outputs({"--output": outputs.weights, "--report": outputs.report, "--masks": outputs.masks}, {"WEIGHTS": weights})
+    check_outputs(
+        {"--output": outputs.weights, "--report": outputs.report, "--masks": outputs.masks},
+        {"WEIGHTS": weights, "--from-report": asked["from_report"]},
+    )
     if not weights.is_file():
         raise ConfigError(f"WEIGHTS {weights}: there is no such file")
     say = console.LineReporter().note
     images = _images(asked, model, say) if asked["data"] is not None else None
-    request = PruneRequest(
-        weights,
-        model,
-        *(asked[name] for name in ("scorer", "sparsity", "unit", "pool", "min_keep", "saliency", "seed", "device", "shrink")),
-    )
+    names = ("scorer", "sparsity", "unit", "pool", "min_keep", "saliency", "seed", "device", "shrink", "from_report")
+    request = PruneRequest(weights, model, *(asked[name] for name in names), budget=asked["calibrate"])
     _print(prune_file(request, outputs, images, say), outputs)
 
 
@@ -145,6 +152,8 @@ def _check(asked: dict[str, Any]) -> None:
         raise ConfigError(f"--device {asked['device']}: is not accepted: give auto | cpu | cuda | cuda:INDEX")
     if asked["shrink"] and asked["unit"] == "weight":
         raise ConfigError("--shrink: single weights leave no tensor smaller; give --unit channel or --unit head")
+    if asked["held_out"] is not None and asked["calibrate"] is None:
+        raise ConfigError("--held-out: says on how many images --calibrate chooses; give --calibrate, or leave it out")
     idle = [name for name in _OF_DATA if asked["data"] is None and asked[name] is not None]
     if idle:
         raise ConfigError(f"--{idle[0].replace('_', '-')}: says how --data is read; give --data, or leave it out")
@@ -164,6 +173,7 @@ def _images(asked: dict[str, Any], model: ModelConfig, say: Any) -> CalibrationI
         batch_size=asked["batch_size"] or BATCH_SIZE,
         standardise=asked["standardise"] or "",
         seed=asked["seed"],
+        held_out=(asked["held_out"] or HELD_OUT) if asked["calibrate"] is not None else 0,
     )
     try:
         return CalibrationImages(request, say, colour="timm" if is_timm(model) else "data")

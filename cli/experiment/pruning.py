@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sics_cli.experiment.calibration_images import CalibrationImages
     from sics_plugin import PruningReport, Saliency, Scorer
 
-NEIGHBOURHOOD = "neighbourhood"
+NEIGHBOURHOOD, ADAPTIVE = "neighbourhood", "adaptive"
 DATA_FREE = (
     "no --data: the scorer sees the weights alone. Measured, that is about as good as magnitude and no better; the gain needs a "
     "saliency, so give --data with a few hundred images of the kind the network was trained on"
@@ -35,7 +35,11 @@ _CHECKED_BATCHES = 8
 
 @dataclass(frozen=True, slots=True)
 class PruneRequest:
-    """What is pruned, and how. `saliency` None: the scorer's own kind, or gradient, where there are images, else none."""
+    """What is pruned, and how.
+
+    `saliency` None: the scorer's own kind, or gradient, where there are images, else none. `from_report` is the JSON of a report
+    that the adaptive scorer chooses by; with a `budget` it chooses by so many evaluations on held-out images.
+    """
 
     weights: Path
     model: ModelConfig
@@ -48,6 +52,8 @@ class PruneRequest:
     seed: int
     device: str
     shrink: bool
+    from_report: Path | None = None
+    budget: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +99,16 @@ def prune_file(request: PruneRequest, outputs: Outputs, images: CalibrationImage
 
     source = weights_digest(request.weights, "WEIGHTS")
     scorer = _scorer(request)
+    _check_adaptive(request, scorer, images is not None)
     kind = _saliency_kind(request, scorer, images is not None)
     state = read_weights(request.weights, "WEIGHTS")
     model = _built(request, state)
     notes = list(_notes(scorer, images))
     with _told(notes):
         calibrated, saliency = (None, None) if images is None else _calibrate(model, images, kind, say, notes)
-        report = _prune(model, scorer, request, saliency)
+        if request.budget is not None:
+            say(f"choosing by at most {request.budget} evaluations on {images.held_out_count if images else 0} held-out images")
+        report = _prune(model, scorer, request, saliency, images)
     notes += report.flags
     facts: dict[str, Any] = {
         "source_sha256": source,
@@ -128,10 +137,31 @@ def prune_file(request: PruneRequest, outputs: Outputs, images: CalibrationImage
 def _scorer(request: PruneRequest) -> Scorer:
     from sics_cli.experiment.lineup import make_scorer
 
+    if request.from_report is not None and request.scorer == ADAPTIVE:
+        from sics_plugin import SICSAdaptive, build_scorer
+
+        try:
+            return build_scorer(ADAPTIVE, table=SICSAdaptive.from_report(request.from_report))
+        except ValueError as error:
+            raise ConfigError(f"--from-report {error}") from None
     try:
         return make_scorer(request.scorer, request.seed)
     except ConfigError as error:
         raise ConfigError(str(error).replace("--scorers", "--scorer")) from None
+
+
+def _check_adaptive(request: PruneRequest, scorer: Scorer, data: bool) -> None:
+    """Options of the adaptive scorer go with it, and with what they need."""
+    given = {"--from-report": request.from_report is not None, "--calibrate": request.budget is not None}
+    for option, there in given.items():
+        if there and scorer.name != ADAPTIVE:
+            raise ConfigError(f"{option}: says how --scorer {ADAPTIVE} chooses, not for {scorer.name}")
+        if there and not data:
+            raise ConfigError(f"{option}: give --data; without a saliency {ADAPTIVE} is magnitude")
+    if all(given.values()):
+        raise ConfigError("--from-report and --calibrate: give one of them, both say how to choose")
+    if request.budget is not None and request.budget < 2:
+        raise ConfigError(f"--calibrate {request.budget}: give at least 2 evaluations, one has nothing to choose from")
 
 
 def _saliency_kind(request: PruneRequest, scorer: Scorer, data: bool) -> str:
@@ -158,7 +188,7 @@ def _blind(scorer: Scorer) -> bool:
 
 
 def _notes(scorer: Scorer, images: CalibrationImages | None) -> Iterator[str]:
-    if images is None and scorer.name == "adaptive":
+    if images is None and scorer.name == ADAPTIVE:
         yield f"adaptive is magnitude here; {DATA_FREE}"
     elif images is None and not _blind(scorer):
         yield DATA_FREE
@@ -221,17 +251,23 @@ def _outputs(model: nn.Module, images: CalibrationImages) -> Iterator[tuple[Tens
         yield outputs, labels
 
 
-def _prune(model: nn.Module, scorer: Scorer, request: PruneRequest, saliency: Saliency | None) -> PruningReport:
-    from sics_plugin import prune_channels, prune_model
+def _prune(
+    model: nn.Module, scorer: Scorer, request: PruneRequest, saliency: Saliency | None, images: CalibrationImages | None
+) -> PruningReport:
+    from sics_plugin import Calibration, held_out_loss, prune_channels, prune_model
 
     unit: Any = request.unit
     pool: Any = request.pool
     options: dict[str, Any] = {"saliency": saliency, "pool": pool, "min_keep": request.min_keep}
+    method: str | Scorer = scorer
+    if request.budget is not None and images is not None:
+        options["calibrate"] = Calibration(held_out_loss(list(images.held_out())), request.budget)
+        method = ADAPTIVE
     report: PruningReport
     if unit == "weight":
-        report = _explained("--unit weight", lambda: prune_model(model, scorer, amount=request.sparsity, **options))
+        report = _explained("--unit weight", lambda: prune_model(model, method, amount=request.sparsity, **options))
     else:
-        report = _explained(f"--unit {unit}", lambda: prune_channels(model, scorer, request.sparsity, unit=unit, **options))
+        report = _explained(f"--unit {unit}", lambda: prune_channels(model, method, request.sparsity, unit=unit, **options))
     return report
 
 
