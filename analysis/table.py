@@ -16,6 +16,7 @@ from sics_analysis.results import is_number
 REQUIRED = ("seed", "scorer", "sparsity", "accuracy")
 PLATEAU = "plateau"  # the reference that pools the κ = 0 scorers
 CONTROLS = ("fake", "information", "gradient", "random")  # tested in lines of their own, as they have no κ
+APART = ("control", "baseline", "peer", "adaptive")  # roles that are, too, whatever a scorer of them is called
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +35,8 @@ class Table:
         What was pruned and ranked, where the frame says so.
     floors
         Noise floor by sparsity in points, where known.
+    apart
+        Scorers whose role the frame gives as one of `APART`.
     """
 
     arms: Mapping[tuple[str, float], Arm]
@@ -44,6 +47,7 @@ class Table:
     unit: str | None
     pool: str | None
     floors: Mapping[float, float] = field(default_factory=dict)
+    apart: frozenset[str] = frozenset()
 
     @property
     def scorers(self) -> tuple[str, ...]:
@@ -68,12 +72,12 @@ class Table:
     def candidates(self) -> tuple[str, ...]:
         """The scorers of the escape family, the reference aside.
 
-        Without κ in the frame, all of them. With it, those of κ ≥ 1 and those without κ that are no control or baseline
-        by name: a scorer of unknown κ may be the one that is found to escape, so it counts in the correction.
+        Without κ in the frame, all of them. With it, those of κ ≥ 1 and those without κ that are no control, baseline or peer
+        by name or role: a scorer of unknown κ may be the one that is found to escape, so it counts in the correction.
         """
         if not self.has_kappa:
             return self.scorers
-        unknown = {name for name, kappa in self.kappa.items() if kappa is None and name not in CONTROLS}
+        unknown = {name for name, kappa in self.kappa.items() if kappa is None and name not in CONTROLS} - self.apart
         return tuple(name for name in self.scorers if (self.kappa[name] or 0) >= 1 or name in unknown)
 
     def pooled(self, name: str) -> tuple[str, ...]:
@@ -112,7 +116,7 @@ def read_table(frame: pd.DataFrame) -> Table:
     ----------
     frame
         A row per (seed, scorer, sparsity) with accuracy as a fraction; an empty accuracy marks a cell without a result.
-        Columns kappa, correct with n, mask_hash, unit and pool are used where present, all others ignored.
+        Columns kappa, correct with n, mask_hash, unit, pool and role are used where present, all others ignored.
 
     Raises
     ------
@@ -158,6 +162,7 @@ def read_table(frame: pd.DataFrame) -> Table:
         tuple(sorted({sparsity for _, sparsity in arms})),
         _single(rows, "unit"),
         _single(rows, "pool"),
+        apart=frozenset(rows["scorer"][rows["role"].isin(APART)]) if "role" in rows.columns else frozenset(),
     )
 
 

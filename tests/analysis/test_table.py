@@ -333,3 +333,14 @@ def test_a_missing_hash_written_as_text_is_no_identity(text: str) -> None:
     assert (line.verdict, line.reason) == (Verdict.EQUIVALENT, "degenerate: all differences zero")
     apart = frame({"magnitude": spread(0), "chaos": spread(3, state=1)}, mask_hash=text)
     assert quick(apart).line("chaos", 0.7).verdict is Verdict.ESCAPES
+
+
+def test_the_adaptive_scorer_is_tested_in_a_line_of_its_own_where_its_role_is_known() -> None:
+    values = {"magnitude": [0.0] * 5, "chaos": spread(2, 0.3), "adaptive": spread(1, 0.2, state=4)}
+    rows = frame(values)
+    rows["role"] = ["adaptive" if name == "adaptive" else "feature" for name in rows["scorer"]]
+    result = quick(rows)
+    assert set(result.family(0.7).members) == {"chaos"}
+    (line,) = [line for line in result.lines if line.scorer == "adaptive"]
+    assert line.p_escape is not None
+    assert line.p_escape_adjusted == line.p_escape

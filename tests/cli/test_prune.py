@@ -17,7 +17,7 @@ from timm import create_model
 from torch import Tensor, nn
 
 from sics_cli.main import main
-from sics_plugin import Saliency, load_masks, load_shrunk, prune_channels, prune_model, shrink
+from sics_plugin import Saliency, SICSAdaptive, load_masks, load_shrunk, prune_channels, prune_model, shrink
 
 VIT = {
     "img_size": 16,
@@ -336,6 +336,12 @@ REFUSED: list[tuple[list[str], int, list[str]]] = [
     (["vit.safetensors", "--min-keep", "1.5"], 2, ["--min-keep", "'1.5'", "0.0 to 1.0"]),
     (["vit.safetensors", "--min-keep", "99999999"], 2, ["--min-keep leaves 0", "--sparsity"]),
     (["vit.safetensors", "--device", "tpu"], 2, ["--device tpu", "auto | cpu | cuda"]),
+    (["vit.safetensors", "--calibrate", "5"], 2, ["--calibrate", "--data"]),
+    (["vit.safetensors", "--from-report", "none.json"], 2, ["--from-report", "none.json", "cannot be read"]),
+    (["vit.safetensors", "--calibrate", "5", "--scorer", "chaos", "--data", "digits"], 2, ["--calibrate", "adaptive", "chaos"]),
+    (["few.safetensors", *options_of(FEW), "--calibrate", "1", "--data", "digits"], 2, ["--calibrate 1", "at least 2"]),
+    (["few.safetensors", "--calibrate", "3", "--held-out", "999", "--data", "digits"], 2, ["--held-out 999", "197"]),
+    (["vit.safetensors", "--held-out", "9"], 2, ["--held-out", "--calibrate"]),
     (["vit.safetensors", "--shrink"], 2, ["--shrink", "--unit channel"]),
     (["vit.safetensors", "--shrink", "--unit", "head", "--sparsity", "0.01"], 2, ["--shrink", "nothing to shrink"]),
     (["r.pth", *TIMM, "--unit", "head"], 2, ["--unit head", "no head to prune", "timm Attention"]),
@@ -411,3 +417,84 @@ def test_a_file_of_another_kind_is_no_shrunk_model(prune: Pruner, vit: nn.Module
     wider = built({**VIT, "embed_dim": 64})
     with pytest.raises(ValueError, match="does not fit a VisionTransformer without those units"):
         load_shrunk(wider, tmp_path / "small.safetensors")
+
+
+def test_adaptive_chooses_by_a_report_of_ones_own_runs(prune: Pruner, finished: Any) -> None:
+    save_file(built(DIGITS).state_dict(), prune.folder / "d.safetensors")
+    report = finished.run / "report.json"
+    base = [
+        "d.safetensors",
+        *options_of(DIGITS),
+        "--data",
+        "digits",
+        "--batches",
+        "2",
+        "--from-report",
+        report,
+        "-o",
+        "out.safetensors",
+    ]
+    assert prune(*base, "--sparsity", ".7") == 0, prune.err
+    choice = prune.facts()["report"]["choice"]
+    table = SICSAdaptive.from_report(report)
+    assert (choice["scorer"], choice["reason"], choice["source"]) == (
+        (found := table.choose(0.7, "gradient")).scorer, found.reason, table.source,
+    )  # fmt: skip
+    assert f"chose {choice['scorer']}" in prune.out
+    assert prune(*base, "--sparsity", ".7", "--unit", "channel") == 2
+    assert "--unit channel: Expected a table for unit 'channel', got one for 'weight'" in prune.err
+    assert prune(*base, "--sparsity", ".7", "--calibrate", "4") == 2
+    assert "--from-report and --calibrate: give one of them" in prune.err
+    assert prune("d.safetensors", *options_of(DIGITS), "--sparsity", ".7", "--from-report", report, "-o", "x.safetensors") == 2
+    assert "--from-report: give --data" in prune.err
+
+
+def test_a_table_reads_what_the_report_writes(finished: Any) -> None:
+    from sics_analysis.report import document
+    from sics_plugin import report_table
+
+    assert (report_table.SCHEMA, report_table.KIND) == (document.SCHEMA, document.KIND)
+    made = document.ReportDocument.from_json((finished.run / "report.json").read_text())
+    table = SICSAdaptive.from_report(finished.run / "report.json")
+    assert [step.sparsity for step in table.steps] == [entry.sparsity for entry in made.sparsities]
+    for step in table.steps:
+        line = made.line(step.scorer, step.sparsity)
+        assert step.scorer == "magnitude" or (line is not None and line.simultaneous is not None and line.simultaneous.low > -0.5)
+
+
+def test_adaptive_chooses_on_held_out_images_within_its_budget(prune: Pruner) -> None:
+    save_file(built(DIGITS).state_dict(), prune.folder / "d.safetensors")
+    base = [
+        "d.safetensors",
+        *options_of(DIGITS),
+        "--data",
+        "digits",
+        "--batches",
+        "2",
+        "--sparsity",
+        "0.8",
+        "-o",
+        "out.safetensors",
+    ]
+    assert prune(*base, "--calibrate", "4", "--held-out", "64", "--report", "r.json") == 0, prune.err
+    assert "choosing by at most 4 evaluations on 64 held-out images" in prune.err
+    choice = json.loads((prune.folder / "r.json").read_text())["report"]["choice"]
+    assert [trial["scorer"] for trial in choice["trials"]] == ["magnitude", "smooth_chaos", "information", "chaos"]
+    best = max(choice["trials"], key=lambda trial: trial["score"])
+    assert (choice["scorer"], best["mask_hash"]) == (best["scorer"], prune.facts()["report"]["mask_hash"])
+
+
+def test_adaptive_is_a_scorer_of_its_own_in_replicate(copy: Any) -> None:
+    done = copy(*copy.tiny, "--scorers", "magnitude,adaptive")
+    assert done.returncode == 0, done.stderr
+    shown = copy("report", "run", "--format", "json")
+    assert shown.returncode == 0, shown.stderr
+    document = json.loads(shown.stdout)
+    (scorer,) = [entry for entry in document["scorers"] if entry["name"] == "adaptive"]
+    assert (scorer["kappa"], scorer["role"], scorer["in_family"]) == (None, "adaptive", False)
+    lines = {line["sparsity"]: line for line in document["lines"] if line["scorer"] == "adaptive"}
+    assert lines[0.5]["verdict"] == "IDENTICAL"
+    assert not any(line["in_family"] for line in lines.values())
+    cells = {(cell["scorer"], cell["sparsity"], cell["seed"]): cell["mask_hash"] for cell in document["cells"]}
+    for sparsity, same in ((0.5, "magnitude"), (0.7, "smooth_chaos"), (0.8, "chaos")):
+        assert all(cells["adaptive", sparsity, seed] == cells[same, sparsity, seed] for seed in (0, 1))
