@@ -16,7 +16,7 @@ from sics_analysis.results import is_number
 REQUIRED = ("seed", "scorer", "sparsity", "accuracy")
 PLATEAU = "plateau"  # the reference that pools the κ = 0 scorers
 CONTROLS = ("fake", "information", "gradient", "random")  # tested in lines of their own, as they have no κ
-APART = ("control", "baseline", "peer")  # roles that are, too, whatever a scorer of them is called
+APART = ("control", "baseline", "peer", "adaptive")  # roles that are, too, whatever a scorer of them is called
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +36,7 @@ class Table:
     floors
         Noise floor by sparsity in points, where known.
     apart
-        Scorers whose role the frame gives as control, baseline or peer.
+        Scorers whose role the frame gives as one of `APART`.
     """
 
     arms: Mapping[tuple[str, float], Arm]

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "map": ("sics_cli.commands.map", "Which scorers left the plateau, and what the pool did."),
     "status": ("sics_cli.commands.status", "Show what a run holds, its plans, and what is missing."),
     "export": ("sics_cli.commands.export", "Write a run's rows as CSV or JSON lines."),
+    "prune": ("sics_cli.commands.prune", "Prune one checkpoint, and report what went."),
     "scorers": ("sics_cli.commands.scorers", "List the scorers with κ and formula, or measure them."),
 }
 #: Functions of another name than their command, because that is a builtin's.

@@ -66,6 +66,11 @@ def probability(ctx: click.Context, param: click.Parameter, value: str | None) -
     return _number(value, lambda x: 0 < x < 1, "a probability above 0 and below 1")
 
 
+def fraction(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Read a fraction strictly between 0 and 1."""
+    return _number(value, lambda x: 0 < x < 1, "a fraction above 0 and below 1")
+
+
 def points(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
     """Read a difference in accuracy points, of either sign."""
     return _number(value, lambda x: -100 <= x <= 100, "accuracy points from -100 to 100")

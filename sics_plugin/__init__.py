@@ -9,6 +9,7 @@ Two lines on a model of your own::
 A better mask takes a saliency from a few batches: ``saliency=Saliency(model, batches, loss).vector(params)``.
 """
 
+from sics_plugin.adaptive import AdaptiveChoice, AdaptiveTable, Trial
 from sics_plugin.channel_discovery import find_groups
 from sics_plugin.channel_groups import ChannelGroup, Slice, channel_group
 from sics_plugin.channel_masks import unit_masks
@@ -16,6 +17,7 @@ from sics_plugin.channel_report import ChannelReport
 from sics_plugin.channels import channel_saliency, compute_channel_masks, prune_channels
 from sics_plugin.checked import global_unstructured
 from sics_plugin.contract import ContractError, check_scorer
+from sics_plugin.held_out import Calibration, held_out_accuracy, held_out_loss
 from sics_plugin.masks import clone_pruned, current_masks, export_masks, finalize, install_mask, load_masks, mask_hash, masked
 from sics_plugin.methods import (
     CoordinateUnresolvedWarning,
@@ -50,6 +52,7 @@ from sics_plugin.peer_methods import (
     SICSWanda,
 )
 from sics_plugin.peers import PeerScorer
+from sics_plugin.rebuilding import load_shrunk, remove_units, removed_units
 from sics_plugin.registry import (
     Scorer,
     Units,
@@ -85,6 +88,9 @@ from sics_plugin.vectors import SaliencyVector
 
 __all__ = [
     "SICSRIA",
+    "AdaptiveChoice",
+    "AdaptiveTable",
+    "Calibration",
     "ChannelGroup",
     "ChannelReport",
     "ContractError",
@@ -137,6 +143,7 @@ __all__ = [
     "SaliencyVector",
     "Scorer",
     "Slice",
+    "Trial",
     "Units",
     "VanishedLayerWarning",
     "build_scorer",
@@ -152,9 +159,12 @@ __all__ = [
     "find_groups",
     "get_scorer",
     "global_unstructured",
+    "held_out_accuracy",
+    "held_out_loss",
     "install_mask",
     "list_scorers",
     "load_masks",
+    "load_shrunk",
     "mask_hash",
     "masked",
     "method_for",
@@ -164,6 +174,8 @@ __all__ = [
     "prune_n_m",
     "prune_to_sparsity",
     "register_scorer",
+    "remove_units",
+    "removed_units",
     "shrink",
     "structured_method_for",
     "unit_masks",

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sics_plugin.adaptive import AdaptiveTable
 from sics_plugin.allocation import check_amount_for, erk_removals, n_of_m, pools_of
 from sics_plugin.channel_discovery import find_groups
 from sics_plugin.channel_groups import BoundGroup, ChannelGroup, Unit, bind_groups
@@ -29,6 +30,7 @@ from sics_plugin.channel_report import ChannelReport
 from sics_plugin.channel_units import pool_saliency, unit_magnitudes
 from sics_plugin.decide import Decision, decide
 from sics_plugin.gather import floors_of, join
+from sics_plugin.held_out import adaptive_options
 from sics_plugin.masks import install_mask, mask_hash
 from sics_plugin.methods import SICSMethod, units_of
 from sics_plugin.model import Pool, for_pool, scorer_of, warn_vanished
@@ -39,12 +41,13 @@ from sics_plugin.selection import check_sparsity
 from sics_plugin.structured_methods import SICSStructured
 from sics_plugin.vectors import SaliencyVector
 
-Method = str | Scorer | type[SICSMethod] | type[SICSStructured]
+Method = str | Scorer | type[SICSMethod] | type[SICSStructured] | AdaptiveTable
 
 #: Every unit of a layer has the same saliency: a scorer can move whole layers, and nothing inside one.
 SALIENCY_CONSTANT = "saliency constant within every layer"
 
 
+@adaptive_options
 def compute_channel_masks(
     model: nn.Module,
     method: Method,
@@ -82,7 +85,7 @@ def compute_channel_masks(
     groups : iterable of ChannelGroup, optional
         Instead of :func:`find_groups`: a choice among them, or those of an architecture it does not know.
     **parameters
-        The scorer's own (``alpha``, ``seed``).
+        The scorer's own (``alpha``, ``seed``; for "adaptive" ``table``, or ``calibrate``, a :class:`~sics_plugin.Calibration`).
 
     Returns
     -------
@@ -177,6 +180,7 @@ def compute_channel_masks(
         mask_hash=mask_hash(masks),
         layers=tuple(layers),
         flags=tuple(flags),
+        choice=last.scorer.choice,
         parameters=tuple(
             LayerSparsity(name, tuple(mask.shape), mask.numel(), mask.numel() - int(mask.sum())) for name, mask in masks.items()
         ),
@@ -186,6 +190,7 @@ def compute_channel_masks(
     return masks, report
 
 
+@adaptive_options
 def prune_channels(
     model: nn.Module,
     method: Method,

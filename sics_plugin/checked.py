@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
+from sics_plugin.adaptive import AdaptiveTable
 from sics_plugin.gather import Scores, remaining_values
-from sics_plugin.methods import SICSMethod
+from sics_plugin.methods import SICSAdaptive, SICSMethod
 from sics_plugin.model import install_masks, layer_sparsities, prune_model, warn_vanished
 from sics_plugin.report import PruningReport
 from sics_plugin.saliency import Saliency
@@ -19,7 +20,7 @@ from sics_plugin.targets import Parameter, resolve_targets, without_ties
 
 def global_unstructured(
     parameters: nn.Module | Iterable[Parameter],
-    pruning_method: type[prune.BasePruningMethod],
+    pruning_method: type[prune.BasePruningMethod] | AdaptiveTable,
     importance_scores: Scores | None = None,
     *,
     amount: float | int | None = None,
@@ -37,8 +38,8 @@ def global_unstructured(
     Parameters
     ----------
     parameters : iterable of (module, name), or nn.Module
-    pruning_method : type
-        Any unstructured ``BasePruningMethod``, torch's own included.
+    pruning_method : type or AdaptiveTable
+        Any unstructured ``BasePruningMethod``, torch's own included; a table stands for ``SICSAdaptive`` with it.
     importance_scores : mapping (module, name) -> Tensor, optional
     amount : float or int
         Required by this project's methods; passed to others when given.
@@ -59,6 +60,8 @@ def global_unstructured(
     >>> int(layer.weight_mask.sum())
     1024
     """
+    if isinstance(pruning_method, AdaptiveTable):
+        pruning_method, kwargs["table"] = SICSAdaptive, pruning_method
     if not (isinstance(pruning_method, type) and issubclass(pruning_method, prune.BasePruningMethod)):
         raise TypeError(f"Expected `pruning_method` to be a BasePruningMethod subclass, got {pruning_method!r}")
     if issubclass(pruning_method, SICSMethod):

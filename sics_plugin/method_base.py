@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
 
 from torch import Tensor, nn
 from torch.nn.utils.prune import BasePruningMethod, PruningContainer
 
+from sics_plugin.adaptive import AdaptiveChoice, AdaptiveTable
 from sics_plugin.decide import decide
 from sics_plugin.registry import Scorer, Units
+from sics_plugin.report_table import table_from_report
 from sics_plugin.scorers import COORDINATE_UNRESOLVED
 from sics_plugin.selection import check_amount, check_sparsity
 from sics_plugin.warn import warn_caller
@@ -41,6 +44,7 @@ class ScorerMethod(BasePruningMethod):
         self.saliency = saliency
         self.sparsity = sparsity
         self.scorer = self.scorer_class(**parameters)
+        self.choice: AdaptiveChoice | None = None
         self._released = False
 
     def _check_call(self, t: Tensor, default_mask: Tensor) -> None:
@@ -55,6 +59,7 @@ class ScorerMethod(BasePruningMethod):
 
     def _removed(self, units: Units) -> Tensor:
         decision = decide(self.scorer, units, self.amount, sparsity=self.sparsity)
+        self.choice = decision.scorer.choice
         if COORDINATE_UNRESOLVED in decision.flags:
             n = units.magnitude.numel()
             warn_caller(f"{COORDINATE_UNRESOLVED}: {self.name} on {n} units, fewer than 512", CoordinateUnresolvedWarning)
@@ -71,6 +76,60 @@ class ScorerMethod(BasePruningMethod):
             return cast(Tensor, super().prune(t, default_mask, importance_scores))  # type: ignore[no-untyped-call]
         finally:
             self.saliency, self._released = before
+
+
+class AdaptiveMethod(ScorerMethod):
+    """What the adaptive methods add: tables of the user's own, and a representation that says what was chosen and why."""
+
+    _unit: ClassVar[str]
+
+    def __init__(self, *arguments: Any, **parameters: Any) -> None:
+        if "calibrate" in parameters:
+            raise TypeError(
+                "`calibrate` needs the model, which torch does not hand to a method: give prune_model(model, 'adaptive', "
+                f"calibrate=...), or table={type(self).__name__}.calibrate(model, amount, ...)"
+            )
+        if isinstance(table := parameters.get("table"), AdaptiveTable):
+            table.check_unit(self._unit)
+        super().__init__(*arguments, **parameters)
+
+    @staticmethod
+    def from_report(path: str | Path) -> AdaptiveTable:
+        """A table from the ``report.json`` of a run of one's own, for ``table=``; its rule is in :mod:`sics_plugin.report_table`.
+
+        Raises
+        ------
+        ValueError
+            If the file cannot be read, is no report, or compares with another reference than magnitude.
+
+        Examples
+        --------
+        >>> from torch.nn.utils import prune
+        >>> from sics_plugin import SICSAdaptive
+        >>> table = SICSAdaptive.from_report("report.json")    # doctest: +SKIP
+        >>> prune.global_unstructured(params, SICSAdaptive, amount=0.7, saliency=c, table=table)    # doctest: +SKIP
+        """
+        return table_from_report(path)
+
+    @classmethod
+    def calibrate(
+        cls, model: nn.Module, amount: float | int, *, evaluate: Callable[[nn.Module], float], budget: int, **options: Any
+    ) -> AdaptiveTable:
+        """A table from at most ``budget`` evaluations on held-out data, for ``table=`` at this one sparsity.
+
+        ``options`` are those of the prune that follows (``saliency``, ``pool``, ``min_keep``, ``sparsity``) and ``candidates``.
+        See :class:`~sics_plugin.Calibration`.
+        """
+        from sics_plugin.held_out import Calibration, calibrate
+
+        how = Calibration(evaluate, budget, options.pop("candidates", None))
+        return calibrate(model, amount, how, **{"unit": cls._unit, **options})
+
+    def __repr__(self) -> str:
+        table = getattr(self.scorer, "table", None)
+        what = f", table={table.source!r}" if table is not None else ""
+        chose = f", chose {self.choice}" if self.choice is not None else ""
+        return f"{type(self).__name__}(amount={self.amount!r}{what}{chose})"
 
 
 M = TypeVar("M", bound=ScorerMethod)

@@ -22,7 +22,7 @@ from torch.nn.utils.prune import BasePruningMethod
 
 from sics_plugin import scorers
 from sics_plugin.masks import masked_copy
-from sics_plugin.method_base import CoordinateUnresolvedWarning, ScorerMethod, find_method, hooks_restored
+from sics_plugin.method_base import AdaptiveMethod, CoordinateUnresolvedWarning, ScorerMethod, find_method, hooks_restored
 from sics_plugin.pool import choose
 from sics_plugin.scorers import ScaledMagnitudeScorer
 from sics_plugin.stream import Part, count_kept
@@ -99,6 +99,7 @@ class SICSMethod(ScorerMethod):
         """The magnitude family, without a vector of its own: the mask with zeros at the lowest of the entries still there."""
         part = Part(values, None if count_kept(default_mask) == default_mask.numel() else default_mask)
         choice = choose(self.scorer, [part], self.amount, sparsity=self.sparsity)
+        self.choice = choice.scorer.choice
         return masked_copy(default_mask, next(choice.kept).view(default_mask.shape))
 
     @classmethod
@@ -208,10 +209,14 @@ class SICSRandom(SICSMethod):
     scorer_class = scorers.Random
 
 
-class SICSAdaptive(SICSMethod):
-    """Magnitude below S = 0.65, ``smooth_chaos`` to 0.75, ``chaos`` above; magnitude without a supplied saliency."""
+class SICSAdaptive(AdaptiveMethod, SICSMethod):
+    """Magnitude below S = 0.65, ``smooth_chaos`` to 0.75, ``chaos`` above; magnitude without a supplied saliency.
 
-    scorer_class = scorers.Adaptive
+    ``table=`` replaces that by what the user's own runs say: :meth:`from_report`, :meth:`calibrate`. After a prune its ``choice``
+    says what ran and why.
+    """
+
+    scorer_class, _unit = scorers.Adaptive, "weight"
 
 
 def method_for(scorer: str) -> type[SICSMethod]:

@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sics_plugin.adaptive import AdaptiveTable
 from sics_plugin.allocation import check_amount_for, check_n_m, erk_removals, n_of_m, pools_of
 from sics_plugin.gather import Scores, floors_of, lazy_saliencies, parts_of
+from sics_plugin.held_out import adaptive_options
 from sics_plugin.masks import Masks, check_hooks, hash_of_bits, install_mask, mask_hash, packed_bits, put_mask, put_zeros
 from sics_plugin.masks import finalize as finalize_model
 from sics_plugin.methods import SICSMethod
@@ -22,12 +24,13 @@ from sics_plugin.registry import Scorer, build_scorer
 from sics_plugin.report import LayerSparsity, PruningReport
 from sics_plugin.rows import choose_in_groups
 from sics_plugin.saliency import Saliency, saliency_for
+from sics_plugin.scorers import Adaptive
 from sics_plugin.selection import check_amount, check_sparsity
 from sics_plugin.stream import count_kept
 from sics_plugin.targets import Parameter, Target, resolve_targets, without_ties
 from sics_plugin.warn import warn_caller
 
-Method = str | Scorer | type[SICSMethod]
+Method = str | Scorer | type[SICSMethod] | AdaptiveTable
 #: "global", "layer", "row", "erk" or "N:M": see :mod:`sics_plugin.allocation`.
 Pool = str
 T = TypeVar("T", bound=type)
@@ -37,6 +40,7 @@ class VanishedLayerWarning(UserWarning):
     """A prune left a layer without a single weight."""
 
 
+@adaptive_options
 def compute_masks(
     model: nn.Module | Iterable[Parameter],
     method: Method,
@@ -56,8 +60,8 @@ def compute_masks(
     ----------
     model : nn.Module or iterable of (module, name)
         A model stands for its :func:`~sics_plugin.prunable_parameters`. Tied weights count once and get one mask.
-    method : str, Scorer or SICSMethod subclass
-        A registered scorer's name, an instance, or the pruning method of one.
+    method : str, Scorer, SICSMethod subclass or AdaptiveTable
+        A registered scorer's name, an instance, the pruning method of one, or a table for the adaptive one.
     amount : float or int
         Fraction of the weights still there that goes (in every layer for ``pool="layer"``), or their number.
     saliency : Saliency or Tensor, optional
@@ -76,7 +80,7 @@ def compute_masks(
         True: exact ranks. False: the histogram form of ρ and z, for scorers built on them and weights narrower than float64.
         None: that form above 2²² units of a pool. ``report.form`` says which one ran; the magnitude family is always exact.
     **parameters
-        The scorer's own (``alpha``, ``seed``).
+        The scorer's own (``alpha``, ``seed``; for "adaptive" ``table``, or ``calibrate``, a :class:`~sics_plugin.Calibration`).
 
     Returns
     -------
@@ -98,6 +102,7 @@ def compute_masks(
     return named, plan.report(layers, mask_hash(named))
 
 
+@adaptive_options
 def prune_model(
     model: nn.Module | Iterable[Parameter],
     method: Method,
@@ -308,6 +313,7 @@ class _Plan:
             mask_hash=found_hash,
             layers=tuple(layers),
             flags=tuple(flags),
+            choice=last.scorer.choice,
         )
 
 
@@ -408,6 +414,8 @@ def scorer_of(method: Method, parameters: Mapping[str, Any]) -> tuple[str, Score
         return method, build_scorer(method, **parameters)
     if isinstance(method, type) and issubclass(method, SICSMethod):
         return method.__name__, method.scorer_class(**parameters)
+    if isinstance(method, AdaptiveTable):
+        return "adaptive", Adaptive(table=method, **parameters)
     if isinstance(method, Scorer):
         if parameters:
             raise TypeError(f"Expected no parameters beside a scorer instance, got {', '.join(parameters)}")

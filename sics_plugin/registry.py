@@ -22,13 +22,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args
 
 from torch import Tensor
 
 from sics_plugin import chaos
 from sics_plugin.percentile import neighbourhood
 from sics_plugin.warn import warn_caller
+
+if TYPE_CHECKING:
+    from sics_plugin.adaptive import AdaptiveChoice
 
 Role = Literal["feature", "control", "baseline", "adaptive", "peer"]
 
@@ -68,7 +71,8 @@ class Scorer(ABC):
     source: ClassVar[str] = ""  # where it was published
     pool: ClassVar[str] = "global"  # what its source ranks against each other
     units: ClassVar[tuple[str, ...]] = ("weight", "channel", "head")  # what it is defined for
-    table: ClassVar[bool] = False  # whether it reads the shipped spectra
+    spectra: ClassVar[bool] = False  # whether it reads the shipped spectra
+    choice: ClassVar[AdaptiveChoice | None] = None  # on one that an adaptive scorer chose: why
 
     @abstractmethod
     def score(self, units: Units, sparsity: float) -> Tensor:
@@ -89,7 +93,7 @@ class Scorer(ABC):
             "name": self.name,
             "kappa": self.kappa,
             "parameters": parameters,
-            "tables": chaos.TABLES_SHA256 if self.table else None,
+            "tables": chaos.TABLES_SHA256 if self.spectra else None,
         }
 
 

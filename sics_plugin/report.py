@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from sics_plugin.adaptive import AdaptiveChoice
+
 
 @dataclass(frozen=True, slots=True)
 class LayerSparsity:
@@ -27,7 +29,7 @@ class PruningReport:
 
     ``sparsity`` counts earlier prunes too; ``threshold`` is the highest score that was removed (None where several pools had
     their own, or nothing was removed); ``scorer`` is the class that really ran, which differs from ``method`` for the
-    adaptive one.
+    adaptive one, whose ``choice`` says why.
     """
 
     method: str
@@ -45,6 +47,7 @@ class PruningReport:
     mask_hash: str
     layers: tuple[LayerSparsity, ...]
     flags: tuple[str, ...] = ()
+    choice: AdaptiveChoice | None = None
 
     @property
     def sparsity(self) -> float:
@@ -57,6 +60,8 @@ class PruningReport:
         facts["sparsity"] = self.sparsity
         facts["layers"] = [asdict(layer) | {"sparsity": layer.sparsity, "shape": list(layer.shape)} for layer in self.layers]
         facts["flags"] = list(self.flags)
+        if self.choice is not None:
+            facts["choice"]["trials"] = list(facts["choice"]["trials"])
         return facts
 
     def __str__(self) -> str:
@@ -64,6 +69,8 @@ class PruningReport:
             f"{self.method}: {self.pruned:,} of {self.total:,} {self.unit}s pruned ({self.sparsity:.2%}), pool {self.pool}, "
             f"saliency {self.saliency_kind or 'none'}, mask {self.mask_hash[:12]}"
         ]
+        if self.choice is not None:
+            rows.append(f"  chose {self.choice}")
         width = max(len(layer.name) for layer in self.layers)
         rows += [f"  {layer.name:<{width}}  {layer.sparsity:7.2%}  of {layer.total:,}" for layer in self.layers]
         rows += [f"  note: {flag}" for flag in self.flags]

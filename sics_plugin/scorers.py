@@ -6,15 +6,16 @@ What a scorer is and how to add one is in :mod:`sics_plugin.registry`.
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from sics_plugin import features
+from sics_plugin.adaptive import AdaptiveTable, built, by_hypothesis
 from sics_plugin.percentile import coordinate, is_resolved, percentile, ranks
-from sics_plugin.registry import Scorer, Units, build_scorer, register_scorer
+from sics_plugin.registry import Scorer, Units, register_scorer
 
 ALPHA_SUPPLIED = 0.15
 ALPHA_DEFAULT = 0.05
@@ -148,7 +149,7 @@ class Bump(CoordinateScorer):
 class SmoothChaos(CoordinateScorer):
     """Smoothed Lyapunov spectrum of the logistic map; κ = 1 (Li & Li 2026, smoothed features)."""
 
-    name, kappa, summary, table = "smooth_chaos", 1, "ρ + α·λ(r) smoothed, r = 3.5+0.5z, logistic map", True
+    name, kappa, summary, spectra = "smooth_chaos", 1, "ρ + α·λ(r) smoothed, r = 3.5+0.5z, logistic map", True
 
     def feature(self, z: Tensor, sparsity: float) -> Tensor:  # noqa: D102
         return features.smooth_chaos(z, sparsity)
@@ -158,7 +159,7 @@ class SmoothChaos(CoordinateScorer):
 class SmoothMouse(CoordinateScorer):
     """Smoothed Lyapunov spectrum of the Gauss (mouse) map; κ = 1."""
 
-    name, kappa, summary, table = "smooth_mouse", 1, "ρ + α·λ(β) smoothed, β = −1+2z, Gauss map", True
+    name, kappa, summary, spectra = "smooth_mouse", 1, "ρ + α·λ(β) smoothed, β = −1+2z, Gauss map", True
 
     def feature(self, z: Tensor, sparsity: float) -> Tensor:  # noqa: D102
         return features.smooth_mouse(z, sparsity)
@@ -168,7 +169,7 @@ class SmoothMouse(CoordinateScorer):
 class Chaos(CoordinateScorer):
     """Raw Lyapunov spectrum of the logistic map, periodic windows and all; κ = 2."""
 
-    name, kappa, summary, table = "chaos", 2, "ρ + α·λ(r) raw, r = 3.5+0.5z, logistic map", True
+    name, kappa, summary, spectra = "chaos", 2, "ρ + α·λ(r) raw, r = 3.5+0.5z, logistic map", True
 
     def feature(self, z: Tensor, sparsity: float) -> Tensor:  # noqa: D102
         return features.raw_chaos(z, sparsity)
@@ -178,7 +179,7 @@ class Chaos(CoordinateScorer):
 class Wiggle(CoordinateScorer):
     """``smooth_chaos`` with 40 cycles of a sine on top; κ = 2."""
 
-    name, kappa, summary, table = "wiggle", 2, "ρ + α·(smooth_chaos + 0.5·sin(2π·40z))", True
+    name, kappa, summary, spectra = "wiggle", 2, "ρ + α·(smooth_chaos + 0.5·sin(2π·40z))", True
 
     def feature(self, z: Tensor, sparsity: float) -> Tensor:  # noqa: D102
         return features.wiggle(z, sparsity)
@@ -245,21 +246,42 @@ class Random(Scorer):
 
 # --- picking by sparsity --------------------------------------------------------------------------------------------
 
-#: (upper end of S, scorer): the hypothesis of Li & Li 2026. The first end is exclusive (κ = 0 suffices for S < 0.65).
-KAPPA_TABLE: tuple[tuple[float, str], ...] = ((0.65, "magnitude"), (0.75, "smooth_chaos"), (1.0, "chaos"))
-
 
 @register_scorer
+@dataclass(frozen=True)
 class Adaptive(RankScorer):
-    """Magnitude below S = 0.65, ``smooth_chaos`` to 0.75, ``chaos`` above; magnitude without a supplied saliency."""
+    """Magnitude below S = 0.65, ``smooth_chaos`` to 0.75, ``chaos`` above; magnitude without a supplied saliency.
 
-    name, role, summary, table = "adaptive", "adaptive", "magnitude | smooth_chaos | chaos, by S", True
+    Or what a ``table`` of the user's own says: see :class:`~sics_plugin.adaptive.AdaptiveTable`. The scorer that runs carries the
+    reason as its ``choice``. An ``alpha`` given here is the strength of whatever class runs.
+    """
+
+    name, role, summary, spectra = "adaptive", "adaptive", "magnitude | smooth_chaos | chaos, by S", True
+    table: AdaptiveTable | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.table is not None and not isinstance(self.table, AdaptiveTable):
+            got = type(self.table).__name__
+            raise TypeError(f"Expected `table` to be an AdaptiveTable, got {got}: SICSAdaptive.from_report makes one")
 
     def resolve(self, sparsity: float, saliency_kind: str | None) -> Scorer:  # noqa: D102
-        if saliency_kind in (None, "neighbourhood") or sparsity < KAPPA_TABLE[0][0]:
-            return Magnitude()
-        name = next((name for end, name in KAPPA_TABLE[1:] if sparsity <= end), KAPPA_TABLE[-1][1])
-        return build_scorer(name, alpha=self.alpha)
+        if self.table is None:
+            choice = by_hypothesis(sparsity, saliency_kind, self.alpha)
+        else:
+            choice = self.table.choose(sparsity, saliency_kind)
+            choice = choice if self.alpha is None else replace(choice, alpha=self.alpha)
+        running = built(choice.scorer, choice.alpha)
+        object.__setattr__(running, "choice", choice)  # no field of it: what it computes does not depend on who chose it
+        return running
 
     def score(self, units: Units, sparsity: float) -> Tensor:  # noqa: D102
         return self.resolve(sparsity, units.saliency_kind).score(units, sparsity)
+
+    def fingerprint(self, saliency_kind: str | None = None) -> dict[str, Any]:  # noqa: D102
+        facts = super().fingerprint(saliency_kind)
+        if self.table is None:
+            del facts["parameters"]["table"]  # as before there were tables: stored rows go by it
+        else:
+            facts["parameters"]["table"] = self.table.to_dict()
+        return facts

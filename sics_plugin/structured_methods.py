@@ -24,7 +24,7 @@ from sics_plugin import scorers
 from sics_plugin.channel_groups import CONVOLUTIONS
 from sics_plugin.channel_units import row_norms
 from sics_plugin.masks import install_mask
-from sics_plugin.method_base import ScorerMethod, find_method, hooks_restored
+from sics_plugin.method_base import AdaptiveMethod, ScorerMethod, find_method, hooks_restored
 from sics_plugin.saliency import Saliency
 from sics_plugin.targets import Target, check_target
 from sics_plugin.units import units_of
@@ -281,10 +281,14 @@ class SICSStructuredRandom(SICSStructured):
     scorer_class = scorers.Random
 
 
-class SICSStructuredAdaptive(SICSStructured):
-    """Magnitude below S = 0.65, ``smooth_chaos`` to 0.75, ``chaos`` above; magnitude without a supplied saliency."""
+class SICSStructuredAdaptive(AdaptiveMethod, SICSStructured):
+    """Magnitude below S = 0.65, ``smooth_chaos`` to 0.75, ``chaos`` above; magnitude without a supplied saliency.
 
-    scorer_class = scorers.Adaptive
+    ``table=`` replaces that by what the user's own runs say: :meth:`from_report`, :meth:`calibrate`. After a prune its ``choice``
+    says what ran and why.
+    """
+
+    scorer_class, _unit = scorers.Adaptive, "channel"
 
 
 def structured_method_for(scorer: str) -> type[SICSStructured]:

@@ -340,3 +340,14 @@ def test_peers_controls_and_baselines_are_no_members_of_the_family_whatever_they
     assert read_table(rows).candidates == ("chaos", "fisher", "mystery", "own")
     roles = {"fisher": "peer", "own": "control", "mystery": None}
     assert read_table(rows.assign(role=rows["scorer"].map(roles))).candidates == ("chaos", "mystery")
+
+
+def test_the_adaptive_scorer_is_tested_in_a_line_of_its_own_where_its_role_is_known() -> None:
+    values = {"magnitude": [0.0] * 5, "chaos": spread(2, 0.3), "adaptive": spread(1, 0.2, state=4)}
+    rows = frame(values)
+    rows["role"] = ["adaptive" if name == "adaptive" else "feature" for name in rows["scorer"]]
+    result = quick(rows)
+    assert set(result.family(0.7).members) == {"chaos"}
+    (line,) = [line for line in result.lines if line.scorer == "adaptive"]
+    assert line.p_escape is not None
+    assert line.p_escape_adjusted == line.p_escape

@@ -72,7 +72,7 @@ def test_kappa_role_and_needs(name: str) -> None:
     assert (cls.name, cls.kappa, cls.role) == (name, KAPPA.get(name), roles.get(name, "feature"))
     assert cls.requires == ("gradient" if name == "gradient" else None)
     assert cls.summary
-    assert cls.table is (name in {"smooth_chaos", "smooth_mouse", "chaos", "wiggle", "adaptive"})
+    assert cls.spectra is (name in {"smooth_chaos", "smooth_mouse", "chaos", "wiggle", "adaptive"})
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_adaptive_switches_where_the_hypothesis_says(sparsity: float, kind: str 
 def test_fingerprint_is_json_and_holds_what_the_scores_depend_on(name: str) -> None:
     facts = json.loads(json.dumps(build_scorer(name, seed=5).fingerprint("gradient")))
     assert (facts["name"], facts["kappa"]) == (name, KAPPA.get(name))
-    assert facts["tables"] == (chaos.TABLES_SHA256 if get_scorer(name).table else None)
+    assert facts["tables"] == (chaos.TABLES_SHA256 if get_scorer(name).spectra else None)
     expected = {"random": {"seed": 5}}.get(name, {"alpha": 0.15} if hasattr(build_scorer(name), "strength") else {})
     assert facts["parameters"] == expected
 

@@ -1,0 +1,202 @@
+"""`sics-run prune`: one checkpoint in, a pruned one and a report out."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sics_cli.experiment.config import POOLS, SALIENCIES, UNITS, ModelConfig
+from sics_cli.experiment.errors import ConfigError
+from sics_cli.options import count, fraction
+
+if TYPE_CHECKING:
+    from sics_cli.experiment.calibration_images import CalibrationImages
+    from sics_cli.experiment.pruning import Outputs, Pruned
+
+#: As in the preset of the main job.
+BATCHES, BATCH_SIZE = 40, 64
+#: Of digits' validation part, and most folders have as many to spare.
+HELD_OUT = 150
+#: Options that say how calibration images are read, and mean nothing without --data.
+_OF_DATA = ("data_dir", "download", "image_size", "batches", "batch_size", "standardise")
+_FILE = click.Path(path_type=Path)
+
+
+def model_options(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, Any], ...]:
+    """Read NAME=VALUE, once a name: a value is a number, true, false, or text.
+
+    Examples
+    --------
+    >>> model_options(None, None, ("num_classes=10", "global_pool=avg", "class_token=false"))
+    (('num_classes', 10), ('global_pool', 'avg'), ('class_token', False))
+    """
+    found: dict[str, Any] = {}
+    for text in values:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier() or not value or name in found:
+            raise click.BadParameter(f"{text!r} is not accepted: give NAME=VALUE, such as num_classes=10, once a name")
+        found[name] = _value(value)
+    return tuple(found.items())
+
+
+def _value(text: str) -> Any:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def min_keep(ctx: click.Context, param: click.Parameter, value: str | None) -> float | int:
+    """Read a fraction of a layer, or with no point in it, a number of its units."""
+    if value is None:
+        return 0
+    if re.fullmatch(r"\d{1,9}", value):
+        return int(value)
+    try:
+        number = float(value)
+        if not 0 <= number <= 1:
+            raise ValueError
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is not accepted: give a fraction from 0.0 to 1.0, or a whole number of units"
+        ) from None
+    return number
+
+
+@click.command()
+@click.argument("weights", type=_FILE)
+@click.option("--model", "architecture", required=True, metavar="timm:NAME|vit", help="Its architecture, such as timm:resnet18.")
+@click.option(
+    "--model-option",
+    "options",
+    multiple=True,
+    callback=model_options,
+    metavar="NAME=VALUE",
+    help="For its constructor; repeatable.",
+)
+@click.option("--sparsity", required=True, callback=fraction, metavar="S", help="Fraction of units removed, above 0 and below 1.")
+@click.option("--scorer", default="adaptive", metavar="NAME|MODULE:CLASS", help="What ranks them.  [default: adaptive]")
+@click.option("--unit", type=click.Choice(UNITS), default="weight", help="What is removed.  [default: weight]")
+@click.option("--pool", type=click.Choice(POOLS), default="global", help="What is ranked against each other.  [default: global]")
+@click.option(
+    "--min-keep", callback=min_keep, metavar="F|N", help="Fraction or number of its units every layer keeps.  [default: 0]"
+)
+@click.option(
+    "--data", metavar="NAME|imagefolder:PATH", help="Calibration images: digits, cifar10, cifar100, fashion-mnist, or your own."
+)
+@click.option("--saliency", type=click.Choice(SALIENCIES), help="Signal.  [default: gradient with --data, else neighbourhood]")
+@click.option(
+    "--from-report", type=_FILE, metavar="FILE.json", help="adaptive chooses by what this report of your own runs claims."
+)
+@click.option("--calibrate", callback=count, metavar="BUDGET", help="adaptive chooses by so many evaluations on held-out images.")
+@click.option("--held-out", callback=count, metavar="N", help=f"Images for that, none of the batches'.  [default: {HELD_OUT}]")
+@click.option("--batches", callback=count, metavar="N", help=f"Calibration batches.  [default: {BATCHES}]")
+@click.option("--batch-size", callback=count, metavar="N", help=f"Images in each.  [default: {BATCH_SIZE}]")
+@click.option("--image-size", callback=count, metavar="PIXELS", help="Scale images of a folder to squares of this size.")
+@click.option(
+    "--standardise",
+    type=click.Choice(["data", "timm"]),
+    help="By mean and deviation of the images, or of timm's architecture.  [default: timm for timm:NAME and colour images]",
+)
+@click.option("--data-dir", type=_FILE, metavar="DIR", help="Where torchvision's files are.  [default: the user's cache]")
+@click.option("--download", is_flag=True, default=None, help="Let torchvision fetch them there when they are missing.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Picks calibration images and random scores.  [default: 0]"
+)
+@click.option("--device", default="auto", metavar="auto|cpu|cuda[:I]", help="Where it runs.  [default: auto]")
+@click.option("--shrink", is_flag=True, help="Cut removed channels or heads out of the tensors.")
+@click.option("-o", "--output", type=_FILE, required=True, metavar="FILE", help="Pruned weights, safetensors.")
+@click.option("--report", type=_FILE, metavar="FILE.json", help="What was done, layer by layer.")
+@click.option("--masks", type=_FILE, metavar="FILE", help="Masks, safetensors, for sics_plugin.load_masks.")
+def prune(weights: Path, architecture: str, options: Any, **asked: Any) -> None:
+    """Prune WEIGHTS (safetensors, or a state dict of torch.save) and write them with zeros where weights went.
+
+    No file can run code. Without --data the scorer sees the weights alone, which is about as good as magnitude: the gain
+    needs --data, a few hundred images of the kind the network was trained on. What is written loads into the same
+    architecture; with --shrink into a smaller one, which sics_plugin.load_shrunk(create_model(NAME), FILE) builds.
+    """
+    from sics_cli import console
+    from sics_cli.experiment.models import check_model
+    from sics_cli.experiment.pruned_file import check_outputs
+    from sics_cli.experiment.pruning import Outputs, PruneRequest, prune_file
+
+    model = ModelConfig(architecture, options)
+    try:
+        check_model(model)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("model.name = ", "--model ")) from None
+    _check(asked)
+    outputs = Outputs(asked["output"], asked["report"], asked["masks"])
+    check_outputs(
+        {"--output": outputs.weights, "--report": outputs.report, "--masks": outputs.masks},
+        {"WEIGHTS": weights, "--from-report": asked["from_report"]},
+    )
+    if not weights.is_file():
+        raise ConfigError(f"WEIGHTS {weights}: there is no such file")
+    say = console.LineReporter().note
+    images = _images(asked, model, say) if asked["data"] is not None else None
+    names = ("scorer", "sparsity", "unit", "pool", "min_keep", "saliency", "seed", "device", "shrink", "from_report")
+    request = PruneRequest(weights, model, *(asked[name] for name in names), budget=asked["calibrate"])
+    _print(prune_file(request, outputs, images, say), outputs)
+
+
+def _check(asked: dict[str, Any]) -> None:
+    if re.fullmatch(r"auto|cpu|cuda(:\d+)?", asked["device"]) is None:
+        raise ConfigError(f"--device {asked['device']}: is not accepted: give auto | cpu | cuda | cuda:INDEX")
+    if asked["shrink"] and asked["unit"] == "weight":
+        raise ConfigError("--shrink: single weights leave no tensor smaller; give --unit channel or --unit head")
+    if asked["held_out"] is not None and asked["calibrate"] is None:
+        raise ConfigError("--held-out: says on how many images --calibrate chooses; give --calibrate, or leave it out")
+    idle = [name for name in _OF_DATA if asked["data"] is None and asked[name] is not None]
+    if idle:
+        raise ConfigError(f"--{idle[0].replace('_', '-')}: says how --data is read; give --data, or leave it out")
+
+
+def _images(asked: dict[str, Any], model: ModelConfig, say: Any) -> CalibrationImages:
+    from sics_cli.experiment.calibration_images import CalibrationImages, ImageRequest
+    from sics_cli.experiment.datasets import DataAccess
+    from sics_cli.experiment.models import is_timm
+
+    folder = asked["data_dir"]
+    request = ImageRequest(
+        name=asked["data"],
+        access=DataAccess(folder and folder.expanduser().absolute(), bool(asked["download"])),
+        image_size=asked["image_size"],
+        batches=asked["batches"] or BATCHES,
+        batch_size=asked["batch_size"] or BATCH_SIZE,
+        standardise=asked["standardise"] or "",
+        seed=asked["seed"],
+        held_out=(asked["held_out"] or HELD_OUT) if asked["calibrate"] is not None else 0,
+    )
+    try:
+        return CalibrationImages(request, say, colour="timm" if is_timm(model) else "data")
+    except ConfigError as error:
+        text = str(error).replace("data.name = ", "--data ").replace("data.image_size", "--image-size")
+        raise ConfigError(text) from None
+
+
+def _print(done: Pruned, outputs: Outputs) -> None:
+    print(done.report)
+    if done.facts["calibration"] is not None:
+        met = done.facts["calibration"]
+        print(
+            f"  calibrated on {met['images']} images of {met['data']}, standardised by {met['standardise']}; "
+            f"the dense network gets {met['correct']} of {met['checked']} of them right"
+        )
+    flags = set(done.report.flags)
+    for note in done.notes:
+        if note not in flags:
+            print(f"  note: {note}")
+    print(f"  {outputs.weights}: {done.bytes_after:,} bytes, {done.bytes_before:,} before")
+    if done.facts["shrunk"] is not None:
+        print(f"  load it: sics_plugin.load_shrunk(MODEL, {str(outputs.weights)!r}), MODEL the dense architecture")
+    for path in (outputs.report, outputs.masks):
+        if path is not None:
+            print(f"  {path}")

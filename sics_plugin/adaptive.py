@@ -1,0 +1,187 @@
+"""Which class an adaptive prune runs, and why: :class:`AdaptiveChoice`, and the tables that give one for a sparsity."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from sics_plugin.registry import Scorer, build_scorer, get_scorer
+
+if TYPE_CHECKING:
+    from sics_plugin.methods import SICSAdaptive
+
+#: (upper end of S, scorer): the hypothesis of Li & Li 2026. The first end is exclusive (κ = 0 suffices for S < 0.65).
+KAPPA_TABLE: tuple[tuple[float, str], ...] = ((0.65, "magnitude"), (0.75, "smooth_chaos"), (1.0, "chaos"))
+PLATEAU = "magnitude"
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One candidate that was tried on held-out data. ``alpha`` None: the class has none. Higher scores are better."""
+
+    scorer: str
+    alpha: float | None
+    score: float
+    mask_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptiveChoice:
+    """The class that an adaptive prune ran at a sparsity, and why.
+
+    Parameters
+    ----------
+    scorer : str
+    alpha : float or None
+        Strength asked for; None: the class's default.
+    sparsity : float
+        S that was asked for.
+    reason : str
+        In words.
+    source : str
+        What the choice rests on: "table of the hypothesis", a report, or held-out data.
+    trials : tuple of Trial
+        All that was tried on held-out data. The best of several is chosen by its score, so that score is too high by itself.
+    """
+
+    scorer: str
+    alpha: float | None
+    sparsity: float
+    reason: str
+    source: str
+    trials: tuple[Trial, ...] = ()
+
+    def __str__(self) -> str:
+        strength = "" if self.alpha is None else f" with α = {self.alpha:g}"
+        return f"{self.scorer}{strength} at S = {self.sparsity:.4g}: {self.reason} ({self.source})"
+
+
+def by_hypothesis(sparsity: float, saliency_kind: str | None, alpha: float | None = None) -> AdaptiveChoice:
+    """The choice without a table of the user's own.
+
+    Examples
+    --------
+    >>> print(by_hypothesis(0.7, "gradient"))
+    smooth_chaos at S = 0.7: κ = 1 from S = 0.65 to 0.75 (table of the hypothesis)
+    >>> by_hypothesis(0.7, None).scorer
+    'magnitude'
+    """
+    source = "table of the hypothesis"
+    if no_saliency(saliency_kind):
+        return AdaptiveChoice(PLATEAU, None, sparsity, "no saliency was given", source)
+    (low, _), (middle, _), _ = KAPPA_TABLE
+    if sparsity < low:
+        return AdaptiveChoice(PLATEAU, None, sparsity, f"κ = 0 suffices below S = {low:g}", source)
+    name = next((name for end, name in KAPPA_TABLE[1:] if sparsity <= end), KAPPA_TABLE[-1][1])
+    where = f"κ = 1 from S = {low:g} to {middle:g}" if sparsity <= middle else f"κ = 2 above S = {middle:g}"
+    return AdaptiveChoice(name, alpha, sparsity, where, source)
+
+
+def no_saliency(kind: str | None) -> bool:
+    """Whether a kind of saliency stands for none that was supplied."""
+    return kind in (None, "neighbourhood")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a table says at one sparsity."""
+
+    sparsity: float
+    scorer: str
+    alpha: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptiveTable:
+    """Which class to run at which sparsity, for ``table=`` of the adaptive scorer and methods.
+
+    Made by ``SICSAdaptive.from_report`` or ``SICSAdaptive.calibrate``. May also stand where torch wants a pruning method:
+    called with its arguments, it is a :class:`~sics_plugin.SICSAdaptive` with this table.
+
+    Parameters
+    ----------
+    steps : tuple of Step
+        By sparsity, at least one.
+    source : str
+        What the table rests on.
+    reach : float
+        How far from a step's sparsity the table speaks. Further away it is magnitude, or, after trials, an error.
+    unit, pool : str, optional
+        What was pruned when it was measured; another unit is refused.
+    supplied : bool
+        Whether it was measured with a saliency; then it is magnitude where none is given.
+    trials : tuple of Trial
+        Those of a calibration.
+
+    Examples
+    --------
+    >>> table = AdaptiveTable((Step(0.7, "chaos", 0.3, "it escapes there"),), "an example", 0.1)
+    >>> print(table.choose(0.75, "gradient"))
+    chaos with α = 0.3 at S = 0.75: it escapes there (an example)
+    >>> table.choose(0.5, "gradient").reason
+    'S is further than 0.1 from every sparsity that was measured (0.7)'
+    """
+
+    steps: tuple[Step, ...]
+    source: str
+    reach: float
+    unit: str | None = None
+    pool: str | None = None
+    supplied: bool = True
+    trials: tuple[Trial, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.steps:
+            raise ValueError("Expected at least one step in a table, got none")
+        for step in self.steps:
+            try:
+                built(step.scorer, step.alpha)
+            except ValueError as error:
+                raise ValueError(f"{self.source}: {error}; a scorer of your own has to be imported first") from None
+
+    def choose(self, sparsity: float, saliency_kind: str | None) -> AdaptiveChoice:
+        """The choice at S: of the nearest step, the lower one where two are as near.
+
+        Raises
+        ------
+        ValueError
+            If the table was calibrated, and not for this sparsity.
+        """
+        near = min(self.steps, key=lambda step: (round(abs(step.sparsity - sparsity), 9), step.sparsity))
+        reason, name, alpha = near.reason, near.scorer, near.alpha
+        if abs(near.sparsity - sparsity) > self.reach + _ROUNDING:
+            if self.trials:
+                raise ValueError(
+                    f"Expected a sparsity near {near.sparsity:.4g}, for which this table was calibrated, got {sparsity:.4g}"
+                )
+            measured = ", ".join(f"{step.sparsity:g}" for step in self.steps)
+            reason = f"S is further than {self.reach:g} from every sparsity that was measured ({measured})"
+            name, alpha = PLATEAU, None
+        elif self.supplied and no_saliency(saliency_kind):
+            reason, name, alpha = "no saliency was given", PLATEAU, None
+        return AdaptiveChoice(name, alpha, sparsity, reason, self.source, self.trials)
+
+    def check_unit(self, unit: str) -> None:
+        """Refuse to choose for another unit than was measured."""
+        if self.unit not in (None, unit):
+            raise ValueError(f"Expected a table for unit {unit!r}, got one for {self.unit!r} ({self.source})")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        facts = asdict(self)
+        facts["steps"], facts["trials"] = list(facts["steps"]), list(facts["trials"])
+        return facts
+
+    def __call__(self, amount: float | int, **parameters: Any) -> SICSAdaptive:
+        """A pruning method with this table, as torch builds one."""
+        from sics_plugin.methods import SICSAdaptive
+
+        return SICSAdaptive(amount, table=self, **parameters)
+
+
+def built(name: str, alpha: float | None) -> Scorer:
+    """A scorer by name, with a strength where it has one."""
+    takes = any(field.name == "alpha" for field in fields(get_scorer(name)))
+    return build_scorer(name, alpha=alpha) if takes else build_scorer(name)

@@ -1,0 +1,269 @@
+"""Choosing the class and strength of an adaptive prune on held-out data, with a stated budget of evaluations."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from numbers import Integral, Real
+from typing import Any, ParamSpec, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from sics_plugin.adaptive import AdaptiveTable, Step, Trial, built, no_saliency
+from sics_plugin.collect import NO_BATCHES, Batch, Loss, evaluating, moved
+from sics_plugin.masks import clone_pruned
+from sics_plugin.report import PruningReport
+from sics_plugin.saliency import Saliency
+from sics_plugin.scorers import Adaptive, RankScorer
+from sics_plugin.units import kind_of
+
+Evaluate = Callable[[nn.Module], float]
+Candidate = str | tuple[str, float | None]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Tried in this order, so that a small budget still meets what matters: magnitude first, which wins ties; then the classes
+#: by complexity, with the control that sees the same saliency; then each at twice and at half of its strength.
+CLASSES = ("magnitude", "smooth_chaos", "information", "chaos", "wiggle", "smooth_mouse")
+STRENGTHS = (1.0, 2.0, 0.5)
+#: A table calibrated at one S is asked for k/n, which rounding moves a little from it.
+REACH = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How to choose on held-out data, for ``calibrate=`` of ``prune_model``, ``compute_masks``, ``prune_channels`` and the like.
+
+    Parameters
+    ----------
+    evaluate : callable(model) -> float
+        Higher is better, on data that neither trained the model, nor gave its saliency, nor will measure the result. Called
+        with a pruned copy of the model in eval mode. :func:`held_out_loss` and :func:`held_out_accuracy` make one from batches.
+    budget : int
+        Most calls of ``evaluate``; a mask that was met before costs none.
+    candidates : sequence of str or (str, float), optional
+        Scorers by name, with a strength or with their default one, in the order in which they are tried. Default: magnitude, then
+        the classes and the ``information`` control, at their default strength, at twice and at half of it.
+
+    Examples
+    --------
+    >>> Calibration(lambda model: 0.0, budget=1)
+    Traceback (most recent call last):
+    ...
+    ValueError: Expected `budget` to be at least 2 evaluations, one has nothing to choose from, got 1
+    """
+
+    evaluate: Evaluate
+    budget: int
+    candidates: tuple[Candidate, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not callable(self.evaluate):
+            raise TypeError(f"Expected `evaluate` to be callable, got {type(self.evaluate).__name__}")
+        if isinstance(self.budget, bool) or not isinstance(self.budget, Integral):
+            raise TypeError(f"Expected `budget` to be a whole number, got {self.budget!r}")
+        if self.budget < 2:
+            raise ValueError(f"Expected `budget` to be at least 2 evaluations, one has nothing to choose from, got {self.budget}")
+        if self.candidates is not None:
+            object.__setattr__(self, "candidates", tuple(self.candidates))
+            if len({_split(candidate) for candidate in self.candidates or ()}) < 2:
+                raise ValueError(f"Expected at least two different `candidates`, got {self.candidates!r:.80}")
+            for candidate in self.candidates or ():
+                built(*_split(candidate))
+
+    def listed(self, saliency_kind: str | None) -> list[tuple[str, float | None]]:
+        """The candidates with their strengths, in order."""
+        if self.candidates is not None:
+            return [_split(candidate) for candidate in self.candidates]
+        plain, *classes = CLASSES
+        default = RankScorer.strength(cast(Any, Adaptive()), saliency_kind)
+        return [(plain, None), *((name, default * times) for times in STRENGTHS for name in classes)]
+
+
+def _split(candidate: Candidate) -> tuple[str, float | None]:
+    if isinstance(candidate, str):
+        return candidate, None
+    name, alpha = candidate
+    return name, alpha
+
+
+def calibrate(model: nn.Module, amount: float | int, how: Calibration, *, unit: str = "weight", **options: Any) -> AdaptiveTable:
+    """Try candidates on held-out data and make a table of the best at this one sparsity; ties go to the one tried first.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Unchanged: every candidate prunes a copy.
+    amount : float or int
+        As for the prune that follows.
+    how : Calibration
+    unit : {"weight", "channel", "head"}
+    **options
+        ``saliency``, ``pool``, ``min_keep``, ``sparsity`` (and ``groups`` for channels) of the prune that follows.
+
+    Returns
+    -------
+    AdaptiveTable
+        With every trial and its score. The winner's own score is the largest of several, so it is too high: measure the
+        result on other data.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If ``evaluate`` gives anything but a finite number, or the prune itself is refused.
+
+    Examples
+    --------
+    >>> _ = torch.manual_seed(0)
+    >>> mlp = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4))
+    >>> batches = [(torch.randn(16, 64), torch.randint(4, (16,))) for _ in range(2)]
+    >>> how = Calibration(held_out_loss(batches), budget=3)
+    >>> table = calibrate(mlp, 0.7, how, saliency=Saliency(mlp, batches))
+    >>> [trial.scorer for trial in table.trials]
+    ['magnitude', 'smooth_chaos', 'information']
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"Expected a model to calibrate on, got {type(model).__name__}: parameters alone cannot be evaluated")
+    saliency = options.get("saliency")
+    kind = _kind(saliency)
+    trials: list[Trial] = []
+    target: float | None = None
+    known: dict[str, float] = {}
+    for name, alpha in how.listed(kind):
+        twin = clone_pruned(model)
+        before = _present(twin, unit, options)
+        report = _pruned(twin, built(name, alpha), amount, unit, options)
+        target = options.get("sparsity") if options.get("sparsity") is not None else _removed_share(report, before)
+        if report.mask_hash not in known:
+            if len(known) == how.budget:
+                break
+            known[report.mask_hash] = _score(how.evaluate, twin.eval(), name)
+        trials.append(Trial(name, report.alpha, known[report.mask_hash], report.mask_hash))
+    assert target is not None
+    best = max(trials, key=lambda trial: trial.score)  # the first of equal ones
+    tried = f"best of {len(trials)} tried on held-out data by {len(known)} evaluations, score {best.score:.6g}"
+    step = Step(float(target), best.scorer, best.alpha, tried)
+    source = f"held-out data, budget {how.budget}"
+    return AdaptiveTable((step,), source, REACH, unit, str(options.get("pool", "global")), not no_saliency(kind), tuple(trials))
+
+
+def held_out_loss(batches: Iterable[Batch], loss: Loss = nn.functional.cross_entropy) -> Evaluate:
+    """An ``evaluate``: minus the mean over held-out (input, target) batches of a ``loss`` with reduction "mean".
+
+    Batches count by their size. Finer than a count of right answers, which moves in steps as large as the differences between masks on a few hundred examples.
+    """
+    kept = _kept(batches)
+
+    def evaluate(model: nn.Module) -> float:
+        total, examples = 0.0, 0
+        for inputs, targets in moved(kept, model):
+            total, examples = total + float(loss(model(inputs), targets)) * len(targets), examples + len(targets)
+        return -total / examples
+
+    return evaluate
+
+
+def held_out_accuracy(batches: Iterable[Batch]) -> Evaluate:
+    """An ``evaluate``: the fraction of held-out (input, label) examples whose largest output is the label's."""
+    kept = _kept(batches)
+
+    def evaluate(model: nn.Module) -> float:
+        right, examples = 0, 0
+        for inputs, targets in moved(kept, model):
+            right, examples = right + int((model(inputs).argmax(-1) == targets).sum()), examples + len(targets)
+        return right / examples
+
+    return evaluate
+
+
+def _kept(batches: Iterable[Batch]) -> Sequence[Batch]:
+    """Something that can be gone through again: a loader as it is, what runs dry as a list."""
+    if isinstance(batches, Tensor) or not isinstance(batches, Iterable):
+        raise TypeError(f"Expected `batches` to be an iterable of (input, target) pairs, got {type(batches).__name__}")
+    kept = batches if hasattr(batches, "__len__") else list(batches)
+    if not len(kept):  # type: ignore[arg-type]
+        raise ValueError(NO_BATCHES)
+    return cast(Sequence[Batch], kept)
+
+
+def _kind(saliency: Saliency | Tensor | None) -> str | None:
+    return saliency.kind if isinstance(saliency, Saliency) else kind_of(saliency) if isinstance(saliency, Tensor) else None
+
+
+def _score(evaluate: Evaluate, model: nn.Module, name: str) -> float:
+    with evaluating(model), torch.no_grad():
+        score = evaluate(model)
+    number = float(score) if isinstance(score, Real | Tensor) and not isinstance(score, bool) else math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"Expected `evaluate` to return a finite number, got {score!r:.40} for {name}")
+    return number
+
+
+def _pruned(model: nn.Module, scorer: Any, amount: float | int, unit: str, options: dict[str, Any]) -> PruningReport:
+    from sics_plugin.channels import prune_channels
+    from sics_plugin.model import prune_model
+
+    if unit == "weight":
+        return prune_model(model, scorer, amount=amount, **options)
+    return prune_channels(model, scorer, amount, unit=cast(Any, unit), **options)
+
+
+def _present(model: nn.Module, unit: str, options: dict[str, Any]) -> int:
+    """How many units are there before."""
+    from sics_plugin.channel_discovery import find_groups
+    from sics_plugin.channel_groups import bind_groups
+    from sics_plugin.targets import resolve_targets, without_ties
+
+    if unit == "weight":
+        return sum(int(target.present().sum()) for target in without_ties(resolve_targets(model)))
+    groups = options.get("groups")
+    bound = bind_groups(model, find_groups(model, cast(Any, unit)) if groups is None else groups)
+    return sum(int(group.present().sum()) for group in bound)
+
+
+def _removed_share(report: PruningReport, before: int) -> float:
+    """What fraction of the units that were there a prune removed: the S that its scorer was told."""
+    return (report.pruned - (report.total - before)) / before
+
+
+def adaptive_options(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorator of what prunes a model: ``calibrate=`` (a :class:`Calibration`) becomes ``table=``; units are checked."""
+    signature = inspect.signature(function)
+    call = cast(Callable[..., R], function)
+
+    @wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> R:
+        how = kwargs.pop("calibrate", None)
+        if kwargs.get("groups") is not None:
+            kwargs["groups"] = list(kwargs["groups"])  # gone through more than once
+        given = signature.bind(*args, **kwargs)
+        given.apply_defaults()
+        values = {**given.arguments, **given.arguments.get("parameters", {})}
+        if how is not None:
+            kwargs["table"] = values["table"] = _calibrated(how, values)
+        method, unit = values["method"], values.get("unit", "weight")
+        for table in (values.get("table"), method, getattr(method, "table", None)):
+            if isinstance(table, AdaptiveTable):
+                table.check_unit(unit)
+        return call(*args, **kwargs)
+
+    return cast(Callable[P, R], wrapper)
+
+
+def _calibrated(how: object, values: dict[str, Any]) -> AdaptiveTable:
+    if not isinstance(how, Calibration):
+        raise TypeError(f"Expected `calibrate` to be a Calibration, got {type(how).__name__}")
+    method = values["method"]
+    if method != "adaptive" and getattr(method, "scorer_class", None) is not Adaptive:
+        raise TypeError(f"Expected method 'adaptive' with `calibrate`, got {method!r:.60}")
+    for name in ("table", "alpha", "importance_scores"):
+        if values.get(name) is not None:
+            raise TypeError(f"Expected no `{name}` beside `calibrate`, which chooses class and strength by the model's weights")
+    names = [name for name in ("saliency", "pool", "min_keep", "sparsity", "groups") if values.get(name) is not None]
+    return calibrate(
+        values["model"], values["amount"], how, unit=values.get("unit", "weight"), **{name: values[name] for name in names}
+    )
