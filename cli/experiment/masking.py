@@ -16,6 +16,7 @@ from sics_plugin import (
     PruningReport,
     Saliency,
     Scorer,
+    SharedRanks,
     compute_channel_masks,
     compute_masks,
     find_groups,
@@ -43,6 +44,7 @@ class MaskMaker:
         self._seed = seed
         self._pool: Any = recipe.experiment.pool
         self._unit: Any = recipe.experiment.unit
+        self._ranks = SharedRanks()
         self._groups: list[ChannelGroup] | None = None
         self._plateau: tuple[float, Masks] | None = None
 
@@ -63,9 +65,10 @@ class MaskMaker:
     def _made(
         self, model: nn.Module, scorer: str | Scorer, sparsity: float, saliency: Saliency | None = None
     ) -> tuple[Masks, PruningReport]:
-        if self._unit == "weight":
-            return compute_masks(model, scorer, amount=sparsity, saliency=saliency, pool=self._pool)
-        return compute_channel_masks(model, scorer, sparsity, unit=self._unit, saliency=saliency, pool=self._pool)
+        with self._ranks:  # the scorers of a seed rank the same units by the same values
+            if self._unit == "weight":
+                return compute_masks(model, scorer, amount=sparsity, saliency=saliency, pool=self._pool)
+            return compute_channel_masks(model, scorer, sparsity, unit=self._unit, saliency=saliency, pool=self._pool)
 
     def _kept(self, model: nn.Module, masks: Masks) -> Masks:
         """Which units are kept, by group: one entry a weight, channel or head."""
