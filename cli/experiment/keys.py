@@ -19,6 +19,8 @@ from sics_cli.experiment.streams import Stream, calibration_batches, data_order,
 #: Raised by hand when code that makes the numbers changes: training and checkpoints; saliency, masks, evaluation.
 TRAINING_VERSION = 2
 EVALUATION_VERSION = 2
+#: The same for code that only the compact path runs: its gradients, its saliency, its logits.
+COMPACT_VERSION = 2
 #: CPU threads of a worker, always: sums over more threads add up in another order.
 THREADS = 1
 #: Settings that came later: at these values a recipe is what it was before there was such a setting, and so are its keys.
@@ -92,11 +94,11 @@ class Recipe:
                 **_settings(experiment.training),
                 "version": TRAINING_VERSION,
                 "threads": THREADS,
-                "path": self.route.path,
+                **self._path(),
             },
             "saliency": {"kind": experiment.saliency, "calibration": calibration},
             # The plugin's own files make the masks: an edit there is another run, never a mixture.
-            "evaluation": {"version": EVALUATION_VERSION, "path": self.route.path, "plugin": plugin_digest("")},
+            "evaluation": {"version": EVALUATION_VERSION, **self._path(), "plugin": plugin_digest("")},
             "unit": experiment.unit,
             "pool": experiment.pool,
             "form": experiment.form,
@@ -104,6 +106,11 @@ class Recipe:
         }
         self.run_id = digest(self.content)
         self._streams: dict[int, SeedStreams] = {}
+
+    def _path(self) -> dict[str, Any]:
+        """The path, and for the compact one the code that computes it: the project's, and what compiles it."""
+        own = {"compact_version": COMPACT_VERSION, "numba": minor_version("numba")}
+        return {"path": self.route.path, **(own if self.route.path == "compact" else {})}
 
     @property
     def described(self) -> dict[str, Any]:
