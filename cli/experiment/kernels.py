@@ -13,8 +13,11 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+from numba import types
+from numba.extending import overload
 
 #: Sums may be taken in vectors and products fused; NaN and infinities stay what they are, so that divergence is seen.
+#: For what depends on the order of its roundings.
 _EXACT = {"contract"}
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
 Kernel = Callable[..., None]
@@ -35,8 +38,7 @@ class Kernels(NamedTuple):
 @functools.cache
 def make_kernels(dtype: type[np.floating[Any]], tokens: int, heads: int, width: int) -> Kernels:
     """Make the kernels for arrays of `dtype`, sequences of `tokens` and heads of `width`; they are compiled when first called."""
-    exp, bell = (_exp32, _bell32) if dtype is np.float32 else (_exp64, _bell64)
-    return Kernels(*_norms(dtype), *_gelus(bell), *_attentions(dtype, exp, tokens, heads, width), _adamw())
+    return Kernels(*_norms(dtype), *_gelus(), *_attentions(dtype, tokens, heads, width), _adamw())
 
 
 def _part_of(length: int, most: int = 16) -> int:
@@ -44,9 +46,16 @@ def _part_of(length: int, most: int = 16) -> int:
     return next(part for part in range(min(most, length), 0, -1) if length % part == 0)
 
 
-def compiled(function: Any, *, exact: bool = False) -> Any:
-    """Compile for the processor; `exact` keeps every rounding as written."""
-    return numba.njit(function, cache=True, fastmath=_EXACT if exact else _FAST, error_model="numpy", nogil=True)
+def compiled(function: Any) -> Any:
+    """Compile for the processor when first called.
+
+    What a function uses beside its arguments must be numbers: by them numba finds it in its cache.
+    """
+    options = {"fastmath": _FAST, "error_model": "numpy", "nogil": True}
+    try:
+        return numba.njit(function, cache=True, **options)
+    except RuntimeError:  # no folder to keep it in can be written to
+        return numba.njit(function, **options)
 
 
 # -- scalar functions -------------------------------------------------------------------------------------------------
@@ -54,7 +63,7 @@ def compiled(function: Any, *, exact: bool = False) -> Any:
 # every number would keep the loops around it from running on vectors.
 
 _F = np.float32
-_LOWEST, _HIGHEST = _F(-87.0), _F(88.0)
+_LOWEST = _F(-87.0)
 _LOG2E, _LN2_HIGH, _LN2_LOW = _F(1.44269504), _F(0.693359375), _F(-2.12194440e-4)
 _SHIFT = _F(12582912.0)  # 1.5·2²³: adding it rounds to a whole number, which then stands in the lowest bits
 _E2, _E3, _E4, _E5, _E6 = _F(0.5000000095), _F(0.1666651887), _F(0.04166620592), _F(0.008368885779), _F(0.001395048306)
@@ -66,8 +75,8 @@ _T1, _T2, _T3, _T4 = _F(0.16185762188), _F(0.40431074017), _F(-0.65283086169), _
 _T5, _T6, _T7 = _F(-1.92047251110), _F(1.42629969665), _F(-0.29047727096)
 
 
-def _exp32_of(x: Any) -> Any:
-    x = min(max(x, _LOWEST), _HIGHEST) if x == x else x
+def _exp32(x: Any) -> Any:
+    x = _LOWEST if x < _LOWEST else x  # not so what is not a number
     shifted = np.float32(x * _LOG2E + _SHIFT)
     n = shifted - _SHIFT
     r = (x - n * _LN2_HIGH) - n * _LN2_LOW
@@ -76,31 +85,37 @@ def _exp32_of(x: Any) -> Any:
     return np.int32(bits).view(np.float32)
 
 
-_exp32 = compiled(_exp32_of, exact=True)
-
-
-def _bell32_of(u: Any) -> Any:
-    exponential = _exp32(-_HALF * u * u)
+def _bell32(u: Any) -> Any:
+    exponential = _exp(-_HALF * u * u)
     t = _ONE / (_ONE + _P * _ROOT_HALF * abs(u))
     tail = t * (_T1 + t * (_T2 + t * (_T3 + t * (_T4 + t * (_T5 + t * (_T6 + t * _T7)))))) * exponential * _HALF
     return (tail if u < 0 else _ONE - tail), _DENSITY * exponential
 
 
-_bell32 = compiled(_bell32_of, exact=True)
-
-
-def _exp64_of(x: Any) -> Any:
+def _exp64(x: Any) -> Any:
     return math.exp(x)
 
 
-_exp64 = compiled(_exp64_of, exact=True)
-
-
-def _bell64_of(u: Any) -> Any:
+def _bell64(u: Any) -> Any:
     return 0.5 * math.erfc(-u * math.sqrt(0.5)), math.exp(-0.5 * u * u) / math.sqrt(2 * math.pi)
 
 
-_bell64 = compiled(_bell64_of, exact=True)
+def _exp(x: Any) -> Any:
+    """eˣ of x ≤ 0 in the type of x."""
+
+
+def _bell(u: Any) -> Any:
+    """The normal distribution up to u, and its density there."""
+
+
+@overload(_exp, jit_options={"fastmath": _EXACT})
+def _exp_of(x: Any) -> Any:
+    return _exp32 if x == types.float32 else _exp64
+
+
+@overload(_bell, jit_options={"fastmath": _EXACT})
+def _bell_of(u: Any) -> Any:
+    return _bell32 if u == types.float32 else _bell64
 
 
 # -- norms, with the sums before them ---------------------------------------------------------------------------------
@@ -162,14 +177,14 @@ def _norms(real: Any) -> tuple[Kernel, Kernel]:
 # -- GELU -------------------------------------------------------------------------------------------------------------
 
 
-def _gelus(bell: Any) -> tuple[Kernel, Kernel]:
+def _gelus() -> tuple[Kernel, Kernel]:
     def gelu(wide: Any, bias: Any, active: Any) -> None:
         """active = gelu(wide + bias), and wide becomes its slope there."""
         rows, dim = wide.shape
         for r in range(rows):
             for j in range(dim):
                 u = wide[r, j] + bias[j]
-                below, density = bell(u)
+                below, density = _bell(u)
                 active[r, j] = u * below
                 wide[r, j] = below + u * density
 
@@ -188,56 +203,70 @@ def _gelus(bell: Any) -> tuple[Kernel, Kernel]:
 # -- attention --------------------------------------------------------------------------------------------------------
 
 
-def _attentions(real: Any, exp: Any, tokens: int, heads: int, width: int) -> tuple[Kernel, Kernel]:
+@numba.njit(inline="always")
+def _turn(rows: Any, first: Any, stride: Any, out: Any, T: Any, D: Any) -> None:
+    """out (dim, tokens) = rows (tokens, dim), which begin at `first`."""
+    for i in range(T):
+        for c in range(D):
+            out[c * T + i] = rows[first + i * stride + c]
+
+
+@numba.njit(inline="always")
+def _against_queries(
+    rows: Any, first: Any, stride: Any, turned: Any, out: Any, zero: Any, T: Any, H: Any, W: Any, start: Any, part: Any
+) -> None:
+    """out (tokens, heads, tokens): every row of a head times its columns of `turned` (dim, tokens)."""
+    for j in range(T):
+        for h in range(H):
+            for c in range(start, W, part):
+                for i in range(T):
+                    total = zero if c == start else out[(j * H + h) * T + i]
+                    for u in range(part):
+                        total += rows[first + j * stride + h * W + c + u] * turned[(h * W + c + u) * T + i]
+                    out[(j * H + h) * T + i] = total
+
+
+@numba.njit(inline="always")
+def _over_keys(
+    weights: Any, at: Any, rows: Any, first: Any, stride: Any, out: Any, place: Any, step: Any,
+    zero: Any, T: Any, H: Any, W: Any, start: Any, part: Any,
+) -> None:  # fmt: skip
+    """Row i of a head in `out`: the sum over j of weights[j, h, i] times row j of `rows`."""
+    for i in range(T):
+        for h in range(H):
+            for j in range(start, T, part):
+                for c in range(W):
+                    total = zero if j == start else out[place + i * step + h * W + c]
+                    for u in range(part):
+                        total += weights[at + ((j + u) * H + h) * T + i] * rows[first + (j + u) * stride + h * W + c]
+                    out[place + i * step + h * W + c] = total
+
+
+@numba.njit(inline="always")
+def _over_queries(
+    weights: Any, at: Any, rows: Any, first: Any, stride: Any, out: Any, place: Any, step: Any,
+    zero: Any, T: Any, H: Any, W: Any, start: Any, part: Any,
+) -> None:  # fmt: skip
+    """Row j of a head in `out`: the sum over i of weights[j, h, i] times row i of `rows`."""
+    for j in range(T):
+        for h in range(H):
+            for i in range(start, T, part):
+                for c in range(W):
+                    total = zero if i == start else out[place + j * step + h * W + c]
+                    for u in range(part):
+                        total += weights[at + (j * H + h) * T + i + u] * rows[first + (i + u) * stride + h * W + c]
+                    out[place + j * step + h * W + c] = total
+
+
+def _attentions(real: Any, tokens: int, heads: int, width: int) -> tuple[Kernel, Kernel]:
     # All sizes are constants and all arrays flat, so that LLVM sees which rows are apart; unsigned, or every index would be
     # looked at for being negative. The weights' axes are keys, heads, queries, so that the softmax runs down.
     zero, one, scale = real(0), real(1), real(width**-0.5)
     T, H, W, D, D2, D3, HT = map(
         np.uint64, (tokens, heads, width, heads * width, 2 * heads * width, 3 * heads * width, heads * tokens)
     )
-    token_step, width_step, start = map(np.uint64, (_part_of(tokens), _part_of(width), 0))
+    per_token, per_width, start = map(np.uint64, (_part_of(tokens), _part_of(width), 0))
     block, row, plane = tokens * heads * width, heads * tokens, tokens * heads * tokens
-
-    def turn(rows: Any, first: Any, stride: Any, out: Any) -> None:
-        """out (dim, tokens) = rows (tokens, dim), which begin at `first`."""
-        for c in range(D):
-            for i in range(T):
-                out[c * T + i] = rows[first + i * stride + c]
-
-    def against_queries(rows: Any, first: Any, stride: Any, turned: Any, out: Any) -> None:
-        """out (tokens, heads, tokens): every row of a head times its columns of `turned` (dim, tokens)."""
-        for j in range(T):
-            for h in range(H):
-                for c in range(start, W, width_step):
-                    for i in range(T):
-                        total = zero if c == start else out[j * HT + h * T + i]
-                        for u in range(width_step):
-                            total += rows[first + j * stride + h * W + c + u] * turned[(h * W + c + u) * T + i]
-                        out[j * HT + h * T + i] = total
-
-    def over_keys(weights: Any, at: Any, rows: Any, first: Any, stride: Any, out: Any, place: Any, step: Any) -> None:
-        """Row i of a head in `out`: the sum over j of weights[j, h, i] times row j of `rows`."""
-        for i in range(T):
-            for h in range(H):
-                for j in range(start, T, token_step):
-                    for c in range(W):
-                        total = zero if j == start else out[place + i * step + h * W + c]
-                        for u in range(token_step):
-                            total += weights[at + (j + u) * HT + h * T + i] * rows[first + (j + u) * stride + h * W + c]
-                        out[place + i * step + h * W + c] = total
-
-    def over_queries(weights: Any, at: Any, rows: Any, first: Any, stride: Any, out: Any, place: Any, step: Any) -> None:
-        """Row j of a head in `out`: the sum over i of weights[j, h, i] times row i of `rows`."""
-        for j in range(T):
-            for h in range(H):
-                for i in range(start, T, token_step):
-                    for c in range(W):
-                        total = zero if i == start else out[place + j * step + h * W + c]
-                        for u in range(token_step):
-                            total += weights[at + j * HT + h * T + i + u] * rows[first + (i + u) * stride + h * W + c]
-                        out[place + j * step + h * W + c] = total
-
-    turn, against_queries, over_keys, over_queries = map(compiled, (turn, against_queries, over_keys, over_queries))
 
     def attention(qkv: Any, bias: Any, weights: Any, mixed: Any) -> None:
         """Add the bias to qkv (rows·3·dim); weights (examples·tokens·heads·tokens) and mixed (rows·dim), all flat."""
@@ -248,8 +277,8 @@ def _attentions(real: Any, exp: Any, tokens: int, heads: int, width: int) -> tup
             for i in range(T):
                 for c in range(D3):
                     qkv[first + i * D3 + c] += bias[c]
-            turn(qkv, first, D3, turned)
-            against_queries(qkv, first + D, D3, turned, s)
+            _turn(qkv, first, D3, turned, T, D)
+            _against_queries(qkv, first + D, D3, turned, s, zero, T, H, W, start, per_width)
             for i in range(HT):
                 highest[i] = s[i]
             for j in range(T):
@@ -257,7 +286,7 @@ def _attentions(real: Any, exp: Any, tokens: int, heads: int, width: int) -> tup
                     highest[i] = max(highest[i], s[j * HT + i])
             for j in range(T):
                 for i in range(HT):
-                    s[j * HT + i] = exp((s[j * HT + i] - highest[i]) * scale)
+                    s[j * HT + i] = _exp((s[j * HT + i] - highest[i]) * scale)
             for i in range(HT):
                 highest[i] = zero
             for j in range(T):
@@ -268,7 +297,7 @@ def _attentions(real: Any, exp: Any, tokens: int, heads: int, width: int) -> tup
             for j in range(T):
                 for i in range(HT):
                     weights[at + j * HT + i] = s[j * HT + i] * highest[i]
-            over_keys(weights, at, qkv, first + D2, D3, mixed, e * T * D, D)
+            _over_keys(weights, at, qkv, first + D2, D3, mixed, e * T * D, D, zero, T, H, W, start, per_token)
 
     def attention_backward(qkv: Any, weights: Any, grad: Any, into: Any, into_bias: Any) -> None:
         """Gradient of qkv (bias included) into `into`, from that of mixed; its columns are added to the bias's."""
@@ -276,9 +305,9 @@ def _attentions(real: Any, exp: Any, tokens: int, heads: int, width: int) -> tup
         examples = np.uint64(grad.size) // (T * D)
         for e in range(examples):
             first, at, place = e * T * D3, e * T * HT, e * T * D
-            over_queries(weights, at, grad, place, D, into, first + D2, D3)
-            turn(grad, place, D, turned)
-            against_queries(qkv, first + D2, D3, turned, s)
+            _over_queries(weights, at, grad, place, D, into, first + D2, D3, zero, T, H, W, start, per_token)
+            _turn(grad, place, D, turned, T, D)
+            _against_queries(qkv, first + D2, D3, turned, s, zero, T, H, W, start, per_width)
             for i in range(HT):
                 total[i] = zero
             for j in range(T):
@@ -287,8 +316,8 @@ def _attentions(real: Any, exp: Any, tokens: int, heads: int, width: int) -> tup
             for j in range(T):
                 for i in range(HT):
                     s[j * HT + i] = (s[j * HT + i] - total[i]) * weights[at + j * HT + i] * scale
-            over_keys(s, start, qkv, first + D, D3, into, first, D3)
-            over_queries(s, start, qkv, first, D3, into, first + D, D3)
+            _over_keys(s, start, qkv, first + D, D3, into, first, D3, zero, T, H, W, start, per_token)
+            _over_queries(s, start, qkv, first, D3, into, first + D, D3, zero, T, H, W, start, per_token)
             for i in range(T):
                 for c in range(D3):
                     into_bias[c] += into[first + i * D3 + c]
@@ -311,4 +340,5 @@ def _adamw() -> Kernel:
         for i in range(len(weight)):
             weight[i] = weight[i] * shrink - size * first[i] / (math.sqrt(second[i]) / root + eps)
 
-    return compiled(adamw)
+    kernel: Kernel = compiled(adamw)
+    return kernel
