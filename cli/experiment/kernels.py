@@ -51,11 +51,11 @@ def compiled(function: Any) -> Any:
 
     What a function uses beside its arguments must be numbers: by them numba finds it in its cache.
     """
-    options = {"fastmath": _FAST, "error_model": "numpy", "nogil": True}
+    options: dict[str, Any] = {"fastmath": _FAST, "error_model": "numpy", "nogil": True}
     try:
-        return numba.njit(function, cache=True, **options)
+        return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no folder to keep it in can be written to
-        return numba.njit(function, **options)
+        return numba.njit(**options)(function)
 
 
 # -- scalar functions -------------------------------------------------------------------------------------------------
@@ -334,11 +334,10 @@ def _adamw() -> Kernel:
         bias correction, ε."""
         part1, beta2, part2, shrink, size, root, eps = facts[0], facts[1], facts[2], facts[3], facts[4], facts[5], facts[6]
         for i in range(len(weight)):
-            first[i] += part1 * (grad[i] - first[i])
-        for i in range(len(weight)):
-            second[i] = beta2 * second[i] + part2 * grad[i] * grad[i]
-        for i in range(len(weight)):
-            weight[i] = weight[i] * shrink - size * first[i] / (math.sqrt(second[i]) / root + eps)
+            mean = first[i] + part1 * (grad[i] - first[i])
+            square = beta2 * second[i] + part2 * grad[i] * grad[i]
+            first[i], second[i] = mean, square
+            weight[i] = weight[i] * shrink - size * mean / (math.sqrt(square) / root + eps)
 
     kernel: Kernel = compiled(adamw)
     return kernel
