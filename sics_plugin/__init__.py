@@ -65,6 +65,7 @@ from sics_plugin.registry import (
 from sics_plugin.report import LayerSparsity, PruningReport
 from sics_plugin.saliency import Saliency
 from sics_plugin.scorers import CoordinateScorer, MagnitudeScorer, RankScorer
+from sics_plugin.sharing import SharedRanks
 from sics_plugin.shrinking import shrink
 from sics_plugin.structured_methods import (
     SICSStructured,
@@ -142,6 +143,7 @@ __all__ = [
     "Saliency",
     "SaliencyVector",
     "Scorer",
+    "SharedRanks",
     "Slice",
     "Trial",
     "Units",

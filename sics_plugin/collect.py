@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,23 +26,38 @@ def gradient_rms(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> tupl
     samples : int
     """
     parameters = {name: p for name, p in dense_parameters(model) if p.is_floating_point()}
-    norms = {name: torch.zeros_like(p, dtype=torch.float32) for name, p in parameters.items()}
-    count = samples = 0
+    samples = 0
+
+    def gradients() -> Iterator[dict[str, Tensor]]:
+        nonlocal samples
+        for number, (inputs, targets) in enumerate(moved(batches, model), start=1):
+            value = checked_loss(loss(model(inputs), targets), number)
+            found = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
+            samples += batch_size(targets)
+            yield {name: grad for name, grad in zip(parameters, found, strict=True) if grad is not None}
+
     with evaluating(model), torch.enable_grad(), requiring_grad(list(parameters.values())):
-        for inputs, targets in moved(batches, model):
-            value = checked_loss(loss(model(inputs), targets), count + 1)
-            grads = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
-            for name, grad in zip(parameters, grads, strict=True):
-                if grad is not None:
-                    # Never squared: below 1e-19 a float32 square is zero, above 1e19 infinite.
-                    torch.hypot(norms[name], grad.float(), out=norms[name])
-            count, samples = count + 1, samples + batch_size(targets)
+        return rms_of(parameters, gradients()), samples
+
+
+def rms_of(parameters: Mapping[str, Tensor], gradients: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Root of the mean of squares of gradients by name, float32 in the shapes of `parameters`; zero where there were none.
+
+    Every item may be overwritten once the next one is asked for.
+    """
+    norms = {name: torch.zeros_like(p, dtype=torch.float32) for name, p in parameters.items()}
+    count = 0
+    for found in gradients:
+        for name, grad in found.items():
+            # Never squared: below 1e-19 a float32 square is zero, above 1e19 infinite.
+            torch.hypot(norms[name], grad.float(), out=norms[name])
+        count += 1
     if count == 0:
         raise ValueError(NO_BATCHES)
     for name, norm in norms.items():
         if not bool(torch.isfinite(norm).all()):
             raise ValueError(f"the gradient of {name} is NaN or infinite: use float32 or bfloat16 weights, or check the loss")
-    return {name: norm / count**0.5 for name, norm in norms.items()}, samples
+    return {name: norm / count**0.5 for name, norm in norms.items()}
 
 
 def checked_loss(value: Any, batch: int) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from typing import Any, get_args
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sics_plugin.channel_discovery import find_groups
 from sics_plugin.channel_groups import ChannelGroup, Unit
-from sics_plugin.collect import Batch, Loss, expand_to_weight
+from sics_plugin.collect import Batch, Loss, expand_to_weight, rms_of
 from sics_plugin.percentile import neighbourhood
 from sics_plugin.signals import SIGNALS, Kind, Request, Signal
 from sics_plugin.targets import Parameter, Target, dense_parameters, plain_name, resolve_targets
@@ -109,6 +109,38 @@ class Saliency:
     def signal(self) -> Signal:
         """How this kind is made."""
         return SIGNALS[self.kind]
+
+    @classmethod
+    def from_gradients(cls, model: nn.Module, gradients: Iterable[Mapping[str, Tensor]], *, samples: int = 0) -> Saliency:
+        """The gradient saliency from batch gradients that were computed elsewhere.
+
+        Parameters
+        ----------
+        model : nn.Module
+            Its parameters give names and shapes; nothing is run.
+        gradients : iterable of mapping of parameter name to Tensor
+            One item a batch, used before the next is asked for, so that all may lie in the same memory. A name that is missing
+            counts as zero.
+        samples : int, optional
+            How many examples were behind them, for the record.
+
+        Raises
+        ------
+        ValueError
+            No batch, a name that the model does not have, another shape than the parameter's, a value that is not finite.
+
+        Examples
+        --------
+        >>> model = nn.Linear(2, 1, bias=False)
+        >>> steps = ({"weight": torch.tensor([[3.0, 0.0]])}, {"weight": torch.tensor([[4.0, 2.0]])})
+        >>> Saliency.from_gradients(model, steps).tensor(model, "weight")
+        tensor([[3.5355, 1.4142]])
+        """
+        parameters = {name: p for name, p in dense_parameters(model) if p.is_floating_point()}
+        made = cls(model, kind="neighbourhood")
+        made.kind, made.samples = "gradient", samples
+        made._values = rms_of(parameters, _checked(gradients, parameters))
+        return made
 
     def _bind(self, model: nn.Module) -> None:
         # remove_duplicate=False: a tied parameter is found under its first name, the one it was collected under.
@@ -240,6 +272,18 @@ def saliency_for(requires: str | None, saliency: Saliency | Tensor | None) -> Sa
     if saliency is None and requires is not None and (signal := SIGNALS.get(requires)) is not None and signal.collect is None:
         return Saliency(nn.Module(), kind=requires)  # type: ignore[arg-type]
     return saliency
+
+
+def _checked(gradients: Iterable[Mapping[str, Tensor]], parameters: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
+    for found in gradients:
+        for name, grad in found.items():
+            if name not in parameters:
+                raise ValueError(f"Expected gradients of the model's parameters, got one of {name!r}")
+            if grad.shape != parameters[name].shape:
+                raise ValueError(
+                    f"Expected the gradient of {name} in its shape {tuple(parameters[name].shape)}, got {tuple(grad.shape)}"
+                )
+        yield {name: grad.detach().to(parameters[name].device) for name, grad in found.items()}
 
 
 def _magnitude(values: Tensor) -> Tensor:

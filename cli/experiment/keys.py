@@ -10,6 +10,7 @@ from sics_cli.experiment.canonical import digest
 from sics_cli.experiment.config import DataConfig, Experiment, TrainingConfig
 from sics_cli.experiment.datasets import data_facts, key_name, split_digest, split_indices
 from sics_cli.experiment.image_file import ImageFacts
+from sics_cli.experiment.installed import minor_version
 from sics_cli.experiment.lineup import ScorerInfo, plugin_digest
 from sics_cli.experiment.models import check_model
 from sics_cli.experiment.route import route_of
@@ -19,6 +20,8 @@ from sics_cli.experiment.streams import Stream, calibration_batches, data_order,
 #: Raised by hand when code that makes the numbers changes: training and checkpoints; saliency, masks, evaluation.
 TRAINING_VERSION = 2
 EVALUATION_VERSION = 2
+#: The same for code that only the compact path runs: its gradients, its saliency, its logits.
+COMPACT_VERSION = 2
 #: CPU threads of a worker, always: sums over more threads add up in another order.
 THREADS = 1
 #: Settings that came later: at these values a recipe is what it was before there was such a setting, and so are its keys.
@@ -82,7 +85,7 @@ class Recipe:
             "training": self._training(),
             "saliency": {"kind": experiment.saliency, "calibration": calibration},
             # The plugin's own files make the masks: an edit there is another run, never a mixture.
-            "evaluation": {"version": EVALUATION_VERSION, "path": self.route.path, "plugin": plugin_digest("")},
+            "evaluation": {"version": EVALUATION_VERSION, **self._path(), "plugin": plugin_digest("")},
             "unit": experiment.unit,
             "pool": experiment.pool,
             "form": experiment.form,
@@ -94,9 +97,14 @@ class Recipe:
     def _training(self) -> dict[str, Any]:
         """What training depends on; a network that is given whole depends on none of it."""
         if self.start is not None and self.start.is_whole:
-            return {"epochs": 0, "version": TRAINING_VERSION, "threads": THREADS, "path": self.route.path}
+            return {"epochs": 0, "version": TRAINING_VERSION, "threads": THREADS, **self._path()}
         settings = _settings(self.experiment.training)
-        return {**settings, "version": TRAINING_VERSION, "threads": THREADS, "path": self.route.path}
+        return {**settings, "version": TRAINING_VERSION, "threads": THREADS, **self._path()}
+
+    def _path(self) -> dict[str, Any]:
+        """The path, and for the compact one the code that computes it: the project's, and what compiles it."""
+        own = {"compact_version": COMPACT_VERSION, "numba": minor_version("numba")}
+        return {"path": self.route.path, **(own if self.route.path == "compact" else {})}
 
     @property
     def described(self) -> dict[str, Any]:

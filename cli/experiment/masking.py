@@ -16,6 +16,7 @@ from sics_plugin import (
     PruningReport,
     Saliency,
     Scorer,
+    SharedRanks,
     compute_channel_masks,
     compute_masks,
     find_groups,
@@ -42,6 +43,7 @@ class MaskMaker:
         self._recipe = recipe
         self._seed = seed
         self._unit: Any = recipe.experiment.unit
+        self._ranks = SharedRanks()
         self._groups: list[ChannelGroup] | None = None
         self._plateau: tuple[float, Masks] | None = None
 
@@ -62,9 +64,10 @@ class MaskMaker:
     def _made(
         self, model: nn.Module, scorer: str | Scorer, sparsity: float, pool: str, saliency: Saliency | None = None
     ) -> tuple[Masks, PruningReport]:
-        if self._unit == "weight":
-            return compute_masks(model, scorer, amount=sparsity, saliency=saliency, pool=pool)
-        return compute_channel_masks(model, scorer, sparsity, unit=self._unit, saliency=saliency, pool=pool)
+        with self._ranks:  # the scorers of a seed rank the same units by the same values
+            if self._unit == "weight":
+                return compute_masks(model, scorer, amount=sparsity, saliency=saliency, pool=pool)
+            return compute_channel_masks(model, scorer, sparsity, unit=self._unit, saliency=saliency, pool=pool)
 
     def _pool(self, scorer: ScorerInfo | None) -> str:
         """What a scorer's units are ranked against; magnitude's for none."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sics_cli.experiment.calibrating import saliency_of
 from sics_cli.experiment.checkpoints import DamagedCheckpointError, load_checkpoint
 from sics_cli.experiment.config import CalibrationConfig, DataConfig, Experiment, TrainingConfig, experiment_from_mapping
 from sics_cli.experiment.datasets import DataAccess, Split, data_facts, key_name, load_split
@@ -175,11 +176,12 @@ def _known(section: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
 
 
 def _network(name: str, seed: int, model: nn.Module, experiment: Experiment, split: Split | None) -> MeasuredNetwork:
-    kind: Any = experiment.saliency
+    kind = experiment.saliency
     if split is None or kind == "neighbourhood":
         return MeasuredNetwork(name, seed, model, kind, None)
     part = experiment.calibration
     examples = part_on(split.train, _CPU)
-    indices = calibration_batches(seed, len(examples), part.batches, part.batch_size)
+    indices = list(calibration_batches(seed, len(examples), part.batches, part.batch_size))
     batches = tuple(examples.at(torch.from_numpy(batch)) for batch in indices)
-    return MeasuredNetwork(name, seed, model, kind, Saliency(model, batches, nn.functional.cross_entropy, kind=kind), batches)
+    path = route_of(experiment.model, "cpu", experiment.training.precision).path
+    return MeasuredNetwork(name, seed, model, kind, saliency_of(model, kind, examples, indices, path), batches)

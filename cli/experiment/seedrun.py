@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sics_cli.experiment.calibrating import saliency_of
 from sics_cli.experiment.canonical import digest
 from sics_cli.experiment.curves import Epoch
 from sics_cli.experiment.datasets import load_split
@@ -27,7 +28,7 @@ from sics_cli.experiment.models import build_model
 from sics_cli.experiment.planning import Cell
 from sics_cli.experiment.provenance import now
 from sics_cli.experiment.rows import CellRow, FailureRow, RepeatRow
-from sics_cli.experiment.streams import calibration_batches
+from sics_cli.experiment.streams import Indices, calibration_batches
 from sics_cli.experiment.training import warned
 from sics_cli.experiment.work import Work
 from sics_cli.experiment.worker import SeedJob
@@ -127,14 +128,13 @@ class SeedRun:
             self._saliencies[kind] = made
         return self._saliencies[kind]
 
-    def _collected(self, kind: Any) -> Saliency:
-        part = self.job.experiment.calibration
-        if SIGNALS[kind].collect is None:
-            return Saliency(self.model, kind=kind)
-        examples = part_on(self.split.train, self.device)
-        indices = calibration_batches(self.job.seed, len(examples), part.batches, part.batch_size)
-        pairs = [examples.at(torch.from_numpy(batch).to(self.device)) for batch in indices]
-        return Saliency(self.model, pairs, nn.functional.cross_entropy, kind=kind, unit=self.job.experiment.unit)
+    def _collected(self, kind: str) -> Saliency:
+        experiment, examples = self.job.experiment, part_on(self.split.train, self.device)
+        batches: list[Indices] = []
+        if SIGNALS[kind].collect is not None:
+            part = experiment.calibration
+            batches = list(calibration_batches(self.job.seed, len(examples), part.batches, part.batch_size))
+        return saliency_of(self.model, kind, examples, batches, self.recipe.route.path, experiment.unit)
 
     def _agree(self, what: str, made: str, stored: set[str]) -> None:
         if stored - {made}:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from sics_cli.experiment import masking, seedrun, training
 from sics_cli.experiment.canonical import digest
+from sics_cli.experiment.compact_trainer import CompactTrainer
 from sics_cli.experiment.config import Experiment
 from sics_cli.experiment.datasets import load_split
 from sics_cli.experiment.errors import ConfigError, MismatchError
@@ -27,7 +28,6 @@ from sics_cli.experiment.randomness import seeded
 from sics_cli.experiment.rows import CellRow, CheckpointRow, FailureRow, RepeatRow
 from sics_cli.experiment.seedrun import NONDETERMINISTIC, SeedRun
 from sics_cli.experiment.summary import paired_seeds
-from sics_cli.experiment.trainers import CompactTrainer
 from sics_cli.experiment.worker import SeedJob, check_unit
 from sics_plugin import (
     Scorer,
