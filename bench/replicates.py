@@ -346,7 +346,8 @@ def main() -> None:
         [
             f"{args.seeds} seeds of `digits` on {cpu_model()}, {os.cpu_count()} cores, {platform.system()}, "
             f"torch {full_version('torch')}; plain: 1 process, {args.threads} threads; ours: {args.workers} processes, "
-            "1 thread each. *floor*: the matrix products alone, on all workers at once; *others*: what other programs took of the machine.",
+            "1 thread each. *floor*: the matrix products alone, on all workers at once; *others*: what other programs took "
+            "of the machine.",
             "",
             *table(timed, floors),
         ]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sics_cli.experiment.kernels import Kernels, make_kernels
+from sics_cli.experiment.roomy import Room
 from sics_cli.experiment.vit_layout import Parameters, Shape
 
 #: Examples that go through the network together; the gradients of a batch's parts add up. Fewer stay nearer to a core's own
@@ -54,16 +55,16 @@ class _Block:
 class _Kept:
     """What a block's backward pass needs of its forward pass."""
 
-    def __init__(self, shape: Shape, n: int, dtype: torch.dtype) -> None:
+    def __init__(self, shape: Shape, n: int, dtype: torch.dtype, room: Room) -> None:
         rows = shape.tokens * n
 
         def matrix(columns: int) -> _Matrix:
-            return _Matrix(torch.empty(rows, columns, dtype=dtype))
+            return _Matrix(room.zeros(rows, columns, dtype=dtype))
 
         self.entry, self.first, self.mixed, self.middle, self.second = (matrix(shape.dim) for _ in range(5))
-        self.moments1, self.moments2 = (torch.empty(2, rows, dtype=dtype).numpy() for _ in range(2))
+        self.moments1, self.moments2 = (room.zeros(2, rows, dtype=dtype).numpy() for _ in range(2))
         self.qkv = matrix(3 * shape.dim)
-        self.attention = torch.empty(rows * shape.heads * shape.tokens, dtype=dtype).numpy()
+        self.attention = room.zeros(rows * shape.heads * shape.tokens, dtype=dtype).numpy()
         self.slope, self.active = matrix(shape.hidden), matrix(shape.hidden)
 
 
@@ -71,14 +72,19 @@ class _Memory:
     """All buffers for parts of exactly `n` examples."""
 
     def __init__(self, shape: Shape, n: int, dtype: torch.dtype, keep: bool) -> None:
-        rows = shape.tokens * n
+        rows, room = shape.tokens * n, Room()
+
+        def matrix(columns: int) -> _Matrix:
+            return _Matrix(room.zeros(rows, columns, dtype=dtype))
+
         # Without a backward pass one block's memory serves all of them.
-        self.kept = [_Kept(shape, n, dtype) for _ in range(shape.depth)] if keep else [_Kept(shape, n, dtype)] * shape.depth
-        self.product, self.places = (_Matrix(torch.empty(rows, shape.dim, dtype=dtype)) for _ in range(2))
+        blocks = [_Kept(shape, n, dtype, room) for _ in range(shape.depth if keep else 1)]
+        self.kept = blocks if keep else blocks * shape.depth
+        self.product, self.places = (matrix(shape.dim) for _ in range(2))
         if keep:
-            self.back, self.narrow = (_Matrix(torch.empty(rows, shape.dim, dtype=dtype)) for _ in range(2))
-            self.qkv = _Matrix(torch.empty(rows, 3 * shape.dim, dtype=dtype))
-            self.wide = _Matrix(torch.empty(rows, shape.hidden, dtype=dtype))
+            self.back, self.narrow = (matrix(shape.dim) for _ in range(2))
+            self.qkv = matrix(3 * shape.dim)
+            self.wide = matrix(shape.hidden)
 
 
 class CompactVit:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from sics_cli.experiment.roomy import Room
+
 #: Parameters begin at multiples of so many elements: aligned alike in every process, whatever their sizes.
 ALIGNMENT = 16
 
@@ -106,7 +108,7 @@ class Parameters:
         for name, size in sizes.items():
             places[name] = end
             end += -(-size.numel() // ALIGNMENT) * ALIGNMENT
-        self.flat = torch.zeros(end, dtype=dtype)
+        self.flat = Room().zeros(end, dtype=dtype)
         self.named = {name: self.flat[places[name] :][: size.numel()].view(size) for name, size in sizes.items()}
 
     def load(self, model: nn.Module) -> None:
