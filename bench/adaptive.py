@@ -1,0 +1,178 @@
+"""The declared comparison of SICSAdaptive with magnitude and with every peer; bench/adaptive.toml says what was declared.
+
+    python bench/adaptive.py run --unit weight --out runs/adaptive-weight [options of replicate]
+    python bench/adaptive.py run --unit channel --out runs/adaptive-channel
+    python bench/adaptive.py read runs/adaptive-weight runs/adaptive-channel [--markdown PAGE]
+
+`run` hands replicate every registered scorer that is defined for the unit and the declared saliency. `read` makes one table of
+all runs; it takes δ and α from the declaration, and refuses runs of other seeds or sparsities.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pruning import write_between
+
+from sics_analysis.contrasts import Contrast
+from sics_analysis.equivalence import equivalence_test
+from sics_analysis.multiplicity import holm
+from sics_analysis.results import Verdict, p_text
+from sics_analysis.table import Table, read_table
+from sics_analysis.tails import p_above
+from sics_cli.experiment.analysis_input import read_source
+from sics_cli.experiment.config import read_toml
+from sics_cli.main import main as sics_run
+
+DECLARED = Path(__file__).with_name("adaptive.toml")
+BEGIN, END = "<!-- bench/adaptive.py: begin -->", "<!-- bench/adaptive.py: end -->"
+ADAPTIVE = "adaptive"
+#: The floor is no competitor.
+FLOOR = "random"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One S and unit: adaptive against the reference, and against every peer.
+
+    `p_escape` is that of "above +δ" and `p_worst` the largest of "above −δ" over the peers; None where masks are identical, or
+    there is no peer.
+    """
+
+    unit: str
+    contrast: Contrast
+    verdict: Verdict
+    p_escape: float | None
+    peers: int
+    hardest: str
+    p_worst: float | None
+
+
+def scorers_for(unit: str, saliency: str) -> list[str]:
+    """Every registered scorer that is defined for the unit, and brings or takes this saliency."""
+    from sics_plugin import get_scorer, list_scorers
+
+    found = []
+    for name in list_scorers():
+        cls: Any = get_scorer(name)
+        fits = unit in getattr(cls, "units", (unit,)) and (cls.requires in (None, saliency) or cls.role == "peer")
+        found += [name] if fits else []
+    return found
+
+
+def peers_of(names: Sequence[str]) -> list[str]:
+    """Those of the scorers that adaptive must not lose to."""
+    from sics_plugin import get_scorer, list_scorers
+
+    competitors = {name for name in list_scorers() if str(get_scorer(name).role) in ("peer", "baseline")} - {FLOOR}
+    return [name for name in names if name in competitors]
+
+
+def line_of(table: Table, unit: str, sparsity: float, reference: str, delta: float) -> Line:
+    """The declared tests at one S."""
+    contrast = table.contrast(ADAPTIVE, reference, sparsity)
+    shown = equivalence_test(contrast, delta)
+    found = {peer: not_worse(table.contrast(ADAPTIVE, peer, sparsity), delta) for peer in peers_of(table.scorers)}
+    hardest = max(found, key=lambda peer: found[peer], default="")
+    p = None if shown.degenerate or shown.verdict is Verdict.IDENTICAL else p_above(contrast, delta)
+    return Line(unit, contrast, shown.verdict, p, len(found), hardest, found[hardest] if found else None)
+
+
+def not_worse(contrast: Contrast, delta: float) -> float:
+    """One-sided p that a difference is above −δ; 0 where the masks or all results are the same, 1 where data allow no test."""
+    shown = equivalence_test(contrast, delta)
+    if shown.verdict is Verdict.IDENTICAL or (shown.degenerate and shown.verdict is Verdict.EQUIVALENT):
+        return 0.0
+    p = None if shown.degenerate else p_above(contrast, -delta)
+    return 1.0 if p is None else p
+
+
+def lines_of(run: Path, declared: dict[str, Any]) -> list[Line]:
+    """The lines of a run, once it is seen to be what was declared."""
+    source = read_source(run)
+    table = read_table(source.frame)
+    wanted, seeds = tuple(declared["sparsities"]), set(declared["seeds"])
+    if table.sparsities != wanted or set(table.seeds) != seeds:
+        raise SystemExit(
+            f"{run}: holds S = {table.sparsities} and {len(table.seeds)} seeds, declared are {wanted} and the {len(seeds)} seeds "
+            f"from {min(seeds)} to {max(seeds)} ({DECLARED.name})"
+        )
+    if ADAPTIVE not in table.scorers:
+        raise SystemExit(f"{run}: has no rows of {ADAPTIVE}")
+    unit = table.unit or "unknown"
+    return [line_of(table, unit, s, declared["reference"], declared["delta"]) for s in table.sparsities]
+
+
+def markdown(lines: Sequence[Line], delta: float, alpha: float) -> str:
+    """The table, and one sentence for each claim."""
+    adjusted = holm([line.p_escape for line in lines])
+    rows = [
+        "| unit | S | seeds | adaptive − magnitude | 95 % interval | above +δ (Holm) | verdict | not worse than every peer |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for line, p in zip(lines, adjusted, strict=True):
+        interval = line.contrast.t_interval(0.95)
+        verdict = Verdict.ESCAPES if p is not None and p <= alpha else line.verdict
+        mean = "" if line.contrast.mean is None else f"{line.contrast.mean:+.2f}"
+        limits = "" if interval is None else f"{interval.low:+.2f} to {interval.high:+.2f}"
+        shown = "" if p is None else p_text(p)
+        cells = (
+            line.unit,
+            f"{line.contrast.sparsity:g}",
+            str(line.contrast.n),
+            mean,
+            limits,
+            shown,
+            str(verdict),
+            _peers(line, alpha),
+        )
+        rows.append(f"| {' | '.join(cells)} |")
+    rows += ["", f"δ = {delta:g} points, α = {alpha:g}; Holm over the {sum(p is not None for p in adjusted)} tested lines."]
+    return "\n".join(rows)
+
+
+def _peers(line: Line, alpha: float) -> str:
+    if line.p_worst is None:
+        return "no peer in the run"
+    words = "shown" if line.p_worst <= alpha else "not shown"
+    return f"{words} against {line.peers}: hardest {line.hardest}, {p_text(line.p_worst)}"
+
+
+def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    """Hand everything to replicate."""
+    names = scorers_for(arguments.unit, read_toml(DECLARED)["saliency"])
+    options = ["--config", str(DECLARED), "--unit", arguments.unit, "--scorers", ",".join(names), "--out", str(arguments.out)]
+    return sics_run(["replicate", *options, *rest])
+
+
+def main() -> int:
+    """Run or read."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    running = commands.add_parser("run", help="compute what is missing of the declared comparison")
+    running.add_argument("--unit", choices=["weight", "channel", "head"], default="weight")
+    running.add_argument("--out", type=Path, required=True, metavar="DIR")
+    reading = commands.add_parser("read", help="make the table of finished runs")
+    reading.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    reading.add_argument("--markdown", type=Path, metavar="PAGE", help="write the table into this page, between its markers")
+    arguments, rest = parser.parse_known_args()
+    if arguments.command == "run":
+        return run(arguments, rest)
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    declared = read_toml(DECLARED)
+    lines = [line for folder in arguments.runs for line in lines_of(folder, declared)]
+    text = markdown(lines, declared["delta"], declared["alpha"])
+    print(text)
+    if arguments.markdown is not None:
+        write_between(arguments.markdown, text, BEGIN, END)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""The declared comparison of the adaptive scorer: the table that reads it, on rows whose answer is known."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sics_cli.commands.replicate import build_experiment
+from sics_cli.experiment.config import read_toml
+
+BENCH = Path(__file__).resolve().parents[2] / "bench"
+
+
+@pytest.fixture(scope="module")
+def bench() -> ModuleType:
+    sys.path.insert(0, str(BENCH))
+    try:
+        spec = importlib.util.spec_from_file_location("bench_adaptive", BENCH / "adaptive.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["bench_adaptive"] = module
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(BENCH))
+    return module
+
+
+def rows(path: Path, gains: dict[str, float], seeds: list[int], sparsities: list[float]) -> Path:
+    """A CSV of 20 000 test images: magnitude at 80 %, others so many points above it, with an sd of 0.2 points."""
+    dice, lines = np.random.default_rng(0), ["seed,scorer,kappa,role,unit,pool,sparsity,correct,n,accuracy,mask_hash"]
+    roles = {"adaptive": "adaptive", "magnitude": "feature", "gradient": "baseline", "random": "baseline"}
+    for sparsity in sparsities:
+        for seed in seeds:
+            for name, gain in gains.items():
+                same = name == "magnitude" or (name == "adaptive" and sparsity < 0.65)
+                right = 16_000 if same else 16_000 + round(200 * (gain + 0.2 * dice.standard_normal()))
+                mask = f"m{seed}{sparsity}{'' if same else name}"
+                kappa = 0 if name == "magnitude" else ""
+                fields = (seed, name, kappa, roles[name], "weight", "global", sparsity, right, 20_000, right / 20_000, mask)
+                lines.append(",".join(map(str, fields)))
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_the_declaration_is_an_experiment_on_seeds_of_its_own(bench: ModuleType) -> None:
+    made = build_experiment(None, BENCH / "adaptive.toml", {})
+    assert (made.name, made.reference, made.delta, made.alpha, made.saliency) == ("adaptive", "magnitude", 0.5, 0.05, "gradient")
+    assert made.sparsities == (0.5, 0.6, 0.7, 0.8, 0.9)
+    assert len(made.seeds) == 20
+    assert not set(made.seeds) & {*range(20), *range(100, 106)}
+    named = bench.scorers_for("weight", "gradient")
+    assert {"magnitude", "adaptive", "gradient"} <= set(named)
+    assert "gradient" not in bench.scorers_for("weight", "activation")
+    assert "random" not in bench.peers_of(named)
+    assert "gradient" in bench.peers_of(named)
+
+
+def test_escape_identity_and_the_worst_peer_are_told_apart(bench: ModuleType, tmp_path: Path) -> None:
+    declared = read_toml(BENCH / "adaptive.toml")
+    gains = {"magnitude": 0.0, "adaptive": 2.0, "gradient": 1.9, "random": 10.0}
+    path = rows(tmp_path / "a.csv", gains, declared["seeds"], declared["sparsities"])
+    lines = bench.lines_of(path, declared)
+    assert [line.verdict.value for line in lines[:2]] == ["IDENTICAL", "IDENTICAL"]
+    assert [line.p_escape for line in lines[:2]] == [None, None]
+    assert all(line.p_escape < 1e-6 for line in lines[2:])
+    assert all((line.peers, line.hardest) == (1, "gradient") for line in lines)
+    # identical to magnitude, and so 1.9 points below the peer; then 0.1 above it
+    assert all(line.p_worst > 0.99 for line in lines[:2])
+    assert all(line.p_worst < 0.001 for line in lines[2:])
+    shown = bench.markdown(lines, 0.5, 0.05).splitlines()
+    assert [row.split(" | ")[6] for row in shown[2:7]] == ["IDENTICAL", "IDENTICAL", "ESCAPES", "ESCAPES", "ESCAPES"]
+    assert shown[-1].endswith("Holm over the 3 tested lines.")
+
+
+@pytest.mark.parametrize("change", [{"seeds": [200]}, {"sparsities": [0.5]}])
+def test_a_run_of_something_else_is_refused(bench: ModuleType, tmp_path: Path, change: dict[str, Any]) -> None:
+    declared = read_toml(BENCH / "adaptive.toml")
+    found = declared | change
+    path = rows(tmp_path / "a.csv", {"magnitude": 0.0, "adaptive": 2.0}, found["seeds"], found["sparsities"])
+    with pytest.raises(SystemExit, match="declared are"):
+        bench.lines_of(path, declared)
