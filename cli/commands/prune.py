@@ -84,7 +84,7 @@ def min_keep(ctx: click.Context, param: click.Parameter, value: str | None) -> f
 @click.option("--sparsity", required=True, callback=fraction, metavar="S", help="Fraction of units removed, above 0 and below 1.")
 @click.option("--scorer", default="adaptive", metavar="NAME|MODULE:CLASS", help="What ranks them.  [default: adaptive]")
 @click.option("--unit", type=click.Choice(UNITS), default="weight", help="What is removed.  [default: weight]")
-@click.option("--pool", type=click.Choice(POOLS), default="global", help="What is ranked against each other.  [default: global]")
+@click.option("--pool", type=click.Choice([pool for pool in POOLS if pool != "native"]), default="global", help="What is ranked against each other.  [default: global]")
 @click.option(
     "--min-keep", callback=min_keep, metavar="F|N", help="Fraction or number of its units every layer keeps.  [default: 0]"
 )
@@ -143,7 +143,8 @@ def prune(weights: Path, architecture: str, options: Any, **asked: Any) -> None:
     say = console.LineReporter().note
     images = _images(asked, model, say) if asked["data"] is not None else None
     names = ("scorer", "sparsity", "unit", "pool", "min_keep", "saliency", "seed", "device", "shrink", "from_report")
-    request = PruneRequest(weights, model, *(asked[name] for name in names), budget=asked["calibrate"])
+    settings: dict[str, Any] = {name: asked[name] for name in names}
+    request = PruneRequest(weights, model, budget=asked["calibrate"], **settings)
     _print(prune_file(request, outputs, images, say), outputs)
 
 
