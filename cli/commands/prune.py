@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sics_cli.experiment.config import POOLS, SALIENCIES, UNITS, ModelConfig
-from sics_cli.experiment.errors import ConfigError
+from sics_cli.experiment.errors import ConfigError, DataError
 from sics_cli.options import count, fraction
 
 if TYPE_CHECKING:
@@ -143,7 +143,8 @@ def prune(weights: Path, architecture: str, options: Any, **asked: Any) -> None:
     say = console.LineReporter().note
     images = _images(asked, model, say) if asked["data"] is not None else None
     names = ("scorer", "sparsity", "unit", "pool", "min_keep", "saliency", "seed", "device", "shrink", "from_report")
-    request = PruneRequest(weights, model, *(asked[name] for name in names), budget=asked["calibrate"])
+    chosen = {name: asked[name] for name in names}
+    request = PruneRequest(weights=weights, model=model, budget=asked["calibrate"], **chosen)
     _print(prune_file(request, outputs, images, say), outputs)
 
 
@@ -177,9 +178,9 @@ def _images(asked: dict[str, Any], model: ModelConfig, say: Any) -> CalibrationI
     )
     try:
         return CalibrationImages(request, say, colour="timm" if is_timm(model) else "data")
-    except ConfigError as error:
+    except (ConfigError, DataError) as error:
         text = str(error).replace("data.name = ", "--data ").replace("data.image_size", "--image-size")
-        raise ConfigError(text) from None
+        raise (ConfigError if isinstance(error, ConfigError) else DataError)(text) from None
 
 
 def _print(done: Pruned, outputs: Outputs) -> None:

@@ -384,6 +384,12 @@ def test_images_of_another_size_and_a_folder_that_cannot_be_written(
     base = ["vit.safetensors", *options_of(VIT), "--sparsity", ".7", "--data", f"imagefolder:{photos}", "--batches", "2"]
     assert prune(*base, "--image-size", "24", "-o", "out.safetensors") == 2
     assert f"--data imagefolder:{photos}: images of 3×24×24: " in prune.err
+    for place, size in (("a", 16), ("b", 24)):
+        (tmp_path / "mixed" / place).mkdir(parents=True)
+        Image.new("RGB", (size, size)).save(tmp_path / "mixed" / place / "1.png")
+    mixed = ["vit.safetensors", *options_of(VIT), "--sparsity", ".7", "--data", "imagefolder:mixed", "-o", "out.safetensors"]
+    assert prune(*mixed) == 1
+    assert prune.err.endswith("give images of one size, or --image-size to scale them\n")
     if not is_root:
         (tmp_path / "shut").mkdir(mode=0o500)
         assert prune(*base, "-o", "shut/out.safetensors") == 2
