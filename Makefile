@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 SEEDS  ?= 5
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install replicate report-reference test test-slow calibration bench lint types format wheel clean
+.PHONY: help install replicate report-reference test test-slow test-cluster calibration bench lint types format wheel clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -29,6 +29,9 @@ test: $(STAMP)   ## the test-suite (minutes on two cores)
 
 test-slow: $(STAMP) ## the long calibration and fault tests
 	$(BIN)/python -m pytest -m slow
+
+test-cluster: $(STAMP) ## every test that needs Slurm or Ray, the faults too (skips what is not installed)
+	$(BIN)/python -m pytest -rs tests/cli/slurm tests/cli/test_ray.py
 
 calibration: $(STAMP) ## simulate the error rates of every test and interval; writes docs/calibration.md
 	$(BIN)/python bench/calibration.py

@@ -84,10 +84,7 @@ def kappa_table(found: Mapping[str, ReportDocument]) -> list[str]:
 
 def attribution_table(found: Mapping[str, ReportDocument]) -> list[str]:
     """What complexity adds to information: every κ ≥ 1 scorer against the `information` control at S = 0.7 and 0.8."""
-    lines = [
-        "| run | S | scorer | over magnitude | information | complexity adds, 95 % CI | verdict |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    lines = ["| run | S | scorer | over magnitude | information | complexity adds, 95 % CI | verdict |", "|" + "---|" * 7]
     for name, document in found.items():
         for row in document.attribution:
             if row.sparsity < 0.65 or row.ci95 is None:

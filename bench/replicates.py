@@ -1,17 +1,22 @@
 """Replicates, ours beside the plain loop: one process, two threads, one seed after another, on timm's module through autograd.
 
-Both do the same work at the same settings, in turns within one run: training alone; then saliency, masks and evaluation of
-every cell alone; then the whole job, where ours is the command itself with everything it writes. Medians over the rounds.
-The ratio of training does not depend on the number of epochs, so few are enough for it; the whole job's does (more epochs,
-more of it is training), so it runs as often as `--job` says at the preset's epochs.
+Both do the same work at the same settings, in turns within one run: the first epochs of the training alone; then saliency, masks
+and evaluation of every cell alone, on networks trained so far; then the whole job, where ours is the command itself with
+everything it writes. Medians over the rounds. Beside them the floor: the matrix products of that work and nothing else, on all
+workers at once, and how much of the machine other programs took meanwhile: above a few percent a ratio means nothing, since
+the plain loop's threads wait for each other.
 
-    python bench/replicates.py [--rounds 3 --epochs 4 --seeds 5 --workers 2 --threads 2 --job 1]
+    python bench/replicates.py [--rounds 3 --epochs 8 --seeds 5 --workers 2 --threads 2 --job 1 --markdown PAGE]
+
+About ten minutes; the whole job is half of them (`--job 0` leaves it out).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
+import itertools
 import math
 import multiprocessing
 import os
@@ -23,7 +28,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sics_cli.experiment.config import Experiment, experiment_from_mapping
@@ -38,6 +43,8 @@ from sics_cli.experiment.presets import DIGITS
 from sics_cli.experiment.schedule import Schedule, SeedPlan, Task
 from sics_cli.experiment.work import Work
 from sics_cli.experiment.worker import SeedJob, describe, run_seed, train_seed, warm_up
+
+BEGIN, END = "<!-- bench/replicates.py: begin -->", "<!-- bench/replicates.py: end -->"
 
 # -- the plain loop ---------------------------------------------------------------------------------------------------
 
@@ -54,7 +61,8 @@ def set_threads(threads: int) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False
 
 
-def plain_training(experiment: Experiment) -> float:
+def plain_training(experiment: Experiment, epochs: int) -> float:
+    """Train the first `epochs` epochs of every seed; return seconds."""
     import torch
     from torch import nn
 
@@ -71,7 +79,7 @@ def plain_training(experiment: Experiment) -> float:
         steps = math.ceil(len(labels) / config.batch_size) * config.epochs
         optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=config.learning_rate, total_steps=steps)
-        for order in data_order(seed, len(labels), config.epochs):
+        for order in itertools.islice(data_order(seed, len(labels), config.epochs), epochs):
             for batch in torch.from_numpy(order).split(config.batch_size):
                 optimiser.zero_grad(set_to_none=True)
                 nn.functional.cross_entropy(model(images[batch]), labels[batch]).backward()
@@ -132,8 +140,8 @@ class Ours:
         for future in [self.executor.submit(warm_up) for _ in range(4 * workers)]:
             future.result()
 
-    def run(self, experiment: Experiment, scorers: tuple[ScorerInfo, ...], *, trained: bool) -> float:
-        """Train (`trained` false), or compute the cells of seeds that are trained; return seconds."""
+    def run(self, experiment: Experiment, scorers: tuple[ScorerInfo, ...], until: int | None) -> float:
+        """Train the first `until` epochs of every seed, or (None) compute the cells of trained seeds; return seconds."""
         environment = Environment("cpu", minor_version("torch"), full_version("timm").split("+")[0])
         recipe, work, epochs = Recipe(experiment, environment), Work.of(experiment), experiment.training.epochs
         cells = plan_cells(recipe, scorers)
@@ -142,18 +150,17 @@ class Ours:
         def job(task: Task) -> SeedJob:
             return SeedJob(self.folder, experiment, environment, task.seed, task.cells, (), True, {}, recipe.run_id, task.part)
 
-        if not trained:
+        if until is not None:
             for path in (self.folder / CHECKPOINTS_NAME).glob("*"):
                 path.unlink()
+        wanted, done = (epochs, epochs) if until is None else (until, 0)
+        plans = {s: SeedPlan(own[s], work.training * wanted / epochs, work.saliency, work.cell, wanted, done) for s in own}
+        schedule = Schedule(plans, self.workers)
         begun = time.perf_counter()
-        done = epochs if trained else 0
-        schedule = Schedule(
-            {s: SeedPlan(own[s], work.training, work.saliency, work.cell, epochs, done) for s in experiment.seeds}, self.workers
-        )
         pending = {}
         while True:
             while len(pending) < self.workers and (task := schedule.next()) is not None:
-                if task.cells and not trained:
+                if task.cells and until is not None:
                     schedule.done(task)  # only the training is timed
                 elif task.cells:
                     pending[self.executor.submit(run_seed, job(task))] = task
@@ -173,67 +180,181 @@ def whole_job(arguments: list[str]) -> float:
     return time.perf_counter() - begun
 
 
+# -- the floor --------------------------------------------------------------------------------------------------------
+
+
+def products(experiment: Experiment, examples: int, backward: bool) -> float:
+    """Seconds that the matrix products of one pass of so many examples take on one thread, each as large as it can be."""
+    import torch
+
+    torch.set_num_threads(1)
+    options = dict(experiment.model.options)
+    dim, depth = options["embed_dim"], options["depth"]
+    rows = examples * (options["img_size"] // options["patch_size"]) ** 2
+    sizes = [(dim, 3 * dim), (dim, dim), (dim, 4 * dim), (4 * dim, dim)]
+    layers = [(torch.rand(rows, i), torch.rand(o, i), torch.empty(rows, o), torch.zeros(o, i)) for i, o in sizes]
+    times = []
+    for _ in range(60):
+        begun = time.perf_counter()
+        for entry, weight, out, grad in layers * depth:
+            torch.mm(entry, weight.t(), out=out)
+            if backward:
+                torch.mm(out, weight, out=entry)
+                torch.mm(out.t(), entry, out=grad)
+        times.append(time.perf_counter() - begun)
+    return statistics.median(times)
+
+
+@dataclass(frozen=True)
+class Floor:
+    """Seconds of the matrix products alone, on all workers at once."""
+
+    training: float
+    cells: float
+
+    @classmethod
+    def measure(cls, experiment: Experiment, executor: LocalExecutor, workers: int, cells: int) -> Floor:
+        """`cells`: how many masks of a seed are evaluated."""
+
+        def seconds(examples: int, backward: bool) -> float:
+            at_once = [executor.submit(products, experiment, examples, backward) for _ in range(workers)]
+            return max(future.result() for future in at_once)
+
+        training, calibration, seeds = experiment.training, experiment.calibration, len(experiment.seeds)
+        step, saliency = seconds(training.batch_size, True), seconds(calibration.batch_size, True)
+        steps = math.ceil(experiment.data.train / training.batch_size) * training.epochs
+        evaluation = seconds(100, False) / 100 * experiment.data.test
+        return cls(steps * step * seeds / workers, (calibration.batches * saliency + cells * evaluation) * seeds / workers)
+
+
+# -- who else is there ------------------------------------------------------------------------------------------------
+
+
+def busy_seconds() -> tuple[float, float]:
+    """Processor seconds of the whole machine, and of this process with all it started; zeros where /proc does not tell."""
+    try:
+        tick = os.sysconf("SC_CLK_TCK")
+        fields = [int(word) for word in Path("/proc/stat").read_text().split("\n")[0].split()[1:]]
+        every = (sum(fields[:3]) + sum(fields[5:8])) / tick
+        parents, used = {}, {}
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                facts = path.read_text().rpartition(")")[2].split()
+                parents[int(path.parent.name)], used[int(path.parent.name)] = int(facts[1]), sum(map(int, facts[11:13])) / tick
+    except (OSError, ValueError):
+        return 0.0, 0.0
+    own, found = {os.getpid()}, 0
+    while found != len(own):
+        found, own = len(own), own | {one for one, parent in parents.items() if parent in own}
+    ended = os.times()
+    return every, sum(used[one] for one in own) + ended.children_user + ended.children_system
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One comparison: seconds of both, and the share of the machine's processors that others used meanwhile."""
+
+    plain: float
+    ours: float
+    others: float
+
+
+def compare(what: str, plain: Callable[[], float], ours: Callable[[], float]) -> Timed:
+    every, own, begun = *busy_seconds(), time.perf_counter()
+    one, two = plain(), ours()
+    every, own = (after - before for after, before in zip(busy_seconds(), (every, own), strict=True))
+    found = Timed(one, two, max(0.0, every - own) / (time.perf_counter() - begun) / (os.cpu_count() or 1))
+    print(f"{what}: plain {one:.1f} s, ours {two:.1f} s, others {found.others:.0%}", file=sys.stderr, flush=True)
+    return found
+
+
+def table(timed: dict[str, list[Timed]], floors: dict[str, float]) -> list[str]:
+    lines = [
+        "| | rounds | plain (s) | ours (s) | **ratio** (lowest to highest) | floor (s) | others |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for what, rounds in timed.items():
+        ratios = sorted(one.plain / one.ours for one in rounds)
+        plain, ours, others = (statistics.median(getattr(one, name) for one in rounds) for name in ("plain", "ours", "others"))
+        lines.append(
+            f"| {what} | {len(rounds)} | {plain:.1f} | {ours:.1f} | **{statistics.median(ratios):.2f}** "
+            f"({ratios[0]:.2f} to {ratios[-1]:.2f}) | {floors[what]:.1f} | {others:.0%} |"
+        )
+    return lines
+
+
+def write_between(page: Path, text: str) -> None:
+    """Replace what stands between the markers of a page."""
+    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise SystemExit(f"{page} has no {BEGIN} … {END}")
+    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("rounds", 3), ("epochs", 4), ("seeds", 5), ("workers", 2), ("threads", 2), ("job", 1)):
+    for name, default in (("rounds", 3), ("epochs", 8), ("seeds", 5), ("workers", 2), ("threads", 2), ("job", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--markdown", type=Path, metavar="PAGE", help="write the table into this page, between its markers")
     parser.add_argument("--plain-job", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     full = experiment_from_mapping({**DIGITS, "seeds": args.seeds})
-    short = replace(full, training=replace(full.training, epochs=args.epochs))
+    short = replace(full, training=replace(full.training, epochs=1))
     if args.plain_job:
         infos = describe((), "gradient").scorers
         set_threads(args.threads)
-        plain_training(full)
+        plain_training(full, full.training.epochs)
         plain_cells(full, choose(infos, None, "gradient", "magnitude")[0])
         return
+    training, cells = f"training, {args.epochs} of {full.training.epochs} epochs", "saliency, masks, evaluation"
+    job = f"whole job, {full.training.epochs} epochs, start to exit"
+    timed: dict[str, list[Timed]] = {}
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, mp_context=context) as plain:
         ours = Ours(Path(folder), args.workers)
         plain.submit(set_threads, args.threads).result()
         scorers = choose(ours.infos, None, "gradient", "magnitude")[0]
-        timed: dict[str, list[tuple[float, float]]] = {}
-
-        def compare(what: str, one: Callable[[], float], two: Callable[[], float]) -> None:
-            timed.setdefault(what, []).append((one(), two()))
-            print(f"{what}: plain {timed[what][-1][0]:.1f} s, ours {timed[what][-1][1]:.1f} s", file=sys.stderr, flush=True)
-
-        for turn in range(args.rounds + 1):
-            compare(
-                f"training, {args.epochs} epochs",
-                lambda: plain.submit(plain_training, short).result(),
-                lambda: ours.run(short, scorers, trained=False),
+        for turn in range(args.rounds + 1):  # the first turn warms both up
+            first = compare(
+                training,
+                lambda: plain.submit(plain_training, full, args.epochs).result(),
+                lambda: ours.run(full, scorers, args.epochs),
             )
-            compare(
-                "saliency, masks, evaluation",
-                lambda: plain.submit(plain_cells, short, scorers).result(),
-                lambda: ours.run(short, scorers, trained=True),
+            ours.run(short, scorers, 1)
+            second = compare(
+                cells,
+                lambda: plain.submit(plain_cells, full, scorers).result(),
+                lambda: ours.run(short, scorers, None),
             )
-            if turn == 0:
-                timed.clear()  # the first turn warms both up
+            if turn > 0:
+                timed.setdefault(training, []).append(first)
+                timed.setdefault(cells, []).append(second)
+        # The dense network, one mask for κ = 0 and one for every other scorer, and the repeat, at every sparsity.
+        masks = 1 + (sum(info.kappa != 0 for info in scorers) + 2) * len(full.sparsities)
+        floor = Floor.measure(full, ours.executor, args.workers, masks)
         ours.executor.stop()
         command = ["-m", "sics_cli", "replicate", "--seeds", str(args.seeds), "--workers", str(args.workers), "--out"]
         counts = [f"--seeds={args.seeds}", f"--threads={args.threads}"]
         for turn in range(args.job):
-            compare(
-                f"whole job, {full.training.epochs} epochs, start to exit",
-                functools.partial(whole_job, [__file__, "--plain-job", *counts]),
-                functools.partial(whole_job, [*command, str(Path(folder) / f"job-{turn}")]),
-            )
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    print(
-        f"{cpu_model()}, {os.cpu_count()} cores, {platform.system()}, torch {full_version('torch')}; load {load}. "
-        f"{args.seeds} seeds of `digits`; plain: 1 process, {args.threads} threads; "
-        f"ours: {args.workers} processes, 1 thread each.\n"
+            one = functools.partial(whole_job, [__file__, "--plain-job", *counts])
+            two = functools.partial(whole_job, [*command, str(Path(folder) / f"job-{turn}")])
+            timed.setdefault(job, []).append(compare(job, one, two))
+    share = args.epochs / full.training.epochs
+    floors = {training: floor.training * share, cells: floor.cells, job: floor.training + floor.cells}
+    text = "\n".join(
+        [
+            f"{args.seeds} seeds of `digits` on {cpu_model()}, {os.cpu_count()} cores, {platform.system()}, "
+            f"torch {full_version('torch')}; plain: 1 process, {args.threads} threads; ours: {args.workers} processes, "
+            "1 thread each. *floor*: the matrix products alone, on all workers at once; *others*: what other programs took "
+            "of the machine.",
+            "",
+            *table(timed, floors),
+        ]
     )
-    print("| | rounds | plain (s) | ours (s) | ratio (lowest to highest) |\n|---|---|---|---|---|")
-    for what, pairs in timed.items():
-        ratios = sorted(one / two for one, two in pairs)
-        medians = (statistics.median(column) for column in zip(*pairs, strict=True))
-        print(
-            f"| {what} | {len(pairs)} | {' | '.join(f'{seconds:.1f}' for seconds in medians)} "
-            f"| {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) |"
-        )
+    print(text)
+    if args.markdown:
+        write_between(args.markdown, text)
 
 
 if __name__ == "__main__":

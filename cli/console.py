@@ -13,8 +13,11 @@ from rich.table import Column
 
 from sics_cli.experiment.progress import Reporter, State
 
-#: Seconds between progress lines where there is no terminal.
+#: Seconds between progress lines where there is no terminal; in a run of hours they become rarer, up to the longest.
 LINE_SECONDS = 10.0
+LONGEST_LINE_SECONDS = 600.0
+#: No more seeds than this are shown one by one: a cluster computes hundreds at a time.
+SEEDS_SHOWN = 8
 
 
 def results() -> Console:
@@ -47,7 +50,8 @@ def clock(seconds: float) -> str:
 
 
 def _to_go(state: State) -> str:
-    return f"{state.cells_left} cell{'s' * (state.cells_left != 1)} to go"
+    jobs = f", {state.jobs}" if state.jobs else ""
+    return f"{state.cells_left} cell{'s' * (state.cells_left != 1)} to go{jobs}"
 
 
 def _left(state: State) -> str:
@@ -73,10 +77,13 @@ class LineReporter:
 
     def show(self, state: State) -> None:
         """Print a line every few seconds."""
-        if time.monotonic() - self._begun < self._next:
+        elapsed = time.monotonic() - self._begun
+        if elapsed < self._next:
             return
-        self._next = time.monotonic() - self._begun + LINE_SECONDS
-        seeds = ", ".join(f"seed {seed} {phase}" for seed, phase in sorted(state.phases.items()))
+        self._next = elapsed + min(max(LINE_SECONDS, elapsed / 60), LONGEST_LINE_SECONDS)
+        seeds = ", ".join(f"seed {seed} {phase}" for seed, phase in sorted(state.phases.items())[:SEEDS_SHOWN])
+        if len(state.phases) > SEEDS_SHOWN:
+            seeds += f", and {len(state.phases) - SEEDS_SHOWN} more"
         parts = [f"{state.fraction:4.0%}", _to_go(state), _left(state), seeds]
         self.note("  ".join(part for part in parts if part))
 
@@ -114,9 +121,10 @@ class BarReporter:
             self._total = self._progress.add_task("all", total=1.0, detail="")
         detail = f"{_to_go(state)}  {_left(state)}"
         self._progress.update(self._total, completed=state.fraction, detail=detail)
-        for seed in sorted(set(state.phases) - set(self._seeds)):
+        shown = set(sorted(state.phases)[:SEEDS_SHOWN])
+        for seed in sorted(shown - set(self._seeds)):
             self._seeds[seed] = self._progress.add_task(f"seed {seed}", total=1.0, detail="")
-        for seed in set(self._seeds) - set(state.phases):
+        for seed in set(self._seeds) - shown:
             self._progress.remove_task(self._seeds.pop(seed))
         for seed, task in self._seeds.items():
             self._progress.update(task, completed=state.fractions[seed], detail=state.phases[seed])

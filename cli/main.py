@@ -19,11 +19,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("sics_cli.commands.report", "Verdicts, κ(S) and claims of a run or of a CSV."),
     "plan": ("sics_cli.commands.plan", "How many seeds a verdict takes."),
     "compare": ("sics_cli.commands.compare", "Test one run against another, seed by seed."),
+    "map": ("sics_cli.commands.map", "Which scorers left the plateau, and what the pool did."),
     "status": ("sics_cli.commands.status", "Show what a run holds, its plans, and what is missing."),
     "export": ("sics_cli.commands.export", "Write a run's rows as CSV or JSON lines."),
     "prune": ("sics_cli.commands.prune", "Prune one checkpoint, and report what went."),
-    "scorers": ("sics_cli.commands.scorers", "List the scorers with their complexity and formula."),
+    "scorers": ("sics_cli.commands.scorers", "List the scorers with κ and formula, or measure them."),
 }
+#: Functions of another name than their command, because that is a builtin's.
+_FUNCTIONS = {"map": "plateau_map"}
 INTERRUPTED = 130
 
 
@@ -38,7 +41,7 @@ class LazyGroup(click.Group):
         """Import the command's module and return its command."""
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), _FUNCTIONS.get(cmd_name, cmd_name))
         if not isinstance(command, click.Command):
             raise TypeError(f"{COMMANDS[cmd_name][0]}.{cmd_name} is not a click command")
         return command

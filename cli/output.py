@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sics_cli.experiment.analysis_input import is_sqlite
 from sics_cli.experiment.atomic import write_atomically
 from sics_cli.experiment.errors import ConfigError, StorageError
+from sics_cli.experiment.sqlite import is_sqlite
 
 if TYPE_CHECKING:
     from sics_analysis.report.document import ReportDocument
+    from sics_plugin.complexity import Complexity
 
 
 def check_output(output: Path | None, source: Path) -> None:
@@ -82,6 +84,31 @@ def write_figures(folder: Path, document: ReportDocument) -> None:
 
     try:
         written = save_figures(document, folder)
+    except OSError as error:
+        raise StorageError(f"--figures {folder}: cannot be written ({error.strerror or error})") from None
+    print(f"{len(written)} files written to {folder}", file=sys.stderr)
+
+
+def write_surfaces(folder: Path, found: Sequence[tuple[Complexity, int]]) -> None:
+    """Write the figure of every measured scorer, with the seed of its network, into `folder`, as PDF and PNG.
+
+    Raises
+    ------
+    StorageError
+        It cannot be written.
+    """
+    from sics_analysis.report.figures.surface import save_surface
+
+    written: list[Path] = []
+    try:
+        for one, seed in found:
+            stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in one.name)
+            kappa = "" if one.kappa is None else f", κ = {one.kappa}"
+            said = f"Measured: {one.kind}{kappa}; {one.confidence:.0%} of bootstrap draws agree ({one.n} units)."
+            surface = one.surface
+            written += save_surface(
+                folder, f"{stem}-seed-{seed}", one.name, surface.score, surface.curve, sparsity=surface.sparsity, said=said
+            )
     except OSError as error:
         raise StorageError(f"--figures {folder}: cannot be written ({error.strerror or error})") from None
     print(f"{len(written)} files written to {folder}", file=sys.stderr)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -11,6 +12,9 @@ from rich.text import Text
 
 from sics_cli.experiment.lineup import ScorerInfo
 from sics_cli.experiment.summary import Block, Line, Spread
+
+if TYPE_CHECKING:
+    from sics_cli.experiment.measuring import Measured
 
 NONE = "–"
 
@@ -171,3 +175,64 @@ def print_scorers(console: Console, infos: Sequence[ScorerInfo]) -> None:
         kappa = NONE if info.kappa is None else str(info.kappa)
         table.add_row(info.name, kappa, info.role, Text(info.summary))
     console.print(table)
+
+
+def print_offered(console: Console, points: Mapping[str, str]) -> None:
+    """Print the scorers that installed packages offer; they are imported when they are asked for."""
+    if points:
+        console.print()
+        console.print(Text("offered by installed packages (entry points of sics.scorers):", style="bold"))
+    for name, place in sorted(points.items()):
+        console.print(Text(f"  {name}  {place}"), soft_wrap=True)
+
+
+def print_measured(console: Console, measured: Sequence[Measured]) -> None:
+    """Print what the meter found on one network: a line for each scorer, then the words and flags."""
+    network, first = measured[0].network, measured[0].found
+    values = ", ".join(f"{one.sparsity:g}" for one in first.at)
+    title = (
+        f"{network.experiment}, seed {network.seed}: {first.n} weights, one global pool, saliency {network.kind}, S = {values}"
+    )
+    console.print()
+    fact(console, "measured", title, "bold")
+    right = [(heading, "right") for heading in ("κ", "draws", "overlap", "rank", "sal.", "bent", "rest", "n.m.", ">10")]
+    table = plain_table("scorer", "measured", *right, gap=1)
+    table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
+    for one in measured:
+        row = one.found.to_row()
+        kinds = _kind_text(one)
+        table.add_row(
+            Text(one.found.name),
+            Text(kinds, style="yellow" if _unlike(one) else ""),
+            NONE if one.found.kappa is None else str(one.found.kappa),
+            f"{100 * one.found.confidence:.0f} %",
+            *(NONE if row[name] is None else f"{row[name]:.2f}" for name in _MEASURED),
+        )
+    console.print(table)
+    for text in (
+        "draws: share of bootstrap draws of units that agree. Means over S: overlap and rank correlation (Spearman) with "
+        "magnitude; of what takes the score away from an increasing function of magnitude, the saliency's share, the share "
+        "bent in magnitude alone, and the rest; of the curve over z, the shares that are not monotone and above 10 cycles.",
+        *(
+            f"{one.found.name}: its class says κ = {one.found.declared}, measured {_kind_text(one)}"
+            for one in measured
+            if _unlike(one)
+        ),
+        *dict.fromkeys(f"flag: {flag}" for one in measured for flag in one.found.flags),
+    ):
+        console.print(Text(textwrap.fill(text, min(console.width, 100)), style="dim"), soft_wrap=True)
+
+
+_MEASURED = ("jaccard", "spearman", "saliency", "bent", "unexplained", "not_monotone", "above_ten_cycles")
+
+
+def _kind_text(one: Measured) -> str:
+    found = one.found
+    if found.kind != "varies":
+        return found.kind
+    return ", ".join(f"{at.kind} at {at.sparsity:g}" for i, at in enumerate(found.at) if not i or at.kind != found.at[i - 1].kind)
+
+
+def _unlike(one: Measured) -> bool:
+    """Whether a class states a κ and another was measured."""
+    return one.found.declared is not None and one.found.declared != one.found.kappa

@@ -37,6 +37,5 @@ def reference_runs() -> dict[str, Path]:
     found = {path.parent.name: path for path in folder.glob("*/run.sqlite")}
     if not found:
         raise FileNotFoundError(f"{folder}: the reference runs are not there")
-    return {
-        name: found[name] for name in sorted(found, key=lambda name: (not name.startswith("digits"), "-weight" not in name, name))
-    }
+    order = sorted(found, key=lambda name: (not name.startswith("digits"), "-weight" not in name, name))
+    return {name: found[name] for name in order}

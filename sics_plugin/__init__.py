@@ -16,6 +16,7 @@ from sics_plugin.channel_masks import unit_masks
 from sics_plugin.channel_report import ChannelReport
 from sics_plugin.channels import channel_saliency, compute_channel_masks, prune_channels
 from sics_plugin.checked import global_unstructured
+from sics_plugin.contract import ContractError, check_scorer
 from sics_plugin.held_out import Calibration, held_out_accuracy, held_out_loss
 from sics_plugin.masks import clone_pruned, current_masks, export_masks, finalize, install_mask, load_masks, mask_hash, masked
 from sics_plugin.methods import (
@@ -36,7 +37,21 @@ from sics_plugin.methods import (
     SICSWiggle,
     method_for,
 )
-from sics_plugin.model import VanishedLayerWarning, compute_masks, prune_model, prune_to_sparsity
+from sics_plugin.model import VanishedLayerWarning, compute_masks, prune_model, prune_n_m, prune_to_sparsity
+from sics_plugin.peer_methods import (
+    SICSRIA,
+    SICSFisher,
+    SICSGrasp,
+    SICSLamp,
+    SICSNofM,
+    SICSRelativeImportance,
+    SICSSensitivity,
+    SICSSnip,
+    SICSSynFlow,
+    SICSTaylor,
+    SICSWanda,
+)
+from sics_plugin.peers import PeerScorer
 from sics_plugin.rebuilding import load_shrunk, remove_units, removed_units
 from sics_plugin.registry import (
     Scorer,
@@ -50,6 +65,7 @@ from sics_plugin.registry import (
 from sics_plugin.report import LayerSparsity, PruningReport
 from sics_plugin.saliency import Saliency
 from sics_plugin.scorers import CoordinateScorer, MagnitudeScorer, RankScorer
+from sics_plugin.sharing import SharedRanks
 from sics_plugin.shrinking import shrink
 from sics_plugin.structured_methods import (
     SICSStructured,
@@ -72,30 +88,40 @@ from sics_plugin.targets import prunable_parameters
 from sics_plugin.vectors import SaliencyVector
 
 __all__ = [
+    "SICSRIA",
     "AdaptiveChoice",
     "AdaptiveTable",
     "Calibration",
     "ChannelGroup",
     "ChannelReport",
+    "ContractError",
     "CoordinateScorer",
     "CoordinateUnresolvedWarning",
     "LayerSparsity",
     "MagnitudeScorer",
+    "PeerScorer",
     "PruningReport",
     "RankScorer",
     "SICSAdaptive",
     "SICSBump",
     "SICSChaos",
     "SICSFake",
+    "SICSFisher",
     "SICSGradient",
+    "SICSGrasp",
     "SICSInformation",
+    "SICSLamp",
     "SICSLog",
     "SICSMagnitude",
     "SICSMethod",
+    "SICSNofM",
     "SICSPower",
     "SICSRandom",
+    "SICSRelativeImportance",
+    "SICSSensitivity",
     "SICSSmoothChaos",
     "SICSSmoothMouse",
+    "SICSSnip",
     "SICSStructured",
     "SICSStructuredAdaptive",
     "SICSStructuredBump",
@@ -110,10 +136,14 @@ __all__ = [
     "SICSStructuredSmoothChaos",
     "SICSStructuredSmoothMouse",
     "SICSStructuredWiggle",
+    "SICSSynFlow",
+    "SICSTaylor",
+    "SICSWanda",
     "SICSWiggle",
     "Saliency",
     "SaliencyVector",
     "Scorer",
+    "SharedRanks",
     "Slice",
     "Trial",
     "Units",
@@ -121,6 +151,7 @@ __all__ = [
     "build_scorer",
     "channel_group",
     "channel_saliency",
+    "check_scorer",
     "clone_pruned",
     "compute_channel_masks",
     "compute_masks",
@@ -142,6 +173,7 @@ __all__ = [
     "prunable_parameters",
     "prune_channels",
     "prune_model",
+    "prune_n_m",
     "prune_to_sparsity",
     "register_scorer",
     "remove_units",

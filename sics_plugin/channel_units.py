@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sics_plugin.channel_groups import BoundGroup
+from sics_plugin.relative import lamp
 from sics_plugin.saliency import Saliency
 from sics_plugin.vectors import SaliencyVector
 
@@ -54,16 +55,31 @@ def unit_magnitudes(bound: BoundGroup) -> Tensor:
 
 
 def unit_saliencies(groups: Sequence[BoundGroup], saliency: Saliency, model: nn.Module) -> list[Tensor] | None:
-    """Root of the sum of squares of the saliency over the same weights, one vector of shape (size,) a group.
+    """What the units have of a saliency, one vector of shape (size,) a group, by the rule of its kind.
 
     None for the neighbourhood, which scorers take from the magnitudes of the units themselves.
     """
     if saliency.kind == "neighbourhood":
         return None
+    rule = saliency.signal.per_unit
+    if rule is None:
+        raise ValueError(f"{saliency.kind} saliency is defined for single weights, not for {groups[0].group.unit}s")
+    if rule == "own":
+        return [saliency.of_group(bound.group).cpu() for bound in groups]
+    if rule == "lamp":
+        return [lamp(unit_magnitudes(bound), bound.present()) for bound in groups]
     # A copy of the model the saliency was collected on is matched by names.
     if not all(saliency.knows(bound.targets[0]) for bound in groups):
         saliency = saliency.bind(model)
-    return [_norms(bound, saliency._tensor(bound.targets[0])) for bound in groups]
+    reduced = _norms if rule == "norm" else _sums
+    return [reduced(bound, saliency._tensor(bound.targets[0])) for bound in groups]
+
+
+def _sums(bound: BoundGroup, values: Tensor) -> Tensor:
+    target, group = bound.targets[0], bound.group
+    own = values.detach().double()
+    own = own if target.mask is None else own * target.present()
+    return group.producer.rows(own, group.size).sum(1).cpu()
 
 
 def _norms(bound: BoundGroup, values: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from sics_plugin.adaptive import AdaptiveTable
+from sics_plugin.allocation import check_amount_for, erk_removals, n_of_m, pools_of
 from sics_plugin.channel_discovery import find_groups
 from sics_plugin.channel_groups import BoundGroup, ChannelGroup, Unit, bind_groups
 from sics_plugin.channel_masks import count_weights, masks_of, unit_sparsities
@@ -32,10 +33,10 @@ from sics_plugin.gather import floors_of, join
 from sics_plugin.held_out import adaptive_options
 from sics_plugin.masks import install_mask, mask_hash
 from sics_plugin.methods import SICSMethod, units_of
-from sics_plugin.model import Pool, for_pool, pools_of, scorer_of, warn_vanished
+from sics_plugin.model import Pool, for_pool, scorer_of, warn_vanished
 from sics_plugin.registry import Scorer
 from sics_plugin.report import LayerSparsity
-from sics_plugin.saliency import Saliency
+from sics_plugin.saliency import Saliency, saliency_for
 from sics_plugin.selection import check_sparsity
 from sics_plugin.structured_methods import SICSStructured
 from sics_plugin.vectors import SaliencyVector
@@ -74,8 +75,9 @@ def compute_channel_masks(
     saliency : Saliency or Tensor, optional
         Collected for this model (or, matched by names, for one it was copied from), or one value per unit still there, as
         :func:`channel_saliency` builds it.
-    pool : {"global", "layer"}
-        What is ranked against each other: all units of the model, or those of one layer.
+    pool : {"global", "layer", "erk"}
+        What is ranked against each other: all units of the model, or those of one layer, the same fraction of each or, for "erk",
+        fractions by the shapes of their incoming weights.
     min_keep : float or int
         Fraction or number of its units every layer keeps, whatever their scores.
     sparsity : float, optional
@@ -119,14 +121,25 @@ def compute_channel_masks(
     _check_unit(unit, bound)
     method_name, scorer = _scorer(method, parameters)
     check_sparsity(sparsity)
-    if pool == "layer" and isinstance(amount, Integral):
-        raise ValueError(f"Expected `amount` to be a fraction for pool='layer', got {amount!r}")
+    if pool == "row" or n_of_m(pool) is not None:
+        raise ValueError(
+            f"Expected `pool` to be 'global', 'layer' or 'erk' for {unit}s, got {pool!r}: a {unit} has rows of its own"
+        )
     pools = pools_of(len(bound), pool)
+    check_amount_for(pool, amount)
+    if unit not in scorer.units:
+        raise ValueError(f"scorer {scorer.name!r} is defined for {', '.join(scorer.units)}s, not for {unit}s")
+    saliency = saliency_for(scorer.requires, saliency)
     floors = floors_of([group.group.size for group in bound], min_keep)
     present = [group.present() for group in bound]
     magnitudes = [unit_magnitudes(group)[alive] for group, alive in zip(bound, present, strict=True)]
     vectors = pool_saliency(bound, present, saliency, model)
 
+    shares: Sequence[float | int] = [amount] * len(bound)
+    if pool == "erk":
+        shapes = [_incoming_shape(group) for group in bound]
+        sizes_of = [group.group.size for group in bound]
+        shares = erk_removals(shapes, amount, sizes=sizes_of, present=[m.numel() for m in magnitudes])
     removed: dict[int, Tensor] = {}
     decisions: list[Decision] = []
     for indices in pools:
@@ -136,7 +149,8 @@ def compute_channel_masks(
         together = None if vectors is None else join([vectors[i] for i in indices])
         units = units_of(torch.cat([magnitudes[i] for i in indices]), together)
         own = for_pool(scorer, len(decisions))
-        decision = decide(own, units, amount, sparsity=sparsity, sizes=sizes, floors=[floors[i] for i in indices])
+        share = shares[indices[0]]
+        decision = decide(own, units, share, sparsity=sparsity, sizes=sizes, floors=[floors[i] for i in indices])
         decisions.append(decision)
         removed.update(zip(indices, decision.removed.split(sizes), strict=True))
     if not decisions:
@@ -252,6 +266,14 @@ def _scorer(method: Method, parameters: Mapping[str, Any]) -> tuple[str, Scorer]
     if isinstance(method, type) and issubclass(method, SICSStructured):
         return method.__name__, method.scorer_class(**parameters)
     return scorer_of(method, parameters)
+
+
+def _incoming_shape(bound: BoundGroup) -> tuple[int, ...]:
+    """Shape of the incoming weights of a group's units, without those that belong to others (q and k rows)."""
+    own = bound.group.producer
+    shape = list(bound.targets[0].parameter.shape)
+    shape[own.dim] = bound.group.size * own.width
+    return tuple(shape)
 
 
 def _check_unit(unit: Unit, bound: Sequence[BoundGroup]) -> None:

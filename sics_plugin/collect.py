@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,27 +26,47 @@ def gradient_rms(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> tupl
     samples : int
     """
     parameters = {name: p for name, p in dense_parameters(model) if p.is_floating_point()}
+    samples = 0
+
+    def gradients() -> Iterator[dict[str, Tensor]]:
+        nonlocal samples
+        for number, (inputs, targets) in enumerate(moved(batches, model), start=1):
+            value = checked_loss(loss(model(inputs), targets), number)
+            found = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
+            samples += batch_size(targets)
+            yield {name: grad for name, grad in zip(parameters, found, strict=True) if grad is not None}
+
+    with evaluating(model), torch.enable_grad(), requiring_grad(list(parameters.values())):
+        return rms_of(parameters, gradients()), samples
+
+
+def rms_of(parameters: Mapping[str, Tensor], gradients: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Root of the mean of squares of gradients by name, float32 in the shapes of `parameters`; zero where there were none.
+
+    Every item may be overwritten once the next one is asked for.
+    """
     norms = {name: torch.zeros_like(p, dtype=torch.float32) for name, p in parameters.items()}
-    count = samples = 0
-    with evaluating(model), torch.enable_grad(), _requiring_grad(list(parameters.values())):
-        for inputs, targets in moved(batches, model):
-            value = loss(model(inputs), targets)
-            if not isinstance(value, Tensor) or value.numel() != 1:
-                raise TypeError("Expected `loss(output, target)` to return a scalar tensor (reduction='mean' or 'sum')")
-            if not bool(torch.isfinite(value)):
-                raise ValueError(f"Expected a finite loss on the calibration batches, got {value.item()} on batch {count + 1}")
-            grads = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
-            for name, grad in zip(parameters, grads, strict=True):
-                if grad is not None:
-                    # Never squared: below 1e-19 a float32 square is zero, above 1e19 infinite.
-                    torch.hypot(norms[name], grad.float(), out=norms[name])
-            count, samples = count + 1, samples + _batch_size(targets)
+    count = 0
+    for found in gradients:
+        for name, grad in found.items():
+            # Never squared: below 1e-19 a float32 square is zero, above 1e19 infinite.
+            torch.hypot(norms[name], grad.float(), out=norms[name])
+        count += 1
     if count == 0:
         raise ValueError(NO_BATCHES)
     for name, norm in norms.items():
         if not bool(torch.isfinite(norm).all()):
             raise ValueError(f"the gradient of {name} is NaN or infinite: use float32 or bfloat16 weights, or check the loss")
-    return {name: norm / count**0.5 for name, norm in norms.items()}, samples
+    return {name: norm / count**0.5 for name, norm in norms.items()}
+
+
+def checked_loss(value: Any, batch: int) -> Tensor:
+    """The loss of a batch, refused where it is no scalar or not finite."""
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        raise TypeError("Expected `loss(output, target)` to return a scalar tensor (reduction='mean' or 'sum')")
+    if not bool(torch.isfinite(value)):
+        raise ValueError(f"Expected a finite loss on the calibration batches, got {value.item()} on batch {batch}")
+    return value
 
 
 def input_norms(model: nn.Module, batches: Iterable[Batch]) -> tuple[dict[str, Tensor], int]:
@@ -73,7 +93,7 @@ def input_norms(model: nn.Module, batches: Iterable[Batch]) -> tuple[dict[str, T
         with evaluating(model), torch.no_grad():
             for inputs, targets in moved(batches, model):
                 model(inputs)
-                count, samples = count + 1, samples + _batch_size(targets)
+                count, samples = count + 1, samples + batch_size(targets)
     finally:
         for handle in handles:
             handle.remove()
@@ -131,7 +151,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _requiring_grad(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+def requiring_grad(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
     """Frozen parameters get a gradient inside; their flag is back afterwards."""
     flags = [p.requires_grad for p in parameters]
     for p in parameters:
@@ -143,7 +163,8 @@ def _requiring_grad(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
             p.requires_grad_(flag)
 
 
-def _batch_size(targets: Any) -> int:
+def batch_size(targets: Any) -> int:
+    """How many samples a batch of targets stands for."""
     if isinstance(targets, Tensor):
         return targets.shape[0] if targets.dim() else 1
     return len(targets) if isinstance(targets, Sequence) else 1

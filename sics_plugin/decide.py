@@ -68,7 +68,7 @@ def decide(
     default_kind = "neighbourhood" if isinstance(running, CoordinateScorer) else None
     return Decision(
         removed=removed,
-        threshold=float(score[removed].max()) if k else None,
+        threshold=float(score.masked_fill(~removed, float("-inf")).max()) if k else None,
         scorer=running,
         alpha=running.strength(units.saliency_kind) if isinstance(running, RankScorer) else None,
         saliency_kind=units.saliency_kind or default_kind,

@@ -154,7 +154,8 @@ def calibrate(model: nn.Module, amount: float | int, how: Calibration, *, unit: 
 def held_out_loss(batches: Iterable[Batch], loss: Loss = nn.functional.cross_entropy) -> Evaluate:
     """An ``evaluate``: minus the mean over held-out (input, target) batches of a ``loss`` with reduction "mean".
 
-    Batches count by their size. Finer than a count of right answers, which moves in steps as large as the differences between masks on a few hundred examples.
+    Batches count by their size. Finer than a count of right answers, which moves in steps as large as the differences between
+    masks on a few hundred examples.
     """
     kept = _kept(batches)
 

@@ -89,7 +89,7 @@ class SICSMethod(ScorerMethod):
             mask.view(-1).masked_fill_(removed, 0)
         else:
             if saliency is not None and saliency.numel() == values.numel():
-                saliency = _select(saliency, present)
+                saliency = select(saliency, present)
             removed = self._removed(units_of(values[present], saliency))
             mask.view(-1)[present.nonzero().squeeze(1)[removed]] = 0
         self._release()
@@ -131,8 +131,8 @@ class SICSMethod(ScorerMethod):
             )
 
 
-def _select(saliency: Tensor, present: Tensor) -> Tensor:
-    """The entries of what is left, keeping the kind of a :class:`SaliencyVector`."""
+def select(saliency: Tensor, present: Tensor) -> Tensor:
+    """The entries of a saliency that are left, a vector, keeping the kind of a :class:`SaliencyVector`."""
     left = saliency.detach().as_subclass(Tensor).reshape(-1)[present.to(saliency.device)]
     return SaliencyVector(left, kind=saliency.kind) if isinstance(saliency, SaliencyVector) else left
 

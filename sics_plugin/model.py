@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from numbers import Integral
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sics_plugin.adaptive import AdaptiveTable
+from sics_plugin.allocation import check_amount_for, check_n_m, erk_removals, n_of_m, pools_of
 from sics_plugin.gather import Scores, floors_of, lazy_saliencies, parts_of
 from sics_plugin.held_out import adaptive_options
 from sics_plugin.masks import Masks, check_hooks, hash_of_bits, install_mask, mask_hash, packed_bits, put_mask, put_zeros
@@ -21,7 +22,8 @@ from sics_plugin.methods import SICSMethod
 from sics_plugin.pool import Choice, choose
 from sics_plugin.registry import Scorer, build_scorer
 from sics_plugin.report import LayerSparsity, PruningReport
-from sics_plugin.saliency import Saliency
+from sics_plugin.rows import choose_in_groups
+from sics_plugin.saliency import Saliency, saliency_for
 from sics_plugin.scorers import Adaptive
 from sics_plugin.selection import check_amount, check_sparsity
 from sics_plugin.stream import count_kept
@@ -29,7 +31,8 @@ from sics_plugin.targets import Parameter, Target, resolve_targets, without_ties
 from sics_plugin.warn import warn_caller
 
 Method = str | Scorer | type[SICSMethod] | AdaptiveTable
-Pool = Literal["global", "layer"]
+#: "global", "layer", "row", "erk" or "N:M": see :mod:`sics_plugin.allocation`.
+Pool = str
 T = TypeVar("T", bound=type)
 
 
@@ -63,8 +66,10 @@ def compute_masks(
         Fraction of the weights still there that goes (in every layer for ``pool="layer"``), or their number.
     saliency : Saliency or Tensor, optional
         Collected for this model (or, matched by names, for one it was copied from), or a vector as ``Saliency.vector`` builds it.
-    pool : {"global", "layer"}
-        What is ranked against each other.
+    pool : {"global", "layer", "row", "erk", "N:M"}
+        What is ranked against each other: all weights; those of one layer, the same fraction from each; those of one output row;
+        of one layer, fractions by Erdős-Rényi-Kernel (Evci et al. 2020) that keep the total; M consecutive inputs of a row, N of
+        which are kept. For rows and N:M a scorer sees the layer, see :mod:`sics_plugin.rows`.
     min_keep : float or int
         Fraction or number of its weights every layer keeps, whatever their scores.
     sparsity : float, optional
@@ -217,6 +222,41 @@ def prune_to_sparsity(
     )
 
 
+def prune_n_m(
+    model: nn.Module | Iterable[Parameter],
+    method: Method,
+    n: int = 2,
+    m: int = 4,
+    *,
+    saliency: Saliency | Tensor | None = None,
+    finalize: bool = False,
+    **parameters: Any,
+) -> PruningReport:
+    """Prune in place so that of every ``m`` consecutive inputs of a row exactly ``n`` stay: what sparse tensor cores multiply.
+
+    Parameters
+    ----------
+    model, method, saliency, finalize, **parameters
+        As in :func:`prune_model`. The scorer sees a layer at a time.
+    n, m : int
+        How many of how many are kept. Inputs of a convolution are its input channels, at each place of the kernel.
+
+    Raises
+    ------
+    ValueError
+        If ``m`` does not divide the inputs of a weight, in one line that names it; nothing is pruned then.
+
+    Examples
+    --------
+    >>> mlp = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 4))
+    >>> report = prune_n_m(mlp, "magnitude", 2, 4)
+    >>> report.sparsity, mlp[0].weight_mask.view(64, 8, 4).sum(-1).unique().tolist()
+    (0.5, [2])
+    """
+    n, m = check_n_m(n, m)
+    return prune_model(model, method, amount=1 - n / m, saliency=saliency, pool=f"{n}:{m}", finalize=finalize, **parameters)
+
+
 # --- steps ---------------------------------------------------------------------------------------------------------------
 
 V = TypeVar("V")
@@ -238,7 +278,7 @@ class _Plan:
         """Yield every distinct target with its mask, a bool vector, in order."""
         for indices in pools_of(len(self.targets), self.pool):
             pool = [self.targets[i] for i in indices]
-            if self.pool == "layer" and not bool(pool[0].present().any()):
+            if self.pool != "global" and not bool(pool[0].present().any()):
                 yield pool[0], pool[0].present().reshape(-1)
                 continue
             choice = self.choose(indices, len(self.choices))
@@ -296,18 +336,39 @@ def _plan(
     check_sparsity(sparsity)
     if exact not in (True, False, None):
         raise ValueError(f"Expected `exact` to be True, False or None, got {exact!r}")
-    if pool == "layer" and isinstance(amount, Integral):
-        raise ValueError(f"Expected `amount` to be a fraction for pool='layer', got {amount!r}")
     pools_of(len(targets), pool)
+    check_amount_for(pool, amount)
+    if scores is not None and scorer.role == "peer":
+        raise ValueError(
+            f"Expected no `importance_scores` for {scorer.name!r}, which scores by a signal of the weights themselves"
+        )
+    saliency = saliency_for(scorer.requires, saliency)
     vectors, kind = lazy_saliencies(saliency, listed, targets, model if isinstance(model, nn.Module) else None)
     parts = parts_of(targets, scores, listed, vectors)
     floors = floors_of([t.parameter.numel() for t in targets], min_keep)
 
+    shares: Sequence[float | int] = [amount] * len(parts)
+    if pool == "erk":
+        shares = erk_removals([tuple(t.parameter.shape) for t in targets], amount, present=[p.present for p in parts])
+    pattern = n_of_m(pool)
+
     def choose_pool(indices: Sequence[int], number: int) -> Choice:
+        if pool == "row" or pattern is not None:
+            (i,) = indices
+            return choose_in_groups(
+                for_pool(scorer, number),
+                parts[i],
+                float(amount),
+                name=targets[i].path,
+                pattern=pattern,
+                saliency_kind=kind,
+                sparsity=sparsity,
+                floor=floors[i],
+            )
         return choose(
             for_pool(scorer, number),
             [parts[i] for i in indices],
-            amount,
+            shares[indices[0]],
             saliency_kind=kind,
             sparsity=sparsity,
             floors=[floors[i] for i in indices],
@@ -360,15 +421,6 @@ def scorer_of(method: Method, parameters: Mapping[str, Any]) -> tuple[str, Score
             raise TypeError(f"Expected no parameters beside a scorer instance, got {', '.join(parameters)}")
         return method.name, method
     raise TypeError(f"Expected `method` to be a scorer's name, a Scorer or a SICSMethod subclass, got {method!r}")
-
-
-def pools_of(count: int, pool: str) -> list[list[int]]:
-    """Which of ``count`` layers are ranked against each other, as positions."""
-    if pool == "global":
-        return [list(range(count))]
-    if pool == "layer":
-        return [[i] for i in range(count)]
-    raise ValueError(f"Expected `pool` to be 'global' or 'layer', got {pool!r}")
 
 
 def for_pool(scorer: Scorer, index: int) -> Scorer:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sics_plugin.sharing import shared
+
 MAX_BINS = 256
 UNITS_PER_BIN = 256
 NEIGHBOURHOOD = 65
@@ -22,6 +24,10 @@ def ranks(magnitude: Tensor) -> Tensor:
     >>> ranks(torch.tensor([0.3, 0.1, 0.3, 0.2])).tolist()
     [2, 0, 3, 1]
     """
+    return shared(_ranks, magnitude)
+
+
+def _ranks(magnitude: Tensor) -> Tensor:
     order = torch.argsort(magnitude, stable=True)
     result = torch.empty_like(order)
     result[order] = torch.arange(order.numel(), device=order.device)
@@ -76,6 +82,10 @@ def coordinate(saliency: Tensor, rank: Tensor) -> Tensor:
     >>> coordinate(torch.tensor([5.0, 1.0, 5.0, 9.0]), torch.tensor([0, 1, 2, 3])).tolist()
     [0.5, 0.125, 0.5, 0.875]
     """
+    return shared(_coordinate, saliency, rank)
+
+
+def _coordinate(saliency: Tensor, rank: Tensor) -> Tensor:
     n = saliency.numel()
     if n == 0:
         return torch.empty(0, dtype=torch.float64, device=saliency.device)

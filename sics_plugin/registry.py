@@ -33,7 +33,7 @@ from sics_plugin.warn import warn_caller
 if TYPE_CHECKING:
     from sics_plugin.adaptive import AdaptiveChoice
 
-Role = Literal["feature", "control", "baseline", "adaptive"]
+Role = Literal["feature", "control", "baseline", "adaptive", "peer"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +68,9 @@ class Scorer(ABC):
     kappa: ClassVar[int | None] = None
     role: ClassVar[Role] = "feature"
     requires: ClassVar[str | None] = None  # the kind of saliency it cannot do without
+    source: ClassVar[str] = ""  # where it was published
+    pool: ClassVar[str] = "global"  # what its source ranks against each other
+    units: ClassVar[tuple[str, ...]] = ("weight", "channel", "head")  # what it is defined for
     spectra: ClassVar[bool] = False  # whether it reads the shipped spectra
     choice: ClassVar[AdaptiveChoice | None] = None  # on one that an adaptive scorer chose: why
 
@@ -97,6 +100,7 @@ class Scorer(ABC):
 # --- the registry ---------------------------------------------------------------------------------------------------
 
 _REGISTRY: dict[str, type[Scorer]] = {}
+_BUILT_IN = ("sics_plugin.scorers", "sics_plugin.peers")
 S = TypeVar("S", bound=type[Scorer])
 
 
@@ -117,7 +121,7 @@ def register_scorer(cls: S) -> S:
         raise ValueError(f"Expected {cls.__name__}.kappa to be None for a {cls.role}, got {cls.kappa!r}")
     known = _REGISTRY.get(cls.name)
     if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-        if known.__module__ == "sics_plugin.scorers":
+        if known.__module__ in _BUILT_IN:
             raise ValueError(f"Expected another name for {cls.__module__}.{cls.__qualname__}: {cls.name!r} is a built-in scorer")
         warn_caller(f"scorer {cls.name!r} was {known.__module__}.{known.__qualname__}; replaced")
     _REGISTRY[cls.name] = cls

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
-from sics_plugin.collect import Batch, Loss, expand_to_weight, gradient_rms, input_norms
+from sics_plugin.channel_discovery import find_groups
+from sics_plugin.channel_groups import ChannelGroup, Unit
+from sics_plugin.collect import Batch, Loss, expand_to_weight, rms_of
 from sics_plugin.percentile import neighbourhood
+from sics_plugin.signals import SIGNALS, Kind, Request, Signal
 from sics_plugin.targets import Parameter, Target, dense_parameters, plain_name, resolve_targets
 from sics_plugin.vectors import SaliencyVector
-
-Kind = Literal["gradient", "activation", "neighbourhood"]
 
 
 class Saliency:
@@ -28,15 +29,25 @@ class Saliency:
     model : nn.Module
         Run in eval mode; its mode, gradients and ``requires_grad`` flags are as before afterwards.
     batches : iterable of (input, target)
-        Calibration batches, or a loader of them; moved to the model's device. Not needed for "neighbourhood".
+        Calibration batches, or a loader of them; moved to the model's device. Not needed for what reads the weights alone
+        ("neighbourhood", "lamp", "relative"); "synflow" takes the shape of the first input from them and nothing else.
     loss : callable(output, target) -> scalar Tensor
-        For "gradient"; default cross-entropy.
-    kind : {"gradient", "activation", "neighbourhood"}
+        For the kinds that take gradients; default cross-entropy.
+    kind : str
         "gradient": root of the mean over batches of the squared batch gradient. "activation": L2 norm of the input feature a
         weight reads, per sample as in Wanda (Sun et al. 2023); for weights of ``nn.Linear`` and ``nn.Conv2d``. "neighbourhood":
-        mean magnitude of the 65 weights around, free of data: what a method without ``saliency=`` uses.
+        mean magnitude of the 65 weights around, free of data: what a method without ``saliency=`` uses. The others are what
+        published scorers need, each its own (:mod:`sics_plugin.peers`): "snip", "grasp", "synflow", "taylor", "fisher",
+        "sensitivity", "lamp", "relative", "relative_activation".
     max_batches : int, optional
         Stop after this many; for a loader without an end.
+    unit : {"weight", "channel", "head"}
+        What will be ranked. It matters to the kinds that square or take absolute values of a unit's sum batch by batch ("taylor",
+        "sensitivity"), and to "synflow"; all others serve every unit.
+    groups : iterable of ChannelGroup, optional
+        The units, instead of those that :func:`~sics_plugin.find_groups` finds.
+    rounds : int, optional
+        For "synflow": rounds of its schedule, default 100; 1 for the scores of the network as it is.
 
     Raises
     ------
@@ -65,22 +76,71 @@ class Saliency:
         *,
         kind: Kind = "gradient",
         max_batches: int | None = None,
+        unit: str = "weight",
+        groups: Iterable[ChannelGroup] | None = None,
+        rounds: int | None = None,
     ) -> None:
         if kind not in get_args(Kind):
             raise ValueError(f"Expected `kind` to be one of {', '.join(get_args(Kind))}, got {kind!r}")
-        if kind == "neighbourhood":
+        if unit not in ("weight", *get_args(Unit)):
+            raise ValueError(f"Expected `unit` to be one of weight, {', '.join(get_args(Unit))}, got {unit!r}")
+        if rounds is not None and kind != "synflow":
+            raise ValueError(f"Expected no `rounds` for kind {kind!r}: only 'synflow' is collected in rounds")
+        collect = SIGNALS[kind].collect
+        if collect is None:
             if batches is not None:
-                raise ValueError("Expected no `batches` for kind 'neighbourhood': it reads the weights alone")
+                raise ValueError(f"Expected no `batches` for kind {kind!r}: it reads the weights alone")
         elif batches is None or isinstance(batches, Tensor) or not isinstance(batches, Iterable):
             raise TypeError(f"Expected `batches` to be an iterable of (input, target) pairs, got {type(batches).__name__}")
         self.kind = kind
+        self.unit = "weight"
         self._values: dict[str, Tensor] = {}
         self.samples = 0
         self._bind(model)
-        if kind != "neighbourhood":
+        if collect is not None:
             assert batches is not None
-            limited = islice(batches, max_batches)
-            self._values, self.samples = gradient_rms(model, limited, loss) if kind == "gradient" else input_norms(model, limited)
+            own: list[ChannelGroup] | None = None
+            if self.signal.per_unit == "own" and (groups is not None or unit != "weight"):
+                own = list(find_groups(model, unit) if groups is None else groups)  # type: ignore[arg-type]
+                self.unit = own[0].unit if own else unit
+            self._values, self.samples = collect(model, Request(islice(batches, max_batches), loss, own, rounds))
+
+    @property
+    def signal(self) -> Signal:
+        """How this kind is made."""
+        return SIGNALS[self.kind]
+
+    @classmethod
+    def from_gradients(cls, model: nn.Module, gradients: Iterable[Mapping[str, Tensor]], *, samples: int = 0) -> Saliency:
+        """The gradient saliency from batch gradients that were computed elsewhere.
+
+        Parameters
+        ----------
+        model : nn.Module
+            Its parameters give names and shapes; nothing is run.
+        gradients : iterable of mapping of parameter name to Tensor
+            One item a batch, used before the next is asked for, so that all may lie in the same memory. A name that is missing
+            counts as zero.
+        samples : int, optional
+            How many examples were behind them, for the record.
+
+        Raises
+        ------
+        ValueError
+            No batch, a name that the model does not have, another shape than the parameter's, a value that is not finite.
+
+        Examples
+        --------
+        >>> model = nn.Linear(2, 1, bias=False)
+        >>> steps = ({"weight": torch.tensor([[3.0, 0.0]])}, {"weight": torch.tensor([[4.0, 2.0]])})
+        >>> Saliency.from_gradients(model, steps).tensor(model, "weight")
+        tensor([[3.5355, 1.4142]])
+        """
+        parameters = {name: p for name, p in dense_parameters(model) if p.is_floating_point()}
+        made = cls(model, kind="neighbourhood")
+        made.kind, made.samples = "gradient", samples
+        made._values = rms_of(parameters, _checked(gradients, parameters))
+        return made
 
     def _bind(self, model: nn.Module) -> None:
         # remove_duplicate=False: a tied parameter is found under its first name, the one it was collected under.
@@ -97,14 +157,14 @@ class Saliency:
         bound._bind(model)
         for name, parameter in dense_parameters(model):
             value = bound._values.get(name)
-            if value is not None and self.kind == "gradient" and value.shape != parameter.shape:
+            if value is not None and not self.signal.of_inputs and value.shape != parameter.shape:
                 raise ValueError(f"{name} has shape {tuple(parameter.shape)}, its saliency {tuple(value.shape)}: another model")
         return bound
 
     def knows(self, target: Target) -> bool:
         """Whether the target is a parameter of the very model this was collected on (not of a copy)."""
         reference, _ = self._names.get(id(target.parameter), (None, ""))
-        return self.kind == "neighbourhood" or (reference is not None and reference() is target.parameter)
+        return self.signal.collect is None or (reference is not None and reference() is target.parameter)
 
     def tensor(self, module: nn.Module, name: str) -> Tensor:
         """The saliency of one parameter in its full shape, pruned entries included."""
@@ -118,14 +178,32 @@ class Saliency:
         parameter = target.parameter
         if self.kind == "neighbourhood":
             return neighbourhood(_magnitude(parameter)).view_as(parameter)
+        made = None
+        if self.signal.from_weights is not None:
+            made = self.signal.from_weights(parameter, None if target.shared_mask is None else target.present())
+            if self.signal.collect is None:
+                return made
         name = self.check(target)
         value = self._values[name]
-        if self.kind == "activation":
+        if self.signal.of_inputs:
             value = expand_to_weight(value, target.module, parameter, name)
-        return value.to(parameter.device).contiguous()
+        value = value.to(parameter.device).contiguous()
+        return value if made is None else made * value.double() ** self.signal.exponent
+
+    def of_group(self, group: ChannelGroup) -> Tensor:
+        """The values collected for the units of a group, shape (size,)."""
+        value = self._values.get(group.name)
+        if value is None or value.shape != (group.size,):
+            raise ValueError(
+                f"there is no {self.kind} saliency of the {group.unit}s of {group.name}: this one was collected for "
+                f"{self.unit}s; collect it with unit={group.unit!r}, or with the same groups="
+            )
+        return value
 
     def check(self, target: Target) -> str:
         """The name under which a target's saliency was collected; refused where it was not."""
+        if self.signal.collect is None:
+            return target.path
         if not self.knows(target):
             raise ValueError(
                 f"{target.path} is not a parameter of the model this saliency was collected on; for a copy of it, use "
@@ -138,12 +216,14 @@ class Saliency:
 
     def _name_of(self, target: Target) -> str:
         reference, path = self._paths.get(id(target.module), (None, ""))
-        if self.kind == "activation" and reference is not None and reference() is target.module:
+        if self.signal.of_inputs and reference is not None and reference() is target.module:
             return f"{path}.{target.name}" if path else target.name
         return self._names[id(target.parameter)][1]
 
     def _why_missing(self, module: nn.Module) -> str:
-        if self.kind == "activation" and not isinstance(module, nn.Linear | nn.Conv2d):
+        if self.unit != "weight":
+            return f"it was collected for {self.unit}s"
+        if self.signal.of_inputs and not isinstance(module, nn.Linear | nn.Conv2d):
             return "it exists for weights of nn.Linear and nn.Conv2d"
         return "the module was not called on the calibration batches, or had another name then"
 
@@ -185,6 +265,25 @@ class Saliency:
 
     def __repr__(self) -> str:
         return f"Saliency(kind={self.kind!r}, samples={self.samples}, tensors={len(self._values)})"
+
+
+def saliency_for(requires: str | None, saliency: Saliency | Tensor | None) -> Saliency | Tensor | None:
+    """The saliency given, or the one a scorer needs where that reads the weights alone."""
+    if saliency is None and requires is not None and (signal := SIGNALS.get(requires)) is not None and signal.collect is None:
+        return Saliency(nn.Module(), kind=requires)  # type: ignore[arg-type]
+    return saliency
+
+
+def _checked(gradients: Iterable[Mapping[str, Tensor]], parameters: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
+    for found in gradients:
+        for name, grad in found.items():
+            if name not in parameters:
+                raise ValueError(f"Expected gradients of the model's parameters, got one of {name!r}")
+            if grad.shape != parameters[name].shape:
+                raise ValueError(
+                    f"Expected the gradient of {name} in its shape {tuple(parameters[name].shape)}, got {tuple(grad.shape)}"
+                )
+        yield {name: grad.detach().to(parameters[name].device) for name, grad in found.items()}
 
 
 def _magnitude(values: Tensor) -> Tensor:

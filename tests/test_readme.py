@@ -30,8 +30,20 @@ def test_table_of_scorers_is_the_registry() -> None:
     from sics_plugin import get_scorer, list_scorers, method_for
 
     rows = re.findall(r"^\| `(\w+)` \| `(SICS\w+)` \| (\S+) \|", README.read_text(), re.MULTILINE)
-    assert [name for name, _, _ in rows] == list_scorers()
+    assert [name for name, _, _ in rows] == [name for name in list_scorers() if get_scorer(name).role != "peer"]
     for name, method, kappa in rows:
         assert method_for(name).__name__ == method
         cls = get_scorer(name)
         assert kappa == (str(cls.kappa) if cls.kappa is not None else {"adaptive": "–"}.get(cls.role, cls.role))
+
+
+def test_table_of_peers_is_the_registry() -> None:
+    from sics_plugin import get_scorer, list_scorers
+
+    page = (README.parent / "docs" / "peers.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (.+) \| `(\w+)`[^|]* \| (\w+) \| (.+) \|$", page, re.MULTILINE)
+    assert [name for name, *_ in rows] == list_scorers(role="peer")
+    for name, source, signal, pool, units in rows:
+        cls = get_scorer(name)
+        assert (signal, pool, units == "refused") == (cls.requires, cls.pool, cls.units == ("weight",))
+        assert source.split(",")[-1].split()[-1].rstrip(")") in cls.source

@@ -16,7 +16,8 @@ def certainty_answer(document: ReportDocument) -> Answer:
     open_, total = undecided(document)
     counts = sorted({line.n for line in document.lines}) or [0]
     n = plural(counts[-1], "seed") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
-    parts = [f"{n} a line; {open_} of {total} lines are undecided at δ = {settings.delta:g} points, α = {settings.alpha:g}."]
+    which = f"{open_} of {plural(total, 'line')} {'is' if total == 1 else 'are'} undecided"
+    parts = [f"{n} a line; {which} at δ = {settings.delta:g} points, α = {settings.alpha:g}."]
     if power.points:
         here = next((point for point in power.points if point.n == power.here), None)
         if here is not None and power.sd is not None:

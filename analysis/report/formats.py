@@ -27,9 +27,14 @@ def render(document: ReportDocument, kind: str) -> str:
     ------
     ValueError
         For another format.
+
+    Notes
+    -----
+    "tex" and "markdown" are taken for "latex" and "md".
     """
     if kind == "json":
         return document.to_json()
+    kind = {"tex": "latex", "markdown": "md"}.get(kind, kind)
     if kind not in _RENDERERS:
         raise ValueError(f"Expected a format among {', '.join(FORMATS)}, got {kind!r}")
     module, name = _RENDERERS[kind]

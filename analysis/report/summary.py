@@ -27,7 +27,7 @@ def headline(document: ReportDocument) -> str:
     where = sorted({line.sparsity for line in found})
     if len(names) > SHOWN:
         some = f"{sparsity_list(where)}{', not each at every S' if len(grouped(found)) > 1 else ''}"
-        return f"{len(names)} of {sum(s.in_family for s in document.compared)} scorers escape {target}, at {some}."
+        return f"{len(names)} of {plural(sum(s.in_family for s in document.compared), 'scorer')} escape {target}, at {some}."
     first, *rest = grouped(found)
     verb = "escapes" if len(first[0]) == 1 else "escape"
     others = "".join(f"; {listed(who)} at {sparsity_list(at)}" for who, at in rest)

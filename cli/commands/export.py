@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from sics_cli.experiment.errors import ConfigError
 from sics_cli.experiment.export import FORMATS, export_rows
 from sics_cli.experiment.store import Store, find_store
 from sics_cli.experiment.versions import stale_remark
@@ -22,12 +23,12 @@ def export(run: Path, kind: str | None, output: Path | None) -> None:
 
     Columns: seed, scorer, kappa, unit, pool, sparsity, correct, n, accuracy (a fraction), loss, mask_hash and more.
     """
+    chosen = kind or _by_ending(output)
     with Store.open(find_store(run), read_only=True) as store:
         rows, remarks = export_rows(store), stale_remark(store.stale_cells())
     for remark in remarks:
         print(remark, file=sys.stderr)
-    by_ending = output.suffix.removeprefix(".").lower() if output else ""
-    text = FORMATS[kind or (by_ending if by_ending in FORMATS else "csv")](rows)
+    text = FORMATS[chosen](rows)
     if output is None or str(output) == "-":
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -35,3 +36,14 @@ def export(run: Path, kind: str | None, output: Path | None) -> None:
     check_output(output, run)
     write_document(output, text)
     print(f"{len(rows)} rows", file=sys.stderr)
+
+
+def _by_ending(output: Path | None) -> str:
+    """The format that the name of the output asks for; csv without an ending."""
+    if output is None or not output.suffix:
+        return "csv"
+    found = output.suffix.removeprefix(".").lower()
+    if found not in FORMATS:
+        endings, formats = (" | ".join(prefix + name for name in FORMATS) for prefix in (".", ""))
+        raise ConfigError(f"--output {output}: give a name ending in {endings}, or say --format {formats}")
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +25,14 @@ from sics_cli.experiment.config import (
 from sics_cli.experiment.datasets import DataAccess, key_name
 from sics_cli.experiment.errors import ConfigError, SicsError
 from sics_cli.experiment.executors import Workers
+from sics_cli.experiment.own_scorers import expanded
+from sics_cli.experiment.places import EXECUTORS, make_place
 from sics_cli.experiment.planning import Grid, families
 from sics_cli.experiment.presets import DEFAULT_PRESET, PRESETS
 from sics_cli.experiment.rows import CellRow, RepeatRow
 from sics_cli.experiment.runner import Outcome, run_session
 from sics_cli.experiment.session import Asker, Session, open_session, with_data
+from sics_cli.experiment.slurm_cluster import SlurmCluster
 from sics_cli.experiment.store import Store
 from sics_cli.experiment.summary import Block, Spread, dense_spread, summarise
 from sics_cli.options import comma_list, count
@@ -44,7 +48,10 @@ FAILED_CELLS = 3
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE.toml", help="Settings over the preset's.")
 @click.option("--seeds", callback=count, metavar="N", help="Replicates: seeds 0 to N-1.  [default: 5]")
 @click.option(
-    "--scorers", callback=comma_list(str, "names"), metavar="A,B", help="Scorers, or MODULE:CLASS of your own.  [default: all 12]"
+    "--scorers",
+    callback=comma_list(str, "names"),
+    metavar="A,B",
+    help="Scorers, FILE.py:CLASS of your own, or all, sics, peers.  [default: sics, which are 12]",
 )
 @click.option(
     "--sparsities",
@@ -75,6 +82,10 @@ FAILED_CELLS = 3
 @click.option("--pretrained", is_flag=True, default=None, help="Begin training with timm's published weights.")
 @click.option("--device", metavar="auto|cpu|cuda[:I]", help="Where networks run.  [default: auto]")
 @click.option("--workers", callback=count, metavar="N", help="Processes, one seed each.  [default: one a core, or one a GPU]")
+@click.option(
+    "--executor", type=click.Choice(EXECUTORS), default="local", help="Where jobs run: docs/cluster.md.  [default: local]"
+)
+@click.option("--slurm", metavar="KEY=VALUE,...", help="Of each job: partition=gpu,gpus_per_node=1,timeout_min=60.")
 @click.option("--delta", type=float, metavar="POINTS", help="Equivalence margin, accuracy points.  [default: 0.5]")
 @click.option("--alpha", type=float, help="Error rate of the tests.  [default: 0.05]")
 @click.option("--reference", metavar="SCORER", help="What the others are compared to.  [default: magnitude]")
@@ -89,6 +100,8 @@ def replicate(
     preset: str | None,
     config: Path | None,
     workers: int | None,
+    executor: str,
+    slurm: str | None,
     out: Path | None,
     data: str | None,
     data_dir: Path | None,
@@ -111,18 +124,24 @@ def replicate(
     """
     experiment = build_experiment(preset, config, options, data)
     access = DataAccess(data_dir and data_dir.expanduser().absolute(), download and not dry_run)
-    with Workers(workers, jobs=len(experiment.seeds)) as pool:
+    jobs = len(experiment.seeds)
+    with make_place(executor, slurm, workers, jobs) as place, Workers(workers, jobs) as own:
+        here = place if isinstance(place, Workers) and executor == "local" else own  # who can be asked what only torch knows
         progress = console.reporter()
         experiment, facts = with_data(experiment, access, progress.note)
-        asker = Asker(experiment, pool, progress.note, warm=not dry_run, facts=facts)
-        session = open_session(experiment, out, asker, facts, access)
+        asker = Asker(experiment, here, progress.note, warm=not dry_run and executor == "local", facts=facts, fetch=not dry_run)
+        session = open_session(experiment, out, asker, facts, access, place.gpus)
         for note in session.notes:
             progress.note(note)
         if dry_run:
             _print_dry_run(console.results(), session)
+            if isinstance(place, SlurmCluster):
+                _print_jobs(console.results(), session, place, force=force, retry_failed=retry_failed)
             return 0
-        _say_start(progress.note, session, pool.number(session.gpus))
-        outcome = run_session(session, pool, progress, force=force, retry_failed=retry_failed)
+        if here is not place:
+            here.stop()
+        _say_start(progress.note, session, place)
+        outcome = run_session(session, place, progress, force=force, retry_failed=retry_failed)
     return _print_results(console.results(), session, outcome, report)
 
 
@@ -141,7 +160,8 @@ def build_experiment(preset: str | None, config: Path | None, options: dict[str,
         if config is None and not data.startswith(IMAGE_FOLDER) and data != PRESETS[chosen]["data"]["name"]:
             laid["name"] = f"{chosen}-on-{data}"  # a folder called cifar10-... must not hold other images
         laid = merged(laid, {"data": {"name": data}})
-    return experiment_from_mapping(laid, typed=given)
+    experiment = experiment_from_mapping(laid, typed=given)
+    return experiment if experiment.scorers is None else replace(experiment, scorers=tuple(expanded(experiment.scorers)))
 
 
 def _base(preset: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
@@ -151,11 +171,14 @@ def _base(preset: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     return {**preset, "model": {}} if other else preset
 
 
-def _say_start(note: Callable[[str], None], session: Session, workers: int) -> None:
+def _say_start(note: Callable[[str], None], session: Session, place: Workers | SlurmCluster) -> None:
     grid = session.state(None) if not session.store_path.exists() else _stored_state(session)
     where = f"{len(session.gpus)} GPU(s)" if session.gpus else "the CPU"
     seeds = len(session.experiment.seeds)
-    note(f"run {session.folder}: {seeds} seed{'s' * (seeds > 1)}, {_counts(grid)}; {workers} worker(s) on {where}")
+    on = (
+        f"jobs on {place.describe()}" if isinstance(place, SlurmCluster) else f"{place.number(session.gpus)} worker(s) on {where}"
+    )
+    note(f"run {session.folder}: {seeds} seed{'s' * (seeds > 1)}, {_counts(grid)}; {on}")
     route = session.recipe.route
     note(f"networks: {route.path} path ({route.reason})")
     note(_setting(session))
@@ -167,7 +190,8 @@ def _setting(session: Session) -> str:
     shape = "×".join(map(str, facts.shape[1:]))
     parts = f"{asked.data.train} train, {asked.data.validation} validation, {asked.data.test} test"
     data = f"{key_name(asked.data.name)} ({parts}, {shape})"
-    return f"unit {asked.unit}, pool {asked.pool}, saliency {asked.saliency}; {data}"
+    own = " (peers: their own)" if any(info.signal for info in session.scorers) else ""
+    return f"unit {asked.unit}, pool {asked.pool}, saliency {asked.saliency}{own}; {data}"
 
 
 def _stored_state(session: Session) -> Grid:
@@ -204,6 +228,17 @@ def _print_dry_run(out: Console, session: Session) -> None:
     out.print(_counts(grid), soft_wrap=True)
     out.print(f"would be kept in {session.store_path}", soft_wrap=True)
     out.print(_power_line(session))
+
+
+def _print_jobs(out: Console, session: Session, cluster: SlurmCluster, **missing: bool) -> None:
+    """The jobs that would be submitted, what they cost, and how long that takes on how many nodes."""
+    from sics_cli.job_tables import print_jobs
+
+    if not session.store_path.exists():
+        print_jobs(out, session, None, cluster, session.state(None).missing(**missing))
+        return
+    with Store.open(session.store_path, read_only=True) as store:
+        print_jobs(out, session, store, cluster, session.state(store).missing(**missing))
 
 
 def _power_line(session: Session) -> str:

@@ -1,16 +1,146 @@
-"""`sics-run scorers`: what can be compared."""
+"""`sics-run scorers`: what can be compared, and what each is on real weights."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sics_cli import console, tables
+from sics_cli.experiment.config import SALIENCIES
+from sics_cli.experiment.errors import ConfigError
 from sics_cli.experiment.lineup import describe_scorers
+from sics_cli.experiment.own_scorers import expanded, offered
+from sics_cli.options import comma_list, count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sics_cli.experiment.measured import MeasuredNetwork
+    from sics_cli.experiment.measuring import Measured
+
+_ENDINGS = (".csv", ".jsonl")
+#: Options that say how to measure: without --measure they would do nothing, so they are refused.
+_FOR_MEASURING = ("run", "seeds", "data", "data_dir", "saliency", "sparsities", "draws", "figures", "output")
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError
+    return value
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1:
+        raise ValueError
+    return value
 
 
 @click.command()
+@click.argument("names", nargs=-1, metavar="[SCORER]...")
 @click.option("--kappa", type=click.IntRange(0, 2), help="Only feature classes of this complexity.")
-def scorers(kappa: int | None) -> None:
-    """List the scorers: name, complexity κ (of feature classes), role, formula."""
-    infos = [info for info in describe_scorers((), "gradient") if kappa is None or info.kappa == kappa]
-    tables.print_scorers(console.results(), infos)
+@click.option("--measure", is_flag=True, help="Measure them on a trained network: κ, plateau or fake, monotone or noise.")
+@click.option("--run", type=click.Path(path_type=Path), metavar="RUN", help="On a run's dense networks and its saliency.")
+@click.option(
+    "--seeds", callback=comma_list(_seed, "seeds"), metavar="0,1", help="Which networks.  [default: RUN's first, else 0]"
+)
+@click.option("--data", metavar="imagefolder:PATH", help="Where the images of RUN are, if they are a folder's.")
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where torchvision's files are.")
+@click.option("--saliency", type=click.Choice(SALIENCIES), help="What scorers are given.  [default: RUN's, else gradient]")
+@click.option(
+    "--sparsities", callback=comma_list(_fraction, "numbers between 0 and 1"), metavar="S,T",
+    help="Where to measure.  [default: .5,.6,.7,.8]",
+)  # fmt: skip
+@click.option("--draws", callback=count, metavar="N", help="Bootstrap draws behind the confidence.  [default: 100]")
+@click.option("--figures", type=click.Path(path_type=Path), metavar="DIR", help="Draw each over (ρ, z), as PDF and PNG.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Every number, as .csv or .jsonl.")
+def scorers(
+    names: tuple[str, ...],
+    kappa: int | None,
+    measure: bool,
+    run: Path | None,
+    seeds: list[int] | None,
+    data: str | None,
+    data_dir: Path | None,
+    saliency: str | None,
+    sparsities: list[float] | None,
+    draws: int | None,
+    figures: Path | None,
+    output: Path | None,
+) -> None:
+    """List the scorers: name, complexity κ (of feature classes), role, formula. Name some, or MODULE:CLASS or FILE.py:CLASS.
+
+    With --measure, what each is on the weights of a network: a run's, or else the default experiment's after a few epochs
+    of training, which takes seconds. docs/complexity.md says how.
+    """
+    wanted = expanded(names)
+    if not measure:
+        values = dict(
+            zip(_FOR_MEASURING, (run, seeds, data, data_dir, saliency, sparsities, draws, figures, output), strict=True)
+        )
+        if idle := [name for name, value in values.items() if value is not None]:
+            raise ConfigError(f"--{idle[0].replace('_', '-')}: goes with --measure")
+        infos = describe_scorers(wanted, "gradient")
+        shown = [info for info in infos if (not wanted or info.spec in wanted) and (kappa is None or info.kappa == kappa)]
+        tables.print_scorers(console.results(), shown)
+        if not names and kappa is None:
+            tables.print_offered(console.results(), offered())
+        return
+    if run is None and (data is not None or data_dir is not None):
+        raise ConfigError(f"--{'data' if data is not None else 'data-dir'}: goes with --run")
+    if output is not None and output.suffix not in _ENDINGS:
+        raise ConfigError(f"--output {output}: give a name ending in {' | '.join(_ENDINGS)}")
+    _measure(_networks(run, seeds, data, data_dir, saliency), wanted or None, kappa, sparsities, draws, figures, output)
+
+
+def _networks(
+    run: Path | None, seeds: list[int] | None, data: str | None, data_dir: Path | None, saliency: str | None
+) -> Iterable[MeasuredNetwork]:
+    import torch
+
+    from sics_cli.experiment.measured import first_seed, quick_network, run_networks
+
+    torch.set_num_threads(1)  # as in a run: the same saliency to the last bit
+    if run is None:
+        return (quick_network(seed, saliency or "gradient") for seed in seeds or [0])
+    return run_networks(run, seeds or [first_seed(run)], data=data, data_dir=data_dir, saliency=saliency)
+
+
+def _measure(
+    networks: Iterable[MeasuredNetwork],
+    wanted: list[str] | None,
+    kappa: int | None,
+    sparsities: list[float] | None,
+    draws: int | None,
+    figures: Path | None,
+    output: Path | None,
+) -> None:
+    from sics_cli.experiment.measuring import as_text, measure_all
+    from sics_cli.output import check_figures, write_document, write_surfaces
+
+    check_figures(figures)
+    if kappa is not None:
+        from sics_plugin import list_scorers
+
+        if wanted is not None:
+            raise ConfigError("--kappa: lists scorers by their class's κ; name scorers or give --kappa, not both")
+        wanted = list_scorers(kappa=kappa)
+    out, progress = console.results(), console.reporter()
+    found: list[Measured] = []
+    for network in networks:
+        here: list[Measured] = []
+        for one in measure_all(network, wanted, sparsities=sparsities, draws=draws):
+            progress.note(f"{one.network.experiment}, seed {one.network.seed}: {one.found.name} {one.found.kind}")
+            here.append(one)
+        if here:
+            tables.print_measured(out, here)
+        found += here
+    if not found:
+        raise ConfigError("nothing to measure: no scorer can use this saliency")
+    if figures is not None:
+        write_surfaces(figures, [(one.found, one.network.seed) for one in found])
+    if output is not None:
+        write_document(output, as_text(found, output.suffix))

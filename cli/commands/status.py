@@ -12,6 +12,7 @@ from rich.console import Console
 from sics_cli import console, tables
 from sics_cli.experiment.inbox import Inbox
 from sics_cli.experiment.keys import DENSE
+from sics_cli.experiment.ledger import Ledger
 from sics_cli.experiment.lock import lock_holder
 from sics_cli.experiment.rows import CellRow, FailureRow, PlanRow
 from sics_cli.experiment.store import Store, find_store
@@ -41,6 +42,10 @@ def status(run: Path) -> None:
     waiting = len(Inbox(path.parent, run_id).keys())
     in_inbox = f"; {waiting} finished cells wait in the inbox" if waiting else ""
     tables.fact(out, "writer", (lock_holder(path.parent) or "nobody") + in_inbox)
+    if Ledger(path.parent).folder.is_dir():
+        from sics_cli.job_tables import print_states  # only now: most runs have no queue
+
+        print_states(out, path.parent)
     for plan in plans:
         remark = f" ({plan.stamp})" if plan.stamp else ""
         tables.fact(

@@ -17,6 +17,7 @@ from sics_cli.experiment.keys import DENSE
 from sics_cli.experiment.planning import CHANGED
 from sics_cli.experiment.results_csv import read_csv
 from sics_cli.experiment.rows import CellRow, PlanRow, RepeatRow
+from sics_cli.experiment.sqlite import is_sqlite
 from sics_cli.experiment.store import Store, find_store
 from sics_cli.experiment.summary import paired_seeds, summarise
 from sics_cli.experiment.versions import stale_remark
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 Bits = dict[tuple[int | str, str, float], NDArray[np.bool_]]
 DEFAULT_DELTA, DEFAULT_ALPHA, DEFAULT_REFERENCE = 0.5, 0.05, "magnitude"
-_SQLITE = b"SQLite format 3\0"
 
 
 class InputError(SicsError):
@@ -133,15 +133,6 @@ def read_source(path: Path, *, across_devices: bool = False) -> Source:
         remarks=("The noise floor is unknown: a CSV has no repeated evaluations.",),
         provenance=(Fact("file", path.name), Fact("sha256", table.sha256)),
     )
-
-
-def is_sqlite(path: Path) -> bool:
-    """Whether the file begins as a SQLite file does; False where there is none."""
-    try:
-        with path.open("rb") as file:
-            return file.read(len(_SQLITE)) == _SQLITE
-    except OSError:
-        return False
 
 
 def read_run(path: Path, *, across_devices: bool = False) -> Source:
@@ -318,6 +309,8 @@ def check_reference(source: Source, reference: str) -> None:
     if reference == "plateau":
         raise ConfigError("--reference 'plateau': needs rows of kappa 0, which the scorers of these rows are not said to be")
     choices = [*known, *(["plateau"] if rank_monotone else [])]
+    if reference == DEFAULT_REFERENCE:
+        raise ConfigError(f"{reference}, the default reference, is not among the scorers: give --reference {' | '.join(choices)}")
     raise ConfigError(f"--reference {reference!r}: is not among the scorers: give {' | '.join(choices)}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +33,8 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
 @contextlib.contextmanager
 def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Give a path beside `path` to write to; on leaving without an error it becomes `path`."""
-    partial = path.with_name(f"{PARTIAL_MARK}{os.getpid()}-{path.name}")
+    # Processes of several machines may write beside each other, and have the same number there.
+    partial = path.with_name(f"{PARTIAL_MARK}{socket.gethostname()}-{os.getpid()}-{path.name}")
     try:
         yield partial
         if durable:

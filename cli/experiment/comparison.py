@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sics_cli.experiment.analysis_input import flagged, is_sqlite, unfinished
+from sics_cli.experiment.analysis_input import flagged, unfinished
 from sics_cli.experiment.errors import ConfigError
 from sics_cli.experiment.keys import DENSE, differences
 from sics_cli.experiment.rows import CellRow
+from sics_cli.experiment.sqlite import is_sqlite
 from sics_cli.experiment.store import Store, find_store
 from sics_cli.experiment.summary import paired_seeds, summarise
 

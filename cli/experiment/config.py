@@ -17,7 +17,11 @@ Scalar = bool | int | float | str
 SALIENCIES = ("gradient", "activation", "neighbourhood")
 #: What `replicate` can prune, and how; the store and the keys know more words than these.
 UNITS = ("weight", "channel", "head")
-POOLS = ("global", "layer")
+#: "native": each peer in the pool of its source, all others in the global one.
+POOLS = ("global", "layer", "row", "erk", "2:4", "4:8", "native")
+#: Pools of single weights; of them those that fix the sparsity.
+WEIGHT_POOLS = ("row", "2:4", "4:8")
+PATTERNS = {"2:4": 0.5, "4:8": 0.5}
 FORMS = ("exact",)
 PRECISIONS = ("fp32", "bf16")
 #: Begins a data set's name where the rest is a path.
@@ -147,6 +151,11 @@ class Experiment:
         _require(self.scorers is None or len(self.scorers) > 0, "scorers", self.scorers, "at least one scorer")
         for field, accepted in (("unit", UNITS), ("pool", POOLS), ("form", FORMS)):
             _require(getattr(self, field) in accepted, field, getattr(self, field), " | ".join(accepted))
+        if self.pool in WEIGHT_POOLS:
+            _require(self.unit == "weight", "unit", self.unit, f"weight, with pool {self.pool}")
+        if self.pool in PATTERNS:
+            only = PATTERNS[self.pool]
+            _require(tuple(self.sparsities) == (only,), "sparsities", self.sparsities, f"{only:g}, which pool {self.pool} is")
         _require(self.saliency in SALIENCIES, "saliency", self.saliency, " | ".join(SALIENCIES))
         _require(_DEVICE.fullmatch(self.device) is not None, "device", self.device, "auto | cpu | cuda | cuda:INDEX")
         _require(math.isfinite(self.delta) and 0 < self.delta < 100, "delta", self.delta, "points above 0, below 100")

@@ -1,25 +1,41 @@
-"""Where jobs run. An `Executor` is a small `concurrent.futures.Executor`; `LocalExecutor` is the one there is.
+"""Where jobs run. An `Executor` is a small `concurrent.futures.Executor`, here for processes of this machine.
 
-Results travel by files (`sics_cli.experiment.inbox`), so an adapter to a cluster needs only a shared folder and these
-two methods.
+Results travel by files (`sics_cli.experiment.inbox`), so an adapter to a cluster needs only a shared folder and a few
+methods: `sics_cli.experiment.ray_executor`, `sics_cli.experiment.slurm_executor`.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import resource_tracker
 from typing import Any, ParamSpec, Protocol, Self, TypeVar
 
-from sics_cli.experiment.devices import worker_devices
+from sics_cli.experiment.devices import usable_gpus, worker_devices
 
 P = ParamSpec("P")
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Future(Protocol[T_co]):
+    """A call that was submitted: the part of `concurrent.futures.Future` that every queue can offer."""
+
+    def result(self) -> T_co:
+        """What the call returned, or raise what it raised."""
+
+    def done(self) -> bool:
+        """Whether `result` has something to say."""
+
+    def cancel(self) -> bool:
+        """Try to keep the call from running."""
 
 
 class Executor(Protocol):
@@ -30,6 +46,13 @@ class Executor(Protocol):
 
     def stop(self) -> None:
         """End now: running jobs are killed, queued ones dropped. Files they finished stay."""
+
+
+class PoolExecutor(Executor, Protocol):
+    """An executor of this process: its futures can be waited for, and its jobs end with it."""
+
+    def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> concurrent.futures.Future[T]:
+        """Queue a call."""
 
 
 class LocalExecutor:
@@ -54,7 +77,7 @@ class LocalExecutor:
             initargs=(self._alive_reader, device_queue),
         )
 
-    def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+    def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> concurrent.futures.Future[T]:
         """Queue a call; a process is started if none is idle."""
         with _interrupts_kept_from_children():
             return self._pool.submit(function, *args, **kwargs)
@@ -80,9 +103,13 @@ class Workers:
         self._count = count
         self._jobs = jobs
         self._devices: list[str] = []
-        self._executor: Executor | None = None
+        self._executor: PoolExecutor | None = None
 
-    def executor(self, gpus: tuple[int, ...]) -> Executor:
+    def gpus(self, device: str, ask: Callable[[], tuple[str, ...]]) -> tuple[int, ...]:
+        """Indices of the GPUs that the option `--device` means here."""
+        return usable_gpus(device, ask)
+
+    def executor(self, gpus: tuple[int, ...]) -> PoolExecutor:
         """The executor on these GPUs (none: the CPU), started if need be."""
         devices = worker_devices(gpus, self._count, self._jobs)
         if self._executor is None or devices != self._devices:
@@ -109,6 +136,9 @@ class Workers:
 
 def lost(error: BaseException) -> bool:
     """Whether `error` says that a worker process died, and not that its job raised."""
+    ray = sys.modules.get("ray")  # not imported: then it is none of its errors
+    if ray is not None and isinstance(error, ray.exceptions.RayError):
+        return not isinstance(error, ray.exceptions.RayTaskError)
     return isinstance(error, BrokenProcessPool)
 
 

@@ -6,14 +6,14 @@ Only the driver takes rows out and into the store. A row left behind by a killed
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sics_cli.experiment.atomic import remove_partials, write_atomically
 from sics_cli.experiment.canonical import canonical_json, digest
-from sics_cli.experiment.layout import INBOX_NAME
+from sics_cli.experiment.layout import INBOX_NAME, JOBS_NAME, TAKEN_NAME
 from sics_cli.experiment.rows import CellRow, CheckpointRow, FailureRow, RepeatRow, Row
 
 _KINDS: dict[str, type[Row]] = {
@@ -54,17 +54,22 @@ class Inbox:
 
     def __init__(self, folder: Path, run_id: str) -> None:
         self.folder = folder / INBOX_NAME
+        self.taken = folder / JOBS_NAME / TAKEN_NAME
         self.run_id = run_id
 
-    def prepare(self) -> None:
-        """Make the folder and delete what killed writers left half-written. Driver only, under the run's lock."""
-        self.folder.mkdir(exist_ok=True)
-        remove_partials(self.folder)
-        self.forget_progress()
+    def prepare(self, *, shared: bool = False) -> None:
+        """Make the folder and delete what killed writers left half-written. Driver only, under the run's lock.
 
-    def forget_progress(self) -> None:
-        """Delete what workers said of their progress."""
-        for said in self.folder.glob("progress-*.json"):
+        `shared`: jobs of a queue may be writing here now, so nothing is deleted.
+        """
+        self.folder.mkdir(exist_ok=True)
+        if not shared:
+            remove_partials(self.folder)
+            self.forget_progress()
+
+    def forget_progress(self, seed: int | None = None) -> None:
+        """Delete what workers said of their progress, on one seed or all."""
+        for said in self.folder.glob("progress-*.json" if seed is None else f"progress-{seed}-*.json"):
             said.unlink(missing_ok=True)
 
     # -- workers ----------------------------------------------------------------------------------------------
@@ -85,6 +90,21 @@ class Inbox:
         path = self.folder / f"progress-{progress.seed}-{progress.part}.json"
         write_atomically(path, canonical_json(body).encode(), durable=False)
 
+    def posted(self, keys: Set[str]) -> dict[str, CellRow | RepeatRow | FailureRow]:
+        """Rows with these keys, whether they wait here or were taken in and set aside."""
+        found: dict[str, CellRow | RepeatRow | FailureRow] = {}
+        for folder in (self.folder, self.taken):  # in this order: a letter that moves meanwhile is met at least once
+            for path in folder.glob("*.json") if folder.is_dir() else ():
+                if path.stem.partition("-")[2] not in keys:
+                    continue
+                try:
+                    row = self._read(path)
+                except FileNotFoundError:
+                    continue
+                if isinstance(row, CellRow | RepeatRow | FailureRow):
+                    found[_key(row)] = row
+        return found
+
     def _write(self, name: str, kind: str, body: dict[str, Any]) -> None:
         letter = {"kind": kind, "run_id": self.run_id, "body": body}
         write_atomically(self.folder / name, canonical_json({"letter": letter, "sha256": digest(letter)}).encode())
@@ -95,6 +115,20 @@ class Inbox:
         """Keys of finished cells and repeats that wait here."""
         names = [path.stem.partition("-") for path in self.folder.glob("*.json")] if self.folder.is_dir() else []
         return {key for kind, _, key in names if kind in ("cell", "repeat")}
+
+    def remove(self, path: Path, *, keep: bool = False) -> None:
+        """Take a letter out, for good or (`keep`) to where `posted` still finds it."""
+        if keep:
+            self.taken.mkdir(parents=True, exist_ok=True)
+            path.replace(self.taken / path.name)
+        else:
+            path.unlink(missing_ok=True)
+
+    def forget_taken(self, keys: Set[str] | None = None) -> None:
+        """Delete letters that were set aside, of these keys or all."""
+        for path in self.taken.glob("*.json"):
+            if keys is None or path.stem.partition("-")[2] in keys:
+                path.unlink(missing_ok=True)
 
     def letters(self) -> Iterator[tuple[Path, Row | Note | None]]:
         """Each waiting file and its row or note, checkpoints first; None for a file that is damaged or foreign."""

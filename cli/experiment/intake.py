@@ -23,10 +23,13 @@ class Intake:
     ----------
     computed, failed : int
         Cells and repeats taken in since the start, or since `forget_counts`.
+    keep : bool
+        Set letters aside instead of deleting them: jobs that are run again by their queue must see what they finished.
     """
 
     def __init__(self, inbox: Inbox, store: Store, say: Callable[[str], None]) -> None:
         self.computed = self.failed = 0
+        self.keep = False
         self._inbox = inbox
         self._store = store
         self._say = say
@@ -45,7 +48,7 @@ class Intake:
                 self._say(letter.text)
             else:
                 keys += self._take(letter)
-            path.unlink(missing_ok=True)
+            self._inbox.remove(path, keep=self.keep and isinstance(letter, CellRow | RepeatRow | FailureRow))
         return keys
 
     def _take(self, row: Row) -> list[str]:

@@ -10,6 +10,7 @@ from sics_cli.experiment.canonical import digest
 from sics_cli.experiment.config import DataConfig, Experiment, TrainingConfig
 from sics_cli.experiment.datasets import data_facts, key_name, split_digest, split_indices
 from sics_cli.experiment.image_file import ImageFacts
+from sics_cli.experiment.installed import minor_version
 from sics_cli.experiment.lineup import ScorerInfo, plugin_digest
 from sics_cli.experiment.models import check_model
 from sics_cli.experiment.route import route_of
@@ -19,6 +20,8 @@ from sics_cli.experiment.streams import Stream, calibration_batches, data_order,
 #: Raised by hand when code that makes the numbers changes: training and checkpoints; saliency, masks, evaluation.
 TRAINING_VERSION = 2
 EVALUATION_VERSION = 2
+#: The same for code that only the compact path runs: its gradients, its saliency, its logits.
+COMPACT_VERSION = 2
 #: CPU threads of a worker, always: sums over more threads add up in another order.
 THREADS = 1
 #: Settings that came later: at these values a recipe is what it was before there was such a setting, and so are its keys.
@@ -82,7 +85,7 @@ class Recipe:
             "training": self._training(),
             "saliency": {"kind": experiment.saliency, "calibration": calibration},
             # The plugin's own files make the masks: an edit there is another run, never a mixture.
-            "evaluation": {"version": EVALUATION_VERSION, "path": self.route.path, "plugin": plugin_digest("")},
+            "evaluation": {"version": EVALUATION_VERSION, **self._path(), "plugin": plugin_digest("")},
             "unit": experiment.unit,
             "pool": experiment.pool,
             "form": experiment.form,
@@ -94,9 +97,14 @@ class Recipe:
     def _training(self) -> dict[str, Any]:
         """What training depends on; a network that is given whole depends on none of it."""
         if self.start is not None and self.start.is_whole:
-            return {"epochs": 0, "version": TRAINING_VERSION, "threads": THREADS, "path": self.route.path}
+            return {"epochs": 0, "version": TRAINING_VERSION, "threads": THREADS, **self._path()}
         settings = _settings(self.experiment.training)
-        return {**settings, "version": TRAINING_VERSION, "threads": THREADS, "path": self.route.path}
+        return {**settings, "version": TRAINING_VERSION, "threads": THREADS, **self._path()}
+
+    def _path(self) -> dict[str, Any]:
+        """The path, and for the compact one the code that computes it: the project's, and what compiles it."""
+        own = {"compact_version": COMPACT_VERSION, "numba": minor_version("numba")}
+        return {"path": self.route.path, **(own if self.route.path == "compact" else {})}
 
     @property
     def described(self) -> dict[str, Any]:
@@ -122,8 +130,7 @@ class Recipe:
             size = len(split_indices(self.experiment.data, self.facts)[0])
             calibration = None
             if self.experiment.saliency != "neighbourhood":
-                part = self.experiment.calibration
-                calibration = indices_hash(calibration_batches(seed, size, part.batches, part.batch_size))
+                calibration = self._batches_hash(seed)
             order = GIVEN if self.start is not None and self.start.is_whole else self._order_hash(seed, size)
             self._streams[seed] = SeedStreams(order, calibration)
         return self._streams[seed]
@@ -150,7 +157,7 @@ class Recipe:
                 "scorer": scorer.fingerprint,
                 "scorer_seed": scorer_seed(seed),
                 "sparsity": sparsity,
-                **self._evaluation(seed),
+                **self._evaluation(seed, scorer),
             }
         )
 
@@ -158,9 +165,22 @@ class Recipe:
         """Key of the deliberate re-evaluation of one cell."""
         return digest({"kind": "repeat", "of": self.cell_key(seed, scorer, sparsity)})
 
-    def _evaluation(self, seed: int) -> dict[str, Any]:
+    def _evaluation(self, seed: int, scorer: ScorerInfo | None = None) -> dict[str, Any]:
         shared = {name: self.content[name] for name in ("saliency", "evaluation", "unit", "pool", "form")}
-        return {**shared, "calibration_hash": self.streams(seed).calibration_hash}
+        if scorer is not None and scorer.signal is not None:  # a peer's number does not depend on the run's saliency
+            calibration = asdict(self.experiment.calibration) if scorer.calibrated else None
+            shared["saliency"] = {"kind": scorer.signal, "calibration": calibration}
+        return {**shared, "calibration_hash": self.calibration_hash(seed, scorer)}
+
+    def calibration_hash(self, seed: int, scorer: ScorerInfo | None = None) -> str | None:
+        """Hash of the calibration batches that a scorer's saliency is measured on; None where it needs none."""
+        if scorer is None or scorer.signal is None:
+            return self.streams(seed).calibration_hash
+        return self._batches_hash(seed) if scorer.calibrated else None
+
+    def _batches_hash(self, seed: int) -> str:
+        part, size = self.experiment.calibration, len(split_indices(self.experiment.data, self.facts)[0])
+        return indices_hash(calibration_batches(seed, size, part.batches, part.batch_size))
 
 
 def _settings(section: DataConfig | TrainingConfig) -> dict[str, Any]:

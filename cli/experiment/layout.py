@@ -12,6 +12,9 @@ LOG_NAME = "workers.log"
 INBOX_NAME = "inbox"
 CHECKPOINTS_NAME = "checkpoints"
 CURVES_NAME = "curves"
+JOBS_NAME = "jobs"
+#: Letters that were taken in while jobs of a queue are on their way, so that a job which is run again can see them.
+TAKEN_NAME = "taken"
 
 
 def default_folder(name: str, saliency: str, run_id: str, unit: str = "weight") -> Path:

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import importlib.util
-import inspect
-import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sics_cli.experiment.canonical import digest
 from sics_cli.experiment.errors import ConfigError
+from sics_cli.experiment.own_scorers import check_own, is_own, own_class, source_facts
 
 if TYPE_CHECKING:
     from sics_plugin import Scorer
 
 #: Scorers of these roles run by default; `adaptive` only chooses among the others.
 DEFAULT_ROLES = ("feature", "control", "baseline")
+PEER = "peer"
+#: Words of --scorers that stand for several: those that run by default, the published ones, all that are registered.
+WORDS = ("all", "sics", "peers")
+_OTHERS = f"one of the words {', '.join(WORDS)}, or MODULE:CLASS or FILE.py:CLASS of your own"
 
 
 @dataclass(frozen=True, slots=True)
 class ScorerInfo:
-    """Facts about one scorer. `spec` is how to find it: its registered name, or `module:Class`."""
+    """Facts about one scorer. `spec` is how to find it: its registered name, or where it lies;
+    `remark` is for the user.
+
+    `pool` is what its source ranks against each other, `units` what it is defined for. `signal` is the kind of saliency that it
+    brings itself, whatever the run's is (peers do), and `calibrated` whether that takes calibration data.
+    """
 
     name: str
     spec: str
@@ -33,6 +40,19 @@ class ScorerInfo:
     summary: str
     requires: str | None
     fingerprint: dict[str, Any]
+    remark: str = ""
+    pool: str = "global"
+    units: list[str] = field(default_factory=lambda: ["weight", "channel", "head"])
+    signal: str | None = None
+    calibrated: bool = False
+
+    def saliency(self, run: str) -> str:
+        """The kind of saliency it works with in a run of that kind."""
+        return self.signal or run
+
+    def pool_in(self, run: str) -> str:
+        """The pool it is ranked in, in a run of that pool."""
+        return self.pool if run == "native" else run
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able values, the inverse of `ScorerInfo(**facts)`."""
@@ -40,7 +60,7 @@ class ScorerInfo:
 
 
 def scorer_class(spec: str) -> type[Scorer]:
-    """Find a scorer class: a registered name, or `module:Class` of the user's own (imports the module).
+    """Find a scorer class: a registered name, or the user's own, which is imported (see `sics_cli.experiment.own_scorers`).
 
     Raises
     ------
@@ -49,24 +69,13 @@ def scorer_class(spec: str) -> type[Scorer]:
     """
     import sics_plugin
 
-    if ":" not in spec:
-        try:
-            return sics_plugin.get_scorer(spec)
-        except ValueError:
-            known = ", ".join(sics_plugin.list_scorers())
-            raise ConfigError(f"--scorers {spec}: no such scorer; give some of {known}, or MODULE:CLASS") from None
-    module_name, _, class_name = spec.partition(":")
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
+    if is_own(spec):
+        return own_class(spec)
     try:
-        found = getattr(importlib.import_module(module_name), class_name)
-    except Exception as error:  # the user's module may raise anything
-        raise ConfigError(f"--scorers {spec}: cannot be imported ({error})") from None
-    if not (inspect.isclass(found) and issubclass(found, sics_plugin.Scorer)):
-        raise ConfigError(f"--scorers {spec}: is not a subclass of sics_plugin.Scorer")
-    if sics_plugin.get_scorer(found.name) is not found:
-        raise ConfigError(f"--scorers {spec}: decorate the class with @sics_plugin.register_scorer, under a new name")
-    return found
+        return sics_plugin.get_scorer(spec)
+    except ValueError:
+        known = ", ".join(sics_plugin.list_scorers())
+        raise ConfigError(f"--scorers {spec}: no such scorer; give some of {known}, {_OTHERS}") from None
 
 
 def make_scorer(spec: str, seed: int) -> Scorer:
@@ -77,13 +86,10 @@ def make_scorer(spec: str, seed: int) -> Scorer:
 
 
 def fingerprint_of(spec: str, saliency: str) -> dict[str, Any]:
-    """The scorer's own fingerprint; for a user's class also the hash of the file it is defined in."""
+    """The scorer's own fingerprint; for a user's class also the hashes of the files it is made of."""
     cls = scorer_class(spec)
     facts = make_scorer(spec, 0).fingerprint(saliency)
-    if ":" in spec:
-        source = inspect.getsource(sys.modules[cls.__module__])
-        facts["source_sha256"] = hashlib.sha256(source.encode()).hexdigest()
-    return facts
+    return facts | source_facts(cls) if is_own(spec) else facts
 
 
 def describe_scorers(specs: Sequence[str], saliency: str) -> tuple[ScorerInfo, ...]:
@@ -93,16 +99,36 @@ def describe_scorers(specs: Sequence[str], saliency: str) -> tuple[ScorerInfo, .
     """
     import sics_plugin
 
-    own = [spec for spec in specs if ":" in spec]
+    own = [spec for spec in specs if is_own(spec)]
     built_in = sics_plugin.list_scorers()
     for spec in specs:
-        scorer_class(spec)
-    return tuple(_info(spec, saliency) for spec in [*built_in, *dict.fromkeys(own)])
+        if spec not in WORDS:
+            scorer_class(spec)
+    remarks = {spec: "; ".join(check_own(spec, saliency)) for spec in own}
+    return tuple(_info(spec, saliency, remarks.get(spec, "")) for spec in [*built_in, *remarks])
 
 
-def _info(spec: str, saliency: str) -> ScorerInfo:
+def _info(spec: str, saliency: str, remark: str = "") -> ScorerInfo:
+    from sics_plugin.signals import SIGNALS, uses_data
+
     cls = scorer_class(spec)
-    return ScorerInfo(cls.name, spec, cls.kappa, cls.role, cls.summary, cls.requires, fingerprint_of(spec, saliency))
+    signal = cls.requires if cls.role == PEER else None
+    if signal is not None and signal not in SIGNALS:
+        raise ConfigError(f"--scorers {spec}: requires = {signal!r} is no kind of saliency; there are {', '.join(SIGNALS)}")
+    return ScorerInfo(
+        cls.name,
+        spec,
+        cls.kappa,
+        cls.role,
+        cls.summary,
+        cls.requires,
+        fingerprint_of(spec, saliency),
+        remark=remark,
+        pool=cls.pool,
+        units=list(cls.units),
+        signal=signal,
+        calibrated=signal is not None and uses_data(signal),
+    )
 
 
 def plugin_digest(torch_version: str) -> str:
@@ -120,41 +146,66 @@ def plugin_digest(torch_version: str) -> str:
 
 
 def choose(
-    infos: Iterable[ScorerInfo], asked: Sequence[str] | None, saliency: str, reference: str
+    infos: Iterable[ScorerInfo],
+    asked: Sequence[str] | None,
+    saliency: str,
+    reference: str,
+    unit: str = "weight",
+    pool: str = "global",
 ) -> tuple[tuple[ScorerInfo, ...], tuple[str, ...]]:
-    """Scorers to run, in the plugin's order, and notes about those left out or added.
+    """Scorers to run, in the plugin's order, and notes about those left out, added, or out of their own pool.
 
-    The reference is always among them, since every difference is against it.
+    The reference is always among them, since every difference is against it. `asked` holds names, `module:Class`, and words for
+    several: "sics" the default, "peers" the published ones, "all" every registered one.
 
     Raises
     ------
     ConfigError
-        A scorer asked for by name, or the reference, is unknown or cannot work with this saliency.
+        A scorer asked for by name, or the reference, is unknown or cannot work with this saliency or unit.
     """
     known = {info.spec: info for info in infos}
     by_name = {info.name: info for info in known.values()}
     notes: list[str] = []
     if reference not in by_name:
         raise ConfigError(f"--reference {reference}: no such scorer; give one of {', '.join(by_name)}")
-    if asked is None:
-        chosen = [info for info in known.values() if info.role in DEFAULT_ROLES]
-        for info in [info for info in chosen if not _can_use(info, saliency)]:
-            chosen.remove(info)
-            notes.append(f"{info.name} is left out: it needs --saliency {info.requires}, this run uses {saliency}")
-    else:
-        for spec in asked:
-            if spec not in known:
-                accepted = ", ".join(by_name)
-                raise ConfigError(f"--scorers {spec}: no such scorer; give some of {accepted}, or MODULE:CLASS")
-        chosen = [info for spec, info in known.items() if spec in asked]
+    names = ["sics"] if asked is None else list(asked)
+    for spec in names:
+        if spec not in known and spec not in WORDS:
+            raise ConfigError(f"--scorers {spec}: no such scorer; give some of {', '.join(by_name)}, {_OTHERS}")
+    chosen = []
+    for spec, info in known.items():
+        if spec not in names and not any(_stands_for(word, info) for word in names):
+            continue
+        reason = _unfit(info, saliency, unit)
+        if reason and spec not in names and info.name != reference:
+            notes.append(f"{info.name} is left out: {reason}")
+        else:
+            chosen.append(info)
     if by_name[reference] not in chosen:
         notes.append(f"{reference} is added: it is the reference of every difference")
         chosen = [info for info in known.values() if info in chosen or info.name == reference]
     for info in chosen:
-        if not _can_use(info, saliency):
-            raise ConfigError(f"--scorers {info.spec}: needs --saliency {info.requires}, this run uses {saliency}")
+        if reason := _unfit(info, saliency, unit):
+            raise ConfigError(f"--scorers {info.spec}: {reason.removeprefix('it ')}")
+    away = [
+        f"{info.name} ({info.pool})" for info in chosen if unit == "weight" and info.pool_in("native") not in ("global", pool)
+    ]
+    if away and pool != "native":
+        notes.append(f"not in the pool of their source: {', '.join(away)}; this run's is {pool} (--pool native: each in its own)")
     return tuple(chosen), tuple(notes)
 
 
-def _can_use(info: ScorerInfo, saliency: str) -> bool:
-    return info.requires is None or info.requires == saliency
+def _stands_for(word: str, info: ScorerInfo) -> bool:
+    """Whether a word of --scorers means this registered scorer; a user's own goes by name."""
+    if ":" in info.spec:
+        return False
+    return {"all": True, "sics": info.role in DEFAULT_ROLES, "peers": info.role == PEER}.get(word, False)
+
+
+def _unfit(info: ScorerInfo, saliency: str, unit: str) -> str:
+    """Why a scorer cannot run, or nothing."""
+    if unit not in info.units:
+        return f"it is defined for {', '.join(info.units)}s, not for {unit}s"
+    if info.requires not in (None, info.saliency(saliency)):
+        return f"it needs --saliency {info.requires}, this run uses {saliency}"
+    return ""

@@ -16,6 +16,7 @@ from sics_plugin import (
     PruningReport,
     Saliency,
     Scorer,
+    SharedRanks,
     compute_channel_masks,
     compute_masks,
     find_groups,
@@ -41,8 +42,8 @@ class MaskMaker:
     def __init__(self, recipe: Recipe, seed: int) -> None:
         self._recipe = recipe
         self._seed = seed
-        self._pool: Any = recipe.experiment.pool
         self._unit: Any = recipe.experiment.unit
+        self._ranks = SharedRanks()
         self._groups: list[ChannelGroup] | None = None
         self._plateau: tuple[float, Masks] | None = None
 
@@ -58,14 +59,21 @@ class MaskMaker:
             raise ConflictError(f"scorer {scorer.name} changed while the run was going on: run the command again")
         built = make_scorer(scorer.spec, scorer_seed(self._seed))
         with seeded(self._recipe.cell_key(self._seed, scorer, sparsity)):
-            return self._made(model, built, sparsity, saliency)
+            return self._made(model, built, sparsity, self._pool(scorer), saliency)
 
     def _made(
-        self, model: nn.Module, scorer: str | Scorer, sparsity: float, saliency: Saliency | None = None
+        self, model: nn.Module, scorer: str | Scorer, sparsity: float, pool: str, saliency: Saliency | None = None
     ) -> tuple[Masks, PruningReport]:
-        if self._unit == "weight":
-            return compute_masks(model, scorer, amount=sparsity, saliency=saliency, pool=self._pool)
-        return compute_channel_masks(model, scorer, sparsity, unit=self._unit, saliency=saliency, pool=self._pool)
+        with self._ranks:  # the scorers of a seed rank the same units by the same values
+            if self._unit == "weight":
+                return compute_masks(model, scorer, amount=sparsity, saliency=saliency, pool=pool)
+            return compute_channel_masks(model, scorer, sparsity, unit=self._unit, saliency=saliency, pool=pool)
+
+    def _pool(self, scorer: ScorerInfo | None) -> str:
+        """What a scorer's units are ranked against; magnitude's for none."""
+        run = self._recipe.experiment.pool
+        own = "global" if scorer is None else scorer.pool_in("native")
+        return run if run != "native" else own if self._unit == "weight" else "global"
 
     def _kept(self, model: nn.Module, masks: Masks) -> Masks:
         """Which units are kept, by group: one entry a weight, channel or head."""
@@ -82,6 +90,6 @@ class MaskMaker:
             self._plateau = sparsity, kept
             return 1.0
         if self._plateau is None or self._plateau[0] != sparsity:
-            made, _ = self._made(model, "magnitude", sparsity)
+            made, _ = self._made(model, "magnitude", sparsity, self._pool(None))
             self._plateau = sparsity, self._kept(model, made)
         return jaccard(kept, self._plateau[1])

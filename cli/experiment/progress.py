@@ -13,13 +13,14 @@ from sics_cli.experiment.inbox import Progress
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What to show: fraction done, cells left, seconds left (None while unknown), and each busy seed's phase."""
+    """What to show: fraction done, cells left, seconds left (None while unknown), each busy seed's phase, and a queue's jobs."""
 
     fraction: float
     cells_left: int
     seconds_left: float | None
     phases: Mapping[int, str]
     fractions: Mapping[int, float]
+    jobs: str = ""
 
 
 class Reporter(Protocol):
@@ -83,13 +84,13 @@ class Tracker:
             self._worker_seconds += (moment - self._last) * len(running)
         self._last = moment
 
-    def state(self, cells_left: int) -> State:
-        """What to show now."""
+    def state(self, cells_left: int, workers: int | None = None) -> State:
+        """What to show now; `workers` if there are not always as many as at first."""
         done, total = sum(self._done.values()), sum(self._totals.values())
         remaining = {seed: self._totals[seed] - self._done[seed] for seed in self._totals}
         seconds = None
         if done > 0.01 * total and self._worker_seconds > 0:
-            seconds = time_left(list(remaining.values()), self._workers) * self._worker_seconds / done
+            seconds = time_left(list(remaining.values()), workers or self._workers) * self._worker_seconds / done
         fractions = {seed: self._done[seed] / self._totals[seed] for seed in self._phases}
         return State(done / total, cells_left, seconds, dict(self._phases), fractions)
 

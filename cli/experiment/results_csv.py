@@ -86,9 +86,9 @@ def _records(path: Path, text: str) -> list[tuple[int, dict[str, str]]]:
         header = [name.strip() for name in next(reader, [])]
         missing = [name for name in REQUIRED if name not in header]
         if missing:
-            found = ", ".join(header)[:200] or "nothing"
+            found = repr(", ".join(header)[:200]) if any(header) else "no header line"
             raise CsvError(
-                f"{path}: column {', '.join(missing)} is missing (found {found!r}): give a CSV separated by commas "
+                f"{path}: column {', '.join(missing)} is missing (found {found}): give a CSV separated by commas "
                 f"with {', '.join(REQUIRED)}"
             )
         twice = sorted({name for name in (*REQUIRED, *OPTIONAL) if header.count(name) > 1})

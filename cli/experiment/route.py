@@ -82,6 +82,27 @@ def parameter_count(options: dict[str, object]) -> int:
     return entry + depth * block + 2 * dim + (dim + 1) * classes
 
 
+def multiply_adds(model: ModelConfig) -> int | None:
+    """Multiplications of one example's way through a vision transformer, or None for another network.
+
+    Attention itself, a small part for few tokens, is not counted.
+
+    Examples
+    --------
+    >>> multiply_adds(ModelConfig("vit", (("img_size", 8), ("patch_size", 2), ("in_chans", 1), ("embed_dim", 64), ("depth", 4))))
+    3149824
+    """
+    options = {**_DEFAULTS, **dict(model.options)}
+    try:
+        tokens = (_whole(options["img_size"]) // _whole(options["patch_size"])) ** 2
+        dim, depth = _whole(options["embed_dim"]), _whole(options["depth"])
+        hidden = int(dim * float(options["mlp_ratio"]))  # type: ignore[arg-type]
+        entry = _whole(options["in_chans"]) * _whole(options["patch_size"]) ** 2 * dim
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return tokens * (depth * (4 * dim * dim + 2 * dim * hidden) + entry) if model.name == "vit" else None
+
+
 def _whole(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{value!r} is not a count")

@@ -117,5 +117,53 @@ ALTER TABLE cells ADD COLUMN weight_sparsity REAL CHECK (
 UPDATE cells SET weight_sparsity = realised_sparsity WHERE unit = 'weight';
 """
 
+_COLUMNS_4 = """
+    cell_key, seed, scorer, kappa, role, unit, pool, form, saliency, sparsity, correct, n, loss, bits, mask_hash,
+    evaluated_as, realised_sparsity, layers, flags, data_order_hash, calibration_hash, saliency_hash,
+    checkpoint_hash, wall_seconds, finished, provenance_id, jaccard, fingerprint, weight_sparsity
+"""
+
+#: More pools. A rule of a table cannot be changed, so the table is made anew; rows keep their order.
+VERSION_4 = f"""
+CREATE TABLE cells_4 (
+    cell_key TEXT PRIMARY KEY,
+    seed INTEGER NOT NULL CHECK (seed >= 0),
+    scorer TEXT NOT NULL,
+    kappa INTEGER CHECK (kappa IS NULL OR kappa IN (0, 1, 2)),
+    role TEXT NOT NULL,
+    unit TEXT NOT NULL CHECK (unit IN ('weight', 'channel', 'head')),
+    pool TEXT NOT NULL CHECK (pool IN ('global', 'layer', 'row', 'erk', 'native') OR pool GLOB '[1-9]*:[1-9]*'),
+    form TEXT NOT NULL,
+    saliency TEXT NOT NULL,
+    sparsity REAL NOT NULL CHECK (sparsity >= 0 AND sparsity < 1),
+    {_COUNTS}
+    mask_hash TEXT,
+    evaluated_as TEXT NOT NULL,
+    realised_sparsity REAL NOT NULL CHECK (realised_sparsity >= 0 AND realised_sparsity <= 1),
+    layers TEXT NOT NULL,
+    flags TEXT NOT NULL,
+    data_order_hash TEXT NOT NULL,
+    calibration_hash TEXT,
+    saliency_hash TEXT NOT NULL,
+    checkpoint_hash TEXT NOT NULL,
+    wall_seconds REAL NOT NULL CHECK (wall_seconds >= 0),
+    finished TEXT NOT NULL,
+    provenance_id TEXT NOT NULL REFERENCES provenance (provenance_id),
+    jaccard REAL CHECK (
+        jaccard IS NULL OR (typeof(jaccard) = 'real' AND jaccard BETWEEN 0 AND 1 AND scorer <> 'dense')
+    ),
+    fingerprint TEXT,
+    weight_sparsity REAL CHECK (
+        weight_sparsity IS NULL OR (typeof(weight_sparsity) = 'real' AND weight_sparsity BETWEEN 0 AND 1)
+    ),
+    UNIQUE (seed, scorer, unit, pool, sparsity),
+    CHECK ((scorer = 'dense') = (mask_hash IS NULL)),
+    CHECK ((scorer = 'dense') = (sparsity = 0))
+);
+INSERT INTO cells_4 ({_COLUMNS_4}) SELECT {_COLUMNS_4} FROM cells ORDER BY rowid;
+DROP TABLE cells;
+ALTER TABLE cells_4 RENAME TO cells;
+"""
+
 #: MIGRATIONS[v] takes a store from schema v to v + 1, in one transaction.
-MIGRATIONS: tuple[str, ...] = (VERSION_1, VERSION_2, VERSION_3)
+MIGRATIONS: tuple[str, ...] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4)

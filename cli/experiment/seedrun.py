@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sics_cli.experiment.calibrating import saliency_of
 from sics_cli.experiment.canonical import digest
 from sics_cli.experiment.curves import Epoch
 from sics_cli.experiment.datasets import load_split
@@ -27,14 +28,14 @@ from sics_cli.experiment.models import build_model
 from sics_cli.experiment.planning import Cell
 from sics_cli.experiment.provenance import now
 from sics_cli.experiment.rows import CellRow, FailureRow, RepeatRow
-from sics_cli.experiment.streams import calibration_batches
+from sics_cli.experiment.streams import Indices, calibration_batches
 from sics_cli.experiment.training import warned
 from sics_cli.experiment.work import Work
 from sics_cli.experiment.worker import SeedJob
 from sics_plugin import ChannelReport, PruningReport, Saliency
+from sics_plugin.signals import SIGNALS
 
 NONDETERMINISTIC = "nondeterministic"
-_TELL_SECONDS = 0.3
 
 
 class SeedRun:
@@ -63,9 +64,10 @@ class SeedRun:
         }
         self.flags: set[str] = set()
         self.masker = MaskMaker(self.recipe, job.seed)
+        self._saliencies: dict[str, Saliency] = {}
         self._facts = device_facts(device)
         self._done = 0.0
-        self._told = float("-inf")
+        self._told, self._phase = float("-inf"), ""
 
     def run(self) -> int:
         """Compute every cell of the job; return how many failed."""
@@ -97,8 +99,7 @@ class SeedRun:
         self.model = self._fresh_model()
         self.evaluator = make_evaluator(self.recipe.route.path, self.model, self.test)
         self._tell("saliency", 0.0)
-        self.saliency = self._saliency()
-        self._agree("saliency", self.saliency.digest, {row.saliency_hash for row in self.job.known})
+        self._saliency_of(None)
         self._tell("pruning", self.work.saliency)
 
     def _dense(self) -> DenseNetwork:
@@ -117,15 +118,23 @@ class SeedRun:
         model.load_state_dict(self.checkpoint.state)
         return model.to(self.device).eval()
 
-    def _saliency(self) -> Saliency:
-        kind: Any = self.job.experiment.saliency
-        part = self.job.experiment.calibration
-        if kind == "neighbourhood":
-            return Saliency(self.model, kind=kind)
-        examples = part_on(self.split.train, self.device)
-        indices = calibration_batches(self.job.seed, len(examples), part.batches, part.batch_size)
-        pairs = [examples.at(torch.from_numpy(batch).to(self.device)) for batch in indices]
-        return Saliency(self.model, pairs, nn.functional.cross_entropy, kind=kind)
+    def _saliency_of(self, scorer: ScorerInfo | None) -> Saliency:
+        """The saliency a scorer works with: the run's, or a peer's own, collected when the first asks for it."""
+        run = self.job.experiment.saliency
+        kind = run if scorer is None else scorer.saliency(run)
+        if kind not in self._saliencies:
+            made = self._collected(kind)
+            self._agree(f"{kind} saliency", made.digest, {row.saliency_hash for row in self.job.known if row.saliency == kind})
+            self._saliencies[kind] = made
+        return self._saliencies[kind]
+
+    def _collected(self, kind: str) -> Saliency:
+        experiment, examples = self.job.experiment, part_on(self.split.train, self.device)
+        batches: list[Indices] = []
+        if SIGNALS[kind].collect is not None:
+            part = experiment.calibration
+            batches = list(calibration_batches(self.job.seed, len(examples), part.batches, part.batch_size))
+        return saliency_of(self.model, kind, examples, batches, self.recipe.route.path, experiment.unit)
 
     def _agree(self, what: str, made: str, stored: set[str]) -> None:
         if stored - {made}:
@@ -155,6 +164,7 @@ class SeedRun:
         return good
 
     def _cell(self, cell: Cell) -> CellRow:
+        saliency, experiment = self._saliency_of(cell.scorer), self.job.experiment
         begun = time.perf_counter()
         if cell.scorer is None:
             evaluation, evaluated_as = evaluate(self.model, self.test), DENSE
@@ -172,9 +182,10 @@ class SeedRun:
                 "layers": [[layer.name, layer.total, layer.pruned] for layer in report.layers],
                 "flags": list(report.flags),
             }
+            if experiment.pool == "native" and report.pool != "global":
+                mask["flags"].append(f"pool {report.pool}")
         mask["flags"] = sorted({*mask["flags"], *self.flags})
         streams = self.recipe.streams(self.job.seed)
-        experiment = self.job.experiment
         return CellRow(
             cell_key=cell.key,
             seed=cell.seed,
@@ -184,7 +195,7 @@ class SeedRun:
             unit=experiment.unit,
             pool=experiment.pool,
             form=experiment.form,
-            saliency=experiment.saliency,
+            saliency=saliency.kind,
             sparsity=cell.sparsity,
             correct=evaluation.correct,
             n=evaluation.n,
@@ -192,8 +203,8 @@ class SeedRun:
             bits=evaluation.bits,
             evaluated_as=evaluated_as,
             data_order_hash=streams.data_order_hash,
-            calibration_hash=streams.calibration_hash,
-            saliency_hash=self.saliency.digest,
+            calibration_hash=self.recipe.calibration_hash(self.job.seed, cell.scorer),
+            saliency_hash=saliency.digest,
             checkpoint_hash=self.checkpoint.hash,
             wall_seconds=time.perf_counter() - begun,
             finished=now(),
@@ -203,7 +214,7 @@ class SeedRun:
 
     def _pruned(self, scorer: ScorerInfo, sparsity: float) -> tuple[Evaluation, str, PruningReport, float]:
         """Mask and evaluate; a mask that was evaluated before at this seed is not evaluated again."""
-        masks, report = self.masker.masks(self.model, self.saliency, scorer, sparsity)
+        masks, report = self.masker.masks(self.model, self._saliency_of(scorer), scorer, sparsity)
         place = sparsity, report.mask_hash
         if place not in self.evaluated:
             self.evaluated[place] = self.evaluator.evaluate(masks), scorer.name
@@ -216,7 +227,7 @@ class SeedRun:
             raise ValueError("the dense row is not repeated")
         begun = time.perf_counter()
         model = self._fresh_model()
-        masks, report = self.masker.masks(model, self.saliency.bind(model), cell.scorer, cell.sparsity)
+        masks, report = self.masker.masks(model, self._saliency_of(cell.scorer).bind(model), cell.scorer, cell.sparsity)
         evaluation = make_evaluator(self.recipe.route.path, model, self.test).evaluate(masks)
         return RepeatRow(
             repeat_key=cell.key,
@@ -248,8 +259,8 @@ class SeedRun:
         self.inbox.post(FailureRow(cell.key, kind, cell.seed, cell.scorer_name, cell.sparsity, line[:500], trace, now()))
 
     def _tell(self, phase: str, work: float) -> None:
-        if time.monotonic() - self._told >= _TELL_SECONDS or "/" not in phase:
-            self._told = time.monotonic()
+        if time.monotonic() - self._told >= self.job.tell_seconds or phase.split()[0] != self._phase:
+            self._told, self._phase = time.monotonic(), phase.split()[0]
             self.inbox.tell(Progress(self.job.seed, phase, work, self.job.part))
 
 

@@ -20,10 +20,14 @@ from sics_cli.experiment.installed import full_version, minor_version
 from sics_cli.experiment.keys import Environment, Recipe, differences
 from sics_cli.experiment.layout import STORE_NAME, default_folder
 from sics_cli.experiment.lineup import ScorerInfo, choose, plugin_digest
+from sics_cli.experiment.own_scorers import is_own
 from sics_cli.experiment.planning import Cell, Grid, grid, plan_cells
 from sics_cli.experiment.start import pretrained_name, pretrained_path
 from sics_cli.experiment.store import Store
 from sics_cli.experiment.worker import Description, describe, fetch_weights, warm_up
+
+#: From the option `--device`, and a way to ask torch for the GPUs it sees, to the indices of those to use.
+FindGpus = Callable[[str, Callable[[], tuple[str, ...]]], tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,8 @@ def stored_keys(store: Store) -> set[str]:
 class Asker:
     """Asks a worker what only torch can tell, at most once, and only if somebody wants to know.
 
-    With `warm` the other workers begin to import at the same time what they will need. `facts` are those of the images.
+    With `warm` the other workers begin to import at the same time what they will need. `facts` are those of the images;
+    without `fetch`, nothing is downloaded.
     """
 
     def __init__(
@@ -72,8 +77,10 @@ class Asker:
         *,
         warm: bool = False,
         facts: ImageFacts | None = None,
+        fetch: bool = True,
     ) -> None:
         self._warm = warm
+        self._fetch = fetch
         self._shape = facts.shape[1:] if facts else ()
         self._experiment = experiment
         self._workers = workers
@@ -100,7 +107,7 @@ class Asker:
         path = pretrained_path(self._experiment.model)
         if path.exists():
             return
-        if not self._warm:
+        if not self._fetch:
             raise ConfigError(f"--pretrained: {path} is not there yet, and a dry run fetches nothing")
         self._say(f"fetching timm's weights of {pretrained_name(self._experiment.model)} into {path.parent}")
         self._workers.executor(()).submit(fetch_weights, self._experiment.model).result()
@@ -119,11 +126,16 @@ def with_data(
 
 
 def open_session(
-    experiment: Experiment, out: Path | None, ask: Asker, facts: ImageFacts | None = None, access: DataAccess | None = None
+    experiment: Experiment,
+    out: Path | None,
+    ask: Asker,
+    facts: ImageFacts | None = None,
+    access: DataAccess | None = None,
+    gpus: FindGpus = usable_gpus,
 ) -> Session:
     """Decide everything; reads an existing store, and asks a worker only for what the store does not tell.
 
-    `experiment` and `facts` are what `with_data` gives.
+    `experiment` and `facts` are what `with_data` gives; `gpus` says which GPUs the option `--device` means.
 
     Raises
     ------
@@ -134,18 +146,21 @@ def open_session(
     """
     if experiment.pretrained:
         ask.fetch()
-    gpus = usable_gpus(experiment.device, ask.gpus)
-    environment = Environment("cuda" if gpus else "cpu", minor_version("torch"), full_version("timm").split("+")[0])
+    found = gpus(experiment.device, ask.gpus)
+    environment = Environment("cuda" if found else "cpu", minor_version("torch"), full_version("timm").split("+")[0])
     recipe = Recipe(experiment, environment, facts)
     folder = out or default_folder(experiment.name, experiment.saliency, recipe.run_id, experiment.unit)
     told = _kept_facts(folder, recipe)
-    own = any(":" in spec for spec in experiment.scorers or ())
+    own = any(is_own(spec) for spec in experiment.scorers or ())
     current = plugin_digest(full_version("torch"))
     if told is None or told["digest"] != current or own:
         told = {"digest": current, "infos": [info.to_dict() for info in ask().scorers]}
     known = [ScorerInfo(**info) for info in told["infos"]]
-    scorers, notes = choose(known, experiment.scorers, experiment.saliency, experiment.reference)
-    return Session(experiment, recipe, folder, gpus, scorers, notes, plan_cells(recipe, scorers), told, access or DataAccess())
+    scorers, notes = choose(
+        known, experiment.scorers, experiment.saliency, experiment.reference, experiment.unit, experiment.pool
+    )
+    notes += tuple(info.remark for info in scorers if info.remark)
+    return Session(experiment, recipe, folder, found, scorers, notes, plan_cells(recipe, scorers), told, access or DataAccess())
 
 
 def _kept_facts(folder: Path, recipe: Recipe) -> dict[str, Any] | None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from sics_cli.experiment import schema
 from sics_cli.experiment.errors import StorageError, StoreError
 
+#: How every SQLite file begins.
+_SQLITE = b"SQLite format 3\0"
 _REFUSALS = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN")
 
 
@@ -21,6 +23,15 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")
     return connection
+
+
+def is_sqlite(path: Path) -> bool:
+    """Whether the file begins as a SQLite file does; False where there is none."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except OSError:
+        return False
 
 
 def check(path: Path, connection: sqlite3.Connection) -> None:

@@ -21,7 +21,7 @@ from sics_cli.experiment.canonical import canonical_json
 from sics_cli.experiment.errors import SicsError, StoreError
 from sics_cli.experiment.layout import STORE_NAME
 from sics_cli.experiment.rows import CellRow, CheckpointRow, FailureRow, PlanRow, RepeatRow, Row
-from sics_cli.experiment.sqlite import check, connect, damaged, explained, in_memory
+from sics_cli.experiment.sqlite import check, connect, damaged, explained, in_memory, is_sqlite
 from sics_cli.experiment.versions import scorer_versions
 from sics_cli.experiment.writing import JSON_COLUMNS, insert, row_name, write_row
 
@@ -79,6 +79,8 @@ class Store:
             raise StoreError(f"{path}: there is no such store")
         if path.stat().st_size == 0:
             raise damaged(path, "the file is empty")
+        if path.name != STORE_NAME and not is_sqlite(path):  # a file of another kind was named, none of ours is hurt
+            raise StoreError(f"{path}: is not a run: give a run's folder, or its {STORE_NAME} (sics-run report takes a CSV)")
         with explained(path):
             connection = connect(path, "rw")
             try:

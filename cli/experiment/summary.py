@@ -131,9 +131,15 @@ def paired_seeds(rows: Iterable[CellRow]) -> tuple[list[int], list[int]]:
 
     This is the proof of common random numbers: differences between scorers are only paired at seeds of the first list.
     """
-    met: dict[int, set[tuple[str | None, ...]]] = {}
+    met: dict[int, dict[str, set[str]]] = {}
     for row in rows:
-        hashes = (row.data_order_hash, row.calibration_hash, row.saliency_hash, row.checkpoint_hash)
-        met.setdefault(row.seed, set()).add(hashes)
-    good = sorted(seed for seed, hashes in met.items() if len(hashes) == 1)
+        of_seed = met.setdefault(row.seed, {})
+        # Peers bring a saliency of their own kind; all kinds are measured on one set of batches, if on any.
+        signal = f"saliency {row.saliency}"
+        hashes = {"order": row.data_order_hash, signal: row.saliency_hash, "checkpoint": row.checkpoint_hash}
+        if row.calibration_hash is not None:
+            hashes["calibration"] = row.calibration_hash
+        for what, value in hashes.items():
+            of_seed.setdefault(what, set()).add(value)
+    good = sorted(seed for seed, of_seed in met.items() if all(len(values) == 1 for values in of_seed.values()))
     return good, sorted(set(met) - set(good))

@@ -1,6 +1,6 @@
-"""One epoch at a time: AdamW under a one-cycle schedule, on the module itself or on its compact form.
+"""One epoch at a time: AdamW under a one-cycle schedule, on the module itself; what its compact form shares with it.
 
-Both keep all that the next epoch depends on in `state`, so that training may stop after any epoch and go on elsewhere,
+Trainers keep all that the next epoch depends on in `state`, so that training may stop after any epoch and go on elsewhere,
 bit for bit.
 """
 
@@ -84,7 +84,7 @@ class PlainTrainer:
     def __init__(self, model: nn.Module, config: TrainingConfig, train: Part, device: torch.device, seed: int = 0) -> None:
         self._model = model.to(device)
         self._batches = Batches(part_on(train, device), config, seed)
-        self._clock = _Clock(config, len(train))
+        self._clock = Clock(config, len(train))
         self._optimiser = _adamw(list(model.parameters()), config)
         self._device, self._half = device, config.precision == "bf16"
 
@@ -126,56 +126,6 @@ class PlainTrainer:
 
     def hand_over(self) -> None:
         """The weights are there already."""
-
-
-class CompactTrainer:
-    """Trains the compact form of a plain vision transformer on the CPU; all parameters are one vector to the optimiser."""
-
-    def __init__(self, model: nn.Module, config: TrainingConfig, train: Part, seed: int = 0) -> None:
-        examples = part_on(train, torch.device("cpu"))
-        self._model = model
-        self._net = compact_form(model, examples.some())
-        self._labels = examples.labels
-        self._batches = Batches(examples, config, seed)
-        # Cut once where the images are small and stay as they are; pixels are cut batch by batch, in a fraction of the memory.
-        self._cut = None if examples.kept_as_pixels else patches(examples.pixels, self._net.shape)
-        self._clock = _Clock(config, len(train))
-        self._parameter = nn.Parameter(self._net.parameters.flat)
-        self._parameter.grad = self._net.gradients.flat
-        self._optimiser = _adamw([self._parameter], config)
-
-    @torch.no_grad()
-    def epoch(self, number: int, order: Indices) -> Pass:
-        """Train one epoch. Nothing in it is random but the order and the augmentation."""
-        total, right = 0.0, 0
-        for step, (cut, labels) in enumerate(self._patches(number, order), start=number * self._clock.steps):
-            self._clock.set(self._optimiser, step)
-            loss = self._net.gradient(cut, labels)
-            self._optimiser.step()
-            total += float(loss.item()) * len(labels)
-            right += int(self._net.right.item())
-        return Pass(total / len(order), right / len(order), self._clock.rate)
-
-    def _patches(self, number: int, order: Indices) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        if self._cut is None:
-            for images, labels in self._batches.epoch(number, order):
-                yield patches(images, self._net.shape), labels
-        else:
-            for batch in torch.from_numpy(order).split(self._clock.batch_size):
-                yield self._cut[:, batch], self._labels[batch]
-
-    def state(self) -> State:
-        """The vector of parameters and the optimiser's moments."""
-        return {"parameters": self._net.parameters.flat, **self._optimiser.state[self._parameter]}
-
-    def load(self, state: State) -> None:
-        """Put everything back."""
-        self._net.parameters.flat.copy_(state["parameters"])
-        self._optimiser.state[self._parameter] = {k: v.clone() for k, v in state.items() if k != "parameters"}
-
-    def hand_over(self) -> None:
-        """Copy the weights into the module."""
-        self._net.parameters.store(self._model)
 
 
 class Batches:
@@ -236,21 +186,24 @@ def compact_form(model: nn.Module, images: torch.Tensor) -> CompactVit:
     return net
 
 
-class _Clock:
-    """Where in the schedule a step is."""
+class Clock:
+    """Where in the schedule a step is: `rate` and `moment` after `tick`."""
 
     def __init__(self, config: TrainingConfig, examples: int) -> None:
-        self.batch_size = config.batch_size
         self.steps = math.ceil(examples / config.batch_size)
         self._total = self.steps * config.epochs
         self._peak = config.learning_rate
-        self.rate = 0.0
+        self.rate = self.moment = 0.0
+
+    def tick(self, step: int) -> None:
+        """Go to this step of the whole training, from 0."""
+        self.rate, self.moment = one_cycle(step, self._total, self._peak)
 
     def set(self, optimiser: torch.optim.AdamW, step: int) -> None:
+        """Go to this step, and tell the optimiser."""
+        self.tick(step)
         for group in optimiser.param_groups:
-            group["lr"], moment = one_cycle(step, self._total, self._peak)
-            self.rate = group["lr"]
-            group["betas"] = moment, group["betas"][1]
+            group["lr"], group["betas"] = self.rate, (self.moment, group["betas"][1])
 
 
 def _adamw(parameters: list[nn.Parameter], config: TrainingConfig) -> torch.optim.AdamW:

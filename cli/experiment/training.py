@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from sics_cli.experiment.compact_trainer import CompactTrainer
 from sics_cli.experiment.config import TrainingConfig
 from sics_cli.experiment.curves import Epoch, validated
 from sics_cli.experiment.datasets import Split
 from sics_cli.experiment.evaluation import evaluate, part_on
 from sics_cli.experiment.streams import data_order, epoch_seed
-from sics_cli.experiment.trainers import CompactTrainer, PlainTrainer, State, Trainer
+from sics_cli.experiment.trainers import PlainTrainer, State, Trainer
 
 
 @dataclass(frozen=True, slots=True)

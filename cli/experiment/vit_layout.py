@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from sics_cli.experiment.roomy import Room
+
 #: Parameters begin at multiples of so many elements: aligned alike in every process, whatever their sizes.
 ALIGNMENT = 16
 
@@ -64,7 +66,7 @@ class Shape:
         """Names and sizes of all parameters, the patch projection as a matrix."""
         d, m = self.dim, self.hidden
         named: dict[str, tuple[int, ...]] = {
-            "pos_embed": (self.tokens, 1, d),
+            "pos_embed": (self.tokens, d),
             "patch_embed.proj.weight": (d, self.patch),
             "patch_embed.proj.bias": (d,),
         }
@@ -84,11 +86,11 @@ class Shape:
 
 
 def patches(images: Tensor, shape: Shape) -> Tensor:
-    """Cut images (n, channels, height, width) into patches (tokens, n, numbers), tokens row by row as timm has them."""
+    """Cut images (n, channels, height, width) into patches (n, tokens, numbers), tokens row by row as timm has them."""
     n, channels, height, width = images.shape
     side = round((shape.patch // channels) ** 0.5)
     cut = images.reshape(n, channels, height // side, side, width // side, side)
-    return cut.permute(2, 4, 0, 1, 3, 5).reshape(shape.tokens, n, shape.patch).contiguous()
+    return cut.permute(0, 2, 4, 1, 3, 5).reshape(n, shape.tokens, shape.patch).contiguous()
 
 
 class Parameters:
@@ -106,7 +108,7 @@ class Parameters:
         for name, size in sizes.items():
             places[name] = end
             end += -(-size.numel() // ALIGNMENT) * ALIGNMENT
-        self.flat = torch.zeros(end, dtype=dtype)
+        self.flat = Room().zeros(end, dtype=dtype)
         self.named = {name: self.flat[places[name] :][: size.numel()].view(size) for name, size in sizes.items()}
 
     def load(self, model: nn.Module) -> None:

@@ -33,7 +33,8 @@ class SeedJob:
     """Cells of one seed to compute, in order; `part` tells jobs of one seed apart, `run_id` is what the driver made of it.
 
     `facts` are those of the data that the driver saw, `access` is how to get at them. `known` are the seed's rows that stay:
-    what is made here must agree with them, and with `share` their evaluations serve for equal masks.
+    what is made here must agree with them, and with `share` their evaluations serve for equal masks. Progress is told every
+    `tell_seconds` at most.
     """
 
     folder: Path
@@ -48,6 +49,7 @@ class SeedJob:
     part: int = 0
     facts: ImageFacts | None = None
     access: DataAccess | None = None
+    tell_seconds: float = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,11 @@ def fetch_weights(model: ModelConfig) -> None:
 def run_seed(job: SeedJob) -> int:
     """Job: compute the cells of one seed into the inbox; return how many failed."""
     _log_to(job.folder / LOG_NAME)
+    return compute_seed(job)
+
+
+def compute_seed(job: SeedJob) -> int:
+    """Do what `run_seed` does where the process has a log of its own."""
     device = _prepare_torch()
     from sics_cli.experiment.seedrun import SeedRun
 

@@ -335,6 +335,13 @@ def test_a_missing_hash_written_as_text_is_no_identity(text: str) -> None:
     assert quick(apart).line("chaos", 0.7).verdict is Verdict.ESCAPES
 
 
+def test_peers_controls_and_baselines_are_no_members_of_the_family_whatever_they_are_called() -> None:
+    rows = frame({name: spread(0.2 * i, state=i) for i, name in enumerate(("magnitude", "chaos", "fisher", "own", "mystery"))})
+    assert read_table(rows).candidates == ("chaos", "fisher", "mystery", "own")
+    roles = {"fisher": "peer", "own": "control", "mystery": None}
+    assert read_table(rows.assign(role=rows["scorer"].map(roles))).candidates == ("chaos", "mystery")
+
+
 def test_the_adaptive_scorer_is_tested_in_a_line_of_its_own_where_its_role_is_known() -> None:
     values = {"magnitude": [0.0] * 5, "chaos": spread(2, 0.3), "adaptive": spread(1, 0.2, state=4)}
     rows = frame(values)

@@ -99,3 +99,62 @@ def importlib_spec(package: Path) -> object:
     return importlib.util.spec_from_file_location(
         "sics_plugin", package / "__init__.py", submodule_search_locations=[str(package)]
     )
+
+
+def test_words_stand_for_several_scorers() -> None:
+    infos = describe_scorers(("peers", "all"), "gradient")
+    peers = [info.name for info in infos if info.role == "peer"]
+    assert len(peers) == 10
+    everything = [info.name for info in infos]
+    for asked, expected in [
+        (["sics"], THE_TWELVE),
+        (["peers"], ["magnitude", *peers]),
+        (["all"], everything),
+        (["fisher", "sics"], [*THE_TWELVE, "fisher"]),
+    ]:
+        assert [info.name for info in choose(infos, asked, "gradient", "magnitude")[0]] == expected
+    with pytest.raises(ConfigError, match=r"--scorers everyone: .*one of the words all, sics, peers, or MODULE:CLASS"):
+        choose(infos, ["everyone"], "gradient", "magnitude")
+
+
+def test_peers_work_beside_any_saliency_and_say_where_they_are_not_at_home() -> None:
+    infos = describe_scorers((), "neighbourhood")
+    chosen, notes = choose(infos, ["peers"], "neighbourhood", "magnitude")
+    assert {info.name: info.saliency("neighbourhood") for info in chosen if info.name in ("magnitude", "fisher", "wanda")} == {
+        "magnitude": "neighbourhood", "fisher": "fisher", "wanda": "activation",
+    }  # fmt: skip
+    assert notes[1] == (
+        "not in the pool of their source: ri (layer), wanda (row), ria (layer); this run's is global "
+        "(--pool native: each in its own)"
+    )
+    assert choose(infos, ["peers"], "neighbourhood", "magnitude", pool="native")[1] == notes[:1]
+    assert "wanda" not in choose(infos, ["peers"], "gradient", "magnitude", pool="row")[1][1]
+    chosen, notes = choose(infos, ["peers"], "gradient", "magnitude", unit="head")
+    assert not {"ri", "wanda", "ria"} & {info.name for info in chosen}
+    assert "wanda is left out: it is defined for weights, not for heads" in notes
+    with pytest.raises(ConfigError, match="--scorers wanda: is defined for weights, not for channels"):
+        choose(infos, ["wanda"], "gradient", "magnitude", unit="channel")
+
+
+def test_a_users_peer_names_a_kind_of_saliency_that_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sics_plugin
+
+    body = "from sics_plugin import PeerScorer, register_scorer\n\n@register_scorer\nclass Own(PeerScorer):\n"
+    body += "    name, summary, requires = 'own_peer', 'c', '{}'\n\n    def of(self, m, c):\n        return c\n"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    try:
+        for number, (kind, good) in enumerate((("fisher", True), ("hessian", False))):
+            (tmp_path / f"own_peer_{number}.py").write_text(body.format(kind))
+            spec = f"own_peer_{number}:Own"
+            if number:
+                sics_plugin.unregister_scorer("own_peer")
+            if good:
+                (info,) = [one for one in describe_scorers([spec], "gradient") if one.spec == spec]
+                assert (info.signal, info.calibrated, info.role) == ("fisher", True, "peer")
+            else:
+                with pytest.raises(ConfigError, match="requires = 'hessian' is no kind of saliency; there are gradient"):
+                    describe_scorers([spec], "gradient")
+    finally:
+        if "own_peer" in sics_plugin.list_scorers():
+            sics_plugin.unregister_scorer("own_peer")

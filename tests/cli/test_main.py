@@ -49,7 +49,7 @@ def test_only_working_options_are_listed(capsys: pytest.CaptureFixture[str]) -> 
     assert set(re.findall(r"--[a-z-]+", shown)) == {
         "--preset", "--config", "--seeds", "--scorers", "--sparsities", "--saliency", "--device", "--workers", "--delta",
         "--alpha", "--reference", "--out", "--dry-run", "--force", "--retry-failed", "--help", "--unit", "--pool", "--data",
-        "--data-dir", "--download", "--report", "--no-report", "--checkpoint", "--pretrained",
+        "--data-dir", "--download", "--report", "--no-report", "--checkpoint", "--pretrained", "--executor", "--slurm",
     }  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def test_only_working_options_are_listed(capsys: pytest.CaptureFixture[str]) -> 
         (["replicate", "--alpha", "0.7"], ["alpha", "0.7", "below 0.5"]),
         (["replicate", "--device", "tpu"], ["device", "tpu", "auto | cpu | cuda"]),
         (["replicate", "--unit", "row"], ["--unit", "row", "weight", "channel", "head"]),
-        (["replicate", "--pool", "row"], ["--pool", "row", "global", "layer"]),
+        (["replicate", "--pool", "column"], ["--pool", "column", "global", "layer", "row", "erk"]),
         (["replicate", "--workers", "0"], ["--workers", "'0'", "from 1 to 10000"]),
         (["replicate", "--config", "/none.toml"], ["--config", "/none.toml", "cannot be read"]),
         (["status"], ["RUN"]),
@@ -129,7 +129,8 @@ def test_scorers_lists_formulas_and_filters(capsys: pytest.CaptureFixture[str]) 
     shown = capsys.readouterr().out
     assert [line.split()[0] for line in shown.splitlines()[2:] if line and line[0].islower()] == [
         "magnitude", "power", "log", "bump", "smooth_chaos", "smooth_mouse", "chaos", "wiggle", "fake", "information",
-        "gradient", "random", "adaptive",
+        "gradient", "random", "adaptive", "snip", "sensitivity", "taylor", "fisher", "grasp", "synflow", "lamp", "ri",
+        "wanda", "ria",
     ]  # fmt: skip
     assert max(map(len, shown.splitlines())) <= 80
     assert main(["scorers", "--kappa", "2"]) == 0

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sics_cli.experiment.errors import ConfigError, StorageError
+from sics_cli.main import main
 from sics_cli.output import check_figures, check_output, is_stream, write_document
 
 
@@ -63,3 +64,17 @@ def test_figures_need_a_folder(tmp_path: Path) -> None:
     for place in (file, file / "x"):
         with pytest.raises(ConfigError, match="give a folder"):
             check_figures(place)
+
+
+def test_files_of_another_kind_are_not_called_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rows.csv").write_text("seed,scorer,sparsity,accuracy\n0,a,0.5,0.9\n1,a,0.5,0.9\n2,a,0.5,0.9\n")
+    for command in ("status", "export"):
+        assert main([command, str(tmp_path / "rows.csv")]) == 1
+        assert "is not a run: give a run's folder" in capsys.readouterr().err
+    assert main(["report", str(tmp_path / "rows.csv")]) == 2
+    assert "magnitude, the default reference, is not among the scorers: give --reference a" in capsys.readouterr().err
+
+
+def test_export_takes_the_endings_it_can_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(tmp_path), "-o", str(tmp_path / "rows.xlsx")]) == 2
+    assert "give a name ending in .csv | .jsonl" in capsys.readouterr().err

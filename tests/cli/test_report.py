@@ -358,7 +358,7 @@ HEAD = "seed,scorer,sparsity,accuracy"
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "column seed, scorer, sparsity, accuracy is missing (found 'nothing')"),
+        ("", "column seed, scorer, sparsity, accuracy is missing (found no header line)"),
         (f"{HEAD}\n", "has a heading and no rows"),
         ("seed,scorer,acc\n0,a,0.5\n", "column sparsity, accuracy is missing (found 'seed, scorer, acc')"),
         ("seed;scorer;sparsity;accuracy\n0;a;0.5;0.9\n", "separated by commas"),

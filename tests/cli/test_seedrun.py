@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from sics_cli.experiment import masking, seedrun, training
 from sics_cli.experiment.canonical import digest
+from sics_cli.experiment.compact_trainer import CompactTrainer
 from sics_cli.experiment.config import Experiment
 from sics_cli.experiment.datasets import load_split
 from sics_cli.experiment.errors import ConfigError, MismatchError
@@ -26,7 +27,7 @@ from sics_cli.experiment.planning import plan_cells
 from sics_cli.experiment.randomness import seeded
 from sics_cli.experiment.rows import CellRow, CheckpointRow, FailureRow, RepeatRow
 from sics_cli.experiment.seedrun import NONDETERMINISTIC, SeedRun
-from sics_cli.experiment.trainers import CompactTrainer
+from sics_cli.experiment.summary import paired_seeds
 from sics_cli.experiment.worker import SeedJob, check_unit
 from sics_plugin import (
     Scorer,
@@ -101,7 +102,7 @@ def test_overlap_with_magnitude_and_version_of_the_scorer(run: Run, infos: dict[
 
 @pytest.mark.parametrize(("unit", "pool"), [("channel", "layer"), ("head", "global"), ("head", "layer")])
 def test_channels_and_heads_by_every_scorer(run: Run, infos: dict[str, ScorerInfo], unit: str, pool: str) -> None:
-    names = [name for name in infos if infos[name].role != "adaptive"]
+    names = [name for name in infos if infos[name].role != "adaptive" and unit in infos[name].units]
     rows = run(*names, unit=unit, pool=pool)
     repeats = [row for row in rows if isinstance(row, RepeatRow)]
     cells = cells_of(rows)
@@ -295,3 +296,65 @@ def test_a_row_names_the_processor(run: Run, tmp_path: Path) -> None:
 
 def test_keeping_freed_memory_is_harmless_wherever_we_are() -> None:
     assert keep_freed_memory() in (True, False)
+
+
+# --- peers ----------------------------------------------------------------------------------------------------------------
+
+
+def test_peers_bring_a_saliency_of_their_own_collected_once(
+    run: Run, infos: dict[str, ScorerInfo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    plain = seedrun.Saliency
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        made.append(kwargs["kind"])
+        return plain(*args, **kwargs)
+
+    monkeypatch.setattr(seedrun, "Saliency", counted)
+    rows = run("magnitude", "snip", "lamp", "wanda", "ria", saliency="neighbourhood")
+    cells = cells_of(rows)
+    assert made == ["neighbourhood", "snip", "lamp", "activation", "relative_activation"]
+    kinds = {name: cells[name].saliency for name in cells}
+    assert kinds == {
+        "dense": "neighbourhood", "magnitude": "neighbourhood", "snip": "snip", "lamp": "lamp", "wanda": "activation",
+        "ria": "relative_activation",
+    }  # fmt: skip
+    assert len({cells[name].saliency_hash for name in cells}) == len(made)
+    batches = {name: cells[name].calibration_hash for name in cells}
+    assert batches["magnitude"] is batches["lamp"] is None
+    assert batches["snip"] == batches["wanda"] == batches["ria"] is not None
+    assert paired_seeds(list(cells.values())) == ([0], [])
+    other = replace(cells["snip"], saliency_hash="another")
+    assert paired_seeds([*cells.values(), other]) == ([], [0])
+
+
+def test_the_key_of_a_peer_knows_its_own_signal_and_not_the_runs(experiment: Experiment, infos: dict[str, ScorerInfo]) -> None:
+    recipes = {kind: Recipe(replace(experiment, saliency=kind), ENVIRONMENT) for kind in ("gradient", "neighbourhood")}
+    keys = {
+        name: {kind: recipe.cell_key(0, infos[name], 0.5) for kind, recipe in recipes.items()} for name in ("fisher", "chaos")
+    }
+    assert len(set(keys["fisher"].values())) == 1
+    assert len(set(keys["chaos"].values())) == 2
+    fewer = replace(experiment, calibration=replace(experiment.calibration, batches=1), saliency="neighbourhood")
+    other = Recipe(fewer, ENVIRONMENT)
+    assert other.cell_key(0, infos["fisher"], 0.5) not in keys["fisher"].values(), "its batches are part of it"
+    assert other.cell_key(0, infos["lamp"], 0.5) == recipes["neighbourhood"].cell_key(0, infos["lamp"], 0.5)
+
+
+def test_each_in_the_pool_of_its_source(run: Run) -> None:
+    cells = cells_of(run("magnitude", "wanda", "ri", "fisher", pool="native"))
+    assert {row.pool for row in cells.values()} == {"native"}
+    flags = {name: [f for f in row.flags if f.startswith("pool ")] for name, row in cells.items()}
+    assert flags == {"dense": [], "magnitude": [], "wanda": ["pool row"], "ri": ["pool layer"], "fisher": []}
+    sparsities = {name: {pruned / total for _, total, pruned in row.layers} for name, row in cells.items()}
+    assert sparsities["wanda"] == sparsities["ri"] == {0.5}
+    assert len(sparsities["magnitude"]) > 1
+
+
+@pytest.mark.parametrize("pool", ["row", "2:4", "erk"])
+def test_pools_of_weights(run: Run, pool: str) -> None:
+    cells = cells_of(run("magnitude", "chaos", "wanda", pool=pool))
+    assert {row.pool for row in cells.values()} == {pool}
+    assert {row.realised_sparsity for name, row in cells.items() if name != "dense"} == {0.5}
+    assert 0 < cells["wanda"].jaccard < 1

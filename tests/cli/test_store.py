@@ -166,7 +166,7 @@ def test_missing(path: Path) -> None:
 def test_newer_schema_is_left_alone(store: Store, path: Path) -> None:
     store._connection.execute("PRAGMA user_version = 99")
     before = path.read_bytes()
-    with pytest.raises(StoreError, match=r"newer sics \(schema 99, this version reads up to 3\): upgrade"):
+    with pytest.raises(StoreError, match=r"newer sics \(schema 99, this version reads up to 4\): upgrade"):
         Store.open(path)
     assert path.read_bytes() == before
 
@@ -279,7 +279,7 @@ def test_rows_of_the_first_schema_have_no_overlap_and_no_fingerprint(
         opened.put(cell_row(cell_key="new", sparsity=0.6, jaccard=0.25, fingerprint="f"))
         assert [(r.jaccard, r.fingerprint) for r in opened.cells()] == [(None, None), (0.25, "f")]
         assert [r.weight_sparsity for r in opened.cells()] == [0.5, None], "of weights, units and weights are the same"
-    assert version(path) == 3
+    assert version(path) == 4
 
 
 @pytest.mark.parametrize("wrong", [-0.1, 1.5])
@@ -288,3 +288,28 @@ def test_weight_sparsity_is_a_fraction(store: Store, cell_row: MakeCell, wrong: 
         store.put(cell_row(weight_sparsity=wrong))
     store.put(cell_row(weight_sparsity=0.25))
     assert [row.weight_sparsity for row in store.cells()] == [0.25]
+
+
+def test_rows_of_the_third_schema_are_kept_in_order_and_new_pools_are_taken(
+    path: Path, cell_row: MakeCell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [cell_row(cell_key=key, seed=seed) for seed, key in enumerate("cab")]
+    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:3])
+    with Store.create(path, {}) as old:
+        for row in rows:
+            old.put(row)
+        with pytest.raises(RefusedRowError, match="pool IN"):
+            old.put(cell_row(cell_key="d", seed=7, pool="erk"))
+    monkeypatch.undo()
+    with Store.open(path) as store:
+        assert sorted(store.cells(), key=lambda row: row.seed) == rows
+        order = [key for (key,) in store._connection.execute("SELECT cell_key FROM cells ORDER BY rowid")]
+        assert order == ["c", "a", "b"]
+        for seed, pool in enumerate(("row", "erk", "native", "2:4", "4:8"), start=10):
+            store.put(cell_row(cell_key=str(seed), seed=seed, pool=pool))
+        for wrong in ("column", "2:", ":4"):
+            with pytest.raises(RefusedRowError, match="pool"):
+                store.put(cell_row(cell_key="w", seed=99, pool=wrong))
+        before = len(store.cells())
+        store.put(cell_row(cell_key="same", seed=0))  # a place still holds one row
+        assert len(store.cells()) == before

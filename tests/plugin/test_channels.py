@@ -33,6 +33,7 @@ from sics_plugin import (
     export_masks,
     finalize,
     find_groups,
+    get_scorer,
     list_scorers,
     load_masks,
     mask_hash,
@@ -198,7 +199,7 @@ def test_a_global_pool_compares_norms_as_they_are() -> None:
 @given(
     widths=st.lists(st.integers(1, 24), min_size=2, max_size=4),
     amount=st.floats(0, 1),
-    scorer=st.sampled_from([n for n in list_scorers() if n != "gradient"]),
+    scorer=st.sampled_from([n for n in list_scorers() if get_scorer(n).requires is None]),
     pool=st.sampled_from(["global", "layer"]),
     seed=st.integers(0, 5),
 )
@@ -253,7 +254,7 @@ def test_every_registered_scorer_runs(unit: str, pool: str, model_of: Callable[[
     saliency = Saliency(vit, [(x, y)], nn.functional.cross_entropy)
     total = 2 * (1536 if unit == "channel" else 6)
     hashes = {}
-    for name in list_scorers():
+    for name in [n for n in list_scorers() if get_scorer(n).role != "peer"]:
         _, report = quiet(vit, name, 0.5, unit=unit, pool=pool, saliency=saliency)
         assert (report.pruned, report.total, report.method, report.pool) == (total // 2, total, name, pool)
         assert ("coordinate unresolved" in report.flags) == (
@@ -455,7 +456,8 @@ def test_float64_and_half_precision_norms_neither_overflow_nor_vanish() -> None:
         ({"amount": True}, TypeError, "Expected `amount`"),
         ({"amount": 4}, ValueError, "at most the 3 units"),
         ({"amount": 1, "pool": "layer"}, ValueError, "fraction for pool='layer'"),
-        ({"pool": "row"}, ValueError, "'global' or 'layer'"),
+        ({"pool": "row"}, ValueError, "'global', 'layer' or 'erk' for channels, got 'row'"),
+        ({"pool": "2:4"}, ValueError, "'global', 'layer' or 'erk' for channels, got '2:4'"),
         ({"unit": "neuron"}, ValueError, "'neuron'"),
         ({"unit": "head"}, ValueError, "Expected `groups` of unit 'head', got 'channel'"),
         ({"min_keep": -1}, ValueError, "Expected `min_keep`"),

@@ -29,6 +29,7 @@ from sics_plugin import (
     compute_masks,
     current_masks,
     finalize,
+    get_scorer,
     list_scorers,
     mask_hash,
     method_for,
@@ -113,7 +114,7 @@ def test_importance_scores_by_hand() -> None:
 # --- the same masks as torch's road ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", list_scorers())
+@pytest.mark.parametrize("name", [n for n in list_scorers() if get_scorer(n).role != "peer"])
 @pytest.mark.parametrize("supplied", [True, False], ids=["saliency", "default"])
 def test_three_whole_model_prunes_equal_torchs_global_prunes(name: str, supplied: bool, mlp: nn.Sequential) -> None:
     if name == "gradient" and not supplied:
@@ -451,7 +452,11 @@ def state(model: nn.Module) -> tuple[list[str], list[str]]:
         ({"amount": math.nan}, ValueError, "`amount`.*got nan"),
         ({"amount": True}, TypeError, "`amount`.*got True"),
         ({"amount": N + 1}, ValueError, f"at most the {N} units there are to prune, got {N + 1}"),
-        ({"amount": 0.5, "pool": "row"}, ValueError, "`pool` to be 'global' or 'layer', got 'row'"),
+        (
+            {"amount": 0.5, "pool": "column"},
+            ValueError,
+            "`pool` to be 'global', 'layer', 'row', 'erk' or .*, got 'column'",
+        ),
         ({"amount": 5, "pool": "layer"}, ValueError, "`amount` to be a fraction for pool='layer', got 5"),
         ({"amount": 0.5, "sparsity": 2}, ValueError, "`sparsity`"),
         ({"amount": 0.5, "saliency": torch.rand(N - 1)}, ValueError, f"`saliency` of length {N}.*got {N - 1}"),

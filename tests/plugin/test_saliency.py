@@ -535,8 +535,8 @@ def test_inputs_that_are_not_finite_are_refused(mlp: nn.Sequential, bad: float) 
 
 
 def test_unknown_kinds_are_refused(mlp: nn.Sequential) -> None:
-    with pytest.raises(ValueError, match="`kind` to be one of gradient, activation, neighbourhood, got 'fisher'"):
-        Saliency(mlp, batches_of(), kind="fisher")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"`kind` to be one of gradient, activation, neighbourhood, .*, got 'magic'"):
+        Saliency(mlp, batches_of(), kind="magic")  # type: ignore[arg-type]
 
 
 # --- copies, digests, ties ------------------------------------------------------------------------------------------------
@@ -674,3 +674,42 @@ def test_reaching_a_sparsity_with_one_saliency_in_steps(mlp: nn.Sequential) -> N
         report = prune_to_sparsity(mlp, "chaos", s, saliency=saliency)
         assert report.pruned == round(s * n)
         assert saliency.vector(mlp).numel() == n - report.pruned
+
+
+def test_gradients_computed_elsewhere_give_the_same_saliency() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 4))
+    batches = batches_of()
+    memory = {name: torch.empty_like(parameter) for name, parameter in model.named_parameters()}
+
+    def gradients() -> Iterator[dict[str, Tensor]]:
+        for inputs, targets in batches:
+            model.zero_grad()
+            nn.functional.cross_entropy(model(inputs), targets).backward()
+            for name, parameter in model.named_parameters():
+                assert parameter.grad is not None
+                memory[name].copy_(parameter.grad)
+            yield memory
+
+    given = Saliency.from_gradients(model, gradients(), samples=24)
+    own = Saliency(model, batches)
+    assert (given.kind, given.samples, given.digest) == ("gradient", 24, own.digest)
+    parameters = [(model[0], "weight"), (model[2], "weight")]
+    assert torch.equal(given.vector(parameters), own.vector(parameters))
+    assert torch.equal(given.bind(copy.deepcopy(model))._values["0.weight"], own.tensor(model[0], "weight"))
+    partial = Saliency.from_gradients(model, [{"0.weight": torch.ones(32, 16)}])
+    assert float(partial.tensor(model[2], "weight").abs().max()) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("gradients", "message"),
+    [
+        ([], "at least one batch"),
+        ([{"1.weight": torch.ones(2, 2)}], "got one of '1.weight'"),
+        ([{"weight": torch.ones(2)}], r"in its shape \(1, 2\), got \(2,\)"),
+        ([{"weight": torch.tensor([[1.0, float("nan")]])}], "gradient of weight is NaN or infinite"),
+    ],
+)
+def test_gradients_that_are_not_the_models(gradients: list[dict[str, Tensor]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Saliency.from_gradients(nn.Linear(2, 1), gradients)

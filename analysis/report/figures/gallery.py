@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.font_manager import findfont, get_font
 
 from sics_analysis.report.document import ReportDocument
 from sics_analysis.report.figures import accuracy, forest, outlook, sensitivity, spectrum
+from sics_analysis.report.figures.files import quiet, save_canvas
 from sics_analysis.report.figures.style import Sketch, figure_style
 from sics_analysis.report.figures.svg import inline_svg
-
-DPI = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +73,7 @@ def figure_list(document: ReportDocument) -> list[Figure]:
             svg = None
             if sketch.drawing is not None:
                 FigureCanvasSVG(sketch.drawing.canvas)
-                with _quiet():
+                with quiet():
                     svg = inline_svg(sketch.drawing.canvas, f"fig-{name}", title, sketch.alt, sketch.drawing.tips)
             found.append(Figure(name, title, sketch.caption, sketch.alt, svg, sketch.reason))
     return found
@@ -106,29 +100,8 @@ def save_figures(document: ReportDocument, directory: Path) -> list[Path]:
             sketch = draw(document)
             if sketch.drawing is None:
                 continue
-            canvas = sketch.drawing.canvas
-            pdf, png = directory / f"{name}.pdf", directory / f"{name}.png"
-            with _quiet():
-                FigureCanvasPdf(canvas)
-                canvas.savefig(pdf, metadata={"Title": title, "CreationDate": None, "Creator": None, "Producer": None})
-                FigureCanvasAgg(canvas)
-                canvas.savefig(png, dpi=DPI, facecolor="white", metadata={"Software": None, "Title": title})
-            written += [pdf, png]
+            written += save_canvas(sketch.drawing.canvas, directory / name, title)
     return written
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep to ourselves that the font lacks a glyph: the page has fonts of its own, the files spell it out."""
-    logger = logging.getLogger("matplotlib")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 @lru_cache(maxsize=1)

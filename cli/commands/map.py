@@ -1,0 +1,102 @@
+"""`sics-run map`: which scorers are the plateau, which left it, and whether the pool took them there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sics_cli.experiment.errors import ConfigError, StorageError
+from sics_cli.options import level, margin
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sics_analysis.plateau_map import PlateauMap
+
+_ENDINGS = (".pdf", ".png")
+
+
+@click.command(name="map")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
+@click.option("--delta", callback=margin, metavar="POINTS", help="Equivalence margin.  [default: the first run's plan, else 0.5]")
+@click.option("--alpha", callback=level, help="Error rate of the tests.  [default: the first run's plan, else 0.05]")
+@click.option("--across-devices", is_flag=True, help="Pair rows that were evaluated on different devices.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="The figure, as .pdf and .png.")
+def plateau_map(
+    runs: tuple[Path, ...], delta: float | None, alpha: float | None, across_devices: bool, output: Path | None
+) -> None:
+    """Place every scorer of one or several RUNs (folders, or their stores) by mask overlap and accuracy at each sparsity.
+
+    Several runs of other pools, on the same dense networks, show what the pool does: magnitude in each pool against magnitude
+    in the first RUN's.
+    """
+    from sics_analysis.report.terminal import terminal
+    from sics_cli.experiment.mapping import map_runs
+
+    if output is not None and output.suffix not in _ENDINGS:
+        raise ConfigError(f"--output {output}: give a name ending in {' | '.join(_ENDINGS)}; both are written")
+    found = map_runs(runs, delta, alpha, across_devices=across_devices)
+    _print(terminal(), found)
+    if output is not None:
+        _draw(found, output)
+
+
+def _draw(found: PlateauMap, output: Path) -> None:
+    from sics_analysis.report.figures.plateau_map import save_plateau_map
+
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        written = save_plateau_map(found, output.with_suffix(""))
+    except OSError as error:
+        raise StorageError(f"--output {output}: cannot be written ({error.strerror or error})") from None
+    if not written:
+        raise ConfigError("nothing to draw: no row has an overlap with magnitude's mask")
+    click.echo(f"written to {' and '.join(map(str, written))}", err=True)
+
+
+def _print(out: Console, found: PlateauMap) -> None:
+    from rich.text import Text
+
+    from sics_analysis.report.tables import fold, marked, plain_table
+    from sics_analysis.report.text import NONE, number, plain
+    from sics_cli.tables import kappa_text
+    from sics_cli.verdict_tables import wrapped
+
+    several = len(found.runs) > 1
+    for i, run in enumerate(found.runs if several else ()):
+        out.print(Text(f"{'ABCDEFGHIJKLMNOPQRSTUVWXYZ'[i % 26]}  {plain(run)}"))
+    for sparsity in found.sparsities:
+        out.print()
+        out.print(Text(f"S = {sparsity:g}", style="bold"))
+        right = [(heading, "right") for heading in ("overlap", "feature", *(["total"] if several else []), "n")]
+        table = plain_table("scorer", "κ", *(["run"] if several else []), *right, "in its run", gap=1)
+        here = found.at(sparsity)
+        names = list(dict.fromkeys(point.scorer for point in here))
+        fold(table, 0, names)
+        for name in names:
+            for point in (one for one in here if one.scorer == name):
+                table.add_row(
+                    Text(plain(name)),
+                    kappa_text(point.kappa, point.role),
+                    *(["ABCDEFGHIJKLMNOPQRSTUVWXYZ"[found.runs.index(point.run) % 26]] if several else []),
+                    NONE if point.overlap is None else f"{point.overlap:.3f}",
+                    number(point.feature),
+                    *([number(point.total)] if several else []),
+                    str(point.n),
+                    marked(str(point.verdict)),
+                )
+        out.print(table)
+        for sentence in found.describe(sparsity):
+            out.print(Text(wrapped(out, plain(sentence), 2, 4)), soft_wrap=True)
+    out.print()
+    note = (
+        f"overlap: Jaccard of the kept units with magnitude's in the same run, mean over seeds. feature: accuracy points against "
+        f"magnitude in the same run, with its verdict at δ = {found.delta:g}."
+    )
+    if several:
+        note += (
+            " total: against magnitude in A, at the seeds that pruned the same dense network; total less feature is the pool's."
+        )
+    out.print(Text(wrapped(out, note), style="dim"), soft_wrap=True)

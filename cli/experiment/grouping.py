@@ -1,0 +1,91 @@
+"""How long seeds take, and which of them go into one job: a seed is never cut, short seeds share a job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean
+
+from sics_cli.experiment.config import Experiment
+from sics_cli.experiment.route import multiply_adds
+from sics_cli.experiment.rows import CellRow, CheckpointRow
+from sics_cli.experiment.work import Work
+
+#: Seconds from a job's start to its first number: Python, torch, data.
+START_SECONDS = 15.0
+#: Arithmetic a worker gets through where nothing was measured yet, in floating-point operations a second: one core, one GPU.
+#: Small networks stay below it, large ones above: a guess that is right within a factor of a few.
+GUESSED_RATES = {"cpu": 4e10, "cuda": 4e12}
+#: A GPU is not faster than this, however small the network: seconds to launch what a training step and a cell consist of.
+LAUNCHED = {"cpu": (0.0, 0.0), "cuda": (0.01, 0.1)}
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Seconds that one seed's parts take on one worker; `source` says how that is known."""
+
+    training: float
+    saliency: float
+    cell: float
+    source: str
+
+    def seconds(self, cells: int, trained: float = 0.0) -> float:
+        """Seconds of a seed with so many cells to go, a fraction `trained` of whose training is done."""
+        return self.training * (1 - trained) + (self.saliency + self.cell * cells if cells else 0.0)
+
+
+def estimate(
+    experiment: Experiment, device_class: str, checkpoints: Sequence[CheckpointRow] = (), cells: Sequence[CellRow] = ()
+) -> Cost | None:
+    """Cost of a seed: from this run's own rows where there are any, else guessed from the network's size, else None.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    device_class : str
+        "cpu" or "cuda".
+    checkpoints, cells : sequences of rows
+        What the run's store holds.
+    """
+    work = Work.of(experiment)
+    if checkpoints:
+        training = mean(row.wall_seconds for row in checkpoints)
+        pace = training / work.training
+        pruned = [row.wall_seconds for row in cells if row.mask_hash is not None]
+        cell = mean(pruned) if pruned else pace * work.cell
+        return Cost(training, pace * work.saliency, cell, f"measured on {len(checkpoints)} seed{'s' * (len(checkpoints) > 1)}")
+    operations = multiply_adds(experiment.model)
+    if operations is None:
+        return None
+    pace = 2 * operations / GUESSED_RATES[device_class]
+    step, cell = LAUNCHED[device_class]
+    steps = experiment.training.epochs * -(-experiment.data.train // experiment.training.batch_size)
+    training, saliency = max(pace * work.training, step * steps), max(pace * work.saliency, step * experiment.calibration.batches)
+    return Cost(training, saliency, max(pace * work.cell, cell), "guessed from the network's size")
+
+
+def group(seconds: Mapping[int, float | None], minutes: float) -> list[tuple[int, ...]]:
+    """Put seeds together, in order, into jobs of about so many minutes.
+
+    Parameters
+    ----------
+    seconds : mapping of seed to float or None
+        What each seed takes; one whose time is not known gets a job of its own.
+    minutes : float
+        No job of more than one seed is expected to take longer.
+
+    Examples
+    --------
+    >>> group({0: 60.0, 1: 60.0, 2: 60.0, 3: 900.0, 4: None}, minutes=3)
+    [(0, 1), (2,), (3,), (4,)]
+    """
+    jobs: list[list[int]] = []
+    room = 0.0
+    for seed, cost in seconds.items():
+        if cost is None or not jobs or cost > room:
+            jobs.append([seed])
+            room = 0.0 if cost is None else 60 * minutes - START_SECONDS - cost
+        else:
+            jobs[-1].append(seed)
+            room -= cost
+    return [tuple(seeds) for seeds in jobs]

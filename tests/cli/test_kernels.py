@@ -1,0 +1,100 @@
+"""The kernels against torch and scipy, where the compact form's own tests cannot look."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import ndtr
+
+from sics_cli.experiment.compact_trainer import AdamW
+from sics_cli.experiment.kernels import make_kernels
+
+SINGLE = make_kernels(np.float32, 16, 4, 16)  # those of the digits preset
+
+
+def test_gelu_and_its_slope_in_single_precision() -> None:
+    u = np.concatenate([np.linspace(-14, 14, 100_001), [-1e4, -1e30, 0.0, 1e-30, 1e30]]).astype(np.float32)[None]
+    slope, active = u.copy(), np.empty_like(u)
+    SINGLE.gelu(slope, np.zeros(u.shape[1], np.float32), active)
+    exact = u.astype(np.float64)
+    below = ndtr(exact)
+    density = np.exp(-0.5 * np.minimum(exact**2, 1e4)) / np.sqrt(2 * np.pi)
+    assert np.abs(active - exact * below)[np.abs(u) < 3].max() < 4e-7
+    np.testing.assert_allclose(active, exact * below, rtol=3e-7, atol=4e-7)
+    np.testing.assert_allclose(slope, below + exact * density, atol=4e-7)
+
+
+def test_what_is_not_a_number_stays_so() -> None:
+    u = np.array([[np.nan, 1.0, np.inf]], np.float32)
+    active = np.empty_like(u)
+    SINGLE.gelu(u, np.zeros(3, np.float32), active)
+    assert np.isnan(active).tolist() == [[True, False, False]]
+    assert np.isposinf(active[0, 2])
+    qkv = np.random.default_rng(0).standard_normal((16, 3 * 64)).astype(np.float32)
+    qkv[3, 2] = np.nan  # a query of the first head
+    weights, mixed = np.empty(16 * 4 * 16, np.float32), np.empty((16, 64), np.float32)
+    SINGLE.attention(qkv.reshape(-1), np.zeros(192, np.float32), weights, mixed.reshape(-1))
+    assert np.isnan(mixed[3, :16]).all()
+    assert np.isfinite(np.delete(mixed, 3, axis=0)).all()
+
+
+def test_softmax_of_scores_far_apart() -> None:
+    """e^−1000 is nothing, and a row whose highest score is far below another row's is none the worse for it."""
+    rng = np.random.default_rng(0)
+    qkv = rng.standard_normal((16, 3 * 64)).astype(np.float32)
+    qkv[5, :64] *= 300
+    weights, mixed = np.empty(16 * 4 * 16, np.float32), np.empty((16, 64), np.float32)
+    q, k, v = (torch.from_numpy(part.copy()).view(16, 4, 16).transpose(0, 1).double() for part in np.split(qkv, 3, axis=1))
+    expected = torch.nn.functional.scaled_dot_product_attention(q, k, v).transpose(0, 1).reshape(16, 64)
+    SINGLE.attention(qkv.reshape(-1), np.zeros(192, np.float32), weights, mixed.reshape(-1))
+    np.testing.assert_allclose(mixed, expected.numpy(), atol=2e-5)
+    np.testing.assert_allclose(weights.reshape(16, 4, 16).sum(axis=0), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float64, 1e-13), (torch.float32, 2e-6)])
+def test_adamw_is_torchs(dtype: torch.dtype, close: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(1000, dtype=dtype, generator=generator)
+    theirs, ours, gradients = torch.nn.Parameter(start.clone()), start.clone(), torch.zeros_like(start)
+    reference = torch.optim.AdamW([theirs], weight_decay=0.05)
+    kernels = SINGLE if dtype == torch.float32 else make_kernels(np.float64, 16, 4, 16)
+    found = AdamW(ours, gradients, 0.05, kernels.adamw)
+    for step in range(30):
+        rate, moment = 1e-3 * (step + 1), 0.95 - 0.003 * step
+        gradients.copy_(torch.randn(1000, dtype=dtype, generator=generator))
+        theirs.grad = gradients.clone()
+        reference.param_groups[0].update(lr=rate, betas=(moment, 0.999))
+        reference.step()
+        if step == 11:  # another optimiser goes on from its state
+            state = {name: tensor.clone() for name, tensor in found.state().items()}
+            found = AdamW(ours, gradients, 0.05, kernels.adamw)
+            found.load(state)
+        found.step(rate, moment)
+        torch.testing.assert_close(ours, theirs.detach(), rtol=close, atol=close)
+    assert found.state().keys() == reference.state[theirs].keys()
+
+
+CHILD = """
+import numpy as np, sys
+from sics_cli.experiment.kernels import make_kernels
+kernel = make_kernels(np.float32, 16, 4, 16).attention
+arrays = [np.zeros(n, np.float32) for n in (16 * 192, 192, 16 * 64, 16 * 64)]
+kernel(*arrays)
+print(sum(kernel.stats.cache_hits.values()), sum(kernel.stats.cache_misses.values()))
+"""
+
+
+def test_another_process_finds_the_machine_code(tmp_path: Any) -> None:
+    """Compiling takes seconds: a second worker, and the next run, must not do it again."""
+    found = []
+    for _ in range(2):
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+        done = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, check=True, env=environment)
+        found.append(done.stdout.split())
+    assert found[1] == ["1", "0"], found

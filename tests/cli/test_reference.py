@@ -1,0 +1,65 @@
+"""The runs that ship with the package: whole, free of anybody's paths, and as the documentation tells them."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from sics_cli.experiment.analysis_input import Settings, document_of, read_source
+from sics_cli.experiment.store import Store
+from sics_cli.main import main
+from sics_data import reference_runs
+
+ROOT = Path(__file__).parents[2]
+NAMES = list(reference_runs())
+
+
+@pytest.fixture(scope="module")
+def reference() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("bench_reference", ROOT / "bench" / "reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["bench_reference"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_is_whole_and_holds_nobodys_paths(name: str) -> None:
+    path = reference_runs()[name]
+    with Store.open(path, read_only=True) as store:
+        assert {row.seed for row in store.cells()} == {0, 1, 2, 3, 4}
+        assert not store.failures()
+        assert store.repeats()
+    assert path.stat().st_size < 2_000_000
+    assert not re.search(rb"/(home|root|work|tmp|Users)/", path.read_bytes())
+
+
+def test_the_documentation_says_what_the_rows_say(reference: ModuleType) -> None:
+    """The scorecard and the tables of the findings, rendered again from the rows."""
+    found = reference.documents()
+    tables = [*reference.scorecard(found), "", *reference.kappa_table(found), "", *reference.attribution_table(found)]
+    for page, wanted in ((ROOT / "docs" / "findings.md", tables), (ROOT / "README.md", reference.scorecard(found))):
+        text = page.read_text(encoding="utf-8")
+        assert reference.spliced(text, wanted) == text, f"{page.name}: make report-reference"
+    assert {path.stem for path in (ROOT / "docs" / "reference").glob("*.md")} == set(found)
+
+
+def test_a_kept_store_says_what_the_run_said(reference: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = reference_runs()[NAMES[0]].parent
+    monkeypatch.setattr(reference, "KEPT", tmp_path)
+    kept = reference.keep(run, "copy")
+    one, two = (read_source(path) for path in (run / "run.sqlite", kept))
+    assert document_of(one, one.planned or Settings()) == document_of(two, two.planned or Settings())
+
+
+def test_report_shows_a_run_by_name_and_lists_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", f"reference:{NAMES[0]}", "--format", "json"]) == 0
+    assert '"schema"' in capsys.readouterr().out
+    assert main(["report", "reference:mine"]) == 2
+    told = capsys.readouterr().err
+    assert all(f"reference:{name}" in told for name in NAMES)
