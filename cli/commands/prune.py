@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sics_cli.experiment.config import POOLS, SALIENCIES, UNITS, ModelConfig
-from sics_cli.experiment.errors import ConfigError
+from sics_cli.experiment.errors import ConfigError, DataError
 from sics_cli.options import count, fraction
 
 if TYPE_CHECKING:
@@ -84,7 +84,12 @@ def min_keep(ctx: click.Context, param: click.Parameter, value: str | None) -> f
 @click.option("--sparsity", required=True, callback=fraction, metavar="S", help="Fraction of units removed, above 0 and below 1.")
 @click.option("--scorer", default="adaptive", metavar="NAME|MODULE:CLASS", help="What ranks them.  [default: adaptive]")
 @click.option("--unit", type=click.Choice(UNITS), default="weight", help="What is removed.  [default: weight]")
-@click.option("--pool", type=click.Choice([pool for pool in POOLS if pool != "native"]), default="global", help="What is ranked against each other.  [default: global]")
+@click.option(
+    "--pool",
+    type=click.Choice([pool for pool in POOLS if pool != "native"]),
+    default="global",
+    help="What is ranked against each other.  [default: global]",
+)
 @click.option(
     "--min-keep", callback=min_keep, metavar="F|N", help="Fraction or number of its units every layer keeps.  [default: 0]"
 )
@@ -143,8 +148,8 @@ def prune(weights: Path, architecture: str, options: Any, **asked: Any) -> None:
     say = console.LineReporter().note
     images = _images(asked, model, say) if asked["data"] is not None else None
     names = ("scorer", "sparsity", "unit", "pool", "min_keep", "saliency", "seed", "device", "shrink", "from_report")
-    settings: dict[str, Any] = {name: asked[name] for name in names}
-    request = PruneRequest(weights, model, budget=asked["calibrate"], **settings)
+    chosen = {name: asked[name] for name in names}
+    request = PruneRequest(weights=weights, model=model, budget=asked["calibrate"], **chosen)
     _print(prune_file(request, outputs, images, say), outputs)
 
 
@@ -178,9 +183,9 @@ def _images(asked: dict[str, Any], model: ModelConfig, say: Any) -> CalibrationI
     )
     try:
         return CalibrationImages(request, say, colour="timm" if is_timm(model) else "data")
-    except ConfigError as error:
+    except (ConfigError, DataError) as error:
         text = str(error).replace("data.name = ", "--data ").replace("data.image_size", "--image-size")
-        raise ConfigError(text) from None
+        raise (ConfigError if isinstance(error, ConfigError) else DataError)(text) from None
 
 
 def _print(done: Pruned, outputs: Outputs) -> None:

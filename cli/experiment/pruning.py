@@ -105,7 +105,7 @@ def prune_file(request: PruneRequest, outputs: Outputs, images: CalibrationImage
     model = _built(request, state)
     notes = list(_notes(scorer, images))
     with _told(notes):
-        calibrated, saliency = (None, None) if images is None else _calibrate(model, images, kind, say, notes)
+        calibrated, saliency = (None, None) if images is None else _calibrate(model, images, kind, request.unit, say, notes)
         if request.budget is not None:
             say(f"choosing by at most {request.budget} evaluations on {images.held_out_count if images else 0} held-out images")
         report = _prune(model, scorer, request, saliency, images)
@@ -169,6 +169,10 @@ def _saliency_kind(request: PruneRequest, scorer: Scorer, data: bool) -> str:
     asked, needs = request.saliency, scorer.requires
     if asked is not None and needs not in (None, asked):
         raise ConfigError(f"--saliency {asked}: scorer {scorer.name} needs {needs}")
+    if needs is not None and _from_weights(needs):
+        if data:
+            raise ConfigError(f"--data: scorer {scorer.name} reads the weights alone, so leave it out")
+        return needs
     if not data:
         wanted = needs or (asked if asked != NEIGHBOURHOOD else None)
         if wanted is not None:
@@ -182,6 +186,13 @@ def _saliency_kind(request: PruneRequest, scorer: Scorer, data: bool) -> str:
     return asked or needs or "gradient"
 
 
+def _from_weights(kind: str) -> bool:
+    """Whether a signal is made of the weights, which is done when they are pruned."""
+    from sics_plugin.signals import SIGNALS
+
+    return kind in SIGNALS and SIGNALS[kind].collect is None
+
+
 def _blind(scorer: Scorer) -> bool:
     """Whether a saliency cannot change anything: what is rank-monotone in magnitude, and what is drawn."""
     return scorer.kappa == 0 or scorer.name == "random"
@@ -190,7 +201,7 @@ def _blind(scorer: Scorer) -> bool:
 def _notes(scorer: Scorer, images: CalibrationImages | None) -> Iterator[str]:
     if images is None and scorer.name == ADAPTIVE:
         yield f"adaptive is magnitude here; {DATA_FREE}"
-    elif images is None and not _blind(scorer):
+    elif images is None and not _blind(scorer) and scorer.requires is None:
         yield DATA_FREE
 
 
@@ -214,7 +225,7 @@ def _built(request: PruneRequest, state: Mapping[str, Tensor]) -> nn.Module:
 
 
 def _calibrate(
-    model: nn.Module, images: CalibrationImages, kind: str, say: Callable[[str], None], notes: list[str]
+    model: nn.Module, images: CalibrationImages, kind: str, unit: str, say: Callable[[str], None], notes: list[str]
 ) -> tuple[Calibrated, Saliency]:
     from sics_plugin import Saliency
 
@@ -234,7 +245,7 @@ def _calibrate(
         )
     say(f"{kind} saliency on {images.count} images of {name}")
     any_kind: Any = kind
-    saliency = _explained(f"--data {name}", lambda: Saliency(model, images.batches(), kind=any_kind))
+    saliency = _explained(f"--data {name}", lambda: Saliency(model, images.batches(), kind=any_kind, unit=unit))
     return Calibrated(name, images.count, asked.standardise, checked, correct), saliency
 
 

@@ -17,7 +17,7 @@ from timm import create_model
 from torch import Tensor, nn
 
 from sics_cli.main import main
-from sics_plugin import Saliency, SICSAdaptive, load_masks, load_shrunk, prune_channels, prune_model, shrink
+from sics_plugin import Saliency, SICSAdaptive, get_scorer, load_masks, load_shrunk, prune_channels, prune_model, shrink
 
 VIT = {
     "img_size": 16,
@@ -384,6 +384,12 @@ def test_images_of_another_size_and_a_folder_that_cannot_be_written(
     base = ["vit.safetensors", *options_of(VIT), "--sparsity", ".7", "--data", f"imagefolder:{photos}", "--batches", "2"]
     assert prune(*base, "--image-size", "24", "-o", "out.safetensors") == 2
     assert f"--data imagefolder:{photos}: images of 3×24×24: " in prune.err
+    for place, size in (("a", 16), ("b", 24)):
+        (tmp_path / "mixed" / place).mkdir(parents=True)
+        Image.new("RGB", (size, size)).save(tmp_path / "mixed" / place / "1.png")
+    mixed = ["vit.safetensors", *options_of(VIT), "--sparsity", ".7", "--data", "imagefolder:mixed", "-o", "out.safetensors"]
+    assert prune(*mixed) == 1
+    assert prune.err.endswith("give images of one size, or --image-size to scale them\n")
     if not is_root:
         (tmp_path / "shut").mkdir(mode=0o500)
         assert prune(*base, "-o", "shut/out.safetensors") == 2
@@ -498,3 +504,27 @@ def test_adaptive_is_a_scorer_of_its_own_in_replicate(copy: Any) -> None:
     cells = {(cell["scorer"], cell["sparsity"], cell["seed"]): cell["mask_hash"] for cell in document["cells"]}
     for sparsity, same in ((0.5, "magnitude"), (0.7, "smooth_chaos"), (0.8, "chaos")):
         assert all(cells["adaptive", sparsity, seed] == cells[same, sparsity, seed] for seed in (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("scorer", "unit", "data"),
+    [("taylor", "channel", True), ("synflow", "weight", True), ("wanda", "weight", True), ("lamp", "weight", False)],
+)
+def test_published_scorers_bring_the_signal_they_need(prune: Pruner, scorer: str, unit: Any, data: bool) -> None:
+    model = built(DIGITS)
+    save_file(model.state_dict(), prune.folder / "d.safetensors")
+    base = ["d.safetensors", *options_of(DIGITS), "--sparsity", ".7", "--scorer", scorer, "--unit", unit, "-o", "out.safetensors"]
+    images = ["--data", "digits", "--batches", "2"]
+    assert prune(*base, *(images if data else [])) == 0, prune.err
+    facts = prune.facts()["report"]
+    assert (facts["scorer"], facts["saliency_kind"]) == (scorer, get_scorer(scorer).requires)
+    assert "the gain needs a saliency" not in prune.out
+    assert prune(*base, *([] if data else images)) == 2
+    assert f"scorer {scorer} " in prune.err
+    if scorer == "taylor":
+        from sics_cli.experiment.calibration_images import CalibrationImages, ImageRequest
+        from sics_cli.experiment.datasets import DataAccess
+
+        met = CalibrationImages(ImageRequest("digits", DataAccess(), None, 2, 64, "", 0), lambda line: None)
+        saliency = Saliency(model, met.batches(), kind="taylor", unit=unit)
+        assert prune_channels(model, "taylor", 0.7, unit=unit, saliency=saliency).mask_hash == facts["mask_hash"]
