@@ -18,6 +18,7 @@ from sics_plugin import (
     compute_channel_masks,
     compute_masks,
     find_groups,
+    get_scorer,
     list_scorers,
     percentile,
     register_scorer,
@@ -38,7 +39,7 @@ def model_with_saliency() -> tuple[nn.Module, Saliency]:
 def hashes(ask: Ask) -> list[Any]:
     found = []
     for sparsity in (0.5, 0.8):
-        for name in list_scorers():
+        for name in (name for name in list_scorers() if get_scorer(name).requires in (None, "gradient")):
             masks, report = ask(name, sparsity)
             found.append((name, sparsity, report.mask_hash, report.threshold, [mask.tolist() for mask in masks.values()]))
     return found
