@@ -46,16 +46,25 @@ def _part_of(length: int, most: int = 16) -> int:
     return next(part for part in range(min(most, length), 0, -1) if length % part == 0)
 
 
-def compiled(function: Any) -> Any:
+def compiled(function: Any) -> Kernel:
     """Compile for the processor when first called.
 
     What a function uses beside its arguments must be numbers: by them numba finds it in its cache.
     """
     options: dict[str, Any] = {"fastmath": _FAST, "error_model": "numpy", "nogil": True}
     try:
-        return numba.njit(cache=True, **options)(function)
+        machine_code = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no folder to keep it in can be written to
-        return numba.njit(**options)(function)
+        machine_code = numba.njit(**options)(function)
+
+    @functools.wraps(machine_code)
+    def call(*arguments: Any) -> None:
+        try:
+            machine_code(*arguments)
+        except OSError:  # compiled, but it could not be kept: a full disk. Nothing was computed yet
+            machine_code(*arguments)
+
+    return call
 
 
 # -- scalar functions -------------------------------------------------------------------------------------------------
@@ -339,5 +348,4 @@ def _adamw() -> Kernel:
             first[i], second[i] = mean, square
             weight[i] = weight[i] * shrink - size * mean / (math.sqrt(square) / root + eps)
 
-    kernel: Kernel = compiled(adamw)
-    return kernel
+    return compiled(adamw)

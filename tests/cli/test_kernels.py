@@ -86,8 +86,10 @@ from sics_cli.experiment.kernels import make_kernels
 kernel = make_kernels(np.float32, 16, 4, 16).attention
 arrays = [np.zeros(n, np.float32) for n in (16 * 192, 192, 16 * 64, 16 * 64)]
 kernel(*arrays)
-print(sum(kernel.stats.cache_hits.values()), sum(kernel.stats.cache_misses.values()))
+stats = kernel.__wrapped__.stats
+print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
+FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
 
 
 def test_another_process_finds_the_machine_code(tmp_path: Any) -> None:
@@ -98,3 +100,10 @@ def test_another_process_finds_the_machine_code(tmp_path: Any) -> None:
         done = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, check=True, env=environment)
         found.append(done.stdout.split())
     assert found[1] == ["1", "0"], found
+
+
+def test_a_full_disk_costs_time_and_nothing_else(tmp_path: Any) -> None:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", FULL + CHILD], capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stdout.split()) == (0, ["0", "1"]), done.stderr
+    assert [path for path in tmp_path.rglob("*.nbc") if path.stat().st_size] == []
