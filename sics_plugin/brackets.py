@@ -13,7 +13,7 @@ from sics_plugin.pieces import Array
 from sics_plugin.stream import infinity
 
 #: How far, in standard errors of the sample, the k-th lowest score may be from its quantile before a step is repeated.
-ERRORS = 4
+ERRORS = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,16 @@ class Scores:
         packed: list[list[Array]] = [[] for _ in parts]
         for (i, _, _), (bits, _, _) in zip(found, results, strict=True):
             packed[i].append(bits)
-        score, code, place = (np.concatenate(c) for c in zip(*[row for *_, rows in results for row in rows], strict=True))
+        columns = [list(column) for column in zip(*[row for *_, rows in results for row in rows], strict=True)]
+        below = sum(below for _, below, _ in results)
+        del results  # joined, the columns take the memory once more: one at a time
+        score, code, place = (_joined(column) for column in columns)
         joined = [p[0] if len(p) == 1 else np.concatenate([*p, np.empty(0, np.uint8)]) for p in packed]
-        return Decided(joined, sum(below for _, below, _ in results), score, code, place)
+        return Decided(joined, below, score, code, place)
+
+
+def _joined(pieces: list[Array]) -> Array:
+    """One vector of several, of which nothing is left."""
+    together: Array = np.concatenate(pieces)
+    pieces.clear()
+    return together

@@ -7,6 +7,7 @@ A unit that an earlier prune took has the code ``ABSENT``, below every other, so
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor
 
 #: Units one step looks at: the vectors of a step stay in a core's cache. No result depends on it.
-CHUNK = 3 << 15
+CHUNK = 5 << 14
 #: Units one thread takes at a time. No result depends on it.
 SPAN = 1 << 20
 #: Most threads that share Python's global lock.
@@ -218,14 +219,32 @@ def alone() -> Iterator[None]:
 
 
 def in_threads(step: Callable[[int, int, int], R], stretches: Sequence[tuple[int, int, int]]) -> list[R]:
-    """The results of ``step(part, begin, end)`` in the order of the stretches, from :func:`workers` threads."""
+    """The results of ``step(part, begin, end)`` in the order of the stretches, from :func:`workers` threads, this one too."""
     threads = min(workers(), len(stretches))
+    left, found = deque(enumerate(stretches)), dict[int, R]()
+
+    def work() -> None:
+        while True:
+            try:
+                at, stretch = left.popleft()
+            except IndexError:
+                return
+            try:
+                found[at] = step(*stretch)
+            except BaseException:
+                left.clear()  # nobody goes on
+                raise
+
     with alone():
         if threads <= 1:
             return [step(*stretch) for stretch in stretches]
         # OpenMP keeps the number per thread, so that the caller's own is not changed; torch's default for new threads is.
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return list(pool.map(lambda stretch: step(*stretch), stretches))
+        with ThreadPoolExecutor(threads - 1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            others = [pool.submit(work) for _ in range(threads - 1)]
+            work()
+            for other in others:
+                other.result()
+    return [found[at] for at in range(len(stretches))]
 
 
 def on_cpu(parts: Sequence[Part]) -> bool:
