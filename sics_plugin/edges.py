@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from sics_plugin.pieces import Array, offsets, pieces, stretches
-from sics_plugin.stream import Part, in_threads, look_up, pages, workspace
+from sics_plugin.stream import Part, look_up, pages, workspace
+from sics_plugin.threads import in_threads
 
 #: Lower bits of a magnitude's 31 that cells do not tell apart, and the codes that fall into one cell.
 MAGNITUDE_SHIFT = 12

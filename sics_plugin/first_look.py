@@ -14,7 +14,8 @@ from sics_plugin.bins import RHO_BITS, RHO_MASK, Bins
 from sics_plugin.cells import STEPS, Features, saliency_codes
 from sics_plugin.edges import MAGNITUDE_CELLS, MAGNITUDE_SHIFT
 from sics_plugin.pieces import Array, offsets, pieces, stretches
-from sics_plugin.stream import Part, in_threads, infinite, infinity, pages, workspace
+from sics_plugin.stream import Part, infinite, infinity, pages, workspace
+from sics_plugin.threads import in_threads
 
 SAMPLE = 1 << 17
 #: Every so many-th of the sample is enough for a guess of the scores.

@@ -34,7 +34,8 @@ from sics_plugin.registry import Scorer
 from sics_plugin.scorers import CoordinateScorer
 from sics_plugin.scores import Decided, Scores
 from sics_plugin.selection import lowest
-from sics_plugin.stream import Part, alone, magnitude_of_code, on_cpu
+from sics_plugin.stream import Part, magnitude_of_code, on_cpu
+from sics_plugin.threads import alone
 
 #: How much farther than the sample's errors, as a score, the k-th lowest may be while z is known only among the sample.
 SLACK = 0.01

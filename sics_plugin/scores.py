@@ -13,7 +13,8 @@ from sics_plugin.bins import RHO_BITS, RHO_MASK, Bins
 from sics_plugin.brackets import Active, Bracket
 from sics_plugin.cells import CELL_BITS, INFINITE, SALIENCY_CELLS, Features, Spread, become_entries, saliency_codes
 from sics_plugin.pieces import Array, Piece, offsets, pieces, stretches
-from sics_plugin.stream import Part, in_threads, infinity, look_up, pages, workspace
+from sics_plugin.stream import Part, infinity, look_up, pages, workspace
+from sics_plugin.threads import in_threads
 from sics_plugin.units import check_saliency
 
 #: Rows of the table that are turned from counts to scores at a time.

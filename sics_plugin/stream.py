@@ -6,16 +6,11 @@ A unit that an earlier prune took has the code ``ABSENT``, below every other, so
 
 from __future__ import annotations
 
-import sys
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from mmap import mmap
 from threading import local
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,11 +20,8 @@ from torch import Tensor
 #: Units one step looks at: the vectors of a step stay in a core's cache. No result depends on it.
 CHUNK = 5 << 14
 #: Units one thread takes at a time. No result depends on it.
-SPAN = 1 << 20
-#: Most threads that share Python's global lock.
-LOCKED = 4
+SPAN = 5 << 18
 ABSENT = -1
-R = TypeVar("R")
 Codes = np.ndarray
 
 
@@ -188,63 +180,17 @@ def workspace(dtype: torch.dtype) -> Workspace:
 
 
 def spans(parts: Sequence[Part], size: int | None = None) -> list[tuple[int, int, int]]:
-    """(part, first position, end) of the stretches that threads take, in order; a copy that flattening needs is made once."""
+    """(part, first position, end) of the stretches that threads take, in order.
+
+    A copy that flattening needs is made once; what is less than half a stretch is not worth a second thread.
+    """
     size = size or SPAN
     found = []
     for i, part in enumerate(parts):
-        step = size if part.values.is_contiguous() and part.mask is None else max(1, part.numel)
+        step = size if part.numel >= 2 * size else -(-part.numel // 16) * 8 if part.numel >= size // 2 else part.numel
+        step = max(1, step if part.values.is_contiguous() and part.mask is None else part.numel)
         found += [(i, start, min(part.numel, start + step)) for start in range(0, part.numel, step)]
     return found
-
-
-def workers() -> int:
-    """Threads that walk over a pool: torch's number; at most four where Python has its global lock.
-
-    Every NumPy call gives the lock away and takes it back. In pieces of :data:`CHUNK` units a call takes tens of microseconds,
-    so that few threads seldom wait for it; in pieces of half the size two threads took no less time than one.
-    """
-    threads = torch.get_num_threads()
-    return min(threads, LOCKED) if getattr(sys, "_is_gil_enabled", lambda: True)() else threads
-
-
-@contextmanager
-def alone() -> Iterator[None]:
-    """Keep torch on the calling thread: its own teams wait for each other after every one of many small steps."""
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def in_threads(step: Callable[[int, int, int], R], stretches: Sequence[tuple[int, int, int]]) -> list[R]:
-    """The results of ``step(part, begin, end)`` in the order of the stretches, from :func:`workers` threads, this one too."""
-    threads = min(workers(), len(stretches))
-    left, found = deque(enumerate(stretches)), dict[int, R]()
-
-    def work() -> None:
-        while True:
-            try:
-                at, stretch = left.popleft()
-            except IndexError:
-                return
-            try:
-                found[at] = step(*stretch)
-            except BaseException:
-                left.clear()  # nobody goes on
-                raise
-
-    with alone():
-        if threads <= 1:
-            return [step(*stretch) for stretch in stretches]
-        # OpenMP keeps the number per thread, so that the caller's own is not changed; torch's default for new threads is.
-        with ThreadPoolExecutor(threads - 1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            others = [pool.submit(work) for _ in range(threads - 1)]
-            work()
-            for other in others:
-                other.result()
-    return [found[at] for at in range(len(stretches))]
 
 
 def on_cpu(parts: Sequence[Part]) -> bool:

@@ -16,9 +16,9 @@ from sics_plugin import (
     bins,
     brackets,
     compute_masks,
+    device_pieces,
     first_look,
     histogram,
-    histogram_device,
     percentile,
     pieces,
     pool,
@@ -81,7 +81,7 @@ def test_tensor_operations_depend_on_no_piece_either(weights, saliency, supplied
     monkeypatch.setattr(histogram, "on_cpu", lambda _: False)
     found = []
     for piece, stretch, group in [(1 << 15, 1 << 23, N), (64, 1 << 12, 9_999), (1 << 12, 1 << 13, 23_000)]:
-        monkeypatch.setattr(histogram_device, "PIECE", piece)
+        monkeypatch.setattr(device_pieces, "PIECE", piece)
         monkeypatch.setattr(pieces, "STRETCH", stretch)
         pairs = pairs_of(*weights.to(torch.bfloat16).split(group))
         c = saliency if supplied else None
@@ -174,7 +174,7 @@ def test_nothing_depends_on_pieces_threads_or_grouping(weights, saliency, suppli
     for piece, stretch, threads, group in cases:
         monkeypatch.setattr(stream, "CHUNK", piece)
         monkeypatch.setattr(pieces, "STRETCH", stretch)
-        monkeypatch.setattr(stream, "workers", lambda threads=threads: threads)
+        monkeypatch.setattr("sics_plugin.threads.workers", lambda threads=threads: threads)
         half = weights.to(torch.bfloat16)  # ties, so that positions matter
         masks = compute_masks(pairs_of(*half.split(group)), "chaos", amount=0.7, saliency=c, exact=False)[0]
         found.append(flat(masks))
