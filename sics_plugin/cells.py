@@ -17,11 +17,12 @@ from torch import Tensor
 from sics_plugin.bins import RHO_BITS
 from sics_plugin.chaos import GRID
 from sics_plugin.pieces import Array
+from sics_plugin.stream import look_up, pages
 
 CELL_BITS = 15
 SALIENCY_CELLS = 1 << CELL_BITS
-#: Entries of the table from the upper bits of a saliency's code to its cell.
-SPREAD = 1 << 21
+#: Entries of the table from the upper bits of a saliency's code to its cell: as many as tell this share of the cells apart.
+SIZES, RESOLVED = (1 << 19, 1 << 20, 1 << 21), 0.95
 #: Steps of z: a multiple of the 4095 of a spectrum.
 STEPS = 16 * (GRID - 1)
 #: Codes of saliencies that are finite are strictly between these.
@@ -53,15 +54,31 @@ class Spread:
 
     @classmethod
     def of(cls, sample: Array) -> Spread:
-        """From a sorted sample of codes."""
-        shift = 1
-        while (int(sample[-1]) >> shift) - (int(sample[0]) >> shift) >= SPREAD - 1:
-            shift += 1
-        low = int(sample[0]) >> shift
+        """From a sorted sample of codes; a table that tells nearly all cells of the sample apart, or the largest."""
         # The first of every cell but the lowest, and with it the border to the cell before.
-        firsts = sample[np.arange(1, SALIENCY_CELLS) * len(sample) // SALIENCY_CELLS] >> shift
-        borders = np.concatenate([[0], firsts - low, [SPREAD]])
-        return cls(shift, low, np.repeat(np.arange(SALIENCY_CELLS, dtype=np.uint16), np.diff(borders)))
+        firsts = sample[np.arange(1, SALIENCY_CELLS) * len(sample) // SALIENCY_CELLS]
+        # Few saliencies may be very small, or zero: what is below the second cell needs no place in the table.
+        least, most = int(firsts[min(np.searchsorted(firsts, firsts[0], side="right"), len(firsts) - 1)]), int(firsts[-1])
+        apart = len(np.unique(firsts)) * RESOLVED
+        for size in SIZES:
+            shift = 1
+            while (most >> shift) - (least >> shift) >= size - 2:
+                shift += 1
+            low = (least >> shift) - 1
+            borders = np.clip((firsts >> shift) - low, 0, size)
+            if len(np.unique(borders)) >= apart:
+                break
+        table = pages(size, np.int16)
+        np.add.at(table, borders[borders < size], 1)
+        np.cumsum(table, dtype=np.int16, out=table)
+        return cls(shift, low, table)
+
+    def cells(self, code: Array, index: Array, out: Array) -> Array:
+        """Cells of saliencies' codes, int16, in ``out``; ``index``, int32 of the same shape, is overwritten."""
+        np.right_shift(code, self.shift, out=index)
+        np.subtract(index, self.low, out=index)
+        np.clip(index, 0, len(self.table) - 1, out=index)
+        return look_up(self.table, index, out)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,13 +112,18 @@ class Features:
         return number * 2.0 ** (self.coarser - RHO_BITS)
 
 
-def become_entries(counts: Array, features: Features) -> None:
-    """Turn counts of a bin's cells, shape (32 768,), int16 or int32 read as unsigned, into α·φ of their midranks, in place."""
+def become_entries(counts: Array, features: Features) -> int:
+    """Turn counts of a bin's cells, shape (32 768,), int16 or int32 read as unsigned, into α·φ of their midranks, in place.
+
+    Returns how many units were counted.
+    """
+    if not counts.any():
+        return 0
     number: Array = counts.view(np.uint16 if counts.itemsize == 2 else np.uint32)
     below = np.cumsum(number, dtype=np.float64)
     total = below[-1]
-    if total:
-        # (below + half of the cell)/total, in steps
-        np.subtract(below, np.multiply(number, 0.5), out=below)
-        np.multiply(below, STEPS / total, out=below)
-        counts[:] = np.take(features.entry, below.astype(np.int64), mode="clip")
+    # (below + half of the cell)/total, in steps
+    np.subtract(below, np.multiply(number, 0.5), out=below)
+    np.multiply(below, STEPS / total, out=below)
+    counts[:] = np.take(features.entry, below.astype(np.int64), mode="clip")
+    return int(total)

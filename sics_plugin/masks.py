@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from sics_plugin.stream import Part, in_threads, spans
+from sics_plugin.stream import Part, spans
 from sics_plugin.targets import Target, check_target, plain_name
+from sics_plugin.threads import in_threads
 
 Masks = Mapping[str, Tensor]
 M = TypeVar("M", bound=nn.Module)

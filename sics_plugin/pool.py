@@ -25,6 +25,8 @@ Form = Literal["exact", "histogram"]
 HISTOGRAM_ABOVE = 1 << 22
 #: Representable magnitudes on either side of a cut at which a scorer of κ = 0 is evaluated, to see that its order is theirs.
 NEIGHBOURS = 64
+#: Units of a piece of which one number is asked for.
+LOOK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,7 +129,7 @@ def pool_scale(parts: Sequence[Part]) -> PoolScale:
 
     def magnitudes() -> Iterator[Tensor]:
         for part in parts:
-            for _, code in stream.device_chunks(part, dtype, stream.SPAN):
+            for _, code in stream.device_chunks(part, dtype, LOOK):
                 yield stream.magnitude_of_code(code.clamp(min=0)).double()  # one that is gone counts as zero
 
     largest = max(float(m.max()) for m in magnitudes())

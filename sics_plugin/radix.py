@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 
 from sics_plugin import stream
-from sics_plugin.stream import ABSENT, Part, code_type, device_chunks, in_threads, infinity, on_cpu, spans, workspace
+from sics_plugin.stream import ABSENT, Part, code_type, device_chunks, infinity, on_cpu, spans, workspace
+from sics_plugin.threads import alone, in_threads
 
-SAMPLE = 1 << 16
+#: Units of a sample, and the stride of that of a smaller pool: sorting it must not cost more than walking over the pool.
+SAMPLE, STRIDE = 1 << 16, 64
 #: Bits a level of the radix histogram resolves; the copies its counters have on an accelerator, where equal codes collide; and
 #: the places over which the units without the prefix are spread, for the same reason.
 DIGIT, COPIES, SPILL = 16, 8, 1024
@@ -78,7 +80,8 @@ def _by_bracket(parts: Sequence[Part], dtype: torch.dtype, k: int) -> Cut | None
     """None where the sample misled, or where too many units lie between its quantiles."""
     n = sum(p.numel for p in parts)
     rank = k + n - sum(p.present for p in parts)  # those already gone have the lowest codes of all
-    low, high = _bracket(parts, dtype, rank, n)
+    with alone():
+        low, high = _bracket(parts, dtype, rank, n)
     limit = max(SAMPLE, n // 32)
 
     def step(i: int, begin: int, end: int) -> tuple[int, int, int, list[np.ndarray]]:
@@ -115,7 +118,7 @@ def _by_bracket(parts: Sequence[Part], dtype: torch.dtype, k: int) -> Cut | None
 
 def _bracket(parts: Sequence[Part], dtype: torch.dtype, rank: int, n: int) -> tuple[int, int]:
     """Codes between which the rank-th lowest very probably is: quantiles of a strided sample, five standard errors each way."""
-    step = max(1, n // SAMPLE)
+    step = max(1, n // SAMPLE, min(STRIDE, n // STRIDE**2))
     pieces, offset = [], 0
     for part in parts:
         if part.numel > offset:

@@ -6,24 +6,22 @@ A unit that an earlier prune took has the code ``ABSENT``, below every other, so
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from mmap import mmap
 from threading import local
-from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 #: Units one step looks at: the vectors of a step stay in a core's cache. No result depends on it.
-CHUNK = 1 << 16
+CHUNK = 5 << 14
 #: Units one thread takes at a time. No result depends on it.
-SPAN = 1 << 20
+SPAN = 5 << 18
 ABSENT = -1
-R = TypeVar("R")
 Codes = np.ndarray
 
 
@@ -107,15 +105,41 @@ def device_chunks(part: Part, dtype: torch.dtype, size: int) -> Iterator[tuple[i
         yield start, code
 
 
+def pages(count: int, dtype: npt.DTypeLike) -> np.ndarray:
+    """Zeros that take memory where they are written, and give it back to the system when they are freed.
+
+    What a heap gets back it may keep, and then a table that lived for a moment counts until the end.
+
+    Examples
+    --------
+    >>> pages(3, np.int16).tolist()
+    [0, 0, 0]
+    """
+    return np.frombuffer(mmap(-1, max(1, count * np.dtype(dtype).itemsize)), dtype, count)
+
+
+def look_up(table: np.ndarray, index: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """``table[index]`` for an int32 index that is surely inside; NumPy would make a wider copy of it first."""
+    torch.index_select(torch.from_numpy(table), 0, torch.from_numpy(index), out=torch.from_numpy(out))
+    return out
+
+
 class Workspace:
-    """The vectors one thread reuses from step to step: fresh memory costs more than the work."""
+    """The vectors one thread reuses from step to step: fresh memory costs more than the work.
+
+    ``code`` is what :meth:`chunks` yields; the others are for whoever walks: ``flags``, two of bool, ``index`` and ``value`` of
+    int32, ``short`` of int16, and ``wide`` of int64, of which ``halves`` are two of int32. Only what is used takes memory.
+    """
 
     def __init__(self, dtype: torch.dtype, size: int) -> None:
         self.size = size
-        self.code = np.empty(self.size, np.int32 if dtype == torch.int32 else np.int64)
+        self.index, self.value, self.short = pages(size, np.int32), pages(size, np.int32), pages(size, np.int16)
+        self.wide = pages(size, np.int64)
+        self.halves = self.wide.view(np.int32)[:size], self.wide.view(np.int32)[size:]
+        self.code = pages(self.size, np.int32 if dtype == torch.int32 else np.int64)
         self.number = self.code.view(np.float32 if dtype == torch.int32 else np.float64)
         self.largest = self.code.dtype.type(torch.iinfo(dtype).max)
-        self.flags = np.empty(self.size, np.bool_), np.empty(self.size, np.bool_)
+        self.flags = pages(self.size, np.bool_), pages(self.size, np.bool_)
 
     def chunks(self, part: Part, begin: int, end: int) -> Iterator[tuple[int, Codes]]:
         """Yield (first position, codes) of every piece of a span on the CPU; the next step overwrites the codes."""
@@ -156,40 +180,17 @@ def workspace(dtype: torch.dtype) -> Workspace:
 
 
 def spans(parts: Sequence[Part], size: int | None = None) -> list[tuple[int, int, int]]:
-    """(part, first position, end) of the stretches that threads take, in order; a copy that flattening needs is made once."""
+    """(part, first position, end) of the stretches that threads take, in order.
+
+    A copy that flattening needs is made once; what is less than half a stretch is not worth a second thread.
+    """
     size = size or SPAN
     found = []
     for i, part in enumerate(parts):
-        step = size if part.values.is_contiguous() and part.mask is None else max(1, part.numel)
+        step = size if part.numel >= 2 * size else -(-part.numel // 16) * 8 if part.numel >= size // 2 else part.numel
+        step = max(1, step if part.values.is_contiguous() and part.mask is None else part.numel)
         found += [(i, start, min(part.numel, start + step)) for start in range(0, part.numel, step)]
     return found
-
-
-def workers() -> int:
-    """Threads that walk over a pool: torch's number where Python has no global lock, else one.
-
-    A step is tens of short NumPy calls, each of which gives the lock away and takes it back: two threads took 1.4 times the
-    processor time of one, and on two cores no less time.
-    """
-    return torch.get_num_threads() if not getattr(sys, "_is_gil_enabled", lambda: True)() else 1
-
-
-def in_threads(step: Callable[[int, int, int], R], stretches: Sequence[tuple[int, int, int]]) -> list[R]:
-    """The results of ``step(part, begin, end)`` in the order of the stretches, from :func:`workers` threads.
-
-    Inside, torch itself stays on the calling thread: its own teams wait for each other after every one of many small steps.
-    """
-    threads = workers()
-    before = torch.get_num_threads()
-    try:
-        if threads == 1 or len(stretches) == 1:
-            torch.set_num_threads(1)
-            return [step(*stretch) for stretch in stretches]
-        # OpenMP keeps the number per thread, so that the caller's own is not changed; torch's default for new threads is.
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return list(pool.map(lambda stretch: step(*stretch), stretches))
-    finally:
-        torch.set_num_threads(before)
 
 
 def on_cpu(parts: Sequence[Part]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,9 +14,11 @@ from torch import Tensor, nn
 from sics_plugin import (
     SaliencyVector,
     bins,
+    brackets,
     compute_masks,
+    device_pieces,
+    first_look,
     histogram,
-    histogram_device,
     percentile,
     pieces,
     pool,
@@ -78,7 +81,7 @@ def test_tensor_operations_depend_on_no_piece_either(weights, saliency, supplied
     monkeypatch.setattr(histogram, "on_cpu", lambda _: False)
     found = []
     for piece, stretch, group in [(1 << 15, 1 << 23, N), (64, 1 << 12, 9_999), (1 << 12, 1 << 13, 23_000)]:
-        monkeypatch.setattr(histogram_device, "PIECE", piece)
+        monkeypatch.setattr(device_pieces, "PIECE", piece)
         monkeypatch.setattr(pieces, "STRETCH", stretch)
         pairs = pairs_of(*weights.to(torch.bfloat16).split(group))
         c = saliency if supplied else None
@@ -129,13 +132,11 @@ def test_bins_are_those_of_ranks(seed: int, kind: str, gone: bool, sign: bool) -
         for v, m in zip(values.split(1500), masks, strict=True)
     ]
     n = sum(p.present for p in parts)
-    cells, _ = histogram.FirstLook.at(parts, n)
+    cells, _ = first_look.FirstLook.at(parts, n)
     found = bins.Bins.of(parts, n, cells)
     left = torch.cat([p.values if p.mask is None else p.values[p.mask] for p in parts])
     code = stream.codes_of(left, torch.int32).numpy()
-    place = found.cells[code >> bins.MAGNITUDE_SHIFT].copy()
-    near = (place < 0).nonzero()[0]
-    place[near] = found.of_codes(code[near], near)
+    place = found.places(code, 0, None, np.empty_like(code), np.empty_like(code))
     rank = percentile.ranks(left.abs()).numpy()
     assert (place >> bins.RHO_BITS).tolist() == (rank * found.count // n).tolist()
     rho = (place & bins.RHO_MASK) * 2.0**-bins.RHO_BITS
@@ -173,7 +174,7 @@ def test_nothing_depends_on_pieces_threads_or_grouping(weights, saliency, suppli
     for piece, stretch, threads, group in cases:
         monkeypatch.setattr(stream, "CHUNK", piece)
         monkeypatch.setattr(pieces, "STRETCH", stretch)
-        monkeypatch.setattr(stream, "workers", lambda threads=threads: threads)
+        monkeypatch.setattr("sics_plugin.threads.workers", lambda threads=threads: threads)
         half = weights.to(torch.bfloat16)  # ties, so that positions matter
         masks = compute_masks(pairs_of(*half.split(group)), "chaos", amount=0.7, saliency=c, exact=False)[0]
         found.append(flat(masks))
@@ -215,8 +216,8 @@ def test_exactly_k_at_the_ends(weights, saliency, amount: int) -> None:
 
 def test_a_bracket_that_misses_is_widened(weights, saliency, monkeypatch) -> None:
     expected = flat(compute_masks(pairs_of(weights), "chaos", amount=0.6, saliency=saliency, exact=False)[0])
-    for wrong in (histogram.Bracket(5 << 23, 6 << 23), histogram.Bracket(-6 << 23, -5 << 23)):
-        monkeypatch.setattr(histogram.Bracket, "of", lambda *_, wrong=wrong: wrong)
+    for wrong in (brackets.Bracket(5 << 23, 6 << 23), brackets.Bracket(-6 << 23, -5 << 23)):
+        monkeypatch.setattr(brackets.Bracket, "of", lambda *_, wrong=wrong: wrong)
         assert torch.equal(
             flat(compute_masks(pairs_of(weights), "chaos", amount=0.6, saliency=saliency, exact=False)[0]), expected
         )

@@ -76,7 +76,7 @@ def test_every_way_equals_sorting(parts, share, chunk, span, sample, threads, wa
         patch.setattr(radix, "SAMPLE", sample)
         if way == "device":  # what an accelerator would run, on the CPU
             patch.setattr(radix, "on_cpu", lambda _: False)
-        patch.setattr(stream, "workers", lambda threads=threads: threads)
+        patch.setattr("sics_plugin.threads.workers", lambda threads=threads: threads)
         cut = radix._by_radix(parts, stream.code_type(parts), k) if way == "radix" and k else magnitude_cut(parts, k)
         kept = torch.cat(list(kept_masks(parts, cut)))
     assert torch.equal(kept, sorted_reference(parts, k))
