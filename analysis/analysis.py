@@ -57,7 +57,7 @@ def analyse(
     ----------
     frame : pandas.DataFrame
         A row per (seed, scorer, sparsity) with `accuracy` as a fraction. Further columns are used where present: kappa
-        (0, 1, 2 or empty), correct with n (exact differences), mask_hash (identity of masks), unit, pool. Rows
+        (0, 1, 2 or empty), correct with n (exact differences), mask_hash (identity of masks), unit, pool, role. Rows
         at sparsity 0 are ignored. The order of rows changes nothing.
     reference : str
         A scorer of the frame, or "plateau": the mean of the κ = 0 scorers at each seed. A κ = 0 scorer is then compared
@@ -92,8 +92,9 @@ def analyse(
     Notes
     -----
     The escape family of an S is its κ ≥ 1 scorers and those of unknown κ, or all but the reference when the frame knows
-    no κ; κ = 0 scorers and the controls and baselines (fake, information, gradient, random) are tested in lines of their
-    own, unadjusted. Every line uses its own complete seeds, in its family too (`max_t_family` says why).
+    no κ; κ = 0 scorers, the controls and baselines (fake, information, gradient, random), and scorers without κ whose `role`
+    is control, baseline, peer or adaptive are tested in lines of their own, unadjusted. Every line uses its own complete
+    seeds, in its family too (`max_t_family` says why).
 
     Examples
     --------

@@ -110,10 +110,10 @@ class PlateauMap:
             pool = ""
             if move is not None:
                 pool = f" The pool alone: {pool_text(move, self.runs[0])}."
-                gained = [p for p in here if p.total is not None and p.total > self.delta]
-                by_pool = [p for p in gained if p.standing == "plateau"]
-                if by_pool:
-                    pool += f" More than δ above {self.runs[0]} by the pool and not by a feature: {_names(by_pool)}."
+                # A mean above δ shows nothing: only where the pool itself is shown to escape do its plateau's gains count.
+                gained = [p for p in here if p.total is not None and p.total > self.delta and p.standing == "plateau"]
+                if gained and move.verdict is Verdict.ESCAPES:
+                    pool += f" On its plateau, and above {self.runs[0]} by the pool and not by a feature: {_names(gained)}."
             said.append(f"{run}: " + "; ".join(parts) + "." + pool)
         return said
 

@@ -162,7 +162,7 @@ def read_table(frame: pd.DataFrame) -> Table:
         tuple(sorted({sparsity for _, sparsity in arms})),
         _single(rows, "unit"),
         _single(rows, "pool"),
-        apart=frozenset(rows["scorer"][rows["role"].isin(APART)]) if "role" in rows.columns else frozenset(),
+        apart=_apart(rows),
     )
 
 
@@ -218,6 +218,20 @@ def _kappa(rows: pd.DataFrame) -> dict[str, int | None]:
             raise ValueError(f"Expected one `kappa` among 0, 1, 2 or empty for {name!r}, got {sorted(own)}")
         found[name] = int(own.pop()) if own else None
     return found
+
+
+def _apart(rows: pd.DataFrame) -> frozenset[str]:
+    """Scorers with a role of `APART`; one row alone must not take a scorer out of the family that corrects it."""
+    if "role" not in rows.columns:
+        return frozenset()
+    found = set()
+    for name, roles in rows.groupby("scorer")["role"]:
+        own = sorted({"empty" if pd.isna(role) else str(role) for role in roles})
+        if set(own) & set(APART):
+            if len(own) > 1:
+                raise ValueError(f"Expected one `role` in every row of {name!r}, got {', '.join(own)}")
+            found.add(str(name))
+    return frozenset(found)
 
 
 def _has_counts(rows: pd.DataFrame) -> bool:

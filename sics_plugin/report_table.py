@@ -78,7 +78,11 @@ def _table(report: _Object) -> AdaptiveTable:
     claimed = {
         point.number("sparsity"): point.value("kappa", int, type(None)) for point in report.object("spectrum").objects("points")
     }
+    if delta <= 0:
+        raise ValueError(f"Expected a margin above 0 in report.settings.delta, got {delta:g}")
     measured = sorted({entry.number("sparsity") for entry in report.objects("sparsities")} - {0.0})
+    if wrong := [s for s in measured if not 0 < s < 1]:
+        raise ValueError(f"Expected sparsities in [0, 1) in report.sparsities, got {wrong[0]:g}")
     if not measured:
         raise ValueError("Expected at least one sparsity in report.sparsities, got none")
     steps = tuple(_step(s, [line for line in lines if line.sparsity == s], claimed.get(s), delta) for s in measured)
@@ -117,8 +121,10 @@ def _line(entry: _Object) -> _Line | None:
         return None
     limits = _Object(interval, f"{entry.where}.simultaneous")
     verdict = entry.value("verdict", str)
-    numbers = entry.number("sparsity"), verdict == "ESCAPES", limits.number("low"), limits.number("high")
-    return _Line(entry.value("scorer", str), kappa, *numbers)
+    low, high = limits.number("low"), limits.number("high")
+    if low > high:
+        raise ValueError(f"Expected low up to high in {limits.where}, got {low:g} and {high:g}")
+    return _Line(entry.value("scorer", str), kappa, entry.number("sparsity"), verdict == "ESCAPES", low, high)
 
 
 class _Object:
@@ -139,7 +145,11 @@ class _Object:
         return found
 
     def number(self, name: str) -> float:
-        found = float(self.value(name, int, float))
+        given = self.value(name, int, float)
+        try:
+            found = float(given)
+        except OverflowError:  # a whole number of hundreds of digits
+            found = math.inf
         if not math.isfinite(found):
             raise ValueError(f"Expected a finite number in {self.where}.{name}, got {found}")
         return found

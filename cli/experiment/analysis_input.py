@@ -227,7 +227,7 @@ def _varied(recipe: dict[str, Any]) -> str:
     if start == "checkpoint":
         return (
             f"{' and the '.join(recipe['seed_varies'])}, and nothing else: one given network is pruned at every seed, so what is "
-            "said here is about that network, not about networks trained like it"
+            "said here is about that network on these test images, not about networks trained like it, nor about new images"
         )
     batches = "" if recipe["saliency"]["calibration"] is None else ", calibration batches"
     augmented = ", augmentation" if "augmentation" in recipe.get("seed_varies", ()) else ""

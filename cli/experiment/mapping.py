@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sics_analysis.plateau_map import MapPoint, PlateauMap, PoolMove
-from sics_cli.experiment.analysis_input import Settings, analyse_source, read_run
+from sics_cli.experiment.analysis_input import Settings, analyse_source, comparable, read_run
 from sics_cli.experiment.comparison import RunRows, compare_pairs, pair, read_rows
 from sics_cli.experiment.errors import ConfigError
 from sics_cli.experiment.keys import DENSE
@@ -31,6 +31,8 @@ def map_runs(paths: Sequence[Path], delta: float | None, alpha: float | None, *,
     settings = Settings().replaced(
         runs[0].delta if delta is None else delta, runs[0].alpha if alpha is None else alpha, REFERENCE
     )
+    # What is no pair within its own run is none here: neither in overlap and total, nor between the runs.
+    runs = [replace(run, rows=tuple(comparable(run.rows, across_devices=across_devices)[0])) for run in runs]
     points: list[MapPoint] = []
     moves: list[PoolMove] = []
     for i, (path, run, label) in enumerate(zip(paths, runs, labels, strict=True)):

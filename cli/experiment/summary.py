@@ -79,15 +79,18 @@ def dense_spread(rows: Iterable[CellRow]) -> Spread | None:
 
 
 def summarise(rows: Sequence[CellRow], repeats: Sequence[RepeatRow], reference: str) -> tuple[Block, ...]:
-    """One block per sparsity, scorers in the order of `rows`."""
+    """One block per sparsity, scorers in the order of `rows`; differences only at the seeds that `paired_seeds` calls good."""
     pruned = [row for row in rows if row.scorer != DENSE]
     sparsities = sorted({row.sparsity for row in pruned})
-    return tuple(_block(sparsity, pruned, repeats, reference) for sparsity in sparsities)
+    paired = frozenset(paired_seeds(rows)[0])
+    return tuple(_block(sparsity, pruned, repeats, reference, paired) for sparsity in sparsities)
 
 
-def _block(sparsity: float, rows: Sequence[CellRow], repeats: Sequence[RepeatRow], reference: str) -> Block:
+def _block(
+    sparsity: float, rows: Sequence[CellRow], repeats: Sequence[RepeatRow], reference: str, paired: frozenset[int]
+) -> Block:
     here = [row for row in rows if row.sparsity == sparsity]
-    base = {row.seed: row for row in here if row.scorer == reference}
+    base = {row.seed: row for row in here if row.scorer == reference and row.seed in paired}
     names = list(dict.fromkeys(row.scorer for row in here))
     lines = tuple(_line([row for row in here if row.scorer == name], base, reference) for name in names)
     seeds = sorted({row.seed for row in here})

@@ -342,6 +342,19 @@ def test_peers_controls_and_baselines_are_no_members_of_the_family_whatever_they
     assert read_table(rows.assign(role=rows["scorer"].map(roles))).candidates == ("chaos", "mystery")
 
 
+def test_one_row_does_not_take_a_scorer_out_of_its_family() -> None:
+    rows = frame({name: spread(0.2 * i, state=i) for i, name in enumerate(("magnitude", "chaos", "mine"))})
+    roles = ["feature" if name != "mine" else None for name in rows["scorer"]]
+    rows["role"] = roles
+    assert read_table(rows).candidates == ("chaos", "mine")
+    first = rows.index[rows["scorer"] == "mine"][0]
+    for others, said in ((None, "empty, peer"), ("feature", "feature, peer")):
+        rows.loc[rows["scorer"] == "mine", "role"] = others
+        rows.loc[first, "role"] = "peer"
+        with pytest.raises(ValueError, match=f"Expected one `role` in every row of 'mine', got {said}"):
+            read_table(rows)
+
+
 def test_the_adaptive_scorer_is_tested_in_a_line_of_its_own_where_its_role_is_known() -> None:
     values = {"magnitude": [0.0] * 5, "chaos": spread(2, 0.3), "adaptive": spread(1, 0.2, state=4)}
     rows = frame(values)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -41,7 +42,19 @@ def rows(path: Path, gains: dict[str, float], seeds: list[int], sparsities: list
                 right = 16_000 if same else 16_000 + round(200 * (gain + 0.2 * dice.standard_normal()))
                 mask = f"m{seed}{sparsity}{'' if same else name}"
                 kappa = 0 if name == "magnitude" else ""
-                fields = (seed, name, kappa, roles[name], "weight", "global", sparsity, right, 20_000, right / 20_000, mask)
+                fields = (
+                    seed,
+                    name,
+                    kappa,
+                    roles.get(name, "peer"),
+                    "weight",
+                    "global",
+                    sparsity,
+                    right,
+                    20_000,
+                    right / 20_000,
+                    mask,
+                )
                 lines.append(",".join(map(str, fields)))
     path.write_text("\n".join(lines) + "\n")
     return path
@@ -62,19 +75,39 @@ def test_the_declaration_is_an_experiment_on_seeds_of_its_own(bench: ModuleType)
 
 def test_escape_identity_and_the_worst_peer_are_told_apart(bench: ModuleType, tmp_path: Path) -> None:
     declared = read_toml(BENCH / "adaptive.toml")
-    gains = {"magnitude": 0.0, "adaptive": 2.0, "gradient": 1.9, "random": 10.0}
+    peers = [name for name in bench.peers_of(bench.scorers_for("weight", "gradient")) if name != "gradient"]
+    gains = {"magnitude": 0.0, "adaptive": 2.0, "gradient": 1.9, "random": 10.0} | dict.fromkeys(peers, -3.0)
     path = rows(tmp_path / "a.csv", gains, declared["seeds"], declared["sparsities"])
     lines = bench.lines_of(path, declared)
     assert [line.verdict.value for line in lines[:2]] == ["IDENTICAL", "IDENTICAL"]
     assert [line.p_escape for line in lines[:2]] == [None, None]
     assert all(line.p_escape < 1e-6 for line in lines[2:])
-    assert all((line.peers, line.hardest) == (1, "gradient") for line in lines)
+    assert all((line.peers, line.hardest) == (1 + len(peers), "gradient") for line in lines)
     # identical to magnitude, and so 1.9 points below the peer; then 0.1 above it
     assert all(line.p_worst > 0.99 for line in lines[:2])
     assert all(line.p_worst < 0.001 for line in lines[2:])
     shown = bench.markdown(lines, 0.5, 0.05).splitlines()
     assert [row.split(" | ")[6] for row in shown[2:7]] == ["IDENTICAL", "IDENTICAL", "ESCAPES", "ESCAPES", "ESCAPES"]
-    assert shown[-1].endswith("Holm over the 3 tested lines.")
+    assert "Holm over the 3 tested lines and 5 of unit channel, which are not read and count as tests." in shown[-1]
+    # Declared is Holm over both units: 0.012 passes over the three lines that are read, and not beside five unknown ones.
+    close = [replace(line, p_escape=None if line.p_escape is None else 0.012) for line in lines]
+    assert "ESCAPES" not in bench.markdown(close, 0.5, 0.05)
+    both = [*close, *(replace(line, unit="channel", p_escape=None) for line in lines)]
+    assert bench.markdown(both, 0.5, 0.05).count("ESCAPES") == 3
+
+
+def test_what_is_not_there_is_not_shown(bench: ModuleType, tmp_path: Path) -> None:
+    """Of two dozen scorers somebody ran three: no claim about every peer; and adaptive without some of its seeds is no run."""
+    declared = read_toml(BENCH / "adaptive.toml")
+    gains = {"magnitude": 0.0, "adaptive": 2.0, "gradient": 0.0}
+    path = rows(tmp_path / "a.csv", gains, declared["seeds"], declared["sparsities"])
+    lines = bench.lines_of(path, declared)
+    assert all(line.p_worst == 1.0 and line.hardest != "gradient" for line in lines)
+    assert "| shown against" not in bench.markdown(lines, 0.5, 0.05)
+    kept = [text for text in path.read_text().splitlines() if not text.startswith("203,adaptive,,adaptive,weight,global,0.8")]
+    path.write_text("\n".join(kept) + "\n")
+    with pytest.raises(SystemExit, match=r"adaptive or magnitude lacks seeds at S = 0\.8: finish"):
+        bench.lines_of(path, declared)
 
 
 @pytest.mark.parametrize("change", [{"seeds": [200]}, {"sparsities": [0.5]}])

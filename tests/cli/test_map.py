@@ -61,7 +61,7 @@ def test_the_pool_and_the_feature_are_told_apart(finished: Any, layer: Path) -> 
         assert "The pool alone: magnitude −4.00 points against pool global over 2 seeds" in said[1]
 
 
-def test_what_the_pool_lifts_is_said_to_be_the_pools(finished: Any, tmp_path: Path) -> None:
+def test_what_the_pool_seems_to_lift_is_not_said_where_the_pool_is_not_shown_to_escape(finished: Any, tmp_path: Path) -> None:
     better = changed(
         finished.run,
         tmp_path / "b",
@@ -70,8 +70,27 @@ def test_what_the_pool_lifts_is_said_to_be_the_pools(finished: Any, tmp_path: Pa
         pool="layer",
     )
     found = map_runs([finished.run, better], None, None)
-    said = found.describe(found.sparsities[-1])[1]
-    assert "More than δ above pool global by the pool and not by a feature: log, power" in said
+    last = found.sparsities[-1]
+    move = found.move("pool layer", last)
+    assert move is not None
+    assert (move.mean, str(move.verdict)) == (pytest.approx(4), "INCONCLUSIVE"), "two seeds show nothing"
+    assert "by the pool" not in found.describe(last)[1]
+
+
+def test_rows_of_another_network_are_no_part_of_a_total(finished: Any, tmp_path: Path) -> None:
+    """One scorer of one seed met another network: the seed is left out of feature, total, overlap and the pool's move alike."""
+    mixed = changed(
+        finished.run, tmp_path / "m",
+        "UPDATE cells SET checkpoint_hash = 'other', correct = correct - 99 WHERE scorer = 'chaos' AND seed = 0", pool="layer",
+    )  # fmt: skip
+    for runs, place in (([mixed, finished.run], 0), ([finished.run, mixed], 1)):
+        found = map_runs(runs, None, None)
+        for S in found.sparsities:
+            (point,) = (p for p in found.at(S) if (p.run, p.scorer) == (found.runs[place], "chaos"))
+            assert (point.n, point.total) == (1, pytest.approx(point.feature))
+            move = found.move(found.runs[1], S)
+            assert move is not None
+            assert move.n == 1
 
 
 def test_other_networks_are_not_paired(finished: Any, tmp_path: Path) -> None:

@@ -75,6 +75,18 @@ def test_pairing_is_proved_by_hashes(cell_row: MakeCell) -> None:
     assert paired_seeds([one, two, other]) == ([0], [1])
 
 
+def test_rows_of_two_networks_are_no_pair_whatever_their_saliencies(cell_row: MakeCell) -> None:
+    """Signals of two kinds have two hashes at a seed; two networks, data orders or calibrations do not become a pair by that."""
+    base = cell_row(scorer="magnitude", correct=4)
+    peer = {"scorer": "fisher", "role": "peer", "kappa": None, "saliency": "fisher", "saliency_hash": "f", "correct": 6}
+    assert paired_seeds([base, cell_row(**peer)]) == ([0], [])
+    for what in ("checkpoint_hash", "data_order_hash", "calibration_hash"):
+        made = [base, cell_row(**peer, **{what: "another"})]
+        assert paired_seeds(made) == ([], [0]), what
+        assert summarise(made, [], "magnitude")[0].lines[1].difference is None, what
+    assert paired_seeds([base, cell_row(scorer="chaos", saliency_hash="another")]) == ([], [0])
+
+
 @given(st.lists(st.integers(0, 8), min_size=2, max_size=8), st.integers(0, 8))
 def test_a_scorer_against_itself_differs_by_nothing(cell_row: MakeCell, counts: list[int], first: int) -> None:
     made = rows(cell_row, {"magnitude": counts, "copy": counts})

@@ -159,6 +159,16 @@ def test_a_plan_changed_after_the_data_is_said(table: Callable[..., AdaptiveTabl
         ({"lines": [{"scorer": "chaos"}]}, "Expected kappa in report.lines, missing"),
         ({"sparsities": []}, "Expected at least one sparsity in report.sparsities, got none"),
         ({"settings": {"delta": float("nan"), "reference": "magnitude"}}, "Expected a finite number in report.settings.delta"),
+        ({"settings": {"delta": 10**400, "reference": "magnitude"}}, "Expected a finite number in report.settings.delta"),
+        (
+            {"settings": {"delta": -5, "reference": "magnitude", "stamps": []}},
+            "Expected a margin above 0 in report.settings.delta",
+        ),
+        ({"sparsities": [{"sparsity": 5}]}, "Expected sparsities in [0, 1) in report.sparsities, got 5"),
+        (
+            {"lines": [line("chaos", 2, 0.7, "ESCAPES", 9, -9)]},
+            "Expected low up to high in report.lines.simultaneous, got 9 and -9",
+        ),
         ({"settings": {"delta": 0.5, "reference": "random"}}, "Expected a report against magnitude, got one against 'random'"),
         ({"lines": [line("mine", 1, 0.7, "ESCAPES", 1, 2)]}, "got 'mine'; a scorer of your own has to be imported first"),
         ({"lines": [line("chaos", 1, 0.7, "ESCAPES", 1, 2, simultaneous=[1, 2])]}, "report.lines.simultaneous, got list"),

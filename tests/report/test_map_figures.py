@@ -74,6 +74,19 @@ def test_maps_are_written_or_refused(two_pools: PlateauMap, tmp_path: Path) -> N
     assert save_plateau_map(bare, tmp_path / "none") == []
 
 
+@pytest.mark.parametrize(
+    ("verdict", "said"), [(Verdict.ESCAPES, True), (Verdict.INCONCLUSIVE, False), (Verdict.EQUIVALENT, False)]
+)
+def test_a_gain_is_the_pools_only_where_the_pool_is_shown_to_escape(verdict: Verdict, said: bool) -> None:
+    """+0.4 of the feature and +0.2 of the pool are above δ together, and neither is shown to be."""
+    points = (
+        MapPoint("b", "flat", 1, "feature", 0.8, 0.9, 0.4, Verdict.EQUIVALENT, 5, 0.6),
+        MapPoint("b", "up", 1, "feature", 0.8, 0.9, 3.0, Verdict.ESCAPES, 5, 3.2),
+    )
+    found = PlateauMap(("a", "b"), 0.5, points, (PoolMove("b", 0.8, 0.2, verdict, 5),))
+    assert ("On its plateau, and above a by the pool and not by a feature: flat." in found.describe(0.8)[0]) is said
+
+
 def test_words_of_a_pool() -> None:
     assert pool_text(PoolMove("layer", 0.5, None, None, 0, "no common seed"), "global") == "not known (no common seed)"
     mixed = PlateauMap(("a",), 0.5, tuple(
