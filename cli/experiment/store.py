@@ -243,6 +243,8 @@ def find_store(run: Path) -> Path:
     ------
     StoreError
         There is none.
+    ConfigError
+        No run of that name ships with the package.
     """
     run = shipped(run)
     path = run / STORE_NAME if run.is_dir() else run

@@ -59,7 +59,9 @@ def read_weights(path: Path, option: str) -> dict[str, Tensor]:
 
 
 def load_weights(model: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
-    """Put all of `state` into all of `model` (counters of batch norms may be missing); `what` begins the line that says why that cannot be.
+    """Put all of `state` into all of `model`; `what` begins the line that says why that cannot be.
+
+    Counters of batch norms may be missing.
 
     Raises
     ------
