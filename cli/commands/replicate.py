@@ -299,8 +299,8 @@ def chance_doubt(recipe: Recipe, rows: Sequence[CellRow]) -> str | None:
         return None
     return (
         f"the network of --checkpoint gets {dense[0].correct} of {dense[0].n} test images right, about as many as by chance: "
-        "were its images standardised by their own mean and standard deviation, of this size, and its classes in the order of their "
-        "names? What is measured on the wrong images says nothing"
+        "were its images standardised by their own mean and standard deviation, of this size, and its classes in the "
+        "order of their names? What is measured on the wrong images says nothing"
     )
 
 
