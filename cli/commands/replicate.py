@@ -25,6 +25,7 @@ from sics_cli.experiment.config import (
 from sics_cli.experiment.datasets import DataAccess, key_name
 from sics_cli.experiment.errors import ConfigError, SicsError
 from sics_cli.experiment.executors import Workers
+from sics_cli.experiment.keys import DENSE, Recipe
 from sics_cli.experiment.own_scorers import expanded
 from sics_cli.experiment.places import EXECUTORS, make_place
 from sics_cli.experiment.planning import Grid, families
@@ -276,6 +277,8 @@ def _print_results(out: Console, session: Session, outcome: Outcome, report: boo
         tables.fact(out, "", f"{len(everything) - len(rows)} more in the store, of other commands")
         document = _analysed(session)
     tables.fact(out, "setting", _setting(session))
+    if doubt := chance_doubt(session.recipe, rows):
+        tables.fact(out, "doubt", doubt)
     tables.fact(out, "store", str(session.store_path))
     if failed:
         tables.fact(out, "failed", f"sics-run status {session.folder} says why; --retry-failed tries again")
@@ -284,6 +287,21 @@ def _print_results(out: Console, session: Session, outcome: Outcome, report: boo
     if report:
         tables.fact(out, "open", _write_report(session, document))
     return FAILED_CELLS if failed or outcome.failed else 0
+
+
+def chance_doubt(recipe: Recipe, rows: Sequence[CellRow]) -> str | None:
+    """What to check where a network that came trained does about no better than chance; None where it does better."""
+    dense = [row for row in rows if row.scorer == DENSE]
+    classes = len(recipe.facts.classes)
+    if recipe.start is None or not recipe.start.is_whole or not dense:
+        return None
+    if any(row.correct > 1.5 * row.n / classes for row in dense):
+        return None
+    return (
+        f"the network of --checkpoint gets {dense[0].correct} of {dense[0].n} test images right, about as many as by chance: "
+        "were its images standardised by their own mean and standard deviation, of this size, and its classes in the "
+        "order of their names? What is measured on the wrong images says nothing"
+    )
 
 
 def _analysed(

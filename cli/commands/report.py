@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from sics_analysis.report.document import ReportDocument
 
 GATE_TRIPPED = 4
-#: Begins the name of a run that ships with the package.
-REFERENCE = "reference:"
 FORMATS = ("terminal", "html", "md", "latex", "json")
 
 
@@ -55,10 +53,11 @@ def report(
     gates = _claims(fail_on)
     from sics_cli.experiment.analysis_input import Settings, document_of, read_source
     from sics_cli.experiment.kept import is_document, read_document, refuse_settings
+    from sics_cli.experiment.store import shipped
     from sics_cli.output import check_figures, check_output, write_document
     from sics_cli.printable import plain
 
-    source = _shipped(source)
+    source = shipped(source)
     chosen = kind or _by_ending(output)
     check_output(output, source)
     check_figures(figures)
@@ -81,18 +80,6 @@ def report(
         found = next(f.text for f in gate.findings if f.sparsity == gate.sparsity)
         print(plain(f"sics-run: --fail-on {gate.id}: {gate.status}, S = {gate.sparsity:g}: {found}"), file=sys.stderr)
     return GATE_TRIPPED if document.tripped else 0
-
-
-def _shipped(source: Path) -> Path:
-    """The path of a reference run that is asked for by name; any other source as it is."""
-    if not str(source).startswith(REFERENCE):
-        return source
-    from sics_data import reference_runs
-
-    runs, name = reference_runs(), str(source).removeprefix(REFERENCE)
-    if name not in runs:
-        raise ConfigError(f"{source}: there is no such reference run: give {' | '.join(REFERENCE + known for known in runs)}")
-    return runs[name]
 
 
 def _by_ending(output: Path | None) -> str:

@@ -200,12 +200,15 @@ def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any], prefix: st
     --------
     >>> differences({"training": {"epochs": 40}}, {"training": {"epochs": 30}})
     ['training.epochs 40 → 30']
+    >>> differences({"start": {"kind": "pretrained"}}, {})
+    ['start.kind pretrained → None']
     """
     found: list[str] = []
     for key in sorted(set(stored) | set(wanted)):
         before, after = stored.get(key), wanted.get(key)
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            found += differences(before, after, f"{prefix}{key}.")
+        both = [{} if one is None else one for one in (before, after)]
+        if before != after and all(isinstance(one, Mapping) for one in both):
+            found += differences(both[0], both[1], f"{prefix}{key}.")
         elif before != after:
             found.append(f"{prefix}{key} {before} → {after}")
     return found

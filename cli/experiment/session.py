@@ -170,7 +170,7 @@ def _kept_facts(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
     with Store.open(path, read_only=True) as store:
         stored = store.meta("recipe")
         if store.meta("run_id") != recipe.run_id:
-            before = {name: value for name, value in (stored or {}).items() if name in recipe.content}
+            before = {name: value for name, value in (stored or {}).items() if name in recipe.content or name == "start"}
             changes = "; ".join(differences(before, recipe.content))
             raise ConfigError(f"--out {folder}: holds a run of another recipe ({changes}): choose another --out")
         facts: dict[str, Any] | None = store.meta("scorers")

@@ -18,12 +18,15 @@ from sics_cli.experiment import schema
 from sics_cli.experiment.atomic import PARTIAL_MARK
 from sics_cli.experiment.bits import count_bits, unpack_bits
 from sics_cli.experiment.canonical import canonical_json
-from sics_cli.experiment.errors import SicsError, StoreError
+from sics_cli.experiment.errors import ConfigError, SicsError, StoreError
 from sics_cli.experiment.layout import STORE_NAME
 from sics_cli.experiment.rows import CellRow, CheckpointRow, FailureRow, PlanRow, RepeatRow, Row
 from sics_cli.experiment.sqlite import check, connect, damaged, explained, in_memory, is_sqlite
 from sics_cli.experiment.versions import scorer_versions
 from sics_cli.experiment.writing import JSON_COLUMNS, insert, row_name, write_row
+
+#: Begins the name of a run that ships with the package.
+REFERENCE = "reference:"
 
 _AnyRow = TypeVar("_AnyRow", CellRow, RepeatRow, CheckpointRow, FailureRow, PlanRow)
 
@@ -234,14 +237,29 @@ class Store:
 
 
 def find_store(run: Path) -> Path:
-    """Path of the store of `run`, which is a run's folder or the store itself.
+    """Path of the store of `run`, which is a run's folder, the store itself, or the name of a run that ships with the package.
 
     Raises
     ------
     StoreError
         There is none.
+    ConfigError
+        No run of that name ships with the package.
     """
+    run = shipped(run)
     path = run / STORE_NAME if run.is_dir() else run
     if not path.is_file():
         raise StoreError(f"{run}: holds no run (expected a folder with {STORE_NAME}, as `replicate` makes it)")
     return path
+
+
+def shipped(source: Path) -> Path:
+    """The path of a reference run that is asked for by name; any other source as it is."""
+    if not str(source).startswith(REFERENCE):
+        return source
+    from sics_data import reference_runs
+
+    runs, name = reference_runs(), str(source).removeprefix(REFERENCE)
+    if name not in runs:
+        raise ConfigError(f"{source}: there is no such reference run: give {' | '.join(REFERENCE + known for known in runs)}")
+    return runs[name]

@@ -20,6 +20,7 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 #: What nn.DataParallel and torch.compile put before every name.
 PREFIXES = ("module.", "_orig_mod.")
 _SHOWN = 3
+_COUNTER = ".num_batches_tracked"
 
 
 def weights_digest(path: Path, option: str) -> str:
@@ -52,14 +53,15 @@ def read_weights(path: Path, option: str) -> dict[str, Tensor]:
         others = (f"{name!r} is {type(value).__name__}" for name, value in found.items() if name not in tensors)
         what = next(others, "it is empty")
         raise ConfigError(f"{option} {path}: is not a state dict of tensors ({what})")
-    for prefix in PREFIXES:
-        if all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    while wrapped := [prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in tensors)]:
+        tensors = {name.removeprefix(wrapped[0]): value for name, value in tensors.items()}
     return tensors
 
 
 def load_weights(model: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
     """Put all of `state` into all of `model`; `what` begins the line that says why that cannot be.
+
+    Counters of batch norms may be missing.
 
     Raises
     ------
@@ -69,6 +71,8 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], what: str) -> No
     import torch
 
     own = model.state_dict()
+    # Older files do not have the batch norms' counters, which no prediction depends on.
+    state = {name: value for name, value in own.items() if name.endswith(_COUNTER)} | dict(state)
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     shapes = [
         f"{name} is {tuple(state[name].shape)}, the model's {tuple(own[name].shape)}"

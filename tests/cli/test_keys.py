@@ -143,6 +143,8 @@ def test_summaries_of_scorers_are_not_part_of_the_key(experiment: Experiment) ->
 def test_differences_name_the_settings(experiment: Experiment) -> None:
     one, two = Recipe(experiment, CPU), variants(experiment)["epochs"]
     assert differences(one.content, two.content) == ["training.epochs 2 → 3"]
+    given = {**one.content, "start": {"kind": "pretrained", "sha256": "ab"}}
+    assert differences(given, one.content) == ["start.kind pretrained → None", "start.sha256 ab → None"]
 
 
 def test_unknown_architecture_and_data_set(experiment: Experiment) -> None:

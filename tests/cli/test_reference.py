@@ -63,3 +63,14 @@ def test_report_shows_a_run_by_name_and_lists_what_there_is(capsys: pytest.Captu
     assert main(["report", "reference:mine"]) == 2
     told = capsys.readouterr().err
     assert all(f"reference:{name}" in told for name in NAMES)
+
+
+def test_other_commands_know_a_run_by_its_name_too(capsys: pytest.CaptureFixture[str]) -> None:
+    name = f"reference:{NAMES[0]}"
+    assert main(["export", name, "--format", "csv"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    with Store.open(reference_runs()[NAMES[0]], read_only=True) as store:
+        assert len(rows) == 1 + len(store.cells())
+    assert main(["status", name]) == 0
+    assert main(["status", "reference:mine"]) == 2
+    assert name in capsys.readouterr().err

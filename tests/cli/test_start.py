@@ -116,6 +116,10 @@ def test_a_resnet_of_ones_own_is_pruned_by_channels(cli: Callable[..., object], 
     done = cli(*asked, "--scorers", "magnitude,chaos", "--out", "own", "--no-report")  # type: ignore[operator]
     assert done.returncode == 0, done.stderr
     assert "training" not in done.stderr
+    assert "about as many as by chance" in " ".join(done.stdout.split())
+    plain = cli("replicate", "--config", "res.toml", "--scorers", "magnitude", "--out", "own", "--dry-run")  # type: ignore[operator]
+    assert plain.returncode == 2
+    assert "start.kind checkpoint → None" in plain.stderr
     told = cli("report", "own", "--format", "md").stdout  # type: ignore[operator]
     assert "one given network is pruned at every seed" in told
     refused = cli(*asked[:4], "res.toml", "--out", "other")  # type: ignore[operator]

@@ -23,7 +23,7 @@ def state() -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "model_state_dict", "model"])
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod."])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "_orig_mod.module."])
 def test_a_state_dict_is_found_however_it_was_saved(
     tmp_path: Path, state: dict[str, torch.Tensor], wrapper: str | None, prefix: str
 ) -> None:
@@ -76,3 +76,12 @@ def test_weights_of_another_network_are_named(state: dict[str, torch.Tensor]) ->
         load_weights(nn.Linear(4, 2), state, "FILE")
     with pytest.raises(ConfigError, match="weight holds NaN or infinite values"):
         load_weights(nn.Linear(3, 2), {**state, "weight": state["weight"] * torch.nan}, "FILE")
+
+
+def test_counters_of_batch_norms_may_be_missing() -> None:
+    model, other = (nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)) for _ in range(2))
+    state = {name: value for name, value in other.state_dict().items() if not name.endswith("num_batches_tracked")}
+    load_weights(model, state, "w")
+    assert torch.equal(model[0].weight, other[0].weight)
+    with pytest.raises(ConfigError, match=r"it lacks 1\.running_mean$"):
+        load_weights(model, {name: value for name, value in state.items() if name != "1.running_mean"}, "w")
