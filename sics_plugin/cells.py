@@ -23,6 +23,9 @@ CELL_BITS = 15
 SALIENCY_CELLS = 1 << CELL_BITS
 #: Entries of the table from the upper bits of a saliency's code to its cell: as many as tell this share of the cells apart.
 SIZES, RESOLVED = (1 << 19, 1 << 20, 1 << 21), 0.95
+#: How many times as often as in even cells neighbours in a bin's sample may share one.
+CROWDED = 1
+FACTOR_BITS = 20
 #: Steps of z: a multiple of the 4095 of a spectrum.
 STEPS = 16 * (GRID - 1)
 #: Codes of saliencies that are finite are strictly between these.
@@ -45,15 +48,66 @@ def saliency_codes(saliency: Array) -> Array:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Ranges:
+    """Where the saliencies of every magnitude bin are, among a sample: codes relative to them are much the same in all bins."""
+
+    origin: Array
+    width: Array
+    factor: Array
+
+    @classmethod
+    def of(cls, code: Array, bin_of: Array, bins: int) -> Ranges:
+        """From a sample's codes and bins."""
+        lowest, highest = np.full(bins, INFINITE[1], np.int64), np.full(bins, INFINITE[0], np.int64)
+        np.minimum.at(lowest, bin_of, code)
+        np.maximum.at(highest, bin_of, code)
+        width = np.maximum(highest - lowest, 0) + 1
+        return cls(lowest, width, (SIZES[0] << FACTOR_BITS) // width)
+
+    def relative(self, code: Array, bin_of: Array) -> Array:
+        """Codes as multiples of 2**−19 of their bin's range, from its start; no farther than a range away from it."""
+        width = np.take(self.width, bin_of)
+        found = np.clip(code - np.take(self.origin, bin_of), -width, 2 * width)
+        found *= np.take(self.factor, bin_of)
+        found >>= FACTOR_BITS
+        narrow: Array = found.astype(np.int32)
+        return narrow
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Spread:
-    """The cell of a saliency's code: ``table[(code >> shift) − low]``, the ends standing for what is beyond them."""
+    """The cell of a saliency's code: ``table[(code >> shift) − low]``, the ends standing for what is beyond them.
+
+    Where the saliency follows the magnitude so closely that a bin's units share few cells, codes are relative to ``ranges``.
+    """
 
     shift: int
     low: int
     table: Array
+    ranges: Ranges | None = None
 
     @classmethod
-    def of(cls, sample: Array) -> Spread:
+    def of(cls, code: Array, place: Array, bins: int) -> Spread:
+        """From a sample of codes, with their units' places: cells that tell the sample's units of the same bin apart."""
+        plain = cls._evened(np.sort(code))
+        bin_of = place >> RHO_BITS
+        order = np.argsort((bin_of.astype(np.int64) << 32) + code)
+        code, place, bin_of = code[order], place[order], bin_of[order]
+        differs = (bin_of[1:] == bin_of[:-1]) & (code[1:] != code[:-1])
+
+        def merged(spread: Spread) -> int:
+            cell = spread.cells(code, place, np.empty_like(code), np.empty(len(code), np.int16))
+            return int(np.count_nonzero(differs & (cell[1:] == cell[:-1])))
+
+        expected = np.count_nonzero(differs) ** 2 / (bins * SALIENCY_CELLS)
+        if (found := merged(plain)) <= CROWDED * expected + len(code) / SALIENCY_CELLS:
+            return plain
+        ranges = Ranges.of(code, bin_of, bins)
+        within = cls._evened(np.sort(ranges.relative(code, bin_of)), ranges)
+        return within if merged(within) < found else plain
+
+    @classmethod
+    def _evened(cls, sample: Array, ranges: Ranges | None = None) -> Spread:
         """From a sorted sample of codes; a table that tells nearly all cells of the sample apart, or the largest."""
         # The first of every cell but the lowest, and with it the border to the cell before.
         firsts = sample[np.arange(1, SALIENCY_CELLS) * len(sample) // SALIENCY_CELLS]
@@ -61,7 +115,7 @@ class Spread:
         least, most = int(firsts[min(np.searchsorted(firsts, firsts[0], side="right"), len(firsts) - 1)]), int(firsts[-1])
         apart = len(np.unique(firsts)) * RESOLVED
         for size in SIZES:
-            shift = 1
+            shift = 0
             while (most >> shift) - (least >> shift) >= size - 2:
                 shift += 1
             low = (least >> shift) - 1
@@ -71,13 +125,16 @@ class Spread:
         table = pages(size, np.int16)
         np.add.at(table, borders[borders < size], 1)
         np.cumsum(table, dtype=np.int16, out=table)
-        return cls(shift, low, table)
+        return cls(shift, low, table, ranges)
 
-    def cells(self, code: Array, index: Array, out: Array) -> Array:
-        """Cells of saliencies' codes, int16, in ``out``; ``index``, int32 of the same shape, is overwritten."""
-        np.right_shift(code, self.shift, out=index)
+    def cells(self, code: Array, place: Array, index: Array, out: Array) -> Array:
+        """Cells of saliencies' codes in bins that ``place`` tells, int16, in ``out``; ``index``, int32, is overwritten."""
+        if self.ranges is not None:
+            code = self.ranges.relative(code, place >> RHO_BITS)
+        end = min((self.low + len(self.table) << self.shift) - 1, INFINITE[1])
+        np.clip(code, max(self.low << self.shift, INFINITE[0]), end, out=index)
+        np.right_shift(index, self.shift, out=index)
         np.subtract(index, self.low, out=index)
-        np.clip(index, 0, len(self.table) - 1, out=index)
         return look_up(self.table, index, out)
 
 

@@ -62,14 +62,17 @@ class FirstLook:
         code, saliency, place = (np.concatenate(column) for column in zip(*sample, strict=True))
         return cells, cls(code, saliency, place)
 
-    def scores(self, bins: Bins, features: Features) -> Array:
-        """Scores of some of the sample, with z from the sample alone."""
-        code, saliency, places = (column[::GUESSED] for column in (self.code, self.saliency, self.place))
-        place = bins.places(code, 0, places, np.empty_like(code), np.empty_like(code))
+    def places(self, bins: Bins) -> Array:
+        """Places (bin and ρ) of the sample."""
+        return bins.places(self.code, 0, self.place, np.empty_like(self.code), np.empty_like(self.code))
+
+    def scores(self, place: Array, bins: int, features: Features) -> Array:
+        """Scores of some of the sample, whose places are given, with z from the sample alone."""
+        place, saliency = place[::GUESSED], self.saliency[::GUESSED]
         bin_of = (place >> RHO_BITS).astype(np.int64)
         unit = (bin_of << 32) + saliency
         ordered = np.sort(unit)
-        starts = np.searchsorted(ordered, (np.arange(bins.count + 1, dtype=np.int64) << 32) - (1 << 31))
+        starts = np.searchsorted(ordered, (np.arange(bins + 1, dtype=np.int64) << 32) - (1 << 31))
         midrank = (np.searchsorted(ordered, unit) + np.searchsorted(ordered, unit, side="right")) / 2
         z = (midrank - starts[bin_of]) / (starts[bin_of + 1] - starts[bin_of])
         entry = features.entry[np.minimum((z * STEPS).astype(np.int64), STEPS - 1)].astype(np.int32)

@@ -95,10 +95,11 @@ def choose_by_scores(
     parts: Sequence[Part], k: int, bins: Bins, features: Features, first: FirstLook
 ) -> tuple[Iterator[Tensor], float | None]:
     """Decide every unit; a step is done again with a wider bracket should the sample have misled."""
-    spread = Spread.of(np.sort(first.saliency))
+    place = first.places(bins)
+    spread = Spread.of(first.saliency, place, bins.count)
     share = k / bins.n
     slack = int(SLACK * 2.0 ** (RHO_BITS - features.coarser))
-    guess: Bracket | None = Bracket.of(first.scores(bins, features), share, slack)
+    guess: Bracket | None = Bracket.of(first.scores(place, bins.count, features), share, slack)
     while True:
         scores = Scores(bins, spread, features, Active.of(bins, features, guess)).fill(parts)
         bracket = Bracket.of(scores.of_many(first.code, first.saliency, first.place), share)

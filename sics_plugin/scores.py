@@ -51,7 +51,7 @@ class Scores:
         room, n = workspace(torch.int32), len(code)
         index = room.index[:n]
         place = self.bins.places(code, first, which, index, room.halves[0][:n])
-        cell = self.spread.cells(saliency, index, room.short[:n])
+        cell = self.spread.cells(saliency, place, index, room.short[:n])
         np.right_shift(place, RHO_BITS - CELL_BITS, out=index)
         np.bitwise_and(index, -SALIENCY_CELLS, out=index)
         np.bitwise_or(index, cell, out=index)

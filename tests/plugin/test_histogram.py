@@ -15,6 +15,7 @@ from sics_plugin import (
     SaliencyVector,
     bins,
     brackets,
+    cells,
     compute_masks,
     device_pieces,
     first_look,
@@ -26,6 +27,7 @@ from sics_plugin import (
     stream,
 )
 from sics_plugin.stream import Part
+from sics_plugin.threads import in_threads
 
 NAMES = ["chaos", "smooth_chaos", "smooth_mouse", "wiggle", "bump", "information"]
 N = 60_000
@@ -243,3 +245,87 @@ def test_a_floor_is_kept(weights, saliency) -> None:
         report = prune_model(pairs_of(weights, small), name, amount=0.5, saliency=c, exact=False, min_keep=100, finalize=True)
         assert report.layers[1].total - report.layers[1].pruned >= 100
     assert compute_masks(pairs, "magnitude", amount=0.5)[1].layers[1].pruned == 1000
+
+
+# --- data made to mislead it ---------------------------------------------------------------------------------------------
+
+HARD = {
+    "one magnitude": lambda w, c, r: (torch.full_like(w, -0.3), c),
+    "nothing but zeros": lambda w, c, r: (torch.zeros_like(w), c),
+    "two magnitudes": lambda w, c, r: (torch.where(r > 0.4, 0.1, 0.2), c),
+    "one saliency": lambda w, c, r: (w, torch.ones_like(c)),
+    "two saliencies": lambda w, c, r: (w, (r > 0.3).float()),
+    "all alike": lambda w, c, r: (torch.ones_like(w), torch.zeros_like(c)),
+    "a tie of nine tenths": lambda w, c, r: (w, torch.where(r < 0.9, torch.zeros_like(c), c)),
+    "a tie in the middle": lambda w, c, r: (w, torch.where(r < 0.5, c.median(), c)),
+    "subnormal weights": lambda w, c, r: (w * 1e-40, c),
+    "subnormal saliencies": lambda w, c, r: (w, c * 1e-40),
+    "a grid of integers": lambda w, c, r: ((w * 500).round() / 500, c),
+    "halves in float32": lambda w, c, r: (w.half().float(), c),
+    "one outlier": lambda w, c, r: (torch.cat([w[:-1], torch.tensor([3e38])]), c),
+    "saliencies of both signs": lambda w, c, r: (w, c * torch.where(r < 0.5, -1, 1)),
+    "saliencies of all sizes": lambda w, c, r: (w, (c / w.abs()).log().mul(15).exp().clamp(max=1e38)),
+    "the magnitude as saliency": lambda w, c, r: (w, w.abs()),
+    "nearly the magnitude": lambda w, c, r: (w, w.abs() * (1 + r * 0.3)),
+    "less saliency where more magnitude": lambda w, c, r: (w, -w.abs()),
+}
+
+
+@pytest.mark.parametrize("kind", HARD)
+def test_hard_cases_agree_however_they_are_grouped(weights, saliency, kind: str) -> None:
+    """One giant layer with many tiny ones, and the same units in equal layers: the exact form's mask, the same in both."""
+    r = torch.rand(N, generator=torch.Generator().manual_seed(2))
+    values, c = HARD[kind](weights, saliency.as_subclass(Tensor), r)
+    given = {"amount": 0.7, "saliency": SaliencyVector(c, kind="gradient")}
+    uneven = pairs_of(*values.split([N - 2_000, *[20] * 100]))
+    exact = compute_masks(uneven, "chaos", exact=True, min_keep=0, **given)[0]
+    found = compute_masks(uneven, "chaos", exact=False, min_keep=0, **given)[0]
+    assert float((flat(found) == flat(exact)).double().mean()) >= 0.999
+    assert int(flat(found).sum()) == N - round(0.7 * N)
+    assert torch.equal(flat(found), flat(compute_masks(pairs_of(*values.split(9_999)), "chaos", exact=False, **given)[0]))
+
+
+@pytest.mark.parametrize("noise", [0.01, 0.1, 0.3, 0.5])
+def test_a_saliency_that_follows_the_magnitude_is_resolved(noise: float) -> None:
+    """Such units of one bin share few cells, unless cells are those of the bin's own range."""
+    generator = torch.Generator().manual_seed(3)
+    w = torch.randn(400_000, generator=generator)
+    c = w.abs() * (noise * torch.randn(400_000, generator=generator)).exp()
+    assert agreement(w, SaliencyVector(c, kind="gradient"), "chaos", 0.7) >= 0.999
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    seed=st.integers(0, 2**31), scale=st.sampled_from([1e-42, 1e-6, 1.0, 1e30]), kind=st.sampled_from(["wide", "ties", "near"])
+)
+def test_cells_are_in_the_order_of_saliencies(seed: int, scale: float, kind: str) -> None:
+    """And equal saliencies of a bin share one, whichever way cells are chosen; those beyond the sample are in the end cells."""
+    generator = torch.Generator().manual_seed(seed)
+    m = torch.randn(5_000, generator=generator).abs()
+    c = {"wide": torch.randn(5_000, generator=generator) * 9, "ties": (m * 8).round(), "near": m}[kind]
+    code = cells.saliency_codes((c * scale).clamp(-3e38, 3e38).numpy())
+    bin_of = (percentile.ranks(m).numpy() * 19 // 5_000).astype(np.int32)
+    spread = cells.Spread.of(code[::3].copy(), bin_of[::3] << bins.RHO_BITS, 19)
+    cell = spread.cells(code, bin_of << bins.RHO_BITS, np.empty_like(code), np.empty(5_000, np.int16))
+    order = np.lexsort((code, bin_of))
+    same_bin = bin_of[order][1:] == bin_of[order][:-1]
+    steps = np.diff(cell[order].astype(int))
+    assert (steps[same_bin] >= 0).all()
+    assert (steps[same_bin & (np.diff(code[order].astype(np.int64)) == 0)] == 0).all()
+
+
+def test_an_error_in_one_thread_ends_the_walk_and_is_raised(monkeypatch) -> None:
+    monkeypatch.setattr("sics_plugin.threads.workers", lambda: 3)
+    met = []
+
+    def step(i: int, begin: int, end: int) -> int:
+        met.append(i)
+        if i == 2:
+            raise NotImplementedError("here")
+        return i
+
+    assert in_threads(step, [(0, 0, 0), (1, 0, 0)]) == [0, 1]
+    with pytest.raises(NotImplementedError, match="here"):
+        in_threads(step, [(i, 0, 0) for i in range(10_000)])
+    assert len(met) < 10_000
+    assert in_threads(lambda i, *_: -i, [(i, 0, 0) for i in range(50)]) == [-i for i in range(50)]
