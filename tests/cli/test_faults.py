@@ -110,7 +110,7 @@ def test_interrupt_keeps_finished_cells(
     assert until(lambda: cells_in(cli.store) > 0)
     workers = children(process.pid)
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: to everybody
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     assert process.returncode == 130
     assert out == ""
     assert "Traceback" not in err

@@ -305,13 +305,13 @@ def test_peers_bring_a_saliency_of_their_own_collected_once(
     run: Run, infos: dict[str, ScorerInfo], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
-    plain = seedrun.Saliency
+    plain = seedrun.saliency_of
 
-    def counted(*args: Any, **kwargs: Any) -> Any:
-        made.append(kwargs["kind"])
-        return plain(*args, **kwargs)
+    def counted(model: Any, kind: str, *rest: Any) -> Any:
+        made.append(kind)
+        return plain(model, kind, *rest)
 
-    monkeypatch.setattr(seedrun, "Saliency", counted)
+    monkeypatch.setattr(seedrun, "saliency_of", counted)
     rows = run("magnitude", "snip", "lamp", "wanda", "ria", saliency="neighbourhood")
     cells = cells_of(rows)
     assert made == ["neighbourhood", "snip", "lamp", "activation", "relative_activation"]
