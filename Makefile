@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SEEDS  ?= 5
 STAMP  := $(VENV)/.installed
+# Files of tests run side by side, one process a core; JOBS=0 runs them one after another.
+JOBS   ?= auto
 
 .PHONY: help install replicate report-reference test test-slow test-cluster calibration bench lint types format wheel clean
 
@@ -25,7 +27,7 @@ report-reference: $(STAMP) ## render the shipped reference runs: docs/reference,
 	$(BIN)/python bench/reference.py render --html build/reference
 
 test: $(STAMP)   ## the test-suite (minutes on two cores)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow"
 
 test-slow: $(STAMP) ## the long calibration and fault tests
 	$(BIN)/python -m pytest -m slow

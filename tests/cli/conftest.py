@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -35,6 +36,10 @@ batches = 3
 TIMES = {"wall_seconds", "finished", "created", "provenance_id", "plan_id", "cells_before"}
 
 
+def heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class Cli:
     """Runs `sics-run` as a user does: another process, in a folder of its own."""
 
@@ -54,7 +59,10 @@ class Cli:
         )
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start in a session of its own, so that a signal to its group reaches nobody else."""
+        """Start in a session of its own, so that a signal to its group reaches nobody else, and heed Ctrl-C.
+
+        A shell that starts the tests in the background has them, and all they start, ignore it.
+        """
         return subprocess.Popen(
             self.command(*arguments),
             cwd=self.folder,
@@ -62,6 +70,7 @@ class Cli:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=heed_interrupts,
         )
 
     @property
