@@ -1,11 +1,12 @@
-"""The declared comparison of SICSAdaptive with magnitude and with every peer; bench/adaptive.toml says what was declared.
+"""The declared comparisons of SICSAdaptive with magnitude and with every peer; bench/adaptive*.toml say what was declared.
 
     python bench/adaptive.py run --unit weight --out runs/adaptive-weight [options of replicate]
     python bench/adaptive.py run --unit channel --out runs/adaptive-channel
     python bench/adaptive.py read runs/adaptive-weight runs/adaptive-channel [--markdown PAGE]
 
-`run` hands replicate every registered scorer that is defined for the unit and the declared saliency. `read` makes one table of
-all runs; it takes δ and α from the declaration, and refuses runs of other seeds or sparsities.
+`run` hands replicate all that the comparison reads: magnitude, both arms, and every peer that is defined for the unit. `read`
+makes one table of all runs; it takes δ and α from the declaration, and refuses runs of other seeds or sparsities.
+`--preset cifar10-vit-micro` is the second declaration.
 """
 
 from __future__ import annotations
@@ -24,14 +25,16 @@ from sics_analysis.equivalence import equivalence_test
 from sics_analysis.multiplicity import holm
 from sics_analysis.results import Verdict, p_text
 from sics_analysis.table import Table, read_table
-from sics_analysis.tails import p_above
+from sics_analysis.tails import p_above, p_below
 from sics_cli.experiment.analysis_input import read_source
 from sics_cli.experiment.config import read_toml
 from sics_cli.main import main as sics_run
 
-DECLARED = Path(__file__).with_name("adaptive.toml")
-BEGIN, END = "<!-- bench/adaptive.py: begin -->", "<!-- bench/adaptive.py: end -->"
-ADAPTIVE = "adaptive"
+HERE = Path(__file__).parent
+#: Each declaration is complete in itself: its own family of tests.
+DECLARED = {"digits": HERE / "adaptive.toml", "cifar10-vit-micro": HERE / "adaptive-cifar10.toml"}
+#: The method by its two tables that go by name: SICSAdaptive as it comes, and with table="measured".
+ARMS = {"adaptive": "adaptive", "adaptive_measured": f"{HERE / 'adaptive_measured.py'}:AdaptiveMeasured"}
 #: The floor is no competitor.
 FLOOR = "random"
 #: The units of the declaration: Holm runs over all of them, also where a run of one is not read.
@@ -40,51 +43,54 @@ UNITS = ("weight", "channel")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One S and unit: adaptive against the reference, and against every peer.
+    """One arm at one S and unit: against the reference, and against every peer.
 
-    `p_escape` is that of "above +δ" and `p_worst` the largest of "above −δ" over the peers; None where masks are identical, or
-    there is no peer.
+    `p_escape` is that of "above +δ", `p_degrade` of "below −δ", `p_worst` the largest of "above −δ" over the peers; None where masks
+    are identical, or there is no peer.
     """
 
+    arm: str
     unit: str
     contrast: Contrast
     verdict: Verdict
     p_escape: float | None
+    p_degrade: float | None
     peers: int
     hardest: str
     p_worst: float | None
 
 
-def scorers_for(unit: str, saliency: str) -> list[str]:
-    """Every registered scorer that is defined for the unit, and brings or takes this saliency."""
+def scorers_for(unit: str) -> list[str]:
+    """What the comparison reads: the reference, the arms, and every peer that is defined for the unit."""
     from sics_plugin import get_scorer, list_scorers
 
-    found = []
-    for name in list_scorers():
-        cls: Any = get_scorer(name)
-        fits = unit in getattr(cls, "units", (unit,)) and (cls.requires in (None, saliency) or cls.role == "peer")
-        found += [name] if fits else []
-    return found
+    return [
+        "magnitude",
+        *ARMS.values(),
+        *(n for n in peers_of(list_scorers()) if unit in getattr(get_scorer(n), "units", (unit,))),
+    ]
 
 
 def peers_of(names: Sequence[str]) -> list[str]:
-    """Those of the scorers that adaptive must not lose to."""
+    """Those of the scorers that an arm must not lose to."""
     from sics_plugin import get_scorer, list_scorers
 
     competitors = {name for name in list_scorers() if str(get_scorer(name).role) in ("peer", "baseline")} - {FLOOR}
     return [name for name in names if name in competitors]
 
 
-def line_of(table: Table, unit: str, sparsity: float, reference: str, delta: float, saliency: str) -> Line:
-    """The declared tests at one S."""
-    contrast = table.contrast(ADAPTIVE, reference, sparsity)
+def line_of(table: Table, arm: str, unit: str, sparsity: float, declared: dict[str, Any]) -> Line:
+    """The declared tests of one arm at one S."""
+    delta = declared["delta"]
+    contrast = table.contrast(arm, declared["reference"], sparsity)
     shown = equivalence_test(contrast, delta)
-    peers = {peer: table.contrast(ADAPTIVE, peer, sparsity) for peer in peers_of(scorers_for(unit, saliency))}
+    peers = {peer: table.contrast(arm, peer, sparsity) for peer in peers_of(scorers_for(unit))}
     # A peer that is not there, or not at every seed, was not shown to be no better.
     found = {name: not_worse(one, delta) if one.n == contrast.n else 1.0 for name, one in peers.items()}
     hardest = max(found, key=lambda peer: found[peer], default="")
-    p = None if shown.degenerate or shown.verdict is Verdict.IDENTICAL else p_above(contrast, delta)
-    return Line(unit, contrast, shown.verdict, p, len(found), hardest, found[hardest] if found else None)
+    testable = not shown.degenerate and shown.verdict is not Verdict.IDENTICAL
+    above, below = (p_above(contrast, delta), p_below(contrast, -delta)) if testable else (None, None)
+    return Line(arm, unit, contrast, shown.verdict, above, below, len(found), hardest, found[hardest] if found else None)
 
 
 def not_worse(contrast: Contrast, delta: float) -> float:
@@ -104,19 +110,18 @@ def lines_of(run: Path, declared: dict[str, Any]) -> list[Line]:
     if table.sparsities != wanted or set(table.seeds) != seeds:
         raise SystemExit(
             f"{run}: holds S = {table.sparsities} and {len(table.seeds)} seeds, declared are {wanted} and the {len(seeds)} seeds "
-            f"from {min(seeds)} to {max(seeds)} ({DECLARED.name})"
+            f"from {min(seeds)} to {max(seeds)} in bench/"
         )
-    if ADAPTIVE not in table.scorers:
-        raise SystemExit(f"{run}: has no rows of {ADAPTIVE}")
+    if missing := [arm for arm in ARMS if arm not in table.scorers]:
+        raise SystemExit(f"{run}: has no rows of {missing[0]}")
     unit = table.unit or "unknown"
     if unit not in UNITS:
         raise SystemExit(f"{run}: is of unit {unit}, declared are {' and '.join(UNITS)}")
-    lines = [line_of(table, unit, s, declared["reference"], declared["delta"], declared["saliency"]) for s in table.sparsities]
-    short = [f"{line.contrast.sparsity:g}" for line in lines if line.contrast.n < len(seeds)]
+    lines = [line_of(table, arm, unit, s, declared) for arm in ARMS for s in table.sparsities]
+    short = [line for line in lines if line.contrast.n < len(seeds)]
     if short:
-        raise SystemExit(
-            f"{run}: {ADAPTIVE} or {declared['reference']} lacks seeds at S = {', '.join(short)}: finish the run first"
-        )
+        where = ", ".join(f"{line.contrast.sparsity:g}" for line in short if line.arm == short[0].arm)
+        raise SystemExit(f"{run}: {short[0].arm} or {declared['reference']} lacks seeds at S = {where}: finish the run first")
     return lines
 
 
@@ -125,19 +130,25 @@ def markdown(lines: Sequence[Line], delta: float, alpha: float) -> str:
     units = [line.unit for line in lines]
     unread = [unit for unit in UNITS if unit not in units]
     # What is not read may be anything: as tests with p = 1 it makes every other adjusted p as large as it can be.
-    unknown = [1.0] * (len(unread) * len({line.contrast.sparsity for line in lines}))
+    unknown = [1.0] * (len(unread) * len({(line.arm, line.contrast.sparsity) for line in lines}))
     adjusted = holm([*(line.p_escape for line in lines), *unknown])[: len(lines)]
+    degrades = holm([*(line.p_degrade for line in lines), *unknown])[: len(lines)]
     rows = [
-        "| unit | S | seeds | adaptive − magnitude | 95 % interval | above +δ (Holm) | verdict | not worse than every peer |",
-        "|---|---|---|---|---|---|---|---|",
+        "| scorer | unit | S | seeds | over magnitude | 95 % interval | above +δ (Holm) | verdict | not worse than every peer |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    for line, p in zip(lines, adjusted, strict=True):
+    for line, p, worse in zip(lines, adjusted, degrades, strict=True):
         interval = line.contrast.t_interval(0.95)
-        verdict = Verdict.ESCAPES if p is not None and p <= alpha else line.verdict
+        verdict = line.verdict
+        if p is not None and p <= alpha:
+            verdict = Verdict.ESCAPES
+        elif worse is not None and worse <= alpha:
+            verdict = Verdict.DEGRADES
         mean = "" if line.contrast.mean is None else f"{line.contrast.mean:+.2f}"
         limits = "" if interval is None else f"{interval.low:+.2f} to {interval.high:+.2f}"
         shown = "" if p is None else p_text(p)
         cells = (
+            line.arm,
             line.unit,
             f"{line.contrast.sparsity:g}",
             str(line.contrast.n),
@@ -167,8 +178,9 @@ def _peers(line: Line, alpha: float) -> str:
 
 def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     """Hand everything to replicate."""
-    names = scorers_for(arguments.unit, read_toml(DECLARED)["saliency"])
-    options = ["--config", str(DECLARED), "--unit", arguments.unit, "--scorers", ",".join(names), "--out", str(arguments.out)]
+    declared = DECLARED[arguments.preset]
+    names = ",".join(scorers_for(arguments.unit))
+    options = ["--config", str(declared), "--unit", arguments.unit, "--scorers", names, "--out", str(arguments.out)]
     return sics_run(["replicate", *options, *rest])
 
 
@@ -176,25 +188,28 @@ def main() -> int:
     """Run or read."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    running = commands.add_parser("run", help="compute what is missing of the declared comparison")
-    running.add_argument("--unit", choices=["weight", "channel", "head"], default="weight")
+    running = commands.add_parser("run", help="compute what is missing of a declared comparison")
+    running.add_argument("--unit", choices=UNITS, default="weight")
     running.add_argument("--out", type=Path, required=True, metavar="DIR")
     reading = commands.add_parser("read", help="make the table of finished runs")
     reading.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     reading.add_argument("--markdown", type=Path, metavar="PAGE", help="write the table into this page, between its markers")
+    for one in (running, reading):
+        one.add_argument("--preset", choices=list(DECLARED), default=next(iter(DECLARED)), help="which declaration")
     arguments, rest = parser.parse_known_args()
     if arguments.command == "run":
         return run(arguments, rest)
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    declared = read_toml(DECLARED)
+    declared = read_toml(DECLARED[arguments.preset])
     lines = [line for folder in arguments.runs for line in lines_of(folder, declared)]
-    if len({(line.unit, line.contrast.sparsity) for line in lines}) < len(lines):
+    if len({(line.arm, line.unit, line.contrast.sparsity) for line in lines}) < len(lines):
         raise SystemExit("two of the runs are of one unit: give one run of each")
     text = markdown(lines, declared["delta"], declared["alpha"])
     print(text)
     if arguments.markdown is not None:
-        write_between(arguments.markdown, text, BEGIN, END)
+        marks = (f"<!-- bench/adaptive.py {arguments.preset}: {word} -->" for word in ("begin", "end"))
+        write_between(arguments.markdown, text, *marks)
     return 0
 
 

@@ -1,7 +1,11 @@
-"""Which class an adaptive prune runs, and why: :class:`AdaptiveChoice`, and the tables that give one for a sparsity."""
+"""Which class an adaptive prune runs, and why: :class:`AdaptiveChoice`, and the tables that give one for a sparsity.
+
+Two tables go by name, for ``table=`` of the adaptive scorer and methods: ``"hypothesis"``, the default, and ``"measured"``.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +16,9 @@ if TYPE_CHECKING:
 
 #: (upper end of S, scorer): the hypothesis of Li & Li 2026. The first end is exclusive (κ = 0 suffices for S < 0.65).
 KAPPA_TABLE: tuple[tuple[float, str], ...] = ((0.65, "magnitude"), (0.75, "smooth_chaos"), (1.0, "chaos"))
-PLATEAU = "magnitude"
+PLATEAU, HYPOTHESIS = "magnitude", "hypothesis"
+#: What ``table="measured"`` runs, and how strongly: half of the fraction that is kept, and no more than the default strength.
+MEASURED_CLASS, MEASURED_SHARE, MEASURED_MOST = "information", 0.5, 0.15
 _ROUNDING = 1e-9
 
 
@@ -76,6 +82,29 @@ def by_hypothesis(sparsity: float, saliency_kind: str | None, alpha: float | Non
     name = next((name for end, name in KAPPA_TABLE[1:] if sparsity <= end), KAPPA_TABLE[-1][1])
     where = f"κ = 1 from S = {low:g} to {middle:g}" if sparsity <= middle else f"κ = 2 above S = {middle:g}"
     return AdaptiveChoice(name, alpha, sparsity, where, source)
+
+
+def by_measurement(sparsity: float, saliency_kind: str | None, alpha: float | None = None) -> AdaptiveChoice:
+    """The choice that did best on validation images of networks of this project (docs/strength.md), at seeds no report uses.
+
+    One class, monotone in the saliency, whose strength falls with what is kept. A feature of variance 1 moves percentiles by
+    about α, and what is kept is the top 1 − S of them: an α as large as that trades the largest weights for middling ones.
+    That no shape of the feature did better than none is a finding of this project (docs/findings.md).
+
+    Examples
+    --------
+    >>> [by_measurement(s, "gradient").alpha for s in (0.5, 0.7, 0.75)]
+    [0.15, 0.15, 0.125]
+    >>> print(by_measurement(0.875, "gradient"))
+    information with α = 0.0625 at S = 0.875: half of what is kept, at most 0.15 (measured on validation images)
+    """
+    source = "measured on validation images"
+    if no_saliency(saliency_kind):
+        return AdaptiveChoice(PLATEAU, None, sparsity, "no saliency was given", source)
+    if alpha is not None:
+        return AdaptiveChoice(MEASURED_CLASS, alpha, sparsity, "the class for every S, its strength was given", source)
+    strength = min(MEASURED_MOST, MEASURED_SHARE * (1 - sparsity))
+    return AdaptiveChoice(MEASURED_CLASS, strength, sparsity, f"half of what is kept, at most {MEASURED_MOST:g}", source)
 
 
 def no_saliency(kind: str | None) -> bool:
@@ -179,6 +208,13 @@ class AdaptiveTable:
         from sics_plugin.methods import SICSAdaptive
 
         return SICSAdaptive(amount, table=self, **parameters)
+
+
+#: Tables that go by name.
+NAMED: Mapping[str, Callable[[float, str | None, float | None], AdaptiveChoice]] = {
+    HYPOTHESIS: by_hypothesis,
+    "measured": by_measurement,
+}
 
 
 def built(name: str, alpha: float | None) -> Scorer:

@@ -127,7 +127,7 @@ class AdaptiveMethod(ScorerMethod):
 
     def __repr__(self) -> str:
         table = getattr(self.scorer, "table", None)
-        what = f", table={table.source!r}" if table is not None else ""
+        what = "" if table is None else f", table={getattr(table, 'source', table)!r}"
         chose = f", chose {self.choice}" if self.choice is not None else ""
         return f"{type(self).__name__}(amount={self.amount!r}{what}{chose})"
 

@@ -13,7 +13,15 @@ import torch
 from torch import Tensor
 
 from sics_plugin import features
-from sics_plugin.adaptive import AdaptiveTable, built, by_hypothesis
+from sics_plugin.adaptive import (
+    HYPOTHESIS,
+    MEASURED_CLASS,
+    MEASURED_MOST,
+    MEASURED_SHARE,
+    NAMED,
+    AdaptiveTable,
+    built,
+)
 from sics_plugin.percentile import coordinate, is_resolved, percentile, ranks
 from sics_plugin.registry import Scorer, Units, register_scorer
 
@@ -252,25 +260,31 @@ class Random(Scorer):
 class Adaptive(RankScorer):
     """Magnitude below S = 0.65, ``smooth_chaos`` to 0.75, ``chaos`` above; magnitude without a supplied saliency.
 
-    Or what a ``table`` of the user's own says: see :class:`~sics_plugin.adaptive.AdaptiveTable`. The scorer that runs carries the
-    reason as its ``choice``. An ``alpha`` given here is the strength of whatever class runs.
+    That is ``table="hypothesis"``. ``"measured"`` is what did best on this project's validation images
+    (:func:`~sics_plugin.adaptive.by_measurement`), an :class:`~sics_plugin.adaptive.AdaptiveTable` what the user's own runs say.
+    The scorer that runs carries the reason as its ``choice``. An ``alpha`` given here is the strength of whatever class runs.
     """
 
     name, role, summary, spectra = "adaptive", "adaptive", "magnitude | smooth_chaos | chaos, by S", True
-    table: AdaptiveTable | None = None
+    table: AdaptiveTable | str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.table is not None and not isinstance(self.table, AdaptiveTable):
+        if isinstance(self.table, str) and self.table not in NAMED:
+            raise ValueError(
+                f"Expected `table` to be an AdaptiveTable (SICSAdaptive.from_report makes one) or one of {', '.join(NAMED)}, "
+                f"got {self.table!r}"
+            )
+        if not isinstance(self.table, AdaptiveTable | str | None):
             got = type(self.table).__name__
             raise TypeError(f"Expected `table` to be an AdaptiveTable, got {got}: SICSAdaptive.from_report makes one")
 
     def resolve(self, sparsity: float, saliency_kind: str | None) -> Scorer:  # noqa: D102
-        if self.table is None:
-            choice = by_hypothesis(sparsity, saliency_kind, self.alpha)
-        else:
+        if isinstance(self.table, AdaptiveTable):
             choice = self.table.choose(sparsity, saliency_kind)
             choice = choice if self.alpha is None else replace(choice, alpha=self.alpha)
+        else:
+            choice = NAMED[self.table or HYPOTHESIS](sparsity, saliency_kind, self.alpha)
         running = built(choice.scorer, choice.alpha)
         object.__setattr__(running, "choice", choice)  # no field of it: what it computes does not depend on who chose it
         return running
@@ -280,8 +294,10 @@ class Adaptive(RankScorer):
 
     def fingerprint(self, saliency_kind: str | None = None) -> dict[str, Any]:  # noqa: D102
         facts = super().fingerprint(saliency_kind)
-        if self.table is None:
+        if self.table in (None, HYPOTHESIS):
             del facts["parameters"]["table"]  # as before there were tables: stored rows go by it
-        else:
+        elif isinstance(self.table, AdaptiveTable):
             facts["parameters"]["table"] = self.table.to_dict()
+        elif self.alpha is None:
+            facts["parameters"]["alpha"] = {"class": MEASURED_CLASS, "share": MEASURED_SHARE, "most": MEASURED_MOST}
         return facts

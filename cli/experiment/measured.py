@@ -15,7 +15,7 @@ from sics_cli.experiment.checkpoints import DamagedCheckpointError, load_checkpo
 from sics_cli.experiment.config import CalibrationConfig, DataConfig, Experiment, TrainingConfig, experiment_from_mapping
 from sics_cli.experiment.datasets import DataAccess, Split, data_facts, key_name, load_split
 from sics_cli.experiment.errors import ConfigError, MismatchError
-from sics_cli.experiment.evaluation import part_on
+from sics_cli.experiment.evaluation import Examples, part_on
 from sics_cli.experiment.layout import checkpoint_path
 from sics_cli.experiment.models import build_model
 from sics_cli.experiment.presets import DEFAULT_PRESET, PRESETS
@@ -33,7 +33,10 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeasuredNetwork:
-    """A dense network, its saliency of one kind (None: data-free) and batches for others, with the words that say which it is."""
+    """A dense network, its saliency of one kind (None: data-free) and batches for others, with the words that say which it is.
+
+    `validation` is the part of the run's images that neither trained it nor tests it; None where the run is data-free.
+    """
 
     experiment: str
     seed: int
@@ -41,6 +44,7 @@ class MeasuredNetwork:
     kind: str
     saliency: Saliency | None
     batches: tuple[tuple[torch.Tensor, torch.Tensor], ...] = ()
+    validation: Examples | None = None
 
     def saliency_of(self, kind: str) -> Saliency:
         """A saliency of another kind, of the same batches.
@@ -184,4 +188,5 @@ def _network(name: str, seed: int, model: nn.Module, experiment: Experiment, spl
     indices = list(calibration_batches(seed, len(examples), part.batches, part.batch_size))
     batches = tuple(examples.at(torch.from_numpy(batch)) for batch in indices)
     path = route_of(experiment.model, "cpu", experiment.training.precision).path
-    return MeasuredNetwork(name, seed, model, kind, saliency_of(model, kind, examples, indices, path), batches)
+    saliency = saliency_of(model, kind, examples, indices, path)
+    return MeasuredNetwork(name, seed, model, kind, saliency, batches, part_on(split.validation, _CPU))

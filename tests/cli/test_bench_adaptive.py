@@ -12,6 +12,8 @@ import pytest
 
 from sics_cli.commands.replicate import build_experiment
 from sics_cli.experiment.config import read_toml
+from sics_cli.experiment.lineup import make_scorer
+from sics_plugin import build_scorer
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 
@@ -32,9 +34,19 @@ def bench() -> ModuleType:
 
 
 def rows(path: Path, gains: dict[str, float], seeds: list[int], sparsities: list[float]) -> Path:
-    """A CSV of 20 000 test images: magnitude at 80 %, others so many points above it, with an sd of 0.2 points."""
+    """A CSV of 20 000 test images: magnitude at 80 %, others so many points above it, with an sd of 0.2 points.
+
+    `adaptive` is magnitude below S = 0.65; `adaptive_measured` is `adaptive` unless it has a gain of its own.
+    """
+    gains = {**gains, "adaptive_measured": gains.get("adaptive_measured", gains["adaptive"])}
     dice, lines = np.random.default_rng(0), ["seed,scorer,kappa,role,unit,pool,sparsity,correct,n,accuracy,mask_hash"]
-    roles = {"adaptive": "adaptive", "magnitude": "feature", "gradient": "baseline", "random": "baseline"}
+    roles = {
+        "adaptive": "adaptive",
+        "adaptive_measured": "adaptive",
+        "magnitude": "feature",
+        "gradient": "baseline",
+        "random": "baseline",
+    }
     for sparsity in sparsities:
         for seed in seeds:
             for name, gain in gains.items():
@@ -61,24 +73,32 @@ def rows(path: Path, gains: dict[str, float], seeds: list[int], sparsities: list
 
 
 def test_the_declaration_is_an_experiment_on_seeds_of_its_own(bench: ModuleType) -> None:
-    made = build_experiment(None, BENCH / "adaptive.toml", {})
-    assert (made.name, made.reference, made.delta, made.alpha, made.saliency) == ("adaptive", "magnitude", 0.5, 0.05, "gradient")
-    assert made.sparsities == (0.5, 0.6, 0.7, 0.8, 0.9)
-    assert len(made.seeds) == 20
-    assert not set(made.seeds) & {*range(20), *range(100, 106)}
-    named = bench.scorers_for("weight", "gradient")
-    assert {"magnitude", "adaptive", "gradient"} <= set(named)
-    assert "gradient" not in bench.scorers_for("weight", "activation")
-    assert "random" not in bench.peers_of(named)
-    assert "gradient" in bench.peers_of(named)
+    for preset, count in (("digits", 20), ("cifar10-vit-micro", 5)):
+        made = build_experiment(None, bench.DECLARED[preset], {})
+        assert (made.reference, made.delta, made.alpha, made.saliency) == ("magnitude", 0.5, 0.05, "gradient")
+        assert made.sparsities == (0.5, 0.6, 0.7, 0.8, 0.9)
+        assert len(made.seeds) == count
+        assert not set(made.seeds) & {*range(20), *range(100, 120)}
+    for unit, here, gone in (("weight", "wanda", "random"), ("channel", "taylor", "wanda")):
+        named = bench.scorers_for(unit)
+        assert {"magnitude", "adaptive", "gradient", here} <= set(named)
+        assert gone not in named
+
+
+def test_the_second_arm_is_the_method_with_its_measured_table(bench: ModuleType) -> None:
+    made = make_scorer(bench.ARMS["adaptive_measured"], 0).resolve(0.9375, "gradient")
+    assert made == build_scorer("information", alpha=0.03125)
 
 
 def test_escape_identity_and_the_worst_peer_are_told_apart(bench: ModuleType, tmp_path: Path) -> None:
     declared = read_toml(BENCH / "adaptive.toml")
-    peers = [name for name in bench.peers_of(bench.scorers_for("weight", "gradient")) if name != "gradient"]
-    gains = {"magnitude": 0.0, "adaptive": 2.0, "gradient": 1.9, "random": 10.0} | dict.fromkeys(peers, -3.0)
-    path = rows(tmp_path / "a.csv", gains, declared["seeds"], declared["sparsities"])
-    lines = bench.lines_of(path, declared)
+    peers = [name for name in bench.peers_of(bench.scorers_for("weight")) if name != "gradient"]
+    gains = {"magnitude": 0.0, "adaptive": 2.0, "gradient": 1.9, "random": 10.0, "adaptive_measured": -3.0}
+    path = rows(tmp_path / "a.csv", gains | dict.fromkeys(peers, -3.0), declared["seeds"], declared["sparsities"])
+    both_arms = bench.lines_of(path, declared)
+    assert [line.arm for line in both_arms] == ["adaptive"] * 5 + ["adaptive_measured"] * 5
+    assert all(line.p_degrade < 1e-6 and line.p_worst > 0.99 for line in both_arms[5:])
+    lines = both_arms[:5]
     assert [line.verdict.value for line in lines[:2]] == ["IDENTICAL", "IDENTICAL"]
     assert [line.p_escape for line in lines[:2]] == [None, None]
     assert all(line.p_escape < 1e-6 for line in lines[2:])
@@ -86,11 +106,12 @@ def test_escape_identity_and_the_worst_peer_are_told_apart(bench: ModuleType, tm
     # identical to magnitude, and so 1.9 points below the peer; then 0.1 above it
     assert all(line.p_worst > 0.99 for line in lines[:2])
     assert all(line.p_worst < 0.001 for line in lines[2:])
-    shown = bench.markdown(lines, 0.5, 0.05).splitlines()
-    assert [row.split(" | ")[6] for row in shown[2:7]] == ["IDENTICAL", "IDENTICAL", "ESCAPES", "ESCAPES", "ESCAPES"]
-    assert "Holm over the 3 tested lines and 5 of unit channel, which are not read and count as tests." in shown[-1]
-    # Declared is Holm over both units: 0.012 passes over the three lines that are read, and not beside five unknown ones.
-    close = [replace(line, p_escape=None if line.p_escape is None else 0.012) for line in lines]
+    shown = bench.markdown(both_arms, 0.5, 0.05).splitlines()
+    assert [row.split(" | ")[7] for row in shown[2:7]] == ["IDENTICAL", "IDENTICAL", "ESCAPES", "ESCAPES", "ESCAPES"]
+    assert [row.split(" | ")[7] for row in shown[7:12]] == ["DEGRADES"] * 5
+    assert "Holm over the 8 tested lines and 10 of unit channel, which are not read and count as tests." in shown[-1]
+    # Declared is Holm over both units: 0.005 passes over the eight lines that are read, and not beside ten unknown ones.
+    close = [replace(line, p_escape=None if line.p_escape is None else 0.005) for line in lines] + both_arms[5:]
     assert "ESCAPES" not in bench.markdown(close, 0.5, 0.05)
     both = [*close, *(replace(line, unit="channel", p_escape=None) for line in lines)]
     assert bench.markdown(both, 0.5, 0.05).count("ESCAPES") == 3

@@ -309,8 +309,12 @@ def test_a_table_enters_the_fingerprint_and_no_table_leaves_it_as_it_was() -> No
     assert plain["parameters"] == {"alpha": 0.15}
     made = build_scorer("adaptive", table=TABLE).fingerprint("gradient")
     assert made["parameters"]["table"] == json.loads(json.dumps(TABLE.to_dict()))
-    with pytest.raises(TypeError, match="Expected `table` to be an AdaptiveTable, got str"):
+    with pytest.raises(
+        ValueError, match=r"`table` to be an AdaptiveTable \(SICSAdaptive.from_report makes one\) or .*, got 'report.json'"
+    ):
         build_scorer("adaptive", table="report.json")
+    with pytest.raises(TypeError, match="Expected `table` to be an AdaptiveTable, got int"):
+        build_scorer("adaptive", table=3)
     with pytest.raises(ValueError, match="at least one step"):
         AdaptiveTable((), "x", 0.1)
     assert pickle.loads(pickle.dumps(TABLE)) == TABLE
@@ -455,3 +459,43 @@ def test_the_method_and_the_class_it_stands_for_agree_on_one_tensor() -> None:
     weight, saliency = torch.randn(4096), torch.rand(4096)
     made = AdaptiveTable((Step(0.8, "smooth_mouse", None, "so"),), "x", 0.1)
     assert torch.equal(SICSAdaptive(0.8, saliency, table=made).prune(weight), SICSSmoothMouse(0.8, saliency).prune(weight))
+
+
+# --- by name -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_measured_table_is_one_class_whose_strength_falls_with_what_is_kept(mlp: nn.Sequential) -> None:
+    saliency = torch.rand(32 * 64 + 64 * 64)
+    for amount, alpha in ((0.5, 0.15), (0.7, 0.15), (0.75, 0.125), (0.875, 0.0625)):
+        masks, report = compute_masks(mlp, "adaptive", amount=amount, saliency=saliency, table="measured")
+        assert (report.method, report.scorer) == ("adaptive", "information")
+        assert report.alpha == pytest.approx(alpha, abs=1e-3)  # of S = k/n, not of the fraction asked for
+        same, _ = compute_masks(mlp, build_scorer("information", alpha=report.alpha), amount=amount, saliency=saliency)
+        assert all(torch.equal(masks[name], same[name]) for name in same)
+        assert report.choice is not None
+        assert report.choice.source == "measured on validation images"
+    assert compute_masks(mlp, "adaptive", amount=0.875, saliency=saliency, table="measured", alpha=0.3)[1].alpha == 0.3
+    assert compute_masks(mlp, "adaptive", amount=0.875, table="measured")[1].scorer == "magnitude"
+
+
+def test_the_hypothesis_is_the_default_table(mlp: nn.Sequential) -> None:
+    saliency = torch.rand(32 * 64 + 64 * 64)
+    reports = [compute_masks(mlp, "adaptive", amount=0.8, saliency=saliency, **more)[1] for more in ({}, {"table": "hypothesis"})]
+    assert reports[0].mask_hash == reports[1].mask_hash
+    assert (reports[1].scorer, reports[1].alpha) == ("chaos", 0.15)
+    plain, named, measured = (
+        build_scorer("adaptive", table=table).fingerprint("gradient") for table in (None, "hypothesis", "measured")
+    )
+    assert plain == named != measured
+    assert measured["parameters"] == {"alpha": {"class": "information", "share": 0.5, "most": 0.15}, "table": "measured"}
+
+
+def test_a_method_of_torch_takes_a_table_by_name(mlp: nn.Sequential) -> None:
+    pairs, saliency = [(mlp[0], "weight")], torch.rand(32 * 64)
+    prune.global_unstructured(pairs, pruning_method=SICSAdaptive, amount=0.875, saliency=saliency, table="measured")
+    assert int(mlp[0].weight_mask.sum()) == 32 * 64 // 8
+    assert repr(SICSAdaptive(0.5, table="measured")) == "SICSAdaptive(amount=0.5, table='measured')"
+    with pytest.raises(
+        ValueError, match=r"Expected `table` to be an AdaptiveTable .* or one of hypothesis, measured, got 'best'"
+    ):
+        SICSAdaptive(0.5, table="best")
