@@ -45,8 +45,8 @@ UNITS = ("weight", "channel")
 class Line:
     """One arm at one S and unit: against the reference, and against every peer.
 
-    `p_escape` is that of "above +δ", `p_degrade` of "below −δ", `p_worst` the largest of "above −δ" over the peers; None where masks
-    are identical, or there is no peer.
+    `p_escape` is that of "above +δ", `p_degrade` of "below −δ", `p_worst` the largest of "above −δ" over the peers; None
+    where the masks are identical, or there is no peer.
     """
 
     arm: str
