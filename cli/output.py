@@ -53,20 +53,21 @@ def check_figures(folder: Path | None) -> None:
         raise ConfigError(f"--figures {folder}: {which}; give a folder")
 
 
-def write_document(output: Path, text: str) -> None:
-    """Put `text` at `output`; a link keeps pointing where it does, and a device or pipe is written to.
+def write_document(output: Path, document: str | bytes) -> None:
+    """Put `document` at `output`; a link keeps pointing where it does, and a device or pipe is written to.
 
     Raises
     ------
     StorageError
         It cannot be written; what was there is still there.
     """
+    data = document.encode() if isinstance(document, str) else document
     try:
         if is_stream(output):
             with output.open("wb") as stream:
-                stream.write(text.encode())
+                stream.write(data)
         else:
-            write_atomically(output.resolve(), text.encode())
+            write_atomically(output.resolve(), data)
     except OSError as error:
         raise StorageError(f"--output {output}: cannot be written ({error.strerror or error})") from None
     print(f"written to {output}", file=sys.stderr)

@@ -24,17 +24,19 @@ def export(run: Path, kind: str | None, output: Path | None) -> None:
     Columns: seed, scorer, kappa, unit, pool, sparsity, correct, n, accuracy (a fraction), loss, mask_hash and more.
     """
     chosen = kind or _by_ending(output)
+    if chosen == "parquet" and output is None:
+        raise ConfigError("--format parquet: is not text; say where to, -o FILE.parquet")
     with Store.open(find_store(run), read_only=True) as store:
         rows, remarks = export_rows(store), stale_remark(store.stale_cells())
     for remark in remarks:
         print(remark, file=sys.stderr)
-    text = FORMATS[chosen](rows)
+    document = FORMATS[chosen](rows)
     if output is None or str(output) == "-":
-        sys.stdout.write(text)
+        sys.stdout.buffer.write(document.encode() if isinstance(document, str) else document)
         sys.stdout.flush()
         return
     check_output(output, run)
-    write_document(output, text)
+    write_document(output, document)
     print(f"{len(rows)} rows", file=sys.stderr)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sics_cli.experiment.errors import ConfigError
 from sics_cli.experiment.rows import CellRow
 from sics_cli.experiment.store import Store
 
@@ -67,4 +68,31 @@ def to_jsonl(rows: Iterable[dict[str, Any]]) -> str:
     return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
 
 
-FORMATS = {"csv": to_csv, "jsonl": to_jsonl}
+def to_parquet(rows: Sequence[dict[str, Any]]) -> bytes:
+    """Parquet with the columns of the CSV; `layers` stays nested, kappa and the like are nullable.
+
+    Raises
+    ------
+    ConfigError
+        pyarrow, which writes it, is not installed.
+    """
+    try:
+        import pyarrow as arrow
+        from pyarrow import parquet
+    except ImportError:
+        raise ConfigError("--format parquet: needs pyarrow, pip install 'sics[parquet]'; csv and jsonl need nothing") from None
+    # A list of [name, total, pruned] has no type of its own in a column.
+    named = [
+        {**row, "layers": [dict(zip(("name", "total", "pruned"), one, strict=True)) for one in row["layers"]]} for row in rows
+    ]
+    table = arrow.table({name: arrow.array([row[name] for row in named]) for name in COLUMNS})
+    out = io.BytesIO()
+    parquet.write_table(table, out)
+    return out.getvalue()
+
+
+FORMATS: dict[str, Callable[[Sequence[dict[str, Any]]], str | bytes]] = {
+    "csv": to_csv,
+    "jsonl": to_jsonl,
+    "parquet": to_parquet,
+}

@@ -77,4 +77,4 @@ def test_files_of_another_kind_are_not_called_damaged(tmp_path: Path, capsys: py
 
 def test_export_takes_the_endings_it_can_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(tmp_path), "-o", str(tmp_path / "rows.xlsx")]) == 2
-    assert "give a name ending in .csv | .jsonl" in capsys.readouterr().err
+    assert "give a name ending in .csv | .jsonl | .parquet, or" in capsys.readouterr().err

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sics_cli.experiment.bits import unpack_bits
@@ -375,6 +376,28 @@ def test_export_jsonl_to_stdout_and_by_ending(finished: Any, cli: Any, capsys: p
     target = cli.folder / "results.jsonl"
     assert main(["export", str(finished.run), "-o", str(target)]) == 0
     assert target.read_text() == shown
+
+
+def test_export_parquet_holds_what_the_csv_does(
+    finished: Any, cli: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = cli.folder / "rows.parquet"
+    assert main(["export", str(finished.run), "-o", str(target)]) == 0
+    read = pd.read_parquet(target)
+    with Store.open(finished.store, read_only=True) as store:
+        rows = export_rows(store)
+    assert tuple(read.columns) == COLUMNS
+    assert read["accuracy"].tolist() == [row["accuracy"] for row in rows]
+    assert read["bits"].tolist() == [row["bits"] for row in rows]
+    assert read.loc[read["scorer"] == "dense", "kappa"].isna().all()
+    masked = next(i for i, row in enumerate(rows) if row["layers"])
+    assert [list(layer.values()) for layer in read["layers"][masked]] == rows[masked]["layers"]
+    capsys.readouterr()
+    assert main(["export", str(finished.run), "--format", "parquet"]) == 2
+    assert "--format parquet: is not text; say where to, -o FILE.parquet" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert main(["export", str(finished.run), "-o", str(target)]) == 2
+    assert "--format parquet: needs pyarrow, pip install 'sics[parquet]'" in capsys.readouterr().err
 
 
 def test_export_does_not_overwrite_a_store(copy: Any, snapshot: Snapshot, capsys: pytest.CaptureFixture[str]) -> None:
