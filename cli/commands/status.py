@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -35,7 +36,7 @@ def status(run: Path) -> None:
     tables.fact(
         out,
         "recipe",
-        f"{recipe['data']['name']}, {recipe['model']['name']}, {recipe['training']['epochs']} epochs; "
+        f"{recipe['data']['name']}, {recipe['model']['name']}, {_training(recipe)}; "
         f"saliency {recipe['saliency']['kind']}; unit {recipe['unit']}, pool {recipe['pool']}; "
         f"{environment['device_class']}, torch {environment['torch']}",
     )
@@ -60,11 +61,11 @@ def status(run: Path) -> None:
     for row in checkpoints:
         accuracy = f"test {dense[row.seed]:.2f} %, " if row.seed in dense else ""
         validated = 100 * row.validation_correct / row.validation_n
+        trained = "" if _is_given(recipe) else f"trained in {console.clock(row.wall_seconds)}, "
         tables.fact(
             out,
             f"seed {row.seed}",
-            f"dense {accuracy}validation {validated:.2f} %, trained in {console.clock(row.wall_seconds)}, "
-            f"{row.checkpoint_hash[:12]}",
+            f"dense {accuracy}validation {validated:.2f} %, {trained}{row.checkpoint_hash[:12]}",
         )
     _print_pairing(out, cells)
     tables.fact(out, "repeats", f"{len(repeats)} masks evaluated twice for the noise floor")
@@ -72,6 +73,18 @@ def status(run: Path) -> None:
         what = "repeat of " if failure.kind == "repeat" else ""
         where = f"seed {failure.seed}, {what}{failure.scorer} at S = {failure.sparsity:g}"
         tables.fact(out, "failed", f"{where}: {failure.error}", style="red")
+
+
+def _is_given(recipe: dict[str, Any]) -> bool:
+    """Whether the user's own checkpoint was pruned, and nothing trained."""
+    return bool(recipe.get("start", {}).get("kind") == "checkpoint")
+
+
+def _training(recipe: dict[str, Any]) -> str:
+    if _is_given(recipe):
+        return f"given weights {recipe['start']['sha256'][:12]}, not trained"
+    begun = "from pretrained weights, " if recipe.get("start") else ""
+    return f"{begun}{recipe['training']['epochs']} epochs"
 
 
 def _print_cells(out: Console, plan: PlanRow, cells: Sequence[CellRow], failures: Sequence[FailureRow]) -> None:

@@ -1,5 +1,6 @@
 """Networks that do not begin at random: one checkpoint for all seeds, or published weights under a fresh classifier."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -122,6 +123,9 @@ def test_a_resnet_of_ones_own_is_pruned_by_channels(cli: Callable[..., object], 
     assert "start.kind checkpoint → None" in plain.stderr
     told = cli("report", "own", "--format", "md").stdout  # type: ignore[operator]
     assert "one given network is pruned at every seed" in told
+    kept = " ".join(cli("status", "own").stdout.split())  # type: ignore[operator]
+    assert re.search(r"timm:resnet10t, given weights [0-9a-f]{12}, not trained; saliency", kept)
+    assert "trained in" not in kept
     refused = cli(*asked[:4], "res.toml", "--out", "other")  # type: ignore[operator]
     assert refused.returncode == 2
     assert refused.stderr.strip().splitlines()[-1].startswith("sics-run: --checkpoint ")
