@@ -240,7 +240,7 @@ def test_a_damaged_record_is_not_passed_over(tmp_path: Path) -> None:
 
 
 def test_another_executor_is_refused_while_jobs_may_be_on_their_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sics_cli.experiment import campaign
+    from sics_cli.experiment import no_jobs
 
     ledger = Ledger(tmp_path)
     batch = ledger.begin("slurm", "pax", "now", [Part((0,), ("a",))])
@@ -250,17 +250,17 @@ def test_another_executor_is_refused_while_jobs_may_be_on_their_way(tmp_path: Pa
     def unreachable() -> ClusterFacts:
         raise ConfigError("scontrol is not installed here")
 
-    monkeypatch.setattr(campaign, "cluster_facts", unreachable)
+    monkeypatch.setattr(no_jobs, "cluster_facts", unreachable)
     with pytest.raises(LockedError, match=r"queue of cluster pax \(5\): go on with --executor slurm, or end them \(scancel 5\)"):
-        campaign.check_no_jobs(tmp_path)
+        no_jobs.check_no_jobs(tmp_path)
     answers = {"running": "5|RUNNING|" + batch.name + "|None", "over": "5|COMPLETED|" + batch.name + "|None"}
-    monkeypatch.setattr(campaign, "cluster_facts", lambda: ClusterFacts("pax", 1000))
+    monkeypatch.setattr(no_jobs, "cluster_facts", lambda: ClusterFacts("pax", 1000))
     for what, line in answers.items():
-        monkeypatch.setattr(campaign, "Queue", lambda seconds, line=line: Queue(seconds, lambda command: line))
+        monkeypatch.setattr(no_jobs, "Queue", lambda seconds, line=line: Queue(seconds, lambda command: line))
         if what == "running":
             with pytest.raises(LockedError):
-                campaign.check_no_jobs(tmp_path)
-    campaign.check_no_jobs(tmp_path)
+                no_jobs.check_no_jobs(tmp_path)
+    no_jobs.check_no_jobs(tmp_path)
     assert ledger.open() == [], "jobs that are over are written down as such"
 
 
