@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sics_cli.experiment.desk import Desk
@@ -17,11 +18,13 @@ from sics_cli.experiment.ledger import DONE, Batch, Part
 from sics_cli.experiment.losses import Losses
 from sics_cli.experiment.progress import Tracker
 from sics_cli.experiment.slurm_cluster import SlurmCluster
-from sics_cli.experiment.slurm_executor import JobLostError
+from sics_cli.experiment.slurm_executor import JobLostError, RefusedJobsError
 from sics_cli.experiment.slurm_queue import RUNNING
 
 _LOOK_SECONDS = 2.0
 _SETTLE_SECONDS = 20.0
+#: Jobs that are refused while others are on their way are offered again after so many looks at the queue.
+_PATIENCE_LOOKS = 20
 
 
 class Campaign:
@@ -39,7 +42,8 @@ class Campaign:
         self.flights = Flights(desk.folder, desk.device, cluster, self._standing, desk.reporter.note)
         self.losses = Losses()
         self.ended: Counter[str] = Counter()
-        self._submitted = float("-inf")
+        self._not_before = float("-inf")
+        self._tracker = Tracker({}, 1)
         self._said: set[str] = set()
 
     def run(self) -> None:
@@ -57,7 +61,7 @@ class Campaign:
         if not self.flights.aloft:
             desk.inbox.forget_taken()
         seeds = {cell.seed: None for cell in desk.todo.values()}
-        tracker = Tracker({seed: desk.remaining(seed) for seed in seeds}, 1)
+        self._tracker = Tracker({seed: desk.remaining(seed) for seed in seeds}, 1, desk.inbox.progress())
         open_seeds = set(seeds)
         while True:
             desk.take_in()
@@ -66,13 +70,13 @@ class Campaign:
             for seed in sorted(open_seeds - {cell.seed for cell in desk.todo.values()}):
                 open_seeds.discard(seed)
                 if seed not in self.losses.given_up:
-                    tracker.finish(seed)
+                    self._tracker.finish(seed)
                     desk.inbox.forget_progress(seed)
                     desk.seed_done(seed)
             self._submit_missing()
             if not desk.todo:
                 break
-            self._show(tracker, open_seeds)
+            self._show(open_seeds)
             time.sleep(min(_LOOK_SECONDS, self.cluster.options.poll_seconds))
         self._finish()
 
@@ -86,13 +90,20 @@ class Campaign:
         """
         busy = self.flights.seeds()
         cells = [cell for cell in self.desk.todo.values() if cell.seed not in busy]
-        if not cells or time.monotonic() - self._submitted < self.cluster.options.poll_seconds:
+        poll = self.cluster.options.poll_seconds
+        if not cells or time.monotonic() < self._not_before:
             return
-        self._submitted = time.monotonic()
-        parts = self.desk.parts(cells)
+        self._not_before = time.monotonic() + poll
+        parts = self.desk.parts(cells, self.losses.doubted)
         jobs = self.desk.make_jobs(cells)
         self.desk.inbox.forget_taken({cell.key for cell in cells})
-        self.flights.submit(parts, jobs)
+        try:
+            self.flights.submit(parts, jobs)
+        except RefusedJobsError as error:
+            if not self.flights.aloft:
+                raise
+            self._not_before = time.monotonic() + _PATIENCE_LOOKS * poll
+            self._say_once(f"{error}; other jobs go on, these are offered again")
 
     # -- what has ended ---------------------------------------------------------------------------------------
 
@@ -100,12 +111,24 @@ class Campaign:
         states = self.queue.look(self.flights.names())
         if self.queue.trouble:
             self._say_once(f"{self.queue.trouble}; waiting for it to answer")
+        self.flights.make_sure()
+        stuck: dict[str, list[str]] = {}
         for flight in self.flights.aloft:
             found = states.get(flight.future.job_id)
-            if found is not None and "held" in found.reason.lower():
-                self._say_once(
-                    f"job {flight.future.job_id} waits: {found.reason} (scontrol release {flight.future.job_id} lets it go on)"
-                )
+            if found is not None and found.stuck:
+                stuck.setdefault(found.reason, []).append(flight.future.job_id)
+        for reason, jobs in stuck.items():
+            self._say_stuck(reason, jobs)
+
+    def _say_stuck(self, reason: str, jobs: Sequence[str]) -> None:
+        """Tell once for each reason: what waits for a person to act must not look as if it waited its turn."""
+        if reason in self._said:
+            return
+        self._said.add(reason)
+        what = f"job {jobs[0]} waits" if len(jobs) == 1 else f"{len(jobs)} jobs wait ({jobs[0]} to {jobs[-1]})"
+        turn = "its" if len(jobs) == 1 else "their"
+        release = "scontrol release" if "held" in reason.lower() else "scontrol update"
+        self.desk.reporter.note(f"{what}, and not for {turn} turn: {reason} ({release} or scancel ends that)")
 
     def _land(self) -> None:
         """Write down which jobs have ended; the cells they did not bring are to be submitted again."""
@@ -129,6 +152,8 @@ class Campaign:
                 self._count_loss(flight, how)
         for batch in changed.values():
             self.flights.ledger.save(batch)
+        if changed and not self.flights.aloft:
+            self._not_before = float("-inf")  # what was refused for too many jobs has room now
 
     def _result(self, flight: Flight) -> tuple[JobResult | None, str]:
         try:
@@ -145,9 +170,11 @@ class Campaign:
     def _count_loss(self, flight: Flight, how: str) -> None:
         missing, trained = self._standing(flight.part)
         further = missing < flight.begun[0] or trained > flight.begun[1]
-        what = f"job {flight.future.job_id} ended ({how})"
+        node = self.queue.node(flight.future.job_id)
+        what = f"job {flight.future.job_id} ended ({how}){f' on {node}' if node else ''}"
         log = f"{self.flights.ledger.place(flight.batch)}/{flight.future.job_id}_0_log.err"
         given_up = self.losses.count(flight.part.seeds, f"{what}; its log: {log}", further=further)
+        self._begin_again(flight.part.seeds)
         for key in [key for key, cell in self.desk.todo.items() if cell.seed in given_up]:
             del self.desk.todo[key]
         self.desk.reporter.note(f"{what}: {'given up' if given_up else 'submitted again'}, {missing} cells were left")
@@ -155,6 +182,7 @@ class Campaign:
     def _finish(self) -> None:
         """Wait a little for jobs that have brought all they were asked for, and write down that they are done."""
         end = time.monotonic() + _SETTLE_SECONDS
+        self.flights.make_sure(at_once=True)
         stored = self.desk.stored()
         mine = [flight for flight in self.flights.aloft if stored.issuperset(flight.part.keys)]
         while mine and time.monotonic() < end and not all(flight.future.done() for flight in mine):
@@ -171,17 +199,26 @@ class Campaign:
 
     # -- telling ----------------------------------------------------------------------------------------------
 
-    def _show(self, tracker: Tracker, open_seeds: set[int]) -> None:
+    def _show(self, open_seeds: set[int]) -> None:
         states = Counter(self.queue.state(flight.future.job_id) for flight in self.flights.aloft)
         running = sum(count for state, count in states.items() if state in RUNNING)
         said = self.desk.inbox.progress()
-        flying = self.flights.seeds()
-        busy = {(seed, part) for seed, part in said if seed in open_seeds & flying} if running else set()
-        tracker.update(said, busy)
+        queued = [flight for flight in self.flights.aloft if self.queue.state(flight.future.job_id) == "PENDING"]
+        waiting = {seed for flight in queued for seed in flight.part.seeds}
+        self._begin_again(sorted(waiting & {seed for seed, _ in said}))  # those that were requeued
+        at_work = open_seeds & self.flights.seeds() - waiting
+        busy = {(seed, part) for seed, part in said if seed in at_work} if running else set()
+        self._tracker.update(said, busy)
         jobs = f"jobs: {len(self.flights.aloft) - running} queued, {running} running, {self.ended[DONE]} done"
         bad = sum(count for how, count in self.ended.items() if how != DONE)
-        state = tracker.state(len(self.desk.todo), workers=max(1, running))
+        state = self._tracker.state(len(self.desk.todo), workers=max(1, running))
         self.desk.reporter.show(replace(state, jobs=jobs + (f", {bad} lost" if bad else "")))
+
+    def _begin_again(self, seeds: Sequence[int]) -> None:
+        """Forget what workers of these seeds said, whose jobs went: the next count from where they went on."""
+        for seed in seeds:
+            self._tracker.again(seed)
+            self.desk.inbox.forget_progress(seed)
 
     def _say_once(self, text: str) -> None:
         if text not in self._said:

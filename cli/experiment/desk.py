@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +18,8 @@ class Desk:
     """A driver, as a `Campaign` sees it.
 
     `todo` are the cells still to be had by key; `take_in` moves results into the store and out of it. `parts` groups cells into
-    jobs, `make_jobs` describes the work of seeds, `progress` says how many epochs of a seed are kept, `remaining` how much work
-    it is, `stored` which keys the store holds.
+    jobs, some seeds alone; `make_jobs` describes the work of seeds; `progress` says how many epochs of a seed are kept,
+    `remaining` how much work it is, `stored` which keys the store holds.
     """
 
     folder: Path
@@ -27,7 +27,7 @@ class Desk:
     inbox: Inbox
     todo: dict[str, Cell]
     take_in: Callable[[], None]
-    parts: Callable[[Sequence[Cell]], list[Part]]
+    parts: Callable[[Sequence[Cell], Set[int]], list[Part]]
     make_jobs: Callable[[Sequence[Cell]], Mapping[int, SeedJob]]
     progress: Callable[[int], int]
     remaining: Callable[[int], float]

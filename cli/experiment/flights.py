@@ -11,7 +11,7 @@ from sics_cli.experiment.jobs import JobFile, run_part
 from sics_cli.experiment.ledger import Batch, Ledger, Part
 from sics_cli.experiment.provenance import now
 from sics_cli.experiment.slurm_cluster import SlurmCluster
-from sics_cli.experiment.slurm_executor import SlurmExecutor, SlurmFuture
+from sics_cli.experiment.slurm_executor import RefusedJobsError, SlurmExecutor, SlurmFuture
 from sics_cli.experiment.worker import SeedJob
 
 #: How things stand with a job's part: cells that are missing, and epochs that its seeds were trained for.
@@ -55,15 +55,17 @@ class Flights:
     ) -> None:
         self.cluster, self.queue, self.ledger = cluster, cluster.queue, Ledger(folder)
         self.aloft: list[Flight] = []
+        self._unsure: dict[str, tuple[Batch, int]] = {}
         self._device, self._standing, self._note = device, standing, note
 
     def seeds(self) -> set[int]:
-        """Seeds that jobs are at."""
-        return {seed for flight in self.aloft for seed in flight.part.seeds}
+        """Seeds that jobs are at, or may be."""
+        unsure = {seed for batch, _ in self._unsure.values() for part in batch.parts for seed in part.seeds}
+        return unsure | {seed for flight in self.aloft for seed in flight.part.seeds}
 
     def names(self) -> Iterable[str]:
         """What the jobs are called in the queue."""
-        return (flight.batch.name for flight in self.aloft)
+        return [flight.batch.name for flight in self.aloft] + [batch.name for batch, _ in self._unsure.values()]
 
     def land(self, flight: Flight, how: str) -> None:
         """Note how a job ended; its batch is still to be saved."""
@@ -134,8 +136,8 @@ class Flights:
 
         Raises
         ------
-        SicsError
-            It takes them not.
+        RefusedJobsError
+            It takes them not; those submitted before are on their way.
         """
         longest = self.cluster.facts().array
         for start in range(0, len(parts), longest):
@@ -150,19 +152,44 @@ class Flights:
         try:
             with executor.batch():
                 futures = [executor.submit(run_part, self._path(batch, index)) for index in range(len(parts))]
-        except SicsError:
-            self._after_refusal(batch)
-            raise
+        except RefusedJobsError as error:
+            self._after_refusal(batch, error)
+            return
         batch.submitted = futures[0].job_id.partition("_")[0]
         self.ledger.save(batch)
         for index, future in enumerate(futures):
             self._add(batch, index, future)
+        self._say_submitted(batch)
+
+    def _say_submitted(self, batch: Batch) -> None:
+        parts = batch.parts
         cells = sum(len(part.keys) for part in parts)
         what = f"as array {batch.submitted}" if len(parts) > 1 else f"as job {batch.submitted}"
         self._note(f"submitted {len(parts)} job{'s' * (len(parts) > 1)} of {cells} cells {what}")
 
-    def _after_refusal(self, batch: Batch) -> None:
+    def _after_refusal(self, batch: Batch, error: RefusedJobsError) -> None:
         """An answer that did not come in time is no refusal: only what the queue does not know is forgotten."""
-        self.queue.look_now([batch.name])
-        if self.queue.trouble is None and not self._identify(batch):
+        self.queue.look_now([*self.names(), batch.name])
+        if self.queue.trouble is not None:
+            self._unsure[batch.token] = batch, self.queue.asked
+            self._note(f"{error}; {self.queue.trouble}: finding out whether they arrived when it answers again")
+        elif self._identify(batch):
+            self._adopt(batch)
+            self._say_submitted(batch)
+        else:
             self.ledger.drop(batch)
+            raise error
+
+    def make_sure(self, *, at_once: bool = False) -> None:
+        """Find out, once the queue has answered twice, which submissions reached it that it did not confirm."""
+        if at_once and self._unsure:
+            self.queue.look_now(self.names())
+        for token, (batch, asked) in list(self._unsure.items()):
+            if self.queue.asked < asked + (1 if at_once else 2):
+                continue
+            del self._unsure[token]
+            if self._identify(batch):
+                self._adopt(batch)
+                self._say_submitted(batch)
+            else:
+                self.ledger.drop(batch)

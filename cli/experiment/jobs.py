@@ -32,8 +32,8 @@ class JobFile:
     jobs: tuple[SeedJob, ...]
 
     def write(self, path: Path) -> None:
-        """Put it at `path`, whole or not at all."""
-        write_atomically(path, pickle.dumps(self))
+        """Put it at `path`, whole or not at all; lost in a crash of the machine, it only makes its job find nothing to do."""
+        write_atomically(path, pickle.dumps(self), durable=False)  # a thousand at a time: each flush would cost as much as all
 
 
 def run_part(path: Path) -> JobResult:

@@ -24,6 +24,11 @@ class Losses:
         self.given_up: dict[int, str] = {}
         self._in_a_row: Counter[int] = Counter()
 
+    @property
+    def doubted(self) -> set[int]:
+        """Seeds whose last job brought nothing: the next they have to themselves, lest another's fault be counted as theirs."""
+        return {seed for seed, count in self._in_a_row.items() if count}
+
     def count(self, seeds: Sequence[int], what: str, *, further: bool) -> list[int]:
         """Count a job that ended without finishing these seeds; return those that are given up by that."""
         lost = []

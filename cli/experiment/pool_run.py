@@ -46,6 +46,7 @@ def compute(run: OpenRun, workers: Workers) -> None:
                     f"workers died {losses} times in a row without finishing a cell (killed, or out of memory?): "
                     f"try fewer --workers; finished cells are in {run.session.store_path}"
                 ) from None
+            run.inbox.forget_progress()
             run.reporter.note("a worker died; starting again from the finished cells")
 
 

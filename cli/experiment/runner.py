@@ -145,7 +145,7 @@ def _desk(run: OpenRun, cluster: SlurmCluster) -> Desk:
         inbox=run.inbox,
         todo=run.todo,
         take_in=run.take_in,
-        parts=lambda cells: session_parts(session, store, cells, cluster),
+        parts=lambda cells, alone: session_parts(session, store, cells, cluster, alone),
         make_jobs=run.seed_jobs,
         progress=run.trained,
         remaining=lambda seed: run.seed_plan(seed, asked[seed]).remaining,

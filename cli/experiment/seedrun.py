@@ -66,7 +66,7 @@ class SeedRun:
         self.masker = MaskMaker(self.recipe, job.seed)
         self._saliencies: dict[str, Saliency] = {}
         self._facts = device_facts(device)
-        self._done = 0.0
+        self._before = self._done = 0.0
         self._told, self._phase = float("-inf"), ""
 
     def run(self) -> int:
@@ -98,9 +98,10 @@ class SeedRun:
         self._agree("dense checkpoint", self.checkpoint.hash, {row.checkpoint_hash for row in self.job.known})
         self.model = self._fresh_model()
         self.evaluator = make_evaluator(self.recipe.route.path, self.model, self.test)
-        self._tell("saliency", 0.0)
+        self._tell("saliency", self._before)
         self._saliency_of(None)
-        self._tell("pruning", self.work.saliency)
+        self._before += self.work.saliency
+        self._tell("pruning", self._before)
 
     def _dense(self) -> DenseNetwork:
         epochs = self.job.experiment.training.epochs
@@ -109,7 +110,8 @@ class SeedRun:
 
         def tell(epoch: Epoch) -> None:
             begun.append(epoch.epoch - 1)
-            self._tell(f"training {epoch.epoch}/{epochs}, loss {epoch.loss:.2f}", (epoch.epoch - begun[0]) * share)
+            self._before = (epoch.epoch - begun[0]) * share
+            self._tell(f"training {epoch.epoch}/{epochs}, loss {epoch.loss:.2f}", self._before)
 
         return DenseNetwork(self.inbox, self.recipe, self.split, self.job.seed, self.device, tell)
 
@@ -160,7 +162,7 @@ class SeedRun:
             self.inbox.post(row)
             good = True
         self._done += self.work.cell
-        self._tell("pruning", self.work.saliency + self._done)
+        self._tell("pruning", self._before + self._done)
         return good
 
     def _cell(self, cell: Cell) -> CellRow:
