@@ -76,12 +76,12 @@ class OpenRun:
         )
 
     def seed_jobs(self, cells: Sequence[Cell]) -> dict[int, SeedJob]:
-        """What to do for each seed; progress is told rarely, since many tell it to one shared folder."""
+        """What jobs of a queue do for each seed; progress is told rarely, since many tell it to one shared folder."""
         rows: dict[int, list[CellRow]] = {}
         for row in self.store.cells():
             rows.setdefault(row.seed, []).append(row)
         jobs = {seed: self.seed_job(seed, mine, rows.get(seed, [])) for seed, mine in by_seed(cells).items()}
-        return {seed: replace(job, tell_seconds=_TOLD_SECONDS) for seed, job in jobs.items()}
+        return {seed: replace(job, tell_seconds=_TOLD_SECONDS, keep=True) for seed, job in jobs.items()}
 
     def seed_plan(self, seed: int, cells: tuple[Cell, ...]) -> SeedPlan:
         """What these cells of a seed need, given the epochs that are kept."""

@@ -15,7 +15,7 @@ from sics_cli.experiment.desk import Desk
 from sics_cli.experiment.errors import InterruptedRunError, StorageError
 from sics_cli.experiment.executors import Workers
 from sics_cli.experiment.jobplan import by_seed, session_parts
-from sics_cli.experiment.layout import CHECKPOINTS_NAME, CURVES_NAME
+from sics_cli.experiment.layout import CHECKPOINTS_NAME, CURVES_NAME, forget_saliencies
 from sics_cli.experiment.ledger import Ledger
 from sics_cli.experiment.lock import run_lock
 from sics_cli.experiment.no_jobs import check_no_jobs
@@ -104,6 +104,7 @@ def _compute_missing(run: OpenRun, workers: Workers | SlurmCluster, retry_failed
         with _sigterm_as_interrupt():
             _compute_or_interrupt(run, workers)
         run.inbox.forget_progress()
+        forget_saliencies(run.session.folder)
     return Outcome(run.intake.computed, run.intake.failed, skipped, plan_stamp)
 
 

@@ -20,6 +20,7 @@ from sics_cli.experiment.errors import ConfigError, MismatchError, is_storage_fa
 from sics_cli.experiment.evaluation import Evaluation, evaluate, part_on
 from sics_cli.experiment.evaluators import make_evaluator
 from sics_cli.experiment.inbox import Inbox, Progress
+from sics_cli.experiment.kept_saliency import keep, kept, kept_path
 from sics_cli.experiment.keys import DENSE, Recipe
 from sics_cli.experiment.lineup import ScorerInfo
 from sics_cli.experiment.machine import device_facts
@@ -125,10 +126,20 @@ class SeedRun:
         run = self.job.experiment.saliency
         kind = run if scorer is None else scorer.saliency(run)
         if kind not in self._saliencies:
-            made = self._collected(kind)
+            made = self._kept(kind) if self.job.keep and SIGNALS[kind].collect is not None else self._collected(kind)
             self._agree(f"{kind} saliency", made.digest, {row.saliency_hash for row in self.job.known if row.saliency == kind})
             self._saliencies[kind] = made
         return self._saliencies[kind]
+
+    def _kept(self, kind: str) -> Saliency:
+        """What an earlier job of this seed collected, or what is collected now, for a later one."""
+        path = kept_path(self.job.folder, self.job.seed, kind, self.checkpoint.hash)
+        found = kept(path)
+        if found is not None:
+            return found.bind(self.model)
+        made = self._collected(kind)
+        keep(path, made)
+        return made
 
     def _collected(self, kind: str) -> Saliency:
         experiment, examples = self.job.experiment, part_on(self.split.train, self.device)
