@@ -74,6 +74,8 @@ def lock_holder(folder: Path) -> str | None:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return _holder(path)
+    except OSError:  # no locks on this file system, so nobody holds one
+        return None
     finally:
         os.close(descriptor)
     return None
