@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from statistics import mean
 
@@ -64,7 +64,7 @@ def estimate(
     return Cost(training, saliency, max(pace * work.cell, cell), "guessed from the network's size")
 
 
-def group(seconds: Mapping[int, float | None], minutes: float) -> list[tuple[int, ...]]:
+def group(seconds: Mapping[int, float | None], minutes: float, alone: Set[int] = frozenset()) -> list[tuple[int, ...]]:
     """Put seeds together, in order, into jobs of about so many minutes.
 
     Parameters
@@ -73,6 +73,8 @@ def group(seconds: Mapping[int, float | None], minutes: float) -> list[tuple[int
         What each seed takes; one whose time is not known gets a job of its own.
     minutes : float
         No job of more than one seed is expected to take longer.
+    alone : set of int
+        Seeds that get a job of their own.
 
     Examples
     --------
@@ -82,9 +84,9 @@ def group(seconds: Mapping[int, float | None], minutes: float) -> list[tuple[int
     jobs: list[list[int]] = []
     room = 0.0
     for seed, cost in seconds.items():
-        if cost is None or not jobs or cost > room:
+        if cost is None or seed in alone or not jobs or cost > room:
             jobs.append([seed])
-            room = 0.0 if cost is None else 60 * minutes - START_SECONDS - cost
+            room = 0.0 if cost is None or seed in alone else 60 * minutes - START_SECONDS - cost
         else:
             jobs[-1].append(seed)
             room -= cost

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 
 from sics_cli.experiment.grouping import START_SECONDS, Cost, estimate, group
@@ -24,7 +24,12 @@ def by_seed(cells: Sequence[Cell]) -> dict[int, tuple[Cell, ...]]:
 
 
 def parts_of(
-    cells: Sequence[Cell], cost: Cost | None, minutes: float, trained: Callable[[int], float], workers: int | None = None
+    cells: Sequence[Cell],
+    cost: Cost | None,
+    minutes: float,
+    trained: Callable[[int], float],
+    workers: int | None = None,
+    alone: Set[int] = frozenset(),
 ) -> list[Part]:
     """Group cells into jobs.
 
@@ -41,6 +46,8 @@ def parts_of(
         Fraction of a seed's training that is done.
     workers : int, optional
         Jobs that are to run at a time: they are made shorter if so many would otherwise not come together.
+    alone : set of int
+        Seeds that share a job with no other.
     """
     seeds = by_seed(cells)
     seconds = {seed: cost.seconds(len(mine), trained(seed)) if cost else None for seed, mine in seeds.items()}
@@ -48,7 +55,7 @@ def parts_of(
         share = -(-len(seeds) // workers) * max((value or 0.0 for value in seconds.values()), default=0.0)
         minutes = min(minutes, (START_SECONDS + share) / 60 + 1e-6)  # the sum of equal costs may round up
     parts = []
-    for together in group(seconds, minutes):
+    for together in group(seconds, minutes, alone):
         keys = tuple(cell.key for seed in together for cell in seeds[seed])
         expected = [seconds[seed] for seed in together]
         known = [value for value in expected if value is not None]
@@ -56,11 +63,13 @@ def parts_of(
     return parts
 
 
-def session_parts(session: Session, store: Store | None, cells: Sequence[Cell], cluster: SlurmCluster) -> list[Part]:
+def session_parts(
+    session: Session, store: Store | None, cells: Sequence[Cell], cluster: SlurmCluster, alone: Set[int] = frozenset()
+) -> list[Part]:
     """Group a session's cells, at the cost that its store tells."""
     epochs, minutes = session.experiment.training.epochs, cluster.options.minutes_per_job
     cost = session_cost(session, store)
-    return parts_of(cells, cost, minutes, lambda seed: epochs_kept(session, seed) / epochs, cluster.at_once)
+    return parts_of(cells, cost, minutes, lambda seed: epochs_kept(session, seed) / epochs, cluster.at_once, alone)
 
 
 def session_cost(session: Session, store: Store | None) -> Cost | None:

@@ -12,6 +12,7 @@ from sics_cli.experiment import worker
 from sics_cli.experiment.atomic import write_atomically
 from sics_cli.experiment.errors import ConfigError, MismatchError, SicsError, StorageError, is_storage_failure
 from sics_cli.experiment.inbox import Inbox
+from sics_cli.experiment.layout import forget_saliencies
 from sics_cli.experiment.rows import CellRow
 from sics_cli.experiment.worker import SeedJob
 
@@ -32,8 +33,8 @@ class JobFile:
     jobs: tuple[SeedJob, ...]
 
     def write(self, path: Path) -> None:
-        """Put it at `path`, whole or not at all."""
-        write_atomically(path, pickle.dumps(self))
+        """Put it at `path`, whole or not at all; lost in a crash of the machine, it only makes its job find nothing to do."""
+        write_atomically(path, pickle.dumps(self), durable=False)  # a thousand at a time: each flush would cost as much as all
 
 
 def run_part(path: Path) -> JobResult:
@@ -71,7 +72,9 @@ def _read(path: Path) -> tuple[SeedJob, ...]:
 def run_rest(job: SeedJob) -> int:
     """Compute those cells of a seed that have no letter yet; the others' rows count as known. Return how many failed."""
     left = unfinished(job)
-    return worker.compute_seed(left) if left.cells else 0
+    failed = worker.compute_seed(left) if left.cells else 0
+    forget_saliencies(job.folder, job.seed)
+    return failed
 
 
 def unfinished(job: SeedJob) -> SeedJob:

@@ -41,6 +41,12 @@ def half_trained_path(folder: Path, seed: int, dense_key: str) -> Path:
     return folder / CHECKPOINTS_NAME / f"training-{seed}-{dense_key[:16]}.safetensors"
 
 
+def forget_saliencies(folder: Path, seed: int | None = None) -> None:
+    """Delete the saliencies that jobs of a queue kept, of a seed or all: they are wanted while its cells are computed."""
+    for path in (folder / CHECKPOINTS_NAME).glob("saliency-*.pkl" if seed is None else f"saliency-{seed}-*.pkl"):
+        path.unlink(missing_ok=True)
+
+
 def curve_path(folder: Path, seed: int) -> Path:
     """Where the curve of a seed's training lies."""
     return folder / CURVES_NAME / f"seed-{seed}.csv"

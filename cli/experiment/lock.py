@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,8 @@ from sics_cli.experiment.layout import LOCK_NAME
 
 #: A look at the lock (`status`) holds it for a moment; a driver waits that long before it believes it taken.
 _PATIENCE_SECONDS = 0.5
+#: What `flock` says where a network file system was mounted without locks.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
 
 @contextlib.contextmanager
@@ -29,9 +33,9 @@ def run_lock(folder: Path) -> Iterator[None]:
     path = folder / LOCK_NAME
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        if not _take(descriptor):
+        if not _take(descriptor, path):
             raise LockedError(f"{folder} is being written by {_holder(path)}: wait for it or stop it, or use another --out")
-        note = json.dumps({"pid": os.getpid(), "since": time.strftime("%H:%M:%S")})
+        note = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%H:%M:%S")})
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, note.encode(), 0)
         yield
@@ -39,7 +43,7 @@ def run_lock(folder: Path) -> Iterator[None]:
         os.close(descriptor)  # closing releases the lock; the file stays, since removing it would race
 
 
-def _take(descriptor: int) -> bool:
+def _take(descriptor: int, path: Path) -> bool:
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
@@ -48,6 +52,13 @@ def _take(descriptor: int) -> bool:
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.05)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            raise LockedError(
+                f"{path.parent}: its file system has no file locks ({error.strerror}), and the store needs them: "
+                "use another --out, or have it mounted with them (Lustre: -o flock)"
+            ) from None
         else:
             return True
 
@@ -63,6 +74,8 @@ def lock_holder(folder: Path) -> str | None:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return _holder(path)
+    except OSError:  # no locks on this file system, so nobody holds one
+        return None
     finally:
         os.close(descriptor)
     return None
@@ -71,6 +84,7 @@ def lock_holder(folder: Path) -> str | None:
 def _holder(path: Path) -> str:
     try:
         note = json.loads(path.read_text())
-        return f"process {note['pid']}, since {note['since']}"
+        here = note.get("host") in (None, socket.gethostname())  # a shared folder is written from several machines
+        return f"process {note['pid']}{'' if here else ' on ' + note['host']}, since {note['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"

@@ -48,12 +48,15 @@ class Tracker:
         Work of each seed, in example passes.
     workers : int
         How many tasks run at a time.
+    begun : mapping of task to Progress, optional
+        What tasks have said that were at work already; the work of `seeds` is what is left beyond it.
     """
 
-    def __init__(self, seeds: Mapping[int, float], workers: int) -> None:
+    def __init__(self, seeds: Mapping[int, float], workers: int, begun: Mapping[tuple[int, int], Progress] | None = None) -> None:
         self._totals = {seed: max(work, 1e-9) for seed, work in seeds.items()}
         self._ended = dict.fromkeys(seeds, 0.0)
         self._said: dict[tuple[int, int], float] = {}
+        self._before = {task: said.work for task, said in (begun or {}).items()}
         self._done = dict.fromkeys(seeds, 0.0)
         self._phases: dict[int, str] = {}
         self._workers = workers
@@ -65,6 +68,12 @@ class Tracker:
         self._said.pop((seed, part), None)
         self._ended[seed] += work
 
+    def again(self, seed: int) -> None:
+        """Count what a seed's workers said as done: they went, and those that go on where they were begin to count anew."""
+        for task in [task for task in self._said.keys() | self._before.keys() if task[0] == seed]:
+            self._ended[seed] += self._said.pop(task, 0.0)
+            self._before.pop(task, None)
+
     def finish(self, seed: int) -> None:
         """Count a seed as done."""
         self._done[seed] = self._totals[seed]
@@ -74,7 +83,7 @@ class Tracker:
         """Take in what workers said last; `running` are the tasks (seed, part) that have not ended."""
         self._phases = {}
         for task in sorted(running & set(said)):
-            self._said[task] = max(said[task].work, self._said.get(task, 0.0))
+            self._said[task] = max(said[task].work - self._before.get(task, 0.0), self._said.get(task, 0.0))
             self._phases[task[0]] = said[task].phase
         for seed, total in self._totals.items():
             now = self._ended[seed] + sum(work for (owner, _), work in self._said.items() if owner == seed)

@@ -20,6 +20,7 @@ from sics_cli.experiment.errors import ConfigError, MismatchError, is_storage_fa
 from sics_cli.experiment.evaluation import Evaluation, evaluate, part_on
 from sics_cli.experiment.evaluators import make_evaluator
 from sics_cli.experiment.inbox import Inbox, Progress
+from sics_cli.experiment.kept_saliency import keep, kept, kept_path
 from sics_cli.experiment.keys import DENSE, Recipe
 from sics_cli.experiment.lineup import ScorerInfo
 from sics_cli.experiment.machine import device_facts
@@ -66,7 +67,7 @@ class SeedRun:
         self.masker = MaskMaker(self.recipe, job.seed)
         self._saliencies: dict[str, Saliency] = {}
         self._facts = device_facts(device)
-        self._done = 0.0
+        self._before = self._done = 0.0
         self._told, self._phase = float("-inf"), ""
 
     def run(self) -> int:
@@ -98,9 +99,10 @@ class SeedRun:
         self._agree("dense checkpoint", self.checkpoint.hash, {row.checkpoint_hash for row in self.job.known})
         self.model = self._fresh_model()
         self.evaluator = make_evaluator(self.recipe.route.path, self.model, self.test)
-        self._tell("saliency", 0.0)
+        self._tell("saliency", self._before)
         self._saliency_of(None)
-        self._tell("pruning", self.work.saliency)
+        self._before += self.work.saliency
+        self._tell("pruning", self._before)
 
     def _dense(self) -> DenseNetwork:
         epochs = self.job.experiment.training.epochs
@@ -109,7 +111,8 @@ class SeedRun:
 
         def tell(epoch: Epoch) -> None:
             begun.append(epoch.epoch - 1)
-            self._tell(f"training {epoch.epoch}/{epochs}, loss {epoch.loss:.2f}", (epoch.epoch - begun[0]) * share)
+            self._before = (epoch.epoch - begun[0]) * share
+            self._tell(f"training {epoch.epoch}/{epochs}, loss {epoch.loss:.2f}", self._before)
 
         return DenseNetwork(self.inbox, self.recipe, self.split, self.job.seed, self.device, tell)
 
@@ -123,10 +126,20 @@ class SeedRun:
         run = self.job.experiment.saliency
         kind = run if scorer is None else scorer.saliency(run)
         if kind not in self._saliencies:
-            made = self._collected(kind)
+            made = self._kept(kind) if self.job.keep and SIGNALS[kind].collect is not None else self._collected(kind)
             self._agree(f"{kind} saliency", made.digest, {row.saliency_hash for row in self.job.known if row.saliency == kind})
             self._saliencies[kind] = made
         return self._saliencies[kind]
+
+    def _kept(self, kind: str) -> Saliency:
+        """What an earlier job of this seed collected, or what is collected now, for a later one."""
+        path = kept_path(self.job.folder, self.job.seed, kind, self.checkpoint.hash)
+        found = kept(path)
+        if found is not None:
+            return found.bind(self.model)
+        made = self._collected(kind)
+        keep(path, made)
+        return made
 
     def _collected(self, kind: str) -> Saliency:
         experiment, examples = self.job.experiment, part_on(self.split.train, self.device)
@@ -160,7 +173,7 @@ class SeedRun:
             self.inbox.post(row)
             good = True
         self._done += self.work.cell
-        self._tell("pruning", self.work.saliency + self._done)
+        self._tell("pruning", self._before + self._done)
         return good
 
     def _cell(self, cell: Cell) -> CellRow:

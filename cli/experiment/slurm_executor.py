@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -16,6 +18,16 @@ P = ParamSpec("P")
 T = TypeVar("T")
 #: Set before Python starts, so that no library brings threads of its own; the last is what cuBLAS needs to be deterministic.
 SETUP = ["export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 CUBLAS_WORKSPACE_CONFIG=:4096:8"]
+
+
+#: How Slurm says that a user may not have so many jobs.
+_TOO_MANY = re.compile(r"submit\w*limit|job submit limit", re.IGNORECASE)
+#: What a driver that itself runs in a job knows of the cluster, and not of that job.
+_OF_THE_CLUSTER = frozenset(["SLURM_CONF", "SLURM_CLUSTERS"])
+
+
+class RefusedJobsError(SicsError):
+    """The queue does not take jobs as they were asked for, or does not answer."""
 
 
 class JobLostError(Exception):
@@ -74,10 +86,12 @@ class SlurmExecutor:
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
         try:
-            with contextlib.redirect_stderr(io.StringIO()), self._inner.batch():
+            with outside_of_jobs(), contextlib.redirect_stderr(io.StringIO()), self._inner.batch():
                 yield
         except (FailedJobError, FailedSubmissionError) as error:
-            raise SicsError(f"--executor slurm: the jobs are refused: {' '.join(str(error).split())[:300]}") from None
+            said = " ".join(str(error).split())[:300]
+            hint = " (a larger minutes_per_job makes fewer jobs)" if _TOO_MANY.search(said) else ""
+            raise RefusedJobsError(f"--executor slurm: the jobs are refused: {said}{hint}") from None
 
     def again(self, job_id: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> SlurmFuture:
         """Find a job again that was submitted before, if need be finishing what its submission left undone."""
@@ -90,6 +104,22 @@ class SlurmExecutor:
 
     def stop(self) -> None:
         """Nothing: jobs go on without this process, and `SlurmFuture.cancel` ends one."""
+
+
+@contextlib.contextmanager
+def outside_of_jobs() -> Iterator[None]:
+    """Submit as from a login node, also where the driver itself runs in a job: sbatch hands the environment on, and with it
+    that job's number of tasks and its memory, which others of its jobs cannot have."""
+    hidden: dict[str, str] = {}
+    if "SLURM_JOB_ID" in os.environ:
+        of_jobs = [
+            name for name in os.environ if name.startswith(("SLURM", "SRUN_", "SUBMITIT_")) and name not in _OF_THE_CLUSTER
+        ]
+        hidden = {name: os.environ.pop(name) for name in of_jobs}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def import_submitit() -> Any:

@@ -8,7 +8,9 @@ from typing import Any, Self
 
 from sics_cli.experiment.errors import ConfigError
 
-_NAME = re.compile(r"[\w.:@/+&|*()\[\]-]+")
+_NAME = re.compile(r"[\w.:@/+&|*()\[\],-]+")
+#: What Slurm takes lists of names for, with commas.
+_LISTS = frozenset(["partition", "constraint", "exclude"])
 #: Days, in minutes: a mistyped limit is refused, not sent.
 _LONGEST = 60 * 24 * 30
 
@@ -35,7 +37,7 @@ class SlurmOptions:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read "partition=gpu,gpus_per_node=1,timeout_min=60".
+        """Read "partition=gpu,gpus_per_node=1,timeout_min=60"; a name may be several: "partition=gpu,long,timeout_min=60".
 
         Raises
         ------
@@ -48,7 +50,7 @@ class SlurmOptions:
         90
         """
         given: dict[str, Any] = {}
-        for item in filter(None, map(str.strip, text.split(","))):
+        for item in _items(text):
             key, equals, value = (part.strip() for part in item.partition("="))
             if not equals or not value:
                 raise ConfigError(f"--slurm {item}: is not accepted: give KEY=VALUE,KEY=VALUE")
@@ -80,6 +82,17 @@ class SlurmOptions:
         if device not in ("auto", "cuda", "cuda:0") and self.gpus_per_node:
             raise ConfigError(f"--device {device}: a job has one GPU and it is cuda:0: give auto, or --slurm gpus_per_node=0")
         return (0,) if self.gpus_per_node else ()
+
+
+def _items(text: str) -> list[str]:
+    """Cut at commas, but not within what Slurm takes a list for: "partition=a,b", "exclude=node[1,3],node7"."""
+    items: list[str] = []
+    for item in filter(None, map(str.strip, text.split(","))):
+        if items and "=" not in item and items[-1].partition("=")[0].strip() in _LISTS:
+            items[-1] += f",{item}"
+        else:
+            items.append(item)
+    return items
 
 
 def _read(key: str, value: str) -> Any:

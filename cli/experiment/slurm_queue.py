@@ -30,6 +30,11 @@ ENDED = frozenset(
     ]
 )
 RUNNING = frozenset(["RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"])
+#: Reasons to wait that only a person can take away: the job asks for what its partition or account never gives, or is held.
+_NEVER = re.compile(
+    r"held|BadConstraints|Invalid|NotAllowed|MaxWall\w*PerJob|PerJobLimit|PartitionTimeLimit|PartitionNodeLimit|NeverSatisfied",
+    re.IGNORECASE,
+)
 #: What a job is called that the queue does not list.
 GONE = "GONE"
 #: Longer arrays are not made even where they are allowed; larger runs are several arrays.
@@ -39,11 +44,17 @@ _PATIENCE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """What the queue says of a job: Slurm's state, the reason it waits for, and the name it was given."""
+    """What the queue says of a job: Slurm's state, the reason it waits for, the name it was given, and its node."""
 
     state: str
     reason: str
     name: str
+    node: str = ""
+
+    @property
+    def stuck(self) -> bool:
+        """Whether it waits for what time alone does not bring."""
+        return self.state == "PENDING" and _NEVER.search(self.reason) is not None
 
 
 def run_command(command: Sequence[str]) -> str:
@@ -149,6 +160,11 @@ class Queue:
         """Stop watching a job."""
         self._seen_ended.pop(job_id, None)
 
+    def node(self, job_id: str) -> str:
+        """Where a job runs or ran; empty where that is not known."""
+        found = self._states.get(job_id)
+        return "" if found is None or found.node.startswith("(") else found.node
+
     def state(self, job_id: str) -> str:
         """Slurm's word for a job's state, or GONE."""
         found = self._states.get(job_id)
@@ -156,7 +172,7 @@ class Queue:
 
     def _ask(self, names: list[str]) -> None:
         self._last = self._clock()
-        command = ["squeue", "--noheader", "--array", "--states=all", f"--name={','.join(names)}", "--format=%i|%T|%j|%r"]
+        command = ["squeue", "--noheader", "--array", "--states=all", f"--name={','.join(names)}", "--format=%i|%T|%j|%N|%r"]
         try:
             answer = self._run(command)
         except SicsError as error:
@@ -170,16 +186,16 @@ class Queue:
 
 
 def parse_squeue(text: str) -> dict[str, JobState]:
-    """Read lines "id|state|name|reason".
+    """Read lines "id|state|name|node|reason".
 
     Examples
     --------
-    >>> parse_squeue("12_0|PENDING|sics-a|Priority\\n")["12_0"].reason
+    >>> parse_squeue("12_0|PENDING|sics-a||Priority\\n")["12_0"].reason
     'Priority'
     """
     states = {}
     for line in text.splitlines():
-        job_id, state, name, reason = [*line.split("|", 3), "", "", ""][:4]
-        if state.strip():
-            states[job_id.strip()] = JobState(state.strip(), reason.strip(), name.strip())
+        job_id, state, name, node, reason = [part.strip() for part in [*line.split("|", 4), "", "", "", ""][:5]]
+        if state:
+            states[job_id] = JobState(state, reason, name, node)
     return states

@@ -34,7 +34,7 @@ class SeedJob:
 
     `facts` are those of the data that the driver saw, `access` is how to get at them. `known` are the seed's rows that stay:
     what is made here must agree with them, and with `share` their evaluations serve for equal masks. Progress is told every
-    `tell_seconds` at most.
+    `tell_seconds` at most. With `keep`, saliencies are kept on disk for whoever goes on with the seed, on whatever machine.
     """
 
     folder: Path
@@ -50,6 +50,7 @@ class SeedJob:
     facts: ImageFacts | None = None
     access: DataAccess | None = None
     tell_seconds: float = 0.3
+    keep: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """The parts of the Slurm executor that need no Slurm: options, the queue's words, records, groups, what a requeued job does."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -20,12 +22,14 @@ from sics_cli.experiment.intake import Intake
 from sics_cli.experiment.jobplan import by_seed, forecast, parts_of
 from sics_cli.experiment.jobs import JobFile, JobResult, run_part, unfinished
 from sics_cli.experiment.keys import Environment, Recipe
-from sics_cli.experiment.layout import TAKEN_NAME
+from sics_cli.experiment.layout import LOCK_NAME, TAKEN_NAME
 from sics_cli.experiment.ledger import DONE, Batch, Ledger, Part, keys_on_their_way
 from sics_cli.experiment.lineup import ScorerInfo
+from sics_cli.experiment.lock import lock_holder, run_lock
 from sics_cli.experiment.places import make_place
 from sics_cli.experiment.planning import Cell, plan_cells
 from sics_cli.experiment.rows import CellRow, CheckpointRow, FailureRow, RepeatRow
+from sics_cli.experiment.slurm_executor import outside_of_jobs
 from sics_cli.experiment.slurm_options import SlurmOptions
 from sics_cli.experiment.slurm_queue import GONE, ClusterFacts, Queue, cluster_facts, parse_squeue, run_command
 from sics_cli.experiment.store import Store
@@ -44,9 +48,15 @@ def test_options_are_read_and_put_in_submitits_words() -> None:
     assert SlurmOptions.parse("").parameters() == {"cpus_per_task": 1, "timeout_min": 60}
 
 
+def test_names_may_be_several_as_slurm_takes_them() -> None:
+    read = SlurmOptions.parse("partition=gpu,long,timeout_min=90,exclude=node[1,3],node7,constraint=a100")
+    assert (read.partition, read.timeout_min, read.exclude, read.constraint) == ("gpu,long", 90, "node[1,3],node7", "a100")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("account=a,b", ("--slurm b:", "give KEY=VALUE")),
         ("partitoin=gpu", ("unknown key 'partitoin'", "give partition, account")),
         ("partition", ("--slurm partition:", "give KEY=VALUE,KEY=VALUE")),
         ("partition=", ("--slurm partition=:", "give KEY=VALUE")),
@@ -77,6 +87,22 @@ def test_devices_are_those_of_the_job_not_of_this_machine() -> None:
     for name in ("cpu", "cuda:1"):
         with pytest.raises(ConfigError, match=rf"--device {name}: a job has one GPU"):
             with_gpu.gpus(name)
+
+
+def test_a_driver_in_a_job_keeps_that_job_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """sbatch hands on the environment it meets: another job's tasks and memory would be asked for in each of ours."""
+    for name in ("SLURM_JOB_ID", "SLURM_NTASKS", "SLURM_MEM_PER_CPU", "SLURMD_NODENAME", "SRUN_DEBUG", "SUBMITIT_EXECUTOR"):
+        monkeypatch.setenv(name, "7")
+    monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
+    monkeypatch.setenv("SBATCH_ACCOUNT", "mine")
+    before = dict(os.environ)
+    with outside_of_jobs():
+        assert {name for name in os.environ if name.startswith(("SLURM", "SRUN", "SUBMITIT"))} == {"SLURM_CONF"}
+        assert os.environ["SBATCH_ACCOUNT"] == "mine"
+    assert dict(os.environ) == before
+    monkeypatch.delenv("SLURM_JOB_ID")
+    with outside_of_jobs():
+        assert os.environ["SLURM_NTASKS"] == "7", "outside of a job it is a user's own wish"
 
 
 def test_options_of_one_executor_are_refused_by_another() -> None:
@@ -147,10 +173,10 @@ def test_the_queue_is_asked_no_more_often_than_agreed(fake: FakeSlurm, queue: Qu
 
 def test_a_job_has_ended_when_two_answers_say_so(fake: FakeSlurm, queue: Queue) -> None:
     queue.watch(["5_0", "5_1"])
-    fake.lines = ["5_0|RUNNING|a|None", "5_1|PENDING|a|Priority"]
+    fake.lines = ["5_0|RUNNING|a|n1|None", "5_1|PENDING|a||Priority"]
     said = []
-    for fake.now, line in [(0, "5_0|RUNNING|a|None"), (10, "5_0|PREEMPTED|a|None"), (20, "5_0|PENDING|a|BeginTime"),
-                           (30, "5_0|CANCELLED|a|None"), (40, "5_0|CANCELLED|a|None")]:  # fmt: skip
+    for fake.now, line in [(0, "5_0|RUNNING|a|n1|None"), (10, "5_0|PREEMPTED|a||None"), (20, "5_0|PENDING|a||BeginTime"),
+                           (30, "5_0|CANCELLED|a||None"), (40, "5_0|CANCELLED|a||None")]:  # fmt: skip
         fake.lines = [line]
         queue.look(["a"])
         said.append((queue.ended("5_0"), queue.ended("5_1")))
@@ -159,15 +185,16 @@ def test_a_job_has_ended_when_two_answers_say_so(fake: FakeSlurm, queue: Queue) 
 
 def test_silence_is_not_an_end(fake: FakeSlurm, queue: Queue) -> None:
     queue.watch(["5"])
-    fake.lines = ["5|RUNNING|a|None"]
+    fake.lines = ["5|RUNNING|a|n1|None"]
     queue.look(["a"])
     fake.lines = None
     for fake.now in (10, 20, 30, 40):
         queue.look(["a"])
         assert queue.trouble == "squeue fails: timed out"
         assert (queue.ended("5"), queue.state("5")) == (None, "RUNNING")
-    fake.lines = ["5|RUNNING|a|None"]
+    fake.lines = ["5|RUNNING|a|n1|None"]
     assert queue.look_now(["a"])["5"].state == "RUNNING"
+    assert (queue.node("5"), queue.node("6")) == ("n1", "")
     assert queue.trouble is None
 
 
@@ -240,7 +267,7 @@ def test_a_damaged_record_is_not_passed_over(tmp_path: Path) -> None:
 
 
 def test_another_executor_is_refused_while_jobs_may_be_on_their_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sics_cli.experiment import campaign
+    from sics_cli.experiment import no_jobs
 
     ledger = Ledger(tmp_path)
     batch = ledger.begin("slurm", "pax", "now", [Part((0,), ("a",))])
@@ -250,27 +277,30 @@ def test_another_executor_is_refused_while_jobs_may_be_on_their_way(tmp_path: Pa
     def unreachable() -> ClusterFacts:
         raise ConfigError("scontrol is not installed here")
 
-    monkeypatch.setattr(campaign, "cluster_facts", unreachable)
+    monkeypatch.setattr(no_jobs, "cluster_facts", unreachable)
     with pytest.raises(LockedError, match=r"queue of cluster pax \(5\): go on with --executor slurm, or end them \(scancel 5\)"):
-        campaign.check_no_jobs(tmp_path)
-    answers = {"running": "5|RUNNING|" + batch.name + "|None", "over": "5|COMPLETED|" + batch.name + "|None"}
-    monkeypatch.setattr(campaign, "cluster_facts", lambda: ClusterFacts("pax", 1000))
+        no_jobs.check_no_jobs(tmp_path)
+    answers = {"running": "5|RUNNING|" + batch.name + "|n1|None", "over": "5|COMPLETED|" + batch.name + "|n1|None"}
+    monkeypatch.setattr(no_jobs, "cluster_facts", lambda: ClusterFacts("pax", 1000))
     for what, line in answers.items():
-        monkeypatch.setattr(campaign, "Queue", lambda seconds, line=line: Queue(seconds, lambda command: line))
+        monkeypatch.setattr(no_jobs, "Queue", lambda seconds, line=line: Queue(seconds, lambda command: line))
         if what == "running":
             with pytest.raises(LockedError):
-                campaign.check_no_jobs(tmp_path)
-    campaign.check_no_jobs(tmp_path)
+                no_jobs.check_no_jobs(tmp_path)
+    no_jobs.check_no_jobs(tmp_path)
     assert ledger.open() == [], "jobs that are over are written down as such"
 
 
 # -- groups -----------------------------------------------------------------------------------------------------------
 
 
-@given(st.lists(st.floats(0.1, 4000) | st.none(), max_size=40), st.floats(0, 60))
-def test_every_seed_is_in_one_job_and_no_shared_job_is_too_long(costs: list[float | None], minutes: float) -> None:
+@given(st.lists(st.floats(0.1, 4000) | st.none(), max_size=40), st.floats(0, 60), st.sets(st.integers(0, 40)))
+def test_every_seed_is_in_one_job_and_no_shared_job_is_too_long(
+    costs: list[float | None], minutes: float, alone: set[int]
+) -> None:
     seconds = dict(enumerate(costs))
-    jobs = group(seconds, minutes)
+    jobs = group(seconds, minutes, alone)
+    assert all(len(seeds) == 1 for seeds in jobs if alone & set(seeds))
     assert [seed for seeds in jobs for seed in seeds] == list(seconds)
     for seeds in jobs:
         if len(seeds) > 1:
@@ -382,6 +412,30 @@ def test_a_job_that_was_given_up_does_nothing(seed_job: SeedJob, tmp_path: Path)
     finally:
         signal.signal(signal.SIGTERM, before[0])
         signal.signal(signal.SIGUSR2, before[1])
+
+
+def test_the_lock_says_which_machine_holds_it_and_where_there_can_be_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder on several machines: a process id alone is of one of them; and some mounts have no locks at all."""
+    with run_lock(tmp_path):
+        assert lock_holder(tmp_path) == f"process {os.getpid()}, since {json.loads((tmp_path / LOCK_NAME).read_text())['since']}"
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setattr("socket.gethostname", lambda: "login2")
+            with pytest.raises(LockedError, match=rf"written by process {os.getpid()} on \S+, since"), run_lock(tmp_path):
+                pass
+    assert lock_holder(tmp_path) is None
+
+    def no_locks(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    assert lock_holder(tmp_path) is None
+    with (
+        pytest.raises(LockedError, match=r"its file system has no file locks \(Function not impl.*Lustre: -o flock"),
+        run_lock(tmp_path),
+    ):
+        pass
 
 
 def test_by_seed_keeps_the_order() -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 CANNOT = 77
 DAEMONS = ("slurmd", "slurmctld", "munged")
-CLIENTS = ("sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo")
+CLIENTS = ("sbatch", "srun", "salloc", "squeue", "scancel", "scontrol", "sinfo")
 NODE = "tester"
 CPUS = 4
 PATIENCE = 60.0
@@ -59,6 +59,10 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
 SlurmdParameters=config_overrides
 ReturnToService=0
 JobRequeue=1
+# Larger runs are several arrays, and a job of partition "urgent" takes the place of others, which are requeued.
+MaxArraySize=101
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 KillWait=2
 MinJobAge=7200
 SlurmctldTimeout=60
@@ -66,6 +70,7 @@ SlurmdTimeout=60
 NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 CPUs={cpus} State=UNKNOWN
 PartitionName=main Nodes={node} Default=YES MaxTime=60 State=UP
 PartitionName=short Nodes={node} MaxTime=1 State=UP
+PartitionName=urgent Nodes={node} MaxTime=1 PriorityTier=10 PreemptMode=OFF State=UP
 """
 
 

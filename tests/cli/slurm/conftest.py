@@ -36,14 +36,15 @@ class Slurm:
         return [job for job, _, name in (line.strip().partition("|") for line in lines) if name.startswith("sics-")]
 
     def workers(self) -> list[int]:
-        """Process ids of Python workers inside jobs."""
-        found = []
+        """Process ids of Python workers inside jobs of this cluster, and of no other on the machine."""
+        found, ours = [], f"SLURM_CONF={self.env['SLURM_CONF']}".encode()
         for entry in Path("/proc").iterdir():
             try:
                 line = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+                mine = b"submitit.core._submit" in line and ours in (entry / "environ").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if b"submitit.core._submit" in line and b"srun" not in line[0]:
+            if mine and b"srun" not in line[0]:
                 found.append(int(entry.name))
         return found
 
@@ -69,6 +70,7 @@ def grid(cli: Any, slurm: Slurm, until: Callable[..., bool], monkeypatch: pytest
         monkeypatch.setenv(name, value)
     cli.on = ["--executor", "slurm", "--slurm", "poll_seconds=1,minutes_per_job=0"]
     yield cli
-    for job in slurm.jobs():
-        slurm("scancel", job)
+    left = {job.partition("_")[0] for job in slurm.jobs()}
+    if left:
+        slurm("scancel", *left)
     assert until(lambda: not slurm.jobs()), "jobs outlive their test"
