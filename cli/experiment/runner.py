@@ -110,7 +110,7 @@ class _Driver:
         self.force = force
         self.inbox = Inbox(session.folder, session.recipe.run_id)
         self.intake = Intake(self.inbox, store, reporter.note)
-        self.work = Work.of(session.experiment)
+        self.work = Work.of(session.experiment, session.recipe.route.path)
         self.todo: dict[str, Cell] = {}
         self.provenance = {**provenance(), "path": session.recipe.route.path}
 
@@ -238,10 +238,8 @@ class _Driver:
 
     def _plan(self, seed: int, cells: tuple[Cell, ...] | None = None) -> SeedPlan:
         mine = tuple(cell for cell in self.todo.values() if cell.seed == seed) if cells is None else cells
-        work = self.work
-        return SeedPlan(
-            mine, work.training, work.saliency, work.cell, self.session.experiment.training.epochs, self._trained(seed)
-        )
+        work, epochs = self.work, self.session.experiment.training.epochs
+        return SeedPlan(mine, work.training, work.saliency + work.collecting(mine), work.cell, epochs, self._trained(seed))
 
     def _trained(self, seed: int) -> int:
         return epochs_kept(self.session, seed)
