@@ -18,6 +18,7 @@ from sics_cli.experiment.session import Session
 from sics_cli.experiment.slurm_cluster import SlurmCluster
 from sics_cli.experiment.slurm_queue import ENDED, RUNNING, JobState, Queue, cluster_facts
 from sics_cli.experiment.store import Store
+from sics_cli.experiment.work import signals_of
 
 #: Longer lists of jobs are shown by their beginning and their end.
 _SHOWN = 6
@@ -50,7 +51,7 @@ def print_jobs(out: Console, session: Session, store: Store | None, cluster: Slu
         tables.fact(out, "cost", "not known before the first seed has ended: a job for each seed")
         return
     seeds = by_seed(cells)
-    per_seed = cost.seconds(max(map(len, seeds.values())))
+    per_seed = max(cost.seconds(len(mine), signals=signals_of(mine)) for mine in seeds.values())
     limit = cluster.options.timeout_min
     remark = f"; longer than timeout_min={limit}: goes on in another job" if per_seed > 60 * limit else ""
     tables.fact(out, "cost", f"{len(seeds)} seeds × {_minutes(per_seed)} ({cost.source}){remark}")

@@ -177,6 +177,36 @@ def print_scorers(console: Console, infos: Sequence[ScorerInfo]) -> None:
     console.print(table)
 
 
+def print_scorers_long(console: Console, infos: Sequence[ScorerInfo]) -> None:
+    """Print all that is known of each: formula, source, what its source ranks against each other, units, and what it reads."""
+    for i, info in enumerate(infos):
+        if i:
+            console.print()
+        kappa = "" if info.kappa is None else f", κ = {info.kappa}"
+        console.print(Text(info.name, style="bold"), Text(f"({info.role}{kappa})"))
+        for label, text in (
+            ("formula", info.summary),
+            ("source", info.source),
+            ("pool", f"{info.pool}, its source's; --pool native takes it" if info.source else info.pool),
+            ("units", ", ".join(info.units)),
+            ("reads", _reads(info)),
+        ):
+            if text:
+                fact(console, f"  {label}", text)
+
+
+def _reads(info: ScorerInfo) -> str:
+    """What a scorer sees of a unit."""
+    if info.signal is not None:
+        return f"{info.signal}, a signal of its own, {'from the calibration batches' if info.calibrated else 'without data'}"
+    if info.requires is not None:
+        return f"magnitude and the run's saliency, which has to be {info.requires}"
+    return _READ.get(info.name, "magnitude" if info.kappa == 0 else "magnitude and the run's saliency")
+
+
+_READ = {"random": "nothing", "fake": "magnitude"}
+
+
 def print_offered(console: Console, points: Mapping[str, str]) -> None:
     """Print the scorers that installed packages offer; they are imported when they are asked for."""
     if points:

@@ -138,9 +138,12 @@ class AdaptiveTable:
     reach : float
         How far from a step's sparsity the table speaks. Further away it is magnitude, or, after trials, an error.
     unit, pool : str, optional
-        What was pruned when it was measured; another unit is refused.
+        What was pruned when it was measured, and what was ranked against each other; another unit or pool is refused where a
+        whole model is pruned. torch's own functions hand a method one vector: what is in it cannot be checked.
     supplied : bool
         Whether it was measured with a saliency; then it is magnitude where none is given.
+    saliency : str, optional
+        The kind it was measured with: another kind is refused. None where that is not known.
     trials : tuple of Trial
         Those of a calibration.
 
@@ -159,6 +162,7 @@ class AdaptiveTable:
     unit: str | None = None
     pool: str | None = None
     supplied: bool = True
+    saliency: str | None = None
     trials: tuple[Trial, ...] = ()
 
     def __post_init__(self) -> None:
@@ -176,8 +180,9 @@ class AdaptiveTable:
         Raises
         ------
         ValueError
-            If the table was calibrated, and not for this sparsity.
+            If the table was calibrated, and not for this sparsity; or measured with another kind of saliency.
         """
+        self._check_saliency(saliency_kind)
         near = min(self.steps, key=lambda step: (round(abs(step.sparsity - sparsity), 9), step.sparsity))
         reason, name, alpha = near.reason, near.scorer, near.alpha
         if abs(near.sparsity - sparsity) > self.reach + _ROUNDING:
@@ -190,7 +195,20 @@ class AdaptiveTable:
             name, alpha = PLATEAU, None
         elif self.supplied and no_saliency(saliency_kind):
             reason, name, alpha = "no saliency was given", PLATEAU, None
+        elif self.saliency is not None and saliency_kind == "supplied":
+            reason += f"; measured with {self.saliency} saliency, and what kind this one is its vector does not say"
         return AdaptiveChoice(name, alpha, sparsity, reason, self.source, self.trials)
+
+    def _check_saliency(self, kind: str | None) -> None:
+        if self.saliency is None or kind in (self.saliency, "supplied") or no_saliency(kind):
+            return
+        measured = "without one" if no_saliency(self.saliency) else f"with {self.saliency} saliency"
+        raise ValueError(f"Expected a saliency as this table was measured, {measured}, got {kind} ({self.source})")
+
+    def check_pool(self, pool: str) -> None:
+        """Refuse to choose for another pool than was measured."""
+        if self.pool not in (None, pool):
+            raise ValueError(f"Expected a table for pool {pool!r}, got one for {self.pool!r} ({self.source})")
 
     def check_unit(self, unit: str) -> None:
         """Refuse to choose for another unit than was measured."""

@@ -175,9 +175,13 @@ def _input_squares(module: nn.Module, inputs: Tensor) -> Tensor:
     x = inputs.detach().double()
     if not isinstance(module, nn.Conv2d):
         return x.reshape(-1, x.shape[-1]).square().sum(0)
+    return unfolded(module, x).square().sum((0, 2)).view(module.in_channels, *module.kernel_size)
+
+
+def unfolded(module: nn.Conv2d, x: Tensor) -> Tensor:
+    """What a convolution reads at every position: shape (samples, in_channels · kernel, positions)."""
     padding: Any = module.padding
     if module.padding_mode != "zeros" or isinstance(padding, str):
         mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
         x, padding = nn.functional.pad(x, module._reversed_padding_repeated_twice, mode=mode), 0
-    columns = nn.functional.unfold(x, module.kernel_size, module.dilation, padding, module.stride)
-    return columns.square().sum((0, 2)).view(module.in_channels, *module.kernel_size)
+    return nn.functional.unfold(x, module.kernel_size, module.dilation, padding, module.stride)

@@ -7,7 +7,6 @@ by batch, which is what :class:`Reading` is for.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,17 +14,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sics_plugin.channel_groups import BoundGroup, ChannelGroup, bind_groups
 from sics_plugin.collect import NO_BATCHES, Batch, Loss, batch_size, checked_loss, evaluating, moved, requiring_grad
 from sics_plugin.masks import pruned_targets
+from sics_plugin.per_sample import per_sample
 from sics_plugin.targets import dense_parameters
 
 Collected = tuple[dict[str, Tensor], int]
-#: Entries of per-sample gradients that are held at a time. No result depends on it but by rounding.
-HELD = 1 << 24
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,14 +105,22 @@ def rms_over_batches(
 
 def rms_over_samples(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> Collected:
     """Root of the mean over samples of (w·g)², g the gradient of one sample's own loss."""
-    return _over_samples(model, batches, loss, None, lambda x: x.square().sum(0), Tensor.sqrt)
+    readings = readings_of(model, None)
+    totals, samples = _over_samples(model, batches, loss, readings, _add_squares, 2)
+    weights = [r.parameter.detach().double().square() for r in readings]
+    return _named(readings, [t * w for t, w in zip(totals, weights, strict=True)], lambda t: (t / samples).sqrt()), samples
 
 
 def mean_absolute_over_samples(
     model: nn.Module, batches: Iterable[Batch], loss: Loss, groups: Sequence[ChannelGroup] | None = None
 ) -> Collected:
     """Mean over samples of abs(w·g), g the gradient of one sample's own loss; of abs(Σ w·g) for the units of ``groups``."""
-    return _over_samples(model, batches, loss, groups, lambda x: x.abs().sum(0), lambda x: x)
+    readings = readings_of(model, groups)
+    totals, samples = _over_samples(model, batches, loss, readings, _add_absolutes, 1)
+    for i, r in enumerate(readings):
+        if r.group is None:
+            totals[i] = totals[i] * r.parameter.detach().double().abs()
+    return _named(readings, totals, lambda total: total / samples), samples
 
 
 # --- steps ---------------------------------------------------------------------------------------------------------------
@@ -124,74 +130,39 @@ def _over_samples(
     model: nn.Module,
     batches: Iterable[Batch],
     loss: Loss,
-    groups: Sequence[ChannelGroup] | None,
-    add: Callable[[Tensor], Tensor],
-    finish: Callable[[Tensor], Tensor],
-) -> Collected:
-    readings = readings_of(model, groups)
-    totals: list[Tensor | float] = [0.0] * len(readings)
+    readings: Sequence[Reading],
+    add: Callable[[Reading, Tensor, Tensor], None],
+    power: int,
+) -> tuple[list[Tensor], int]:
+    """Sums over samples of what ``add`` makes of their gradients, float64; it is homogeneous of degree ``power`` in them."""
     samples = 0
     with _collecting(model, readings):
-        for gradients in _per_sample(model, batches, loss, readings):
-            for i, (r, g) in enumerate(zip(readings, gradients, strict=True)):
-                products = g.double() * r.parameter.detach().double()
-                read = products if r.group is None else vmap(r.of)(products)
-                totals[i] = totals[i] + add(read)
-            samples += len(gradients[0])
+        totals = [torch.zeros_like(r.of(r.parameter.detach()), dtype=torch.float64) for r in readings]
+        for size, found in per_sample(model, batches, loss, [r.parameter for r in readings]):
+            samples += size
+            for rows in found:
+                # In float32 within a batch, where the chunks are still in the cache; in float64 between them.
+                part = torch.zeros_like(totals[rows.index], dtype=_wide(readings[rows.index].parameter))
+                for chunk in rows.chunks:
+                    add(readings[rows.index], part, chunk)
+                totals[rows.index] += part.double() * rows.scale**power
     if samples == 0:
         raise ValueError(NO_BATCHES)
-    return _named(readings, totals, lambda total: finish(total / samples)), samples
+    return totals, samples
 
 
-def _per_sample(model: nn.Module, batches: Iterable[Batch], loss: Loss, readings: Sequence[Reading]) -> Iterator[list[Tensor]]:
-    """Gradients of several samples at a time, each of shape (samples, *parameter)."""
-    names = {id(p): name for name, p in model.named_parameters()}
-    own = {names[id(r.parameter)]: r.parameter.detach() for r in readings}
-    size = max(1, HELD // max(1, sum(p.numel() for p in own.values())))
-
-    def of_one(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        value = loss(functional_call(model, parameters, (x.unsqueeze(0),)), y.unsqueeze(0))
-        if not isinstance(value, Tensor) or value.numel() != 1:
-            raise TypeError("Expected `loss(output, target)` to return a scalar tensor (reduction='mean' or 'sum')")
-        return value.reshape(())
-
-    of_several = vmap(grad_and_value(of_one), in_dims=(None, 0, 0))
-    together = True
-    for number, (inputs, targets) in enumerate(moved(batches, model), 1):
-        if not (isinstance(inputs, Tensor) and isinstance(targets, Tensor) and targets.dim()):
-            raise TypeError("Expected tensors of several samples as inputs and targets: gradients are taken sample by sample")
-        for x, y in zip(inputs.split(size), targets.split(size), strict=True):
-            found = None
-            if together:
-                try:
-                    with warnings.catch_warnings():
-                        warnings.filterwarnings("ignore", message=".*batching rule.*")  # slower, and nothing else
-                        found = of_several(own, x, y)
-                except (RuntimeError, ValueError, NotImplementedError):
-                    together = False  # not every operation can be batched; whatever else is wrong shows again below
-            if found is None:
-                found = _one_by_one(model, loss, x, y, readings, names)
-            gradients, values = found
-            if not bool(torch.isfinite(values).all()):
-                worst = values[~torch.isfinite(values)][0].item()
-                raise ValueError(f"Expected a finite loss on the calibration batches, got {worst} on batch {number}")
-            yield [gradients[names[id(r.parameter)]] for r in readings]
+def _add_squares(reading: Reading, total: Tensor, gradients: Tensor) -> None:
+    if len(gradients) == 1:
+        total.addcmul_(gradients[0], gradients[0])
+    else:
+        total.add_(gradients.square_().sum(0))
 
 
-def _one_by_one(
-    model: nn.Module, loss: Loss, x: Tensor, y: Tensor, readings: Sequence[Reading], names: dict[int, str]
-) -> tuple[dict[str, Tensor], Tensor]:
-    parameters = [r.parameter for r in readings]
-    rows, values = [], []
-    for inputs, target in zip(x.split(1), y.split(1), strict=True):
-        value = loss(model(inputs), target)
-        if not isinstance(value, Tensor) or value.numel() != 1:
-            raise TypeError("Expected `loss(output, target)` to return a scalar tensor (reduction='mean' or 'sum')")
-        found = torch.autograd.grad(value, parameters, allow_unused=True)
-        rows.append([torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)])
-        values.append(value.detach().reshape(()))
-    gradients = {names[id(p)]: torch.stack(own) for p, own in zip(parameters, zip(*rows, strict=True), strict=True)}
-    return gradients, torch.stack(values)
+def _add_absolutes(reading: Reading, total: Tensor, gradients: Tensor) -> None:
+    read = gradients
+    if reading.group is not None:
+        read = vmap(reading.of)(gradients * reading.parameter.detach().to(gradients.dtype))
+    total.add_(read.abs_().sum(0) if len(read) > 1 else read[0].abs_())
 
 
 def _mean_gradient(

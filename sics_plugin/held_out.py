@@ -148,7 +148,8 @@ def calibrate(model: nn.Module, amount: float | int, how: Calibration, *, unit: 
     tried = f"best of {len(trials)} tried on held-out data by {len(known)} evaluations, score {best.score:.6g}"
     step = Step(float(target), best.scorer, best.alpha, tried)
     source = f"held-out data, budget {how.budget}"
-    return AdaptiveTable((step,), source, REACH, unit, str(options.get("pool", "global")), not no_saliency(kind), tuple(trials))
+    pool, known_kind = str(options.get("pool", "global")), None if kind == "supplied" else kind or "neighbourhood"
+    return AdaptiveTable((step,), source, REACH, unit, pool, not no_saliency(kind), known_kind, tuple(trials))
 
 
 def held_out_loss(batches: Iterable[Batch], loss: Loss = nn.functional.cross_entropy) -> Evaluate:
@@ -246,10 +247,11 @@ def adaptive_options(function: Callable[P, R]) -> Callable[P, R]:
         values = {**given.arguments, **given.arguments.get("parameters", {})}
         if how is not None:
             kwargs["table"] = values["table"] = _calibrated(how, values)
-        method, unit = values["method"], values.get("unit", "weight")
+        method, unit, pool = values["method"], values.get("unit", "weight"), values.get("pool", "global")
         for table in (values.get("table"), method, getattr(method, "table", None)):
             if isinstance(table, AdaptiveTable):
                 table.check_unit(unit)
+                table.check_pool(pool)
         return call(*args, **kwargs)
 
     return cast(Callable[P, R], wrapper)

@@ -10,7 +10,8 @@ The rule, for every sparsity S of the report:
 4. Otherwise magnitude.
 
 For an S in between, the nearest of the report's counts, the lower of two as near; further than 0.1 from all it is magnitude.
-Controls and baselines have no κ, and are not among the classes.
+Controls and baselines have no κ, and are not among the classes. A class runs at the strength α of the report's, and the table is
+for the report's unit, pool and kind of saliency: others are refused, where they can be seen.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ SCHEMA, KIND = 2, "sics-report"
 REACH = 0.1
 #: References that are the magnitude plateau.
 REFERENCES = (PLATEAU, "plateau")
+DATA_FREE = "neighbourhood"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ def _table(report: _Object) -> AdaptiveTable:
     if reference not in REFERENCES:
         raise ValueError(f"Expected a report against {PLATEAU}, got one against {reference!r:.40}")
     unit, pool = (report.value(name, str, type(None)) for name in ("unit", "pool"))
+    saliency = source.value("saliency", str, type(None), missing=None)
     lines = [line for entry in report.objects("lines") if (line := _line(entry)) is not None]
     claimed = {
         point.number("sparsity"): point.value("kappa", int, type(None)) for point in report.object("spectrum").objects("points")
@@ -86,10 +89,21 @@ def _table(report: _Object) -> AdaptiveTable:
     if not measured:
         raise ValueError("Expected at least one sparsity in report.sparsities, got none")
     steps = tuple(_step(s, [line for line in lines if line.sparsity == s], claimed.get(s), delta) for s in measured)
+    strengths = _strengths(source)
+    steps = tuple(replace(step, alpha=strengths.get(step.scorer)) for step in steps)
     stamps = "".join(f"; {stamp}" for stamp in settings.value("stamps", list))
     identity = source.value("identity", str)[:12]
-    words = f"report {identity or source.value('title', str)}: unit {unit}, pool {pool}, δ = {delta:g}{stamps}"
-    return AdaptiveTable(steps, words, REACH, unit, pool)
+    about = f"unit {unit}, pool {pool}, saliency {saliency or 'unknown'}, δ = {delta:g}"
+    words = f"report {identity or source.value('title', str)}: {about}{stamps}"
+    # A class of κ ≥ 1 is ranked in the global pool where every scorer has the pool of its source.
+    return AdaptiveTable(steps, words, REACH, unit, "global" if pool == "native" else pool, saliency != DATA_FREE, saliency)
+
+
+def _strengths(source: _Object) -> dict[str, float]:
+    """The strength α of each scorer; none in reports that do not say, whose classes then run at their default strength."""
+    if "strengths" not in source.data:
+        return {}
+    return {entry.value("scorer", str): entry.number("alpha") for entry in source.objects("strengths")}
 
 
 def _step(sparsity: float, lines: Sequence[_Line], kappa: int | None, delta: float) -> Step:

@@ -33,6 +33,7 @@ from sics_analysis.report.document_rows import Seed as Seed
 from sics_analysis.report.document_rows import SettingsInfo as SettingsInfo
 from sics_analysis.report.document_rows import SourceInfo as SourceInfo
 from sics_analysis.report.document_rows import SparsityInfo as SparsityInfo
+from sics_analysis.report.document_rows import Strength as Strength
 
 SCHEMA = 2
 KIND = "sics-report"

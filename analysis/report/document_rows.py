@@ -9,6 +9,14 @@ Seed: TypeAlias = int | str
 
 
 @dataclass(frozen=True, slots=True)
+class Strength:
+    """The strength α of one scorer: how much its feature weighs against the percentile of magnitude."""
+
+    scorer: str
+    alpha: float
+
+
+@dataclass(frozen=True, slots=True)
 class SourceInfo:
     """Where the rows come from.
 
@@ -22,12 +30,18 @@ class SourceInfo:
         Run id, or sha256 of the file; "" where there is neither.
     varied
         What another seed changed.
+    saliency
+        The kind that the scorers were given; peers collect one of their own. None where the rows do not say.
+    strengths
+        The strength α of the scorers that have one.
     """
 
     kind: str
     title: str
     identity: str
     varied: str
+    saliency: str | None = None
+    strengths: tuple[Strength, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

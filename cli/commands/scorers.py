@@ -42,6 +42,7 @@ def _fraction(text: str) -> float:
 @click.command()
 @click.argument("names", nargs=-1, metavar="[SCORER]...")
 @click.option("--kappa", type=click.IntRange(0, 2), help="Only feature classes of this complexity.")
+@click.option("--long", "long", is_flag=True, help="Also source, pool, units, and what each reads.")
 @click.option("--measure", is_flag=True, help="Measure them on a trained network: κ, plateau or fake, monotone or noise.")
 @click.option("--run", type=click.Path(path_type=Path), metavar="RUN", help="On a run's dense networks and its saliency.")
 @click.option(
@@ -60,6 +61,7 @@ def _fraction(text: str) -> float:
 def scorers(
     names: tuple[str, ...],
     kappa: int | None,
+    long: bool,
     measure: bool,
     run: Path | None,
     seeds: list[int] | None,
@@ -85,10 +87,12 @@ def scorers(
             raise ConfigError(f"--{idle[0].replace('_', '-')}: goes with --measure")
         infos = describe_scorers(wanted, "gradient")
         shown = [info for info in infos if (not wanted or info.spec in wanted) and (kappa is None or info.kappa == kappa)]
-        tables.print_scorers(console.results(), shown)
+        (tables.print_scorers_long if long else tables.print_scorers)(console.results(), shown)
         if not names and kappa is None:
             tables.print_offered(console.results(), offered())
         return
+    if long:
+        raise ConfigError("--long: lists what is known of scorers, --measure what they are on a network; give one of them")
     if run is None and (data is not None or data_dir is not None):
         raise ConfigError(f"--{'data' if data is not None else 'data-dir'}: goes with --run")
     if output is not None and output.suffix not in _ENDINGS:

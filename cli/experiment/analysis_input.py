@@ -82,6 +82,8 @@ class Source:
         What else a reader must know of the rows.
     provenance
         What made the rows: code, versions, machines.
+    saliency, strengths
+        The kind that scorers were given, and the strength α of those that have one; None and none where nobody can know.
     """
 
     kind: str
@@ -97,6 +99,8 @@ class Source:
     deviations: tuple[Deviation, ...] = ()
     remarks: tuple[str, ...] = ()
     provenance: tuple[Fact, ...] = ()
+    saliency: str | None = None
+    strengths: dict[str, float] = field(default_factory=dict)
 
     def stamps_under(self, settings: Settings) -> tuple[str, ...]:
         """The stamps of an analysis under `settings`, which may not be what was planned."""
@@ -175,7 +179,16 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
         noise_floor={block.sparsity: block.noise.points for block in blocks if block.noise is not None},
         deviations=tuple(deviations),
         provenance=tuple(_provenance(store, pruned, plans)),
+        saliency=saliency,
+        strengths=_strengths(store, {row.scorer for row in pruned}),
     )
+
+
+def _strengths(store: Store, names: set[str]) -> dict[str, float]:
+    """The strength of every scorer that has one, as the driver that computed the rows was told it."""
+    facts = store.meta("scorers") or {}
+    found = {info["name"]: info["fingerprint"].get("parameters", {}).get("alpha") for info in facts.get("infos", ())}
+    return {name: float(alpha) for name, alpha in found.items() if name in names and isinstance(alpha, int | float)}
 
 
 def comparable(rows: Sequence[CellRow], *, across_devices: bool = False) -> tuple[list[CellRow], list[str]]:
@@ -351,7 +364,7 @@ def document_of(source: Source, settings: Settings, gates: Sequence[Claim] = ())
     """
     from sics_analysis.claims import check_claim
     from sics_analysis.report.build import Origin, build_document
-    from sics_analysis.report.document import Planned, SourceInfo
+    from sics_analysis.report.document import Planned, SourceInfo, Strength
 
     analysis, plan = analyse_source(source, settings), source.planned
     for gate in gates:
@@ -360,7 +373,14 @@ def document_of(source: Source, settings: Settings, gates: Sequence[Claim] = ())
         except ValueError as error:
             raise ConfigError(f"--fail-on {gate.id!r}: {error}") from None
     origin = Origin(
-        SourceInfo(source.kind, source.title, source.identity, source.varied),
+        SourceInfo(
+            source.kind,
+            source.title,
+            source.identity,
+            source.varied,
+            source.saliency,
+            tuple(Strength(name, alpha) for name, alpha in source.strengths.items()),
+        ),
         source.fixed,
         None if plan is None else Planned(plan.delta, plan.alpha, plan.reference),
         source.stamps_under(settings),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from statistics import mean
 
 from sics_cli.experiment.config import Experiment
-from sics_cli.experiment.route import multiply_adds
+from sics_cli.experiment.route import multiply_adds, route_of
 from sics_cli.experiment.rows import CellRow, CheckpointRow
 from sics_cli.experiment.work import Work
 
@@ -22,16 +22,21 @@ LAUNCHED = {"cpu": (0.0, 0.0), "cuda": (0.01, 0.1)}
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Seconds that one seed's parts take on one worker; `source` says how that is known."""
+    """Seconds that one seed's parts take on one worker; `source` says how that is known.
+
+    `signals` are those of the saliencies that scorers collect for themselves, by kind.
+    """
 
     training: float
     saliency: float
     cell: float
     source: str
+    signals: Mapping[str, float] = field(default_factory=dict)
 
-    def seconds(self, cells: int, trained: float = 0.0) -> float:
-        """Seconds of a seed with so many cells to go, a fraction `trained` of whose training is done."""
-        return self.training * (1 - trained) + (self.saliency + self.cell * cells if cells else 0.0)
+    def seconds(self, cells: int, trained: float = 0.0, signals: Iterable[str] = ()) -> float:
+        """Seconds of a seed with so many cells to go that ask for these signals; a fraction `trained` of its training is done."""
+        collecting = sum(self.signals.get(kind, 0.0) for kind in signals)
+        return self.training * (1 - trained) + (self.saliency + collecting + self.cell * cells if cells else 0.0)
 
 
 def estimate(
@@ -47,13 +52,15 @@ def estimate(
     checkpoints, cells : sequences of rows
         What the run's store holds.
     """
-    work = Work.of(experiment)
-    if checkpoints:
+    work = Work.of(experiment, route_of(experiment.model, device_class, experiment.training.precision).path)
+    kinds = [kind for kind in work.signals if work.signal(kind)]
+    pruned = [row.wall_seconds for row in cells if row.mask_hash is not None]
+    if checkpoints and (work.training or pruned):
         training = mean(row.wall_seconds for row in checkpoints)
-        pace = training / work.training
-        pruned = [row.wall_seconds for row in cells if row.mask_hash is not None]
+        pace = training / work.training if work.training else mean(pruned) / work.cell  # a network that is given is not trained
         cell = mean(pruned) if pruned else pace * work.cell
-        return Cost(training, pace * work.saliency, cell, f"measured on {len(checkpoints)} seed{'s' * (len(checkpoints) > 1)}")
+        source = f"measured on {len(checkpoints)} seed{'s' * (len(checkpoints) > 1)}"
+        return Cost(training, pace * work.saliency, cell, source, {kind: pace * work.signal(kind) for kind in kinds})
     operations = multiply_adds(experiment.model)
     if operations is None:
         return None
@@ -61,7 +68,8 @@ def estimate(
     step, cell = LAUNCHED[device_class]
     steps = experiment.training.epochs * -(-experiment.data.train // experiment.training.batch_size)
     training, saliency = max(pace * work.training, step * steps), max(pace * work.saliency, step * experiment.calibration.batches)
-    return Cost(training, saliency, max(pace * work.cell, cell), "guessed from the network's size")
+    signals = {kind: max(pace * work.signal(kind), step * experiment.calibration.batches) for kind in kinds}
+    return Cost(training, saliency, max(pace * work.cell, cell), "guessed from the network's size", signals)
 
 
 def group(seconds: Mapping[int, float | None], minutes: float, alone: Set[int] = frozenset()) -> list[tuple[int, ...]]:

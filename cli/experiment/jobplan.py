@@ -13,6 +13,7 @@ from sics_cli.experiment.planning import Cell
 from sics_cli.experiment.session import Session
 from sics_cli.experiment.slurm_cluster import SlurmCluster
 from sics_cli.experiment.store import Store
+from sics_cli.experiment.work import signals_of
 
 
 def by_seed(cells: Sequence[Cell]) -> dict[int, tuple[Cell, ...]]:
@@ -50,7 +51,7 @@ def parts_of(
         Seeds that share a job with no other.
     """
     seeds = by_seed(cells)
-    seconds = {seed: cost.seconds(len(mine), trained(seed)) if cost else None for seed, mine in seeds.items()}
+    seconds = {seed: cost.seconds(len(mine), trained(seed), signals_of(mine)) if cost else None for seed, mine in seeds.items()}
     if workers is not None:
         share = -(-len(seeds) // workers) * max((value or 0.0 for value in seconds.values()), default=0.0)
         minutes = min(minutes, (START_SECONDS + share) / 60 + 1e-6)  # the sum of equal costs may round up

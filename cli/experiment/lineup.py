@@ -30,7 +30,8 @@ class ScorerInfo:
     `remark` is for the user.
 
     `pool` is what its source ranks against each other, `units` what it is defined for. `signal` is the kind of saliency that it
-    brings itself, whatever the run's is (peers do), and `calibrated` whether that takes calibration data.
+    brings itself, whatever the run's is (peers do), and `calibrated` whether that takes calibration data. `source` says where it
+    was published.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ScorerInfo:
     units: list[str] = field(default_factory=lambda: ["weight", "channel", "head"])
     signal: str | None = None
     calibrated: bool = False
+    source: str = ""
 
     def saliency(self, run: str) -> str:
         """The kind of saliency it works with in a run of that kind."""
@@ -128,6 +130,7 @@ def _info(spec: str, saliency: str, remark: str = "") -> ScorerInfo:
         units=list(cls.units),
         signal=signal,
         calibrated=signal is not None and uses_data(signal),
+        source=cls.source,
     )
 
 

@@ -47,7 +47,7 @@ class OpenRun:
         self.force = force
         self.inbox = Inbox(session.folder, session.recipe.run_id)
         self.intake = Intake(self.inbox, store, reporter.note)
-        self.work = Work.of(session.experiment)
+        self.work = Work.of(session.experiment, session.recipe.route.path)
         self.todo: dict[str, Cell] = {}
         self.provenance = {**provenance(), "path": session.recipe.route.path}
 
@@ -86,7 +86,7 @@ class OpenRun:
     def seed_plan(self, seed: int, cells: tuple[Cell, ...]) -> SeedPlan:
         """What these cells of a seed need, given the epochs that are kept."""
         work, epochs = self.work, self.session.experiment.training.epochs
-        return SeedPlan(cells, work.training, work.saliency, work.cell, epochs, self.trained(seed))
+        return SeedPlan(cells, work.training, work.saliency + work.collecting(cells), work.cell, epochs, self.trained(seed))
 
     def trained(self, seed: int) -> int:
         """Epochs of a seed that are kept."""

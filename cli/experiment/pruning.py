@@ -156,10 +156,15 @@ def _check_adaptive(request: PruneRequest, scorer: Scorer, data: bool) -> None:
     for option, there in given.items():
         if there and scorer.name != ADAPTIVE:
             raise ConfigError(f"{option}: says how --scorer {ADAPTIVE} chooses, not for {scorer.name}")
-        if there and not data:
+        if there and not data and _table_saliency(scorer) != NEIGHBOURHOOD:
             raise ConfigError(f"{option}: give --data; without a saliency {ADAPTIVE} is magnitude")
     if all(given.values()):
         raise ConfigError("--from-report and --calibrate: give one of them, both say how to choose")
+    table = getattr(scorer, "table", None)
+    for option, name in (("unit", request.unit), ("pool", request.pool)) if table is not None else ():
+        measured = getattr(table, option)
+        if measured not in (None, name):
+            raise ConfigError(f"--{option} {name}: the report of --from-report is about {option} {measured}")
     if request.budget is not None and request.budget < 2:
         raise ConfigError(f"--calibrate {request.budget}: give at least 2 evaluations, one has nothing to choose from")
 
@@ -167,6 +172,12 @@ def _check_adaptive(request: PruneRequest, scorer: Scorer, data: bool) -> None:
 def _saliency_kind(request: PruneRequest, scorer: Scorer, data: bool) -> str:
     """Which signal is collected; an option that could have no effect is refused."""
     asked, needs = request.saliency, scorer.requires
+    if (measured := _table_saliency(scorer)) is not None:
+        if asked not in (None, measured):
+            raise ConfigError(f"--saliency {asked}: the report of --from-report was measured with {measured}")
+        if measured == NEIGHBOURHOOD and data:
+            raise ConfigError("--data: the report of --from-report was measured without data, so leave it out")
+        asked = measured
     if asked is not None and needs not in (None, asked):
         raise ConfigError(f"--saliency {asked}: scorer {scorer.name} needs {needs}")
     if needs is not None and _from_weights(needs):
@@ -186,6 +197,12 @@ def _saliency_kind(request: PruneRequest, scorer: Scorer, data: bool) -> str:
     return asked or needs or "gradient"
 
 
+def _table_saliency(scorer: Scorer) -> str | None:
+    """The kind of saliency that the table of an adaptive scorer was measured with; None without one."""
+    saliency: str | None = getattr(getattr(scorer, "table", None), "saliency", None)
+    return saliency
+
+
 def _from_weights(kind: str) -> bool:
     """Whether a signal is made of the weights, which is done when they are pruned."""
     from sics_plugin.signals import SIGNALS
@@ -199,6 +216,8 @@ def _blind(scorer: Scorer) -> bool:
 
 
 def _notes(scorer: Scorer, images: CalibrationImages | None) -> Iterator[str]:
+    if images is None and _table_saliency(scorer) == NEIGHBOURHOOD:
+        return
     if images is None and scorer.name == ADAPTIVE:
         yield f"adaptive is magnitude here; {DATA_FREE}"
     elif images is None and not _blind(scorer) and scorer.requires is None:

@@ -55,7 +55,7 @@ class SeedRun:
         if self.recipe.run_id != job.run_id:
             raise MismatchError("the installed sics_plugin or a file of weights changed while the run was going on: run it again")
         self.inbox = Inbox(job.folder, self.recipe.run_id)
-        self.work = Work.of(job.experiment)
+        self.work = Work.of(job.experiment, self.recipe.route.path)
         self.split = load_split(job.experiment.data, self.recipe.facts, job.access)
         self.test = part_on(self.split.test, device)
         self.evaluated: dict[tuple[float, str], tuple[Evaluation, str]] = {
@@ -129,6 +129,7 @@ class SeedRun:
             made = self._kept(kind) if self.job.keep and SIGNALS[kind].collect is not None else self._collected(kind)
             self._agree(f"{kind} saliency", made.digest, {row.saliency_hash for row in self.job.known if row.saliency == kind})
             self._saliencies[kind] = made
+            self._done += self.work.signal(kind)
         return self._saliencies[kind]
 
     def _kept(self, kind: str) -> Saliency:

@@ -2,31 +2,70 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Self
 
 from sics_cli.experiment.config import Experiment
+from sics_cli.experiment.planning import Cell
 
 #: A forward and backward pass costs about three forward passes.
 BACKWARD = 3
 #: Making a mask costs about as much as half an evaluation (measured on digits; smaller beside larger networks).
 MASKING = 1.5
+#: What a peer's own signal costs beside a forward and backward pass over the calibration batches (`python bench/signals.py`; on
+#: digits, and but for the order of the small ones also on a ResNet of 5 M weights). What is not here costs nothing to speak of.
+SIGNALS = {
+    "gradient": 1.0,
+    "snip": 1.0,
+    "taylor": 1.0,
+    "activation": 0.4,
+    "relative_activation": 0.4,
+    "fisher": 2.0,
+    "sensitivity": 2.0,
+    "grasp": 4.7,
+}
+#: SynFlow's hundred rounds, whatever the calibration: in passes, most of it sorting as many scores as a pass has weights.
+SYNFLOW = 19_000.0
+#: Signals are always collected on the module itself, which takes so much longer than the compact path that training is told by.
+MODULE = {"compact": 1.7}
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Work of a seed's training, of its saliency, and of one cell."""
+    """Work of a seed's training, of its saliency, of one cell, and of every other signal that scorers may ask for."""
 
     training: float
     saliency: float
     cell: float
+    kind: str = ""
+    signals: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, experiment: Experiment) -> Self:
-        """Estimate for one experiment; a seed costs training + saliency + cells · cell."""
+    def of(cls, experiment: Experiment, path: str = "plain") -> Self:
+        """Estimate for one experiment, trained by this path; a seed costs training + saliency + signals + cells · cell."""
         calibration = experiment.calibration.batches * experiment.calibration.batch_size
+        factor = MODULE.get(path, 1.0)
         return cls(
             training=0.0 if experiment.checkpoint else BACKWARD * experiment.data.train * experiment.training.epochs,
             saliency=0.0 if experiment.saliency == "neighbourhood" else BACKWARD * calibration,
             cell=MASKING * experiment.data.test,
+            kind=experiment.saliency,
+            signals={
+                **{kind: factor * times * BACKWARD * calibration for kind, times in SIGNALS.items()},
+                "synflow": factor * SYNFLOW,
+            },
         )
+
+    def signal(self, kind: str) -> float:
+        """Work of collecting one kind of saliency; none for the run's own, which every seed has already."""
+        return 0.0 if kind == self.kind else self.signals.get(kind, 0.0)
+
+    def collecting(self, cells: Iterable[Cell]) -> float:
+        """Work of all signals that these cells' scorers bring along, each once a seed."""
+        return sum(map(self.signal, signals_of(cells)))
+
+
+def signals_of(cells: Iterable[Cell]) -> frozenset[str]:
+    """Kinds of saliency that the scorers of these cells collect for themselves."""
+    return frozenset(cell.scorer.signal for cell in cells if cell.scorer is not None and cell.scorer.signal is not None)

@@ -124,6 +124,28 @@ def test_traceback_on_request(capsys: pytest.CaptureFixture[str], monkeypatch: p
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_scorers_long_says_source_pool_and_signal(capsys: pytest.CaptureFixture[str]) -> None:
+    from sics_plugin import get_scorer, list_scorers
+
+    assert main(["scorers", "--long"]) == 0
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    blocks = {block.split()[0]: " ".join(block.split()) for block in shown.split("\n\n")}
+    assert list(blocks)[: len(list_scorers())] == list_scorers()
+    for name in list_scorers(role="peer"):
+        cls = get_scorer(name)
+        assert f"formula {cls.summary} source {cls.source} pool {cls.pool}, its source's" in blocks[name]
+        assert f"reads {cls.requires}, a signal of its own" in blocks[name]
+    assert blocks["wanda"].endswith("units weight reads activation, a signal of its own, from the calibration batches")
+    assert blocks["synflow"].endswith("reads synflow, a signal of its own, without data")
+    assert blocks["chaos"].endswith("pool global units weight, channel, head reads magnitude and the run's saliency")
+    assert blocks["random"].endswith("reads nothing")
+    assert main(["scorers", "wanda", "--long"]) == 0
+    assert capsys.readouterr().out.split()[0] == "wanda"
+    assert main(["scorers", "--long", "--measure"]) == 2
+    assert "--long: lists what is known" in capsys.readouterr().err
+
+
 def test_scorers_lists_formulas_and_filters(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["scorers"]) == 0
     shown = capsys.readouterr().out

@@ -1,10 +1,14 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sics_cli import console
-from sics_cli.experiment.config import Experiment
+from sics_cli.experiment.config import CalibrationConfig, Experiment
 from sics_cli.experiment.inbox import Progress
+from sics_cli.experiment.lineup import describe_scorers
+from sics_cli.experiment.planning import Cell
 from sics_cli.experiment.progress import State, Tracker, time_left
 from sics_cli.experiment.work import Work
 
@@ -45,6 +49,27 @@ def test_work_of_an_experiment(experiment: Experiment) -> None:
     assert work.training == 3 * 1000 * 2
     assert work.saliency == 3 * 3 * 64
     assert work.cell == 1.5 * 600
+
+
+def test_signals_that_peers_collect_count_once_a_seed_and_the_runs_own_not_at_all(experiment: Experiment) -> None:
+    infos = {info.name: info for info in describe_scorers((), "gradient")}
+    cells = [Cell(f"{name}{s}", 0, infos[name], s) for name in ("magnitude", "fisher", "wanda", "lamp") for s in (0.5, 0.7)]
+    work = Work.of(experiment)
+    assert work.collecting(cells) == pytest.approx((2.0 + 0.4) * work.saliency)
+    assert work.collecting([*cells, Cell("dense", 0, None, 0.0)]) == work.collecting(cells)
+    assert Work.of(replace(experiment, saliency="activation")).collecting(cells) == pytest.approx(2.0 * work.saliency)
+    assert work.collecting(cells[:2]) == 0.0
+    assert Work.of(experiment, "compact").collecting(cells) > work.collecting(cells), "the module itself collects them"
+    assert Work.of(replace(experiment, calibration=CalibrationConfig(1, 1))).signal("synflow") == work.signal("synflow") > 0
+
+
+def test_every_signal_that_a_peer_may_ask_for_has_a_cost(experiment: Experiment) -> None:
+    from sics_plugin.signals import SIGNALS
+
+    collected = {kind for kind, signal in SIGNALS.items() if signal.collect is not None}
+    work = Work(1.0, 1.0, 1.0, "neighbourhood", Work.of(experiment).signals)
+    assert {kind for kind in collected if not work.signal(kind)} == set()
+    assert work.signal("lamp") == 0.0
 
 
 def test_plain_lines_have_no_control_characters(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

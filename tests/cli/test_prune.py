@@ -448,11 +448,28 @@ def test_adaptive_chooses_by_a_report_of_ones_own_runs(prune: Pruner, finished: 
     )  # fmt: skip
     assert f"chose {choice['scorer']}" in prune.out
     assert prune(*base, "--sparsity", ".7", "--unit", "channel") == 2
-    assert "--unit channel: Expected a table for unit 'channel', got one for 'weight'" in prune.err
+    assert "--unit channel: the report of --from-report is about unit weight" in prune.err
+    assert prune(*base, "--sparsity", ".7", "--pool", "layer") == 2
+    assert "--pool layer: the report of --from-report is about pool global" in prune.err
+    assert prune(*base, "--sparsity", ".7", "--saliency", "activation") == 2
+    assert "--saliency activation: the report of --from-report was measured with gradient" in prune.err
     assert prune(*base, "--sparsity", ".7", "--calibrate", "4") == 2
     assert "--from-report and --calibrate: give one of them" in prune.err
     assert prune("d.safetensors", *options_of(DIGITS), "--sparsity", ".7", "--from-report", report, "-o", "x.safetensors") == 2
     assert "--from-report: give --data" in prune.err
+
+
+def test_a_report_without_a_saliency_prunes_without_data(prune: Pruner, finished: Any) -> None:
+    save_file(built(DIGITS).state_dict(), prune.folder / "d.safetensors")
+    report = json.loads((finished.run / "report.json").read_text())
+    report["source"] |= {"saliency": "neighbourhood", "strengths": [{"scorer": "chaos", "alpha": 0.05}]}
+    (prune.folder / "free.json").write_text(json.dumps(report))
+    base = ["d.safetensors", *options_of(DIGITS), "--sparsity", ".7", "--from-report", "free.json", "-o", "out.safetensors"]
+    assert prune(*base) == 0, prune.err
+    assert "saliency neighbourhood" in prune.facts()["report"]["choice"]["source"]
+    assert "adaptive is magnitude here" not in prune.out
+    assert prune(*base, "--data", "digits") == 2
+    assert "--data: the report of --from-report was measured without data, so leave it out" in prune.err
 
 
 def test_a_table_reads_what_the_report_writes(finished: Any) -> None:
@@ -463,6 +480,8 @@ def test_a_table_reads_what_the_report_writes(finished: Any) -> None:
     made = document.ReportDocument.from_json((finished.run / "report.json").read_text())
     table = SICSAdaptive.from_report(finished.run / "report.json")
     assert [step.sparsity for step in table.steps] == [entry.sparsity for entry in made.sparsities]
+    assert (table.unit, table.pool, table.saliency) == ("weight", "global", "gradient")
+    assert {"chaos": 0.15, "bump": 0.15}.items() <= {one.scorer: one.alpha for one in made.source.strengths}.items()
     for step in table.steps:
         line = made.line(step.scorer, step.sparsity)
         assert step.scorer == "magnitude" or (line is not None and line.simultaneous is not None and line.simultaneous.low > -0.5)

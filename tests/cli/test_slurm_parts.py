@@ -346,6 +346,14 @@ def test_cost_is_guessed_then_measured(experiment: Experiment, cell_row: Callabl
     assert (measured.training, measured.source) == (25.0, "measured on 2 seeds")
     assert measured.cell == pytest.approx(0.3)
     assert measured.seconds(10, trained=0.5) == pytest.approx(12.5 + measured.saliency + 3.0)
+    for cost in (guessed, measured):
+        assert cost.seconds(10, signals=("fisher", "lamp")) == pytest.approx(cost.seconds(10) + cost.signals["fisher"])
+        assert cost.seconds(0, 0.5, ("fisher",)) == cost.seconds(0, 0.5)
+    given = replace(experiment, checkpoint=Path("own.safetensors"))
+    assert estimate(given, "cpu", checkpoints, cells).cell == pytest.approx(0.3)
+    assert estimate(given, "cpu", checkpoints).source == "guessed from the network's size", (
+        "nothing was trained that tells a pace"
+    )
     unknown = replace(experiment, model=ModelConfig("some_network"))
     assert estimate(unknown, "cpu") is None
 

@@ -145,12 +145,71 @@ def test_without_a_saliency_it_is_magnitude(table: Callable[..., AdaptiveTable])
 def test_a_plan_changed_after_the_data_is_said(table: Callable[..., AdaptiveTable]) -> None:
     settings = {"delta": 0.5, "reference": "plateau", "stamps": ["plan changed after data"]}
     made = table([line("chaos", 2, 0.7, "ESCAPES", 1.0, 2.0)], settings=settings)
-    assert made.source == "report 0123456789ab: unit weight, pool global, δ = 0.5; plan changed after data"
+    assert made.source == "report 0123456789ab: unit weight, pool global, saliency unknown, δ = 0.5; plan changed after data"
+
+
+def measured(saliency: str, **strengths: float) -> dict[str, Any]:
+    entries = [{"scorer": name, "alpha": alpha} for name, alpha in strengths.items()]
+    return {"kind": "run", "title": "x", "identity": "0123456789abcdef", "saliency": saliency, "strengths": entries}
+
+
+def test_the_strength_is_the_reports(table: Callable[..., AdaptiveTable], mlp: nn.Sequential, batches: list[Any]) -> None:
+    lines = [line("chaos", 2, 0.7, "ESCAPES", 1.0, 2.0), line("bump", 1, 0.5, "DEGRADES", -2.0, -1.0)]
+    made = table(lines, source=measured("gradient", chaos=0.3, bump=0.15))
+    choice = made.choose(0.7, "gradient")
+    assert (choice.scorer, choice.alpha) == ("chaos", 0.3)
+    assert "chaos with α = 0.3 at S = 0.7" in str(choice)
+    assert made.choose(0.5, "gradient").alpha is None, "magnitude has none"
+    saliency = Saliency(mlp, batches)
+    asked = compute_masks(mlp, "chaos", amount=0.7, saliency=saliency, alpha=0.3)[1]
+    other = compute_masks(mlp, "chaos", amount=0.7, saliency=saliency)[1]
+    found = compute_masks(mlp, made, amount=0.7, saliency=saliency)[1]
+    assert found.mask_hash == asked.mask_hash != other.mask_hash
+    assert found.alpha == 0.3
+    assert "unit weight, pool global, saliency gradient" in made.source
+
+
+def test_another_saliency_or_pool_than_the_reports_is_refused(
+    table: Callable[..., AdaptiveTable], mlp: nn.Sequential, batches: list[Any]
+) -> None:
+    lines = [line("chaos", 2, 0.7, "ESCAPES", 1.0, 2.0)]
+    made = table(lines, source=measured("gradient", chaos=0.15))
+    with pytest.raises(ValueError, match="a saliency as this table was measured, with gradient saliency, got activation"):
+        compute_masks(mlp, made, amount=0.7, saliency=Saliency(mlp, batches, kind="activation"))
+    with pytest.raises(ValueError, match=r"Expected a table for pool 'layer', got one for 'global' \(report 0123456789ab"):
+        prune_model(mlp, "adaptive", amount=0.7, pool="layer", table=made, saliency=Saliency(mlp, batches))
+    assert not prune.is_pruned(mlp)
+    unnamed = made.choose(0.7, "supplied")
+    assert unnamed.scorer == "chaos"
+    assert unnamed.reason.endswith("measured with gradient saliency, and what kind this one is its vector does not say")
+    assert chosen(table(lines, source=measured("gradient"), pool="native"), 0.7) == ["chaos"]
+    assert table(lines, source=measured("gradient"), pool="native").pool == "global"
+
+
+def test_a_report_without_a_saliency_is_for_pruning_without_one(
+    table: Callable[..., AdaptiveTable], mlp: nn.Sequential, batches: list[Any]
+) -> None:
+    made = table([line("chaos", 2, 0.7, "ESCAPES", 1.0, 2.0)], source=measured("neighbourhood", chaos=0.05))
+    found = compute_masks(mlp, made, amount=0.7)[1]
+    assert (found.scorer, found.alpha) == ("chaos", 0.05)
+    with pytest.raises(ValueError, match="as this table was measured, without one, got gradient"):
+        compute_masks(mlp, made, amount=0.7, saliency=Saliency(mlp, batches))
+
+
+def test_a_calibrated_table_is_for_its_own_saliency_and_pool(mlp: nn.Sequential, batches: list[Any]) -> None:
+    saliency = Saliency(mlp, batches)
+    made = SICSAdaptive.calibrate(mlp, 0.7, evaluate=Counted(mlp), budget=2, saliency=saliency, pool="layer")
+    assert (made.pool, made.saliency) == ("layer", "gradient")
+    assert compute_masks(mlp, made, amount=0.7, saliency=saliency, pool="layer")[1].choice is not None
+    with pytest.raises(ValueError, match="Expected a table for pool 'global', got one for 'layer'"):
+        compute_masks(mlp, made, amount=0.7, saliency=saliency)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"source": measured("gradient", chaos=-1.0)}, "`alpha` to be finite and not negative"),
+        ({"source": {**measured("gradient"), "saliency": 3}}, "Expected str or null in report.source.saliency, got 3"),
         ({"kind": "sics-pruning-report"}, "Expected a report (kind 'sics-report'), got 'sics-pruning-report'"),
         ({"schema": 1}, "Expected a report of schema 2, got 1: make it again from the run"),
         ({"schema": "2"}, "Expected int in report.schema, got '2'"),

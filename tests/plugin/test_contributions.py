@@ -140,11 +140,13 @@ def test_what_cannot_be_batched_is_taken_one_by_one(mlp: nn.Sequential) -> None:
 
 
 def test_results_do_not_depend_on_how_samples_are_held(mlp: nn.Sequential, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sics_plugin import contributions
+    from sics_plugin import layer_rows, per_sample
 
     batches = batches_of()
     whole = Saliency(mlp, batches, kind="fisher").vector(mlp)
-    monkeypatch.setattr(contributions, "HELD", 1)
+    monkeypatch.setattr(per_sample, "HELD", 1)
+    monkeypatch.setattr(per_sample, "TOGETHER", 3)
+    monkeypatch.setattr(layer_rows, "HELD_OF_A_LAYER", 1)
     torch.testing.assert_close(Saliency(mlp, batches, kind="fisher").vector(mlp).as_subclass(Tensor), whole.as_subclass(Tensor))
 
 
