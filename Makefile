@@ -38,10 +38,13 @@ test-cluster: $(STAMP) ## every test that needs Slurm or Ray, the faults too (sk
 calibration: $(STAMP) ## simulate the error rates of every test and interval; writes docs/calibration.md
 	$(BIN)/python bench/calibration.py
 
-bench: $(STAMP)  ## timings: the crossed bootstrap beside scipy's, the whole analysis, a report in every format
+bench: $(STAMP)  ## every timing the docs give: pruning, growth to 1 B weights (8 GB), shrunk models, replicates, analysis, reports (half an hour)
 	$(BIN)/python bench/bootstrap.py
 	$(BIN)/python bench/analysis.py
 	$(BIN)/python bench/pruning.py
+	$(BIN)/python bench/scale.py
+	$(BIN)/python bench/shrink.py
+	$(BIN)/python bench/replicates.py
 	$(BIN)/python bench/report.py
 
 lint: $(STAMP)   ## ruff

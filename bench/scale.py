@@ -1,10 +1,11 @@
 """Time and memory per weight of ``prune_model`` from 1 million to 1 billion weights.
 
-Every run is a process of its own, and the table has medians: a synthetic model of equal Linear layers (4 096 × 4 096, fewer rows
-where the model is smaller), pruned to 0.7 with ``finalize=True``. Extra memory is the peak resident set (VmHWM, reset first)
-beyond what the dense model takes. A billion float32 weights are 4 GB.
+A synthetic model of equal Linear layers, 24 or, where none may be larger than 4 096 × 4 096, more, is pruned to 0.7 with
+``finalize=True``. Every run is a process of its own, in which a model of 100 000 weights was pruned before: its first call, with
+the peak of its extra memory (VmHWM, reset first, beyond what the dense model takes), and further calls on fresh values, by when
+memory and tables are warm. The table has medians. A billion float32 weights are 4 GB.
 
-    python bench/scale.py [--sizes 1e6,1e7,1e8,1e9 --scorer magnitude --dtype float32 --repeats 3 --markdown docs/speed.md]
+    python bench/scale.py [--sizes 1e6,1e7,1e8,1e9 --scorer magnitude --repeats 3 --warm 3 --markdown docs/speed.md]
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -27,7 +29,7 @@ from torch import Tensor, nn
 
 from sics_plugin import SaliencyVector, prune_model
 
-WIDTH = 4096
+WIDTH, LAYERS = 4096, 24
 BEGIN, END = "<!-- bench/scale.py: begin -->", "<!-- bench/scale.py: end -->"
 
 
@@ -38,18 +40,20 @@ def resident(field: str) -> int:
 
 def model_of(n: int, dtype: torch.dtype) -> list[tuple[nn.Module, str]]:
     torch.manual_seed(0)
-    pairs: list[tuple[nn.Module, str]] = []
-    while n > 0:
-        rows = max(1, min(WIDTH, n // WIDTH, 256 if n < 10**8 else WIDTH))
-        layer = nn.Module()
-        layer.weight = nn.Parameter(torch.empty(rows, WIDTH, dtype=dtype), requires_grad=False)
-        layer.weight.normal_(std=0.02 * (1 + len(pairs) % 3))
-        pairs.append((layer, "weight"))
-        n -= rows * WIDTH
-    return pairs
+    count = max(LAYERS, -(-n // WIDTH**2))
+    layers = [nn.Module() for _ in range(count)]
+    for layer in layers:
+        layer.weight = nn.Parameter(torch.empty(max(1, round(n / count / WIDTH)), WIDTH, dtype=dtype), requires_grad=False)
+    fill(layers)
+    return [(layer, "weight") for layer in layers]
 
 
-def measure(n: int, scorer: str, dtype: torch.dtype) -> dict[str, float]:
+def fill(layers: Sequence[nn.Module]) -> None:
+    for i, layer in enumerate(layers):
+        layer.weight.normal_(std=0.02 * (1 + i % 3))
+
+
+def measure(n: int, scorer: str, dtype: torch.dtype, warm: int) -> dict[str, float]:
     warnings.simplefilter("ignore")
     pairs = model_of(n, dtype)
     total = sum(m.weight.numel() for m, _ in pairs)
@@ -60,9 +64,15 @@ def measure(n: int, scorer: str, dtype: torch.dtype) -> dict[str, float]:
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
-    before, start = resident("VmRSS"), time.perf_counter()
-    prune_model(pairs, scorer, amount=0.7, saliency=saliency, finalize=True)
-    return {"weights": total, "seconds": time.perf_counter() - start, "extra": resident("VmHWM") - before}
+    before, extra, seconds = resident("VmRSS"), 0, list[float]()
+    for call in range(1 + warm):
+        if call:
+            fill([m for m, _ in pairs])
+        start = time.perf_counter()
+        prune_model(pairs, scorer, amount=0.7, saliency=saliency, finalize=True)
+        seconds.append(time.perf_counter() - start)
+        extra = extra or resident("VmHWM") - before
+    return {"weights": total, "first": seconds[0], "warm": statistics.median(seconds[1:] or seconds), "extra": extra}
 
 
 def main() -> None:
@@ -71,29 +81,33 @@ def main() -> None:
     parser.add_argument("--scorer", default="magnitude")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--repeats", type=int, default=3, help="processes for each size")
+    parser.add_argument("--warm", type=int, default=3, help="further calls in each process")
     parser.add_argument("--one", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--markdown", type=Path, metavar="PAGE", help="write the table into this page, between its markers")
     args = parser.parse_args()
     if args.one:
-        print(json.dumps(measure(int(args.one), args.scorer, getattr(torch, args.dtype))))
+        print(json.dumps(measure(int(args.one), args.scorer, getattr(torch, args.dtype), args.warm)))
         return
     lines = [
         f"{args.scorer}, {args.dtype}, finalize=True, {torch.get_num_threads()} threads, torch {torch.__version__}",
         "",
-        "| weights | s, dense model | ns a weight | extra bytes a weight |",
-        "|---|---|---|---|",
+        "| weights | first call, s | ns a weight | warm call, s | ns a weight | extra bytes a weight |",
+        "|---|---|---|---|---|---|",
     ]
     print("\n".join(lines))
     for size in args.sizes.split(","):
         runs = []
         for _ in range(args.repeats):
             command = [sys.executable, __file__, "--one", size, "--scorer", args.scorer, "--dtype", args.dtype]
+            command += ["--warm", str(args.warm)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise SystemExit(f"{size} weights: {done.stderr.strip().splitlines()[-1]}")
             runs.append(json.loads(done.stdout.splitlines()[-1]))
-        n, seconds, extra = runs[0]["weights"], *(statistics.median(run[key] for run in runs) for key in ("seconds", "extra"))
-        lines.append(f"| {n:,} | {seconds:.3f} | {1e9 * seconds / n:.2f} | {extra / n:.2f} |")
+        n = runs[0]["weights"]
+        first, warm, extra = (statistics.median(run[key] for run in runs) for key in ("first", "warm", "extra"))
+        times = " | ".join(f"{s:.4f} | {1e9 * s / n:.2f}" for s in (first, warm))
+        lines.append(f"| {n:,} | {times} | {extra / n:.2f} |")
         print(lines[-1], flush=True)
     if args.markdown:
         write_between(args.markdown, "\n".join(lines), BEGIN, END)

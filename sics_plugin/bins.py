@@ -46,7 +46,7 @@ class Bins:
         """Find the edges of a pool whose units are counted by cell; looks at the units of some cells again."""
         bins, rows = bin_count(n), cells.reshape(-1, WIDTH)
         starts = -(-np.arange(1, bins) * n // bins)  # the first rank of every bin but the lowest
-        total = np.cumsum(cells, dtype=np.int64)
+        total = np.cumsum(cells, dtype=np.int64, out=pages(len(cells), np.int64))
         edge_cell = np.searchsorted(total, starts, side="right")
         below = total[edge_cell] - cells[edge_cell]
         below_row = np.concatenate([[0], total[WIDTH - 1 : -1 : WIDTH]])
@@ -103,6 +103,8 @@ def _places(counts: Array, below: Array, n: int, bins: int) -> Array:
     place = pages(counts.size, np.int32).reshape(counts.shape)
     for at in range(0, len(counts), ROWS):
         row = counts[at : at + ROWS]
+        if not row.any():  # no unit is there to ask, and what is not written takes no memory
+            continue
         end = np.cumsum(row, axis=1, dtype=np.int64) + below[at : at + ROWS, None]
         rho = np.minimum((end * 2.0 - row) * (2.0 ** (RHO_BITS - 1) / n), RHO_MASK).astype(np.int32)
         np.bitwise_or(np.minimum(end - row, n - 1) * bins // n << RHO_BITS, rho, out=place[at : at + ROWS], casting="unsafe")

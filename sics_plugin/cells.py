@@ -41,10 +41,20 @@ def saliency_codes(saliency: Array) -> Array:
     [-1065353217, 0, 1056964608]
     """
     bits = saliency.view(np.int32)
-    if len(bits) and bits.min() < 0:
+    if not is_plain(bits) and bits.min() < 0:
         bits = (saliency + np.float32(0)).view(np.int32)
         bits = bits ^ ((bits >> 31) & 0x7FFFFFFF)
     return bits
+
+
+def is_plain(code: Array) -> bool:
+    """Whether all are codes of finite numbers that are not negative: one look, where a negative one is a large whole number."""
+    return bool(code.view(np.uint32).max(initial=0) < INFINITE[1])
+
+
+def is_finite(code: Array) -> bool:
+    """Whether all are codes of finite numbers."""
+    return is_plain(code) or bool(code.min() > INFINITE[0] and code.max() < INFINITE[1])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from sics_plugin.pieces import Array, offsets, pieces, stretches
-from sics_plugin.stream import Part, look_up, pages, workspace
+from sics_plugin.stream import Part, Rooms, look_up, pages, workspace
 from sics_plugin.threads import in_threads
 
 #: Lower bits of a magnitude's 31 that cells do not tell apart, and the codes that fall into one cell.
@@ -31,14 +31,14 @@ class Marked:
         self.marked[cells] = True
         self.slot = pages(MAGNITUDE_CELLS, np.int32)
         self.slot[cells] = np.arange(len(cells)) << MAGNITUDE_SHIFT
-        self.stretches, self.starts = stretches(parts), offsets(parts)
+        self.stretches, self.starts, self.rooms = stretches(parts), offsets(parts), Rooms()
 
     def of(self, s: int) -> Iterator[tuple[Array, Array, int]]:
         """Codes of those in the s-th stretch, positions in their piece, and the place of the piece in the pool."""
         i, begin, end = self.stretches[s]
-        room = workspace(torch.int32)
+        both = self.rooms.mine().index, workspace(torch.int32).flags[0]
         for piece in pieces(self.parts, i, begin, end, self.starts[i], saliency=False):
-            index, flags = (vector[: len(piece.code)] for vector in (room.index, room.flags[0]))
+            index, flags = (vector[: len(piece.code)] for vector in both)
             np.right_shift(piece.code, MAGNITUDE_SHIFT, out=index)
             near = np.flatnonzero(look_up(self.marked, index, flags))
             yield np.take(piece.code, near), near, piece.place

@@ -14,7 +14,7 @@ from sics_plugin.bins import RHO_BITS, RHO_MASK, Bins
 from sics_plugin.cells import STEPS, Features, saliency_codes
 from sics_plugin.edges import MAGNITUDE_CELLS, MAGNITUDE_SHIFT
 from sics_plugin.pieces import Array, offsets, pieces, stretches
-from sics_plugin.stream import Part, infinite, infinity, pages, workspace
+from sics_plugin.stream import Part, Rooms, infinite, infinity, pages
 from sics_plugin.threads import in_threads
 
 SAMPLE = 1 << 17
@@ -35,11 +35,12 @@ class FirstLook:
         """Look at a pool once: how many units are in every magnitude cell, and the sample. Refuse weights that are not finite."""
         starts, stride = offsets(parts), max(1, n // SAMPLE)
         number = np.int32 if n < 2**31 else np.int64
-        one = torch.from_numpy(np.ones(workspace(torch.int32).size, number))
+        rooms = Rooms()
+        one = torch.from_numpy(np.ones(rooms.mine().size, number))
         counters: dict[int, Tensor] = {}  # a thread each; whole numbers: the order of additions does not matter
 
         def step(i: int, begin: int, end: int) -> list[tuple[Array, Array, Array]]:
-            mine, room = [], workspace(torch.int32)
+            mine, room = [], rooms.mine()
             if (counter := counters.get(get_ident())) is None:
                 counter = counters[get_ident()] = torch.from_numpy(pages(MAGNITUDE_CELLS, number))
             for piece in pieces(parts, i, begin, end, starts[i], saliency=True):

@@ -11,9 +11,9 @@ import torch
 
 from sics_plugin.bins import RHO_BITS, RHO_MASK, Bins
 from sics_plugin.brackets import Active, Bracket
-from sics_plugin.cells import CELL_BITS, INFINITE, SALIENCY_CELLS, Features, Spread, become_entries, saliency_codes
+from sics_plugin.cells import CELL_BITS, SALIENCY_CELLS, Features, Spread, become_entries, is_finite, saliency_codes
 from sics_plugin.pieces import Array, Piece, offsets, pieces, stretches
-from sics_plugin.stream import Part, infinity, look_up, pages, workspace
+from sics_plugin.stream import Part, Rooms, infinity, look_up, pages
 from sics_plugin.threads import in_threads
 from sics_plugin.units import check_saliency
 
@@ -44,11 +44,11 @@ class Scores:
 
     def __init__(self, bins: Bins, spread: Spread, features: Features, active: Active) -> None:
         self.bins, self.spread, self.features, self.active = bins, spread, features, active
-        self.entries = np.empty(0, np.int16)
+        self.entries, self.rooms = np.empty(0, np.int16), Rooms()
 
     def _located(self, code: Array, saliency: Array, which: Array | None, first: int) -> tuple[Array, Array]:
         """Places (bin and ρ) and indices of entries of some units, in the thread's workspace."""
-        room, n = workspace(torch.int32), len(code)
+        room, n = self.rooms.mine(), len(code)
         index = room.index[:n]
         place = self.bins.places(code, first, which, index, room.halves[0][:n])
         cell = self.spread.cells(saliency, place, index, room.short[:n])
@@ -61,14 +61,14 @@ class Scores:
         """Codes of magnitude and saliency of the units a score may decide, and their index; None: all of them."""
         assert piece.saliency is not None
         saliency = saliency_codes(piece.saliency)
-        if check and len(saliency) and not (INFINITE[0] < saliency.min() and saliency.max() < INFINITE[1]):
+        if check and not is_finite(saliency):
             raise NotFiniteError
         if self.active.everything:
             return piece.code, saliency, None
         inside: Array = piece.code >= self.active.lowest
         if self.active.highest < infinity(torch.int32):
             inside &= piece.code <= self.active.highest
-        which, room = np.flatnonzero(inside), workspace(torch.int32)
+        which, room = np.flatnonzero(inside), self.rooms.mine()
         n = len(which)
         code = np.take(piece.code, which, out=room.halves[1][:n], mode="clip")
         return code, np.take(saliency, which, out=room.value[:n], mode="clip"), which
@@ -89,14 +89,14 @@ class Scores:
         """Count in entries of a type, read as unsigned; False where one overflowed, as the total shows."""
         self.entries = pages(self.bins.count * SALIENCY_CELLS, dtype)
         counter, lock, starts = torch.from_numpy(self.entries), Lock(), offsets(parts)
-        one = torch.ones(workspace(torch.int32).size, dtype=counter.dtype)
+        one = torch.ones(self.rooms.mine().size, dtype=counter.dtype)
 
         def count(i: int, begin: int, end: int) -> int:
             total = 0
             for piece in pieces(parts, i, begin, end, starts[i], saliency=True):
                 code, saliency, which = self.active_units(piece, check=True)
                 _, index = self._located(code, saliency, which, piece.place)
-                key = workspace(torch.int32).wide[: len(index)]  # places and codes were read
+                key = self.rooms.mine().wide[: len(index)]  # places and codes were read
                 key[:] = index
                 with lock:  # whole numbers: the order of additions does not matter
                     counter.scatter_add_(0, torch.from_numpy(key), one[: len(key)])
@@ -113,7 +113,7 @@ class Scores:
     def of(self, code: Array, saliency: Array, which: Array | None, first: int) -> Array:
         """Scores of units; the next call overwrites them."""
         place, index = self._located(code, saliency, which, first)
-        room, n = workspace(torch.int32), len(code)
+        room, n = self.rooms.mine(), len(code)
         score: Array = np.bitwise_and(place, RHO_MASK, out=place)
         if self.features.coarser:
             np.right_shift(score, self.features.coarser, out=score)
@@ -124,7 +124,7 @@ class Scores:
 
     def of_many(self, code: Array, saliency: Array, place: Array) -> Array:
         """Scores of any number of units, whose places in the pool are given."""
-        size = min(workspace(torch.int32).size, 1 << 13)  # this thread's takes the memory of what was ever used of it
+        size = min(self.rooms.mine().size, 1 << 13)  # this thread's takes the memory of what was ever used of it
         steps = [slice(at, at + size) for at in range(0, len(code), size)]
         return np.concatenate([self.of(code[s], saliency[s], place[s], 0).copy() for s in steps])
 

@@ -6,11 +6,11 @@ A unit that an earlier prune took has the code ``ABSENT``, below every other, so
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from mmap import mmap
-from threading import local
+from threading import get_ident, local
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ CHUNK = 5 << 14
 #: Units one thread takes at a time. No result depends on it.
 SPAN = 5 << 18
 ABSENT = -1
+#: Memory of this process alone, where a system knows the difference: what is only read of it stays the one page of zeros.
+PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 Codes = np.ndarray
 
 
@@ -115,7 +117,7 @@ def pages(count: int, dtype: npt.DTypeLike) -> np.ndarray:
     >>> pages(3, np.int16).tolist()
     [0, 0, 0]
     """
-    return np.frombuffer(mmap(-1, max(1, count * np.dtype(dtype).itemsize)), dtype, count)
+    return np.frombuffer(mmap.mmap(-1, max(1, count * np.dtype(dtype).itemsize), **PRIVATE), dtype, count)
 
 
 def look_up(table: np.ndarray, index: np.ndarray, out: np.ndarray) -> np.ndarray:
@@ -127,15 +129,11 @@ def look_up(table: np.ndarray, index: np.ndarray, out: np.ndarray) -> np.ndarray
 class Workspace:
     """The vectors one thread reuses from step to step: fresh memory costs more than the work.
 
-    ``code`` is what :meth:`chunks` yields; the others are for whoever walks: ``flags``, two of bool, ``index`` and ``value`` of
-    int32, ``short`` of int16, and ``wide`` of int64, of which ``halves`` are two of int32. Only what is used takes memory.
+    ``code`` is what :meth:`chunks` yields; the two ``flags`` are for whoever walks. Only what is used takes memory.
     """
 
     def __init__(self, dtype: torch.dtype, size: int) -> None:
         self.size = size
-        self.index, self.value, self.short = pages(size, np.int32), pages(size, np.int32), pages(size, np.int16)
-        self.wide = pages(size, np.int64)
-        self.halves = self.wide.view(np.int32)[:size], self.wide.view(np.int32)[size:]
         self.code = pages(self.size, np.int32 if dtype == torch.int32 else np.int64)
         self.number = self.code.view(np.float32 if dtype == torch.int32 else np.float64)
         self.largest = self.code.dtype.type(torch.iinfo(dtype).max)
@@ -177,6 +175,30 @@ def workspace(dtype: torch.dtype) -> Workspace:
         mine = Workspace(dtype, CHUNK)
         setattr(_MINE, str(dtype), mine)
     return mine
+
+
+class Room:
+    """More vectors for a walk: ``index`` and ``value`` of int32, ``short`` of int16, ``wide`` of int64 and its two ``halves``."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.index, self.value, self.short = pages(size, np.int32), pages(size, np.int32), pages(size, np.int16)
+        self.wide = pages(size, np.int64)
+        self.halves = self.wide.view(np.int32)[:size], self.wide.view(np.int32)[size:]
+
+
+class Rooms:
+    """A :class:`Room` for every thread of some walks. Their memory goes with them, though threads and workspaces stay."""
+
+    def __init__(self) -> None:
+        self._rooms: dict[int, Room] = {}
+
+    def mine(self) -> Room:
+        """The calling thread's own."""
+        room = self._rooms.get(get_ident())
+        if room is None or room.size != CHUNK:
+            room = self._rooms[get_ident()] = Room(CHUNK)
+        return room
 
 
 def spans(parts: Sequence[Part], size: int | None = None) -> list[tuple[int, int, int]]:
