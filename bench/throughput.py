@@ -3,9 +3,10 @@
     python bench/throughput.py record   runs the digits preset on a Slurm of this machine, with 1 and with 2 jobs at a time
     python bench/throughput.py          simulates from bench/throughput.json, prints the table, draws docs/throughput.svg
 
-The simulation hands out jobs of recorded lengths in order, each to the worker that is free first. Every job starts with the
-recorded time until a worker has loaded Python, torch and data; the controller starts jobs one after another; and one driver
-takes every row into the store, one commit after another. Nothing is fitted.
+The simulation hands out jobs in order, each to the worker that is free first; seeds take what recorded ones took, and are put
+together into jobs by the rule that `replicate` uses, with and without `--workers`. Every job starts with the recorded time until
+a worker has loaded Python, torch and data; the controller starts jobs one after another; and one driver takes every row into the
+store, one commit after another. Nothing is fitted.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from datetime import datetime
 from pathlib import Path
 from statistics import median
 
-from sics_cli.experiment.grouping import group
+from sics_cli.experiment.grouping import group, minutes_for
 
 ROOT = Path(__file__).parents[1]
 RECORDED = Path(__file__).with_name("throughput.json")
@@ -34,7 +35,10 @@ CLUSTER = ROOT / "tests" / "cli" / "slurm" / "cluster.py"
 WORKERS = (1, 2, 8, 16, 32, 64, 128, 256, 512)
 #: Seeds of the simulated runs: about 10 000 cells of the default experiment, and ten times that.
 SIZES = (190, 1900)
-MINUTES = (0.0, 10.0)
+#: `minutes_per_job` where `--slurm` does not say otherwise.
+MINUTES = 10.0
+#: How jobs are made: of about ten minutes, shorter where fewer than N would come together, or one for each seed.
+SHARED, TOLD, SINGLE = "jobs of 10 min", "with --workers N", "a job a seed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +59,12 @@ class Recorded:
     elapsed: dict[str, float]
 
 
-def simulate(lengths: list[float], workers: int, minutes: float, recorded: Recorded) -> float:
+def simulate(lengths: list[float], workers: int, how: str, recorded: Recorded) -> float:
     """Seconds until the driver has the last row of a run of these seeds."""
-    jobs = group(dict(enumerate(lengths)), minutes)
+    usual = sum(lengths) / len(lengths)  # what replicate knows when it groups them: the mean, not what each will take
+    costs: dict[int, float | None] = dict.fromkeys(range(len(lengths)), usual)
+    minutes = 0.0 if how == SINGLE else minutes_for(costs.values(), MINUTES, workers if how == TOLD else None)
+    jobs = group(costs, minutes)
     free = [0.0] * workers
     rows: list[float] = []
     started = 0.0
@@ -173,43 +180,56 @@ def rows_of_a_seed(folder: Path) -> int:
     return int(count)
 
 
-def curves(recorded: Recorded) -> dict[tuple[int, float], list[float]]:
-    """Seeds an hour, by (seeds of the run, minutes of a job), for each of `WORKERS`."""
+def curves(recorded: Recorded) -> dict[tuple[int, str], list[float]]:
+    """Seeds an hour, by (seeds of the run, how jobs are made), for each of `WORKERS`."""
     found = {}
     for size in SIZES:
         dice = random.Random(0)
         lengths = [dice.choice(recorded.seeds) for _ in range(size)]
-        for minutes in MINUTES:
-            found[size, minutes] = [3600 * size / simulate(lengths, count, minutes, recorded) for count in WORKERS]
+        for how in (SHARED, TOLD, SINGLE):
+            found[size, how] = [3600 * size / simulate(lengths, count, how, recorded) for count in WORKERS]
     return found
 
 
-def draw(recorded: Recorded, found: dict[tuple[int, float], list[float]]) -> None:
+def draw(recorded: Recorded, found: dict[tuple[int, str], list[float]]) -> None:
     import matplotlib as mpl
 
     mpl.use("svg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import FuncFormatter, NullLocator
 
     plt.rcParams["svg.hashsalt"] = "sics"  # the same file from the same numbers
-    figure, axes = plt.subplots(figsize=(7.2, 4.6))
+    figure, axes = plt.subplots(figsize=(7.6, 4.8))
     one = 3600 / (sum(recorded.seeds) / len(recorded.seeds))
-    axes.plot(WORKERS, [one * count for count in WORKERS], color="0.6", linewidth=1, label="linear: seeds × minutes / workers")
-    styles = {SIZES[0]: "#1f77b4", SIZES[1]: "#d95f02"}
-    for (size, minutes), values in found.items():
-        words = "a job for each seed" if minutes == 0 else f"jobs of about {minutes:g} min"
-        axes.plot(
-            WORKERS, values, marker="o", markersize=4, color=styles[size], linestyle="-" if minutes == 0 else "--",
-            label=f"{size} seeds ({size * recorded.cells:,} cells), {words}",
-        )  # fmt: skip
+    axes.plot(WORKERS, [one * count for count in WORKERS], color="0.55", linewidth=1)
+    axes.annotate("linear: workers / minutes of a seed", (3.2, one * 4.1), rotation=37, color="0.4", fontsize=8)
+    colours = {SIZES[0]: "#1f77b4", SIZES[1]: "#d95f02"}
+    for size in SIZES:
+        cells = f"{size:,} seeds ({size * recorded.cells:,} cells)"
+        axes.plot(WORKERS, found[size, TOLD], "o-", markersize=4, color=colours[size], label=f"{cells}, --workers N")
+        axes.plot(WORKERS, found[size, SHARED], "--", color=colours[size], label=f"{cells}, jobs of {MINUTES:g} min whatever N")
+    jobs = len(group(dict.fromkeys(range(SIZES[0]), 3600 / one), MINUTES))
+    axes.annotate(
+        f"{jobs} jobs in all, one to a worker", (92, found[SIZES[0], SHARED][-1] * 1.1), color=colours[SIZES[0]], fontsize=8
+    )
+    text = f"each job takes {recorded.start:.0f} s to start,\nand {recorded.dispatch:.1f} s go by between two starts"
+    axes.annotate(
+        text, (400, found[SIZES[1], TOLD][-1] * 0.9), (16, one * 300), color=colours[SIZES[1]], fontsize=8,
+        arrowprops={"arrowstyle": "-", "color": colours[SIZES[1]], "linewidth": 0.6},
+    )  # fmt: skip
     measured = [3600 * recorded.count / recorded.elapsed[str(count)] for count in (1, 2)]
-    axes.plot((1, 2), measured, "k*", markersize=11, label=f"measured: {recorded.count} seeds on a real Slurm")
+    axes.plot((1, 2), measured, "k*", markersize=11, label=f"measured on a real Slurm: {recorded.count} seeds, a job each")
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xticks(WORKERS, [str(count) for count in WORKERS])
-    axes.set_xlabel("workers (one core or one GPU each)")
+    axes.set_ylim(one / 2, one * WORKERS[-1] * 1.3)
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.set_xlabel("workers N (one core or one GPU each)")
     axes.set_ylabel("seeds an hour")
     axes.grid(color="0.92")
-    axes.legend(fontsize=8, frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=8, frameon=False, loc="lower right")
     figure.tight_layout()
     figure.savefig(FIGURE, metadata={"Date": None})
 
@@ -228,14 +248,14 @@ def main() -> None:
     )
     for count in (1, 2):
         mine = recorded.seeds[: recorded.count] if count == 1 else recorded.seeds[recorded.count :]
-        simulated = simulate(mine, count, 0.0, recorded)
+        simulated = simulate(mine, count, SINGLE, recorded)
         print(f"{count} at a time: measured {recorded.elapsed[str(count)]:.0f} s, simulated {simulated:.0f} s")
     found = curves(recorded)
     print(f"\n{'workers':>30}" + "".join(f"{count:>8}" for count in WORKERS))
-    for (size, minutes), values in found.items():
-        kind = f"{size} seeds, {f'{minutes:g} min jobs' if minutes else 'a job a seed'}"
-        print(f"{kind:>30}" + "".join(f"{value:>8.0f}" for value in values) + "  seeds an hour")
-        shares = [value / values[0] / count for value, count in zip(values, WORKERS, strict=True)]
+    alone = 3600 / (sum(recorded.seeds) / len(recorded.seeds))
+    for (size, how), values in found.items():
+        print(f"{f'{size} seeds, {how}':>30}" + "".join(f"{value:>8.0f}" for value in values) + "  seeds an hour")
+        shares = [value / alone / count for value, count in zip(values, WORKERS, strict=True)]
         print(f"{'':>30}" + "".join(f"{share:>7.0%} " for share in shares) + " of linear")
     draw(recorded, found)
 

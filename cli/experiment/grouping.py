@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from statistics import mean
 
@@ -70,6 +70,25 @@ def estimate(
     training, saliency = max(pace * work.training, step * steps), max(pace * work.saliency, step * experiment.calibration.batches)
     signals = {kind: max(pace * work.signal(kind), step * experiment.calibration.batches) for kind in kinds}
     return Cost(training, saliency, max(pace * work.cell, cell), "guessed from the network's size", signals)
+
+
+def minutes_for(seconds: Collection[float | None], minutes: float, workers: int | None) -> float:
+    """The length to give jobs of these seeds: at most `minutes`, and such that each of `workers` gets as many jobs as the others.
+
+    Eleven jobs of ten minutes keep eight workers for twenty, five of them idle for half of it; sixteen shorter ones do not.
+
+    Examples
+    --------
+    >>> [round(minutes_for([60.0] * seeds, 10, 4), 2) for seeds in (8, 800, 44)], minutes_for([60.0] * 8, 10, None)
+    ([2.25, 9.25, 6.25], 10)
+    """
+    longest = max((value or 0.0 for value in seconds), default=0.0)
+    if workers is None or longest == 0:
+        return minutes
+    fitting = max(1, int((60 * minutes - START_SECONDS) // longest))
+    rounds = -(-len(seconds) // (workers * fitting))
+    share = -(-len(seconds) // (workers * rounds))
+    return min(minutes, (START_SECONDS + share * longest) / 60 + 1e-6)  # the sum of equal costs may round up
 
 
 def group(seconds: Mapping[int, float | None], minutes: float, alone: Set[int] = frozenset()) -> list[tuple[int, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 
-from sics_cli.experiment.grouping import START_SECONDS, Cost, estimate, group
+from sics_cli.experiment.grouping import START_SECONDS, Cost, estimate, group, minutes_for
 from sics_cli.experiment.headers import kept_epochs
 from sics_cli.experiment.layout import checkpoint_path, half_trained_path
 from sics_cli.experiment.ledger import Part
@@ -52,11 +52,8 @@ def parts_of(
     """
     seeds = by_seed(cells)
     seconds = {seed: cost.seconds(len(mine), trained(seed), signals_of(mine)) if cost else None for seed, mine in seeds.items()}
-    if workers is not None:
-        share = -(-len(seeds) // workers) * max((value or 0.0 for value in seconds.values()), default=0.0)
-        minutes = min(minutes, (START_SECONDS + share) / 60 + 1e-6)  # the sum of equal costs may round up
     parts = []
-    for together in group(seconds, minutes, alone):
+    for together in group(seconds, minutes_for(seconds.values(), minutes, workers), alone):
         keys = tuple(cell.key for seed in together for cell in seeds[seed])
         expected = [seconds[seed] for seed in together]
         known = [value for value in expected if value is not None]

@@ -32,7 +32,7 @@ ENDED = frozenset(
 RUNNING = frozenset(["RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"])
 #: Reasons to wait that only a person can take away: the job asks for what its partition or account never gives, or is held.
 _NEVER = re.compile(
-    r"held|BadConstraints|Invalid|NotAllowed|MaxWall\w*PerJob|PerJobLimit|PartitionTimeLimit|PartitionNodeLimit|NeverSatisfied",
+    r"held|BadConstraints|Invalid|NotAllowed|MaxWall\w*PerJob|PerJobLimit|Partition(TimeLimit|NodeLimit|Down|Inactive)|NeverSatisfied",
     re.IGNORECASE,
 )
 #: What a job is called that the queue does not list.

@@ -281,6 +281,7 @@ def test_results_of_a_submission_that_nobody_confirmed_are_taken_though_the_queu
         ("JobHeldUser", True),
         ("launch failed requeued held", True),
         ("QOSMaxWallDurationPerJobLimit", True),
+        ("PartitionDown", True),
         ("Priority", False),
         ("Resources", False),
         ("QOSGrpCpuLimit", False),

@@ -28,6 +28,7 @@ from sics_cli.experiment.randomness import seeded
 from sics_cli.experiment.rows import CellRow, CheckpointRow, FailureRow, RepeatRow
 from sics_cli.experiment.seedrun import NONDETERMINISTIC, SeedRun
 from sics_cli.experiment.summary import paired_seeds
+from sics_cli.experiment.work import Work
 from sics_cli.experiment.worker import SeedJob, check_unit
 from sics_plugin import (
     Scorer,
@@ -381,3 +382,15 @@ def test_a_seed_goes_on_with_the_saliency_it_began_with(run: Run, tmp_path: Path
     failures = [row for row in run("chaos", known=known, keep=True, sparsity=0.7) if isinstance(row, FailureRow)]
     assert failures, "a damaged file is not believed"
     assert "the gradient saliency of seed 0 differs from that of its rows in the store" in failures[0].error
+
+
+def test_the_work_told_grows_to_all_of_it(run: Run, experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training, saliency and cells, one after another in one job: what is told last is the sum of the three."""
+    told: list[float] = []
+    monkeypatch.setattr(seedrun.time, "monotonic", iter(range(10**6)).__next__)  # so that everything is told
+    monkeypatch.setattr(Inbox, "tell", lambda self, progress: told.append(progress.work))
+    rows = run("magnitude", "chaos")
+    cells = [row for row in rows if isinstance(row, CellRow | RepeatRow)]
+    work = Work.of(experiment)
+    assert told == sorted(told)
+    assert told[-1] == pytest.approx(work.training + work.saliency + work.cell * len(cells))

@@ -324,7 +324,9 @@ def test_cells_of_one_checkpoint_stay_together_and_ten_thousand_cells_are_a_few_
     assert len(done) < len(parts), "what is trained already is shorter"
     wide = parts_of(cells, cost, minutes=10, trained=lambda seed: 0.0, workers=50)
     assert [len(part.seeds) for part in wide] == [4] * 50, "as many jobs as are to run at a time"
-    assert len(parts_of(cells, cost, minutes=10, trained=lambda seed: 0.0, workers=3)) == len(parts), "but none longer"
+    three = parts_of(cells, cost, minutes=10, trained=lambda seed: 0.0, workers=3)
+    assert len(three) == 15, "thirteen would leave two of three idle at the end"
+    assert max(part.seconds or 0.0 for part in three) <= 600, "and none is longer"
     assert len(parts_of(cells, None, minutes=10, trained=lambda seed: 0.0)) == 200, "a job for each seed of unknown length"
 
 
