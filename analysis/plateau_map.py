@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from sics_analysis.multiplicity import holm
 from sics_analysis.results import Row, Verdict, signed
 
 #: What a verdict against magnitude of the same run says of a scorer's place.
@@ -31,6 +32,8 @@ class MapPoint:
         Mean difference to magnitude in the same run, and its `verdict` there: what the scorer does once the pool is chosen.
     total
         Mean difference to magnitude in the first run, at the seeds that pruned the same dense network; None without any.
+    p_above, p_below
+        One-sided, of a feature above +δ and below −δ, adjusted for nothing; None where nothing was tested.
     """
 
     run: str
@@ -43,6 +46,8 @@ class MapPoint:
     verdict: Verdict
     n: int
     total: float | None
+    p_above: float | None = None
+    p_below: float | None = None
 
     @property
     def standing(self) -> str:
@@ -54,7 +59,7 @@ class MapPoint:
         return {
             "run": self.run, "scorer": self.scorer, "kappa": self.kappa, "role": self.role, "sparsity": self.sparsity,
             "overlap": self.overlap, "feature": self.feature, "verdict": str(self.verdict), "standing": self.standing,
-            "n": self.n, "total": self.total,
+            "n": self.n, "total": self.total, "p_above": self.p_above, "p_below": self.p_below,
         }  # fmt: skip
 
 
@@ -62,7 +67,8 @@ class MapPoint:
 class PoolMove:
     """Magnitude in one run against magnitude in the first: what the pool alone does at one S.
 
-    `mean` is in accuracy points; None, with the reason, where the two runs have no dense network in common.
+    `mean` is in accuracy points; None, with the reason, where the two runs have no dense network in common. `p_above` and
+    `p_below` are as in `MapPoint`.
     """
 
     run: str
@@ -71,6 +77,20 @@ class PoolMove:
     verdict: Verdict | None
     n: int
     reason: str = ""
+    p_above: float | None = None
+    p_below: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Overall:
+    """What stands when all that a map tests is one family: Holm over `tests` lines, one direction at a time.
+
+    `above` and `below` name those that are ESCAPES or DEGRADES in their own run and stay so here.
+    """
+
+    tests: int
+    above: tuple[str, ...]
+    below: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +101,28 @@ class PlateauMap:
     delta: float
     points: tuple[MapPoint, ...]
     moves: tuple[PoolMove, ...]
+    alpha: float = 0.05
+
+    def overall(self) -> Overall:
+        """Holm over every line of every run at every S, and every pool's move; level `alpha` for each direction."""
+        named: list[tuple[str, MapPoint | PoolMove]] = [
+            (f"{p.scorer} at {p.sparsity:g}{self._where(p.run)}", p) for p in self.points
+        ]
+        named += [(f"the pool alone at {m.sparsity:g}{self._where(m.run)}", m) for m in self.moves]
+        stands: list[tuple[str, ...]] = []
+        for verdict, name in ((Verdict.ESCAPES, "p_above"), (Verdict.DEGRADES, "p_below")):
+            adjusted = holm([getattr(one, name) for _, one in named])
+            stands.append(
+                tuple(
+                    text
+                    for (text, one), p in zip(named, adjusted, strict=True)
+                    if p is not None and p <= self.alpha and one.verdict is verdict
+                )
+            )
+        return Overall(sum(one.p_above is not None for _, one in named), *stands)
+
+    def _where(self, run: str) -> str:
+        return f" ({run})" if len(self.runs) > 1 else ""
 
     @property
     def sparsities(self) -> tuple[float, ...]:

@@ -17,7 +17,8 @@ from sics_plugin.channel_report import ChannelReport
 from sics_plugin.channels import channel_saliency, compute_channel_masks, prune_channels
 from sics_plugin.checked import global_unstructured
 from sics_plugin.contract import ContractError, check_scorer
-from sics_plugin.held_out import Calibration, held_out_accuracy, held_out_loss
+from sics_plugin.held_out import Calibration
+from sics_plugin.held_out_scores import held_out_accuracy, held_out_loss
 from sics_plugin.masks import clone_pruned, current_masks, export_masks, finalize, install_mask, load_masks, mask_hash, masked
 from sics_plugin.methods import (
     CoordinateUnresolvedWarning,

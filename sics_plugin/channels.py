@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from sics_plugin.adaptive import AdaptiveTable
+from sics_plugin.adaptive_options import adaptive_options
 from sics_plugin.allocation import check_amount_for, erk_removals, n_of_m, pools_of
 from sics_plugin.channel_discovery import find_groups
 from sics_plugin.channel_groups import BoundGroup, ChannelGroup, Unit, bind_groups
@@ -30,7 +31,6 @@ from sics_plugin.channel_report import ChannelReport
 from sics_plugin.channel_units import pool_saliency, unit_magnitudes
 from sics_plugin.decide import Decision, decide
 from sics_plugin.gather import floors_of, join
-from sics_plugin.held_out import adaptive_options
 from sics_plugin.masks import install_mask, mask_hash
 from sics_plugin.methods import SICSMethod, units_of
 from sics_plugin.model import Pool, for_pool, scorer_of, warn_vanished

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import wraps
 from numbers import Integral, Real
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from sics_plugin.adaptive import AdaptiveTable, Step, Trial, built, no_saliency
-from sics_plugin.collect import NO_BATCHES, Batch, Loss, evaluating, moved
+from sics_plugin.collect import evaluating
+from sics_plugin.held_out_scores import Evaluate
 from sics_plugin.masks import clone_pruned
 from sics_plugin.report import PruningReport
 from sics_plugin.saliency import Saliency
 from sics_plugin.scorers import Adaptive, RankScorer
 from sics_plugin.units import kind_of
 
-Evaluate = Callable[[nn.Module], float]
 Candidate = str | tuple[str, float | None]
-P = ParamSpec("P")
-R = TypeVar("R")
 
 #: Tried in this order, so that a small budget still meets what matters: magnitude first, which wins ties; then the classes
 #: by complexity, with the control that sees the same saliency; then each at twice and at half of its strength.
@@ -118,6 +113,7 @@ def calibrate(model: nn.Module, amount: float | int, how: Calibration, *, unit: 
 
     Examples
     --------
+    >>> from sics_plugin import held_out_loss
     >>> _ = torch.manual_seed(0)
     >>> mlp = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4))
     >>> batches = [(torch.randn(16, 64), torch.randint(4, (16,))) for _ in range(2)]
@@ -150,46 +146,6 @@ def calibrate(model: nn.Module, amount: float | int, how: Calibration, *, unit: 
     source = f"held-out data, budget {how.budget}"
     pool, known_kind = str(options.get("pool", "global")), None if kind == "supplied" else kind or "neighbourhood"
     return AdaptiveTable((step,), source, REACH, unit, pool, not no_saliency(kind), known_kind, tuple(trials))
-
-
-def held_out_loss(batches: Iterable[Batch], loss: Loss = nn.functional.cross_entropy) -> Evaluate:
-    """An ``evaluate``: minus the mean over held-out (input, target) batches of a ``loss`` with reduction "mean".
-
-    Batches count by their size. Finer than a count of right answers, which moves in steps as large as the differences between
-    masks on a few hundred examples.
-    """
-    kept = _kept(batches)
-
-    def evaluate(model: nn.Module) -> float:
-        total, examples = 0.0, 0
-        for inputs, targets in moved(kept, model):
-            total, examples = total + float(loss(model(inputs), targets)) * len(targets), examples + len(targets)
-        return -total / examples
-
-    return evaluate
-
-
-def held_out_accuracy(batches: Iterable[Batch]) -> Evaluate:
-    """An ``evaluate``: the fraction of held-out (input, label) examples whose largest output is the label's."""
-    kept = _kept(batches)
-
-    def evaluate(model: nn.Module) -> float:
-        right, examples = 0, 0
-        for inputs, targets in moved(kept, model):
-            right, examples = right + int((model(inputs).argmax(-1) == targets).sum()), examples + len(targets)
-        return right / examples
-
-    return evaluate
-
-
-def _kept(batches: Iterable[Batch]) -> Sequence[Batch]:
-    """Something that can be gone through again: a loader as it is, what runs dry as a list."""
-    if isinstance(batches, Tensor) or not isinstance(batches, Iterable):
-        raise TypeError(f"Expected `batches` to be an iterable of (input, target) pairs, got {type(batches).__name__}")
-    kept = batches if hasattr(batches, "__len__") else list(batches)
-    if not len(kept):  # type: ignore[arg-type]
-        raise ValueError(NO_BATCHES)
-    return cast(Sequence[Batch], kept)
 
 
 def _kind(saliency: Saliency | Tensor | None) -> str | None:
@@ -230,43 +186,3 @@ def _present(model: nn.Module, unit: str, options: dict[str, Any]) -> int:
 def _removed_share(report: PruningReport, before: int) -> float:
     """What fraction of the units that were there a prune removed: the S that its scorer was told."""
     return (report.pruned - (report.total - before)) / before
-
-
-def adaptive_options(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorator of what prunes a model: ``calibrate=`` (a :class:`Calibration`) becomes ``table=``; units are checked."""
-    signature = inspect.signature(function)
-    call = cast(Callable[..., R], function)
-
-    @wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> R:
-        how = kwargs.pop("calibrate", None)
-        if kwargs.get("groups") is not None:
-            kwargs["groups"] = list(kwargs["groups"])  # gone through more than once
-        given = signature.bind(*args, **kwargs)
-        given.apply_defaults()
-        values = {**given.arguments, **given.arguments.get("parameters", {})}
-        if how is not None:
-            kwargs["table"] = values["table"] = _calibrated(how, values)
-        method, unit, pool = values["method"], values.get("unit", "weight"), values.get("pool", "global")
-        for table in (values.get("table"), method, getattr(method, "table", None)):
-            if isinstance(table, AdaptiveTable):
-                table.check_unit(unit)
-                table.check_pool(pool)
-        return call(*args, **kwargs)
-
-    return cast(Callable[P, R], wrapper)
-
-
-def _calibrated(how: object, values: dict[str, Any]) -> AdaptiveTable:
-    if not isinstance(how, Calibration):
-        raise TypeError(f"Expected `calibrate` to be a Calibration, got {type(how).__name__}")
-    method = values["method"]
-    if method != "adaptive" and getattr(method, "scorer_class", None) is not Adaptive:
-        raise TypeError(f"Expected method 'adaptive' with `calibrate`, got {method!r:.60}")
-    for name in ("table", "alpha", "importance_scores"):
-        if values.get(name) is not None:
-            raise TypeError(f"Expected no `{name}` beside `calibrate`, which chooses class and strength by the model's weights")
-    names = [name for name in ("saliency", "pool", "min_keep", "sparsity", "groups") if values.get(name) is not None]
-    return calibrate(
-        values["model"], values["amount"], how, unit=values.get("unit", "weight"), **{name: values[name] for name in names}
-    )

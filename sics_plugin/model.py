@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from sics_plugin.adaptive import AdaptiveTable
+from sics_plugin.adaptive_options import adaptive_options
 from sics_plugin.allocation import check_amount_for, check_n_m, erk_removals, n_of_m, pools_of
 from sics_plugin.gather import Scores, floors_of, lazy_saliencies, parts_of
-from sics_plugin.held_out import adaptive_options
 from sics_plugin.masks import Masks, check_hooks, hash_of_bits, install_mask, mask_hash, packed_bits, put_mask, put_zeros
 from sics_plugin.masks import finalize as finalize_model
 from sics_plugin.methods import SICSMethod

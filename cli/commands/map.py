@@ -100,3 +100,20 @@ def _print(out: Console, found: PlateauMap) -> None:
             " total: against magnitude in A, at the seeds that pruned the same dense network; total less feature is the pool's."
         )
     out.print(Text(wrapped(out, note), style="dim"), soft_wrap=True)
+    out.print(Text(wrapped(out, plain(_adjusted(found))), style="dim"), soft_wrap=True)
+
+
+def _adjusted(found: PlateauMap) -> str:
+    """What the verdicts are adjusted for, and what is left when they are adjusted for everything shown."""
+    overall = found.overall()
+    what = "run and S" if len(found.runs) > 1 else "S"
+    beyond = "sparsities, runs or scorers" if len(found.runs) > 1 else "sparsities or scorers"
+    own = " and the pool alone" if len(found.runs) > 1 else ""
+    names = "; ".join(
+        f"{word} {', '.join(stands) or 'none'}" for word, stands in (("ESCAPES", overall.above), ("DEGRADES", overall.below))
+    )
+    return (
+        f"adjusted: the verdicts of the classes of κ ≥ 1 together within each {what}; those of κ = 0, controls, baselines, "
+        f"peers{own} each for itself; nothing over {beyond}. What stands of all {overall.tests} tests here as one "
+        f"family (Holm, α = {found.alpha:g} a direction): {names}."
+    )

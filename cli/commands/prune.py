@@ -129,8 +129,9 @@ def prune(weights: Path, architecture: str, options: Any, **asked: Any) -> None:
     """
     from sics_cli import console
     from sics_cli.experiment.models import check_model
+    from sics_cli.experiment.prune_request import PruneRequest
     from sics_cli.experiment.pruned_file import check_outputs
-    from sics_cli.experiment.pruning import Outputs, PruneRequest, prune_file
+    from sics_cli.experiment.pruning import Outputs, prune_file
 
     model = ModelConfig(architecture, options)
     try:

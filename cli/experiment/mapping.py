@@ -56,11 +56,13 @@ def map_runs(paths: Sequence[Path], delta: float | None, alpha: float | None, *,
                     verdict=line.verdict,
                     n=line.n,
                     total=sum(total) / len(total) if total else None,
+                    p_above=_other_side(line.equivalence.p_upper),
+                    p_below=_other_side(line.equivalence.p_lower),
                 )
             )
         if i:
             moves += _moves(label, run, runs[0], settings, across_devices)
-    return PlateauMap(tuple(labels), settings.delta, tuple(points), tuple(moves))
+    return PlateauMap(tuple(labels), settings.delta, tuple(points), tuple(moves), settings.alpha)
 
 
 def label_runs(paths: Sequence[Path], runs: Sequence[RunRows]) -> list[str]:
@@ -97,9 +99,22 @@ def _moves(label: str, run: RunRows, first: RunRows, settings: Settings, across_
         why = str(error).partition("nothing can be paired: ")[2] or str(error)
         return [PoolMove(label, sparsity, None, None, 0, why) for sparsity in sparsities]
     return [
-        PoolMove(label, line.contrast.sparsity or 0.0, line.contrast.mean, line.decision.verdict, line.contrast.n)
+        PoolMove(
+            label,
+            line.contrast.sparsity or 0.0,
+            line.contrast.mean,
+            line.decision.verdict,
+            line.contrast.n,
+            p_above=_other_side(line.equivalence.p_upper),
+            p_below=_other_side(line.equivalence.p_lower),
+        )
         for line in compare_pairs(pairs, settings.delta, settings.alpha)
     ]
+
+
+def _other_side(p: float | None) -> float | None:
+    """A test of "inside the margin" as one of "beyond it"."""
+    return None if p is None else 1 - p
 
 
 def _only_magnitude(run: RunRows) -> RunRows:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sics_cli.experiment.atomic import write_atomically
-from sics_cli.experiment.config import ModelConfig
 from sics_cli.experiment.errors import ConfigError, SicsError, StorageError
 from sics_cli.experiment.installed import full_version
+from sics_cli.experiment.prune_request import ADAPTIVE, PruneRequest, asked_scorer, check_adaptive, notes_on, saliency_kind
 from sics_cli.experiment.pruned_file import write_masks, write_state
 from sics_cli.experiment.weights_file import load_weights, read_weights, weights_digest
 
@@ -24,36 +24,8 @@ if TYPE_CHECKING:
     from sics_cli.experiment.calibration_images import CalibrationImages
     from sics_plugin import PruningReport, Saliency, Scorer
 
-NEIGHBOURHOOD, ADAPTIVE = "neighbourhood", "adaptive"
-DATA_FREE = (
-    "no --data: the scorer sees the weights alone. Measured, that is about as good as magnitude and no better; the gain needs a "
-    "saliency, so give --data with a few hundred images of the kind the network was trained on"
-)
 #: So many batches tell whether the network knows the images.
 _CHECKED_BATCHES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class PruneRequest:
-    """What is pruned, and how.
-
-    `saliency` None: the scorer's own kind, or gradient, where there are images, else none. `from_report` is the JSON of a report
-    that the adaptive scorer chooses by; with a `budget` it chooses by so many evaluations on held-out images.
-    """
-
-    weights: Path
-    model: ModelConfig
-    scorer: str
-    sparsity: float
-    unit: str
-    pool: str
-    min_keep: float | int
-    saliency: str | None
-    seed: int
-    device: str
-    shrink: bool
-    from_report: Path | None = None
-    budget: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +70,12 @@ def prune_file(request: PruneRequest, outputs: Outputs, images: CalibrationImage
     from sics_plugin import finalize, shrink
 
     source = weights_digest(request.weights, "WEIGHTS")
-    scorer = _scorer(request)
-    _check_adaptive(request, scorer, images is not None)
-    kind = _saliency_kind(request, scorer, images is not None)
+    scorer = asked_scorer(request)
+    check_adaptive(request, scorer, images is not None)
+    kind = saliency_kind(request, scorer, images is not None)
     state = read_weights(request.weights, "WEIGHTS")
     model = _built(request, state)
-    notes = list(_notes(scorer, images))
+    notes = list(notes_on(scorer, images is not None))
     with _told(notes):
         calibrated, saliency = (None, None) if images is None else _calibrate(model, images, kind, request.unit, say, notes)
         if request.budget is not None:
@@ -132,96 +104,6 @@ def prune_file(request: PruneRequest, outputs: Outputs, images: CalibrationImage
     if outputs.report is not None:
         _write_report(outputs.report, report, facts, notes)
     return Pruned(report, facts, tuple(notes), request.weights.stat().st_size, size)
-
-
-def _scorer(request: PruneRequest) -> Scorer:
-    from sics_cli.experiment.lineup import make_scorer
-
-    if request.from_report is not None and request.scorer == ADAPTIVE:
-        from sics_plugin import SICSAdaptive, build_scorer
-
-        try:
-            return build_scorer(ADAPTIVE, table=SICSAdaptive.from_report(request.from_report))
-        except ValueError as error:
-            raise ConfigError(f"--from-report {error}") from None
-    try:
-        return make_scorer(request.scorer, request.seed)
-    except ConfigError as error:
-        raise ConfigError(str(error).replace("--scorers", "--scorer")) from None
-
-
-def _check_adaptive(request: PruneRequest, scorer: Scorer, data: bool) -> None:
-    """Options of the adaptive scorer go with it, and with what they need."""
-    given = {"--from-report": request.from_report is not None, "--calibrate": request.budget is not None}
-    for option, there in given.items():
-        if there and scorer.name != ADAPTIVE:
-            raise ConfigError(f"{option}: says how --scorer {ADAPTIVE} chooses, not for {scorer.name}")
-        if there and not data and _table_saliency(scorer) != NEIGHBOURHOOD:
-            raise ConfigError(f"{option}: give --data; without a saliency {ADAPTIVE} is magnitude")
-    if all(given.values()):
-        raise ConfigError("--from-report and --calibrate: give one of them, both say how to choose")
-    table = getattr(scorer, "table", None)
-    for option, name in (("unit", request.unit), ("pool", request.pool)) if table is not None else ():
-        measured = getattr(table, option)
-        if measured not in (None, name):
-            raise ConfigError(f"--{option} {name}: the report of --from-report is about {option} {measured}")
-    if request.budget is not None and request.budget < 2:
-        raise ConfigError(f"--calibrate {request.budget}: give at least 2 evaluations, one has nothing to choose from")
-
-
-def _saliency_kind(request: PruneRequest, scorer: Scorer, data: bool) -> str:
-    """Which signal is collected; an option that could have no effect is refused."""
-    asked, needs = request.saliency, scorer.requires
-    if (measured := _table_saliency(scorer)) is not None:
-        if asked not in (None, measured):
-            raise ConfigError(f"--saliency {asked}: the report of --from-report was measured with {measured}")
-        if measured == NEIGHBOURHOOD and data:
-            raise ConfigError("--data: the report of --from-report was measured without data, so leave it out")
-        asked = measured
-    if asked is not None and needs not in (None, asked):
-        raise ConfigError(f"--saliency {asked}: scorer {scorer.name} needs {needs}")
-    if needs is not None and _from_weights(needs):
-        if data:
-            raise ConfigError(f"--data: scorer {scorer.name} reads the weights alone, so leave it out")
-        return needs
-    if not data:
-        wanted = needs or (asked if asked != NEIGHBOURHOOD else None)
-        if wanted is not None:
-            what = f"scorer {scorer.name} needs {needs} saliency" if needs else f"--saliency {asked}"
-            raise ConfigError(f"{what}: that is measured on images, so give --data")
-        return NEIGHBOURHOOD
-    if asked == NEIGHBOURHOOD:
-        raise ConfigError(f"--saliency {NEIGHBOURHOOD}: reads the weights alone, so leave --data out")
-    if needs is None and _blind(scorer):
-        raise ConfigError(f"--data: scorer {scorer.name} reads no saliency, so leave it out")
-    return asked or needs or "gradient"
-
-
-def _table_saliency(scorer: Scorer) -> str | None:
-    """The kind of saliency that the table of an adaptive scorer was measured with; None without one."""
-    saliency: str | None = getattr(getattr(scorer, "table", None), "saliency", None)
-    return saliency
-
-
-def _from_weights(kind: str) -> bool:
-    """Whether a signal is made of the weights, which is done when they are pruned."""
-    from sics_plugin.signals import SIGNALS
-
-    return kind in SIGNALS and SIGNALS[kind].collect is None
-
-
-def _blind(scorer: Scorer) -> bool:
-    """Whether a saliency cannot change anything: what is rank-monotone in magnitude, and what is drawn."""
-    return scorer.kappa == 0 or scorer.name == "random"
-
-
-def _notes(scorer: Scorer, images: CalibrationImages | None) -> Iterator[str]:
-    if images is None and _table_saliency(scorer) == NEIGHBOURHOOD:
-        return
-    if images is None and scorer.name == ADAPTIVE:
-        yield f"adaptive is magnitude here; {DATA_FREE}"
-    elif images is None and not _blind(scorer) and scorer.requires is None:
-        yield DATA_FREE
 
 
 def _built(request: PruneRequest, state: Mapping[str, Tensor]) -> nn.Module:

@@ -3,11 +3,15 @@
 import json
 import shutil
 import sqlite3
+from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sics_analysis.results import Verdict
+from sics_cli.experiment.analysis_input import Settings, analyse_source, read_run
 from sics_cli.experiment.mapping import map_runs
 from sics_cli.main import main
 
@@ -59,6 +63,28 @@ def test_the_pool_and_the_feature_are_told_apart(finished: Any, layer: Path) -> 
         assert len(said) == 2
         assert "the plateau by mask: log, power" in said[0]
         assert "The pool alone: magnitude −4.00 points against pool global over 2 seeds" in said[1]
+
+
+def test_verdicts_are_adjusted_over_all_that_is_shown() -> None:
+    run = Path(str(files("sics_data"))) / "reference" / "digits-weight"
+    found = map_runs([run], None, None)
+    tested = [point for point in found.points if point.p_above is not None]
+    overall = found.overall()
+    assert overall.tests == len(tested) == sum(point.verdict is not Verdict.IDENTICAL for point in found.points) > 30
+    lines = {(x.scorer, x.sparsity): x for x in analyse_source(read_run(run), Settings()).lines}
+    for point in tested:
+        line = lines[point.scorer, point.sparsity]
+        assert point.p_above == pytest.approx(line.p_escape, abs=1e-12)
+        if not line.in_family:
+            assert point.p_below == pytest.approx(line.p_degrade_adjusted, abs=1e-12)
+    lost = {f"{p.scorer} at {p.sparsity:g}" for p in found.points if p.verdict is Verdict.DEGRADES}
+    assert "random at 0.8" in overall.below
+    assert set(overall.below) <= lost
+    many = found.points[2:3] * 100
+    for p, stands in ((0.04, ()), (0.0004, ("bump at 0.5",) * 100)):
+        sure = tuple(replace(point, verdict=Verdict.ESCAPES, p_above=p) for point in many)
+        assert replace(found, points=sure).overall().above == stands
+        assert replace(found, points=tuple(replace(x, verdict=Verdict.INCONCLUSIVE) for x in sure)).overall().above == ()
 
 
 def test_what_the_pool_seems_to_lift_is_not_said_where_the_pool_is_not_shown_to_escape(finished: Any, tmp_path: Path) -> None:
@@ -115,6 +141,8 @@ def test_through_the_command_line(finished: Any, layer: Path, tmp_path: Path, ca
     shown = capsys.readouterr()
     assert words(shown.out).startswith("A pool global B pool layer S = 0.5 scorer κ run overlap feature total n in its run")
     assert max(map(len, shown.out.splitlines())) <= 80
+    assert "nothing over sparsities, runs or scorers" in words(shown.out)
+    assert "as one family (Holm, α = 0.05 a direction): ESCAPES none; DEGRADES none." in words(shown.out)
     assert out.read_bytes().startswith(b"%PDF")
     assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     assert main(["map", str(finished.run)]) == 0
