@@ -84,6 +84,11 @@ def by_hypothesis(sparsity: float, saliency_kind: str | None, alpha: float | Non
     return AdaptiveChoice(name, alpha, sparsity, where, source)
 
 
+def strength_at(sparsity: float) -> float:
+    """The strength α that ``table="measured"`` uses at S, with a supplied saliency."""
+    return min(MEASURED_MOST, MEASURED_SHARE * (1 - sparsity))
+
+
 def by_measurement(sparsity: float, saliency_kind: str | None, alpha: float | None = None) -> AdaptiveChoice:
     """The choice that did best on validation images of networks of this project (docs/strength.md), at seeds no report uses.
 
@@ -103,8 +108,8 @@ def by_measurement(sparsity: float, saliency_kind: str | None, alpha: float | No
         return AdaptiveChoice(PLATEAU, None, sparsity, "no saliency was given", source)
     if alpha is not None:
         return AdaptiveChoice(MEASURED_CLASS, alpha, sparsity, "the class for every S, its strength was given", source)
-    strength = min(MEASURED_MOST, MEASURED_SHARE * (1 - sparsity))
-    return AdaptiveChoice(MEASURED_CLASS, strength, sparsity, f"half of what is kept, at most {MEASURED_MOST:g}", source)
+    reason = f"half of what is kept, at most {MEASURED_MOST:g}"
+    return AdaptiveChoice(MEASURED_CLASS, strength_at(sparsity), sparsity, reason, source)
 
 
 def no_saliency(kind: str | None) -> bool:

@@ -10,20 +10,20 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from sics_plugin.adaptive import AdaptiveTable, Step, Trial, built, no_saliency
+from sics_plugin.adaptive import PLATEAU, AdaptiveTable, Step, Trial, built, no_saliency, strength_at
 from sics_plugin.collect import evaluating
 from sics_plugin.held_out_scores import Evaluate
 from sics_plugin.masks import clone_pruned
 from sics_plugin.report import PruningReport
 from sics_plugin.saliency import Saliency
-from sics_plugin.scorers import Adaptive, RankScorer
+from sics_plugin.scorers import ALPHA_DEFAULT
 from sics_plugin.units import kind_of
 
 Candidate = str | tuple[str, float | None]
 
-#: Tried in this order, so that a small budget still meets what matters: magnitude first, which wins ties; then the classes
-#: by complexity, with the control that sees the same saliency; then each at twice and at half of its strength.
-CLASSES = ("magnitude", "smooth_chaos", "information", "chaos", "wiggle", "smooth_mouse")
+#: Tried in this order, so that a small budget still meets what matters: magnitude first, which wins ties; then what
+#: ``table="measured"`` runs, and the classes by complexity, at its strength for this S; then each at twice and at half of it.
+CLASSES = ("magnitude", "information", "smooth_chaos", "chaos", "wiggle", "smooth_mouse")
 STRENGTHS = (1.0, 2.0, 0.5)
 #: A table calibrated at one S is asked for k/n, which rounding moves a little from it.
 REACH = 0.05
@@ -42,7 +42,7 @@ class Calibration:
         Most calls of ``evaluate``; a mask that was met before costs none.
     candidates : sequence of str or (str, float), optional
         Scorers by name, with a strength or with their default one, in the order in which they are tried. Default: magnitude, then
-        the classes and the ``information`` control, at their default strength, at twice and at half of it.
+        ``information`` and the classes, at the strength of ``table="measured"``, at twice and at half of it.
 
     Examples
     --------
@@ -70,12 +70,12 @@ class Calibration:
             for candidate in self.candidates or ():
                 built(*_split(candidate))
 
-    def listed(self, saliency_kind: str | None) -> list[tuple[str, float | None]]:
-        """The candidates with their strengths, in order."""
+    def listed(self, saliency_kind: str | None, sparsity: float) -> list[tuple[str, float | None]]:
+        """The candidates with their strengths at S, in order."""
         if self.candidates is not None:
             return [_split(candidate) for candidate in self.candidates]
         plain, *classes = CLASSES
-        default = RankScorer.strength(cast(Any, Adaptive()), saliency_kind)
+        default = ALPHA_DEFAULT if no_saliency(saliency_kind) else strength_at(sparsity)
         return [(plain, None), *((name, default * times) for times in STRENGTHS for name in classes)]
 
 
@@ -120,26 +120,23 @@ def calibrate(model: nn.Module, amount: float | int, how: Calibration, *, unit: 
     >>> how = Calibration(held_out_loss(batches), budget=3)
     >>> table = calibrate(mlp, 0.7, how, saliency=Saliency(mlp, batches))
     >>> [trial.scorer for trial in table.trials]
-    ['magnitude', 'smooth_chaos', 'information']
+    ['magnitude', 'information', 'smooth_chaos']
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"Expected a model to calibrate on, got {type(model).__name__}: parameters alone cannot be evaluated")
     saliency = options.get("saliency")
     kind = _kind(saliency)
     trials: list[Trial] = []
-    target: float | None = None
     known: dict[str, float] = {}
-    for name, alpha in how.listed(kind):
+    target = _target(model, amount, unit, options)
+    for name, alpha in how.listed(kind, target):
         twin = clone_pruned(model)
-        before = _present(twin, unit, options)
         report = _pruned(twin, built(name, alpha), amount, unit, options)
-        target = options.get("sparsity") if options.get("sparsity") is not None else _removed_share(report, before)
         if report.mask_hash not in known:
             if len(known) == how.budget:
                 break
             known[report.mask_hash] = _score(how.evaluate, twin.eval(), name)
         trials.append(Trial(name, report.alpha, known[report.mask_hash], report.mask_hash))
-    assert target is not None
     best = max(trials, key=lambda trial: trial.score)  # the first of equal ones
     tried = f"best of {len(trials)} tried on held-out data by {len(known)} evaluations, score {best.score:.6g}"
     step = Step(float(target), best.scorer, best.alpha, tried)
@@ -183,6 +180,11 @@ def _present(model: nn.Module, unit: str, options: dict[str, Any]) -> int:
     return sum(int(group.present().sum()) for group in bound)
 
 
-def _removed_share(report: PruningReport, before: int) -> float:
-    """What fraction of the units that were there a prune removed: the S that its scorer was told."""
+def _target(model: nn.Module, amount: float | int, unit: str, options: dict[str, Any]) -> float:
+    """The S that scorers are told: what was asked for, or the fraction that a prune removes of the units that are there."""
+    if options.get("sparsity") is not None:
+        return float(options["sparsity"])
+    twin = clone_pruned(model)
+    before = _present(twin, unit, options)
+    report = _pruned(twin, PLATEAU, amount, unit, {name: value for name, value in options.items() if name != "saliency"})
     return (report.pruned - (report.total - before)) / before

@@ -100,6 +100,9 @@ def min_keep(ctx: click.Context, param: click.Parameter, value: str | None) -> f
 @click.option(
     "--from-report", type=_FILE, metavar="FILE.json", help="adaptive chooses by what this report of your own runs claims."
 )
+@click.option(
+    "--table", type=click.Choice(["hypothesis", "measured"]), help="adaptive chooses by this table.  [default: hypothesis]"
+)
 @click.option("--calibrate", callback=count, metavar="BUDGET", help="adaptive chooses by so many evaluations on held-out images.")
 @click.option("--held-out", callback=count, metavar="N", help=f"Images for that, none of the batches'.  [default: {HELD_OUT}]")
 @click.option("--batches", callback=count, metavar="N", help=f"Calibration batches.  [default: {BATCHES}]")
@@ -148,7 +151,7 @@ def prune(weights: Path, architecture: str, options: Any, **asked: Any) -> None:
         raise ConfigError(f"WEIGHTS {weights}: there is no such file")
     say = console.LineReporter().note
     images = _images(asked, model, say) if asked["data"] is not None else None
-    names = ("scorer", "sparsity", "unit", "pool", "min_keep", "saliency", "seed", "device", "shrink", "from_report")
+    names = ("scorer", "sparsity", "unit", "pool", "min_keep", "saliency", "seed", "device", "shrink", "from_report", "table")
     chosen = {name: asked[name] for name in names}
     request = PruneRequest(weights=weights, model=model, budget=asked["calibrate"], **chosen)
     _print(prune_file(request, outputs, images, say), outputs)

@@ -25,7 +25,8 @@ class PruneRequest:
     """What is pruned, and how.
 
     `saliency` None: the scorer's own kind, or gradient, where there are images, else none. `from_report` is the JSON of a report
-    that the adaptive scorer chooses by; with a `budget` it chooses by so many evaluations on held-out images.
+    that the adaptive scorer chooses by, `table` one of its tables by name; with a `budget` it chooses by so many evaluations on
+    held-out images.
     """
 
     weights: Path
@@ -41,10 +42,11 @@ class PruneRequest:
     shrink: bool
     from_report: Path | None = None
     budget: int | None = None
+    table: str | None = None
 
 
 def asked_scorer(request: PruneRequest) -> Scorer:
-    """The scorer, with the table of a report where one is given."""
+    """The scorer, with a table where one is given."""
     from sics_cli.experiment.lineup import make_scorer
 
     if request.from_report is not None and request.scorer == ADAPTIVE:
@@ -54,6 +56,10 @@ def asked_scorer(request: PruneRequest) -> Scorer:
             return build_scorer(ADAPTIVE, table=SICSAdaptive.from_report(request.from_report))
         except ValueError as error:
             raise ConfigError(f"--from-report {error}") from None
+    if request.table is not None and request.scorer == ADAPTIVE:
+        from sics_plugin import build_scorer
+
+        return build_scorer(ADAPTIVE, table=request.table)
     try:
         return make_scorer(request.scorer, request.seed)
     except ConfigError as error:
@@ -62,16 +68,20 @@ def asked_scorer(request: PruneRequest) -> Scorer:
 
 def check_adaptive(request: PruneRequest, scorer: Scorer, data: bool) -> None:
     """Options of the adaptive scorer go with it, and with what they need."""
-    given = {"--from-report": request.from_report is not None, "--calibrate": request.budget is not None}
+    given = {
+        "--from-report": request.from_report is not None,
+        "--table": request.table is not None,
+        "--calibrate": request.budget is not None,
+    }
     for option, there in given.items():
         if there and scorer.name != ADAPTIVE:
             raise ConfigError(f"{option}: says how --scorer {ADAPTIVE} chooses, not for {scorer.name}")
         if there and not data and _table_saliency(scorer) != NEIGHBOURHOOD:
             raise ConfigError(f"{option}: give --data; without a saliency {ADAPTIVE} is magnitude")
-    if all(given.values()):
-        raise ConfigError("--from-report and --calibrate: give one of them, both say how to choose")
+    if len(both := [option for option, there in given.items() if there]) > 1:
+        raise ConfigError(f"{both[0]} and {both[1]}: give one of them, both say how to choose")
     table = getattr(scorer, "table", None)
-    for option, name in (("unit", request.unit), ("pool", request.pool)) if table is not None else ():
+    for option, name in (("unit", request.unit), ("pool", request.pool)) if request.from_report is not None else ():
         measured = getattr(table, option)
         if measured not in (None, name):
             raise ConfigError(f"--{option} {name}: the report of --from-report is about {option} {measured}")

@@ -504,9 +504,15 @@ def test_adaptive_chooses_on_held_out_images_within_its_budget(prune: Pruner) ->
     assert prune(*base, "--calibrate", "4", "--held-out", "64", "--report", "r.json") == 0, prune.err
     assert "choosing by at most 4 evaluations on 64 held-out images" in prune.err
     choice = json.loads((prune.folder / "r.json").read_text())["report"]["choice"]
-    assert [trial["scorer"] for trial in choice["trials"]] == ["magnitude", "smooth_chaos", "information", "chaos"]
+    assert [trial["scorer"] for trial in choice["trials"]] == ["magnitude", "information", "smooth_chaos", "chaos"]
     best = max(choice["trials"], key=lambda trial: trial["score"])
     assert (choice["scorer"], best["mask_hash"]) == (best["scorer"], prune.facts()["report"]["mask_hash"])
+    assert prune(*base, "--table", "measured") == 0, prune.err
+    assert (prune.facts()["report"]["scorer"], prune.facts()["report"]["alpha"]) == ("information", pytest.approx(0.1, abs=1e-3))
+    assert prune(*base, "--table", "measured", "--calibrate", "4") == 2
+    assert "--table and --calibrate: give one of them" in prune.err
+    assert prune(*base, "--table", "measured", "--scorer", "chaos") == 2
+    assert "--table: says how --scorer adaptive chooses, not for chaos" in prune.err
 
 
 def test_adaptive_is_a_scorer_of_its_own_in_replicate(copy: Any) -> None:

@@ -404,10 +404,16 @@ def test_the_best_candidate_is_chosen_and_everything_tried_is_recorded(mlp: nn.S
     choice = report.choice
     assert choice is not None
     assert evaluate.calls == 8
-    assert [(trial.scorer, trial.alpha) for trial in choice.trials] == [
-        ("magnitude", None), ("smooth_chaos", 0.15), ("information", 0.15), ("chaos", 0.15), ("wiggle", 0.15),
-        ("smooth_mouse", 0.15), ("smooth_chaos", 0.3), ("information", 0.3),
+    tried = [(trial.scorer, None if trial.alpha is None else round(trial.alpha, 3)) for trial in choice.trials]
+    assert tried == [
+        ("magnitude", None), ("information", 0.15), ("smooth_chaos", 0.15), ("chaos", 0.15), ("wiggle", 0.15),
+        ("smooth_mouse", 0.15), ("information", 0.3), ("smooth_chaos", 0.3),
     ]  # fmt: skip
+    sparser = prune_model(
+        clone_pruned(mlp), "adaptive", amount=0.875, saliency=saliency, calibrate=Calibration(evaluate, budget=2)
+    )
+    assert sparser.choice is not None
+    assert [(trial.scorer, trial.alpha) for trial in sparser.choice.trials] == [("magnitude", None), ("information", 0.0625)]
     best = max(choice.trials, key=lambda trial: trial.score)
     assert (choice.scorer, choice.alpha, report.mask_hash) == (best.scorer, best.alpha, best.mask_hash)
     for trial in choice.trials:
