@@ -7,7 +7,9 @@ import pytest
 CLUSTER = Path(__file__).parent / "cli" / "slurm"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
     for item in items:
         # A file's tests share fixtures that take seconds to make; two clusters would fight over one machine.
         group = CLUSTER if CLUSTER in item.path.parents else item.path

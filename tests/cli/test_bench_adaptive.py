@@ -13,7 +13,7 @@ import pytest
 from sics_cli.commands.replicate import build_experiment
 from sics_cli.experiment.config import read_toml
 from sics_cli.experiment.lineup import make_scorer
-from sics_plugin import build_scorer
+from sics_plugin import build_scorer, unregister_scorer
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 
@@ -86,7 +86,10 @@ def test_the_declaration_is_an_experiment_on_seeds_of_its_own(bench: ModuleType)
 
 
 def test_the_second_arm_is_the_method_with_its_measured_table(bench: ModuleType) -> None:
-    made = make_scorer(bench.ARMS["adaptive_measured"], 0).resolve(0.9375, "gradient")
+    try:
+        made = make_scorer(bench.ARMS["adaptive_measured"], 0).resolve(0.9375, "gradient")
+    finally:
+        unregister_scorer("adaptive_measured")
     assert made == build_scorer("information", alpha=0.03125)
 
 
