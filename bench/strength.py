@@ -147,7 +147,7 @@ def measure(arguments: argparse.Namespace) -> int:
 def differences(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean over seeds, with its standard error, of what a candidate differs from magnitude: points of accuracy."""
     keys = ["run", "unit", "sparsity", "seed"]
-    rows = rows.assign(accuracy=100 * rows["correct"] / rows["n"], strength=rows["strength"].astype(str).replace("nan", ""))
+    rows = rows.assign(accuracy=100 * rows["correct"] / rows["n"], strength=rows["strength"].fillna(""))
     base = rows[rows["scorer"] == REFERENCE].set_index(keys)[["accuracy"]]
     rows = rows[rows["scorer"] != REFERENCE].merge(base, left_on=keys, right_index=True, suffixes=("", "_reference"))
     rows["points"] = rows["accuracy"] - rows["accuracy_reference"]
@@ -188,11 +188,13 @@ def main() -> int:
     measuring.add_argument("--out", type=Path, required=True, metavar="CSV")
     reading = commands.add_parser("read", help="tabulate")
     reading.add_argument("files", type=Path, nargs="+", metavar="CSV")
+    reading.add_argument("--scorers", type=lambda text: text.split(","), metavar="NAME,…", help="only these")
     reading.add_argument("--markdown", type=Path, metavar="PAGE", help="write the tables into this page, between its markers")
     arguments = parser.parse_args()
     if arguments.command == "measure":
         return measure(arguments)
-    text = markdown(differences(pd.concat([pd.read_csv(file, dtype={"strength": str}) for file in arguments.files])))
+    found = differences(pd.concat([pd.read_csv(file, dtype={"strength": str}) for file in arguments.files]))
+    text = markdown(found if arguments.scorers is None else found[found["scorer"].isin(arguments.scorers)])
     print(text)
     if arguments.markdown is not None:
         write_between(arguments.markdown, text, BEGIN, END)
