@@ -148,6 +148,7 @@ def differences(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean over seeds, with its standard error, of what a candidate differs from magnitude: points of accuracy."""
     keys = ["run", "unit", "sparsity", "seed"]
     rows = rows.assign(accuracy=100 * rows["correct"] / rows["n"], strength=rows["strength"].fillna(""))
+    rows = rows.drop_duplicates([*keys, "scorer", "strength"])  # magnitude is in every file
     base = rows[rows["scorer"] == REFERENCE].set_index(keys)[["accuracy"]]
     rows = rows[rows["scorer"] != REFERENCE].merge(base, left_on=keys, right_index=True, suffixes=("", "_reference"))
     rows["points"] = rows["accuracy"] - rows["accuracy_reference"]
