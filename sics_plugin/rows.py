@@ -6,6 +6,8 @@ ranked against each other is the group's own. For scores that are functions of o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,7 @@ from sics_plugin.pool import Choice
 from sics_plugin.registry import Scorer
 from sics_plugin.scorers import CoordinateScorer, RankScorer
 from sics_plugin.stream import Part
+from sics_plugin.targets import Parameter
 from sics_plugin.units import units_of
 from sics_plugin.vectors import SaliencyVector
 
@@ -104,6 +107,21 @@ def choose_in_groups(
         units.saliency_kind or default,
         running.flags(n),
     )
+
+
+def divisible(parameters: Sequence[Parameter], m: int) -> tuple[list[Parameter], list[Parameter]]:
+    """Those whose rows (for convolutions, input channels) ``m`` divides, so that an N:M mask exists; and the others.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> stem, body = nn.Conv2d(3, 8, 3), nn.Linear(8, 4)
+    >>> [[type(module).__name__ for module, _ in some] for some in divisible([(stem, "weight"), (body, "weight")], 4)]
+    [['Linear'], ['Conv2d']]
+    """
+    fits = [getattr(module, name).dim() > 1 and getattr(module, name).shape[1] % m == 0 for module, name in parameters]
+    one, other = ([pair for pair, fit in zip(parameters, fits, strict=True) if fit is wanted] for wanted in (True, False))
+    return one, other
 
 
 def _spread(values: Tensor, here: Tensor) -> Tensor:

@@ -80,7 +80,7 @@ def prune_file(request: PruneRequest, outputs: Outputs, images: CalibrationImage
         calibrated, saliency = (None, None) if images is None else _calibrate(model, images, kind, request.unit, say, notes)
         if request.budget is not None:
             say(f"choosing by at most {request.budget} evaluations on {images.held_out_count if images else 0} held-out images")
-        report = _prune(model, scorer, request, saliency, images)
+        report = _prune(model, scorer, request, saliency, images, notes)
     notes += report.flags
     facts: dict[str, Any] = {
         "source_sha256": source,
@@ -164,7 +164,12 @@ def _outputs(model: nn.Module, images: CalibrationImages) -> Iterator[tuple[Tens
 
 
 def _prune(
-    model: nn.Module, scorer: Scorer, request: PruneRequest, saliency: Saliency | None, images: CalibrationImages | None
+    model: nn.Module,
+    scorer: Scorer,
+    request: PruneRequest,
+    saliency: Saliency | None,
+    images: CalibrationImages | None,
+    notes: list[str],
 ) -> PruningReport:
     from sics_plugin import Calibration, held_out_loss, prune_channels, prune_model
 
@@ -177,10 +182,29 @@ def _prune(
         method = ADAPTIVE
     report: PruningReport
     if unit == "weight":
-        report = _explained("--unit weight", lambda: prune_model(model, method, amount=request.sparsity, **options))
+        what = model if "calibrate" in options else _fitting(model, request.pool, notes)  # held-out scores need the model
+        report = _explained("--unit weight", lambda: prune_model(what, method, amount=request.sparsity, **options))
     else:
         report = _explained(f"--unit {unit}", lambda: prune_channels(model, method, request.sparsity, unit=unit, **options))
     return report
+
+
+def _fitting(model: nn.Module, pool: str, notes: list[str]) -> nn.Module | list[tuple[nn.Module, str]]:
+    """The model, or what of it an N:M pool can hold; a first convolution of three channels stays dense."""
+    from sics_plugin import prunable_parameters
+    from sics_plugin.allocation import n_of_m
+    from sics_plugin.rows import divisible
+
+    pattern = n_of_m(pool)
+    if pattern is None:
+        return model
+    fit, other = divisible(prunable_parameters(model), pattern[1])
+    if not fit or not other:
+        return model
+    names = {id(module): name for name, module in model.named_modules()}
+    left = ", ".join(f"{names[id(module)]}.{name}" for module, name in other)
+    notes.append(f"left dense, since {pattern[1]} does not divide the inputs of its rows: {left}")
+    return fit
 
 
 def _explained(what: str, work: Callable[[], Any]) -> Any:

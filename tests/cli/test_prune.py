@@ -459,6 +459,16 @@ def test_adaptive_chooses_by_a_report_of_ones_own_runs(prune: Pruner, finished: 
     assert "--from-report: give --data" in prune.err
 
 
+def test_a_pattern_leaves_dense_what_cannot_hold_it(prune: Pruner, resnet: nn.Module) -> None:
+    save_file(resnet.state_dict(), prune.folder / "r.safetensors")
+    base = ["r.safetensors", *TIMM, "--scorer", "magnitude", "--sparsity", ".5", "--pool", "2:4", "-o", "o.safetensors"]
+    assert prune(*base) == 0, prune.err
+    assert "note: left dense, since 4 does not divide the inputs of its rows: conv1" in " ".join(prune.out.split())
+    state = load_file(prune.folder / "o.safetensors")
+    name = next(name for name, value in state.items() if value.dim() == 4 and value.shape[1] % 4 == 0)
+    assert bool((state[name].movedim(1, -1).reshape(-1, 4).ne(0).sum(1) <= 2).all())
+
+
 def test_a_report_without_a_saliency_prunes_without_data(prune: Pruner, finished: Any) -> None:
     save_file(built(DIGITS).state_dict(), prune.folder / "d.safetensors")
     report = json.loads((finished.run / "report.json").read_text())

@@ -138,9 +138,23 @@ class PlacesFirst(nn.Module):
         return self.last(torch.tanh(self.first(x.transpose(0, 1))).mean(0))
 
 
+class Routed(nn.Module):
+    """Samples go different ways, which one of the first batch does not tell of the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Linear(6, 4), nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out, up = torch.zeros(len(x), 4), x[:, 0] > 0
+        out[up], out[~up] = self.one(x[up]), self.other(x[~up])
+        return out
+
+
 @pytest.mark.parametrize(
     ("make", "shape", "used"),
     [
+        (Routed, (6,), set()),
         (Twice, (6,), {"aside.bias", "plain.weight", "plain.bias"}),
         (Neighbours, (6,), set()),
         (PlacesFirst, (5, 6), {"last.weight", "last.bias"}),
