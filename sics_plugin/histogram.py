@@ -34,7 +34,7 @@ from sics_plugin.registry import Scorer
 from sics_plugin.scorers import CoordinateScorer
 from sics_plugin.scores import Decided, Scores
 from sics_plugin.selection import lowest
-from sics_plugin.stream import Part, magnitude_of_code, on_cpu
+from sics_plugin.stream import Part, give_back, magnitude_of_code, on_cpu
 from sics_plugin.threads import alone
 
 #: How much farther than the sample's errors, as a score, the k-th lowest may be while z is known only among the sample.
@@ -108,6 +108,7 @@ def choose_by_scores(
             removed = k - decided.below
             if 0 < removed <= len(decided.score):
                 scores.entries = np.empty(0, np.int16)  # a third of what is held here
+                give_back()
                 gone = _lowest_inside(decided, removed)
                 return _kept(parts, decided, gone), features.score(int(decided.score[gone].max()))
             bracket = bracket.wider(lower=removed <= 0)

@@ -20,8 +20,8 @@ R = TypeVar("R")
 def workers() -> int:
     """Threads that walk over a pool: torch's number; at most four where Python has its global lock.
 
-    Every NumPy call gives the lock away and takes it back. In pieces of 80 000 units a call takes tens of microseconds,
-    so that few threads seldom wait for it; in pieces of half the size two threads took no less time than one.
+    Every NumPy call gives the lock away and takes it back, and waking a thread that waits for it takes tens of microseconds. In
+    pieces of 200 000 units a call takes longer than that; in pieces of 80 000 two threads took more time than one.
     """
     threads = torch.get_num_threads()
     return min(threads, LOCKED) if getattr(sys, "_is_gil_enabled", lambda: True)() else threads
