@@ -153,7 +153,8 @@ class Campaign:
         for batch in changed.values():
             self.flights.ledger.save(batch)
         if changed and not self.flights.aloft:
-            self._not_before = float("-inf")  # what was refused for too many jobs has room now
+            # What was refused for too many jobs has room now.
+            self._not_before = min(self._not_before, time.monotonic() + self.cluster.options.poll_seconds)
 
     def _result(self, flight: Flight) -> tuple[JobResult | None, str]:
         try:

@@ -65,7 +65,7 @@ def session_parts(
     session: Session, store: Store | None, cells: Sequence[Cell], cluster: SlurmCluster, alone: Set[int] = frozenset()
 ) -> list[Part]:
     """Group a session's cells, at the cost that its store tells."""
-    epochs, minutes = session.experiment.training.epochs, cluster.options.minutes_per_job
+    epochs, minutes = session.experiment.training.epochs, cluster.options.job_minutes
     cost = session_cost(session, store)
     return parts_of(cells, cost, minutes, lambda seed: epochs_kept(session, seed) / epochs, cluster.at_once, alone)
 

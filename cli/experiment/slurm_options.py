@@ -61,6 +61,17 @@ class SlurmOptions:
             given[key] = _read(key, value)
         return cls(**given)
 
+    @property
+    def job_minutes(self) -> float:
+        """The length to give jobs: where a guess is half of the truth, the time limit must not cut them off.
+
+        Examples
+        --------
+        >>> SlurmOptions(timeout_min=6).job_minutes, SlurmOptions().job_minutes
+        (3.0, 10.0)
+        """
+        return min(self.minutes_per_job, self.timeout_min / 2)
+
     def parameters(self) -> dict[str, Any]:
         """The same in submitit's words."""
         plain = {"gpus_per_node", "cpus_per_task", "mem_gb", "timeout_min"}

@@ -67,9 +67,12 @@ KillWait=2
 MinJobAge=7200
 SlurmctldTimeout=60
 SlurmdTimeout=60
-NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 CPUs={cpus} State=UNKNOWN
+# A GPU to be asked for; no such device is there.
+GresTypes=gpu
+NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 CPUs={cpus} Gres=gpu:1 State=UNKNOWN
 PartitionName=main Nodes={node} Default=YES MaxTime=60 State=UP
 PartitionName=short Nodes={node} MaxTime=1 State=UP
+PartitionName=gpu Nodes={node} MaxTime=60 State=UP
 PartitionName=urgent Nodes={node} MaxTime=1 PriorityTier=10 PreemptMode=OFF State=UP
 """
 
@@ -119,6 +122,7 @@ def start(folder: Path) -> dict[str, str]:
             node=NODE, cpus=CPUS,
         )
     )  # fmt: skip
+    (folder / "gres.conf").write_text(f"NodeName={NODE} Name=gpu Count=1 File=/dev/null\n")
     everything = {**os.environ, **environment(folder)}
     munge = [
         paths["munged"], "--force", "--foreground", f"--key-file={key}", f"--socket={folder}/munge.socket",

@@ -191,6 +191,21 @@ def test_refused_jobs_are_one_line_and_nothing_stays(site: Any) -> None:
     site.go[-1] = site.on[-1]
 
 
+def test_a_gpu_is_asked_for_and_its_absence_is_told(site: Any, slurm: Any) -> None:
+    """The options of the documentation's first example, on a node whose GPU is there for Slurm only."""
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU: the job would find it")
+    before = set(slurm.submitted())
+    site.go[-1] = "partition=gpu,gpus_per_node=1,timeout_min=60,poll_seconds=1"
+    _, err = end(site.begin("--seeds", "1"), code=1)
+    jobs = sorted(set(slurm.submitted()) - before)
+    assert len(jobs) == 3, "and no more are tried"
+    asked = slurm("squeue", "--states=all", "--noheader", f"--jobs={','.join(jobs)}", "--format=%b %P")
+    assert re.fullmatch(r"(gres.gpu:1 gpu\n){3}", asked)
+    assert re.search(r"the last: job \d+ ended \(.*(NVIDIA|CUDA).*\) on tester", err.splitlines()[-1])
+
+
 def test_jobs_that_no_time_will_start_are_told_of(site: Any, slurm: Any, until: Until) -> None:
     """The partition gives a minute, the jobs ask for five: they would wait for ever, and look as if it were their turn soon."""
     site.go[-1] += ",partition=short,timeout_min=5"
