@@ -42,6 +42,7 @@ bench: $(STAMP)  ## every timing the docs give: pruning, growth to 1 B weights (
 	$(BIN)/python bench/bootstrap.py
 	$(BIN)/python bench/analysis.py
 	$(BIN)/python bench/pruning.py
+	$(BIN)/python bench/agreement.py
 	$(BIN)/python bench/scale.py
 	$(BIN)/python bench/shrink.py
 	$(BIN)/python bench/replicates.py

@@ -98,7 +98,8 @@ def _by_bracket(parts: Sequence[Part], dtype: torch.dtype, k: int) -> Cut | None
                 inside.append(code[np.flatnonzero(between)])
         return below, collected, largest, inside
 
-    results = in_threads(step, spans(parts))
+    stretches = spans(parts)  # on many small tensors threads would meet at Python's lock more than they gain
+    results = in_threads(step, stretches, at_most=1 if n < stream.CHUNK * len(stretches) else None)
     if max(largest for _, _, largest, _ in results) >= infinity(dtype):
         raise stream.infinite(parts, dtype)
     if k == 0:

@@ -38,9 +38,11 @@ def alone() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def in_threads(step: Callable[[int, int, int], R], stretches: Sequence[tuple[int, int, int]]) -> list[R]:
+def in_threads(
+    step: Callable[[int, int, int], R], stretches: Sequence[tuple[int, int, int]], *, at_most: int | None = None
+) -> list[R]:
     """The results of ``step(part, begin, end)`` in the order of the stretches, from :func:`workers` threads, this one too."""
-    threads = min(workers(), len(stretches))
+    threads = min(workers(), len(stretches), at_most or len(stretches))
     left, found = deque(enumerate(stretches)), dict[int, R]()
 
     def work() -> None:

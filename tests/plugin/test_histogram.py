@@ -268,6 +268,10 @@ HARD = {
     "the magnitude as saliency": lambda w, c, r: (w, w.abs()),
     "nearly the magnitude": lambda w, c, r: (w, w.abs() * (1 + r * 0.3)),
     "less saliency where more magnitude": lambda w, c, r: (w, -w.abs()),
+    "one huge saliency": lambda w, c, r: (w, torch.cat([c[:-1], torch.tensor([3e38])])),
+    "sorted weights": lambda w, c, r: (w[w.abs().argsort()], c),
+    "both sorted": lambda w, c, r: (w[w.abs().argsort()], c.sort().values),
+    "layers of all scales": lambda w, c, r: tuple(x * 10.0 ** (torch.arange(len(x)) * 8 // len(x) - 5) for x in (w, c)),
 }
 
 
