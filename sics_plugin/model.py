@@ -134,7 +134,9 @@ def prune_model(
     (True, 0.7)
     """
     pairs = model if isinstance(model, nn.Module) else list(model)
-    plan = _plan(pairs, method, amount, saliency, pool, min_keep, sparsity, importance_scores, exact, parameters)
+    # Hooks and buffers will take more memory than long steps do; where everything is in place, that would be the peak.
+    roomy = not finalize
+    plan = _plan(pairs, method, amount, saliency, pool, min_keep, sparsity, importance_scores, exact, parameters, roomy)
     if finalize:
         return _finalized(plan, pairs if isinstance(pairs, nn.Module) else plan.listed[0].module)
     check_hooks(plan.listed)
@@ -328,6 +330,7 @@ def _plan(
     scores: Scores | None,
     exact: bool | None,
     parameters: Mapping[str, Any],
+    roomy: bool = False,
 ) -> _Plan:
     listed = resolve_targets(model)
     targets = without_ties(listed)
@@ -373,6 +376,7 @@ def _plan(
             sparsity=sparsity,
             floors=[floors[i] for i in indices],
             exact=exact,
+            roomy=roomy,
         )
 
     return _Plan(listed, targets, method_name, amount, pool, choose_pool)

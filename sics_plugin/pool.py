@@ -55,6 +55,7 @@ def choose(
     sparsity: float | None = None,
     floors: Sequence[int] = (),
     exact: bool | None = None,
+    roomy: bool = False,
 ) -> Choice:
     """Rank the units of a pool and choose those that stay.
 
@@ -73,6 +74,8 @@ def choose(
         How many units each part keeps at least.
     exact : bool, optional
         True: exact ranks. False: the histogram form where the scorer has one. None: that form above 2²² units.
+    roomy : bool
+        Whether that form may take more memory to be faster; no result depends on it.
 
     Examples
     --------
@@ -90,7 +93,7 @@ def choose(
     if isinstance(running, ScaledMagnitudeScorer):
         found = _streamed(running, parts, k, saliency_kind)
     elif exact is False or (exact is None and n > HISTOGRAM_ABOVE):
-        found = _by_histogram(running, parts, k, target, saliency_kind)
+        found = _by_histogram(running, parts, k, target, saliency_kind, roomy)
     if found is not None and any(floors):
         found = _within(found, parts, floors)
     return found or _in_memory(scorer, parts, amount, saliency_kind, sparsity, floors)
@@ -137,12 +140,12 @@ def pool_scale(parts: Sequence[Part]) -> PoolScale:
     return PoolScale(largest, (squares / sum(p.present for p in parts)) ** 0.5)
 
 
-def _by_histogram(running: Scorer, parts: Sequence[Part], k: int, target: float, kind: str | None) -> Choice | None:
+def _by_histogram(running: Scorer, parts: Sequence[Part], k: int, target: float, kind: str | None, roomy: bool) -> Choice | None:
     scorer = histogram_form_of(running, parts)
     if scorer is None:
         return None
     alpha = scorer.strength(kind)
-    kept, threshold = histogram_cut(scorer, parts, k, sparsity=target, alpha=alpha)
+    kept, threshold = histogram_cut(scorer, parts, k, sparsity=target, alpha=alpha, roomy=roomy)
     n = sum(p.present for p in parts)
     return Choice(kept, "histogram", threshold, scorer, alpha, kind or "neighbourhood", scorer.flags(n))
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 from threading import get_ident, local
@@ -21,6 +23,10 @@ from torch import Tensor
 #: Units one step looks at: few enough for a step's vectors to stay near a core, and enough for threads to seldom meet at Python's
 #: global lock, which on pieces of 80 000 cost more than the second thread gained. No result depends on it.
 CHUNK = 12 << 14
+#: The same where memory is not short: a step of the histogram form is a dozen calls, and longer ones let two threads run side by
+#: side. Its vectors take 24 bytes a unit and thread.
+LARGE = 64 << 14
+_SIZE: ContextVar[int | None] = ContextVar("units of a step", default=None)
 #: Units one thread takes at a time. No result depends on it.
 SPAN = 5 << 18
 ABSENT = -1
@@ -167,6 +173,21 @@ class Workspace:
         return code
 
 
+def step_size() -> int:
+    """Units one step of the walk that is going on looks at."""
+    return _SIZE.get() or CHUNK
+
+
+@contextmanager
+def long_steps() -> Iterator[None]:
+    """Walk in steps of ``LARGE`` units, in this call and the threads it starts (:func:`~sics_plugin.threads.in_threads`)."""
+    token = _SIZE.set(max(LARGE, CHUNK))
+    try:
+        yield
+    finally:
+        _SIZE.reset(token)
+
+
 _MINE = local()
 _HELD: dict[tuple[int, torch.dtype], Workspace] = {}
 
@@ -175,8 +196,8 @@ def workspace(dtype: torch.dtype) -> Workspace:
     """The calling thread's own :class:`Workspace`."""
     known: ReferenceType[Workspace] | None = getattr(_MINE, str(dtype), None)
     mine = None if known is None else known()
-    if mine is None or mine.size != CHUNK:
-        mine = _HELD[get_ident(), dtype] = Workspace(dtype, CHUNK)
+    if mine is None or mine.size != step_size():
+        mine = _HELD[get_ident(), dtype] = Workspace(dtype, step_size())
         setattr(_MINE, str(dtype), ref(mine))
     return mine
 
@@ -205,8 +226,8 @@ class Rooms:
     def mine(self) -> Room:
         """The calling thread's own."""
         room = self._rooms.get(get_ident())
-        if room is None or room.size != CHUNK:
-            room = self._rooms[get_ident()] = Room(CHUNK)
+        if room is None or room.size != step_size():
+            room = self._rooms[get_ident()] = Room(step_size())
         return room
 
 

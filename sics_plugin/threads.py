@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import TypeVar
 
 import torch
@@ -60,7 +61,7 @@ def in_threads(
     with alone():
         if threads <= 1:
             return [step(*stretch) for stretch in stretches]
-        others = [_helpers().submit(work) for _ in range(threads - 1)]
+        others = [_helpers().submit(copy_context().run, work) for _ in range(threads - 1)]
         try:
             work()
         finally:  # those that did not begin need not

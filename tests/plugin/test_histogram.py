@@ -184,6 +184,28 @@ def test_nothing_depends_on_pieces_threads_or_grouping(weights, saliency, suppli
     assert torch.get_num_threads() == before
 
 
+def test_steps_are_longer_where_buffers_come_anyway_and_change_nothing(weights, saliency, monkeypatch) -> None:
+    monkeypatch.setattr(stream, "CHUNK", 1 << 10)
+    monkeypatch.setattr(stream, "LARGE", 1 << 13)
+    sizes, hashes = [], []
+    room = stream.Room
+
+    def noted(size: int) -> stream.Room:
+        sizes.append(size)
+        return room(size)
+
+    monkeypatch.setattr(stream, "Room", noted)
+    for more in ({}, {"finalize": True}):
+        pairs = pairs_of(*weights.split(23_000))
+        hashes.append(prune_model(pairs, "chaos", amount=0.7, saliency=saliency, exact=False, **more).mask_hash)
+        hashes.append(
+            compute_masks(pairs_of(*weights.split(23_000)), "chaos", amount=0.7, saliency=saliency, exact=False)[1].mask_hash
+        )
+    assert len(set(hashes)) == 1
+    assert set(sizes) == {1 << 10, 1 << 13}
+    assert stream.step_size() == 1 << 10
+
+
 def test_what_is_left_of_an_earlier_prune(weights, saliency) -> None:
     results = []
     for exact in (False, True):
