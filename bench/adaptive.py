@@ -2,7 +2,8 @@
 
     python bench/adaptive.py run --unit weight --out runs/adaptive-weight [options of replicate]
     python bench/adaptive.py run --unit channel --out runs/adaptive-channel
-    python bench/adaptive.py read runs/adaptive-weight runs/adaptive-channel [--markdown PAGE]
+    python bench/adaptive.py keep runs/adaptive-weight runs/adaptive-channel   # the rows that are read, in data/comparisons
+    python bench/adaptive.py read [RUN …] [--markdown PAGE]                    # default: the kept ones
 
 `run` hands replicate all that the comparison reads: magnitude, both arms, and every peer that is defined for the unit. `read`
 makes one table of all runs; it takes δ and α from the declaration, and refuses runs of other seeds or sparsities.
@@ -33,6 +34,9 @@ from sics_cli.main import main as sics_run
 HERE = Path(__file__).parent
 #: Each declaration is complete in itself: its own family of tests.
 DECLARED = {"digits": HERE / "adaptive.toml", "cifar10-vit-micro": HERE / "adaptive-cifar10.toml"}
+KEPT = HERE.parent / "data" / "comparisons"
+#: What of a run's rows the comparison reads; hashes of masks tell equal from different, for which their beginning is enough.
+COLUMNS = ("seed", "scorer", "kappa", "role", "unit", "pool", "sparsity", "correct", "n", "accuracy", "mask_hash")
 #: The method by its two tables that go by name: SICSAdaptive as it comes, and with table="measured".
 ARMS = {"adaptive": "adaptive", "adaptive_measured": f"{HERE / 'adaptive_measured.py'}:AdaptiveMeasured"}
 #: The floor is no competitor.
@@ -184,6 +188,22 @@ def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     return sics_run(["replicate", *options, *rest])
 
 
+def keep(runs: Sequence[Path], declared: dict[str, Any], preset: str) -> int:
+    """Put the rows that `read` needs into the repository, once they are seen to be what was declared."""
+    KEPT.mkdir(exist_ok=True)
+    for folder in runs:
+        unit = lines_of(folder, declared)[0].unit
+        rows = read_source(folder).frame[list(COLUMNS)].sort_values(["seed", "sparsity", "scorer"], kind="stable")
+        rows = rows.assign(mask_hash=rows["mask_hash"].str[:16])
+        rows[rows["mask_hash"].notna()].to_csv(kept(preset, unit), index=False, lineterminator="\n")
+    return 0
+
+
+def kept(preset: str, unit: str) -> Path:
+    """Where the rows of a declared comparison lie."""
+    return KEPT / f"adaptive-{preset}-{unit}.csv"
+
+
 def main() -> int:
     """Run or read."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -191,10 +211,12 @@ def main() -> int:
     running = commands.add_parser("run", help="compute what is missing of a declared comparison")
     running.add_argument("--unit", choices=UNITS, default="weight")
     running.add_argument("--out", type=Path, required=True, metavar="DIR")
+    keeping = commands.add_parser("keep", help="keep the rows of finished runs in the repository")
+    keeping.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     reading = commands.add_parser("read", help="make the table of finished runs")
-    reading.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    reading.add_argument("runs", type=Path, nargs="*", metavar="RUN")
     reading.add_argument("--markdown", type=Path, metavar="PAGE", help="write the table into this page, between its markers")
-    for one in (running, reading):
+    for one in (running, keeping, reading):
         one.add_argument("--preset", choices=list(DECLARED), default=next(iter(DECLARED)), help="which declaration")
     arguments, rest = parser.parse_known_args()
     if arguments.command == "run":
@@ -202,7 +224,10 @@ def main() -> int:
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     declared = read_toml(DECLARED[arguments.preset])
-    lines = [line for folder in arguments.runs for line in lines_of(folder, declared)]
+    if arguments.command == "keep":
+        return keep(arguments.runs, declared, arguments.preset)
+    runs = arguments.runs or [path for unit in UNITS if (path := kept(arguments.preset, unit)).exists()]
+    lines = [line for run in runs for line in lines_of(run, declared)]
     if len({(line.arm, line.unit, line.contrast.sparsity) for line in lines}) < len(lines):
         raise SystemExit("two of the runs are of one unit: give one run of each")
     text = markdown(lines, declared["delta"], declared["alpha"])

@@ -141,3 +141,16 @@ def test_a_run_of_something_else_is_refused(bench: ModuleType, tmp_path: Path, c
     path = rows(tmp_path / "a.csv", {"magnitude": 0.0, "adaptive": 2.0}, found["seeds"], found["sparsities"])
     with pytest.raises(SystemExit, match="declared are"):
         bench.lines_of(path, declared)
+
+
+def test_the_page_holds_what_the_kept_rows_say(bench: ModuleType) -> None:
+    page = (BENCH.parent / "docs" / "prune.md").read_text(encoding="utf-8")
+    for preset, path in bench.DECLARED.items():
+        begin, end = (f"<!-- bench/adaptive.py {preset}: {word} -->" for word in ("begin", "end"))
+        said = page.partition(begin)[2].partition(end)[0].strip()
+        declared = read_toml(path)
+        runs = [run for unit in bench.UNITS if (run := bench.kept(preset, unit)).exists()]
+        if said != "Not run yet.":
+            assert said == bench.markdown([line for run in runs for line in bench.lines_of(run, declared)], 0.5, 0.05)
+        else:
+            assert not runs
