@@ -474,7 +474,11 @@ def state(model: nn.Module) -> tuple[list[str], list[str]]:
         ),
         ({"amount": 0.5, "method": SICSChaos, "beta": 0.1}, TypeError, "beta"),
     ],
-    ids=lambda v: str(v)[:40] if isinstance(v, dict) else "",
+    ids=lambda v: (
+        " ".join(f"{k}={x if isinstance(x, str | int | float) else type(x).__name__}" for k, x in v.items())
+        if isinstance(v, dict)
+        else ""
+    ),  # the same in every process
 )
 def test_bad_input_is_refused_and_the_model_unchanged(kwargs: dict, error, match: str, mlp: nn.Sequential) -> None:
     before = state(mlp)
