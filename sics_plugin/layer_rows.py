@@ -19,6 +19,7 @@ from sics_plugin.collect import unfolded
 HELD_OF_A_LAYER = 1 << 18
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 LAYERS = (nn.Linear, nn.Conv2d, *_NORMS)
+_FORWARDS = (nn.Linear.forward, nn.Conv2d.forward)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +50,15 @@ def largest(x: Tensor) -> float:
 def rounded(scale: float) -> float:
     """A power of two nearby, which takes nothing from what it divides, within float32."""
     return float(2.0 ** min(126, max(-126, math.frexp(scale)[1])))
+
+
+def is_known(module: nn.Module) -> bool:
+    """Whether a layer is of a kind whose gradients are known from what it reads and gives.
+
+    A linear layer or convolution with a ``forward`` of its own is not: it may clip what it gives, which two samples need not
+    show, or pad what it reads. Norms of timm have one that does the same as torch's, or what two samples tell.
+    """
+    return isinstance(module, _NORMS) or (isinstance(module, LAYERS) and type(module).forward in _FORWARDS)
 
 
 # --- what a layer leaves behind --------------------------------------------------------------------------------------------

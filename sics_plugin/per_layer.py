@@ -2,7 +2,8 @@
 
 One forward and one backward pass have what every layer read and the gradient of what it gave, for all samples at once. That is
 all there is to know where a parameter belongs to one layer of a known kind, which is called once, and where samples do not meet
-in the network. It is not assumed: two samples of the first batch are run alone, and what differs from them is not taken so again.
+in the network. It is not assumed: two samples of the first batch that has two are run alone, and what differs from them is not
+taken so again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from sics_plugin.collect import Loss
-from sics_plugin.layer_rows import LAYERS, Place, Reads, largest, samples_first
+from sics_plugin.layer_rows import Place, Reads, is_known, largest, samples_first
 
 
 class ByLayer:
@@ -27,10 +28,14 @@ class ByLayer:
         self.names = {id(p): name for name, p in model.named_parameters()}
         self.places = _places(model, parameters)
         self._tried = False
+        #: How many rows a sample had where a place was trusted: of rows that are picked, as many may be any sample's.
+        self._folds: dict[int, float] = {}
 
     def take(self, inputs: Tensor, targets: Tensor, number: int) -> dict[int, Reads]:
         """What was found, by parameter; those that are missing are to be taken the general way."""
         if self.places and not self._tried:
+            if len(inputs) < 2:  # one sample alone does not tell whether samples meet
+                return {}
             self._tried = True
             self._trust(inputs)
         values: list[Tensor] = []
@@ -86,7 +91,10 @@ class ByLayer:
                 gradient = gradient_of[id(made[0][1])]
                 read = samples_first(place.module, made[0][0], len(inputs))
                 gave = None if gradient is None else samples_first(place.module, gradient, len(inputs))
-                if read is not None and (gradient is None or gave is not None):
+                if read is None or (gradient is not None and gave is None):
+                    continue
+                fold = made[0][0].shape[0] / len(inputs)
+                if self._folds.setdefault(index, fold) == fold:
                     found[index] = Reads(place, read, gave)
         return found
 
@@ -134,7 +142,10 @@ def _agrees(reads: Reads, at: int, alone: Tensor | None) -> bool | None:
     if alone is None or reads.gradient is None:
         return alone is None and reads.gradient is None
     one = Reads(reads.place, reads.inputs[at : at + 1], reads.gradient[at : at + 1]).rows(0)
-    row = next((chunk[0].double() * one.scale for chunk in one.chunks), torch.zeros_like(alone, dtype=torch.float64))
+    try:
+        row = next((chunk[0].double() * one.scale for chunk in one.chunks), torch.zeros_like(alone, dtype=torch.float64))
+    except (RuntimeError, ValueError):  # a layer that does something else with what it reads, such as padding it by itself
+        return False
     if row.shape != alone.shape:
         return False
     return _close(alone, row) if largest(row) or largest(alone) else None
@@ -154,7 +165,7 @@ def _places(model: nn.Module, parameters: Sequence[nn.Parameter]) -> dict[int, P
             if id(p) not in holders:
                 continue
             role = name.removesuffix("_orig")
-            known = isinstance(module, LAYERS) and role in ("weight", "bias")
+            known = is_known(module) and role in ("weight", "bias")
             mask = getattr(module, f"{role}_mask", None) if name != role else None
             holders[id(p)].append(Place(module, role, mask) if known else None)
     found = {}

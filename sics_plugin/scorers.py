@@ -21,6 +21,7 @@ from sics_plugin.adaptive import (
     NAMED,
     AdaptiveTable,
     built,
+    has_strength,
 )
 from sics_plugin.percentile import coordinate, is_resolved, percentile, ranks
 from sics_plugin.registry import Scorer, Units, register_scorer
@@ -282,7 +283,8 @@ class Adaptive(RankScorer):
     def resolve(self, sparsity: float, saliency_kind: str | None) -> Scorer:  # noqa: D102
         if isinstance(self.table, AdaptiveTable):
             choice = self.table.choose(sparsity, saliency_kind)
-            choice = choice if self.alpha is None else replace(choice, alpha=self.alpha)
+            if self.alpha is not None and has_strength(choice.scorer):
+                choice = replace(choice, alpha=self.alpha, reason=f"{choice.reason}; its strength was given, not measured")
         else:
             choice = NAMED[self.table or HYPOTHESIS](sparsity, saliency_kind, self.alpha)
         running = built(choice.scorer, choice.alpha)

@@ -38,7 +38,7 @@ from sics_plugin import (
     prune_model,
     prune_to_sparsity,
 )
-from sics_plugin.adaptive import Step
+from sics_plugin.adaptive import Step, by_measurement
 
 
 def line(
@@ -330,6 +330,11 @@ def test_a_model_is_pruned_as_by_the_class_and_the_report_says_why(mlp: nn.Seque
     assert same.to_dict()["choice"] is None
     stronger = compute_masks(mlp, "adaptive", amount=0.7, saliency=saliency, table=TABLE, alpha=0.6)[1]
     assert stronger.alpha == 0.6
+    assert stronger.choice is not None
+    assert stronger.choice.reason == "an example says so; its strength was given, not measured"
+    plateau = AdaptiveTable((Step(0.7, "magnitude", None, "nothing escapes"),), "an example", 0.1)
+    given = compute_masks(mlp, "adaptive", amount=0.7, saliency=saliency, table=plateau, alpha=0.6)[1].choice
+    assert str(given) == "magnitude at S = 0.7: nothing escapes (an example)"
     report = prune_to_sparsity(mlp, TABLE, 0.75, saliency=saliency)
     assert report.choice is not None
     assert (report.choice.sparsity, report.scorer) == (0.75, "wiggle")
@@ -541,6 +546,8 @@ def test_the_measured_table_is_one_class_whose_strength_falls_with_what_is_kept(
         assert report.choice.source == "measured on validation images"
     assert compute_masks(mlp, "adaptive", amount=0.875, saliency=saliency, table="measured", alpha=0.3)[1].alpha == 0.3
     assert compute_masks(mlp, "adaptive", amount=0.875, table="measured")[1].scorer == "magnitude"
+    other = str(by_measurement(0.8, "activation"))
+    assert other.endswith("; measured with gradient saliency, this one is activation (measured on validation images)")
 
 
 def test_the_hypothesis_is_the_default_table(mlp: nn.Sequential) -> None:

@@ -151,10 +151,35 @@ class Routed(nn.Module):
         return out
 
 
+class PadsItself(nn.Conv2d):
+    """As timm's ``Conv2dSame``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.conv2d(nn.functional.pad(x, (1, 1, 1, 1)), self.weight, self.bias)
+
+
+class Clips(nn.Linear):
+    """What the first and the last sample do not reach."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).clamp(-10, 10)
+
+
+class PadsAndClips(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.clips, self.last = PadsItself(1, 2, 3), Clips(32, 6), nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x * torch.where(x[:, :1, :1, :1] > 0, 1.0, 1000.0)
+        return self.last(torch.tanh(self.clips(torch.tanh(self.conv(x) / 100).flatten(1) * 100)))
+
+
 @pytest.mark.parametrize(
     ("make", "shape", "used"),
     [
         (Routed, (6,), set()),
+        (PadsAndClips, (1, 4, 4), {"last.weight", "last.bias"}),
         (Twice, (6,), {"aside.bias", "plain.weight", "plain.bias"}),
         (Neighbours, (6,), set()),
         (PlacesFirst, (5, 6), {"last.weight", "last.bias"}),
@@ -166,6 +191,42 @@ def test_what_no_layer_owns_alone_goes_the_general_way(
     torch.manual_seed(0)
     model, batches = make().eval(), data(*shape, sizes=(5, 5))
     assert layers_used(model, batches) == used
+    found = Saliency(model, batches, kind="fisher")._values
+    for (name, value), wanted in zip(found.items(), by_loop(model, batches), strict=True):
+        torch.testing.assert_close(value.double(), wanted, rtol=1e-4, atol=1e-7 * float(wanted.max()), msg=name)
+
+
+class Tokens(nn.Module):
+    """Tokens of all samples in one row, of which one layer gets those above zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.last = nn.Linear(6, 6), nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.flatten(0, 1)
+        out, up = torch.zeros_like(rows), rows[:, 0] > 0
+        out[up] = self.one(rows[up])
+        return self.last(torch.tanh(out).unflatten(0, x.shape[:2]).sum(1))
+
+
+def test_rows_that_are_picked_belong_to_no_sample_by_their_number() -> None:
+    torch.manual_seed(0)
+    first, later = (torch.randn(2, 4, 6) for _ in range(2))
+    first[..., 0] = 1.0
+    later[..., 0] = torch.tensor([[1.0, 1.0, 1.0, -1.0], [1.0, -1.0, -1.0, -1.0]])  # four of eight, three of them one sample's
+    model, batches = Tokens().eval(), [(first, torch.tensor([0, 1])), (later, torch.tensor([2, 3]))]
+    found = Saliency(model, batches, kind="fisher")._values
+    for value, wanted in zip(found.values(), by_loop(model, batches), strict=True):
+        torch.testing.assert_close(value.double(), wanted, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize(("make", "shape"), [(Neighbours, (6,)), (PlacesFirst, (4, 6))])
+def test_a_first_batch_of_one_sample_does_not_tell_whether_samples_meet(
+    make: Callable[[], nn.Module], shape: tuple[int, ...]
+) -> None:
+    torch.manual_seed(0)
+    model, batches = make().eval(), data(*shape, sizes=(1, 4, 4))
     found = Saliency(model, batches, kind="fisher")._values
     for (name, value), wanted in zip(found.items(), by_loop(model, batches), strict=True):
         torch.testing.assert_close(value.double(), wanted, rtol=1e-4, atol=1e-7 * float(wanted.max()), msg=name)
