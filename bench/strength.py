@@ -3,12 +3,14 @@
     sics-run replicate --config bench/strength.toml --out runs/strength       # the dense networks
     python bench/strength.py measure runs/strength --unit weight --out runs/strength/weight.csv
     python bench/strength.py measure runs/strength --unit weight --shares 0.3,0.4,0.5,0.6 --out runs/strength/weight-shares.csv
+    python bench/strength.py measure runs/strength --unit weight --exponents 0.2,0.3,0.5,0.75 --out runs/strength/weight-doses.csv
     python bench/strength.py read runs/strength/weight.csv runs/strength/channel.csv [--markdown docs/strength.md]
 
 `measure` prunes every kept network of a finished run by every class at every strength, and by every peer that is defined for
 the unit, and evaluates it on the run's validation part; test images are never looked at. With `--shares` the strengths are
-α = share·(1 − S) instead, a share of what is kept, capped at 0.15. `read` makes a table of mean differences to magnitude in
-points of validation accuracy, with the standard error over seeds.
+α = share·(1 − S) instead, a share of what is kept, capped at 0.15; with `--exponents` it is the gradient baseline that is
+weakened, m·cᵇ in place of m·c, so that not only this project's own scorers have a strength that is chosen. `read` makes a
+table of mean differences to magnitude in points of validation accuracy, with the standard error over seeds.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -25,6 +28,8 @@ from typing import Any
 
 import pandas as pd
 from pruning import write_between
+
+from sics_plugin.registry import Scorer, Units
 
 BEGIN, END = "<!-- bench/strength.py: begin -->", "<!-- bench/strength.py: end -->"
 SPARSITIES = (0.5, 0.6, 0.7, 0.8, 0.9)
@@ -34,6 +39,18 @@ CLASSES = ("bump", "smooth_chaos", "smooth_mouse", "chaos", "wiggle", "informati
 #: The strength that shares are capped at.
 MOST = 0.15
 REFERENCE = "magnitude"
+
+
+@dataclass(frozen=True)
+class Weakened(Scorer):
+    """m·cᵇ: the gradient baseline with a strength b. At 1 it is `gradient`, at 0 magnitude."""
+
+    name, role, summary, requires = "weakened", "baseline", "m·cᵇ", "gradient"
+    exponent: float = 1.0
+
+    def score(self, units: Units, sparsity: float) -> Any:
+        assert units.saliency is not None
+        return units.magnitude.double() * units.saliency.double() ** self.exponent
 
 
 def candidates(unit: str, shares: Sequence[float]) -> Iterator[tuple[str, str, Callable[[float], float] | None]]:
@@ -62,7 +79,9 @@ def capped(share: float, sparsity: float) -> float:
     return min(MOST, share * (1 - sparsity))
 
 
-def measured(folder: Path, seed: int, unit: str, shares: Sequence[float], source: str | None) -> list[dict[str, Any]]:
+def measured(
+    folder: Path, seed: int, unit: str, shares: Sequence[float], exponents: Sequence[float], source: str | None
+) -> list[dict[str, Any]]:
     """The rows of one seed: validation counts and losses under every candidate at every sparsity."""
     import torch
     from torch import nn
@@ -96,15 +115,20 @@ def measured(folder: Path, seed: int, unit: str, shares: Sequence[float], source
     saliencies: dict[str, Any] = {"gradient": network.saliency}
     rows, seen = [], {}
     with SharedRanks():
-        for name, words, strength in candidates(unit, shares):
-            cls: Any = get_scorer(name)
+        weakened = {f"c^{exponent:g}": Weakened(exponent=exponent) for exponent in exponents}
+        wanted: list[tuple[str, str, Callable[[float], float] | None]] = [(Weakened.name, words, None) for words in weakened]
+        for name, words, strength in [(REFERENCE, "", None), *wanted] if exponents else candidates(unit, shares):
+            cls: Any = Weakened if words in weakened else get_scorer(name)
             kind = str(cls.requires) if cls.role == "peer" else "gradient"
             if kind not in saliencies:
                 data = (network.batches, nn.functional.cross_entropy) if SIGNALS[kind].collect is not None else ()
                 saliencies[kind] = Saliency(model, *data, kind=kind, unit=unit)
             for sparsity in SPARSITIES:
                 alpha = None if strength is None else strength(sparsity)
-                scorer = build_scorer(name, seed=seed) if alpha is None else build_scorer(name, alpha=alpha)
+                if words in weakened:
+                    scorer: Scorer = weakened[words]
+                else:
+                    scorer = build_scorer(name, seed=seed) if alpha is None else build_scorer(name, alpha=alpha)
                 masks, report = (
                     compute_masks(model, scorer, amount=sparsity, saliency=saliencies[kind])
                     if unit == "weight"
@@ -133,7 +157,8 @@ def measure(arguments: argparse.Namespace) -> int:
     missing = [seed for seed in seeds if done.empty or seed not in set(done["seed"])]
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
         futures = [
-            pool.submit(measured, arguments.run, seed, arguments.unit, arguments.shares, arguments.data) for seed in missing
+            pool.submit(measured, arguments.run, seed, arguments.unit, arguments.shares, arguments.exponents, arguments.data)
+            for seed in missing
         ]
         for future in as_completed(futures):
             done = pd.concat([done, pd.DataFrame(future.result()).assign(run=arguments.run.name)]).sort_values(
@@ -184,6 +209,7 @@ def main() -> int:
     measuring.add_argument("run", type=Path, metavar="RUN")
     measuring.add_argument("--unit", choices=["weight", "channel", "head"], default="weight")
     measuring.add_argument("--shares", type=numbers, default=(), metavar="C,…", help="only the classes, at α = C·(1−S)")
+    measuring.add_argument("--exponents", type=numbers, default=(), metavar="B,…", help="only the gradient baseline, at m·cᴮ")
     measuring.add_argument("--data", help="where the images are, as replicate takes it")
     measuring.add_argument("--workers", type=int, default=2)
     measuring.add_argument("--out", type=Path, required=True, metavar="CSV")
