@@ -1,14 +1,15 @@
 """Replicates, ours beside the plain loop: one process, two threads, one seed after another, on timm's module through autograd.
 
-Both do the same work at the same settings, in turns within one run: the first epochs of the training alone; then saliency, masks
-and evaluation of every cell alone, on networks trained so far; then the whole job, where ours is the command itself with
-everything it writes. Medians over the rounds. Beside them the floor: the matrix products of that work and nothing else, on all
-workers at once, and how much of the machine other programs took meanwhile: above a few percent a ratio means nothing, since
-the plain loop's threads wait for each other.
+Both do the same work at the same settings, in turns within one run: the training alone; saliency, masks and evaluation of every
+cell alone, on the networks trained; and both, which for the plain loop is the sum of the two, and for ours one schedule. Last the
+whole job from start to exit, where ours is the command itself with everything it writes and the report it ends with. Medians
+over the rounds. Beside them the floor: the matrix products of that work and nothing else, on all workers at once, and how much
+of the machine other programs took meanwhile: above a few percent a ratio means nothing, since the plain loop's threads wait for
+each other.
 
-    python bench/replicates.py [--rounds 3 --epochs 8 --seeds 5 --workers 2 --threads 2 --job 1 --markdown PAGE]
+    python bench/replicates.py [--rounds 3 --epochs 80 --seeds 5 --workers 2 --threads 2 --job 1 --markdown PAGE]
 
-About ten minutes; the whole job is half of them (`--job 0` leaves it out).
+About a quarter of an hour; `--job 0` leaves out the whole job, fewer `--epochs` make shorter rounds.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-import itertools
 import math
 import multiprocessing
 import os
@@ -61,8 +61,8 @@ def set_threads(threads: int) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False
 
 
-def plain_training(experiment: Experiment, epochs: int) -> float:
-    """Train the first `epochs` epochs of every seed; return seconds."""
+def plain_training(experiment: Experiment) -> float:
+    """Train every seed; return seconds."""
     import torch
     from torch import nn
 
@@ -79,7 +79,7 @@ def plain_training(experiment: Experiment, epochs: int) -> float:
         steps = math.ceil(len(labels) / config.batch_size) * config.epochs
         optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=config.learning_rate, total_steps=steps)
-        for order in itertools.islice(data_order(seed, len(labels), config.epochs), epochs):
+        for order in data_order(seed, len(labels), config.epochs):
             for batch in torch.from_numpy(order).split(config.batch_size):
                 optimiser.zero_grad(set_to_none=True)
                 nn.functional.cross_entropy(model(images[batch]), labels[batch]).backward()
@@ -140,27 +140,27 @@ class Ours:
         for future in [self.executor.submit(warm_up) for _ in range(4 * workers)]:
             future.result()
 
-    def run(self, experiment: Experiment, scorers: tuple[ScorerInfo, ...], until: int | None) -> float:
-        """Train the first `until` epochs of every seed, or (None) compute the cells of trained seeds; return seconds."""
+    def run(self, experiment: Experiment, scorers: tuple[ScorerInfo, ...], *, train: bool, cells: bool) -> float:
+        """Train every seed, compute the cells of those that are trained, or both; return seconds."""
         environment = Environment("cpu", minor_version("torch"), full_version("timm").split("+")[0])
         recipe, work, epochs = Recipe(experiment, environment), Work.of(experiment), experiment.training.epochs
-        cells = plan_cells(recipe, scorers)
-        own = {seed: tuple(cell for cell in cells if cell.seed == seed) for seed in experiment.seeds}
+        planned = plan_cells(recipe, scorers)
+        own = {seed: tuple(cell for cell in planned if cell.seed == seed) for seed in experiment.seeds}
 
         def job(task: Task) -> SeedJob:
             return SeedJob(self.folder, experiment, environment, task.seed, task.cells, (), True, {}, recipe.run_id, task.part)
 
-        if until is not None:
+        if train:
             for path in (self.folder / CHECKPOINTS_NAME).glob("*"):
                 path.unlink()
-        wanted, done = (epochs, epochs) if until is None else (until, 0)
-        plans = {s: SeedPlan(own[s], work.training * wanted / epochs, work.saliency, work.cell, wanted, done) for s in own}
+        done = 0 if train else epochs
+        plans = {seed: SeedPlan(own[seed], work.training, work.saliency, work.cell, epochs, done) for seed in own}
         schedule = Schedule(plans, self.workers)
         begun = time.perf_counter()
         pending = {}
         while True:
             while len(pending) < self.workers and (task := schedule.next()) is not None:
-                if task.cells and until is not None:
+                if task.cells and not cells:
                     schedule.done(task)  # only the training is timed
                 elif task.cells:
                     pending[self.executor.submit(run_seed, job(task))] = task
@@ -294,42 +294,41 @@ def write_between(page: Path, text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("rounds", 3), ("epochs", 8), ("seeds", 5), ("workers", 2), ("threads", 2), ("job", 1)):
+    for name, default in (("rounds", 3), ("epochs", 80), ("seeds", 5), ("workers", 2), ("threads", 2), ("job", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--markdown", type=Path, metavar="PAGE", help="write the table into this page, between its markers")
     parser.add_argument("--plain-job", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     full = experiment_from_mapping({**DIGITS, "seeds": args.seeds})
-    short = replace(full, training=replace(full.training, epochs=1))
     if args.plain_job:
         infos = describe((), "gradient").scorers
         set_threads(args.threads)
-        plain_training(full, full.training.epochs)
+        plain_training(full)
         plain_cells(full, choose(infos, None, "gradient", "magnitude")[0])
         return
-    training, cells = f"training, {args.epochs} of {full.training.epochs} epochs", "saliency, masks, evaluation"
-    job = f"whole job, {full.training.epochs} epochs, start to exit"
-    timed: dict[str, list[Timed]] = {}
+    training, cells, both = f"training, {args.epochs} epochs", "saliency, masks, evaluation", "**both**"
+    job = "whole job, start to exit"
+    timed: dict[str, list[Timed]] = {training: [], cells: [], both: []}
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, mp_context=context) as plain:
         ours = Ours(Path(folder), args.workers)
         plain.submit(set_threads, args.threads).result()
         scorers = choose(ours.infos, None, "gradient", "magnitude")[0]
-        for turn in range(args.rounds + 1):  # the first turn warms both up
+        for turn in range(args.rounds + 1):  # the first turn, a short one, warms both up
+            one = replace(full, training=replace(full.training, epochs=args.epochs if turn else 1))
+            ours_does = functools.partial(ours.run, one, scorers)
             first = compare(
-                training,
-                lambda: plain.submit(plain_training, full, args.epochs).result(),
-                lambda: ours.run(full, scorers, args.epochs),
+                training, plain.submit(plain_training, one).result, functools.partial(ours_does, train=True, cells=False)
             )
-            ours.run(short, scorers, 1)
             second = compare(
-                cells,
-                lambda: plain.submit(plain_cells, full, scorers).result(),
-                lambda: ours.run(short, scorers, None),
+                cells, plain.submit(plain_cells, one, scorers).result, functools.partial(ours_does, train=False, cells=True)
             )
-            if turn > 0:
-                timed.setdefault(training, []).append(first)
-                timed.setdefault(cells, []).append(second)
+            third = compare(
+                both, functools.partial(float, first.plain + second.plain), functools.partial(ours_does, train=True, cells=True)
+            )
+            if turn:
+                for what, found in ((training, first), (cells, second), (both, third)):
+                    timed[what].append(found)
         # The dense network, one mask for κ = 0 and one for every other scorer, and the repeat, at every sparsity.
         masks = 1 + (sum(info.kappa != 0 for info in scorers) + 2) * len(full.sparsities)
         floor = Floor.measure(full, ours.executor, args.workers, masks)
@@ -340,8 +339,8 @@ def main() -> None:
             one = functools.partial(whole_job, [__file__, "--plain-job", *counts])
             two = functools.partial(whole_job, [*command, str(Path(folder) / f"job-{turn}")])
             timed.setdefault(job, []).append(compare(job, one, two))
-    share = args.epochs / full.training.epochs
-    floors = {training: floor.training * share, cells: floor.cells, job: floor.training + floor.cells}
+    trained = floor.training * args.epochs / full.training.epochs
+    floors = {training: trained, cells: floor.cells, both: trained + floor.cells, job: floor.training + floor.cells}
     text = "\n".join(
         [
             f"{args.seeds} seeds of `digits` on {cpu_model()}, {os.cpu_count()} cores, {platform.system()}, "

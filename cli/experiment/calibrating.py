@@ -54,7 +54,7 @@ def _gradients(model: nn.Module, examples: Examples, pairs: Iterator[tuple[Tenso
     net = compact_form(model, examples.some())
     found = {name: net.gradients.named[name].view(parameter.shape) for name, parameter in model.named_parameters()}
     for number, (images, labels) in enumerate(pairs, start=1):
-        loss = float(net.gradient(patches(images, net.shape), labels).item())
+        loss, _ = net.gradient(patches(images, net.shape), labels)
         if not abs(loss) < float("inf"):
             raise ValueError(f"Expected a finite loss on the calibration batches, got {loss} on batch {number}")
         yield found

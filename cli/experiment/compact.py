@@ -20,9 +20,8 @@ from sics_cli.experiment.vit_layout import Parameters, Shape
 
 #: Examples that go through the network together; the gradients of a batch's parts add up. Fewer stay nearer to a core's own
 #: cache, more share the cost of a call.
-PART = 64
+PART = 32
 _REAL = {torch.float32: np.float32, torch.float64: np.float64}
-_aten = torch.ops.aten
 
 
 class _Matrix:
@@ -52,6 +51,15 @@ class _Block:
         )  # fmt: skip
 
 
+class _Head:
+    """The last norm and the classifier, or their gradients."""
+
+    def __init__(self, named: dict[str, Tensor]) -> None:
+        self.weight = _Matrix(named["head.weight"])
+        self.bias, *norm = (named[name].numpy() for name in ("head.bias", "fc_norm.weight", "fc_norm.bias"))
+        self.norm = tuple(norm)
+
+
 class _Kept:
     """What a block's backward pass needs of its forward pass."""
 
@@ -72,15 +80,18 @@ class _Memory:
     """All buffers for parts of exactly `n` examples."""
 
     def __init__(self, shape: Shape, n: int, dtype: torch.dtype, keep: bool) -> None:
-        rows, room = shape.tokens * n, Room()
+        rows, room, self.backward = shape.tokens * n, Room(), keep
 
-        def matrix(columns: int) -> _Matrix:
+        def matrix(columns: int, rows: int = rows) -> _Matrix:
             return _Matrix(room.zeros(rows, columns, dtype=dtype))
 
         # Without a backward pass one block's memory serves all of them.
         blocks = [_Kept(shape, n, dtype, room) for _ in range(shape.depth if keep else 1)]
         self.kept = blocks if keep else blocks * shape.depth
         self.product, self.places = (matrix(shape.dim) for _ in range(2))
+        self.hat, self.pooled = (matrix(shape.dim, n) for _ in range(2))
+        self.scales = room.zeros(n, dtype=dtype).numpy()
+        self.logits = matrix(shape.classes, n)
         if keep:
             self.back, self.narrow = (matrix(shape.dim) for _ in range(2))
             self.qkv = matrix(3 * shape.dim)
@@ -98,8 +109,8 @@ class CompactVit:
 
     Notes
     -----
-    The state is `parameters.flat`; `gradient` fills `gradients.flat`, laid out alike, and counts in `right`. All results are
-    functions of the arguments and the state alone: nothing is kept between calls but memory. Call it without autograd.
+    The state is `parameters.flat`; `gradient` fills `gradients.flat`, laid out alike. All results are functions of the
+    arguments and the state alone: nothing is kept between calls but memory. Call it without autograd.
     """
 
     def __init__(self, shape: Shape, dtype: torch.dtype = torch.float32) -> None:
@@ -107,8 +118,11 @@ class CompactVit:
         self.dtype = dtype
         self.parameters = Parameters(shape, dtype)
         self.gradients = Parameters(shape, dtype)
-        self.right = torch.zeros((), dtype=torch.int64)
         self.kernels: Kernels = make_kernels(_REAL[dtype], shape.tokens, shape.heads, shape.dim // shape.heads)
+        self._heads = _Head(self.parameters.named), _Head(self.gradients.named)
+        self._places, self._into_places = (
+            part.named["pos_embed"].view(shape.tokens, -1) for part in (self.parameters, self.gradients)
+        )
         self._blocks = [_Block(i, self.parameters.named) for i in range(shape.depth)]
         self._into = [_Block(i, self.gradients.named) for i in range(shape.depth)]
         self._patch, self._into_patch = (
@@ -128,13 +142,16 @@ class CompactVit:
 
     def logits(self, cut: Tensor) -> Tensor:
         """Logits (n, classes) of patches (n, tokens, numbers), keeping nothing for a backward pass."""
-        return self._forward(cut, self._memory(len(cut), keep=False))[0]
+        memory = self._memory(len(cut), keep=False)
+        self._forward(cut, memory)
+        return memory.logits.all + self.parameters.named["head.bias"]
 
-    def _forward(self, cut: Tensor, memory: _Memory) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
-        shape, named, add_norm = self.shape, self.parameters.named, self.kernels.add_norm
+    def _forward(self, cut: Tensor, memory: _Memory) -> None:
+        """Fill the memory, to its logits, to which the head's bias is still to be added."""
+        shape, add_norm = self.shape, self.kernels.add_norm
         n, blocks, product = len(cut), self._blocks, memory.product
         torch.mm(cut.view(n * shape.tokens, -1), self._patch.t, out=product.all)
-        memory.places.all.view(n, shape.tokens, -1).copy_(named["pos_embed"].view(1, shape.tokens, -1))
+        memory.places.all.view(n, shape.tokens, -1).copy_(self._places)
         x, y, bias = product, memory.places, self._patch_bias
         for block, kept in zip(blocks, memory.kept, strict=True):
             add_norm(x.rows, y.rows, bias, *block.norm1, shape.eps, kept.entry.rows, kept.first.rows, kept.moments1)
@@ -145,64 +162,49 @@ class CompactVit:
                 kept.entry.rows, product.rows, block.proj_bias, *block.norm2, shape.eps,
                 kept.middle.rows, kept.second.rows, kept.moments2,
             )  # fmt: skip
-            torch.mm(kept.second.all, block.fc1.t, out=kept.slope.all)
-            self.kernels.gelu(kept.slope.rows, block.fc1_bias, kept.active.rows)
+            torch.mm(kept.second.all, block.fc1.t, out=(kept.slope if memory.backward else kept.active).all)
+            if memory.backward:
+                self.kernels.gelu(kept.slope.rows, block.fc1_bias, kept.active.rows)
+            else:
+                self.kernels.gelu_alone(kept.active.rows, block.fc1_bias)
             torch.mm(kept.active.all, block.fc2.t, out=product.all)
             x, y, bias = kept.middle, product, block.fc2_bias
-        whole = (part.all.view(n, shape.tokens, -1).mean(dim=1) for part in (x, y))
-        pooled = torch.add(*whole).add_(torch.from_numpy(bias))
-        affine = named["fc_norm.weight"], named["fc_norm.bias"]
-        normed, mean, rstd = torch.native_layer_norm(pooled, [shape.dim], *affine, shape.eps)
-        return torch.addmm(named["head.bias"], normed, named["head.weight"].t()), (pooled, normed, mean, rstd)
+        head, _ = self._heads
+        self.kernels.pool(
+            x.rows, y.rows, bias, *head.norm, shape.eps, memory.hat.rows, memory.scales, memory.pooled.rows
+        )  # fmt: skip
+        torch.mm(memory.pooled.all, head.weight.t, out=memory.logits.all)
 
     # -- backward ---------------------------------------------------------------------------------------------
 
-    def gradient(self, cut: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy (a scalar tensor) of patches under labels (n,); its gradient is in `gradients` afterwards.
+    def gradient(self, cut: Tensor, labels: Tensor) -> tuple[float, int]:
+        """Mean cross-entropy of patches under labels (n,), and how many have their highest logit at their label.
 
-        `right` then holds how many examples had their highest logit at their label.
+        The gradient of the first is in `gradients` afterwards.
         """
         self.gradients.flat.zero_()
-        self.right.zero_()
-        losses = [
-            self._add_gradient(part, label, len(labels)) for part, label in zip(cut.split(PART), labels.split(PART), strict=True)
-        ]
-        return torch.stack(losses).sum()
+        met = np.zeros(2)
+        for part, label in zip(cut.split(PART), labels.split(PART), strict=True):
+            self._add_gradient(part, label.numpy(), len(labels), met)
+        return float(met[0]), int(met[1])
 
-    def _add_gradient(self, cut: Tensor, labels: Tensor, size: int) -> Tensor:
-        """Add the gradient of one part of a batch of `size`; return the part's share of the mean loss."""
-        memory, tokens = self._memory(len(cut), keep=True), self.shape.tokens
-        logits, moments = self._forward(cut, memory)
-        self.right.add_((logits.argmax(dim=1) == labels).sum())
-        logs = torch.log_softmax(logits, dim=1)
-        chosen = labels[:, None]
-        loss = logs.gather(1, chosen).sum().div_(-size)
-        grad = logs.exp_()
-        grad.scatter_add_(1, chosen, grad.new_full(chosen.shape, -1.0)).div_(size)
-        small = self._head_backward(grad, *moments)
+    def _add_gradient(self, cut: Tensor, labels: np.ndarray, size: int, met: np.ndarray) -> None:
+        """Add the gradient of one part of a batch of `size`, and to `met` its share of the mean loss and of what is right."""
+        memory, tokens, kernels, head, into = self._memory(len(cut), keep=True), self.shape.tokens, self.kernels, *self._heads
+        self._forward(cut, memory)
+        kernels.cross_entropy(memory.logits.rows, head.bias, labels, size, into.bias, met)
+        into.weight.all.addmm_(memory.logits.t, memory.pooled.all)
+        torch.mm(memory.logits.all, head.weight.all, out=memory.pooled.all)
         # What is added last in a block has its bias's gradient in the sum over the rows of what comes back.
-        torch.from_numpy(self._into[-1].fc2_bias).add_(small.sum(dim=0))
-        memory.back.all.view(len(cut), tokens, -1).copy_(small.div_(tokens)[:, None])
-        below = [self._into_patch_bias, *(into.fc2_bias for into in self._into[:-1])]
+        below = [self._into_patch_bias, *(block.fc2_bias for block in self._into)]
+        kernels.pool_backward(
+            memory.pooled.rows, memory.hat.rows, memory.scales, head.norm[0], memory.back.rows, *into.norm, below.pop()
+        )  # fmt: skip
         for place in reversed(range(self.shape.depth)):
             self._block_backward(self._blocks[place], self._into[place], memory.kept[place], below[place], memory)
         back = memory.back
         self._into_patch.all.addmm_(back.t, cut.view(len(back.all), -1))
-        self.gradients.named["pos_embed"].view(tokens, -1).add_(back.all.view(len(cut), tokens, -1).sum(dim=0))
-        return loss
-
-    def _head_backward(self, grad: Tensor, pooled: Tensor, normed: Tensor, mean: Tensor, rstd: Tensor) -> Tensor:
-        named, into = self.parameters.named, self.gradients.named
-        into["head.weight"].addmm_(grad.t(), normed)
-        into["head.bias"].add_(grad.sum(dim=0))
-        affine = named["fc_norm.weight"], named["fc_norm.bias"]
-        small, weight, bias = _aten.native_layer_norm_backward(
-            grad @ named["head.weight"], pooled, [self.shape.dim], mean, rstd, *affine, [True] * 3
-        )
-        into["fc_norm.weight"].add_(weight)
-        into["fc_norm.bias"].add_(bias)
-        result: Tensor = small
-        return result
+        self._into_places.add_(back.all.view(len(cut), tokens, -1).sum(dim=0))
 
     def _block_backward(self, block: _Block, into: _Block, kept: _Kept, below: np.ndarray, memory: _Memory) -> None:
         """Turn the gradient of the block's output, in `memory.back`, into that of its input."""

@@ -12,7 +12,7 @@ from torch import nn
 from sics_cli.experiment.config import TrainingConfig
 from sics_cli.experiment.datasets import Part
 from sics_cli.experiment.evaluation import part_on
-from sics_cli.experiment.kernels import Kernel
+from sics_cli.experiment.kernel_math import Kernel
 from sics_cli.experiment.streams import Indices
 from sics_cli.experiment.trainers import Batches, Clock, Pass, State, compact_form
 from sics_cli.experiment.vit_layout import patches
@@ -80,10 +80,10 @@ class CompactTrainer:
         total, right = 0.0, 0
         for step, (cut, labels) in enumerate(self._patches(number, order), start=number * self._clock.steps):
             self._clock.tick(step)
-            loss = self._net.gradient(cut, labels)
+            loss, hits = self._net.gradient(cut, labels)
             self._optimiser.step(self._clock.rate, self._clock.moment)
-            total += float(loss.item()) * len(labels)
-            right += int(self._net.right.item())
+            total += loss * len(labels)
+            right += hits
         return Pass(total / len(order), right / len(order), self._clock.rate)
 
     def _patches(self, number: int, order: Indices) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

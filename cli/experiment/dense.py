@@ -27,7 +27,7 @@ from sics_cli.experiment.rows import CheckpointRow
 from sics_cli.experiment.training import HalfTrained, train, validated_only
 
 #: A network in training is kept as often as takes this share of the time at most: so much is lost to a kill, and no more.
-_KEPT_SHARE = 0.02
+_KEPT_SHARE = 0.01
 _FIRST_KEPT_AFTER = 1.0
 
 

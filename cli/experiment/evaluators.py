@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from sics_cli.experiment.evaluation import Evaluation, Examples, evaluate, evaluation_of
+from sics_cli.experiment.evaluation import EVALUATION_BATCH, Evaluation, Examples, evaluate, evaluation_of
 from sics_cli.experiment.trainers import compact_form
 from sics_cli.experiment.vit_layout import Parameters, patches
 from sics_plugin import masked
@@ -17,7 +17,7 @@ Masks = Mapping[str, torch.Tensor]
 #: Examples the compact form evaluates at a time; fixed, since it may move the last bits of a logit.
 COMPACT_BATCH = 100
 #: Where the two highest logits are nearer than this (relative to the highest, if above 1), rounding could decide which is
-#: higher: such a mask is evaluated by the module itself. The two forms' logits differ by about 1e-6.
+#: higher: such a batch is evaluated by the module itself. The two forms' logits differ by about 1e-6.
 CLOSE = 2e-5
 
 
@@ -46,12 +46,11 @@ class CompactEvaluator:
     Notes
     -----
     Which examples are right is exactly what the module says: where the two highest logits are too close to tell, the
-    module is asked. The mean loss agrees with the module's to about 1e-6 of it.
+    module is asked, in the batches it would have evaluated anyway. The mean loss agrees with the module's to about 1e-6 of it.
     """
 
     def __init__(self, model: nn.Module, part: Examples) -> None:
-        self._plain = PlainEvaluator(model, part)
-        self._labels = part.labels
+        self._model, self._part = model, part
         self._net = compact_form(model, part.some())
         self._dense = self._net.parameters.flat.clone()
         self._cut = [patches(images, self._net.shape) for images, _ in part.batches(COMPACT_BATCH)]
@@ -66,9 +65,14 @@ class CompactEvaluator:
         logits = torch.cat([self._net.logits(piece) for piece in self._cut])
         first, second = logits.topk(2, dim=1).values.unbind(dim=1)
         sure = first - second > CLOSE * first.abs().clamp(min=1.0)  # not so either where a logit is not a number
-        if not bool(sure.all()):
-            return self._plain.evaluate(masks)
-        return evaluation_of([(logits, self._labels)])
+        pieces = list(logits.split(EVALUATION_BATCH))
+        unsure = [place for place, piece in enumerate(sure.split(EVALUATION_BATCH)) if not bool(piece.all())]
+        if unsure:
+            with masked(self._model, masks):
+                for place, (images, _) in enumerate(self._part.batches(EVALUATION_BATCH)):
+                    if place in unsure:
+                        pieces[place] = self._model(images)
+        return evaluation_of(zip(pieces, self._part.labels.split(EVALUATION_BATCH), strict=True))
 
 
 def make_evaluator(path: str, model: nn.Module, part: Examples) -> Evaluator:

@@ -21,7 +21,7 @@ from sics_cli.experiment.streams import Stream, calibration_batches, data_order,
 TRAINING_VERSION = 2
 EVALUATION_VERSION = 2
 #: The same for code that only the compact path runs: its gradients, its saliency, its logits.
-COMPACT_VERSION = 2
+COMPACT_VERSION = 3
 #: CPU threads of a worker, always: sums over more threads add up in another order.
 THREADS = 1
 #: Settings that came later: at these values a recipe is what it was before there was such a setting, and so are its keys.

@@ -65,7 +65,9 @@ def test_loss_and_gradients_are_those_of_autograd(options: dict[str, object], n:
     with torch.no_grad():
         cut = patches(images, net.shape)
         for _ in range(2):  # the second time over used memory
-            assert float(net.gradient(cut, labels)) == pytest.approx(float(loss), rel=1e-12)
+            found_loss, right = net.gradient(cut, labels)
+            assert found_loss == pytest.approx(float(loss), rel=1e-12)
+            assert right == int((model(images).argmax(dim=1) == labels).sum())
             for name, parameter in model.named_parameters():
                 found = net.gradients.named[name].reshape(parameter.shape)
                 torch.testing.assert_close(found, parameter.grad, rtol=1e-9, atol=1e-12, msg=name)
@@ -175,19 +177,35 @@ def test_evaluation_is_exactly_the_modules(experiment: Experiment, split: Split)
 def test_where_two_logits_are_too_close_the_module_decides(
     experiment: Experiment, split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = build_model(experiment.model, 0)
+    model = build_model(experiment.model, 0).eval()
     with torch.no_grad():
         for parameter in model.head.parameters():  # type: ignore[union-attr]
             parameter[1] = parameter[0]  # classes 0 and 1 are a tie for every image
             parameter[2:] = -1.0
     part = part_on(split.test, CPU)
-    asked: list[int] = []
-    real = PlainEvaluator.evaluate
-    monkeypatch.setattr(PlainEvaluator, "evaluate", lambda self, masks: asked.append(1) or real(self, masks))
-    fast = CompactEvaluator(model, part)
     masks, _ = compute_masks(model, "magnitude", amount=0.5)
-    assert fast.evaluate(masks) == PlainEvaluator(model, part).evaluate(masks)
-    assert len(asked) == 2
+    expected = PlainEvaluator(model, part).evaluate(masks)
+    fast = CompactEvaluator(model, part)
+    asked: list[int] = []
+    model.register_forward_pre_hook(lambda _, images: asked.append(len(images[0])))
+    assert fast.evaluate(masks) == expected
+    assert asked == [256, 256, 88]
+
+
+def test_the_module_is_asked_for_no_more_than_the_batches_that_are_unsure(experiment: Experiment, split: Split) -> None:
+    """What the compact form finds for one example is no number; the module finds its own."""
+    model = build_model(experiment.model, 0)
+    train(model, replace(experiment.training, epochs=2), split, 0, CPU, path="compact")
+    part = part_on(split.test, CPU)
+    fast, plain = CompactEvaluator(model, part), PlainEvaluator(model, part)
+    masks, _ = compute_masks(model, "magnitude", amount=0.3)
+    expected, honest = plain.evaluate(masks), fast.evaluate(masks)
+    asked: list[int] = []
+    model.register_forward_pre_hook(lambda _, images: asked.append(len(images[0])))
+    fast._cut[4][50:51] = float("nan")  # example 450, in the module's second batch of 256
+    found = fast.evaluate(masks)
+    assert asked in ([256], [256, 256])  # the second alone, or another that was close anyway
+    assert (found.correct, found.bits) == (honest.correct, honest.bits) == (expected.correct, expected.bits)
 
 
 def test_a_network_without_numbers_has_no_evaluation(experiment: Experiment, split: Split) -> None:
@@ -209,9 +227,9 @@ def test_parts_of_a_batch_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
         net = CompactVit(Shape.of(model), torch.float64)
         net.parameters.load(model)
         with torch.no_grad():
-            loss = net.gradient(patches(images, net.shape), labels)
-        found.append((float(loss), net.gradients.flat.clone()))
-    assert found[0][0] == pytest.approx(found[1][0], rel=1e-12)
+            met = net.gradient(patches(images, net.shape), labels)
+        found.append((met, net.gradients.flat.clone()))
+    assert found[0][0] == (pytest.approx(found[1][0][0], rel=1e-12), found[1][0][1])
     torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-9, atol=1e-13)
 
 

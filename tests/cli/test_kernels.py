@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numba.core import codegen
 from scipy.special import ndtr
 
 from sics_cli.experiment.compact_trainer import AdamW
@@ -42,6 +43,35 @@ def test_what_is_not_a_number_stays_so() -> None:
     SINGLE.attention(qkv.reshape(-1), np.zeros(192, np.float32), weights, mixed.reshape(-1))
     assert np.isnan(mixed[3, :16]).all()
     assert np.isfinite(np.delete(mixed, 3, axis=0)).all()
+
+
+@pytest.mark.parametrize(("dtype", "close"), [(np.float64, 1e-12), (np.float32, 2e-6)])
+def test_loss_its_gradient_and_what_is_right_are_torchs(dtype: Any, close: float) -> None:
+    """The mean is of a batch of which these 6 are a part; two have a tie for the highest logit, the first of which counts."""
+    kernel = make_kernels(dtype, 16, 4, 16).cross_entropy
+    rng = np.random.default_rng(0)
+    logits, bias = (5 * rng.standard_normal((6, 7))).astype(dtype), rng.standard_normal(7).astype(dtype)
+    logits[4:, 2:4] = 90 - bias[2:4]
+    labels = np.array([0, 6, 3, 3, 2, 3])
+    theirs = torch.from_numpy(logits + bias).requires_grad_()
+    loss = torch.nn.functional.cross_entropy(theirs, torch.from_numpy(labels), reduction="sum") / 10
+    loss.backward()
+    into, met = np.ones(7, dtype), np.array([1.0, 2.0])
+    kernel(logits, bias, labels, 10, into, met)
+    np.testing.assert_allclose(logits, theirs.grad, rtol=close, atol=close)
+    np.testing.assert_allclose(into, 1 + theirs.grad.numpy().sum(axis=0), rtol=close, atol=close)
+    assert met[0] == pytest.approx(1 + loss.item(), rel=close)
+    assert met[1] == 2 + int((theirs.detach().numpy().argmax(axis=1) == labels).sum())
+
+
+@pytest.mark.parametrize("place", [0, 3])
+def test_a_logit_that_is_not_a_number_is_seen_in_the_loss(place: int) -> None:
+    logits, met = np.zeros((2, 5), np.float32), np.zeros(2)
+    logits[1, place] = np.nan
+    SINGLE.cross_entropy(logits, np.zeros(5, np.float32), np.array([1, 1]), 2, np.zeros(5, np.float32), met)
+    assert np.isnan(met[0])
+    assert np.isnan(logits[1]).all()
+    assert np.isfinite(logits[0]).all()
 
 
 def test_softmax_of_scores_far_apart() -> None:
@@ -78,6 +108,18 @@ def test_adamw_is_torchs(dtype: torch.dtype, close: float) -> None:
         found.step(rate, moment)
         torch.testing.assert_close(ours, theirs.detach(), rtol=close, atol=close)
     assert found.state().keys() == reference.state[theirs].keys()
+
+
+FEATURES = "import sics_cli.experiment.kernel_math, numba; print(numba.config.CPU_FEATURES)"
+
+
+@pytest.mark.parametrize("asked", [None, "+sse4.2"])
+def test_vectors_are_as_long_as_registers_unless_the_user_says_otherwise(asked: str | None) -> None:
+    environment = {**os.environ} | ({} if asked is None else {"NUMBA_CPU_FEATURES": asked})
+    done = subprocess.run([sys.executable, "-c", FEATURES], capture_output=True, text=True, check=True, env=environment)
+    found = done.stdout.strip()
+    host = codegen.get_host_cpu_features()
+    assert found == (asked or (f"{host},-prefer-256-bit" if "+avx512f" in host.split(",") else "None"))
 
 
 CHILD = """
