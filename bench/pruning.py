@@ -2,7 +2,8 @@
 
 Every case is repeated on a fresh copy of the model, the cases in turn within a repeat, so that what else the machine does falls
 on all of them; the table has medians. Peak memory is measured on whole processes: a case runs in a process of its own, which
-reads its peak resident set (VmHWM of /proc/self/status) after resetting it, before and after.
+reads its peak resident set (VmHWM of /proc/self/status) after resetting it, before and after; pages of program files that the
+system had dropped and read again meanwhile are taken off.
 
     python bench/pruning.py [--repeats 5 --device auto --markdown docs/speed.md]
 """
@@ -152,9 +153,10 @@ def extra_memory(name: str) -> None:
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # VmHWM becomes VmRSS
-    before = resident("VmRSS")
+    before, files = resident("VmRSS"), resident("RssFile")
     CASES[name](model, saliency)
-    print(json.dumps((resident("VmHWM") - before) / saliency.numel()))
+    extra = resident("VmHWM") - before - max(0, resident("RssFile") - files)
+    print(json.dumps(extra / saliency.numel()))
 
 
 def memory_of(name: str) -> float | None:

@@ -2,8 +2,9 @@
 
 A synthetic model of equal Linear layers, 24 or, where none may be larger than 4 096 × 4 096, more, is pruned to 0.7 with
 ``finalize=True``. Every run is a process of its own, in which a model of 100 000 weights was pruned before: its first call, with
-the peak of its extra memory (VmHWM, reset first, beyond what the dense model takes), and further calls on fresh values, by when
-memory and tables are warm. The table has medians. A billion float32 weights are 4 GB.
+the peak of its extra memory (VmHWM, reset first, beyond what the dense model takes; without the pages of program files that
+the system had dropped and read again meanwhile), and further calls on fresh values, by when memory and tables are warm. The
+table has medians. A billion float32 weights are 4 GB.
 
     python bench/scale.py [--sizes 1e6,1e7,1e8,1e9 --scorer magnitude --repeats 3 --warm 3 --markdown docs/speed.md]
 """
@@ -30,6 +31,8 @@ from torch import Tensor, nn
 from sics_plugin import SaliencyVector, prune_model
 
 WIDTH, LAYERS = 4096, 24
+#: Seconds that the calls of a process take together at least, or a hundred of them.
+SETTLED = 0.5
 BEGIN, END = "<!-- bench/scale.py: begin -->", "<!-- bench/scale.py: end -->"
 
 
@@ -64,14 +67,14 @@ def measure(n: int, scorer: str, dtype: torch.dtype, warm: int) -> dict[str, flo
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
-    before, extra, seconds = resident("VmRSS"), 0, list[float]()
-    for call in range(1 + warm):
-        if call:
+    before, files, extra, seconds = resident("VmRSS"), resident("RssFile"), 0, list[float]()
+    while len(seconds) <= warm or (sum(seconds) < SETTLED and len(seconds) <= 100):
+        if seconds:
             fill([m for m, _ in pairs])
         start = time.perf_counter()
         prune_model(pairs, scorer, amount=0.7, saliency=saliency, finalize=True)
         seconds.append(time.perf_counter() - start)
-        extra = extra or resident("VmHWM") - before
+        extra = extra or resident("VmHWM") - before - max(0, resident("RssFile") - files)
     return {"weights": total, "first": seconds[0], "warm": statistics.median(seconds[1:] or seconds), "extra": extra}
 
 
@@ -81,7 +84,7 @@ def main() -> None:
     parser.add_argument("--scorer", default="magnitude")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--repeats", type=int, default=3, help="processes for each size")
-    parser.add_argument("--warm", type=int, default=3, help="further calls in each process")
+    parser.add_argument("--warm", type=int, default=3, help="further calls in each process, more where they are short")
     parser.add_argument("--one", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--markdown", type=Path, metavar="PAGE", help="write the table into this page, between its markers")
     args = parser.parse_args()

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from sics_plugin.stream import Part, spans
+from sics_plugin.stream import Part, is_small, spans
 from sics_plugin.targets import Target, check_target, plain_name
 from sics_plugin.threads import in_threads
 
@@ -102,12 +102,15 @@ def masked_copy(values: Tensor, kept: Tensor) -> Tensor:
     # The bits as whole numbers, times 0 or 1: one step for every type, the narrow ones included.
     result = torch.empty_like(values, memory_format=torch.contiguous_format)
     whole = _WHOLE[values.element_size()]
-    bits, out, stays = values.reshape(-1).view(whole), result.view(-1).view(whole), kept.reshape(-1)
+    bits, out, stays = (tensor.numpy().reshape(-1) for tensor in (values.view(whole), result.view(whole), kept))
+    if is_small(len(bits)):
+        np.multiply(bits, stays, out=out)
+        return result
 
     def step(_: int, begin: int, end: int) -> None:
-        np.multiply(bits[begin:end].numpy(), stays[begin:end].numpy(), out=out[begin:end].numpy())
+        np.multiply(bits[begin:end], stays[begin:end], out=out[begin:end])
 
-    in_threads(step, spans([Part(bits)]))
+    in_threads(step, spans([Part(values)]))
     return result
 
 

@@ -14,7 +14,7 @@ from sics_plugin.decide import decide
 from sics_plugin.histogram import histogram_cut, histogram_form_of
 from sics_plugin.radix import Cut, kept_masks, magnitude_cut
 from sics_plugin.registry import Scorer
-from sics_plugin.scorers import PoolScale, ScaledMagnitudeScorer
+from sics_plugin.scorers import Magnitude, PoolScale, ScaledMagnitudeScorer
 from sics_plugin.selection import count_to_prune
 from sics_plugin.stream import Part
 from sics_plugin.units import check_saliency, units_of
@@ -113,6 +113,8 @@ def _streamed(running: ScaledMagnitudeScorer, parts: Sequence[Part], k: int, kin
 
 def _score_at(running: ScaledMagnitudeScorer, parts: Sequence[Part], cut: Cut) -> float | None:
     """The score at the cut, once the scores of the numbers around it were seen to be in their order."""
+    if type(running).at is Magnitude.at:  # scores are the magnitudes themselves
+        return cut.magnitude()
     code = torch.as_tensor(cut.code).cpu().long()
     around = (code + torch.arange(-NEIGHBOURS, NEIGHBOURS + 1)).clamp(0, stream.infinity(cut.dtype) - 1).to(cut.dtype)
     magnitude = stream.magnitude_of_code(around).double()

@@ -30,6 +30,7 @@ _SIZE: ContextVar[int | None] = ContextVar("units of a step", default=None)
 #: Units one thread takes at a time. No result depends on it.
 SPAN = 5 << 18
 ABSENT = -1
+_BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
 #: Memory of this process alone, where a system knows the difference: what is only read of it stays the one page of zeros.
 PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 Codes = np.ndarray
@@ -150,27 +151,26 @@ class Workspace:
     def chunks(self, part: Part, begin: int, end: int) -> Iterator[tuple[int, Codes]]:
         """Yield (first position, codes) of every piece of a span on the CPU; the next step overwrites the codes."""
         flat, gone = part.flat(), part.gone() if part.mask is not None else None
+        bits = flat.view(_BITS[flat.dtype]).numpy() if flat.element_size() == self.code.itemsize else None
         for start in range(begin, end, self.size):
             stop = min(end, start + self.size)
-            code = self._codes(flat[start:stop])
+            code = self.code[: stop - start]
+            if bits is None:
+                self._widen(flat[start:stop], code)
+            np.bitwise_and(code if bits is None else bits[start:stop], self.largest, out=code)
             if gone is not None:
                 np.copyto(code, self.code.dtype.type(ABSENT), where=gone[start:stop].numpy())
             yield start, code
 
-    def _codes(self, values: Tensor) -> Codes:
-        code, number = self.code[: values.numel()], self.number[: values.numel()]
-        bits = {torch.float32: torch.int32, torch.float64: torch.int64}.get(values.dtype)
-        if bits is not None and values.element_size() == code.itemsize:
-            np.bitwise_and(values.view(bits).numpy(), self.largest, out=code)
-            return code
+    def _widen(self, values: Tensor, code: Codes) -> None:
+        """Fill `code` with the bits of narrower numbers."""
+        number = code.view(self.number.dtype)
         if values.dtype == torch.bfloat16 and code.itemsize == 4:  # the upper half of a float32
             np.left_shift(values.view(torch.int16).numpy(), 16, out=code, dtype=code.dtype)
         elif values.dtype in (torch.float16, torch.float32):
             number[:] = values.numpy()
         else:
             torch.from_numpy(number).copy_(values)
-        np.bitwise_and(code, self.largest, out=code)
-        return code
 
 
 def step_size() -> int:
@@ -229,6 +229,11 @@ class Rooms:
         if room is None or room.size != step_size():
             room = self._rooms[get_ident()] = Room(step_size())
         return room
+
+
+def is_small(units: int) -> bool:
+    """Whether so many are not worth a second thread, nor the calls it takes to find that out for every layer."""
+    return units < SPAN // 2
 
 
 def spans(parts: Sequence[Part], size: int | None = None) -> list[tuple[int, int, int]]:

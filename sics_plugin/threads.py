@@ -43,7 +43,10 @@ def in_threads(
     step: Callable[[int, int, int], R], stretches: Sequence[tuple[int, int, int]], *, at_most: int | None = None
 ) -> list[R]:
     """The results of ``step(part, begin, end)`` in the order of the stretches, from :func:`workers` threads, this one too."""
-    threads = min(workers(), len(stretches), at_most or len(stretches))
+    threads = min(workers(), len(stretches), at_most or len(stretches)) if len(stretches) > 1 else 1
+    if threads <= 1:
+        with alone():
+            return [step(*stretch) for stretch in stretches]
     left, found = deque(enumerate(stretches)), dict[int, R]()
 
     def work() -> None:
@@ -59,8 +62,6 @@ def in_threads(
                 raise
 
     with alone():
-        if threads <= 1:
-            return [step(*stretch) for stretch in stretches]
         others = [_helpers().submit(copy_context().run, work) for _ in range(threads - 1)]
         try:
             work()
