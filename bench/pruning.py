@@ -2,8 +2,8 @@
 
 Every case is repeated on a fresh copy of the model, the cases in turn within a repeat, so that what else the machine does falls
 on all of them; the table has medians. Peak memory is measured on whole processes: a case runs in a process of its own, which
-reads its peak resident set (VmHWM of /proc/self/status) after resetting it, before and after; pages of program files that the
-system had dropped and read again meanwhile are taken off.
+reads its peak resident set (VmHWM of /proc/self/status) after resetting it, before and after; the growth of
+RssFile, pages of program files read meanwhile, is taken off.
 
     python bench/pruning.py [--repeats 5 --device auto --markdown docs/speed.md]
 """

@@ -2,9 +2,9 @@
 
 A synthetic model of equal Linear layers, 24 or, where none may be larger than 4 096 × 4 096, more, is pruned to 0.7 with
 ``finalize=True``. Every run is a process of its own, in which a model of 100 000 weights was pruned before: its first call, with
-the peak of its extra memory (VmHWM, reset first, beyond what the dense model takes; without the pages of program files that
-the system had dropped and read again meanwhile), and further calls on fresh values, by when memory and tables are warm. The
-table has medians. A billion float32 weights are 4 GB.
+the peak of its extra memory (VmHWM, reset first, beyond what the dense model takes; without the growth of RssFile, the
+pages of program files read meanwhile), and further calls on fresh values, by when memory and tables are warm: `--warm` of them,
+or more where all calls together take less than half a second. The table has medians. A billion float32 weights are 4 GB.
 
     python bench/scale.py [--sizes 1e6,1e7,1e8,1e9 --scorer magnitude --repeats 3 --warm 3 --markdown docs/speed.md]
 """
@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from sics_plugin import SaliencyVector, prune_model
 
 WIDTH, LAYERS = 4096, 24
-#: Seconds that the calls of a process take together at least, or a hundred of them.
+#: Seconds that the calls of a process take together at least, unless a hundred further calls are over before.
 SETTLED = 0.5
 BEGIN, END = "<!-- bench/scale.py: begin -->", "<!-- bench/scale.py: end -->"
 
