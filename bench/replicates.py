@@ -9,7 +9,9 @@ each other.
 
     python bench/replicates.py [--rounds 3 --epochs 80 --seeds 5 --workers 2 --threads 2 --job 1 --markdown PAGE]
 
-About a quarter of an hour; `--job 0` leaves out the whole job, fewer `--epochs` make shorter rounds.
+About a quarter of an hour; `--job 0` leaves out the whole job, fewer `--epochs` make shorter rounds (the whole job keeps the
+preset's). Ours saves and validates networks, compares masks and writes rows in the seconds
+that count; the plain loop does none of it.
 """
 
 from __future__ import annotations
@@ -252,7 +254,10 @@ def busy_seconds() -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Timed:
-    """One comparison: seconds of both, and the share of the machine's processors that others used meanwhile."""
+    """One comparison: seconds of both, and the share of the machine's processors that others used meanwhile.
+
+    Where the plain loop's seconds are a sum of earlier ones, the share is that of ours alone.
+    """
 
     plain: float
     ours: float
@@ -336,9 +341,9 @@ def main() -> None:
         command = ["-m", "sics_cli", "replicate", "--seeds", str(args.seeds), "--workers", str(args.workers), "--out"]
         counts = [f"--seeds={args.seeds}", f"--threads={args.threads}"]
         for turn in range(args.job):
-            one = functools.partial(whole_job, [__file__, "--plain-job", *counts])
-            two = functools.partial(whole_job, [*command, str(Path(folder) / f"job-{turn}")])
-            timed.setdefault(job, []).append(compare(job, one, two))
+            plain_job = functools.partial(whole_job, [__file__, "--plain-job", *counts])
+            our_job = functools.partial(whole_job, [*command, str(Path(folder) / f"job-{turn}")])
+            timed.setdefault(job, []).append(compare(job, plain_job, our_job))
     trained = floor.training * args.epochs / full.training.epochs
     floors = {training: trained, cells: floor.cells, both: trained + floor.cells, job: floor.training + floor.cells}
     text = "\n".join(
