@@ -1,6 +1,8 @@
-"""What the compact form does between its matrix products, each as one pass over memory: norms, GELU, attention, AdamW.
+"""What the compact form does between its matrix products, each as one pass over memory.
 
-Compiled by numba for the processor at hand, once: the machine code is kept beside this file, or in the user's cache. One
+Norms, GELU and AdamW are here; attention is in `kernel_attention`, what comes after the last block in `kernel_head`.
+
+Compiled by numba for the processor at hand, once: the machine code is kept beside these files, or in the user's cache. One
 thread, a fixed order of additions: the same numbers at every call.
 """
 
@@ -18,7 +20,7 @@ from sics_cli.experiment.kernel_math import Kernel, bell, compiled
 
 
 class Kernels(NamedTuple):
-    """The functions for one float type, number of tokens and width of a head."""
+    """The functions for one float type, number of tokens, number of heads and width of a head."""
 
     add_norm: Kernel
     add_norm_backward: Kernel
@@ -35,7 +37,7 @@ class Kernels(NamedTuple):
 
 @functools.cache
 def make_kernels(dtype: type[np.floating[Any]], tokens: int, heads: int, width: int) -> Kernels:
-    """Make the kernels for arrays of `dtype`, sequences of `tokens` and heads of `width`; they are compiled when first called."""
+    """Make the kernels for arrays of `dtype`, sequences of `tokens`, `heads` of `width`; they are compiled when first called."""
     between = *_norms(dtype), *_gelus(), *attentions(dtype, tokens, heads, width)
     return Kernels(*between, *pools(dtype), losses(dtype), _adamw())
 
