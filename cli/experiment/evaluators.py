@@ -19,6 +19,8 @@ COMPACT_BATCH = 100
 #: Where the two highest logits are nearer than this (relative to the highest, if above 1), rounding could decide which is
 #: higher: such a batch is evaluated by the module itself. The two forms' logits differ by about 1e-6.
 CLOSE = 2e-5
+#: By how much of the head's largest possible terms that measure grows: where these cancel, their roundings do not.
+TERMS = 0.05
 
 
 class Evaluator(Protocol):
@@ -63,16 +65,26 @@ class CompactEvaluator:
         for name, mask in masks.items():
             parameters.named[name].masked_fill_(~mask.view(parameters.named[name].shape), 0)
         logits = torch.cat([self._net.logits(piece) for piece in self._cut])
-        first, second = logits.topk(2, dim=1).values.unbind(dim=1)
-        sure = first - second > CLOSE * first.abs().clamp(min=1.0)  # not so either where a logit is not a number
+        sure = self._sure(logits)
         pieces = list(logits.split(EVALUATION_BATCH))
         unsure = [place for place, piece in enumerate(sure.split(EVALUATION_BATCH)) if not bool(piece.all())]
         if unsure:
+            self._model.eval()
             with masked(self._model, masks):
                 for place, (images, _) in enumerate(self._part.batches(EVALUATION_BATCH)):
                     if place in unsure:
                         pieces[place] = self._model(images)
         return evaluation_of(zip(pieces, self._part.labels.split(EVALUATION_BATCH), strict=True))
+
+    def _sure(self, logits: torch.Tensor) -> torch.Tensor:
+        """Where rounding cannot decide which logit is highest; not so either where one is not a number."""
+        if logits.shape[1] == 1:
+            return logits[:, 0].isfinite()
+        named = self._net.parameters.named
+        gain, shift, weight = (named[name] for name in ("fc_norm.weight", "fc_norm.bias", "head.weight"))
+        terms = weight.norm(dim=1).max() * (len(gain) ** 0.5 * gain.abs().max() + shift.norm())
+        first, second = logits.topk(2, dim=1).values.unbind(dim=1)
+        return first - second > CLOSE * first.abs().clamp(min=max(1.0, TERMS * float(terms)))
 
 
 def make_evaluator(path: str, model: nn.Module, part: Examples) -> Evaluator:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -13,7 +14,7 @@ from sics_cli.experiment import compact
 from sics_cli.experiment.checkpoints import state_hash
 from sics_cli.experiment.compact import CompactVit
 from sics_cli.experiment.config import Experiment, ModelConfig, experiment_from_mapping
-from sics_cli.experiment.datasets import Split, load_split
+from sics_cli.experiment.datasets import Part, Split, load_split
 from sics_cli.experiment.evaluation import part_on
 from sics_cli.experiment.evaluators import CompactEvaluator, PlainEvaluator
 from sics_cli.experiment.models import build_model
@@ -242,3 +243,45 @@ def test_patches_are_timms() -> None:
         weight, bias = model.patch_embed.proj.weight, model.patch_embed.proj.bias  # type: ignore[union-attr]
         found = patches(images, shape) @ weight.reshape(24, -1).t() + bias
     np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-5)
+
+
+def uniform_part(shape: dict[str, object], n: int) -> Part:
+    rng, side = np.random.default_rng(0), int(str(shape["img_size"]))
+    images = rng.standard_normal((n, int(str(shape["in_chans"])), side, side)).astype(np.float32)
+    return Part(images, np.zeros(n, np.int64))
+
+
+def test_a_head_whose_terms_cancel_is_left_to_the_module() -> None:
+    """Every row of the head has 300 added, which the norm before it makes nothing of; roundings of 1e-3 stay."""
+    shape = {k: v for k, v in DIGITS["model"].items() if k != "name"}
+    model = build_model(ModelConfig("vit", tuple(shape.items())), 0)
+    with torch.no_grad():
+        model.head.weight[1] = model.head.weight[0] + 1e-4 * torch.randn(64, generator=torch.Generator().manual_seed(0))
+        model.head.weight += 300
+        model.head.bias[:2] += 3
+    part = uniform_part(shape, 4000)
+    examples = part_on(part, CPU)
+    net = compact_form(model, examples.some())
+    with torch.no_grad():
+        first, second = net.logits(patches(examples.pixels, net.shape)).topk(2, dim=1).values.unbind(dim=1)
+    clear = (first - second > 1e-4).numpy()
+    examples = part_on(Part(part.images[clear], part.labels[clear]), CPU)
+    found, expected = (kind(model, examples).evaluate({}) for kind in (CompactEvaluator, PlainEvaluator))
+    assert found.bits == expected.bits
+
+
+def test_a_module_in_training_mode_is_asked_as_in_evaluation() -> None:
+    shape = {k: v for k, v in DIGITS["model"].items() if k != "name"}
+    model = timm.models.VisionTransformer(**shape, proj_drop_rate=0.3)
+    with torch.no_grad():
+        model.head.weight.mul_(1e-4)  # near ties
+    examples = part_on(uniform_part(shape, 300), CPU)
+    model.train()
+    found = CompactEvaluator(model, examples).evaluate({})
+    assert found.bits == PlainEvaluator(model, examples).evaluate({}).bits
+
+
+def test_one_class() -> None:
+    shape = {k: v for k, v in DIGITS["model"].items() if k != "name"} | {"num_classes": 1}
+    model = build_model(ModelConfig("vit", tuple(shape.items())), 0)
+    assert CompactEvaluator(model, part_on(uniform_part(shape, 30), CPU)).evaluate({}).correct == 30

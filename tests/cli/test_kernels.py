@@ -122,6 +122,38 @@ def test_vectors_are_as_long_as_registers_unless_the_user_says_otherwise(asked: 
     assert found == (asked or (f"{host},-prefer-256-bit" if "+avx512f" in host.split(",") else "None"))
 
 
+OWN = """
+import sys
+from pathlib import Path
+from sics_cli.experiment.own_scorers import own_class
+own_class(sys.argv[1])
+import sics_cli.experiment.kernels
+from numba.core.registry import cpu_target
+print(cpu_target.target_context.codegen().magic_tuple()[2])
+"""
+SCORER = """
+import numba, sics_plugin
+
+@numba.njit
+def helper(x):
+    return x + 1
+
+@sics_plugin.register_scorer
+class Mine(sics_plugin.scorers.Magnitude):
+    name, summary = "mine", "m"
+"""
+
+
+def test_vectors_are_as_long_where_a_users_scorer_is_compiled_first(tmp_path: Any) -> None:
+    """Workers meet a user's file before or after the kernels; their numbers must be the same."""
+    (tmp_path / "mine.py").write_text(SCORER)
+    command = [sys.executable, "-c", OWN, f"{tmp_path / 'mine.py'}:Mine"]
+    environment = {k: v for k, v in os.environ.items() if k != "NUMBA_CPU_FEATURES"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    host = codegen.get_host_cpu_features()
+    assert done.stdout.strip() == (f"{host},-prefer-256-bit" if "+avx512f" in host.split(",") else host)
+
+
 CHILD = """
 import numpy as np, sys
 from sics_cli.experiment.kernels import make_kernels
