@@ -12,7 +12,7 @@ from torch import nn
 from sics_cli.experiment.config import TrainingConfig
 from sics_cli.experiment.datasets import Part
 from sics_cli.experiment.evaluation import part_on
-from sics_cli.experiment.kernel_math import Kernel
+from sics_cli.experiment.kernels import Kernel
 from sics_cli.experiment.streams import Indices
 from sics_cli.experiment.trainers import Batches, Clock, Pass, State, compact_form
 from sics_cli.experiment.vit_layout import patches

@@ -110,7 +110,7 @@ def test_adamw_is_torchs(dtype: torch.dtype, close: float) -> None:
     assert found.state().keys() == reference.state[theirs].keys()
 
 
-FEATURES = "import sics_cli.experiment.kernel_math, numba; print(numba.config.CPU_FEATURES)"
+FEATURES = "import sics_cli.experiment.kernels, numba; print(numba.config.CPU_FEATURES)"
 
 
 @pytest.mark.parametrize("asked", [None, "+sse4.2"])
