@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import argparse
 import copy
-import ctypes
 import gc
 import json
 import platform
-import re
 import statistics
 import subprocess
 import sys
@@ -27,6 +25,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from memory import peak_from_now
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
@@ -139,24 +138,15 @@ def timings(device: str, repeats: int) -> tuple[dict[str, float], float, int]:
 # --- memory, on whole processes ------------------------------------------------------------------------------------------
 
 
-def resident(field: str) -> int:
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return 1024 * int(re.search(rf"^{field}:\s+(\d+)", status, re.MULTILINE)[1])  # type: ignore[index]
-
-
 def extra_memory(name: str) -> None:
     """In a process of its own: print how many bytes a weight a case needs beyond what was resident before it."""
     model = vit_small()
     saliency = saliency_of(model)
     warm = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 2))
     ours("magnitude", False, warm, saliency)  # code and threads are not memory of the case
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # VmHWM becomes VmRSS
-    before, files = resident("VmRSS"), resident("RssFile")
+    peak = peak_from_now()
     CASES[name](model, saliency)
-    extra = resident("VmHWM") - before - max(0, resident("RssFile") - files)
-    print(json.dumps(extra / saliency.numel()))
+    print(json.dumps(peak() / saliency.numel()))
 
 
 def memory_of(name: str) -> float | None:

@@ -12,10 +12,7 @@ or more where all calls together take less than half a second. The table has med
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import json
-import re
 import statistics
 import subprocess
 import sys
@@ -25,6 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from memory import peak_from_now
 from pruning import write_between
 from torch import Tensor, nn
 
@@ -34,11 +32,6 @@ WIDTH, LAYERS = 4096, 24
 #: Seconds that the calls of a process take together at least, unless a hundred further calls are over before.
 SETTLED = 0.5
 BEGIN, END = "<!-- bench/scale.py: begin -->", "<!-- bench/scale.py: end -->"
-
-
-def resident(field: str) -> int:
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return 1024 * int(re.search(rf"^{field}:\s+(\d+)", status, re.MULTILINE)[1])  # type: ignore[index]
 
 
 def model_of(n: int, dtype: torch.dtype) -> list[tuple[nn.Module, str]]:
@@ -64,17 +57,14 @@ def measure(n: int, scorer: str, dtype: torch.dtype, warm: int) -> dict[str, flo
     if scorer != "magnitude":
         saliency = SaliencyVector(torch.cat([torch.rand_like(m.weight).reshape(-1) for m, _ in pairs]), kind="gradient")
     prune_model(model_of(10**5, dtype), "magnitude", amount=0.7, finalize=True)  # code is not memory of the case
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
-    before, files, extra, seconds = resident("VmRSS"), resident("RssFile"), 0, list[float]()
+    peak, extra, seconds = peak_from_now(), 0, list[float]()
     while len(seconds) <= warm or (sum(seconds) < SETTLED and len(seconds) <= 100):
         if seconds:
             fill([m for m, _ in pairs])
         start = time.perf_counter()
         prune_model(pairs, scorer, amount=0.7, saliency=saliency, finalize=True)
         seconds.append(time.perf_counter() - start)
-        extra = extra or resident("VmHWM") - before - max(0, resident("RssFile") - files)
+        extra = extra or peak()
     return {"weights": total, "first": seconds[0], "warm": statistics.median(seconds[1:] or seconds), "extra": extra}
 
 

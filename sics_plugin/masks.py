@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from sics_plugin.stream import Part, is_small, spans
+from sics_plugin.stream import Part
 from sics_plugin.targets import Target, check_target, plain_name
-from sics_plugin.threads import in_threads
+from sics_plugin.threads import over
 
 Masks = Mapping[str, Tensor]
 M = TypeVar("M", bound=nn.Module)
@@ -103,14 +103,11 @@ def masked_copy(values: Tensor, kept: Tensor) -> Tensor:
     result = torch.empty_like(values, memory_format=torch.contiguous_format)
     whole = _WHOLE[values.element_size()]
     bits, out, stays = (tensor.numpy().reshape(-1) for tensor in (values.view(whole), result.view(whole), kept))
-    if is_small(len(bits)):
-        np.multiply(bits, stays, out=out)
-        return result
 
     def step(_: int, begin: int, end: int) -> None:
         np.multiply(bits[begin:end], stays[begin:end], out=out[begin:end])
 
-    in_threads(step, spans([Part(values)]))
+    over(Part(values), step)
     return result
 
 

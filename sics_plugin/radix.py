@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from sics_plugin import stream
-from sics_plugin.stream import ABSENT, Part, code_type, device_chunks, infinity, is_small, on_cpu, spans, workspace
-from sics_plugin.threads import alone, in_threads
+from sics_plugin.stream import ABSENT, Part, code_type, device_chunks, infinity, on_cpu, spans, workspace
+from sics_plugin.threads import alone, in_threads, over
 
 #: Units of a sample, and the stride of that of a smaller pool: sorting it must not cost more than walking over the pool.
 SAMPLE, STRIDE = 1 << 16, 64
@@ -243,10 +243,7 @@ def _kept_on_cpu(parts: Sequence[Part], cut: Cut) -> Iterator[Tensor]:
             for start, code in workspace(cut.dtype).chunks(part, begin, end):
                 compare(code, threshold, out=out[start : start + len(code)])
 
-        if is_small(part.numel):
-            step(0, 0, part.numel)
-        else:
-            in_threads(step, spans([part]))
+        over(part, step)
         if left:  # of equal ones the earlier go, until enough have
             for start, code in workspace(cut.dtype).chunks(part, 0, part.numel):
                 tied = np.flatnonzero(code == threshold)[:left]

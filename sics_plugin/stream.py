@@ -231,11 +231,6 @@ class Rooms:
         return room
 
 
-def is_small(units: int) -> bool:
-    """Whether so many are not worth a second thread, nor the calls it takes to find that out for every layer."""
-    return units < SPAN // 2
-
-
 def spans(parts: Sequence[Part], size: int | None = None) -> list[tuple[int, int, int]]:
     """(part, first position, end) of the stretches that threads take, in order.
 

@@ -13,6 +13,9 @@ from typing import TypeVar
 
 import torch
 
+from sics_plugin import stream
+from sics_plugin.stream import Part, spans
+
 #: Most threads that share Python's global lock.
 LOCKED = 4
 R = TypeVar("R")
@@ -71,6 +74,14 @@ def in_threads(
         for other in running:
             other.result()
     return [found[at] for at in range(len(stretches))]
+
+
+def over(part: Part, step: Callable[[int, int, int], None]) -> None:
+    """Do ``step(0, begin, end)`` for all of one tensor; a small one at once, without asking for every layer how many threads."""
+    if part.numel < stream.SPAN // 2:
+        step(0, 0, part.numel)
+    else:
+        in_threads(step, spans([part]))
 
 
 _HELPERS: dict[tuple[int, int], ThreadPoolExecutor] = {}

@@ -175,9 +175,7 @@ def test_evaluation_is_exactly_the_modules(experiment: Experiment, split: Split)
     assert state_hash(model.state_dict()) == before
 
 
-def test_where_two_logits_are_too_close_the_module_decides(
-    experiment: Experiment, split: Split, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_two_logits_are_too_close_the_module_decides(experiment: Experiment, split: Split) -> None:
     model = build_model(experiment.model, 0).eval()
     with torch.no_grad():
         for parameter in model.head.parameters():  # type: ignore[union-attr]
