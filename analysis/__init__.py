@@ -13,7 +13,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sics_analysis.analysis import Analysis as Analysis
     from sics_analysis.analysis import analyse as analyse
     from sics_analysis.arms import Arm as Arm
     from sics_analysis.arms import pool_arms as pool_arms
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
     from sics_analysis.monotonicity import monotonicity_test as monotonicity_test
     from sics_analysis.multiplicity import benjamini_hochberg as benjamini_hochberg
     from sics_analysis.multiplicity import holm as holm
+    from sics_analysis.outcome import Analysis as Analysis
     from sics_analysis.planning import Plan as Plan
     from sics_analysis.planning import Resolution as Resolution
     from sics_analysis.planning import SeedsNeeded as SeedsNeeded

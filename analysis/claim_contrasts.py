@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sics_analysis.claim_findings import Finding, Status, evidence, incomplete, line_of, numbers_of, seeds_text
+from sics_analysis.claim_findings import Finding, evidence, incomplete, line_of, numbers_of, seeds_text
 from sics_analysis.claim_text import Claim
 from sics_analysis.contrasts import Contrast
 from sics_analysis.lines import Line
 from sics_analysis.outcome import Analysis
-from sics_analysis.results import Interval, Verdict, p_text, signed
+from sics_analysis.results import Interval, Status, Verdict, p_text, signed
 from sics_analysis.table import PLATEAU
 from sics_analysis.tails import p_above, p_below
 

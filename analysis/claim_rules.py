@@ -36,13 +36,13 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from sics_analysis.claim_contrasts import below_finding, escape_finding, size_finding
-from sics_analysis.claim_findings import RANK_MONOTONE, Finding, Status, incomplete, off_plateau, pools
+from sics_analysis.claim_findings import RANK_MONOTONE, Finding, incomplete, off_plateau, pools
 from sics_analysis.claim_text import Claim
 from sics_analysis.contrasts import Contrast
 from sics_analysis.equivalence import EquivalenceResult, equivalence_test
 from sics_analysis.outcome import Analysis
 from sics_analysis.plateau import plateau_claim
-from sics_analysis.results import Verdict, p_text
+from sics_analysis.results import Status, Verdict, p_text
 from sics_analysis.tails import p_above, p_below
 
 

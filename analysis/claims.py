@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sics_analysis.claim_findings import Finding as Finding
-from sics_analysis.claim_findings import Status as Status
 from sics_analysis.claim_findings import seeds_text
 from sics_analysis.claim_rules import find
 from sics_analysis.claim_text import Claim as Claim
@@ -19,6 +18,7 @@ from sics_analysis.claim_text import paper_claims as paper_claims
 from sics_analysis.claim_text import parse_claim as parse_claim
 from sics_analysis.outcome import Analysis
 from sics_analysis.results import Interval, Row, signed
+from sics_analysis.results import Status as Status
 
 
 @dataclass(frozen=True, slots=True)

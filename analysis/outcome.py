@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sics_analysis.arms import Seed
 from sics_analysis.attribution import AttributionLine
-from sics_analysis.contrasts import Contrast, Seed
+from sics_analysis.contrasts import Contrast
 from sics_analysis.families import FamilyResult
 from sics_analysis.lines import Line
 from sics_analysis.mcnemar import McNemarResult

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sics_analysis.contrasts import Contrast, Seed
+from sics_analysis.arms import Seed
+from sics_analysis.contrasts import Contrast
 from sics_analysis.families import FamilyResult
 from sics_analysis.results import Interval, Row, signed
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sics_plugin.adaptive import AdaptiveTable
-from sics_plugin.registry import register_scorer
-from sics_plugin.scorers import Adaptive
+from sics_plugin.scorers.adaptive import Adaptive, AdaptiveTable
+from sics_plugin.scorers.registry import register_scorer
 
 
 @register_scorer

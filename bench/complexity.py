@@ -26,8 +26,9 @@ from sics_cli.experiment.presets import PRESETS
 from sics_cli.experiment.streams import calibration_batches
 from sics_cli.experiment.training import train
 from sics_plugin import Saliency, Scorer, Units, list_scorers
-from sics_plugin.complexity import Complexity, measure
-from sics_plugin.percentile import coordinate, percentile, ranks
+from sics_plugin.complexity.meter import measure
+from sics_plugin.complexity.result import Complexity
+from sics_plugin.scorers.coordinate import coordinate, percentile, ranks
 
 KNOWN = {
     "magnitude": "plateau", "power": "plateau", "log": "plateau", "bump": "smooth", "smooth_chaos": "smooth",

@@ -20,7 +20,7 @@ from sics_cli.experiment.config import experiment_from_mapping
 from sics_cli.experiment.models import build_model
 from sics_cli.experiment.presets import DIGITS
 from sics_plugin import Saliency
-from sics_plugin.signals import SIGNALS, Kind
+from sics_plugin.saliency.kinds import SIGNALS, Kind
 
 
 def network(name: str | None) -> nn.Module:

@@ -14,12 +14,13 @@ from simulation import ALPHA, DELTA, DRAWS, IMAGES, SD, Bools, Floats, Rate, rat
 
 from sics_analysis.analysis import analyse
 from sics_analysis.attribution import attribute
-from sics_analysis.claims import Claim, Status, evaluate, parse_claim
+from sics_analysis.claim_text import Claim, parse_claim
+from sics_analysis.claims import evaluate
 from sics_analysis.contrasts import Contrast, differences
 from sics_analysis.escape import degrade_test, escape_test, superiority_test
 from sics_analysis.families import FamilyResult
 from sics_analysis.monotonicity import Trend
-from sics_analysis.results import Verdict
+from sics_analysis.results import Status, Verdict
 from sics_analysis.spectrum import kappa_spectrum
 from sics_analysis.winner import best_of
 

@@ -29,7 +29,8 @@ from typing import Any
 import pandas as pd
 from pruning import write_between
 
-from sics_plugin.registry import Scorer, Units
+from sics_plugin.scorers.base import Scorer
+from sics_plugin.scorers.units import Units
 
 BEGIN, END = "<!-- bench/strength.py: begin -->", "<!-- bench/strength.py: end -->"
 SPARSITIES = (0.5, 0.6, 0.7, 0.8, 0.9)
@@ -99,7 +100,7 @@ def measured(
         compute_masks,
         get_scorer,
     )
-    from sics_plugin.signals import SIGNALS
+    from sics_plugin.saliency.kinds import SIGNALS
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", VanishedLayerWarning)

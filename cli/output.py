@@ -13,7 +13,7 @@ from sics_cli.experiment.sqlite import is_sqlite
 
 if TYPE_CHECKING:
     from sics_analysis.report.document import ReportDocument
-    from sics_plugin.complexity import Complexity
+    from sics_plugin.complexity.result import Complexity
 
 
 def check_output(output: Path | None, source: Path) -> None:

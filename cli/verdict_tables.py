@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from sics_analysis.report import text as say
-from sics_analysis.report.document import ClaimInfo, KappaInfo, ReportDocument
+from sics_analysis.report.document import ReportDocument
+from sics_analysis.report.document_joint import ClaimInfo, KappaInfo
 from sics_analysis.report.tables import claims_in_short, fold, hanging, marked, plain_table
 from sics_analysis.report.text import NONE, interval, number, p_short, plain, undecided_reasons
 from sics_cli.experiment.summary import Block

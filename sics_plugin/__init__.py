@@ -9,66 +9,39 @@ Two lines on a model of your own::
 A better mask takes a saliency from a few batches: ``saliency=Saliency(model, batches, loss).vector(params)``.
 """
 
-from sics_plugin.adaptive import AdaptiveChoice, AdaptiveTable, Trial
-from sics_plugin.channel_discovery import find_groups
-from sics_plugin.channel_groups import ChannelGroup, Slice, channel_group
-from sics_plugin.channel_masks import unit_masks
-from sics_plugin.channel_report import ChannelReport
-from sics_plugin.channels import channel_saliency, compute_channel_masks, prune_channels
-from sics_plugin.checked import global_unstructured
-from sics_plugin.contract import ContractError, check_scorer
-from sics_plugin.held_out import Calibration
-from sics_plugin.held_out_scores import held_out_accuracy, held_out_loss
-from sics_plugin.masks import clone_pruned, current_masks, export_masks, finalize, install_mask, load_masks, mask_hash, masked
-from sics_plugin.methods import (
-    CoordinateUnresolvedWarning,
-    SICSAdaptive,
-    SICSBump,
-    SICSChaos,
-    SICSFake,
-    SICSGradient,
-    SICSInformation,
-    SICSLog,
-    SICSMagnitude,
-    SICSMethod,
-    SICSPower,
-    SICSRandom,
-    SICSSmoothChaos,
-    SICSSmoothMouse,
-    SICSWiggle,
-    method_for,
+from sics_plugin.network.discovery import find_groups
+from sics_plugin.network.groups import ChannelGroup, Slice, channel_group
+from sics_plugin.network.masks import (
+    clone_pruned,
+    current_masks,
+    export_masks,
+    finalize,
+    install_mask,
+    load_masks,
+    mask_hash,
+    masked,
 )
-from sics_plugin.model import VanishedLayerWarning, compute_masks, prune_model, prune_n_m, prune_to_sparsity
-from sics_plugin.peer_methods import (
-    SICSRIA,
-    SICSFisher,
-    SICSGrasp,
-    SICSLamp,
-    SICSNofM,
-    SICSRelativeImportance,
-    SICSSensitivity,
-    SICSSnip,
-    SICSSynFlow,
-    SICSTaylor,
-    SICSWanda,
-)
-from sics_plugin.peers import PeerScorer
-from sics_plugin.rebuilding import load_shrunk, remove_units, removed_units
-from sics_plugin.registry import (
-    Scorer,
-    Units,
-    build_scorer,
-    get_scorer,
-    list_scorers,
-    register_scorer,
-    unregister_scorer,
-)
-from sics_plugin.report import LayerSparsity, PruningReport
-from sics_plugin.saliency import Saliency
-from sics_plugin.scorers import CoordinateScorer, MagnitudeScorer, RankScorer
-from sics_plugin.sharing import SharedRanks
-from sics_plugin.shrinking import shrink
-from sics_plugin.structured_methods import (
+from sics_plugin.network.rebuild import load_shrunk, remove_units, removed_units
+from sics_plugin.network.shrink import shrink
+from sics_plugin.network.targets import prunable_parameters
+from sics_plugin.network.unit_masks import unit_masks
+from sics_plugin.pruning.calibration import Calibration, held_out_accuracy, held_out_loss
+from sics_plugin.pruning.channels import channel_saliency, compute_channel_masks, prune_channels
+from sics_plugin.pruning.report import ChannelReport, LayerSparsity, PruningReport
+from sics_plugin.pruning.weights import VanishedLayerWarning, compute_masks, prune_model, prune_n_m, prune_to_sparsity
+from sics_plugin.saliency.collection import Saliency
+from sics_plugin.scorers.adaptive import AdaptiveTable
+from sics_plugin.scorers.base import AdaptiveChoice, Scorer, Trial
+from sics_plugin.scorers.contract import ContractError, check_scorer
+from sics_plugin.scorers.coordinate import SharedRanks
+from sics_plugin.scorers.peers import PeerScorer
+from sics_plugin.scorers.registry import build_scorer, get_scorer, list_scorers, register_scorer, unregister_scorer
+from sics_plugin.scorers.sics import CoordinateScorer, MagnitudeScorer, RankScorer
+from sics_plugin.scorers.units import SaliencyVector, Units
+from sics_plugin.torch_methods.base import CoordinateUnresolvedWarning
+from sics_plugin.torch_methods.global_unstructured import global_unstructured
+from sics_plugin.torch_methods.n_of_m import SICSNofM
+from sics_plugin.torch_methods.structured import (
     SICSStructured,
     SICSStructuredAdaptive,
     SICSStructuredBump,
@@ -85,8 +58,33 @@ from sics_plugin.structured_methods import (
     SICSStructuredWiggle,
     structured_method_for,
 )
-from sics_plugin.targets import prunable_parameters
-from sics_plugin.vectors import SaliencyVector
+from sics_plugin.torch_methods.unstructured import (
+    SICSRIA,
+    SICSAdaptive,
+    SICSBump,
+    SICSChaos,
+    SICSFake,
+    SICSFisher,
+    SICSGradient,
+    SICSGrasp,
+    SICSInformation,
+    SICSLamp,
+    SICSLog,
+    SICSMagnitude,
+    SICSMethod,
+    SICSPower,
+    SICSRandom,
+    SICSRelativeImportance,
+    SICSSensitivity,
+    SICSSmoothChaos,
+    SICSSmoothMouse,
+    SICSSnip,
+    SICSSynFlow,
+    SICSTaylor,
+    SICSWanda,
+    SICSWiggle,
+    method_for,
+)
 
 __all__ = [
     "SICSRIA",
@@ -184,3 +182,9 @@ __all__ = [
     "unit_masks",
     "unregister_scorer",
 ]
+
+# Models saved whole and queued jobs name a class by its module: the public one, whichever file it lives in.
+for _name in __all__:
+    if isinstance(globals()[_name], type):
+        globals()[_name].__module__ = __name__
+del _name

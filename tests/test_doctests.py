@@ -5,6 +5,7 @@ import importlib
 import pkgutil
 
 import pytest
+import torch
 
 PACKAGES = ("sics_plugin", "sics_analysis", "sics_cli", "sics_data")
 
@@ -19,5 +20,7 @@ def modules() -> list[str]:
 
 @pytest.mark.parametrize("name", modules())
 def test_docstring_examples_run(name: str) -> None:
-    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
+    # Public classes say that they live in the package, whose namespace is short: what every user has imported is given.
+    usual = {"torch": torch, "nn": torch.nn} if name == "sics_plugin" else None
+    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE, extraglobs=usual)
     assert result.failed == 0

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sics_analysis.report.answer import LIMIT, SAME, Answer, Tone
-from sics_analysis.report.document import AttributionInfo, ReportDocument, SettingsInfo
+from sics_analysis.report.document import ReportDocument
+from sics_analysis.report.document_lines import AttributionInfo
+from sics_analysis.report.document_rows import SettingsInfo
 from sics_analysis.report.summary import escaping
 from sics_analysis.report.text import interval, listed, plural
 from sics_analysis.results import Verdict

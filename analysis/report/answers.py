@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from sics_analysis.report.answer import LIMIT, Answer, Tone
 from sics_analysis.report.answer_attribution import attribution_answer
 from sics_analysis.report.answer_certainty import certainty_answer
-from sics_analysis.report.document import PlateauInfo, ReportDocument
+from sics_analysis.report.document import ReportDocument
+from sics_analysis.report.document_joint import PlateauInfo
 from sics_analysis.report.summary import SHOWN, escaping, grouped, target_name
 from sics_analysis.report.text import NONE, interval, listed, p_value, plural, sparsity_list
 from sics_analysis.results import Verdict

@@ -9,24 +9,15 @@ from typing import Any
 import pandas as pd
 
 from sics_analysis.analysis import analyse
-from sics_analysis.claim_text import Claim
-from sics_analysis.claims import evaluate, evaluate_all, parse_claim
+from sics_analysis.claim_text import Claim, parse_claim
+from sics_analysis.claims import evaluate, evaluate_all
 from sics_analysis.outcome import Analysis
 from sics_analysis.report.build_findings import attribution_info, claim_info, kappa_infos, line_info, plateau_infos, power_info
 from sics_analysis.report.build_rows import cell_infos, scorer_infos
-from sics_analysis.report.document import (
-    Deviation,
-    Fact,
-    LineInfo,
-    McNemarInfo,
-    Planned,
-    ReportDocument,
-    SettingsInfo,
-    SourceInfo,
-    SparsityInfo,
-    SpectrumInfo,
-    WinnerInfo,
-)
+from sics_analysis.report.document import ReportDocument
+from sics_analysis.report.document_joint import SpectrumInfo
+from sics_analysis.report.document_lines import LineInfo, McNemarInfo, WinnerInfo
+from sics_analysis.report.document_rows import Deviation, Fact, Planned, SettingsInfo, SourceInfo, SparsityInfo
 from sics_analysis.report.notes import footnotes
 from sics_analysis.report.sensitivity import delta_verdicts
 from sics_analysis.results import Verdict

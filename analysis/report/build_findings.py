@@ -10,16 +10,8 @@ from sics_analysis.claims import ClaimResult
 from sics_analysis.lines import Line
 from sics_analysis.outcome import Analysis, Families
 from sics_analysis.planning import plan
-from sics_analysis.report.document import (
-    AttributionInfo,
-    ClaimFinding,
-    ClaimInfo,
-    KappaInfo,
-    LineInfo,
-    PlateauInfo,
-    PowerInfo,
-    PowerPoint,
-)
+from sics_analysis.report.document_joint import ClaimFinding, ClaimInfo, KappaInfo, PlateauInfo, PowerInfo, PowerPoint
+from sics_analysis.report.document_lines import AttributionInfo, LineInfo
 
 _MAX_CURVE = 40
 

@@ -9,10 +9,7 @@ import pandas as pd
 
 from sics_analysis.arms import Seed, seed_label
 from sics_analysis.outcome import Analysis
-from sics_analysis.report.document import (
-    Cell,
-    ScorerInfo,
-)
+from sics_analysis.report.document_rows import Cell, ScorerInfo
 
 DENSE = "dense"
 _ROLES = {0: "rank-monotone", 1: "smooth", 2: "raw"}

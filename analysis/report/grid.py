@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sics_analysis.report.document import LineInfo
+from sics_analysis.report.document_lines import LineInfo
 from sics_analysis.report.text import (
     GLYPHS,
     NONE,

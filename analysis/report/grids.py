@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sics_analysis.report.document import ClaimInfo, LineInfo, ReportDocument
+from sics_analysis.report.document import ReportDocument
+from sics_analysis.report.document_joint import ClaimInfo
+from sics_analysis.report.document_lines import LineInfo
 from sics_analysis.report.grid import Column, Grid, matrix
 from sics_analysis.report.grids_lines import attribution as attribution
 from sics_analysis.report.grids_lines import equivalence as equivalence

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sics_analysis.report.document import LineInfo, ReportDocument
+from sics_analysis.report.document import ReportDocument
+from sics_analysis.report.document_lines import LineInfo
 from sics_analysis.report.grid import Column, Grid, by_sparsity, verdict_text
 from sics_analysis.report.text import (
     NONE,

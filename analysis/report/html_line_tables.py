@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sics_analysis.report.document import LineInfo, ReportDocument
+from sics_analysis.report.document import ReportDocument
+from sics_analysis.report.document_lines import LineInfo
 from sics_analysis.report.grids_lines import beyond
 from sics_analysis.report.html_cells import Cell, Column, Table, named, num, sparsity, verdict_cell
 from sics_analysis.report.text import (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 
-from sics_analysis.report.document import ReportDocument, Seed
+from sics_analysis.report.document import ReportDocument
+from sics_analysis.report.document_rows import Seed
 from sics_analysis.report.html_cells import Cell, Column, Table, named, num, sparsity, verdict_cell
 from sics_analysis.report.html_line_tables import attribution, equivalence, escapes, intervals
 from sics_analysis.report.text import (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sics_analysis.bootstrap import coverage_caveat
 from sics_analysis.outcome import Analysis
 from sics_analysis.planning import resolution
-from sics_analysis.report.document import Planned
+from sics_analysis.report.document_rows import Planned
 
 
 def footnotes(

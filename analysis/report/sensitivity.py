@@ -13,7 +13,7 @@ from sics_analysis.degenerate import classify
 from sics_analysis.equivalence import EquivalenceResult, t_tail_p
 from sics_analysis.multiplicity import holm
 from sics_analysis.outcome import Analysis
-from sics_analysis.report.document import DeltaVerdict
+from sics_analysis.report.document_lines import DeltaVerdict
 from sics_analysis.results import Verdict
 from sics_analysis.rotation import StepDown, rotation_directions
 from sics_analysis.verdicts import verdict

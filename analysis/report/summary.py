@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sics_analysis.report.document import LineInfo, ReportDocument
+from sics_analysis.report.document import ReportDocument
+from sics_analysis.report.document_lines import LineInfo
 from sics_analysis.report.text import listed, plural, sparsity_list
 from sics_analysis.results import Verdict
 

@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sics_analysis.report.document import AttributionInfo, ClaimInfo, ReportDocument, SpectrumInfo
+from sics_analysis.report.document import ReportDocument
+from sics_analysis.report.document_joint import ClaimInfo, SpectrumInfo
+from sics_analysis.report.document_lines import AttributionInfo
 from sics_analysis.report.text import (
     GLYPHS,
     NONE,

@@ -10,7 +10,8 @@ from rich.text import Text
 from sics_analysis.report import tables as show
 from sics_analysis.report.answer import TONE_GLYPHS
 from sics_analysis.report.answers import answers
-from sics_analysis.report.document import ClaimInfo, ReportDocument
+from sics_analysis.report.document import ReportDocument
+from sics_analysis.report.document_joint import ClaimInfo
 from sics_analysis.report.summary import headline
 from sics_analysis.report.text import PAPER, identity_line, interval, margin_line, plain, wrapped
 

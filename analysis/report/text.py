@@ -7,7 +7,9 @@ import statistics
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from sics_analysis.report.document import LineInfo, ReportDocument, ScorerInfo
+from sics_analysis.report.document import ReportDocument
+from sics_analysis.report.document_lines import LineInfo
+from sics_analysis.report.document_rows import ScorerInfo
 from sics_analysis.results import Interval, Verdict, signed
 
 NONE = "–"

@@ -121,8 +121,7 @@ def _claims(texts: tuple[str, ...]) -> list[Claim]:
     """Read the claims; only this needs `sics_analysis` before the rows are read."""
     if not texts:
         return []
-    from sics_analysis.claim_text import GRAMMAR, paper_claims
-    from sics_analysis.claims import parse_claim
+    from sics_analysis.claim_text import GRAMMAR, paper_claims, parse_claim
 
     found = []
     for text in dict.fromkeys(texts):

@@ -13,7 +13,7 @@ from sics_cli.experiment.streams import Indices
 from sics_cli.experiment.trainers import compact_form
 from sics_cli.experiment.vit_layout import patches
 from sics_plugin import Saliency
-from sics_plugin.signals import SIGNALS
+from sics_plugin.saliency.kinds import SIGNALS
 
 
 def saliency_of(
@@ -25,7 +25,7 @@ def saliency_of(
     ----------
     model : nn.Module
     kind : str
-        One of `sics_plugin.signals.SIGNALS`; those that read the weights alone need no batches.
+        One of `sics_plugin.saliency.kinds.SIGNALS`; those that read the weights alone need no batches.
     examples : Examples
         On the model's device.
     batches : sequence of int64 arrays

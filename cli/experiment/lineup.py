@@ -111,7 +111,7 @@ def describe_scorers(specs: Sequence[str], saliency: str) -> tuple[ScorerInfo, .
 
 
 def _info(spec: str, saliency: str, remark: str = "") -> ScorerInfo:
-    from sics_plugin.signals import SIGNALS, uses_data
+    from sics_plugin.saliency.kinds import SIGNALS, uses_data
 
     cls = scorer_class(spec)
     signal = cls.requires if cls.role == PEER else None

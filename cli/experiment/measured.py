@@ -24,7 +24,7 @@ from sics_cli.experiment.store import Store, find_store
 from sics_cli.experiment.streams import calibration_batches
 from sics_cli.experiment.training import train
 from sics_plugin import Saliency
-from sics_plugin.signals import SIGNALS, uses_data
+from sics_plugin.saliency.kinds import SIGNALS, uses_data
 
 #: Epochs of the network that is trained where no run is given: enough that magnitude and saliency are those of a trained one.
 QUICK_EPOCHS = 10

@@ -14,8 +14,9 @@ from sics_cli.experiment.lineup import DEFAULT_ROLES, PEER, make_scorer, scorer_
 from sics_cli.experiment.measured import MeasuredNetwork
 from sics_cli.experiment.own_scorers import check_own, is_own
 from sics_plugin import Scorer, list_scorers
-from sics_plugin.complexity import DRAWS, SPARSITIES, Complexity, measure
-from sics_plugin.signals import uses_data
+from sics_plugin.complexity.meter import DRAWS, SPARSITIES, measure
+from sics_plugin.complexity.result import Complexity
+from sics_plugin.saliency.kinds import uses_data
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -125,7 +125,7 @@ def _table_saliency(scorer: Scorer) -> str | None:
 
 def _from_weights(kind: str) -> bool:
     """Whether a signal is made of the weights, which is done when they are pruned."""
-    from sics_plugin.signals import SIGNALS
+    from sics_plugin.saliency.kinds import SIGNALS
 
     return kind in SIGNALS and SIGNALS[kind].collect is None
 

@@ -55,7 +55,7 @@ def write_state(option: str, path: Path, model: nn.Module, like: Mapping[str, Te
     """
     from safetensors.torch import save_file
 
-    from sics_plugin.rebuilding import METADATA_KEY
+    from sics_plugin.network.rebuild import METADATA_KEY
 
     # A copy each: safetensors takes no two names for one memory, as tied weights have.
     state = {

@@ -93,7 +93,7 @@ def prune_file(request: PruneRequest, outputs: Outputs, images: CalibrationImage
     }
     smaller = model
     if request.shrink:
-        from sics_plugin.rebuilding import removed_units
+        from sics_plugin.network.rebuild import removed_units
 
         unit: Any = request.unit
         facts["shrunk"] = {"unit": unit, "removed": removed_units(model, unit)}
@@ -192,8 +192,8 @@ def _prune(
 def _fitting(model: nn.Module, pool: str, notes: list[str]) -> nn.Module | list[tuple[nn.Module, str]]:
     """The model, or what of it an N:M pool can hold; a first convolution of three channels stays dense."""
     from sics_plugin import prunable_parameters
-    from sics_plugin.allocation import n_of_m
-    from sics_plugin.rows import divisible
+    from sics_plugin.network.targets import divisible
+    from sics_plugin.selection.pools import n_of_m
 
     pattern = n_of_m(pool)
     if pattern is None:

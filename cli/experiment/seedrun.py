@@ -34,7 +34,7 @@ from sics_cli.experiment.training import warned
 from sics_cli.experiment.work import Work
 from sics_cli.experiment.worker import SeedJob
 from sics_plugin import ChannelReport, PruningReport, Saliency
-from sics_plugin.signals import SIGNALS
+from sics_plugin.saliency.kinds import SIGNALS
 
 NONDETERMINISTIC = "nondeterministic"
 

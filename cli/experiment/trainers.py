@@ -180,7 +180,7 @@ def compact_form(model: nn.Module, images: torch.Tensor) -> CompactVit:
     model.eval()
     expected = model(some)
     model.train(was_training)
-    # Where the module overflows, whether nan or inf comes out depends on the processor: both say the same, and its loss is refused.
+    # Where the module overflows, the processor decides between nan and inf: both say the same, and the loss is refused.
     told = expected.isfinite()
     worst = float((net.logits(patches(some, net.shape)) - expected)[told].abs().amax()) if bool(told.any()) else 0.0
     if not worst <= SAME_LOGITS * max(1.0, float(expected.nan_to_num(0, 0, 0).abs().max())):

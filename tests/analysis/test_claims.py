@@ -7,20 +7,10 @@ import pandas as pd
 import pytest
 
 from sics_analysis.analysis import analyse
-from sics_analysis.claims import (
-    Claim,
-    ClaimResult,
-    Status,
-    check_claim,
-    evaluate,
-    evaluate_all,
-    load_claims,
-    paper_claims,
-    parse_claim,
-    setting_text,
-)
+from sics_analysis.claim_text import Claim, load_claims, paper_claims, parse_claim
+from sics_analysis.claims import ClaimResult, check_claim, evaluate, evaluate_all, setting_text
 from sics_analysis.outcome import Analysis
-from sics_analysis.results import Result, Verdict
+from sics_analysis.results import Result, Status, Verdict
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -139,7 +139,7 @@ def helper(x):
     return x + 1
 
 @sics_plugin.register_scorer
-class Mine(sics_plugin.scorers.Magnitude):
+class Mine(sics_plugin.scorers.sics.Magnitude):
     name, summary = "mine", "m"
 """
 

@@ -64,7 +64,7 @@ def test_signals_that_peers_collect_count_once_a_seed_and_the_runs_own_not_at_al
 
 
 def test_every_signal_that_a_peer_may_ask_for_has_a_cost(experiment: Experiment) -> None:
-    from sics_plugin.signals import SIGNALS
+    from sics_plugin.saliency.kinds import SIGNALS
 
     collected = {kind for kind, signal in SIGNALS.items() if signal.collect is not None}
     work = Work(1.0, 1.0, 1.0, "neighbourhood", Work.of(experiment).signals)

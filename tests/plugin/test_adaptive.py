@@ -38,7 +38,7 @@ from sics_plugin import (
     prune_model,
     prune_to_sparsity,
 )
-from sics_plugin.adaptive import Step, by_measurement
+from sics_plugin.scorers.adaptive import Step, by_measurement
 
 
 def line(

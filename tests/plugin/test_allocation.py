@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sics_plugin import compute_channel_masks, compute_masks, prune_model
-from sics_plugin.allocation import erk_removals, n_of_m, pools_of
+from sics_plugin.selection.pools import erk_removals, n_of_m, pools_of
 
 SHAPES = st.lists(
     st.one_of(

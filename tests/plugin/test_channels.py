@@ -42,7 +42,7 @@ from sics_plugin import (
     shrink,
     unit_masks,
 )
-from sics_plugin.channels import SALIENCY_CONSTANT
+from sics_plugin.pruning.channels import SALIENCY_CONSTANT
 
 
 class Net(nn.Module):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from sics_plugin import (
+    CoordinateUnresolvedWarning,
     Saliency,
     SaliencyVector,
     SICSStructured,
@@ -34,12 +35,11 @@ from sics_plugin import (
     prune_channels,
     structured_method_for,
 )
-from sics_plugin.methods import CoordinateUnresolvedWarning
 
 #: Every scorer with a structured method of its own; peers go through prune_channels.
 OURS = [name for name in list_scorers() if get_scorer(name).role != "peer"]
 
-pytestmark = pytest.mark.filterwarnings("ignore::sics_plugin.methods.CoordinateUnresolvedWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::sics_plugin.torch_methods.unstructured.CoordinateUnresolvedWarning")
 
 
 def channels(module: nn.Module, dim: int = 0) -> list[bool]:

@@ -12,29 +12,30 @@ import pytest
 import torch
 from torch import Tensor
 
-from sics_plugin import chaos
+import sics_plugin
+from sics_plugin.scorers import spectra
 
 ROWS = ("logistic", "logistic_smooth", "mouse_smooth", "wiggle")
 
 
 @pytest.fixture(scope="module")
 def recomputed() -> Tensor:
-    return chaos.compute_tables()
+    return spectra.compute_tables()
 
 
 @pytest.fixture(scope="module")
 def table() -> np.ndarray:
-    return np.load(Path(chaos.__file__).parent / "tables" / "spectra.npy")
+    return np.load(Path(sics_plugin.__file__).parent / "tables" / "spectra.npy")
 
 
 @pytest.mark.parametrize("r", [3.5, 3.55, 3.83, 3.9, 4.0])
 def test_logistic_exponent_equals_a_loop_over_the_map(r: float, reference: ModuleType) -> None:
-    here = chaos.lyapunov_logistic(torch.tensor([r], dtype=torch.float64)).item()
+    here = spectra.lyapunov_logistic(torch.tensor([r], dtype=torch.float64)).item()
     assert here == pytest.approx(reference.lyapunov_logistic(r), abs=1e-6 if r < 3.84 else 0.05)
 
 
 def test_logistic_exponent_has_its_textbook_values() -> None:
-    lam = chaos.lyapunov_logistic(torch.tensor([3.0 + 1e-9, 3.83, 4.0], dtype=torch.float64))
+    lam = spectra.lyapunov_logistic(torch.tensor([3.0 + 1e-9, 3.83, 4.0], dtype=torch.float64))
     # The period-three window: -0.3697; 1000 steps are 333 cycles and one step more.
     assert lam[1].item() == pytest.approx(-0.3697, abs=5e-3)
     assert lam[2].item() == pytest.approx(math.log(2), abs=1e-2)
@@ -43,22 +44,22 @@ def test_logistic_exponent_has_its_textbook_values() -> None:
 
 @pytest.mark.parametrize("beta", [-1.0, -0.9, -0.58, 0.0, 0.3, 1.0])
 def test_mouse_exponent_equals_a_loop_over_the_map(beta: float, reference: ModuleType) -> None:
-    here = chaos.lyapunov_mouse(torch.tensor([beta], dtype=torch.float64)).item()
+    here = spectra.lyapunov_mouse(torch.tensor([beta], dtype=torch.float64)).item()
     expected = reference.lyapunov_mouse(beta)
     assert here == pytest.approx(expected, abs=1e-6 if expected < 0 else 0.05)
 
 
 def test_exponents_are_clipped_at_both_ends() -> None:
     superstable = torch.tensor([3.8318740552833, 2.0], dtype=torch.float64)
-    assert chaos.lyapunov_logistic(superstable).tolist() == [-2.0, -2.0]
-    everywhere = chaos.lyapunov_logistic(torch.linspace(3.9, 4, 500, dtype=torch.float64))
+    assert spectra.lyapunov_logistic(superstable).tolist() == [-2.0, -2.0]
+    everywhere = spectra.lyapunov_logistic(torch.linspace(3.9, 4, 500, dtype=torch.float64))
     assert everywhere.max().item() <= math.log(2)
 
 
 def test_table_file_has_the_digest_in_the_source(table: np.ndarray) -> None:
     assert table.shape == (4, 4096)
     assert table.dtype == np.dtype("<f8")
-    assert hashlib.sha256(table.tobytes()).hexdigest() == chaos.TABLES_SHA256
+    assert hashlib.sha256(table.tobytes()).hexdigest() == spectra.TABLES_SHA256
 
 
 @pytest.mark.parametrize("row", [1, 2, 3])
@@ -87,7 +88,7 @@ def test_smooth_row_is_the_raw_row_smoothed(table: np.ndarray, reference: Module
 
 
 def test_mouse_row_is_the_smoothed_spectrum_of_the_gauss_map(table: np.ndarray, reference: ModuleType) -> None:
-    raw = chaos.lyapunov_mouse(-1 + 2 * torch.linspace(0, 1, 4096, dtype=torch.float64)).numpy()
+    raw = spectra.lyapunov_mouse(-1 + 2 * torch.linspace(0, 1, 4096, dtype=torch.float64)).numpy()
     row = reference.standardised(reference.smoothed(raw))
     row = row if np.corrcoef(row, np.linspace(0, 1, 4096))[0, 1] > 0 else -row
     assert np.abs(row - table[2]).max() < 1e-2
@@ -113,22 +114,22 @@ def test_rows_are_standardised_and_oriented(row: int, table: np.ndarray) -> None
 
 def test_a_falling_spectrum_is_turned_round() -> None:
     z = torch.linspace(0, 1, 64, dtype=torch.float64)
-    assert torch.allclose(chaos._oriented(-(z**2), z), chaos._oriented(z**2, z))
+    assert torch.allclose(spectra._oriented(-(z**2), z), spectra._oriented(z**2, z))
 
 
 def test_smooth_is_linear_keeps_constants_and_replicates_edges(reference: ModuleType) -> None:
     values = torch.rand(4096, dtype=torch.float64)
-    assert np.allclose(chaos.smooth(values).numpy(), reference.smoothed(values.numpy()), atol=1e-12)
-    assert torch.allclose(chaos.smooth(torch.full((4096,), 7.0, dtype=torch.float64)), torch.tensor(7.0, dtype=torch.float64))
+    assert np.allclose(spectra.smooth(values).numpy(), reference.smoothed(values.numpy()), atol=1e-12)
+    assert torch.allclose(spectra.smooth(torch.full((4096,), 7.0, dtype=torch.float64)), torch.tensor(7.0, dtype=torch.float64))
 
 
 @pytest.mark.parametrize(
     ("spectrum", "row"),
     [
-        (lambda: chaos.logistic_spectrum(smooth=False), 0),
-        (lambda: chaos.logistic_spectrum(smooth=True), 1),
-        (chaos.mouse_spectrum, 2),
-        (chaos.wiggle_spectrum, 3),
+        (lambda: spectra.logistic_spectrum(smooth=False), 0),
+        (lambda: spectra.logistic_spectrum(smooth=True), 1),
+        (spectra.mouse_spectrum, 2),
+        (spectra.wiggle_spectrum, 3),
     ],
 )
 def test_lookup_takes_entry_floor_of_4095_z(spectrum, row: int, table: np.ndarray) -> None:
@@ -138,12 +139,12 @@ def test_lookup_takes_entry_floor_of_4095_z(spectrum, row: int, table: np.ndarra
 
 def test_lookup_keeps_the_shape_and_answers_in_float64(table: np.ndarray) -> None:
     z = torch.rand(3, 5)
-    found = chaos.wiggle_spectrum().lookup(z)
+    found = spectra.wiggle_spectrum().lookup(z)
     assert (found.shape, found.dtype) == ((3, 5), torch.float64)
 
 
 def test_lookup_reads_the_spectrums_own_values() -> None:
-    ramp = chaos.Spectrum("logistic", torch.arange(4096, dtype=torch.float64))
+    ramp = spectra.Spectrum("logistic", torch.arange(4096, dtype=torch.float64))
     assert ramp.lookup(torch.tensor([0.0, 1.0])).tolist() == [0.0, 4095.0]
 
 
@@ -152,30 +153,30 @@ def test_a_tampered_table_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     changed = table.copy()
     changed[2, 17] = np.nextafter(changed[2, 17], 9)
     np.save(tmp_path / "tables" / "spectra.npy", changed)
-    monkeypatch.setattr(chaos, "resources", SimpleNamespace(files=lambda package: tmp_path))
-    chaos._shipped.cache_clear()
+    monkeypatch.setattr(spectra, "resources", SimpleNamespace(files=lambda package: tmp_path))
+    spectra._shipped.cache_clear()
     try:
         with pytest.raises(RuntimeError, match=r"spectra\.npy is not the table.*6327751ad7a3"):
-            chaos.logistic_spectrum(smooth=True)
+            spectra.logistic_spectrum(smooth=True)
     finally:
         monkeypatch.undo()
-        chaos._shipped.cache_clear()
-    assert chaos.logistic_spectrum(smooth=True).values.shape == (4096,)
+        spectra._shipped.cache_clear()
+    assert spectra.logistic_spectrum(smooth=True).values.shape == (4096,)
 
 
 def test_digest_does_not_depend_on_the_container(table: np.ndarray) -> None:
-    assert chaos.table_digest(np.asfortranarray(table)) == chaos.table_digest(table.astype(">f8")) == chaos.TABLES_SHA256
+    assert spectra.table_digest(np.asfortranarray(table)) == spectra.table_digest(table.astype(">f8")) == spectra.TABLES_SHA256
 
 
 def test_script_writes_the_tables_it_prints_the_digest_of(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, recomputed: Tensor
 ) -> None:
-    monkeypatch.setattr(chaos, "compute_tables", lambda: recomputed)
-    chaos.main(["--write", str(tmp_path / "new.npy")])
+    monkeypatch.setattr(spectra, "compute_tables", lambda: recomputed)
+    spectra.main(["--write", str(tmp_path / "new.npy")])
     written = np.load(tmp_path / "new.npy")
-    assert capsys.readouterr().out.split() == ["sha256", chaos.table_digest(written)]
+    assert capsys.readouterr().out.split() == ["sha256", spectra.table_digest(written)]
     assert np.array_equal(written, recomputed.numpy())
-    chaos.main([])
+    spectra.main([])
     report = capsys.readouterr().out
     assert all(name in report for name in ROWS)
     assert len(report.splitlines()) == 5

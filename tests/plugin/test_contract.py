@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sics_plugin import Scorer, Units, check_scorer, list_scorers
-from sics_plugin.contract import ContractError
+from sics_plugin.scorers.contract import ContractError
 
 
 def made(score: Any, **facts: Any) -> type[Scorer]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sics_plugin import Saliency, channel_group, clone_pruned, prune_model
-from sics_plugin.signals import SIGNALS
+from sics_plugin.saliency.kinds import SIGNALS
 
 COLLECTED = [kind for kind, signal in SIGNALS.items() if signal.collect is not None]
 Batches = list[tuple[Tensor, Tensor]]
@@ -140,13 +140,13 @@ def test_what_cannot_be_batched_is_taken_one_by_one(mlp: nn.Sequential) -> None:
 
 
 def test_results_do_not_depend_on_how_samples_are_held(mlp: nn.Sequential, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sics_plugin import layer_rows, per_sample
+    from sics_plugin.saliency import layer_gradients, per_sample
 
     batches = batches_of()
     whole = Saliency(mlp, batches, kind="fisher").vector(mlp)
     monkeypatch.setattr(per_sample, "HELD", 1)
     monkeypatch.setattr(per_sample, "TOGETHER", 3)
-    monkeypatch.setattr(layer_rows, "HELD_OF_A_LAYER", 1)
+    monkeypatch.setattr(layer_gradients, "HELD_OF_A_LAYER", 1)
     torch.testing.assert_close(Saliency(mlp, batches, kind="fisher").vector(mlp).as_subclass(Tensor), whole.as_subclass(Tensor))
 
 

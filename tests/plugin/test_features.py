@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sics_plugin import features
+from sics_plugin.scorers import features
 
 SPARSITIES = (0.05, 0.5, 0.65, 0.7, 0.8, 0.98)
 ALL = ("bump", "smooth_chaos", "smooth_mouse", "raw_chaos", "wiggle", "information")

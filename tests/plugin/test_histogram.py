@@ -11,23 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from sics_plugin import (
-    SaliencyVector,
-    bins,
-    brackets,
-    cells,
-    compute_masks,
-    device_pieces,
-    first_look,
-    histogram,
-    percentile,
-    pieces,
-    pool,
-    prune_model,
-    stream,
-)
-from sics_plugin.stream import Part
-from sics_plugin.threads import in_threads
+from sics_plugin import SaliencyVector, compute_masks, prune_model
+from sics_plugin.histogram import cut, device_tables, magnitude_bins, saliency_cells, scores, walk
+from sics_plugin.pruning import choose
+from sics_plugin.scorers import coordinate
+from sics_plugin.selection import buffers
+from sics_plugin.selection.parts import Part, codes_of
+from sics_plugin.selection.threads import in_threads
 
 NAMES = ["chaos", "smooth_chaos", "smooth_mouse", "wiggle", "bump", "information"]
 N = 60_000
@@ -74,17 +64,17 @@ def test_it_agrees_with_the_exact_form(weights, saliency, name: str, amount: flo
 @pytest.mark.parametrize("name", NAMES)
 def test_tensor_operations_agree_too(weights, saliency, name: str, monkeypatch) -> None:
     """What an accelerator would run, on the CPU."""
-    monkeypatch.setattr(histogram, "on_cpu", lambda _: False)
+    monkeypatch.setattr(cut, "on_cpu", lambda _: False)
     assert agreement(weights, saliency, name, 0.7) >= 0.999
 
 
 @pytest.mark.parametrize("supplied", [True, False])
 def test_tensor_operations_depend_on_no_piece_either(weights, saliency, supplied: bool, monkeypatch) -> None:
-    monkeypatch.setattr(histogram, "on_cpu", lambda _: False)
+    monkeypatch.setattr(cut, "on_cpu", lambda _: False)
     found = []
     for piece, stretch, group in [(1 << 15, 1 << 23, N), (64, 1 << 12, 9_999), (1 << 12, 1 << 13, 23_000)]:
-        monkeypatch.setattr(device_pieces, "PIECE", piece)
-        monkeypatch.setattr(pieces, "STRETCH", stretch)
+        monkeypatch.setattr(device_tables, "PIECE", piece)
+        monkeypatch.setattr(walk, "STRETCH", stretch)
         pairs = pairs_of(*weights.to(torch.bfloat16).split(group))
         c = saliency if supplied else None
         found.append(flat(compute_masks(pairs, "chaos", amount=0.7, saliency=c, exact=False, min_keep=0)[0]))
@@ -105,9 +95,9 @@ def test_any_strength_fits_a_score(weights, saliency, alpha: float) -> None:
 def test_bins_that_are_left_out_change_nothing(weights, saliency, monkeypatch) -> None:
     """Counting only the bins that can reach the cut gives the mask of counting all of them."""
     for amount in (0.05, 0.5, 0.95):
-        monkeypatch.setattr(histogram, "SLACK", 0.01)
+        monkeypatch.setattr(cut, "SLACK", 0.01)
         few = flat(compute_masks(pairs_of(weights), "bump", amount=amount, saliency=saliency, exact=False)[0])
-        monkeypatch.setattr(histogram, "SLACK", 100.0)
+        monkeypatch.setattr(cut, "SLACK", 100.0)
         assert torch.equal(few, flat(compute_masks(pairs_of(weights), "bump", amount=amount, saliency=saliency, exact=False)[0]))
 
 
@@ -134,14 +124,14 @@ def test_bins_are_those_of_ranks(seed: int, kind: str, gone: bool, sign: bool) -
         for v, m in zip(values.split(1500), masks, strict=True)
     ]
     n = sum(p.present for p in parts)
-    cells, _ = first_look.FirstLook.at(parts, n)
-    found = bins.Bins.of(parts, n, cells)
+    cells, _ = cut.FirstLook.at(parts, n)
+    found = magnitude_bins.Bins.of(parts, n, cells)
     left = torch.cat([p.values if p.mask is None else p.values[p.mask] for p in parts])
-    code = stream.codes_of(left, torch.int32).numpy()
+    code = codes_of(left, torch.int32).numpy()
     place = found.places(code, 0, None, np.empty_like(code), np.empty_like(code))
-    rank = percentile.ranks(left.abs()).numpy()
-    assert (place >> bins.RHO_BITS).tolist() == (rank * found.count // n).tolist()
-    rho = (place & bins.RHO_MASK) * 2.0**-bins.RHO_BITS
+    rank = coordinate.ranks(left.abs()).numpy()
+    assert (place >> magnitude_bins.RHO_BITS).tolist() == (rank * found.count // n).tolist()
+    rho = (place & magnitude_bins.RHO_MASK) * 2.0**-magnitude_bins.RHO_BITS
     assert abs(rho - (rank + 0.5) / n).max() <= 1 / found.count
 
 
@@ -174,9 +164,9 @@ def test_nothing_depends_on_pieces_threads_or_grouping(weights, saliency, suppli
     before, found = torch.get_num_threads(), []
     cases = [(1 << 15, 1 << 23, 1, N), (1 << 12, 1 << 13, 3, N), (64, 1 << 12, 2, 9_999), (1 << 15, 1 << 23, 2, 23_000)]
     for piece, stretch, threads, group in cases:
-        monkeypatch.setattr(stream, "CHUNK", piece)
-        monkeypatch.setattr(pieces, "STRETCH", stretch)
-        monkeypatch.setattr("sics_plugin.threads.workers", lambda threads=threads: threads)
+        monkeypatch.setattr(buffers, "CHUNK", piece)
+        monkeypatch.setattr(walk, "STRETCH", stretch)
+        monkeypatch.setattr("sics_plugin.selection.threads.workers", lambda threads=threads: threads)
         half = weights.to(torch.bfloat16)  # ties, so that positions matter
         masks = compute_masks(pairs_of(*half.split(group)), "chaos", amount=0.7, saliency=c, exact=False)[0]
         found.append(flat(masks))
@@ -185,16 +175,16 @@ def test_nothing_depends_on_pieces_threads_or_grouping(weights, saliency, suppli
 
 
 def test_steps_are_longer_where_buffers_come_anyway_and_change_nothing(weights, saliency, monkeypatch) -> None:
-    monkeypatch.setattr(stream, "CHUNK", 1 << 10)
-    monkeypatch.setattr(stream, "LARGE", 1 << 13)
+    monkeypatch.setattr(buffers, "CHUNK", 1 << 10)
+    monkeypatch.setattr(buffers, "LARGE", 1 << 13)
     sizes, hashes = [], []
-    room = stream.Room
+    room = buffers.Room
 
-    def noted(size: int) -> stream.Room:
+    def noted(size: int) -> buffers.Room:
         sizes.append(size)
         return room(size)
 
-    monkeypatch.setattr(stream, "Room", noted)
+    monkeypatch.setattr(buffers, "Room", noted)
     for more in ({}, {"finalize": True}):
         pairs = pairs_of(*weights.split(23_000))
         hashes.append(prune_model(pairs, "chaos", amount=0.7, saliency=saliency, exact=False, **more).mask_hash)
@@ -203,7 +193,7 @@ def test_steps_are_longer_where_buffers_come_anyway_and_change_nothing(weights, 
         )
     assert len(set(hashes)) == 1
     assert set(sizes) == {1 << 10, 1 << 13}
-    assert stream.step_size() == 1 << 10
+    assert buffers.step_size() == 1 << 10
 
 
 def test_what_is_left_of_an_earlier_prune(weights, saliency) -> None:
@@ -224,7 +214,7 @@ def test_the_form_is_chosen_by_size_and_can_be_forced(weights, saliency, monkeyp
     pairs = pairs_of(weights)
     forms = lambda **given: compute_masks(pairs, "chaos", amount=0.5, saliency=saliency, **given)[1].form  # noqa: E731
     assert [forms(), forms(exact=None), forms(exact=False), forms(exact=True)] == ["exact", "exact", "histogram", "exact"]
-    monkeypatch.setattr(pool, "HISTOGRAM_ABOVE", N - 1)
+    monkeypatch.setattr(choose, "HISTOGRAM_ABOVE", N - 1)
     assert [forms(), forms(exact=None)] == ["exact", "histogram"]
     assert compute_masks(pairs, "magnitude", amount=0.5, exact=False)[1].form == "exact"
     assert compute_masks(pairs, "fake", amount=0.5, saliency=saliency, exact=False)[1].form == "exact"
@@ -240,8 +230,8 @@ def test_exactly_k_at_the_ends(weights, saliency, amount: int) -> None:
 
 def test_a_bracket_that_misses_is_widened(weights, saliency, monkeypatch) -> None:
     expected = flat(compute_masks(pairs_of(weights), "chaos", amount=0.6, saliency=saliency, exact=False)[0])
-    for wrong in (brackets.Bracket(5 << 23, 6 << 23), brackets.Bracket(-6 << 23, -5 << 23)):
-        monkeypatch.setattr(brackets.Bracket, "of", lambda *_, wrong=wrong: wrong)
+    for wrong in (scores.Bracket(5 << 23, 6 << 23), scores.Bracket(-6 << 23, -5 << 23)):
+        monkeypatch.setattr(scores.Bracket, "of", lambda *_, wrong=wrong: wrong)
         assert torch.equal(
             flat(compute_masks(pairs_of(weights), "chaos", amount=0.6, saliency=saliency, exact=False)[0]), expected
         )
@@ -329,10 +319,10 @@ def test_cells_are_in_the_order_of_saliencies(seed: int, scale: float, kind: str
     generator = torch.Generator().manual_seed(seed)
     m = torch.randn(5_000, generator=generator).abs()
     c = {"wide": torch.randn(5_000, generator=generator) * 9, "ties": (m * 8).round(), "near": m}[kind]
-    code = cells.saliency_codes((c * scale).clamp(-3e38, 3e38).numpy())
-    bin_of = (percentile.ranks(m).numpy() * 19 // 5_000).astype(np.int32)
-    spread = cells.Spread.of(code[::3].copy(), bin_of[::3] << bins.RHO_BITS, 19)
-    cell = spread.cells(code, bin_of << bins.RHO_BITS, np.empty_like(code), np.empty(5_000, np.int16))
+    code = saliency_cells.saliency_codes((c * scale).clamp(-3e38, 3e38).numpy())
+    bin_of = (coordinate.ranks(m).numpy() * 19 // 5_000).astype(np.int32)
+    spread = saliency_cells.Spread.of(code[::3].copy(), bin_of[::3] << magnitude_bins.RHO_BITS, 19)
+    cell = spread.cells(code, bin_of << magnitude_bins.RHO_BITS, np.empty_like(code), np.empty(5_000, np.int16))
     order = np.lexsort((code, bin_of))
     same_bin = bin_of[order][1:] == bin_of[order][:-1]
     steps = np.diff(cell[order].astype(int))
@@ -341,7 +331,7 @@ def test_cells_are_in_the_order_of_saliencies(seed: int, scale: float, kind: str
 
 
 def test_an_error_in_one_thread_ends_the_walk_and_is_raised(monkeypatch) -> None:
-    monkeypatch.setattr("sics_plugin.threads.workers", lambda: 3)
+    monkeypatch.setattr("sics_plugin.selection.threads.workers", lambda: 3)
     met = []
 
     def step(i: int, begin: int, end: int) -> int:

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from sics_plugin import Saliency, compute_masks, current_masks, masked, prune_model, prune_to_sparsity
-from sics_plugin.targets import dense_parameters
+from sics_plugin.network.targets import dense_parameters
 
 
 def test_a_wrapped_model_has_the_names_and_hash_of_its_inside(mlp: nn.Sequential) -> None:

@@ -31,10 +31,10 @@ from sics_plugin import (
     method_for,
     prune_model,
 )
-from sics_plugin.peers import PeerScorer
-from sics_plugin.registry import Units
-from sics_plugin.relative import lamp, relative_importance
-from sics_plugin.signals import SIGNALS
+from sics_plugin.saliency.kinds import SIGNALS
+from sics_plugin.saliency.relative import lamp, relative_importance
+from sics_plugin.scorers.peers import PeerScorer
+from sics_plugin.scorers.units import Units
 
 PEERS = ["snip", "sensitivity", "taylor", "fisher", "grasp", "synflow", "lamp", "ri", "wanda", "ria"]
 ON_UNITS = ["snip", "sensitivity", "taylor", "fisher", "grasp", "synflow", "lamp"]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sics_plugin import Saliency, compute_masks, get_scorer
-from sics_plugin.signals import SIGNALS
+from sics_plugin.saliency.kinds import SIGNALS
 
 NAMES = ["0.weight", "3.weight", "6.weight"]
 loss_of = nn.functional.cross_entropy

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from sics_plugin import Saliency
-from sics_plugin.per_sample import per_sample
+from sics_plugin.saliency.per_sample import per_sample
 
 Batches = list[tuple[Tensor, Tensor]]
 
@@ -29,7 +29,7 @@ def by_loop(model: nn.Module, batches: Batches, loss: Callable[..., Tensor] = nn
 
 def layers_used(model: nn.Module, batches: Batches) -> set[str]:
     """Names of the parameters that were taken layer by layer, seen by what the general way was not asked for."""
-    from sics_plugin import per_sample as module
+    from sics_plugin.saliency import per_sample as module
 
     asked: set[int] = set()
     original = module._General.rows

@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from sics_plugin import compute_masks, current_masks, mask_hash, prune_model, radix, stream
-from sics_plugin.radix import Cut, kept_masks, magnitude_cut
-from sics_plugin.stream import Part
+from sics_plugin import compute_masks, current_masks, mask_hash, prune_model
+from sics_plugin.selection import buffers
+from sics_plugin.selection import magnitude_cut as cuts
+from sics_plugin.selection import parts as walk
+from sics_plugin.selection.magnitude_cut import Cut, kept_masks, magnitude_cut
+from sics_plugin.selection.parts import Part
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
 
@@ -71,24 +74,24 @@ def test_every_way_equals_sorting(parts, share, chunk, span, sample, threads, wa
         return
     k = round(share * present)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stream, "CHUNK", chunk)
-        patch.setattr(stream, "SPAN", span)
-        patch.setattr(radix, "SAMPLE", sample)
+        patch.setattr(buffers, "CHUNK", chunk)
+        patch.setattr(walk, "SPAN", span)
+        patch.setattr(cuts, "SAMPLE", sample)
         if way == "device":  # what an accelerator would run, on the CPU
-            patch.setattr(radix, "on_cpu", lambda _: False)
-        patch.setattr("sics_plugin.threads.workers", lambda threads=threads: threads)
-        cut = radix._by_radix(parts, stream.code_type(parts), k) if way == "radix" and k else magnitude_cut(parts, k)
+            patch.setattr(cuts, "on_cpu", lambda _: False)
+        patch.setattr("sics_plugin.selection.threads.workers", lambda threads=threads: threads)
+        cut = cuts._by_radix(parts, walk.code_type(parts), k) if way == "radix" and k else magnitude_cut(parts, k)
         kept = torch.cat(list(kept_masks(parts, cut)))
     assert torch.equal(kept, sorted_reference(parts, k))
 
 
 def test_a_sample_that_misleads_costs_time_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """A strided sample of a period that meets only the largest values."""
-    monkeypatch.setattr(radix, "SAMPLE", 16)
+    monkeypatch.setattr(cuts, "SAMPLE", 16)
     values = torch.rand(1600) * 0.1
     values[::100] = 5.0
     called = []
-    monkeypatch.setattr(radix, "_by_radix", lambda *args, run=radix._by_radix: called.append(args) or run(*args))
+    monkeypatch.setattr(cuts, "_by_radix", lambda *args, run=cuts._by_radix: called.append(args) or run(*args))
     cut = magnitude_cut([Part(values)], 800)
     assert called
     assert torch.equal(next(kept_masks([Part(values)], cut)), sorted_reference([Part(values)], 800))

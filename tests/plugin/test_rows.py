@@ -25,10 +25,10 @@ from sics_plugin import (
     prune_model,
     prune_n_m,
 )
-from sics_plugin.pool import Choice
-from sics_plugin.rows import choose_in_groups
-from sics_plugin.signals import SIGNALS
-from sics_plugin.stream import Part
+from sics_plugin.pruning.choose import Choice
+from sics_plugin.pruning.row_groups import choose_in_groups
+from sics_plugin.saliency.kinds import SIGNALS
+from sics_plugin.selection.parts import Part
 
 
 def chosen(weight: Tensor, amount: float = 0.5, mask: Tensor | None = None, **options: object) -> Tensor:

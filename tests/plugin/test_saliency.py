@@ -26,7 +26,7 @@ from sics_plugin import (
     prune_model,
     prune_to_sparsity,
 )
-from sics_plugin.percentile import neighbourhood
+from sics_plugin.scorers.coordinate import neighbourhood
 
 
 def total(output: Tensor, target: object) -> Tensor:

@@ -21,16 +21,15 @@ from sics_plugin import (
     SICSMethod,
     Units,
     build_scorer,
-    chaos,
     compute_masks,
     get_scorer,
     list_scorers,
     method_for,
     prune_model,
     register_scorer,
-    registry,
     unregister_scorer,
 )
+from sics_plugin.scorers import registry, spectra
 
 TWELVE = [
     "magnitude",
@@ -216,7 +215,7 @@ def test_adaptive_switches_where_the_hypothesis_says(sparsity: float, kind: str 
 def test_fingerprint_is_json_and_holds_what_the_scores_depend_on(name: str) -> None:
     facts = json.loads(json.dumps(build_scorer(name, seed=5).fingerprint("gradient")))
     assert (facts["name"], facts["kappa"]) == (name, KAPPA.get(name))
-    assert facts["tables"] == (chaos.TABLES_SHA256 if get_scorer(name).spectra else None)
+    assert facts["tables"] == (spectra.TABLES_SHA256 if get_scorer(name).spectra else None)
     expected = {"random": {"seed": 5}}.get(name, {"alpha": 0.15} if hasattr(build_scorer(name), "strength") else {})
     assert facts["parameters"] == expected
 
@@ -364,7 +363,7 @@ def test_the_names_of_built_in_scorers_are_not_given_away() -> None:
     users = type("Chaos", (Valley,), {"name": "chaos", "kappa": 2, "__qualname__": "Chaos", "__module__": "users_file"})
     with pytest.raises(ValueError, match="'chaos' is a built-in scorer"):
         register_scorer(users)
-    assert get_scorer("chaos").__module__ == "sics_plugin.scorers"
+    assert get_scorer("chaos").__module__ == "sics_plugin.scorers.sics"
 
 
 @pytest.mark.parametrize(

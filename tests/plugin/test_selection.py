@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn.utils.prune import _compute_nparams_toprune
 
 from sics_plugin import SICSMagnitude, SICSMethod, build_scorer, method_for
-from sics_plugin.registry import Units
-from sics_plugin.selection import check_amount, check_sparsity, count_to_prune, lowest, lowest_with_floor
+from sics_plugin.scorers.units import Units
+from sics_plugin.selection.lowest import check_amount, check_sparsity, count_to_prune, lowest, lowest_with_floor
 
 tied_values = st.lists(st.sampled_from([0.0, 0.5, 0.5000001, 1.0, 7.0]), min_size=1, max_size=30)
 coordinate_classes = st.sampled_from(["bump", "smooth_chaos", "smooth_mouse", "chaos", "wiggle", "information"])

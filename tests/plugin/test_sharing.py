@@ -20,11 +20,11 @@ from sics_plugin import (
     find_groups,
     get_scorer,
     list_scorers,
-    percentile,
     register_scorer,
     unregister_scorer,
 )
-from sics_plugin.registry import Units
+from sics_plugin.scorers import coordinate
+from sics_plugin.scorers.units import Units
 
 Ask = Callable[[str, float], Any]
 
@@ -108,8 +108,8 @@ def test_a_scorer_that_changes_what_it_was_given_spoils_nothing_for_the_next() -
         name, kappa, summary = "vandal_of_a_test", 2, "noise"
 
         def score(self, units: Units, sparsity: float) -> Tensor:
-            rank = percentile.ranks(units.magnitude)
-            z = percentile.coordinate(units.coordinate_saliency(), rank)
+            rank = coordinate.ranks(units.magnitude)
+            z = coordinate.coordinate(units.coordinate_saliency(), rank)
             found = z.clone()
             for tensor in (rank, z, units.magnitude):
                 tensor.zero_()
@@ -131,7 +131,7 @@ def test_values_of_another_type_or_shape_are_others() -> None:
     m = torch.tensor([0.1, 0.3, 0.2])
     with SharedRanks() as shared:
         for values in (m, m.double(), m[:2], m):
-            assert percentile.ranks(values).tolist() == values.argsort().argsort().tolist()
+            assert coordinate.ranks(values).tolist() == values.argsort().argsort().tolist()
     assert (shared.computed, shared.reused) == (3, 1)
 
 
@@ -139,7 +139,7 @@ def test_the_latest_results_are_kept() -> None:
     one, two, three = (torch.rand(5) for _ in range(3))
     with SharedRanks(limit=2) as shared:
         for values in (one, two, one, three, one, two):
-            percentile.ranks(values)
+            coordinate.ranks(values)
     assert (shared.computed, shared.reused) == (4, 2)
     with pytest.raises(ValueError, match="Expected `limit` to be at least 1, got 0"):
         SharedRanks(limit=0)
@@ -149,12 +149,12 @@ def test_it_may_be_entered_again_and_inside_itself_and_another_thread_has_its_ow
     m = torch.rand(9)
     shared = SharedRanks()
     with shared:
-        percentile.ranks(m)
+        coordinate.ranks(m)
         with shared:
-            percentile.ranks(m)
-        other = threading.Thread(target=percentile.ranks, args=(m,))
+            coordinate.ranks(m)
+        other = threading.Thread(target=coordinate.ranks, args=(m,))
         other.start()
         other.join()
-        percentile.ranks(m)
-    percentile.ranks(m)
+        coordinate.ranks(m)
+    coordinate.ranks(m)
     assert (shared.computed, shared.reused) == (1, 2)

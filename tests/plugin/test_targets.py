@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from sics_plugin import prunable_parameters, prune_model
-from sics_plugin.targets import Target, resolve_targets, without_ties
+from sics_plugin.network.targets import Target, resolve_targets, without_ties
 
 
 def names(model: nn.Module) -> list[str]:

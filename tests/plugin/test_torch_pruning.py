@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sics_plugin import Saliency, build_scorer, channel_group, channel_saliency, compute_channel_masks
-from sics_plugin.registry import Units
+from sics_plugin.scorers.units import Units
 
 
 @pytest.fixture

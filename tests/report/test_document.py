@@ -12,7 +12,7 @@ from sics_analysis import analyse
 from sics_analysis.report import ReportDocument, report_table
 from sics_analysis.report.build_findings import paper_kappa
 from sics_analysis.report.codec import decode, encode
-from sics_analysis.report.document import Cell, Deviation
+from sics_analysis.report.document_rows import Cell, Deviation
 from sics_analysis.results import Interval, Verdict
 
 

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.ticker import MaxNLocator
 
-from sics_analysis.report.document import ReportDocument, ScorerInfo
+from sics_analysis.report.document import ReportDocument
+from sics_analysis.report.document_rows import ScorerInfo
 from sics_analysis.report.figures.axis import sparsities, window
 from sics_analysis.report.figures.forest import no_intervals
 from sics_analysis.report.figures.style import (

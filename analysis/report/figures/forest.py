@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from matplotlib.collections import LineCollection
 from matplotlib.ticker import MaxNLocator
 
-from sics_analysis.report.document import AttributionInfo, LineInfo, ReportDocument, ScorerInfo
+from sics_analysis.report.document import ReportDocument
+from sics_analysis.report.document_lines import AttributionInfo, LineInfo
+from sics_analysis.report.document_rows import ScorerInfo
 from sics_analysis.report.figures.axis import window
 from sics_analysis.report.figures.panels import Panel, glyph, off_axis, row_panels, shade_margin
 from sics_analysis.report.figures.style import FAINT, INK, VERDICTS, Drawing, Sketch, Tip, refusal

@@ -5,7 +5,8 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from sics_analysis.report.document import ClaimInfo, ReportDocument
+from sics_analysis.report.document import ReportDocument
+from sics_analysis.report.document_joint import ClaimInfo
 from sics_analysis.report.figures.axis import window
 from sics_analysis.report.figures.panels import off_axis
 from sics_analysis.report.figures.style import (

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from sics_analysis.report.document import ReportDocument, ScorerInfo
+from sics_analysis.report.document import ReportDocument
+from sics_analysis.report.document_rows import ScorerInfo
 from sics_analysis.report.figures.axis import sparsities
 from sics_analysis.report.figures.style import (
     DOUBLE,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 
-from sics_analysis.report.document import KappaInfo, ReportDocument
+from sics_analysis.report.document import ReportDocument
+from sics_analysis.report.document_joint import KappaInfo
 from sics_analysis.report.figures.style import (
     FAINT,
     GREEN,

@@ -1,0 +1,1 @@
+"""Pools too large to sort: ranks, coordinates and cuts from tables of counts."""

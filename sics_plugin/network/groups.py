@@ -1,0 +1,270 @@
+"""Structured units: which rows, columns and statistics of a model make up one channel or one attention head.
+
+A :class:`ChannelGroup` is plain data, names and dimensions only, so it survives ``copy.deepcopy``, fits every copy of a
+model, and can be written by hand for an architecture this module does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from sics_plugin.network.targets import Target, check_target, plain_name
+
+Unit = Literal["channel", "head"]
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The part of one tensor that belongs to the units of a group.
+
+    Unit i owns the ``width`` indices from ``start + i·width`` along dimension ``dim`` of the parameter or buffer ``name``
+    (its full name in the model, ``"blocks.0.mlp.fc1.weight"``).
+
+    Examples
+    --------
+    >>> Slice("fc2.weight", dim=1).rows(torch.tensor([[1, 2], [3, 4]]), size=2).tolist()
+    [[1, 3], [2, 4]]
+    """
+
+    name: str
+    dim: int = 0
+    start: int = 0
+    width: int = 1
+
+    def rows(self, tensor: Tensor, size: int) -> Tensor:
+        """What each of ``size`` units owns of the tensor, shape (size, entries per unit)."""
+        part = tensor.movedim(self.dim, 0).narrow(0, self.start, size * self.width)
+        return part.reshape(size, part.numel() // size)
+
+    def indices(self, units: Tensor) -> Tensor:
+        """Indices along ``dim`` that the units marked in a bool vector own."""
+        first = units.nonzero() * self.width + self.start
+        return (first + torch.arange(self.width, device=units.device)).reshape(-1)
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelGroup:
+    """Channels of one layer, or heads of one attention, with all that goes when one of them goes.
+
+    Parameters
+    ----------
+    name : str
+        What reports call it; for heads the path of the attention module.
+    size : int
+        Number of units.
+    producer : Slice
+        The incoming weights: a unit's magnitude and saliency are taken over these and nothing else.
+    followers : tuple of Slice
+        Parameters masked together with the producer: its bias, the norm behind it, what reads the unit.
+    companions : tuple of Slice
+        Tensors without effect once the producer and followers are masked, taken out by :func:`~sics_plugin.shrink` only:
+        running statistics, the q and k rows of a head.
+    unit : {"channel", "head"}
+    """
+
+    name: str
+    size: int
+    producer: Slice
+    followers: tuple[Slice, ...]
+    companions: tuple[Slice, ...] = ()
+    unit: Unit = "channel"
+
+    @property
+    def masked(self) -> tuple[Slice, ...]:
+        """The producer and the followers."""
+        return (self.producer, *self.followers)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoundGroup:
+    """A group and the parameters of one model it stands for; ``targets`` in the order of ``group.masked``."""
+
+    group: ChannelGroup
+    targets: tuple[Target, ...]
+
+    def present(self) -> Tensor:
+        """True for every unit that still has an unmasked entry anywhere; shape (size,), on the CPU."""
+        size = self.group.size
+        alive = torch.zeros(size, dtype=torch.bool)
+        for part, target in zip(self.group.masked, self.targets, strict=True):
+            if target.mask is None:
+                return torch.ones_like(alive)
+            alive |= part.rows(target.present(), size).any(1).cpu()
+        return alive
+
+
+def channel_group(model: nn.Module, producer: str, consumer: str, *, norm: str | None = None) -> ChannelGroup:
+    """The output channels of one layer that one other layer reads, for architectures that are not found by themselves.
+
+    Correct where nothing between the two mixes channels and nothing else reads them; that cannot be checked here.
+
+    Parameters
+    ----------
+    model : nn.Module
+    producer, consumer : str
+        Paths of an ``nn.Linear`` or an ungrouped convolution. A consumer with a multiple of the producer's outputs
+        reads flattened feature maps: each channel owns consecutive columns.
+    norm : str, optional
+        Path of the batch norm between them.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a path is not in the model, a module is of another kind, or the sizes do not fit.
+
+    Examples
+    --------
+    >>> mlp = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 4))
+    >>> group = channel_group(mlp, "0", "2")
+    >>> group.size, group.producer.name, [(s.name, s.dim) for s in group.followers]
+    (16, '0.weight', [('0.bias', 0), ('2.weight', 1)])
+    """
+    modules = modules_by_name(model)
+    first, last = _layer(modules, producer), _layer(modules, consumer)
+    size, reads = _weight(first).shape[0], _weight(last).shape[1]
+    if size == 0 or reads % size:
+        raise ValueError(f"Expected {consumer} to read a multiple of the {size} outputs of {producer}, got {reads} inputs")
+    followers = [Slice(f"{producer}.bias")] if first.bias is not None else []
+    companions: list[Slice] = []
+    if norm is not None:
+        batch_norm = _module(modules, norm)
+        if not isinstance(batch_norm, nn.modules.batchnorm._BatchNorm):
+            raise TypeError(f"Expected {norm} to be a batch norm, got {type(batch_norm).__name__}: other norms mix channels")
+        if batch_norm.num_features != size:
+            raise ValueError(f"Expected {norm} to have the {size} channels of {producer}, got {batch_norm.num_features}")
+        held = [name for name in ("weight", "bias", "running_mean", "running_var") if getattr(batch_norm, name) is not None]
+        followers += [Slice(f"{norm}.{name}") for name in held if not name.startswith("running")]
+        companions = [Slice(f"{norm}.{name}") for name in held if name.startswith("running")]
+    followers.append(Slice(f"{consumer}.weight", dim=1, width=reads // size))
+    return ChannelGroup(producer, size, Slice(f"{producer}.weight"), tuple(followers), tuple(companions))
+
+
+def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:
+    """Every module under its name without what ``torch.compile`` and DataParallel put before it."""
+    found: dict[str, nn.Module] = {}
+    for path, module in model.named_modules():
+        found[plain_name(path)] = module  # the last of equal names is the innermost: what is wrapped
+    return found
+
+
+def _module(modules: Mapping[str, nn.Module], path: str) -> nn.Module:
+    if path not in modules:
+        raise ValueError(f"the model has no module {path!r}")
+    return modules[path]
+
+
+def _layer(modules: Mapping[str, nn.Module], path: str) -> nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d:
+    module = _module(modules, path)
+    if not isinstance(module, (nn.Linear, *CONVOLUTIONS)):
+        raise TypeError(f"Expected {path} to be an nn.Linear or a convolution, got {type(module).__name__}")
+    if not isinstance(module, nn.Linear) and module.groups != 1:
+        raise ValueError(f"{path} is a convolution in {module.groups} groups: its channels cannot go one by one")
+    return module
+
+
+def _weight(module: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) -> Tensor:
+    return module.weight
+
+
+# --- binding to a model ------------------------------------------------------------------------------------------------
+
+
+def bind_groups(model: nn.Module, groups: Iterable[ChannelGroup]) -> list[BoundGroup]:
+    """Find the parameters of groups in a model and check that they can be masked.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no group, groups of different units, a tensor that is missing, tied to another one, too small for
+        the group or listed twice, or a parameter whose mask would have no effect.
+    """
+    listed = list(groups)
+    if not listed:
+        raise ValueError("Expected at least one ChannelGroup in `groups`, got none")
+    for position, group in enumerate(listed):
+        if not isinstance(group, ChannelGroup):
+            raise TypeError(f"Expected `groups` to hold ChannelGroup, got {type(group).__name__} at position {position}")
+        if group.unit not in get_args(Unit):
+            raise ValueError(f"Expected the `unit` of {group.name} to be one of {', '.join(get_args(Unit))}, got {group.unit!r}")
+    if len(kinds := {group.unit for group in listed}) > 1:
+        raise ValueError(f"Expected `groups` of one unit, got {' and '.join(sorted(kinds))}")
+    names = [group.name for group in listed]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"Expected `groups` of distinct names, got {twice[0]!r} twice")
+    _check_overlap(listed)
+    shared = _tied_names(model)
+    modules = modules_by_name(model)
+    bound = []
+    for group in listed:
+        for part in (*group.masked, *group.companions):
+            _check_fit(group, part, _tensor(modules, group, part))
+            if len(ties := shared.get(part.name, ())) > 1:
+                raise ValueError(f"{part.name} is tied to {', '.join(n for n in ties if n != part.name)}: cannot prune its units")
+        targets = tuple(_target(modules, part.name) for part in group.masked)
+        for target in targets:
+            check_target(target)
+        bound.append(BoundGroup(group, targets))
+    return bound
+
+
+def _target(modules: Mapping[str, nn.Module], name: str) -> Target:
+    path, _, own = name.rpartition(".")
+    return Target(modules[path], own, name)
+
+
+def _tensor(modules: Mapping[str, nn.Module], group: ChannelGroup, part: Slice) -> Tensor:
+    path, _, own = part.name.rpartition(".")
+    module = _module(modules, path)
+    buffer = module._buffers.get(own)
+    if part in group.companions and buffer is not None:
+        return buffer
+    return Target(module, own, part.name).parameter
+
+
+def _check_fit(group: ChannelGroup, part: Slice, tensor: Tensor) -> None:
+    shape = tuple(tensor.shape)
+    if not 0 <= part.dim < len(shape):
+        raise ValueError(f"Expected a `dim` of {part.name} in [0, {len(shape) - 1}], its shape is {shape}; got {part.dim}")
+    if group.size < 1 or part.start < 0 or part.width < 1:
+        raise ValueError(
+            f"Expected {group.name} to have units, each of at least one index of {part.name}; got {group.size}, {part}"
+        )
+    if (end := part.start + group.size * part.width) > shape[part.dim]:
+        raise ValueError(
+            f"{group.name} has {group.size} units of width {part.width} from index {part.start}, which needs {end} entries "
+            f"along dimension {part.dim} of {part.name}; its shape is {shape}"
+        )
+
+
+def _check_overlap(groups: list[ChannelGroup]) -> None:
+    """Two groups may meet in one tensor (conv2 reads conv1's channels and makes its own), never in the same indices."""
+    taken: dict[tuple[str, int], list[tuple[int, int, str]]] = {}
+    for group in groups:
+        for part in (*group.masked, *group.companions):
+            span = (part.start, part.start + group.size * part.width, group.name)
+            taken.setdefault((part.name, part.dim), []).append(span)
+    for (name, dim), spans in taken.items():
+        spans.sort()
+        for (_, end, first), (start, _, second) in pairwise(spans):
+            if start < end:
+                raise ValueError(f"{first} and {second} both own index {start} of dimension {dim} of {name}")
+
+
+def _tied_names(model: nn.Module) -> dict[str, tuple[str, ...]]:
+    """Parameter name → all names of the same tensor."""
+    by_tensor: dict[int, list[str]] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        prefix = f"{plain}." if (plain := plain_name(path)) else ""
+        for stored, parameter in module._parameters.items():
+            if parameter is not None:
+                own = stored.removesuffix("_orig") if f"{stored.removesuffix('_orig')}_mask" in module._buffers else stored
+                by_tensor.setdefault(id(parameter), []).append(f"{prefix}{own}")
+    return {name: tuple(names) for names in by_tensor.values() for name in names}

@@ -1,0 +1,1 @@
+"""Pruning a model: weights, channels and heads, with a report."""

@@ -1,0 +1,283 @@
+"""Choosing the class and strength of an adaptive prune on held-out data, with a stated budget of evaluations."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial, wraps
+from numbers import Integral, Real
+from typing import Any, ParamSpec, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from sics_plugin.network.discovery import find_groups
+from sics_plugin.network.groups import bind_groups
+from sics_plugin.network.masks import clone_pruned
+from sics_plugin.network.targets import resolve_targets, without_ties
+from sics_plugin.pruning.report import PruningReport
+from sics_plugin.saliency.batches import NO_BATCHES, Batch, Loss, evaluating, moved
+from sics_plugin.saliency.collection import Saliency
+from sics_plugin.scorers.adaptive import PLATEAU, Adaptive, AdaptiveTable, Step, built, no_saliency, strength_at
+from sics_plugin.scorers.base import Trial
+from sics_plugin.scorers.sics import ALPHA_DEFAULT
+from sics_plugin.scorers.units import kind_of
+
+Evaluate = Callable[[nn.Module], float]
+#: Prunes a model in place: (model, scorer, amount, **options) -> report.
+Prune = Callable[..., PruningReport]
+
+
+def held_out_loss(batches: Iterable[Batch], loss: Loss = nn.functional.cross_entropy) -> Evaluate:
+    """An ``evaluate``: minus the mean over held-out (input, target) batches of a ``loss`` with reduction "mean".
+
+    Batches count by their size. Finer than a count of right answers, which moves in steps as large as the differences between
+    masks on a few hundred examples.
+    """
+    kept = _kept(batches)
+
+    def evaluate(model: nn.Module) -> float:
+        total, examples = 0.0, 0
+        for inputs, targets in moved(kept, model):
+            total, examples = total + float(loss(model(inputs), targets)) * len(targets), examples + len(targets)
+        return -total / examples
+
+    return evaluate
+
+
+def held_out_accuracy(batches: Iterable[Batch]) -> Evaluate:
+    """An ``evaluate``: the fraction of held-out (input, label) examples whose largest output is the label's."""
+    kept = _kept(batches)
+
+    def evaluate(model: nn.Module) -> float:
+        right, examples = 0, 0
+        for inputs, targets in moved(kept, model):
+            right, examples = right + int((model(inputs).argmax(-1) == targets).sum()), examples + len(targets)
+        return right / examples
+
+    return evaluate
+
+
+def _kept(batches: Iterable[Batch]) -> Sequence[Batch]:
+    """Something that can be gone through again: a loader as it is, what runs dry as a list."""
+    if isinstance(batches, Tensor) or not isinstance(batches, Iterable):
+        raise TypeError(f"Expected `batches` to be an iterable of (input, target) pairs, got {type(batches).__name__}")
+    kept = batches if hasattr(batches, "__len__") else list(batches)
+    if not len(kept):  # type: ignore[arg-type]
+        raise ValueError(NO_BATCHES)
+    return cast(Sequence[Batch], kept)
+
+
+Candidate = str | tuple[str, float | None]
+
+#: Tried in this order, so that a small budget still meets what matters: magnitude first, which wins ties; then what
+#: ``table="measured"`` runs, and the classes by complexity, at its strength for this S; then each at twice and at half of it.
+CLASSES = ("magnitude", "information", "smooth_chaos", "chaos", "wiggle", "smooth_mouse")
+STRENGTHS = (1.0, 2.0, 0.5)
+#: A table calibrated at one S is asked for k/n, which rounding moves a little from it.
+REACH = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How to choose on held-out data, for ``calibrate=`` of ``prune_model``, ``compute_masks``, ``prune_channels`` and the like.
+
+    Parameters
+    ----------
+    evaluate : callable(model) -> float
+        Higher is better, on data that neither trained the model, nor gave its saliency, nor will measure the result. Called
+        with a pruned copy of the model in eval mode. :func:`held_out_loss` and :func:`held_out_accuracy` make one from batches.
+    budget : int
+        Most calls of ``evaluate``; a mask that was met before costs none.
+    candidates : sequence of str or (str, float), optional
+        Scorers by name, with a strength or with their default one, in the order in which they are tried. Default: magnitude, then
+        ``information`` and the classes, at the strength of ``table="measured"``, at twice and at half of it.
+
+    Examples
+    --------
+    >>> Calibration(lambda model: 0.0, budget=1)
+    Traceback (most recent call last):
+    ...
+    ValueError: Expected `budget` to be at least 2 evaluations, one has nothing to choose from, got 1
+    """
+
+    evaluate: Evaluate
+    budget: int
+    candidates: tuple[Candidate, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not callable(self.evaluate):
+            raise TypeError(f"Expected `evaluate` to be callable, got {type(self.evaluate).__name__}")
+        if isinstance(self.budget, bool) or not isinstance(self.budget, Integral):
+            raise TypeError(f"Expected `budget` to be a whole number, got {self.budget!r}")
+        if self.budget < 2:
+            raise ValueError(f"Expected `budget` to be at least 2 evaluations, one has nothing to choose from, got {self.budget}")
+        if self.candidates is not None:
+            object.__setattr__(self, "candidates", tuple(self.candidates))
+            if len({_split(candidate) for candidate in self.candidates or ()}) < 2:
+                raise ValueError(f"Expected at least two different `candidates`, got {self.candidates!r:.80}")
+            for candidate in self.candidates or ():
+                built(*_split(candidate))
+
+    def listed(self, saliency_kind: str | None, sparsity: float) -> list[tuple[str, float | None]]:
+        """The candidates with their strengths at S, in order."""
+        if self.candidates is not None:
+            return [_split(candidate) for candidate in self.candidates]
+        plain, *classes = CLASSES
+        default = ALPHA_DEFAULT if no_saliency(saliency_kind) else strength_at(sparsity)
+        return [(plain, None), *((name, default * times) for times in STRENGTHS for name in classes)]
+
+
+def _split(candidate: Candidate) -> tuple[str, float | None]:
+    if isinstance(candidate, str):
+        return candidate, None
+    name, alpha = candidate
+    return name, alpha
+
+
+def calibrate(
+    model: nn.Module, amount: float | int, how: Calibration, *, prune: Prune, unit: str = "weight", **options: Any
+) -> AdaptiveTable:
+    """Try candidates on held-out data and make a table of the best at this one sparsity; ties go to the one tried first.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Unchanged: every candidate prunes a copy.
+    amount : float or int
+        As for the prune that follows.
+    how : Calibration
+    prune : callable(model, scorer, amount, **options) -> PruningReport
+        The prune that follows, in place: of weights, or of units of this kind.
+    unit : {"weight", "channel", "head"}
+    **options
+        ``saliency``, ``pool``, ``min_keep``, ``sparsity`` (and ``groups`` for channels) of the prune that follows.
+
+    Returns
+    -------
+    AdaptiveTable
+        With every trial and its score. The winner's own score is the largest of several, so it is too high: measure the
+        result on other data.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If ``evaluate`` gives anything but a finite number, or the prune itself is refused.
+
+    Examples
+    --------
+    >>> from sics_plugin import held_out_loss, prune_model
+    >>> _ = torch.manual_seed(0)
+    >>> mlp = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4))
+    >>> batches = [(torch.randn(16, 64), torch.randint(4, (16,))) for _ in range(2)]
+    >>> how = Calibration(held_out_loss(batches), budget=3)
+    >>> def prune(model, scorer, amount, **options):
+    ...     return prune_model(model, scorer, amount=amount, **options)
+    >>> table = calibrate(mlp, 0.7, how, prune=prune, saliency=Saliency(mlp, batches))
+    >>> [trial.scorer for trial in table.trials]
+    ['magnitude', 'information', 'smooth_chaos']
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"Expected a model to calibrate on, got {type(model).__name__}: parameters alone cannot be evaluated")
+    saliency = options.get("saliency")
+    kind = _kind(saliency)
+    trials: list[Trial] = []
+    known: dict[str, float] = {}
+    target = _target(model, amount, unit, prune, options)
+    for name, alpha in how.listed(kind, target):
+        twin = clone_pruned(model)
+        report = prune(twin, built(name, alpha), amount, **options)
+        if report.mask_hash not in known:
+            if len(known) == how.budget:
+                break
+            known[report.mask_hash] = _score(how.evaluate, twin.eval(), name)
+        trials.append(Trial(name, report.alpha, known[report.mask_hash], report.mask_hash))
+    best = max(trials, key=lambda trial: trial.score)  # the first of equal ones
+    tried = f"best of {len(trials)} tried on held-out data by {len(known)} evaluations, score {best.score:.6g}"
+    step = Step(float(target), best.scorer, best.alpha, tried)
+    source = f"held-out data, budget {how.budget}"
+    pool, known_kind = str(options.get("pool", "global")), None if kind == "supplied" else kind or "neighbourhood"
+    return AdaptiveTable((step,), source, REACH, unit, pool, not no_saliency(kind), known_kind, tuple(trials))
+
+
+def _kind(saliency: Saliency | Tensor | None) -> str | None:
+    return saliency.kind if isinstance(saliency, Saliency) else kind_of(saliency) if isinstance(saliency, Tensor) else None
+
+
+def _score(evaluate: Evaluate, model: nn.Module, name: str) -> float:
+    with evaluating(model), torch.no_grad():
+        score = evaluate(model)
+    number = float(score) if isinstance(score, Real | Tensor) and not isinstance(score, bool) else math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"Expected `evaluate` to return a finite number, got {score!r:.40} for {name}")
+    return number
+
+
+def _present(model: nn.Module, unit: str, options: dict[str, Any]) -> int:
+    """How many units are there before."""
+    if unit == "weight":
+        return sum(int(target.present().sum()) for target in without_ties(resolve_targets(model)))
+    groups = options.get("groups")
+    bound = bind_groups(model, find_groups(model, cast(Any, unit)) if groups is None else groups)
+    return sum(int(group.present().sum()) for group in bound)
+
+
+def _target(model: nn.Module, amount: float | int, unit: str, prune: Prune, options: dict[str, Any]) -> float:
+    """The S that scorers are told: what was asked for, or the fraction that a prune removes of the units that are there."""
+    if options.get("sparsity") is not None:
+        return float(options["sparsity"])
+    twin = clone_pruned(model)
+    before = _present(twin, unit, options)
+    report = prune(twin, PLATEAU, amount, **{name: value for name, value in options.items() if name != "saliency"})
+    return (report.pruned - (report.total - before)) / before
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def adaptive_options(prune: Prune) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorator of what prunes a model: ``calibrate=`` becomes a ``table=`` by trials of ``prune``, tables are checked."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+        call = cast(Callable[..., R], function)
+
+        @wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> R:
+            how = kwargs.pop("calibrate", None)
+            if kwargs.get("groups") is not None:
+                kwargs["groups"] = list(kwargs["groups"])  # gone through more than once
+            given = signature.bind(*args, **kwargs)
+            given.apply_defaults()
+            values = {**given.arguments, **given.arguments.get("parameters", {})}
+            if how is not None:
+                kwargs["table"] = values["table"] = _calibrated(how, values, prune)
+            method, unit, pool = values["method"], values.get("unit", "weight"), values.get("pool", "global")
+            for table in (values.get("table"), method, getattr(method, "table", None)):
+                if isinstance(table, AdaptiveTable):
+                    table.check_unit(unit)
+                    table.check_pool(pool)
+            return call(*args, **kwargs)
+
+        return cast(Callable[P, R], wrapper)
+
+    return decorate
+
+
+def _calibrated(how: object, values: dict[str, Any], prune: Prune) -> AdaptiveTable:
+    if not isinstance(how, Calibration):
+        raise TypeError(f"Expected `calibrate` to be a Calibration, got {type(how).__name__}")
+    method = values["method"]
+    if method != "adaptive" and getattr(method, "scorer_class", None) is not Adaptive:
+        raise TypeError(f"Expected method 'adaptive' with `calibrate`, got {method!r:.60}")
+    for name in ("table", "alpha", "importance_scores"):
+        if values.get(name) is not None:
+            raise TypeError(f"Expected no `{name}` beside `calibrate`, which chooses class and strength by the model's weights")
+    names = [name for name in ("saliency", "pool", "min_keep", "sparsity", "groups") if values.get(name) is not None]
+    unit, options = values.get("unit", "weight"), {name: values[name] for name in names}
+    if unit != "weight":
+        prune = partial(prune, unit=unit)
+    return calibrate(values["model"], values["amount"], how, prune=prune, unit=unit, **options)

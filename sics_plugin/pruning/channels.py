@@ -1,0 +1,277 @@
+"""Pruning channels and attention heads: masks for all that goes with a unit, put on in torch's own form.
+
+A hidden channel of an MLP is its fc1 row, its bias and its fc2 column; a filter of a ResNet block takes the weight and bias of
+the batch norm behind it and the columns of the next convolution along; a head is its v rows, v bias and proj columns. With
+all of them masked a removed unit contributes exactly nothing (no GELU of a bias, no shift of a norm), so the masked
+model computes what :func:`~sics_plugin.shrink` makes of it.
+
+>>> from sics_plugin import channel_group
+>>> mlp = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 4))
+>>> report = prune_channels(mlp, "magnitude", 0.5, groups=[channel_group(mlp, "0", "2")])
+>>> report.pruned, [(p.name, p.pruned) for p in report.parameters]
+(8, [('0.weight', 64), ('0.bias', 8), ('2.weight', 32)])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from numbers import Integral
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sics_plugin.network.discovery import find_groups
+from sics_plugin.network.groups import BoundGroup, ChannelGroup, Unit, bind_groups
+from sics_plugin.network.masks import install_mask, mask_hash
+from sics_plugin.network.unit_masks import masks_of
+from sics_plugin.pruning.calibration import adaptive_options
+from sics_plugin.pruning.choose import Decision, decide
+from sics_plugin.pruning.inputs import floors_of, join
+from sics_plugin.pruning.report import ChannelReport, LayerSparsity, count_weights, unit_sparsities
+from sics_plugin.pruning.unit_norms import pool_saliency, unit_magnitudes
+from sics_plugin.pruning.weights import Method, Pool, for_pool, scorer_of, warn_vanished
+from sics_plugin.saliency.collection import Saliency, saliency_for
+from sics_plugin.scorers.units import SaliencyVector, units_of
+from sics_plugin.selection.lowest import check_sparsity
+from sics_plugin.selection.pools import check_amount_for, erk_removals, n_of_m, pools_of
+
+#: Every unit of a layer has the same saliency: a scorer can move whole layers, and nothing inside one.
+SALIENCY_CONSTANT = "saliency constant within every layer"
+
+
+def _trial(model: nn.Module, scorer: Method, amount: float | int, **options: Any) -> ChannelReport:
+    return prune_channels(model, scorer, amount, **options)
+
+
+@adaptive_options(_trial)
+def compute_channel_masks(
+    model: nn.Module,
+    method: Method,
+    amount: float | int,
+    *,
+    unit: Unit = "channel",
+    saliency: Saliency | Tensor | None = None,
+    pool: Pool = "global",
+    min_keep: float | int = 0,
+    sparsity: float | None = None,
+    groups: Iterable[ChannelGroup] | None = None,
+    **parameters: Any,
+) -> tuple[dict[str, Tensor], ChannelReport]:
+    """Masks that remove whole channels or heads, without touching the model.
+
+    Parameters
+    ----------
+    model : nn.Module
+        May carry masks already, of any kind; units with nothing left are not ranked again.
+    method : str, Scorer, SICSMethod or SICSStructured subclass
+        A registered scorer's name, an instance, or the pruning method of one.
+    amount : float or int
+        Fraction of the units still there that goes (in every layer for ``pool="layer"``), or their number; round(amount·n).
+    unit : {"channel", "head"}
+    saliency : Saliency or Tensor, optional
+        Collected for this model (or, matched by names, for one it was copied from), or one value per unit still there, as
+        :func:`channel_saliency` builds it.
+    pool : {"global", "layer", "erk"}
+        What is ranked against each other: all units of the model, or those of one layer, the same fraction of each or, for "erk",
+        fractions by the shapes of their incoming weights.
+    min_keep : float or int
+        Fraction or number of its units every layer keeps, whatever their scores.
+    sparsity : float, optional
+        Absolute target, for features that depend on it, when this is a later step towards it.
+    groups : iterable of ChannelGroup, optional
+        Instead of :func:`find_groups`: a choice among them, or those of an architecture it does not know.
+    **parameters
+        The scorer's own (``alpha``, ``seed``; for "adaptive" ``table``, or ``calibrate``, a :class:`~sics_plugin.Calibration`).
+
+    Returns
+    -------
+    masks : dict of str to Tensor
+        Parameter name → bool in its shape, True where kept, for every parameter of the groups; earlier masks included.
+        Ready for :func:`~sics_plugin.masked`.
+    report : ChannelReport
+
+    Raises
+    ------
+    TypeError, ValueError
+        Unknown architecture, tied weights, options out of range, a saliency of another length, values that are not finite.
+
+    Notes
+    -----
+    A unit's magnitude is the L2 norm of its incoming weights (fc1 row, conv filter, v rows), its saliency the root of the sum
+    of squares of the elementwise saliency over the same weights; biases and what reads the unit are not counted. In a global
+    pool, norms of layers with different fan-in are compared as they are: a filter over more inputs has a larger norm
+    for entries of the same size, and is kept. Under Kaiming's fan-out initialisation a filter's norm is about
+    √(2·inputs/outputs), so the first convolution of a ResNet stage, where the width doubles, goes first and may go entirely:
+    ``pool="layer"`` or ``min_keep`` prevent it. In a ViT all fc1 rows have the same fan-in.
+    Activation saliency is the same for every unit of a layer, because all read the same input; the report flags it.
+
+    Examples
+    --------
+    >>> from timm.models.vision_transformer import VisionTransformer
+    >>> vit = VisionTransformer(img_size=8, patch_size=4, embed_dim=16, depth=2, num_heads=4, num_classes=3)
+    >>> masks, report = compute_channel_masks(vit, "magnitude", 0.5)
+    >>> report.unit, report.total, report.pruned, round(report.weight_sparsity, 3), sorted(masks)[:2]
+    ('channel', 128, 64, 0.333, ['blocks.0.mlp.fc1.bias', 'blocks.0.mlp.fc1.weight'])
+    """
+    bound = bind_groups(model, find_groups(model, unit) if groups is None else groups)
+    _check_unit(unit, bound)
+    method_name, scorer = scorer_of(method, parameters, ("unstructured", "structured"))
+    check_sparsity(sparsity)
+    if pool == "row" or n_of_m(pool) is not None:
+        raise ValueError(
+            f"Expected `pool` to be 'global', 'layer' or 'erk' for {unit}s, got {pool!r}: a {unit} has rows of its own"
+        )
+    pools = pools_of(len(bound), pool)
+    check_amount_for(pool, amount)
+    if unit not in scorer.units:
+        raise ValueError(f"scorer {scorer.name!r} is defined for {', '.join(scorer.units)}s, not for {unit}s")
+    saliency = saliency_for(scorer.requires, saliency)
+    floors = floors_of([group.group.size for group in bound], min_keep)
+    present = [group.present() for group in bound]
+    magnitudes = [unit_magnitudes(group)[alive] for group, alive in zip(bound, present, strict=True)]
+    vectors = pool_saliency(bound, present, saliency, model)
+
+    shares: Sequence[float | int] = [amount] * len(bound)
+    if pool == "erk":
+        shapes = [_incoming_shape(group) for group in bound]
+        sizes_of = [group.group.size for group in bound]
+        shares = erk_removals(shapes, amount, sizes=sizes_of, present=[m.numel() for m in magnitudes])
+    removed: dict[int, Tensor] = {}
+    decisions: list[Decision] = []
+    for indices in pools:
+        sizes = [magnitudes[i].numel() for i in indices]
+        if sum(sizes) == 0:
+            continue
+        together = None if vectors is None else join([vectors[i] for i in indices])
+        units = units_of(torch.cat([magnitudes[i] for i in indices]), together)
+        own = for_pool(scorer, len(decisions))
+        share = shares[indices[0]]
+        decision = decide(own, units, share, sparsity=sparsity, sizes=sizes, floors=[floors[i] for i in indices])
+        decisions.append(decision)
+        removed.update(zip(indices, decision.removed.split(sizes), strict=True))
+    if not decisions:
+        raise ValueError("Expected at least one unit to rank, got none: everything is pruned already")
+
+    masks = masks_of(bound, present, removed)
+    layers = unit_sparsities(bound, present, removed)
+    flags = list(dict.fromkeys(flag for decision in decisions for flag in decision.flags))
+    if vectors is not None and _constant_within(vectors):
+        flags.append(SALIENCY_CONSTANT)
+    flags += warn_vanished(layers, unit)
+    weight_total, weight_pruned = count_weights(model, bound, masks)
+    last = decisions[-1]
+    report = ChannelReport(
+        method=method_name,
+        scorer=last.scorer.name,
+        kappa=last.scorer.kappa,
+        amount=int(amount) if isinstance(amount, Integral) else float(amount),
+        alpha=last.alpha,
+        saliency_kind=last.saliency_kind,
+        unit=unit,
+        pool=pool,
+        form="exact",
+        total=sum(layer.total for layer in layers),
+        pruned=sum(layer.pruned for layer in layers),
+        threshold=last.threshold if len(decisions) == 1 else None,
+        mask_hash=mask_hash(masks),
+        layers=tuple(layers),
+        flags=tuple(flags),
+        choice=last.scorer.choice,
+        parameters=tuple(
+            LayerSparsity(name, tuple(mask.shape), mask.numel(), mask.numel() - int(mask.sum())) for name, mask in masks.items()
+        ),
+        weight_total=weight_total,
+        weight_pruned=weight_pruned,
+    )
+    return masks, report
+
+
+@adaptive_options(_trial)
+def prune_channels(
+    model: nn.Module,
+    method: Method,
+    amount: float | int,
+    *,
+    unit: Unit = "channel",
+    saliency: Saliency | Tensor | None = None,
+    pool: Pool = "global",
+    min_keep: float | int = 0,
+    sparsity: float | None = None,
+    groups: Iterable[ChannelGroup] | None = None,
+    **parameters: Any,
+) -> ChannelReport:
+    """Prune whole channels or heads of a model in place; all masks are made before the first is put on.
+
+    Leaves torch's own hooks and buffers on every parameter of the groups. Parameters are those of
+    :func:`compute_channel_masks`. Follow with :func:`~sics_plugin.shrink` for a smaller model.
+
+    Examples
+    --------
+    >>> from timm.models.vision_transformer import VisionTransformer
+    >>> vit = VisionTransformer(img_size=8, patch_size=4, embed_dim=16, depth=2, num_heads=4, num_classes=3)
+    >>> report = prune_channels(vit, "magnitude", 0.25, unit="head")
+    >>> report.pruned, report.total
+    (2, 8)
+    """
+    chosen = list(find_groups(model, unit) if groups is None else groups)
+    masks, report = compute_channel_masks(
+        model,
+        method,
+        amount,
+        unit=unit,
+        saliency=saliency,
+        pool=pool,
+        min_keep=min_keep,
+        sparsity=sparsity,
+        groups=chosen,
+        **parameters,
+    )
+    targets = {target.path: target for group in bind_groups(model, chosen) for target in group.targets}
+    for name, mask in masks.items():
+        install_mask(targets[name].module, targets[name].name, mask)
+    return report
+
+
+def channel_saliency(
+    model: nn.Module, saliency: Saliency, *, unit: Unit = "channel", groups: Iterable[ChannelGroup] | None = None
+) -> SaliencyVector:
+    """One value per unit still there: root of the sum of squares of a saliency over the unit's incoming weights.
+
+    In the order :func:`compute_channel_masks` ranks units in.
+
+    Returns
+    -------
+    SaliencyVector, shape (n,)
+
+    Raises
+    ------
+    ValueError
+        For the neighbourhood, which has no values of its own: leave ``saliency`` out instead.
+    """
+    bound = bind_groups(model, find_groups(model, unit) if groups is None else groups)
+    vectors = pool_saliency(bound, [group.present() for group in bound], saliency, model)
+    if vectors is None:
+        raise ValueError("Expected a saliency with values of its own, got the neighbourhood: that is what no `saliency` means")
+    return SaliencyVector(join(vectors), kind=saliency.kind)
+
+
+# --- steps ---------------------------------------------------------------------------------------------------------------
+
+
+def _incoming_shape(bound: BoundGroup) -> tuple[int, ...]:
+    """Shape of the incoming weights of a group's units, without those that belong to others (q and k rows)."""
+    own = bound.group.producer
+    shape = list(bound.targets[0].parameter.shape)
+    shape[own.dim] = bound.group.size * own.width
+    return tuple(shape)
+
+
+def _check_unit(unit: Unit, bound: Sequence[BoundGroup]) -> None:
+    if (found := bound[0].group.unit) != unit:
+        raise ValueError(f"Expected `groups` of unit {unit!r}, got {found!r}")
+
+
+def _constant_within(vectors: Sequence[Tensor]) -> bool:
+    several = [v for v in vectors if v.numel() > 1]
+    return bool(several) and all(float(v.max() - v.min()) <= 1e-6 * float(v.abs().max()) for v in several)

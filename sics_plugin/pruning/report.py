@@ -1,0 +1,143 @@
+"""What a prune did: :class:`PruningReport`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from sics_plugin.network.groups import BoundGroup
+from sics_plugin.network.targets import Target, plain_name, prunable_parameters
+from sics_plugin.scorers.base import AdaptiveChoice
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSparsity:
+    """One parameter after pruning: how many of its units are gone."""
+
+    name: str
+    shape: tuple[int, ...]
+    total: int
+    pruned: int
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of the units that are gone."""
+        return self.pruned / self.total if self.total else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PruningReport:
+    """What was pruned, how, and by which mask.
+
+    ``sparsity`` counts earlier prunes too; ``threshold`` is the highest score that was removed (None where several pools had
+    their own, or nothing was removed); ``scorer`` is the class that really ran, which differs from ``method`` for the
+    adaptive one, whose ``choice`` says why.
+    """
+
+    method: str
+    scorer: str
+    kappa: int | None
+    amount: float | int
+    alpha: float | None
+    saliency_kind: str | None
+    unit: str
+    pool: str
+    form: str
+    total: int
+    pruned: int
+    threshold: float | None
+    mask_hash: str
+    layers: tuple[LayerSparsity, ...]
+    flags: tuple[str, ...] = ()
+    choice: AdaptiveChoice | None = None
+
+    @property
+    def sparsity(self) -> float:
+        """Realised overall sparsity."""
+        return self.pruned / self.total
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able, with the realised sparsities."""
+        facts = asdict(self)
+        facts["sparsity"] = self.sparsity
+        facts["layers"] = [asdict(layer) | {"sparsity": layer.sparsity, "shape": list(layer.shape)} for layer in self.layers]
+        facts["flags"] = list(self.flags)
+        if self.choice is not None:
+            facts["choice"]["trials"] = list(facts["choice"]["trials"])
+        return facts
+
+    def __str__(self) -> str:
+        rows = [
+            f"{self.method}: {self.pruned:,} of {self.total:,} {self.unit}s pruned ({self.sparsity:.2%}), pool {self.pool}, "
+            f"saliency {self.saliency_kind or 'none'}, mask {self.mask_hash[:12]}"
+        ]
+        if self.choice is not None:
+            rows.append(f"  chose {self.choice}")
+        width = max(len(layer.name) for layer in self.layers)
+        rows += [f"  {layer.name:<{width}}  {layer.sparsity:7.2%}  of {layer.total:,}" for layer in self.layers]
+        rows += [f"  note: {flag}" for flag in self.flags]
+        return "\n".join(rows)
+
+
+def unit_sparsities(bound: Sequence[BoundGroup], present: Sequence[Tensor], removed: Mapping[int, Tensor]) -> list[LayerSparsity]:
+    """How many units of every group are gone, earlier prunes included."""
+    layers = []
+    for position, group in enumerate(bound):
+        size = group.group.size
+        gone = size - int(present[position].sum()) + (int(removed[position].sum()) if position in removed else 0)
+        layers.append(LayerSparsity(group.group.name, (size,), size, gone))
+    return layers
+
+
+def count_weights(model: nn.Module, bound: Sequence[BoundGroup], masks: Mapping[str, Tensor]) -> tuple[int, int]:
+    """Entries of all prunable weights, and those that are masked; a weight matrix touched here is one of them."""
+    paths = {id(module): plain_name(path) for path, module in model.named_modules()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of projections that nobody asked to prune
+        prunable = prunable_parameters(model)
+    weights = {f"{paths[id(m)]}.{n}" if paths[id(m)] else n: Target(m, n, n) for m, n in prunable}
+    weights |= {t.path: t for group in bound for t in group.targets if t.parameter.dim() > 1}
+    distinct = {id(target.parameter): (name, target) for name, target in weights.items()}.values()
+    total = pruned = 0
+    for name, target in distinct:
+        mask = masks.get(name, target.mask)
+        total += target.parameter.numel()
+        pruned += 0 if mask is None else int((mask == 0).sum())
+    return total, pruned
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelReport(PruningReport):
+    """A :class:`~sics_plugin.PruningReport` whose units are channels or heads, with the weights that went with them.
+
+    ``total``, ``pruned``, ``sparsity`` and ``layers`` count units: one :class:`~sics_plugin.LayerSparsity` a group, of shape
+    (units,). ``parameters`` has one a masked parameter, biases and norms included. ``weight_pruned`` of ``weight_total``
+    counts the entries of all weight matrices and filters that ``unit="weight"`` would rank, touched here or not, so that
+    :attr:`weight_sparsity` stands beside the sparsity of an unstructured prune. The q and k rows of a removed head are not
+    masked and not counted; :func:`~sics_plugin.shrink` takes them out as well.
+    """
+
+    parameters: tuple[LayerSparsity, ...] = ()
+    weight_total: int = 0
+    weight_pruned: int = 0
+
+    @property
+    def weight_sparsity(self) -> float:
+        """Fraction of the model's prunable weights that are masked."""
+        return self.weight_pruned / self.weight_total if self.weight_total else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able, with the realised sparsities of units, weights and parameters."""
+        facts = PruningReport.to_dict(self)
+        facts["parameters"] = [asdict(p) | {"sparsity": p.sparsity, "shape": list(p.shape)} for p in self.parameters]
+        facts["weight_sparsity"] = self.weight_sparsity
+        return facts
+
+    def __str__(self) -> str:
+        head, *rows = PruningReport.__str__(self).split("\n")
+        weights = f"  {self.weight_pruned:,} of {self.weight_total:,} weights went with them ({self.weight_sparsity:.2%})"
+        return "\n".join([head, weights, *rows])

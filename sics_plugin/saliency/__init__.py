@@ -1,0 +1,1 @@
+"""The auxiliary signal of a model, collected from batches or from the weights."""

@@ -1,0 +1,293 @@
+"""Collecting a saliency: an auxiliary signal per weight from a model and calibration data."""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import islice
+from typing import Any, get_args
+
+import torch
+from torch import Tensor, nn
+
+from sics_plugin.network.discovery import find_groups
+from sics_plugin.network.groups import ChannelGroup, Unit
+from sics_plugin.network.targets import Parameter, Target, dense_parameters, plain_name, resolve_targets
+from sics_plugin.saliency.activation import expand_to_weight
+from sics_plugin.saliency.batches import Batch, Loss
+from sics_plugin.saliency.gradient import rms_of
+from sics_plugin.saliency.kinds import SIGNALS, Kind, Request, Signal
+from sics_plugin.scorers.coordinate import neighbourhood
+from sics_plugin.scorers.units import SaliencyVector
+
+
+class Saliency:
+    """A saliency per weight of a model, collected when constructed.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Run in eval mode; its mode, gradients and ``requires_grad`` flags are as before afterwards.
+    batches : iterable of (input, target)
+        Calibration batches, or a loader of them; moved to the model's device. Not needed for what reads the weights alone
+        ("neighbourhood", "lamp", "relative"); "synflow" takes the shape of the first input from them and nothing else.
+    loss : callable(output, target) -> scalar Tensor
+        For the kinds that take gradients; default cross-entropy.
+    kind : str
+        "gradient": root of the mean over batches of the squared batch gradient. "activation": L2 norm of the input feature a
+        weight reads, per sample as in Wanda (Sun et al. 2023); for weights of ``nn.Linear`` and ``nn.Conv2d``. "neighbourhood":
+        mean magnitude of the 65 weights around, free of data: what a method without ``saliency=`` uses. The others are what
+        published scorers need, each its own (:mod:`sics_plugin.scorers.peers`): "snip", "grasp", "synflow", "taylor", "fisher",
+        "sensitivity", "lamp", "relative", "relative_activation".
+    max_batches : int, optional
+        Stop after this many; for a loader without an end.
+    unit : {"weight", "channel", "head"}
+        What will be ranked. It matters to the kinds that square or take absolute values of a unit's sum batch by batch ("taylor",
+        "sensitivity"), and to "synflow"; all others serve every unit.
+    groups : iterable of ChannelGroup, optional
+        The units, instead of those that :func:`~sics_plugin.find_groups` finds.
+    rounds : int, optional
+        For "synflow": rounds of its schedule, default 100; 1 for the scores of the network as it is.
+
+    Raises
+    ------
+    ValueError, TypeError
+        No batches, batches that are not pairs, a loss that is not a finite scalar, gradients that are not finite.
+
+    Examples
+    --------
+    >>> from torch.nn.utils import prune
+    >>> from sics_plugin import SICSChaos
+    >>> _ = torch.manual_seed(0)
+    >>> model = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 4))
+    >>> batches = [(torch.randn(32, 16), torch.randint(4, (32,))) for _ in range(4)]
+    >>> saliency = Saliency(model, batches, nn.functional.cross_entropy)
+    >>> params = [(model[0], "weight"), (model[2], "weight")]
+    >>> prune.global_unstructured(params, pruning_method=SICSChaos, amount=0.7, saliency=saliency.vector(params))
+    >>> saliency.vector(params)    # of what is left: ready for a second prune
+    SaliencyVector(n=384, kind='gradient')
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        batches: Iterable[Batch] | None = None,
+        loss: Loss = nn.functional.cross_entropy,
+        *,
+        kind: Kind = "gradient",
+        max_batches: int | None = None,
+        unit: str = "weight",
+        groups: Iterable[ChannelGroup] | None = None,
+        rounds: int | None = None,
+    ) -> None:
+        if kind not in get_args(Kind):
+            raise ValueError(f"Expected `kind` to be one of {', '.join(get_args(Kind))}, got {kind!r}")
+        if unit not in ("weight", *get_args(Unit)):
+            raise ValueError(f"Expected `unit` to be one of weight, {', '.join(get_args(Unit))}, got {unit!r}")
+        if rounds is not None and kind != "synflow":
+            raise ValueError(f"Expected no `rounds` for kind {kind!r}: only 'synflow' is collected in rounds")
+        collect = SIGNALS[kind].collect
+        if collect is None:
+            if batches is not None:
+                raise ValueError(f"Expected no `batches` for kind {kind!r}: it reads the weights alone")
+        elif batches is None or isinstance(batches, Tensor) or not isinstance(batches, Iterable):
+            raise TypeError(f"Expected `batches` to be an iterable of (input, target) pairs, got {type(batches).__name__}")
+        self.kind = kind
+        self.unit = "weight"
+        self._values: dict[str, Tensor] = {}
+        self.samples = 0
+        self._bind(model)
+        if collect is not None:
+            assert batches is not None
+            own: list[ChannelGroup] | None = None
+            if self.signal.per_unit == "own" and (groups is not None or unit != "weight"):
+                own = list(find_groups(model, unit) if groups is None else groups)  # type: ignore[arg-type]
+                self.unit = own[0].unit if own else unit
+            self._values, self.samples = collect(model, Request(islice(batches, max_batches), loss, own, rounds))
+
+    @property
+    def signal(self) -> Signal:
+        """How this kind is made."""
+        return SIGNALS[self.kind]
+
+    @classmethod
+    def from_gradients(cls, model: nn.Module, gradients: Iterable[Mapping[str, Tensor]], *, samples: int = 0) -> Saliency:
+        """The gradient saliency from batch gradients that were computed elsewhere.
+
+        Parameters
+        ----------
+        model : nn.Module
+            Its parameters give names and shapes; nothing is run.
+        gradients : iterable of mapping of parameter name to Tensor
+            One item a batch, used before the next is asked for, so that all may lie in the same memory. A name that is missing
+            counts as zero.
+        samples : int, optional
+            How many examples were behind them, for the record.
+
+        Raises
+        ------
+        ValueError
+            No batch, a name that the model does not have, another shape than the parameter's, a value that is not finite.
+
+        Examples
+        --------
+        >>> model = nn.Linear(2, 1, bias=False)
+        >>> steps = ({"weight": torch.tensor([[3.0, 0.0]])}, {"weight": torch.tensor([[4.0, 2.0]])})
+        >>> Saliency.from_gradients(model, steps).tensor(model, "weight")
+        tensor([[3.5355, 1.4142]])
+        """
+        parameters = {name: p for name, p in dense_parameters(model) if p.is_floating_point()}
+        made = cls(model, kind="neighbourhood")
+        made.kind, made.samples = "gradient", samples
+        made._values = rms_of(parameters, _checked(gradients, parameters))
+        return made
+
+    def _bind(self, model: nn.Module) -> None:
+        # remove_duplicate=False: a tied parameter is found under its first name, the one it was collected under.
+        self._names: dict[int, tuple[weakref.ref[Tensor], str]] = {}
+        for name, parameter in dense_parameters(model, remove_duplicate=False):
+            self._names.setdefault(id(parameter), (weakref.ref(parameter), name))
+        # Tied parameters share a gradient, but every module has an input of its own.
+        self._paths = {id(module): (weakref.ref(module), plain_name(path)) for path, module in model.named_modules()}
+
+    def bind(self, model: nn.Module) -> Saliency:
+        """The same saliency for a copy of the model, matched by parameter names."""
+        bound = object.__new__(type(self))
+        bound.__dict__.update(self.__dict__)
+        bound._bind(model)
+        for name, parameter in dense_parameters(model):
+            value = bound._values.get(name)
+            if value is not None and not self.signal.of_inputs and value.shape != parameter.shape:
+                raise ValueError(f"{name} has shape {tuple(parameter.shape)}, its saliency {tuple(value.shape)}: another model")
+        return bound
+
+    def knows(self, target: Target) -> bool:
+        """Whether the target is a parameter of the very model this was collected on (not of a copy)."""
+        reference, _ = self._names.get(id(target.parameter), (None, ""))
+        return self.signal.collect is None or (reference is not None and reference() is target.parameter)
+
+    def tensor(self, module: nn.Module, name: str) -> Tensor:
+        """The saliency of one parameter in its full shape, pruned entries included."""
+        return self._tensor(Target(module, name, name))
+
+    def remaining(self, target: Target) -> Tensor:
+        """The saliency of a target's units that are still there, a vector."""
+        return target.remaining(self._tensor(target))
+
+    def _tensor(self, target: Target) -> Tensor:
+        parameter = target.parameter
+        if self.kind == "neighbourhood":
+            return neighbourhood(_magnitude(parameter)).view_as(parameter)
+        made = None
+        if self.signal.from_weights is not None:
+            made = self.signal.from_weights(parameter, None if target.shared_mask is None else target.present())
+            if self.signal.collect is None:
+                return made
+        name = self.check(target)
+        value = self._values[name]
+        if self.signal.of_inputs:
+            value = expand_to_weight(value, target.module, parameter, name)
+        value = value.to(parameter.device).contiguous()
+        return value if made is None else made * value.double() ** self.signal.exponent
+
+    def of_group(self, group: ChannelGroup) -> Tensor:
+        """The values collected for the units of a group, shape (size,)."""
+        value = self._values.get(group.name)
+        if value is None or value.shape != (group.size,):
+            raise ValueError(
+                f"there is no {self.kind} saliency of the {group.unit}s of {group.name}: this one was collected for "
+                f"{self.unit}s; collect it with unit={group.unit!r}, or with the same groups="
+            )
+        return value
+
+    def check(self, target: Target) -> str:
+        """The name under which a target's saliency was collected; refused where it was not."""
+        if self.signal.collect is None:
+            return target.path
+        if not self.knows(target):
+            raise ValueError(
+                f"{target.path} is not a parameter of the model this saliency was collected on; for a copy of it, use "
+                "saliency.bind(copy)"
+            )
+        name = self._name_of(target)
+        if name not in self._values:
+            raise ValueError(f"there is no {self.kind} saliency of {name}: " + self._why_missing(target.module))
+        return name
+
+    def _name_of(self, target: Target) -> str:
+        reference, path = self._paths.get(id(target.module), (None, ""))
+        if self.signal.of_inputs and reference is not None and reference() is target.module:
+            return f"{path}.{target.name}" if path else target.name
+        return self._names[id(target.parameter)][1]
+
+    def _why_missing(self, module: nn.Module) -> str:
+        if self.unit != "weight":
+            return f"it was collected for {self.unit}s"
+        if self.signal.of_inputs and not isinstance(module, nn.Linear | nn.Conv2d):
+            return "it exists for weights of nn.Linear and nn.Conv2d"
+        return "the module was not called on the calibration batches, or had another name then"
+
+    def vector(self, parameters: nn.Module | Iterable[Parameter]) -> SaliencyVector:
+        """One value per unit that is still there, in exactly the order and length torch's prune hands units over.
+
+        Parameters
+        ----------
+        parameters : iterable of (module, name), or a model
+            The same list, in the same order, as given to ``prune.global_unstructured``; a model stands for its
+            ``prunable_parameters``.
+
+        Returns
+        -------
+        SaliencyVector, shape (n,)
+        """
+        return self._vector(resolve_targets(parameters))
+
+    def _vector(self, targets: Sequence[Target]) -> SaliencyVector:
+        if self.kind == "neighbourhood":  # of the units handed over, across layer borders, as the method itself would
+            magnitude = torch.cat([_magnitude(t.remaining(t.parameter)) for t in targets])
+            return SaliencyVector(neighbourhood(magnitude), kind=self.kind)
+        return SaliencyVector(torch.cat([t.remaining(self._tensor(t)) for t in targets]), kind=self.kind)
+
+    @cached_property
+    def digest(self) -> str:
+        """The sha256 over the kind, names and values: equal for equal calibration on an equal model."""
+        sha = hashlib.sha256(self.kind.encode())
+        for name, value in sorted(self._values.items()):
+            sha.update(f"\0{name}{tuple(value.shape)}".encode())
+            sha.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return sha.hexdigest()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key not in ("_names", "_paths")} | {
+            "_names": {},
+            "_paths": {},
+        }
+
+    def __repr__(self) -> str:
+        return f"Saliency(kind={self.kind!r}, samples={self.samples}, tensors={len(self._values)})"
+
+
+def saliency_for(requires: str | None, saliency: Saliency | Tensor | None) -> Saliency | Tensor | None:
+    """The saliency given, or the one a scorer needs where that reads the weights alone."""
+    if saliency is None and requires is not None and (signal := SIGNALS.get(requires)) is not None and signal.collect is None:
+        return Saliency(nn.Module(), kind=requires)  # type: ignore[arg-type]
+    return saliency
+
+
+def _checked(gradients: Iterable[Mapping[str, Tensor]], parameters: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
+    for found in gradients:
+        for name, grad in found.items():
+            if name not in parameters:
+                raise ValueError(f"Expected gradients of the model's parameters, got one of {name!r}")
+            if grad.shape != parameters[name].shape:
+                raise ValueError(
+                    f"Expected the gradient of {name} in its shape {tuple(parameters[name].shape)}, got {tuple(grad.shape)}"
+                )
+        yield {name: grad.detach().to(parameters[name].device) for name, grad in found.items()}
+
+
+def _magnitude(values: Tensor) -> Tensor:
+    flat = values.detach().reshape(-1)
+    return (flat if flat.dtype == torch.float64 else flat.float()).abs()

@@ -1,0 +1,230 @@
+"""What each weight contributes to the loss, from calibration batches: w·g in the forms that published scorers use.
+
+``w·g`` is minus the first-order change of the loss when the weight goes. For a unit of several weights, going together, it is
+the sum over them; where a scorer then squares or takes the absolute value before it averages, the sums have to be taken batch
+by batch, which is what :class:`Reading` is for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from sics_plugin.network.groups import BoundGroup, ChannelGroup, bind_groups
+from sics_plugin.network.masks import pruned_targets
+from sics_plugin.network.targets import dense_parameters
+from sics_plugin.saliency.batches import NO_BATCHES, Batch, Loss, batch_size, checked_loss, evaluating, moved, requiring_grad
+from sics_plugin.saliency.per_sample import per_sample
+
+Collected = tuple[dict[str, Tensor], int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """A parameter, and what is read off a tensor of its shape: itself, or the sum over each unit of a group."""
+
+    name: str
+    parameter: nn.Parameter
+    group: BoundGroup | None = None
+
+    def of(self, products: Tensor) -> Tensor:
+        """The tensor, or one sum a unit, shape (size,)."""
+        if self.group is None:
+            return products
+        return self.group.group.producer.rows(products, self.group.group.size).sum(1)
+
+
+def readings_of(model: nn.Module, groups: Sequence[ChannelGroup] | None) -> list[Reading]:
+    """Every floating point parameter under its own name, or the incoming weights of every group under the group's."""
+    if groups is not None:
+        bound = bind_groups(model, groups)
+        return [Reading(b.group.name, b.targets[0].parameter, b) for b in bound]
+    return [Reading(name, p) for name, p in dense_parameters(model) if p.is_floating_point()]
+
+
+def mean_contribution(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> Collected:
+    """w·g with g the gradient of the mean loss over all batches, signed; every parameter's shape, float32 or wider."""
+    readings = readings_of(model, None)
+    with _collecting(model, readings):
+        gradients, samples = _mean_gradient(model, list(batches), loss, readings)
+    return {r.name: _checked(r.name, _product(r.parameter, g)) for r, g in zip(readings, gradients, strict=True)}, samples
+
+
+def gradient_flow(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> Collected:
+    """w·(H g), g and H the gradient and Hessian of the mean loss over all batches, in all parameters.
+
+    The squared norm of the gradient changes by −2·w·(H g), to first order, when the weight goes. Two passes over the batches.
+    """
+    held = list(batches)
+    readings = readings_of(model, None)
+    parameters = [r.parameter for r in readings]
+    with _collecting(model, readings):
+        gradients, samples = _mean_gradient(model, held, loss, readings)
+        totals = [torch.zeros_like(g) for g in gradients]
+        for number, (inputs, targets) in enumerate(moved(held, model), 1):
+            value = checked_loss(loss(model(inputs), targets), number)
+            own = torch.autograd.grad(value, parameters, create_graph=True, allow_unused=True)
+            flow = sum((g.to(o.dtype) * o).sum().to(value.device) for g, o in zip(gradients, own, strict=True) if o is not None)
+            if not isinstance(flow, Tensor) or not flow.requires_grad:  # the loss is linear in what it depends on
+                continue
+            curved = torch.autograd.grad(flow, parameters, allow_unused=True)
+            for total, c in zip(totals, curved, strict=True):
+                if c is not None:
+                    total += c
+    products = {r.name: _product(r.parameter, total) / len(held) for r, total in zip(readings, totals, strict=True)}
+    return {name: _checked(name, product) for name, product in products.items()}, samples
+
+
+def rms_over_batches(
+    model: nn.Module, batches: Iterable[Batch], loss: Loss, groups: Sequence[ChannelGroup] | None = None
+) -> Collected:
+    """Root of the mean over batches of (w·g)², g the gradient of one batch; of (Σ w·g)² for the units of ``groups``."""
+    readings = readings_of(model, groups)
+    parameters = [r.parameter for r in readings]
+    totals: list[Tensor | float] = [0.0] * len(readings)
+    count = samples = 0
+    with _collecting(model, readings):
+        for inputs, targets in moved(batches, model):
+            value = checked_loss(loss(model(inputs), targets), count + 1)
+            gradients = torch.autograd.grad(value, parameters, allow_unused=True)
+            for i, (r, g) in enumerate(zip(readings, gradients, strict=True)):
+                g = torch.zeros_like(r.parameter) if g is None else g
+                totals[i] = totals[i] + r.of(_product(r.parameter, g).double()).square()
+            count, samples = count + 1, samples + batch_size(targets)
+    if count == 0:
+        raise ValueError(NO_BATCHES)
+    return _named(readings, totals, lambda total: (total / count).sqrt()), samples
+
+
+def rms_over_samples(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> Collected:
+    """Root of the mean over samples of (w·g)², g the gradient of one sample's own loss."""
+    readings = readings_of(model, None)
+    totals, samples = _over_samples(model, batches, loss, readings, _add_squares, 2)
+    weights = [r.parameter.detach().double().square() for r in readings]
+    return _named(readings, [t * w for t, w in zip(totals, weights, strict=True)], lambda t: (t / samples).sqrt()), samples
+
+
+def mean_absolute_over_samples(
+    model: nn.Module, batches: Iterable[Batch], loss: Loss, groups: Sequence[ChannelGroup] | None = None
+) -> Collected:
+    """Mean over samples of abs(w·g), g the gradient of one sample's own loss; of abs(Σ w·g) for the units of ``groups``."""
+    readings = readings_of(model, groups)
+    totals, samples = _over_samples(model, batches, loss, readings, _add_absolutes, 1)
+    for i, r in enumerate(readings):
+        if r.group is None:
+            totals[i] = totals[i] * r.parameter.detach().double().abs()
+    return _named(readings, totals, lambda total: total / samples), samples
+
+
+# --- steps ---------------------------------------------------------------------------------------------------------------
+
+
+def _over_samples(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    loss: Loss,
+    readings: Sequence[Reading],
+    add: Callable[[Reading, Tensor, Tensor], None],
+    power: int,
+) -> tuple[list[Tensor], int]:
+    """Sums over samples of what ``add`` makes of their gradients, float64; it is homogeneous of degree ``power`` in them."""
+    samples = 0
+    with _collecting(model, readings):
+        totals = [torch.zeros_like(r.of(r.parameter.detach()), dtype=torch.float64) for r in readings]
+        for size, found in per_sample(model, batches, loss, [r.parameter for r in readings]):
+            samples += size
+            for rows in found:
+                # In float32 within a batch, where the chunks are still in the cache; in float64 between them.
+                part = torch.zeros_like(totals[rows.index], dtype=_wide(readings[rows.index].parameter))
+                for chunk in rows.chunks:
+                    add(readings[rows.index], part, chunk)
+                totals[rows.index] += part.double() * rows.scale**power
+    if samples == 0:
+        raise ValueError(NO_BATCHES)
+    return totals, samples
+
+
+def _add_squares(reading: Reading, total: Tensor, gradients: Tensor) -> None:
+    if len(gradients) == 1:
+        total.addcmul_(gradients[0], gradients[0])
+    else:
+        total.add_(gradients.square_().sum(0))
+
+
+def _add_absolutes(reading: Reading, total: Tensor, gradients: Tensor) -> None:
+    read = gradients
+    if reading.group is not None:
+        read = vmap(reading.of)(gradients * reading.parameter.detach().to(gradients.dtype))
+    total.add_(read.abs_().sum(0) if len(read) > 1 else read[0].abs_())
+
+
+def _mean_gradient(
+    model: nn.Module, batches: Sequence[Batch], loss: Loss, readings: Sequence[Reading]
+) -> tuple[list[Tensor], int]:
+    if not batches:
+        raise ValueError(NO_BATCHES)
+    parameters = [r.parameter for r in readings]
+    totals = [torch.zeros_like(p, dtype=_wide(p)) for p in parameters]
+    samples = 0
+    for number, (inputs, targets) in enumerate(moved(batches, model), 1):
+        value = checked_loss(loss(model(inputs), targets), number)
+        for total, g in zip(totals, torch.autograd.grad(value, parameters, allow_unused=True), strict=True):
+            if g is not None:
+                total += g
+        samples += batch_size(targets)
+    return [total / len(batches) for total in totals], samples
+
+
+@contextmanager
+def _collecting(model: nn.Module, readings: Sequence[Reading]) -> Iterator[None]:
+    """Eval mode, gradients on, attention in the form that has second derivatives; everything as before afterwards."""
+    with (
+        weights_kept(model),
+        evaluating(model),
+        torch.enable_grad(),
+        requiring_grad([r.parameter for r in readings]),
+        sdpa_kernel(SDPBackend.MATH),
+    ):
+        yield
+
+
+@contextmanager
+def weights_kept(model: nn.Module) -> Iterator[None]:
+    """The ``weight`` that torch's pruning hook sets at every forward pass is what it was afterwards: no graph stays behind."""
+    live: list[tuple[nn.Module, str, Any]] = [(t.module, t.name, getattr(t.module, t.name)) for t in pruned_targets(model)]
+    try:
+        yield
+    finally:
+        for module, name, weight in live:
+            setattr(module, name, weight)
+
+
+def _wide(p: Tensor) -> torch.dtype:
+    return torch.float64 if p.dtype == torch.float64 else torch.float32
+
+
+def _product(parameter: Tensor, gradient: Tensor) -> Tensor:
+    return parameter.detach().to(_wide(parameter)) * gradient.detach().to(_wide(parameter))
+
+
+def _named(
+    readings: Sequence[Reading], totals: Sequence[Tensor | float], finish: Callable[[Tensor], Tensor]
+) -> dict[str, Tensor]:
+    found = {}
+    for reading, total in zip(readings, totals, strict=True):
+        assert isinstance(total, Tensor)
+        found[reading.name] = _checked(reading.name, finish(total).to(_wide(reading.parameter)))
+    return found
+
+
+def _checked(name: str, values: Tensor) -> Tensor:
+    if not bool(torch.isfinite(values).all()):
+        raise ValueError(f"the gradient of {name} is NaN or infinite: use float32 or bfloat16 weights, or check the loss")
+    return values

@@ -1,0 +1,55 @@
+"""The root mean square of batch gradients, per weight."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from sics_plugin.network.targets import dense_parameters
+from sics_plugin.saliency.batches import NO_BATCHES, Batch, Loss, batch_size, checked_loss, evaluating, moved, requiring_grad
+
+
+def gradient_rms(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> tuple[dict[str, Tensor], int]:
+    """Root of the mean over batches of the squared batch gradient, for every floating point parameter.
+
+    Returns
+    -------
+    values : dict of str to Tensor
+        Parameter name → float32 tensor in its shape. Zero where the loss does not depend on it.
+    samples : int
+    """
+    parameters = {name: p for name, p in dense_parameters(model) if p.is_floating_point()}
+    samples = 0
+
+    def gradients() -> Iterator[dict[str, Tensor]]:
+        nonlocal samples
+        for number, (inputs, targets) in enumerate(moved(batches, model), start=1):
+            value = checked_loss(loss(model(inputs), targets), number)
+            found = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
+            samples += batch_size(targets)
+            yield {name: grad for name, grad in zip(parameters, found, strict=True) if grad is not None}
+
+    with evaluating(model), torch.enable_grad(), requiring_grad(list(parameters.values())):
+        return rms_of(parameters, gradients()), samples
+
+
+def rms_of(parameters: Mapping[str, Tensor], gradients: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Root of the mean of squares of gradients by name, float32 in the shapes of `parameters`; zero where there were none.
+
+    Every item may be overwritten once the next one is asked for.
+    """
+    norms = {name: torch.zeros_like(p, dtype=torch.float32) for name, p in parameters.items()}
+    count = 0
+    for found in gradients:
+        for name, grad in found.items():
+            # Never squared: below 1e-19 a float32 square is zero, above 1e19 infinite.
+            torch.hypot(norms[name], grad.float(), out=norms[name])
+        count += 1
+    if count == 0:
+        raise ValueError(NO_BATCHES)
+    for name, norm in norms.items():
+        if not bool(torch.isfinite(norm).all()):
+            raise ValueError(f"the gradient of {name} is NaN or infinite: use float32 or bfloat16 weights, or check the loss")
+    return {name: norm / count**0.5 for name, norm in norms.items()}

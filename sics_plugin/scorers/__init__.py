@@ -1,0 +1,1 @@
+"""A score per unit: the base class, the registry, the SICS classes and the published ones."""

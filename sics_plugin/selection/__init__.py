@@ -1,0 +1,1 @@
+"""Which units go: exactly k of a pool, lowest score first, walked in parts."""

@@ -1,0 +1,1 @@
+"""The scorers inside torch.nn.utils.prune."""

@@ -1,0 +1,175 @@
+"""What the unstructured and the structured pruning methods share: a scorer inside torch's contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar, cast
+
+from torch import Tensor, nn
+from torch.nn.utils.prune import BasePruningMethod, PruningContainer
+
+from sics_plugin.pruning.calibration import Calibration, calibrate
+from sics_plugin.pruning.channels import prune_channels
+from sics_plugin.pruning.choose import decide
+from sics_plugin.pruning.report import PruningReport
+from sics_plugin.pruning.weights import Method, prune_model
+from sics_plugin.scorers.adaptive import AdaptiveTable
+from sics_plugin.scorers.adaptive_from_report import table_from_report
+from sics_plugin.scorers.base import AdaptiveChoice, Scorer
+from sics_plugin.scorers.sics import COORDINATE_UNRESOLVED
+from sics_plugin.scorers.units import Units
+from sics_plugin.selection.lowest import check_amount, check_sparsity
+from sics_plugin.warn import warn_caller
+
+
+class CoordinateUnresolvedWarning(UserWarning):
+    """Fewer than 512 units, two magnitude bins: the coordinate z is not independent of ρ, so a κ ≥ 1 result says little."""
+
+
+class ScorerMethod(BasePruningMethod):
+    """Base of both: holds amount, saliency and scorer, checks a call, and releases the saliency once the mask is made."""
+
+    scorer_class: ClassVar[type[Scorer]]
+    name: ClassVar[str]
+    kappa: ClassVar[int | None]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "scorer_class" in cls.__dict__:
+            cls.name, cls.kappa = cls.scorer_class.name, cls.scorer_class.kappa
+
+    def __init__(
+        self, amount: float | int, saliency: Tensor | None = None, *, sparsity: float | None = None, **parameters: Any
+    ) -> None:
+        check_amount(amount)
+        check_sparsity(sparsity)
+        self.amount = amount
+        self.saliency = saliency
+        self.sparsity = sparsity
+        self.scorer = self.scorer_class(**parameters)
+        self.choice: AdaptiveChoice | None = None
+        self._released = False
+
+    def _check_call(self, t: Tensor, default_mask: Tensor) -> None:
+        if self._released:
+            raise RuntimeError(
+                f"this {type(self).__name__} has made its mask and released its saliency: construct a new one with the "
+                "saliency of what is left"
+            )
+        if t.shape != default_mask.shape:
+            raise ValueError(f"Expected a default mask of shape {tuple(t.shape)}, got {tuple(default_mask.shape)}")
+        check_amount(self.amount)
+
+    def _removed(self, units: Units) -> Tensor:
+        decision = decide(self.scorer, units, self.amount, sparsity=self.sparsity)
+        self.choice = decision.scorer.choice
+        if COORDINATE_UNRESOLVED in decision.flags:
+            n = units.magnitude.numel()
+            warn_caller(f"{COORDINATE_UNRESOLVED}: {self.name} on {n} units, fewer than 512", CoordinateUnresolvedWarning)
+        return decision.removed
+
+    def _release(self) -> None:
+        if self.saliency is not None:
+            self.saliency, self._released = None, True
+
+    def prune(self, t: Tensor, default_mask: Tensor | None = None, importance_scores: Tensor | None = None) -> Tensor:
+        """``t`` times its mask, as torch's. A fresh instance is no hook here: it keeps its saliency and may be used again."""
+        before = self.saliency, self._released
+        try:
+            return cast(Tensor, super().prune(t, default_mask, importance_scores))  # type: ignore[no-untyped-call]
+        finally:
+            self.saliency, self._released = before
+
+
+class AdaptiveMethod(ScorerMethod):
+    """What the adaptive methods add: tables of the user's own, and a representation that says what was chosen and why."""
+
+    _unit: ClassVar[str]
+
+    def __init__(self, *arguments: Any, **parameters: Any) -> None:
+        if "calibrate" in parameters:
+            raise TypeError(
+                "`calibrate` needs the model, which torch does not hand to a method: give prune_model(model, 'adaptive', "
+                f"calibrate=...), or table={type(self).__name__}.calibrate(model, amount, ...)"
+            )
+        if isinstance(table := parameters.get("table"), AdaptiveTable):
+            table.check_unit(self._unit)
+        super().__init__(*arguments, **parameters)
+
+    @staticmethod
+    def from_report(path: str | Path) -> AdaptiveTable:
+        """A table from the ``report.json`` of a run of one's own, for ``table=``.
+
+        The rule is in :mod:`sics_plugin.scorers.adaptive_from_report`.
+
+        Raises
+        ------
+        ValueError
+            If the file cannot be read, is no report, or compares with another reference than magnitude.
+
+        Examples
+        --------
+        >>> from torch.nn.utils import prune
+        >>> from sics_plugin import SICSAdaptive
+        >>> table = SICSAdaptive.from_report("report.json")    # doctest: +SKIP
+        >>> prune.global_unstructured(params, SICSAdaptive, amount=0.7, saliency=c, table=table)    # doctest: +SKIP
+        """
+        return table_from_report(path)
+
+    @classmethod
+    def calibrate(
+        cls, model: nn.Module, amount: float | int, *, evaluate: Callable[[nn.Module], float], budget: int, **options: Any
+    ) -> AdaptiveTable:
+        """A table from at most ``budget`` evaluations on held-out data, for ``table=`` at this one sparsity.
+
+        ``options`` are those of the prune that follows (``saliency``, ``pool``, ``min_keep``, ``sparsity``) and ``candidates``.
+        See :class:`~sics_plugin.Calibration`.
+        """
+        how = Calibration(evaluate, budget, options.pop("candidates", None))
+        return calibrate(model, amount, how, prune=cls._prune, unit=cls._unit, **options)
+
+    @classmethod
+    def _prune(cls, model: nn.Module, scorer: Method, amount: float | int, **options: Any) -> PruningReport:
+        if cls._unit == "weight":
+            return prune_model(model, scorer, amount=amount, **options)
+        return prune_channels(model, scorer, amount, unit=cast(Any, cls._unit), **options)
+
+    def __repr__(self) -> str:
+        table = getattr(self.scorer, "table", None)
+        what = "" if table is None else f", table={getattr(table, 'source', table)!r}"
+        chose = f", chose {self.choice}" if self.choice is not None else ""
+        return f"{type(self).__name__}(amount={self.amount!r}{what}{chose})"
+
+
+M = TypeVar("M", bound=ScorerMethod)
+
+
+def find_method(root: type[M], scorer: str) -> type[M]:
+    """The subclass of ``root`` for a scorer's name, among all defined so far."""
+    waiting = [root]
+    while waiting:
+        cls = waiting.pop()
+        if getattr(cls, "name", None) == scorer:
+            return cls
+        waiting += cls.__subclasses__()
+    raise ValueError(f"Expected a scorer with a {root.__name__} subclass, got {scorer!r}")
+
+
+@contextmanager
+def hooks_restored(module: nn.Module) -> Iterator[None]:
+    """The module's hooks as they were if anything fails inside.
+
+    torch takes the hook of an earlier prune off, and adds the new method to its chain, before it knows the mask.
+    """
+    hooks = dict(module._forward_pre_hooks)
+    chains = {hook: hook._pruning_methods for hook in hooks.values() if isinstance(hook, PruningContainer)}
+    try:
+        yield
+    except Exception:
+        module._forward_pre_hooks.clear()
+        module._forward_pre_hooks.update(hooks)
+        for hook, chain in chains.items():
+            hook._pruning_methods = chain
+        raise

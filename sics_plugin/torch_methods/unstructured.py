@@ -1,0 +1,290 @@
+"""The scorers as ``torch.nn.utils.prune`` methods: one short class each, all over :class:`SICSMethod`.
+
+Every class works through the four ways torch asks for a mask: ``prune.global_unstructured(..., pruning_method=SICSChaos,
+amount=0.7)``, ``SICSChaos.apply(module, "weight", amount=0.7)``, ``SICSChaos(0.7).prune(tensor)``, and again on what is left
+after an earlier prune.
+
+>>> import torch
+>>> from torch.nn.utils import prune
+>>> layer = torch.nn.Linear(64, 32)
+>>> prune.global_unstructured([(layer, "weight")], pruning_method=SICSChaos, amount=0.7)
+>>> int((layer.weight_mask == 0).sum())    # round(0.7 · 2048)
+1434
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.prune import BasePruningMethod
+
+from sics_plugin.network.masks import masked_copy
+from sics_plugin.pruning.choose import choose
+from sics_plugin.scorers import adaptive, peers, sics
+from sics_plugin.scorers.sics import ScaledMagnitudeScorer
+from sics_plugin.scorers.units import SaliencyVector, units_of
+from sics_plugin.selection.parts import Part, count_kept
+from sics_plugin.torch_methods.base import AdaptiveMethod, ScorerMethod, find_method, hooks_restored
+
+
+class SICSMethod(ScorerMethod):
+    """A registered scorer as torch's pruning method. Subclasses name their ``scorer_class`` and nothing else.
+
+    Parameters
+    ----------
+    amount : float or int
+        Fraction of the units that are still there (round(amount·n) go, ties by lower magnitude, then position), or their number.
+    saliency : Tensor, optional
+        One value per unit in the order torch hands them over: ``Saliency.vector(params)``. Released once the mask is made,
+        because torch keeps the instance on the module as a hook and pickles it with the model. Rank-monotone classes check
+        it and do not need it.
+    sparsity : float, optional
+        Absolute sparsity aimed at, for features that depend on it, when this prune is a later step towards it;
+        default: the fraction this prune removes.
+    **parameters
+        The scorer's own: ``alpha`` for those built on ρ + α·φ, ``seed`` for the random one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an ``amount`` or ``sparsity`` out of range, NaN or infinite values, a saliency of the wrong length or kind, an
+        empty tensor.
+
+    Notes
+    -----
+    ``importance_scores`` given to torch stand for the weights: their absolute value is the magnitude.
+
+    Examples
+    --------
+    >>> t = torch.tensor([0.1, -0.4, 0.3, -0.2])
+    >>> SICSMagnitude(amount=0.5).prune(t).tolist()
+    [0.0, -0.4000000059604645, 0.30000001192092896, -0.0]
+    """
+
+    PRUNING_TYPE = "unstructured"
+
+    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
+        """The new mask, like ``default_mask`` with zeros at the units that go.
+
+        Parameters
+        ----------
+        t : Tensor, any shape
+            Weights, or scores that stand for them.
+        default_mask : Tensor, same shape
+            1 where a unit is still there; only those are ranked.
+        """
+        self._check_call(t, default_mask)
+        values, saliency = t.detach().reshape(-1), self.saliency
+        if saliency is None and isinstance(self.scorer, ScaledMagnitudeScorer):
+            return self._streamed(values, default_mask.detach())
+        mask = default_mask.detach().clone(memory_format=torch.contiguous_format)
+        present = (default_mask != 0).reshape(-1)
+        if bool(present.all()):
+            removed = self._removed(units_of(values, saliency))
+            mask.view(-1).masked_fill_(removed, 0)
+        else:
+            if saliency is not None and saliency.numel() == values.numel():
+                saliency = select(saliency, present)
+            removed = self._removed(units_of(values[present], saliency))
+            mask.view(-1)[present.nonzero().squeeze(1)[removed]] = 0
+        self._release()
+        return mask
+
+    def _streamed(self, values: Tensor, default_mask: Tensor) -> Tensor:
+        """The magnitude family, without a vector of its own: the mask with zeros at the lowest of the entries still there."""
+        part = Part(values, None if count_kept(default_mask) == default_mask.numel() else default_mask)
+        choice = choose(self.scorer, [part], self.amount, sparsity=self.sparsity)
+        self.choice = choice.scorer.choice
+        return masked_copy(default_mask, next(choice.kept).view(default_mask.shape))
+
+    @classmethod
+    def apply(  # type: ignore[override]
+        cls,
+        module: nn.Module,
+        name: str,
+        amount: float | int,
+        importance_scores: Tensor | None = None,
+        *,
+        saliency: Tensor | None = None,
+        **parameters: Any,
+    ) -> BasePruningMethod:
+        """Prune one tensor in place in torch's own manner: ``name_orig``, ``name_mask`` and a forward pre-hook.
+
+        Examples
+        --------
+        >>> layer = torch.nn.Linear(32, 16)
+        >>> _ = SICSMagnitude.apply(layer, "weight", amount=0.25)
+        >>> int(layer.weight_mask.sum())
+        384
+        """
+        with hooks_restored(module):
+            return cast(
+                BasePruningMethod,
+                super().apply(  # type: ignore[no-untyped-call]
+                    module, name, amount, saliency=saliency, importance_scores=importance_scores, **parameters
+                ),
+            )
+
+
+def select(saliency: Tensor, present: Tensor) -> Tensor:
+    """The entries of a saliency that are left, a vector, keeping the kind of a :class:`SaliencyVector`."""
+    left = saliency.detach().as_subclass(Tensor).reshape(-1)[present.to(saliency.device)]
+    return SaliencyVector(left, kind=saliency.kind) if isinstance(saliency, SaliencyVector) else left
+
+
+class SICSMagnitude(SICSMethod):
+    """s = m; κ = 0. The mask of torch's ``L1Unstructured`` wherever magnitudes are distinct."""
+
+    scorer_class = sics.Magnitude
+
+
+class SICSPower(SICSMethod):
+    """s = m²; κ = 0."""
+
+    scorer_class = sics.Power
+
+
+class SICSLog(SICSMethod):
+    """s = log(1 + m/σ), σ the root mean square of m; κ = 0."""
+
+    scorer_class = sics.Log
+
+
+class SICSBump(SICSMethod):
+    """s = ρ + α·φ(z), φ a Gaussian of width 0.15 centred at S, standardised; κ = 1."""
+
+    scorer_class = sics.Bump
+
+
+class SICSSmoothChaos(SICSMethod):
+    """s = ρ + α·φ(z), φ the smoothed Lyapunov spectrum of the logistic map, r = 3.5 + 0.5z; κ = 1."""
+
+    scorer_class = sics.SmoothChaos
+
+
+class SICSSmoothMouse(SICSMethod):
+    """s = ρ + α·φ(z), φ the smoothed Lyapunov spectrum of the Gauss map, β = −1 + 2z; κ = 1."""
+
+    scorer_class = sics.SmoothMouse
+
+
+class SICSChaos(SICSMethod):
+    """s = ρ + α·φ(z), φ the raw Lyapunov spectrum of the logistic map, r = 3.5 + 0.5z; κ = 2."""
+
+    scorer_class = sics.Chaos
+
+
+class SICSWiggle(SICSMethod):
+    """s = ρ + α·φ(z), φ the smoothed logistic spectrum + 0.5·sin(2π·40z), standardised; κ = 2."""
+
+    scorer_class = sics.Wiggle
+
+
+class SICSFake(SICSMethod):
+    """s = ρ + α·φ(ρ), φ the bump: non-monotone in magnitude and nothing else. A control without κ."""
+
+    scorer_class = sics.Fake
+
+
+class SICSInformation(SICSMethod):
+    """s = ρ + α·√12·(z − ½): what the saliency says, without shape. A control without κ."""
+
+    scorer_class = sics.Information
+
+
+class SICSGradient(SICSMethod):
+    """s = m·c, c the gradient RMS; needs ``saliency=`` of kind "gradient". A baseline without κ."""
+
+    scorer_class = sics.Gradient
+
+
+class SICSRandom(SICSMethod):
+    """s uniform on (0, 1) from ``seed``: the floor. A baseline without κ."""
+
+    scorer_class = sics.Random
+
+
+class SICSAdaptive(AdaptiveMethod, SICSMethod):
+    """Magnitude below S = 0.65, ``smooth_chaos`` to 0.75, ``chaos`` above; magnitude without a supplied saliency.
+
+    ``table=`` replaces that by what the user's own runs say: :meth:`from_report`, :meth:`calibrate`. After a prune its ``choice``
+    says what ran and why.
+    """
+
+    scorer_class, _unit = adaptive.Adaptive, "weight"
+
+
+adaptive.AdaptiveTable.method = SICSAdaptive
+
+
+def method_for(scorer: str) -> type[SICSMethod]:
+    """The pruning method of a scorer's name, among all subclasses of :class:`SICSMethod` defined so far.
+
+    Examples
+    --------
+    >>> method_for("chaos").__name__
+    'SICSChaos'
+    """
+    return find_method(SICSMethod, scorer)
+
+
+class SICSSnip(SICSMethod):
+    """s = |w·g|; needs ``saliency=`` of kind "snip"."""
+
+    scorer_class = peers.Snip
+
+
+class SICSSensitivity(SICSMethod):
+    """s = E|w·g|, over samples; needs ``saliency=`` of kind "sensitivity"."""
+
+    scorer_class = peers.Sensitivity
+
+
+class SICSTaylor(SICSMethod):
+    """s = E(w·g)², over batches; needs ``saliency=`` of kind "taylor"."""
+
+    scorer_class = peers.Taylor
+
+
+class SICSFisher(SICSMethod):
+    """s = w²·E[g²]/2, over samples; needs ``saliency=`` of kind "fisher"."""
+
+    scorer_class = peers.Fisher
+
+
+class SICSGrasp(SICSMethod):
+    """s = w·(Hg); needs ``saliency=`` of kind "grasp"."""
+
+    scorer_class = peers.Grasp
+
+
+class SICSSynFlow(SICSMethod):
+    """s = |w|·∂R/∂|w|, in rounds; needs ``saliency=`` of kind "synflow"."""
+
+    scorer_class = peers.SynFlow
+
+
+class SICSLamp(SICSMethod):
+    """s = w²/Σv² over what is not smaller in the layer; needs ``saliency=`` of kind "lamp"."""
+
+    scorer_class = peers.Lamp
+
+
+class SICSRelativeImportance(SICSMethod):
+    """s = m/Σrow + m/Σcolumn; needs ``saliency=`` of kind "relative"."""
+
+    scorer_class = peers.RelativeImportance
+
+
+class SICSWanda(SICSMethod):
+    """s = m·‖x‖; needs ``saliency=`` of kind "activation"."""
+
+    scorer_class = peers.Wanda
+
+
+class SICSRIA(SICSMethod):
+    """s = RI·√‖x‖; needs ``saliency=`` of kind "relative_activation"."""
+
+    scorer_class = peers.RelativeImportanceActivation
