@@ -13,91 +13,168 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sics_analysis.analysis import analyse as analyse
-    from sics_analysis.arms import Arm as Arm
-    from sics_analysis.arms import pool_arms as pool_arms
-    from sics_analysis.attribution import AttributionLine as AttributionLine
-    from sics_analysis.attribution import attribute as attribute
-    from sics_analysis.bootstrap import Bootstrap as Bootstrap
-    from sics_analysis.bootstrap import bootstrap_mean as bootstrap_mean
-    from sics_analysis.bootstrap import coverage_caveat as coverage_caveat
-    from sics_analysis.bootstrap_tost import BootstrapEquivalence as BootstrapEquivalence
-    from sics_analysis.claims import ClaimResult as ClaimResult
-    from sics_analysis.claims import evaluate as evaluate
-    from sics_analysis.claims import evaluate_all as evaluate_all
-    from sics_analysis.contrasts import Contrast as Contrast
-    from sics_analysis.contrasts import contrast as contrast
-    from sics_analysis.contrasts import differences as differences
-    from sics_analysis.crossed import CrossedBootstrap as CrossedBootstrap
-    from sics_analysis.crossed import crossed_bootstrap as crossed_bootstrap
-    from sics_analysis.degenerate import Degenerate as Degenerate
-    from sics_analysis.degenerate import classify as classify
-    from sics_analysis.effect import EffectSize as EffectSize
-    from sics_analysis.effect import hedges_g as hedges_g
-    from sics_analysis.equivalence import EquivalenceResult as EquivalenceResult
-    from sics_analysis.equivalence import equivalence_test as equivalence_test
-    from sics_analysis.escape import degrade_test as degrade_test
-    from sics_analysis.escape import escape_test as escape_test
-    from sics_analysis.escape import superiority_test as superiority_test
-    from sics_analysis.families import FamilyLine as FamilyLine
-    from sics_analysis.families import FamilyResult as FamilyResult
-    from sics_analysis.mcnemar import McNemarResult as McNemarResult
-    from sics_analysis.mcnemar import mcnemar_exact as mcnemar_exact
-    from sics_analysis.monotonicity import Monotonicity as Monotonicity
-    from sics_analysis.monotonicity import monotonicity_test as monotonicity_test
-    from sics_analysis.multiplicity import benjamini_hochberg as benjamini_hochberg
-    from sics_analysis.multiplicity import holm as holm
-    from sics_analysis.outcome import Analysis as Analysis
-    from sics_analysis.planning import Plan as Plan
-    from sics_analysis.planning import Resolution as Resolution
-    from sics_analysis.planning import SeedsNeeded as SeedsNeeded
-    from sics_analysis.planning import plan as plan
-    from sics_analysis.planning import resolution as resolution
-    from sics_analysis.planning import seeds_needed as seeds_needed
-    from sics_analysis.plateau import PlateauClaim as PlateauClaim
-    from sics_analysis.plateau import holm_equivalence as holm_equivalence
-    from sics_analysis.plateau import plateau_claim as plateau_claim
-    from sics_analysis.power import PowerResult as PowerResult
-    from sics_analysis.power import escape_power as escape_power
-    from sics_analysis.power import tost_power as tost_power
+    from sics_analysis.claims.scorecard import ClaimResult as ClaimResult
+    from sics_analysis.claims.scorecard import evaluate as evaluate
+    from sics_analysis.claims.scorecard import evaluate_all as evaluate_all
+    from sics_analysis.families.attribution import AttributionLine as AttributionLine
+    from sics_analysis.families.attribution import attribute as attribute
+    from sics_analysis.families.family import FamilyLine as FamilyLine
+    from sics_analysis.families.family import FamilyResult as FamilyResult
+    from sics_analysis.families.kappa import Monotonicity as Monotonicity
+    from sics_analysis.families.kappa import Spectrum as Spectrum
+    from sics_analysis.families.kappa import kappa_spectrum as kappa_spectrum
+    from sics_analysis.families.kappa import monotonicity_test as monotonicity_test
+    from sics_analysis.families.max_t import degrade_test as degrade_test
+    from sics_analysis.families.max_t import escape_test as escape_test
+    from sics_analysis.families.max_t import superiority_test as superiority_test
+    from sics_analysis.families.multiplicity import benjamini_hochberg as benjamini_hochberg
+    from sics_analysis.families.multiplicity import holm as holm
+    from sics_analysis.families.plateau import PlateauClaim as PlateauClaim
+    from sics_analysis.families.plateau import holm_equivalence as holm_equivalence
+    from sics_analysis.families.plateau import plateau_claim as plateau_claim
+    from sics_analysis.families.winner import Confirmed as Confirmed
+    from sics_analysis.families.winner import Winner as Winner
+    from sics_analysis.families.winner import best_of as best_of
+    from sics_analysis.families.winner import confirm_best as confirm_best
+    from sics_analysis.one_scorer.bootstrap import Bootstrap as Bootstrap
+    from sics_analysis.one_scorer.bootstrap import bootstrap_mean as bootstrap_mean
+    from sics_analysis.one_scorer.bootstrap import coverage_caveat as coverage_caveat
+    from sics_analysis.one_scorer.bootstrap_tost import BootstrapEquivalence as BootstrapEquivalence
+    from sics_analysis.one_scorer.crossed import CrossedBootstrap as CrossedBootstrap
+    from sics_analysis.one_scorer.crossed import crossed_bootstrap as crossed_bootstrap
+    from sics_analysis.one_scorer.effect import EffectSize as EffectSize
+    from sics_analysis.one_scorer.effect import hedges_g as hedges_g
+    from sics_analysis.one_scorer.equivalence import EquivalenceResult as EquivalenceResult
+    from sics_analysis.one_scorer.equivalence import equivalence_test as equivalence_test
+    from sics_analysis.one_scorer.mcnemar import McNemarResult as McNemarResult
+    from sics_analysis.one_scorer.mcnemar import mcnemar_exact as mcnemar_exact
+    from sics_analysis.one_scorer.signflip import SignFlipResult as SignFlipResult
+    from sics_analysis.one_scorer.signflip import sign_flip_test as sign_flip_test
+    from sics_analysis.one_scorer.verdict import Decision as Decision
+    from sics_analysis.one_scorer.verdict import verdict as verdict
+    from sics_analysis.planning.plan import Plan as Plan
+    from sics_analysis.planning.plan import Resolution as Resolution
+    from sics_analysis.planning.plan import SeedsNeeded as SeedsNeeded
+    from sics_analysis.planning.plan import plan as plan
+    from sics_analysis.planning.plan import resolution as resolution
+    from sics_analysis.planning.plan import seeds_needed as seeds_needed
+    from sics_analysis.planning.power import PowerResult as PowerResult
+    from sics_analysis.planning.power import escape_power as escape_power
+    from sics_analysis.planning.power import tost_power as tost_power
     from sics_analysis.results import Interval as Interval
     from sics_analysis.results import Verdict as Verdict
-    from sics_analysis.signflip import SignFlipResult as SignFlipResult
-    from sics_analysis.signflip import sign_flip_test as sign_flip_test
-    from sics_analysis.spectrum import Spectrum as Spectrum
-    from sics_analysis.spectrum import kappa_spectrum as kappa_spectrum
-    from sics_analysis.verdicts import Decision as Decision
-    from sics_analysis.verdicts import verdict as verdict
-    from sics_analysis.winner import Confirmed as Confirmed
-    from sics_analysis.winner import Winner as Winner
-    from sics_analysis.winner import best_of as best_of
-    from sics_analysis.winner import confirm_best as confirm_best
+    from sics_analysis.rows.arms import Arm as Arm
+    from sics_analysis.rows.arms import pool_arms as pool_arms
+    from sics_analysis.rows.contrasts import Contrast as Contrast
+    from sics_analysis.rows.contrasts import contrast as contrast
+    from sics_analysis.rows.contrasts import differences as differences
+    from sics_analysis.rows.degenerate import Degenerate as Degenerate
+    from sics_analysis.rows.degenerate import classify as classify
+    from sics_analysis.study.analyse import analyse as analyse
+    from sics_analysis.study.outcome import Analysis as Analysis
 
 _HOME = {
-    "analysis": ("Analysis", "analyse"),
-    "arms": ("Arm", "pool_arms"),
-    "attribution": ("AttributionLine", "attribute"),
-    "bootstrap": ("Bootstrap", "bootstrap_mean", "coverage_caveat"),
-    "bootstrap_tost": ("BootstrapEquivalence",),
-    "claims": ("ClaimResult", "evaluate", "evaluate_all"),
-    "contrasts": ("Contrast", "contrast", "differences"),
-    "crossed": ("CrossedBootstrap", "crossed_bootstrap"),
-    "degenerate": ("Degenerate", "classify"),
-    "effect": ("EffectSize", "hedges_g"),
-    "equivalence": ("EquivalenceResult", "equivalence_test"),
-    "escape": ("degrade_test", "escape_test", "superiority_test"),
-    "families": ("FamilyLine", "FamilyResult"),
-    "mcnemar": ("McNemarResult", "mcnemar_exact"),
-    "monotonicity": ("Monotonicity", "monotonicity_test"),
-    "multiplicity": ("benjamini_hochberg", "holm"),
-    "planning": ("Plan", "Resolution", "SeedsNeeded", "plan", "resolution", "seeds_needed"),
-    "plateau": ("PlateauClaim", "holm_equivalence", "plateau_claim"),
-    "power": ("PowerResult", "escape_power", "tost_power"),
-    "results": ("Interval", "Verdict"),
-    "signflip": ("SignFlipResult", "sign_flip_test"),
-    "spectrum": ("Spectrum", "kappa_spectrum"),
-    "verdicts": ("Decision", "verdict"),
-    "winner": ("Confirmed", "Winner", "best_of", "confirm_best"),
+    "claims.scorecard": (
+        "ClaimResult",
+        "evaluate",
+        "evaluate_all",
+    ),
+    "families.attribution": (
+        "AttributionLine",
+        "attribute",
+    ),
+    "families.family": (
+        "FamilyLine",
+        "FamilyResult",
+    ),
+    "families.kappa": (
+        "Monotonicity",
+        "Spectrum",
+        "kappa_spectrum",
+        "monotonicity_test",
+    ),
+    "families.max_t": (
+        "degrade_test",
+        "escape_test",
+        "superiority_test",
+    ),
+    "families.multiplicity": (
+        "benjamini_hochberg",
+        "holm",
+    ),
+    "families.plateau": (
+        "PlateauClaim",
+        "holm_equivalence",
+        "plateau_claim",
+    ),
+    "families.winner": (
+        "Confirmed",
+        "Winner",
+        "best_of",
+        "confirm_best",
+    ),
+    "one_scorer.bootstrap": (
+        "Bootstrap",
+        "bootstrap_mean",
+        "coverage_caveat",
+    ),
+    "one_scorer.bootstrap_tost": ("BootstrapEquivalence",),
+    "one_scorer.crossed": (
+        "CrossedBootstrap",
+        "crossed_bootstrap",
+    ),
+    "one_scorer.effect": (
+        "EffectSize",
+        "hedges_g",
+    ),
+    "one_scorer.equivalence": (
+        "EquivalenceResult",
+        "equivalence_test",
+    ),
+    "one_scorer.mcnemar": (
+        "McNemarResult",
+        "mcnemar_exact",
+    ),
+    "one_scorer.signflip": (
+        "SignFlipResult",
+        "sign_flip_test",
+    ),
+    "one_scorer.verdict": (
+        "Decision",
+        "verdict",
+    ),
+    "planning.plan": (
+        "Plan",
+        "Resolution",
+        "SeedsNeeded",
+        "plan",
+        "resolution",
+        "seeds_needed",
+    ),
+    "planning.power": (
+        "PowerResult",
+        "escape_power",
+        "tost_power",
+    ),
+    "results": (
+        "Interval",
+        "Verdict",
+    ),
+    "rows.arms": (
+        "Arm",
+        "pool_arms",
+    ),
+    "rows.contrasts": (
+        "Contrast",
+        "contrast",
+        "differences",
+    ),
+    "rows.degenerate": (
+        "Degenerate",
+        "classify",
+    ),
+    "study.analyse": ("analyse",),
+    "study.outcome": ("Analysis",),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 

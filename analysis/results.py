@@ -167,3 +167,13 @@ def p_text(p: float | None) -> str:
     ('p = 0.0481', 'p = 1e-05', 'p undefined')
     """
     return "p undefined" if p is None else f"p = {p:.3g}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaVerdict:
+    """The verdict a line would have had at another margin."""
+
+    scorer: str
+    sparsity: float
+    delta: float
+    verdict: Verdict

@@ -21,12 +21,12 @@ from typing import Any
 
 from pruning import write_between
 
-from sics_analysis.contrasts import Contrast
-from sics_analysis.equivalence import equivalence_test
-from sics_analysis.multiplicity import holm
+from sics_analysis.families.multiplicity import holm
+from sics_analysis.one_scorer.equivalence import equivalence_test
+from sics_analysis.one_scorer.student import p_above, p_below
 from sics_analysis.results import Verdict, p_text
-from sics_analysis.table import Table, read_table
-from sics_analysis.tails import p_above, p_below
+from sics_analysis.rows.contrasts import Contrast
+from sics_analysis.rows.table import Table, read_table
 from sics_cli.experiment.analysis_input import read_source
 from sics_cli.experiment.config import read_toml
 from sics_cli.main import main as sics_run

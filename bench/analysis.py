@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from sics_analysis import analyse
-from sics_analysis.claims import evaluate_all
+from sics_analysis.claims.scorecard import evaluate_all
 
 KAPPA = {
     "magnitude": 0,

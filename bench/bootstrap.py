@@ -19,7 +19,7 @@ from functools import partial
 import numpy as np
 from scipy import stats
 
-from sics_analysis.crossed import crossed_bootstrap
+from sics_analysis.one_scorer.crossed import crossed_bootstrap
 
 
 def simulate(n_contrasts: int, n_seeds: int, n_images: int, rng: np.random.Generator) -> dict[int, np.ndarray]:

@@ -13,10 +13,10 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sics_analysis.report.document import ReportDocument
-from sics_analysis.report.document_joint import ClaimInfo
-from sics_analysis.report.formats import render
-from sics_analysis.report.text import STATUS_GLYPHS
+from sics_analysis.report.document.document import ReportDocument
+from sics_analysis.report.document.joint import ClaimInfo
+from sics_analysis.report.layouts.formats import render
+from sics_analysis.report.words.phrases import STATUS_GLYPHS
 from sics_cli.experiment.analysis_input import Settings, document_of, read_source
 from sics_cli.experiment.atomic import write_atomically
 from sics_data import reference_runs

@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from sics_analysis.bootstrap import bootstrap_mean
-from sics_analysis.bootstrap_tost import bootstrap_tost
-from sics_analysis.crossed import crossed_bootstrap
-from sics_analysis.effect import hedges_g
-from sics_analysis.kappa_decision import decide, kappa_p_values
-from sics_analysis.mcnemar import mcnemar_exact
-from sics_analysis.power import escape_power, tost_power
+from sics_analysis.families.kappa import decide, kappa_p_values
+from sics_analysis.families.rotation import MaxAbs, rotation_directions, sign_directions, step_down_p
+from sics_analysis.one_scorer.bootstrap import bootstrap_mean
+from sics_analysis.one_scorer.bootstrap_tost import bootstrap_tost
+from sics_analysis.one_scorer.crossed import crossed_bootstrap
+from sics_analysis.one_scorer.effect import hedges_g
+from sics_analysis.one_scorer.mcnemar import mcnemar_exact
+from sics_analysis.planning.power import escape_power, tost_power
 from sics_analysis.results import Verdict
-from sics_analysis.rotation import MaxAbs, rotation_directions, sign_directions, step_down_p
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -12,17 +12,16 @@ import numpy as np
 import pandas as pd
 from simulation import ALPHA, DELTA, DRAWS, IMAGES, SD, Bools, Floats, Rate, rate
 
-from sics_analysis.analysis import analyse
-from sics_analysis.attribution import attribute
-from sics_analysis.claim_text import Claim, parse_claim
-from sics_analysis.claims import evaluate
-from sics_analysis.contrasts import Contrast, differences
-from sics_analysis.escape import degrade_test, escape_test, superiority_test
-from sics_analysis.families import FamilyResult
-from sics_analysis.monotonicity import Trend
+from sics_analysis.claims.scorecard import evaluate
+from sics_analysis.claims.statement import Claim, parse_claim
+from sics_analysis.families.attribution import attribute
+from sics_analysis.families.family import FamilyResult
+from sics_analysis.families.kappa import Trend, kappa_spectrum
+from sics_analysis.families.max_t import degrade_test, escape_test, superiority_test
+from sics_analysis.families.winner import best_of
 from sics_analysis.results import Status, Verdict
-from sics_analysis.spectrum import kappa_spectrum
-from sics_analysis.winner import best_of
+from sics_analysis.rows.contrasts import Contrast, differences
+from sics_analysis.study.analyse import analyse
 
 FEWER = DRAWS // 2  # rotations a test
 MISSING = 0.2  # share of a scorer's seeds that failed, where seeds are ragged

@@ -12,7 +12,7 @@ from sics_cli.experiment.errors import ConfigError, StorageError
 from sics_cli.experiment.sqlite import is_sqlite
 
 if TYPE_CHECKING:
-    from sics_analysis.report.document import ReportDocument
+    from sics_analysis.report.document.document import ReportDocument
     from sics_plugin.complexity.result import Complexity
 
 

@@ -13,7 +13,7 @@ def plain(text: str) -> str:
     >>> plain("[bold]x[/]"), plain("a" + chr(27) + "[31m")
     ('[bold]x[/]', 'a\\\\x1b[31m')
     """
-    from sics_analysis.report import text as report_text  # only now: `--help` loads none of it
+    from sics_analysis.report.words import phrases as report_text  # only now: `--help` loads none of it
 
     return report_text.plain(text)
 

@@ -21,9 +21,9 @@ NONE = "–"
 
 def plain_table(*columns: str | tuple[str, str], gap: int = 2) -> Table:
     """A table with a rule below its heading; a column is a heading, or (heading, "right")."""
-    from sics_analysis.report import tables  # only now: `--help` loads none of it
+    from sics_analysis.report.layouts import terminal_tables  # only now: `--help` loads none of it
 
-    return tables.plain_table(*columns, gap=gap)
+    return terminal_tables.plain_table(*columns, gap=gap)
 
 
 def fact(console: Console, label: str, text: str, style: str = "") -> None:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from sics_analysis.report import text as say
-from sics_analysis.report.document import ReportDocument
-from sics_analysis.report.document_joint import ClaimInfo, KappaInfo
-from sics_analysis.report.tables import claims_in_short, fold, hanging, marked, plain_table
-from sics_analysis.report.text import NONE, interval, number, p_short, plain, undecided_reasons
+from sics_analysis.report.document.document import ReportDocument
+from sics_analysis.report.document.joint import ClaimInfo, KappaInfo
+from sics_analysis.report.layouts.terminal_tables import claims_in_short, fold, hanging, marked, plain_table
+from sics_analysis.report.words import phrases as say
+from sics_analysis.report.words.phrases import NONE, interval, number, p_short, plain, undecided_reasons
 from sics_cli.experiment.summary import Block
 from sics_cli.tables import kappa_text
 

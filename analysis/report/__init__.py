@@ -17,24 +17,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sics_analysis.report.answer import Answer as Answer
-    from sics_analysis.report.build import Origin as Origin
-    from sics_analysis.report.build import build_document as build_document
-    from sics_analysis.report.build import report_table as report_table
-    from sics_analysis.report.document import ReportDocument as ReportDocument
+    from sics_analysis.report.document.build import Origin as Origin
+    from sics_analysis.report.document.build import build_document as build_document
+    from sics_analysis.report.document.build import report_table as report_table
+    from sics_analysis.report.document.document import ReportDocument as ReportDocument
     from sics_analysis.report.figures import figure_list as figure_list
     from sics_analysis.report.figures import save_figures as save_figures
-    from sics_analysis.report.formats import FORMATS as FORMATS
-    from sics_analysis.report.formats import render as render
-    from sics_analysis.report.summary import headline as headline
+    from sics_analysis.report.layouts.formats import FORMATS as FORMATS
+    from sics_analysis.report.layouts.formats import render as render
+    from sics_analysis.report.words.headline import headline as headline
+    from sics_analysis.report.words.reasons import Answer as Answer
 
 _HOME = {
-    "answer": ("Answer",),
-    "build": ("Origin", "build_document", "report_table"),
-    "document": ("ReportDocument",),
-    "figures": ("figure_list", "save_figures"),
-    "formats": ("FORMATS", "render"),
-    "summary": ("headline",),
+    "document.build": (
+        "Origin",
+        "build_document",
+        "report_table",
+    ),
+    "document.document": ("ReportDocument",),
+    "figures": (
+        "figure_list",
+        "save_figures",
+    ),
+    "layouts.formats": (
+        "FORMATS",
+        "render",
+    ),
+    "words.headline": ("headline",),
+    "words.reasons": ("Answer",),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 

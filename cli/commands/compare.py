@@ -29,8 +29,8 @@ def compare(run_a: Path, run_b: Path, delta: float | None, alpha: float | None, 
     Rows pair where seed, scorer and sparsity are the same and both runs pruned the same dense checkpoint; the rest is
     refused, with the reason. Exit code 2: nothing can be paired.
     """
-    from sics_analysis.bootstrap import SMALL_N, coverage_caveat
-    from sics_analysis.report.terminal import terminal
+    from sics_analysis.one_scorer.bootstrap import SMALL_N, coverage_caveat
+    from sics_analysis.report.layouts.terminal import terminal
     from sics_cli.experiment.comparison import changed_settings, compare_pairs, pair, read_rows
 
     a, b = read_rows(run_a), read_rows(run_b)
@@ -89,8 +89,8 @@ def _attainable(lines: Sequence[ComparedLine]) -> str:
 def _print_sparsity(out: Console, sparsity: float, lines: Sequence[ComparedLine]) -> None:
     from rich.text import Text
 
-    from sics_analysis.report.tables import fold, marked, plain_table
-    from sics_analysis.report.text import interval, number, p_short, plain
+    from sics_analysis.report.layouts.terminal_tables import fold, marked, plain_table
+    from sics_analysis.report.words.phrases import interval, number, p_short, plain
     from sics_cli.verdict_tables import wrapped
 
     out.print()

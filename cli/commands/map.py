@@ -13,7 +13,7 @@ from sics_cli.options import level, margin
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sics_analysis.plateau_map import PlateauMap
+    from sics_analysis.study.plateau_map import PlateauMap
 
 _ENDINGS = (".pdf", ".png")
 
@@ -32,7 +32,7 @@ def plateau_map(
     Several runs of other pools, on the same dense networks, show what the pool does: magnitude in each pool against magnitude
     in the first RUN's.
     """
-    from sics_analysis.report.terminal import terminal
+    from sics_analysis.report.layouts.terminal import terminal
     from sics_cli.experiment.mapping import map_runs
 
     if output is not None and output.suffix not in _ENDINGS:
@@ -59,8 +59,8 @@ def _draw(found: PlateauMap, output: Path) -> None:
 def _print(out: Console, found: PlateauMap) -> None:
     from rich.text import Text
 
-    from sics_analysis.report.tables import fold, marked, plain_table
-    from sics_analysis.report.text import NONE, number, plain
+    from sics_analysis.report.layouts.terminal_tables import fold, marked, plain_table
+    from sics_analysis.report.words.phrases import NONE, number, plain
     from sics_cli.tables import kappa_text
     from sics_cli.verdict_tables import wrapped
 

@@ -15,7 +15,7 @@ from sics_cli.options import count, level, margin, points, probability
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sics_analysis.planning import Plan
+    from sics_analysis.planning.plan import Plan
     from sics_cli.experiment.analysis_input import Source
 
 DEFAULT_SEEDS, DEFAULT_POWER, DEFAULT_FAMILY = 5, 0.8, 5
@@ -64,7 +64,7 @@ def plan(
         raise ConfigError("--sd and --from: give one of them, both say what the sd is")
     if reference is not None and pilot is None:
         raise ConfigError(f"--reference {reference!r}: says what --from is compared to; give --from, or leave it out")
-    from sics_analysis.planning import plan as make_plan
+    from sics_analysis.planning.plan import plan as make_plan
     from sics_cli.experiment.analysis_input import Settings, read_source
 
     source = read_source(pilot) if pilot is not None else None
@@ -93,14 +93,14 @@ def plan(
         )
         for spread in spreads
     ]
-    from sics_analysis.report.terminal import terminal
+    from sics_analysis.report.layouts.terminal import terminal
 
     _print(terminal(), spreads, plans, source)
 
 
 def _measured(source: Source, reference: str) -> tuple[list[Spread], int, int]:
     """The sd of each S over the escape family, its size, and the number of seeds."""
-    from sics_analysis.table import read_table
+    from sics_analysis.rows.table import read_table
     from sics_cli.experiment.analysis_input import InputError, check_reference
 
     check_reference(source, reference)

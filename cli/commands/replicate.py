@@ -39,7 +39,7 @@ from sics_cli.experiment.summary import Block, Spread, dense_spread, summarise
 from sics_cli.options import comma_list, count
 
 if TYPE_CHECKING:
-    from sics_analysis.report.document import ReportDocument
+    from sics_analysis.report.document.document import ReportDocument
 
 FAILED_CELLS = 3
 
@@ -244,7 +244,7 @@ def _print_jobs(out: Console, session: Session, cluster: SlurmCluster, **missing
 
 def _power_line(session: Session) -> str:
     """What so many seeds can show where differences spread as wide as the margin; no data are needed for that."""
-    from sics_analysis.planning import plan
+    from sics_analysis.planning.plan import plan
 
     asked, seeds = session.experiment, len(session.experiment.seeds)
     if seeds < 3:
@@ -326,7 +326,7 @@ def _write_report(session: Session, document: ReportDocument | str) -> str:
     """
     if isinstance(document, str):
         return f"no report was written: {document}"
-    from sics_analysis.report.formats import render
+    from sics_analysis.report.layouts.formats import render
     from sics_cli.experiment.atomic import write_atomically
 
     page = session.folder / "report.html"

@@ -12,8 +12,8 @@ from sics_cli.experiment.errors import ConfigError
 from sics_cli.options import level, margin
 
 if TYPE_CHECKING:
-    from sics_analysis.claim_text import Claim
-    from sics_analysis.report.document import ReportDocument
+    from sics_analysis.claims.statement import Claim
+    from sics_analysis.report.document.document import ReportDocument
 
 GATE_TRIPPED = 4
 FORMATS = ("terminal", "html", "md", "latex", "json")
@@ -92,7 +92,7 @@ def _by_ending(output: Path | None) -> str:
     """
     if output is None or not output.suffix:
         return "terminal"
-    from sics_analysis.report.formats import ENDINGS
+    from sics_analysis.report.layouts.formats import ENDINGS
 
     found = ENDINGS.get(output.suffix.lower())
     if found is None:
@@ -102,14 +102,14 @@ def _by_ending(output: Path | None) -> str:
 
 
 def _render(document: ReportDocument, kind: str) -> str:
-    from sics_analysis.report.formats import render
+    from sics_analysis.report.layouts.formats import render
 
     return render(document, kind)
 
 
 def _show(document: ReportDocument, kind: str) -> None:
     if kind == "terminal":
-        from sics_analysis.report.terminal import print_report, terminal
+        from sics_analysis.report.layouts.terminal import print_report, terminal
 
         print_report(terminal(), document)
     else:
@@ -121,7 +121,7 @@ def _claims(texts: tuple[str, ...]) -> list[Claim]:
     """Read the claims; only this needs `sics_analysis` before the rows are read."""
     if not texts:
         return []
-    from sics_analysis.claim_text import GRAMMAR, paper_claims, parse_claim
+    from sics_analysis.claims.statement import GRAMMAR, paper_claims, parse_claim
 
     found = []
     for text in dict.fromkeys(texts):

@@ -25,10 +25,10 @@ from sics_cli.experiment.versions import stale_remark
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sics_analysis.claim_text import Claim
-    from sics_analysis.outcome import Analysis
-    from sics_analysis.report.document import ReportDocument
-    from sics_analysis.report.document_rows import Deviation, Fact
+    from sics_analysis.claims.statement import Claim
+    from sics_analysis.report.document.document import ReportDocument
+    from sics_analysis.report.document.rows import Deviation, Fact
+    from sics_analysis.study.outcome import Analysis
 
 Bits = dict[tuple[int | str, str, float], NDArray[np.bool_]]
 DEFAULT_DELTA, DEFAULT_ALPHA, DEFAULT_REFERENCE = 0.5, 0.05, "magnitude"
@@ -123,7 +123,7 @@ def read_source(path: Path, *, across_devices: bool = False) -> Source:
         raise InputError(f"{path}: there is no such run or file: give a run's folder, its run.sqlite, or a CSV of results")
     if across_devices:
         raise ConfigError(f"--across-devices: is for runs, which know their devices; {path.name} is a CSV")
-    from sics_analysis.report.document_rows import Fact
+    from sics_analysis.report.document.rows import Fact
 
     table = read_csv(path)
     return Source(
@@ -150,7 +150,7 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
     """Make a source of these rows of a store, under its last plan."""
     import pandas as pd
 
-    from sics_analysis.report.document_rows import Deviation
+    from sics_analysis.report.document.rows import Deviation
 
     plans, recipe, failures = store.plans(), store.meta("recipe"), store.failures()
     kept, remarks = comparable(rows, across_devices=across_devices)
@@ -270,7 +270,7 @@ def flagged(rows: Sequence[CellRow]) -> list[str]:
 
 def _provenance(store: Store, rows: Sequence[CellRow], plans: Sequence[PlanRow]) -> Iterable[Fact]:
     """Yield what made these rows; several values where they were made by several."""
-    from sics_analysis.report.document_rows import Fact
+    from sics_analysis.report.document.rows import Fact
 
     recipe = store.meta("recipe")
     yield Fact("run", store.meta("run_id"))
@@ -338,7 +338,7 @@ def analyse_source(source: Source, settings: Settings) -> Analysis:
     InputError
         The rows cannot be analysed.
     """
-    from sics_analysis.analysis import analyse
+    from sics_analysis.study.analyse import analyse
 
     check_reference(source, settings.reference)
     try:
@@ -363,9 +363,9 @@ def document_of(source: Source, settings: Settings, gates: Sequence[Claim] = ())
     ConfigError, InputError
         As `analyse_source`; or a gate on a scorer that is not there.
     """
-    from sics_analysis.claims import check_claim
-    from sics_analysis.report.build import Origin, build_document
-    from sics_analysis.report.document_rows import Planned, SourceInfo, Strength
+    from sics_analysis.claims.scorecard import check_claim
+    from sics_analysis.report.document.build import Origin, build_document
+    from sics_analysis.report.document.rows import Planned, SourceInfo, Strength
 
     analysis, plan = analyse_source(source, settings), source.planned
     for gate in gates:

@@ -16,10 +16,10 @@ from sics_cli.experiment.store import Store, find_store
 from sics_cli.experiment.summary import paired_seeds, summarise
 
 if TYPE_CHECKING:
-    from sics_analysis.arms import Arm
-    from sics_analysis.contrasts import Contrast
-    from sics_analysis.equivalence import EquivalenceResult
-    from sics_analysis.verdicts import Decision
+    from sics_analysis.one_scorer.equivalence import EquivalenceResult
+    from sics_analysis.one_scorer.verdict import Decision
+    from sics_analysis.rows.arms import Arm
+    from sics_analysis.rows.contrasts import Contrast
 
 # Streams of random numbers, one a test, apart from those of `sics_analysis.analyse`.
 _STREAM = 11
@@ -138,10 +138,10 @@ def compare_pairs(pairs: Pairs, delta: float, alpha: float) -> tuple[ComparedLin
     """Test A minus B for every scorer at every S; the scorers of one S are one family."""
     import numpy as np
 
-    from sics_analysis.contrasts import contrast
-    from sics_analysis.equivalence import equivalence_test
-    from sics_analysis.escape import degrade_test, escape_test, max_t_family
-    from sics_analysis.verdicts import verdict
+    from sics_analysis.families.max_t import degrade_test, escape_test, max_t_family
+    from sics_analysis.one_scorer.equivalence import equivalence_test
+    from sics_analysis.one_scorer.verdict import verdict
+    from sics_analysis.rows.contrasts import contrast
 
     found: list[ComparedLine] = []
     for sparsity in sorted({a.sparsity for a, _ in pairs.pairs}):
@@ -175,7 +175,7 @@ def compare_pairs(pairs: Pairs, delta: float, alpha: float) -> tuple[ComparedLin
 
 
 def _arms(name: str, pairs: Sequence[tuple[CellRow, CellRow]]) -> tuple[Arm, Arm]:
-    from sics_analysis.arms import Arm
+    from sics_analysis.rows.arms import Arm
 
     own = [(a, b) for a, b in pairs if a.scorer == name]
     a, b = (

@@ -11,8 +11,8 @@ from sics_cli.experiment.analysis_input import InputError
 from sics_cli.experiment.errors import ConfigError
 
 if TYPE_CHECKING:
-    from sics_analysis.claim_text import Claim
-    from sics_analysis.report.document import ReportDocument
+    from sics_analysis.claims.statement import Claim
+    from sics_analysis.report.document.document import ReportDocument
 
 
 def is_document(path: Path) -> bool:
@@ -30,7 +30,7 @@ def read_document(path: Path, gates: Sequence[Claim] = ()) -> ReportDocument:
     ConfigError
         A gate on a claim that was not set against the rows when the report was made.
     """
-    from sics_analysis.report.document import ReportDocument
+    from sics_analysis.report.document.document import ReportDocument
 
     try:
         document = ReportDocument.from_json(path.read_text(encoding="utf-8"))

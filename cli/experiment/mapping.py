@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sics_analysis.plateau_map import MapPoint, PlateauMap, PoolMove
+from sics_analysis.study.plateau_map import MapPoint, PlateauMap, PoolMove
 from sics_cli.experiment.analysis_input import Settings, analyse_source, comparable, read_run
 from sics_cli.experiment.comparison import RunRows, compare_pairs, pair, read_rows
 from sics_cli.experiment.errors import ConfigError

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from sics_analysis.analysis import analyse
-from sics_analysis.outcome import COLUMNS, Analysis
 from sics_analysis.results import Result, Verdict
+from sics_analysis.study.analyse import analyse
+from sics_analysis.study.outcome import COLUMNS, Analysis
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -60,10 +60,12 @@ def walk(value: Any) -> list[Any]:
 
 
 def test_the_public_name_is_the_function_however_it_is_reached() -> None:
-    import sics_analysis.analysis
+    import sys
+
+    import sics_analysis.study.analyse
 
     assert callable(sics_analysis.analyse)
-    assert sics_analysis.analyse is sics_analysis.analysis.analyse
+    assert sics_analysis.analyse is sys.modules["sics_analysis.study.analyse"].analyse
 
 
 def test_to_frame_has_exactly_the_columns_promised() -> None:
@@ -335,7 +337,7 @@ def test_the_cross_checks_of_equivalence_stand_beside_it() -> None:
     result = quick(run())
     row = next(r for r in result.to_dict()["lines"] if r["scorer"] == "log" and r["sparsity"] == 0.7)
     line = result.line("log", 0.7)
-    from sics_analysis.bootstrap_tost import bootstrap_tost
+    from sics_analysis.one_scorer.bootstrap_tost import bootstrap_tost
 
     assert row["p_bootstrap"] == bootstrap_tost(line.contrast, 0.5).p
     assert row["p_signflip"] == line.equivalence.p_signflip
@@ -462,7 +464,7 @@ def test_analysis_never_imports_torch() -> None:
     import subprocess
     import sys
 
-    code = "import sys, sics_analysis.analysis, sics_analysis.claims; print('torch' in sys.modules)"
+    code = "import sys, sics_analysis.study.analyse, sics_analysis.claims.scorecard; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from sics_analysis.arms import Arm, pool_arms
-from sics_analysis.contrasts import contrast
+from sics_analysis.rows.arms import Arm, pool_arms
+from sics_analysis.rows.contrasts import contrast
 
 
 def test_incomplete_seeds_are_dropped_and_the_rest_sorted() -> None:

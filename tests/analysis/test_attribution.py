@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sics_analysis.attribution import AttributionLine, attribute
-from sics_analysis.contrasts import Contrast, differences
+from sics_analysis.families.attribution import AttributionLine, attribute
 from sics_analysis.results import Result, Verdict
+from sics_analysis.rows.contrasts import Contrast, differences
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -9,10 +9,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sics_analysis.bootstrap import METHODS, Method, bootstrap_mean, coverage_caveat
-from sics_analysis.bootstrap_tost import bootstrap_tost
-from sics_analysis.contrasts import contrast, differences
+from sics_analysis.one_scorer.bootstrap import METHODS, Method, bootstrap_mean, coverage_caveat
+from sics_analysis.one_scorer.bootstrap_tost import bootstrap_tost
 from sics_analysis.results import Result, Verdict
+from sics_analysis.rows.contrasts import contrast, differences
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -200,7 +200,7 @@ def test_degenerate_rows_have_no_p_and_no_distribution(values: list[float], verd
 
 
 def test_identical_masks_have_no_bootstrap_test() -> None:
-    from sics_analysis.arms import Arm
+    from sics_analysis.rows.arms import Arm
 
     arm = Arm.from_counts("power", [0, 1, 2], [5, 6, 7], 10, ["a", "b", "c"])
     result = bootstrap_tost(contrast(arm, Arm.from_counts("magnitude", [0, 1, 2], [5, 6, 7], 10, ["a", "b", "c"])), 0.5)

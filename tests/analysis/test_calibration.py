@@ -10,12 +10,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from sics_analysis.contrasts import differences
-from sics_analysis.equivalence import equivalence_test
-from sics_analysis.escape import escape_test
+from sics_analysis.families.kappa import kappa_spectrum
+from sics_analysis.families.max_t import escape_test
+from sics_analysis.families.rotation import rotation_directions
+from sics_analysis.one_scorer.equivalence import equivalence_test
 from sics_analysis.results import Verdict
-from sics_analysis.rotation import rotation_directions
-from sics_analysis.spectrum import kappa_spectrum
+from sics_analysis.rows.contrasts import differences
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 SHORT = (sys.executable, str(BENCH / "calibration.py"), "--short", "--workers", "2")

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sics_analysis.analysis import analyse
-from sics_analysis.claim_text import Claim, load_claims, paper_claims, parse_claim
-from sics_analysis.claims import ClaimResult, check_claim, evaluate, evaluate_all, setting_text
-from sics_analysis.outcome import Analysis
+from sics_analysis.claims.scorecard import ClaimResult, check_claim, evaluate, evaluate_all, setting_text
+from sics_analysis.claims.statement import Claim, load_claims, paper_claims, parse_claim
 from sics_analysis.results import Result, Status, Verdict
+from sics_analysis.study.analyse import analyse
+from sics_analysis.study.outcome import Analysis
 
 pytestmark = pytest.mark.filterwarnings("error")
 

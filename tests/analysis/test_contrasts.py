@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sics_analysis.arms import Arm
-from sics_analysis.contrasts import check_names, contrast, differences
+from sics_analysis.rows.arms import Arm
+from sics_analysis.rows.contrasts import check_names, contrast, differences
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sics_analysis.crossed import crossed_bootstrap
+from sics_analysis.one_scorer.crossed import crossed_bootstrap
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -6,22 +6,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sics_analysis.arms import Arm
-from sics_analysis.attribution import attribute
-from sics_analysis.bootstrap import bootstrap_mean
-from sics_analysis.bootstrap_tost import bootstrap_tost
-from sics_analysis.contrasts import Contrast, contrast, differences
-from sics_analysis.degenerate import DegenerateKind, classify
-from sics_analysis.effect import hedges_g
-from sics_analysis.equivalence import equivalence_test
-from sics_analysis.escape import degrade_test, escape_test, superiority_test
-from sics_analysis.plateau import holm_equivalence, plateau_claim
+from sics_analysis.families.attribution import attribute
+from sics_analysis.families.kappa import kappa_spectrum
+from sics_analysis.families.max_t import degrade_test, escape_test, superiority_test
+from sics_analysis.families.plateau import holm_equivalence, plateau_claim
+from sics_analysis.families.winner import best_of, confirm_best
+from sics_analysis.one_scorer.bootstrap import bootstrap_mean
+from sics_analysis.one_scorer.bootstrap_tost import bootstrap_tost
+from sics_analysis.one_scorer.effect import hedges_g
+from sics_analysis.one_scorer.equivalence import equivalence_test
+from sics_analysis.one_scorer.signflip import sign_flip_test
+from sics_analysis.one_scorer.student import p_above, p_below
+from sics_analysis.one_scorer.verdict import Decision, verdict
 from sics_analysis.results import Verdict
-from sics_analysis.signflip import sign_flip_test
-from sics_analysis.spectrum import kappa_spectrum
-from sics_analysis.tails import p_above, p_below
-from sics_analysis.verdicts import Decision, verdict
-from sics_analysis.winner import best_of, confirm_best
+from sics_analysis.rows.arms import Arm
+from sics_analysis.rows.contrasts import Contrast, contrast, differences
+from sics_analysis.rows.degenerate import DegenerateKind, classify
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -6,10 +6,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sics_analysis import effect
-from sics_analysis.contrasts import differences
-from sics_analysis.effect import hedges_g, noncentrality_interval
+from sics_analysis.one_scorer import effect
+from sics_analysis.one_scorer.effect import hedges_g, noncentrality_interval
 from sics_analysis.results import Result
+from sics_analysis.rows.contrasts import differences
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.weightstats import ttost_paired
 
-from sics_analysis.contrasts import Contrast, differences
-from sics_analysis.equivalence import EquivalenceResult, equivalence_test, t_tail_p
+from sics_analysis.one_scorer.equivalence import EquivalenceResult, equivalence_test, t_tail_p
+from sics_analysis.one_scorer.signflip import sign_flip_test
 from sics_analysis.results import Result, Verdict
-from sics_analysis.signflip import sign_flip_test
+from sics_analysis.rows.contrasts import Contrast, differences
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -7,13 +7,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sics_analysis.contrasts import Contrast, differences
-from sics_analysis.escape import degrade_test, escape_test, max_t_family, superiority_test
-from sics_analysis.families import FamilyResult
-from sics_analysis.multiplicity import holm
+from sics_analysis.families.family import FamilyResult
+from sics_analysis.families.max_t import degrade_test, escape_test, max_t_family, superiority_test
+from sics_analysis.families.multiplicity import holm
+from sics_analysis.families.rotation import MaxAbs, rotation_directions, step_down_p
+from sics_analysis.one_scorer.signflip import sign_flip_test
 from sics_analysis.results import Result
-from sics_analysis.rotation import MaxAbs, rotation_directions, step_down_p
-from sics_analysis.signflip import sign_flip_test
+from sics_analysis.rows.contrasts import Contrast, differences
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
-from sics_analysis.analysis import analyse
-from sics_analysis.mcnemar import SCOPE, mcnemar_exact, mcnemar_table
+from sics_analysis.one_scorer.mcnemar import SCOPE, mcnemar_exact, mcnemar_table
 from sics_analysis.results import Result
+from sics_analysis.study.analyse import analyse
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from sics_analysis.contrasts import differences
-from sics_analysis.equivalence import EquivalenceResult, equivalence_test
-from sics_analysis.plateau import holm_equivalence, plateau_claim
+from sics_analysis.families.plateau import holm_equivalence, plateau_claim
+from sics_analysis.one_scorer.equivalence import EquivalenceResult, equivalence_test
 from sics_analysis.results import Result, Verdict
+from sics_analysis.rows.contrasts import differences
 
 pytestmark = pytest.mark.filterwarnings("error")
 

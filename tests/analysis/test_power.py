@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 from statsmodels.stats.power import TTestIndPower, TTestPower
 
-from sics_analysis.planning import plan, resolution, seeds_needed
-from sics_analysis.power import escape_power, tost_power
+from sics_analysis.planning.plan import plan, resolution, seeds_needed
+from sics_analysis.planning.power import escape_power, tost_power
 from sics_analysis.results import Result
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -174,7 +174,7 @@ def test_bad_input_is_named(call: object, message: str) -> None:
 
 def test_planning_imports_nothing_heavy() -> None:
     code = (
-        "import sys, sics_analysis.planning as p; p.plan(5, 0.4); "
+        "import sys, sics_analysis.planning.plan as p; p.plan(5, 0.4); "
         "heavy = {'torch', 'pandas', 'statsmodels', 'scipy.stats'} & set(sys.modules); print(sorted(heavy))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from sics_analysis.rotation import CHUNK, MaxAbs, rotation_directions, sign_directions, sorted_rows, step_down_p, unit_columns
+from sics_analysis.families.rotation import (
+    CHUNK,
+    MaxAbs,
+    rotation_directions,
+    sign_directions,
+    sorted_rows,
+    step_down_p,
+    unit_columns,
+)
 
 pytestmark = pytest.mark.filterwarnings("error")
 

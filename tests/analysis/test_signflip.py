@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sics_analysis.contrasts import differences
-from sics_analysis.signflip import Alternative, sign_flip_test, subset_means, subset_sums
+from sics_analysis.one_scorer.signflip import Alternative, sign_flip_test, subset_means, subset_sums
+from sics_analysis.rows.contrasts import differences
 
 pytestmark = pytest.mark.filterwarnings("error")
 

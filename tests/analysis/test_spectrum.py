@@ -5,10 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sics_analysis.contrasts import Contrast, differences
-from sics_analysis.kappa_decision import decide, kappa_p_values
-from sics_analysis.monotonicity import Trend, monotonicity_test
-from sics_analysis.spectrum import Spectrum, kappa_spectrum
+from sics_analysis.families.kappa import Spectrum, Trend, decide, kappa_p_values, kappa_spectrum, monotonicity_test
+from sics_analysis.rows.contrasts import Contrast, differences
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sics_analysis.analysis import analyse
-from sics_analysis.outcome import Analysis
 from sics_analysis.results import Verdict
-from sics_analysis.table import read_table
+from sics_analysis.rows.table import read_table
+from sics_analysis.study.analyse import analyse
+from sics_analysis.study.outcome import Analysis
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -3,11 +3,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sics_analysis.contrasts import Contrast, differences
-from sics_analysis.equivalence import equivalence_test
-from sics_analysis.escape import degrade_test, escape_test
+from sics_analysis.families.max_t import degrade_test, escape_test
+from sics_analysis.one_scorer.equivalence import equivalence_test
+from sics_analysis.one_scorer.verdict import Decision, verdict
 from sics_analysis.results import Verdict
-from sics_analysis.verdicts import Decision, verdict
+from sics_analysis.rows.contrasts import Contrast, differences
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -113,8 +113,8 @@ def test_swapping_the_arms_mirrors_the_verdict(values: list[float]) -> None:
     st.integers(0, 100),
 )
 def test_adding_to_both_arms_changes_no_verdict(a: list[int], b: list[int], constant: int) -> None:
-    from sics_analysis.arms import Arm
-    from sics_analysis.contrasts import contrast
+    from sics_analysis.rows.arms import Arm
+    from sics_analysis.rows.contrasts import contrast
 
     def decision(shift: int) -> Decision:
         seeds = range(len(a))

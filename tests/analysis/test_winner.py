@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from sics_analysis.contrasts import differences
-from sics_analysis.escape import escape_test
-from sics_analysis.winner import best_of, confirm_best
+from sics_analysis.families.max_t import escape_test
+from sics_analysis.families.winner import best_of, confirm_best
+from sics_analysis.rows.contrasts import differences
 
 pytestmark = pytest.mark.filterwarnings("error")
 

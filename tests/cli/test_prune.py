@@ -483,7 +483,7 @@ def test_a_report_without_a_saliency_prunes_without_data(prune: Pruner, finished
 
 
 def test_a_table_reads_what_the_report_writes(finished: Any) -> None:
-    from sics_analysis.report import document
+    from sics_analysis.report.document import document
     from sics_plugin.scorers import adaptive_from_report
 
     assert (adaptive_from_report.SCHEMA, adaptive_from_report.KIND) == (document.SCHEMA, document.KIND)

@@ -87,7 +87,7 @@ def test_notes_never_go_missing(table: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_claims_have_a_row_and_a_paragraph_each(finished: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    from sics_analysis.claim_text import paper_claims
+    from sics_analysis.claims.statement import paper_claims
 
     assert main(["report", str(finished.run)]) == 0
     out = capsys.readouterr().out

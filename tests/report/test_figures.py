@@ -18,13 +18,13 @@ from matplotlib.text import Text
 from sics_analysis.report import ReportDocument, report_table
 from sics_analysis.report.figures import FIGURES, figure_list, save_figures
 from sics_analysis.report.figures.accuracy import curves, slopes
-from sics_analysis.report.figures.axis import window
+from sics_analysis.report.figures.drawing.labels import columns, labels, short
+from sics_analysis.report.figures.drawing.panels import window
+from sics_analysis.report.figures.drawing.style import VERDICTS, figure_style
 from sics_analysis.report.figures.forest import attribution, equivalence, escape
 from sics_analysis.report.figures.outlook import paper, power
 from sics_analysis.report.figures.sensitivity import deltas, overlap
 from sics_analysis.report.figures.spectrum import staircase
-from sics_analysis.report.figures.style import VERDICTS, figure_style
-from sics_analysis.report.figures.words import columns, labels, short
 
 DRAW = {
     "equivalence": equivalence,

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from sics_analysis.report import FORMATS, ReportDocument, render
-from sics_analysis.report.formats import ENDINGS
+from sics_analysis.report.layouts.formats import ENDINGS
 
 
 @pytest.mark.parametrize("kind", FORMATS)

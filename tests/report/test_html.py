@@ -10,11 +10,12 @@ from itertools import pairwise
 import pandas as pd
 import pytest
 
-from sics_analysis.report import ReportDocument, grids, render, report_table
+from sics_analysis.report import ReportDocument, render, report_table
 from sics_analysis.report.figures import FIGURES
-from sics_analysis.report.html_cells import grid_rows
-from sics_analysis.report.html_tables import report_tables
-from sics_analysis.report.text import GLYPHS, number, plain
+from sics_analysis.report.tables import joint
+from sics_analysis.report.tables.html_cells import grid_rows
+from sics_analysis.report.tables.html_joint import report_tables
+from sics_analysis.report.words.phrases import GLYPHS, number, plain
 
 VOID = {"meta", "br", "img", "link", "hr", "input"}
 
@@ -164,7 +165,7 @@ def test_the_outcome_of_one_pair_of_networks_is_no_verdict(document: ReportDocum
 
 def test_provenance_holds_what_the_other_formats_hold(page: Page, document: ReportDocument) -> None:
     assert "random draws 20000 rotations, root 0" in " ".join(page.words.split()).replace("draws20000", "draws 20000")
-    assert len(page.having("dt")) == len(grids.provenance(document).rows)
+    assert len(page.having("dt")) == len(joint.provenance(document).rows)
 
 
 def test_a_pooled_reference_has_its_row(frame: pd.DataFrame) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sics_analysis.report import render
-from sics_analysis.report.latex import escaped, latex_tables, render_latex, save_tables
+from sics_analysis.report.layouts.latex import escaped, latex_tables, render_latex, save_tables
 
 TABLES = (
     "overview", "plateau", "equivalence", "escapes", "intervals", "winners", "kappa", "attribution", "scorecard", "deviations",

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sics_analysis.plateau_map import MapPoint, PlateauMap, PoolMove, pool_text
+from sics_analysis.report.figures.drawing.style import figure_style
 from sics_analysis.report.figures.plateau_map import plateau_map, save_plateau_map
-from sics_analysis.report.figures.style import figure_style
 from sics_analysis.report.figures.surface import save_surface, surface
 from sics_analysis.results import Verdict
+from sics_analysis.study.plateau_map import MapPoint, PlateauMap, PoolMove, pool_text
 
 
 def point(run: str, scorer: str, S: float, overlap: float | None, feature: float | None, total: float | None) -> MapPoint:

@@ -7,8 +7,8 @@ import pytest
 
 from sics_analysis import analyse
 from sics_analysis.report import ReportDocument, report_table
-from sics_analysis.report.sensitivity import GRID, delta_verdicts
 from sics_analysis.results import Verdict
+from sics_analysis.study.sensitivity import GRID, delta_verdicts
 
 
 @pytest.mark.parametrize("delta", [0.1, 0.3, 1.0, 2.0])

@@ -5,7 +5,7 @@ import re
 from rich.cells import cell_len
 
 from sics_analysis.report import ReportDocument, render
-from sics_analysis.report.text import GLYPHS, interval, number, p_short, plain
+from sics_analysis.report.words.phrases import GLYPHS, interval, number, p_short, plain
 
 
 def test_numbers_are_the_documents(document: ReportDocument) -> None:

@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.ticker import MaxNLocator
 
-from sics_analysis.report.document import ReportDocument
-from sics_analysis.report.document_rows import ScorerInfo
-from sics_analysis.report.figures.axis import sparsities, window
-from sics_analysis.report.figures.forest import no_intervals
-from sics_analysis.report.figures.style import (
+from sics_analysis.report.document.document import ReportDocument
+from sics_analysis.report.document.rows import ScorerInfo
+from sics_analysis.report.figures.drawing.labels import labels, plural, short
+from sics_analysis.report.figures.drawing.panels import sparsities, window
+from sics_analysis.report.figures.drawing.style import (
     DOUBLE,
     FAINT,
     GREEN,
@@ -29,7 +29,7 @@ from sics_analysis.report.figures.style import (
     refusal,
     series,
 )
-from sics_analysis.report.figures.words import labels, plural, short
+from sics_analysis.report.figures.forest import no_intervals
 
 _SLOPES: tuple[tuple[str, Dashes], ...] = ((GREEN, "-"), (VERMILLION, (0, (3, 1.2))), (FAINT, (0, (1, 1))))
 

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from matplotlib.collections import LineCollection
 from matplotlib.ticker import MaxNLocator
 
-from sics_analysis.report.document import ReportDocument
-from sics_analysis.report.document_lines import AttributionInfo, LineInfo
-from sics_analysis.report.document_rows import ScorerInfo
-from sics_analysis.report.figures.axis import window
-from sics_analysis.report.figures.panels import Panel, glyph, off_axis, row_panels, shade_margin
-from sics_analysis.report.figures.style import FAINT, INK, VERDICTS, Drawing, Sketch, Tip, refusal
-from sics_analysis.report.figures.words import limits, plural, points, short
+from sics_analysis.report.document.document import ReportDocument
+from sics_analysis.report.document.lines import AttributionInfo, LineInfo
+from sics_analysis.report.document.rows import ScorerInfo
+from sics_analysis.report.figures.drawing.labels import limits, plural, points, short
+from sics_analysis.report.figures.drawing.panels import Panel, glyph, off_axis, row_panels, shade_margin, window
+from sics_analysis.report.figures.drawing.style import FAINT, INK, VERDICTS, Drawing, Sketch, Tip, refusal
 from sics_analysis.results import Interval, Verdict
 
 _THICK, _THIN = 2.6, 0.9  # points

@@ -5,11 +5,11 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from sics_analysis.report.document import ReportDocument
-from sics_analysis.report.document_joint import ClaimInfo
-from sics_analysis.report.figures.axis import window
-from sics_analysis.report.figures.panels import off_axis
-from sics_analysis.report.figures.style import (
+from sics_analysis.report.document.document import ReportDocument
+from sics_analysis.report.document.joint import ClaimInfo
+from sics_analysis.report.figures.drawing.labels import labels, limits, plural, points
+from sics_analysis.report.figures.drawing.panels import off_axis, window
+from sics_analysis.report.figures.drawing.style import (
     BLUE,
     DOUBLE,
     FAINT,
@@ -24,7 +24,6 @@ from sics_analysis.report.figures.style import (
     drawing,
     refusal,
 )
-from sics_analysis.report.figures.words import labels, limits, plural, points
 
 _TARGET = 0.8
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from sics_analysis.plateau_map import MapPoint, PlateauMap
-from sics_analysis.report.figures.axis import window
-from sics_analysis.report.figures.files import save_canvas
-from sics_analysis.report.figures.style import (
+from sics_analysis.report.figures.drawing.files import save_canvas
+from sics_analysis.report.figures.drawing.labels import labels, points, short
+from sics_analysis.report.figures.drawing.panels import window
+from sics_analysis.report.figures.drawing.style import (
     DOUBLE,
     FAINT,
     INK,
@@ -25,7 +25,7 @@ from sics_analysis.report.figures.style import (
     refusal,
     series,
 )
-from sics_analysis.report.figures.words import labels, points, short
+from sics_analysis.study.plateau_map import MapPoint, PlateauMap
 
 _FILLS: tuple[Fill, ...] = ("full", "none", "left", "bottom")
 

@@ -7,11 +7,10 @@ import statistics
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from sics_analysis.report.document import ReportDocument
-from sics_analysis.report.figures.axis import sparsities, window
-from sics_analysis.report.figures.forest import no_intervals
-from sics_analysis.report.figures.panels import row_panels
-from sics_analysis.report.figures.style import (
+from sics_analysis.report.document.document import ReportDocument
+from sics_analysis.report.figures.drawing.labels import labels, points, short
+from sics_analysis.report.figures.drawing.panels import row_panels, sparsities, window
+from sics_analysis.report.figures.drawing.style import (
     DOUBLE,
     FAINT,
     INK,
@@ -26,7 +25,7 @@ from sics_analysis.report.figures.style import (
     refusal,
     series,
 )
-from sics_analysis.report.figures.words import labels, points, short
+from sics_analysis.report.figures.forest import no_intervals
 from sics_analysis.results import Verdict
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 
-from sics_analysis.report.document import ReportDocument
-from sics_analysis.report.document_joint import KappaInfo
-from sics_analysis.report.figures.style import (
+from sics_analysis.report.document.document import ReportDocument
+from sics_analysis.report.document.joint import KappaInfo
+from sics_analysis.report.figures.drawing.style import (
     FAINT,
     GREEN,
     INK,

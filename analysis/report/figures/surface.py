@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sics_analysis.report.figures.files import save_canvas
-from sics_analysis.report.figures.style import BLUE, DOUBLE, FAINT, INK, SMALL, Sketch, drawing, figure_style
-from sics_analysis.report.figures.words import short
+from sics_analysis.report.figures.drawing.files import save_canvas
+from sics_analysis.report.figures.drawing.labels import short
+from sics_analysis.report.figures.drawing.style import BLUE, DOUBLE, FAINT, INK, SMALL, Sketch, drawing, figure_style
 
 Floats = NDArray[np.float64]
 _LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)

@@ -1,0 +1,1 @@
+"""Several scorers at once, errors controlled over all of them."""

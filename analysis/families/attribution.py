@@ -1,0 +1,194 @@
+"""What complexity buys over information.
+
+The `information` control sees the same saliency as the κ ≥ 1 scorers but is monotone in it. What a scorer gains over the
+reference therefore splits, seed by seed, into what `information` gains and what the scorer gains over `information`.
+Only the second part is due to the shape of its feature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sics_analysis.families.max_t import degrade_test, escape_test, superiority_test
+from sics_analysis.one_scorer.equivalence import EquivalenceResult, equivalence_test
+from sics_analysis.one_scorer.student import p_above
+from sics_analysis.one_scorer.verdict import verdict
+from sics_analysis.results import Interval, Row, Verdict, p_text, signed
+from sics_analysis.rows.contrasts import Contrast
+
+CONTROL = "information"
+
+
+@dataclass(frozen=True, slots=True)
+class AttributionLine:
+    """A κ ≥ 1 scorer against `information` at one sparsity; accuracy points.
+
+    Attributes
+    ----------
+    gain, information
+        The scorer and `information` against the reference, on the seeds common to all three.
+    complexity
+        The scorer against `information`: gain − information.
+    p_superior, p_superior_adjusted
+        One-sided p of "above `information`", alone and adjusted over the scorers of this S (`max_t_family`).
+    p_escape_adjusted
+        The same for "above `information` by more than δ".
+    """
+
+    kappa: int
+    gain: Contrast
+    information: Contrast
+    complexity: Contrast
+    equivalence: EquivalenceResult
+    p_superior: float | None
+    p_superior_adjusted: float | None
+    p_escape_adjusted: float | None
+    simultaneous: Interval | None
+    verdict: Verdict
+    reason: str
+
+    @property
+    def scorer(self) -> str:
+        """The scorer."""
+        return self.complexity.name
+
+    @property
+    def sparsity(self) -> float:
+        """The sparsity S."""
+        assert self.complexity.sparsity is not None
+        return self.complexity.sparsity
+
+    @property
+    def n(self) -> int:
+        """Number of seeds complete in the scorer, `information` and the reference."""
+        return self.complexity.n
+
+    def confidence_interval(self, level: float = 0.95) -> Interval | None:
+        """Student-t interval of the gain over `information`; None below three seeds."""
+        return self.complexity.t_interval(level)
+
+    def describe(self) -> str:
+        """Return the split and what the tests say of it, as sentences a reviewer can quote."""
+        head = f"{self.scorer} at S = {self.sparsity:g}"
+        if self.gain.mean is None or self.information.mean is None or self.complexity.mean is None:
+            return f"{head}: no seed has the scorer, {CONTROL} and the reference."
+        interval = self.confidence_interval()
+        shown = "" if interval is None else f" {interval}"
+        split = (
+            f"{head} gains {signed(self.gain.mean)} points over {self.gain.reference} in {self.n} seeds: "
+            f"{signed(self.information.mean)} is what {CONTROL} gains from the same saliency, "
+            f"{signed(self.complexity.mean)}{shown} what complexity adds (superiority "
+            f"{p_text(self.p_superior_adjusted)} adjusted, equivalence {p_text(self.equivalence.p)})."
+        )
+        return f"{split} {self._conclusion()}"
+
+    def _conclusion(self) -> str:
+        delta = self.equivalence.delta
+        if self.verdict is Verdict.ESCAPES:
+            return f"Complexity buys more than {delta:g} points."
+        if self.verdict is Verdict.DEGRADES:
+            return f"Complexity costs more than {delta:g} points."
+        if self.verdict in (Verdict.EQUIVALENT, Verdict.IDENTICAL):
+            return f"Information alone explains it, to within {delta:g} points."
+        return f"What complexity adds is not settled: {self.reason}."
+
+    def to_row(self) -> Row:
+        """Return the split as one row."""
+        interval = self.confidence_interval()
+        return {
+            "scorer": self.scorer,
+            "kappa": self.kappa,
+            "sparsity": self.sparsity,
+            "n": self.n,
+            "gain": self.gain.mean,
+            "information": self.information.mean,
+            "complexity": self.complexity.mean,
+            "ci95_low": None if interval is None else interval.low,
+            "ci95_high": None if interval is None else interval.high,
+            "p_superior": self.p_superior,
+            "p_superior_adjusted": self.p_superior_adjusted,
+            "p_escape_adjusted": self.p_escape_adjusted,
+            "p_equivalence": self.equivalence.p,
+            "verdict": str(self.verdict),
+            "reason": self.reason,
+        }
+
+
+def attribute(
+    gains: Sequence[Contrast],
+    over_information: Sequence[Contrast],
+    information: Contrast,
+    kappa: Mapping[str, int],
+    delta: float,
+    *,
+    alpha: float = 0.05,
+    noise_floor: float | None = None,
+    rng: np.random.Generator,
+    draws: int = 100_000,
+) -> tuple[AttributionLine, ...]:
+    """Split the gain of every κ ≥ 1 scorer at one sparsity.
+
+    Parameters
+    ----------
+    gains
+        Each scorer against the reference.
+    over_information
+        The same scorers in the same order against `information`.
+    information
+        `information` against the reference.
+    kappa
+        Complexity of each scorer.
+    noise_floor
+        Noise of a repeated evaluation, points; a δ below it leaves every line INCONCLUSIVE.
+
+    Examples
+    --------
+    >>> from sics_analysis.rows.contrasts import differences
+    >>> gain = differences([1.2, 1.0, 1.4, 1.1, 1.3], name="chaos", reference="magnitude", sparsity=0.7)
+    >>> info = differences([1.1, 1.1, 1.3, 1.0, 1.4], name="information", reference="magnitude", sparsity=0.7)
+    >>> over = differences(gain.values - info.values, name="chaos", reference="information", sparsity=0.7)
+    >>> (line,) = attribute([gain], [over], info, {"chaos": 2}, 0.5, rng=np.random.default_rng(0), draws=1_000)
+    >>> str(line.verdict)
+    'EQUIVALENT'
+    """
+    common = [
+        set(gain.seeds) & set(over.seeds) & set(information.seeds) for gain, over in zip(gains, over_information, strict=True)
+    ]
+    family = [over.restrict(seeds) for over, seeds in zip(over_information, common, strict=True)]
+    tested = [over for over in family if not over.is_degenerate]
+    superior = superiority_test(tested, alpha=alpha, rng=rng, draws=draws)
+    escape = escape_test(tested, delta, alpha=alpha, rng=rng, draws=draws)
+    degrade = degrade_test(tested, delta, alpha=alpha, rng=rng, draws=draws)
+    known = {over.name for over in tested}
+    lines = []
+    for gain, over, seeds in zip(gains, family, common, strict=True):
+        equivalence = equivalence_test(over, delta, alpha=alpha)
+        p_escape = escape[over.name].p_adjusted if over.name in known else None
+        decision = verdict(
+            equivalence,
+            p_escape_adjusted=p_escape,
+            p_degrade_adjusted=degrade[over.name].p_adjusted if over.name in known else None,
+            alpha=alpha,
+            noise_floor=noise_floor,
+            escape_note=escape.note(over.name) if over.name in known else "",
+            degrade_note=degrade.note(over.name) if over.name in known else "",
+        )
+        lines.append(
+            AttributionLine(
+                kappa[over.name],
+                gain.restrict(seeds),
+                information.restrict(seeds),
+                over,
+                equivalence,
+                p_above(over, 0.0),
+                superior[over.name].p_adjusted if over.name in known else None,
+                p_escape,
+                superior[over.name].simultaneous if over.name in known else None,
+                decision.verdict,
+                decision.reason,
+            )
+        )
+    return tuple(lines)

@@ -1,0 +1,238 @@
+"""What a family of scorers tested together hands back: a line a scorer, and the family around them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from sics_analysis.results import Interval, Row, p_text, signed
+from sics_analysis.rows.arms import Seed
+from sics_analysis.rows.contrasts import Contrast
+
+Direction: TypeAlias = Literal["above", "below"]
+
+Method: TypeAlias = Literal["rotation max-T", "Holm on t, ragged seeds"]
+
+ROTATION: Final = "rotation max-T"
+RAGGED: Final = "Holm on t, ragged seeds"
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyLine:
+    """One scorer's line in a family.
+
+    Parameters
+    ----------
+    contrast
+        Its differences on its own complete seeds.
+    t, p
+        One-sided t statistic against the margin and its exact p, unadjusted.
+    p_adjusted
+        The p that decides: rotation max-T, step-down; Holm on t where the scorers of the family miss different seeds.
+    p_holm
+        Cross-check: Holm on the one-sided t of the family.
+    p_signflip, p_signflip_joint
+        Cross-checks without Normality: sign-flip of this column, and of the family jointly (max-T, step-down; None
+        where the scorers miss different seeds).
+    simultaneous
+        Difference ± c·se, level 1 − alpha: c common to the family, or Bonferroni's t where the scorers miss different
+        seeds.
+    degenerate
+        Whether the column left the family before any test; every p but an exact sign-flip p is then None.
+    """
+
+    contrast: Contrast
+    t: float | None
+    p: float | None
+    p_adjusted: float | None
+    p_holm: float | None
+    p_signflip: float | None
+    p_signflip_joint: float | None
+    simultaneous: Interval | None
+    degenerate: bool
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """The scorer."""
+        return self.contrast.name
+
+    @property
+    def reference(self) -> str:
+        """What it is compared with."""
+        return self.contrast.reference
+
+    @property
+    def sparsity(self) -> float | None:
+        """S of both."""
+        return self.contrast.sparsity
+
+    @property
+    def n(self) -> int:
+        """Seeds of this line."""
+        return self.contrast.n
+
+    @property
+    def mean(self) -> float | None:
+        """Mean difference in points."""
+        return self.contrast.mean
+
+    @property
+    def sd(self) -> float | None:
+        """Standard deviation of the differences in points."""
+        return self.contrast.sd
+
+    @property
+    def se(self) -> float | None:
+        """Standard error of the mean difference in points."""
+        return self.contrast.se
+
+    def confidence_interval(self, level: float = 0.95) -> Interval | None:
+        """The simultaneous interval; None at another level than the family's 1 − alpha."""
+        held = self.simultaneous
+        return held if held is not None and math.isclose(level, held.level) else None
+
+    def describe(self) -> str:
+        """One sentence a reviewer can quote."""
+        if self.mean is None:
+            return f"{self.name} against {self.reference}: no complete seed."
+        head = f"{self.name} against {self.reference}: difference {signed(self.mean)} points"
+        if self.degenerate:
+            return f"{head} (n = {self.n} seeds), not tested: {self.reason}."
+        return (
+            f"{head}, simultaneous {self.simultaneous}, {self.reason}: adjusted {p_text(self.p_adjusted)} "
+            f"(unadjusted {p_text(self.p)}, Holm {p_text(self.p_holm)}, "
+            f"joint sign-flip {p_text(self.p_signflip_joint)}; n = {self.n} seeds)."
+        )
+
+    def to_row(self) -> Row:
+        """The numbers as one table row."""
+        return {
+            "scorer": self.name,
+            "reference": self.reference,
+            "sparsity": self.sparsity,
+            "n": self.n,
+            "difference": self.mean,
+            "t": self.t,
+            "p": self.p,
+            "p_adjusted": self.p_adjusted,
+            "p_holm": self.p_holm,
+            "p_signflip": self.p_signflip,
+            "p_signflip_joint": self.p_signflip_joint,
+            "simultaneous_low": None if self.simultaneous is None else self.simultaneous.low,
+            "simultaneous_high": None if self.simultaneous is None else self.simultaneous.high,
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyResult:
+    """A family tested together, above +margin or below −margin.
+
+    Parameters
+    ----------
+    lines
+        One a scorer, in the order given, degenerate ones included.
+    seeds
+        Complete in every scorer of the family, degenerate ones aside.
+    critical
+        c of the simultaneous intervals, None without a tested column and where every line has its own.
+    p_signflip_min
+        Smallest p the joint sign-flip cross-check can reach; None without it.
+    method
+        How the p-values are adjusted. The rotation needs the scorers to share their seeds; where they do not, Holm on
+        each line's own t is valid whatever seeds another scorer misses (`max_t_family` says under what condition).
+    """
+
+    lines: tuple[FamilyLine, ...]
+    margin: float
+    direction: Direction
+    alpha: float
+    seeds: tuple[Seed, ...]
+    draws: int
+    critical: float | None
+    p_signflip_min: float | None
+    method: Method = ROTATION
+
+    @property
+    def n(self) -> int:
+        """Seeds common to the family; a line has its own number."""
+        return len(self.seeds)
+
+    @property
+    def tested(self) -> tuple[str, ...]:
+        """Scorers whose columns were tested."""
+        return tuple(line.name for line in self.lines if not line.degenerate)
+
+    @property
+    def rejected(self) -> tuple[str, ...]:
+        """Scorers shown beyond the margin, family-wise at alpha."""
+        return tuple(line.name for line in self.lines if line.p_adjusted is not None and line.p_adjusted <= self.alpha)
+
+    def __getitem__(self, name: str) -> FamilyLine:
+        for line in self.lines:
+            if line.name == name:
+                return line
+        raise KeyError(f"Expected one of {', '.join(line.name for line in self.lines)}, got {name!r}")
+
+    def confidence_interval(self, level: float = 0.95) -> Interval | None:
+        """None: a family has an interval a line."""
+        return None
+
+    def note(self, name: str) -> str:
+        """What a reader of this line's adjusted p must know; empty where it needs nothing.
+
+        The seeds the scorers do not share, or that p lies within three Monte Carlo standard errors of alpha, so that
+        other random rotations could decide otherwise.
+        """
+        line = self[name]
+        if line.p_adjusted is None or self.method != ROTATION:
+            return "" if line.p_adjusted is None else self.method
+        error = 3 * math.sqrt(self.alpha * (1 - self.alpha) / self.draws)
+        # An adjusted p that equals the exact t p owes nothing to the draws.
+        if line.p_adjusted == line.p or abs(line.p_adjusted - self.alpha) >= error:
+            return ""
+        return f"within the Monte Carlo error of α, ±{error:.2g} at {self.draws} draws"
+
+    def describe(self) -> str:
+        """One sentence a reviewer can quote."""
+        if not self.tested:
+            return f"No scorer of {len(self.lines)} could be tested (n = {self.n} seeds)."
+        sign = "+" if self.direction == "above" else "−"
+        bound = f"{self.direction} {sign}{self.margin:g} points" if self.margin else f"{self.direction} 0 points"
+        found = ", ".join(self.rejected) or "none"
+        if self.method == RAGGED:
+            return (
+                f"Shown {bound} among {len(self.tested)} scorers that miss different seeds, Holm on each line's own t at "
+                f"family-wise α = {self.alpha:g} ({self.n} seeds in common): {found}."
+            )
+        return (
+            f"Shown {bound} among {len(self.tested)} scorers, rotation max-T step-down at family-wise "
+            f"α = {self.alpha:g} (n = {self.n} seeds, {self.draws} draws): {found}."
+        )
+
+    def to_row(self) -> Row:
+        """The family as one table row."""
+        return {
+            "margin": self.margin,
+            "direction": self.direction,
+            "alpha": self.alpha,
+            "n": self.n,
+            "tested": ", ".join(self.tested),
+            "rejected": ", ".join(self.rejected),
+            "method": self.method,
+            "draws": self.draws,
+            "critical": self.critical,
+            "p_min_attainable": self.p_signflip_min,
+        }
+
+    def to_rows(self) -> list[Row]:
+        """One table row a scorer."""
+        facts: Row = {
+            "margin": self.margin,
+            "direction": self.direction,
+            "p_min_attainable": self.p_signflip_min,
+            "method": self.method,
+        }
+        return [line.to_row() | facts for line in self.lines]

@@ -1,0 +1,1 @@
+"""One scorer against the reference: tests, intervals, effect, verdict."""

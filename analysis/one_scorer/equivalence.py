@@ -1,0 +1,291 @@
+"""Equivalence at ±δ: the paired t-TOST, and the exact sign-flip TOST beside it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from sics_analysis.one_scorer.signflip import EXACT_LIMIT, sign_flip_test, subset_means
+from sics_analysis.results import Interval, Row, Verdict, check_alpha, check_delta, p_text, signed
+from sics_analysis.rows.contrasts import Contrast, FloatArray, as_contrast
+from sics_analysis.rows.degenerate import classify
+
+
+@dataclass(frozen=True, slots=True)
+class EquivalenceResult:
+    """Paired TOST of a scorer against a reference at ±delta (Schuirmann 1987).
+
+    Parameters
+    ----------
+    contrast
+        The paired differences.
+    delta, alpha
+        Margin in points and the level of each one-sided test.
+    t_lower, t_upper
+        t statistics against −delta and +delta.
+    p_lower, p_upper, p
+        One-sided p that the difference is above −delta, that it is below +delta, and the larger of the two; None
+        where the data are degenerate.
+    p_signflip, p_signflip_min
+        The sign-flip TOST and the smallest p it can reach with n seeds.
+    verdict
+        IDENTICAL, EQUIVALENT or INCONCLUSIVE. Whether a line escapes or degrades is decided within its family.
+    reason
+        Why, in words.
+    degenerate
+        Whether the verdict comes from rule 7 instead of a test.
+    """
+
+    contrast: Contrast
+    delta: float
+    alpha: float
+    t_lower: float | None
+    t_upper: float | None
+    p_lower: float | None
+    p_upper: float | None
+    p: float | None
+    p_signflip: float | None
+    p_signflip_min: float | None
+    verdict: Verdict
+    reason: str
+    degenerate: bool
+
+    @property
+    def name(self) -> str:
+        """The scorer."""
+        return self.contrast.name
+
+    @property
+    def reference(self) -> str:
+        """What it is compared with."""
+        return self.contrast.reference
+
+    @property
+    def sparsity(self) -> float | None:
+        """S of both."""
+        return self.contrast.sparsity
+
+    @property
+    def n(self) -> int:
+        """Number of seeds."""
+        return self.contrast.n
+
+    @property
+    def mean(self) -> float | None:
+        """Mean difference in points."""
+        return self.contrast.mean
+
+    @property
+    def sd(self) -> float | None:
+        """Standard deviation of the differences in points."""
+        return self.contrast.sd
+
+    @property
+    def se(self) -> float | None:
+        """Standard error of the mean difference in points."""
+        return self.contrast.se
+
+    def confidence_interval(self, level: float = 0.90) -> Interval | None:
+        """Student-t interval; the one at level 1 − 2·alpha lies inside ±delta exactly when the line is equivalent."""
+        return self.contrast.t_interval(level)
+
+    def smallest_delta(self) -> float | None:
+        """Smallest margin that would have passed the t-TOST: |mean| + t(1−α, n−1)·se, in points.
+
+        For equal differences every margin above their size passes, and that size is returned. None below three seeds.
+        """
+        interval = self.contrast.t_interval(1 - 2 * self.alpha)
+        return None if interval is None else max(abs(interval.low), abs(interval.high))
+
+    def smallest_delta_signflip(self, rng: np.random.Generator | None = None) -> float | None:
+        """Margin above which the sign-flip TOST passes, in points: exact up to 20 seeds.
+
+        The p against +δ is (1 + number of seed subsets whose mean difference is at least δ)/2ⁿ, so the bound is the
+        ⌊α·2ⁿ⌋-th largest subset mean. The test passes at every margin strictly above it. Beyond 20 seeds a sample
+        of subsets stands for all of them, the one the test drew when both use one `rng` state.
+
+        Returns
+        -------
+        float or None
+            None where no margin passes: at α = 0.05 that is fewer than five seeds.
+        """
+        c = self.contrast
+        if c.n == 0:
+            return None
+        means, total = subset_means(c, rng=rng)
+        # Flipping nothing always counts against the line; so many subsets may count beside it.
+        allowed = math.floor(self.alpha * total * (1 + 1e-12)) - (total - len(means))
+        if not 0 <= allowed < len(means):
+            return None
+        last = len(means) - 1 - allowed
+        return max(float(np.partition(means, last)[last]), -float(np.partition(means, allowed)[allowed]), 0.0)
+
+    def describe(self) -> str:
+        """One sentence a reviewer can quote."""
+        where = "" if self.sparsity is None else f" at S = {self.sparsity:g}"
+        head = f"{self.name} against {self.reference}{where}"
+        if self.verdict is Verdict.IDENTICAL:
+            return f"{head}: {self.reason} (n = {self.n} seeds), an identity that needs no test."
+        if self.mean is None:
+            return f"{head}: no complete seed."
+        interval = self.confidence_interval(1 - 2 * self.alpha)
+        numbers = f"{head}: difference {signed(self.mean)} points"
+        if self.degenerate or interval is None:
+            return f"{numbers} (n = {self.n} seeds), {self.verdict}: {self.reason}."
+        kind = "exact" if self.n <= EXACT_LIMIT else "sampled"
+        flip = "" if self.p_signflip is None else f", {kind} sign-flip {p_text(self.p_signflip)}"
+        return (
+            f"{numbers}, {interval}, margin ±{self.delta:g}; paired t-TOST {p_text(self.p)}{flip} "
+            f"(n = {self.n} seeds): {self.verdict}, {self.reason}."
+        )
+
+    def to_row(self) -> Row:
+        """The numbers as one table row, with the smallest passing margin."""
+        interval90, interval95 = self.confidence_interval(0.90), self.confidence_interval(0.95)
+        return {
+            "scorer": self.name,
+            "reference": self.reference,
+            "sparsity": self.sparsity,
+            "n": self.n,
+            "difference": self.mean,
+            "sd": self.sd,
+            "ci90_low": None if interval90 is None else interval90.low,
+            "ci90_high": None if interval90 is None else interval90.high,
+            "ci95_low": None if interval95 is None else interval95.low,
+            "ci95_high": None if interval95 is None else interval95.high,
+            "delta": self.delta,
+            "p_lower": self.p_lower,
+            "p_upper": self.p_upper,
+            "p_equivalence": self.p,
+            "p_equivalence_signflip": self.p_signflip,
+            "p_min_attainable": self.p_signflip_min,
+            "smallest_delta": self.smallest_delta(),
+            "smallest_delta_signflip": self.smallest_delta_signflip(),
+            "verdict": str(self.verdict),
+            "reason": self.reason,
+        }
+
+
+def t_tail_p(mean: ArrayLike, se: ArrayLike, df: ArrayLike, delta: float) -> tuple[FloatArray, FloatArray]:
+    """Both one-sided p-values of the TOST, for arrays of means and standard errors.
+
+    Parameters
+    ----------
+    mean, se, df
+        Broadcastable; `se` positive.
+    delta
+        Margin in points; 0 gives the plain one-sided tests.
+
+    Returns
+    -------
+    p_lower, p_upper
+        That the difference is above −delta, that it is below +delta. The TOST p is the larger.
+
+    Examples
+    --------
+    >>> lower, upper = t_tail_p(-1.58, 0.38896, 9, 0.5)
+    >>> round(float(lower), 4), round(float(upper), 6)
+    (0.9892, 0.000232)
+    """
+    m, s, f = np.asarray(mean, float), np.asarray(se, float), np.asarray(df, float)
+    # stdtr(-t) and not 1 - stdtr(t): small p keep their digits.
+    return (
+        np.asarray(special.stdtr(f, -(m + delta) / s), dtype=np.float64),
+        np.asarray(special.stdtr(f, (m - delta) / s), dtype=np.float64),
+    )
+
+
+def equivalence_test(
+    data: Contrast | ArrayLike,
+    delta: float,
+    *,
+    alpha: float = 0.05,
+    rng: np.random.Generator | None = None,
+) -> EquivalenceResult:
+    """Test whether the mean difference lies within ±delta.
+
+    Parameters
+    ----------
+    data
+        A contrast, or differences in accuracy points of shape (n,).
+    delta
+        Margin in points, fixed before the run.
+    alpha
+        Level of each one-sided test; the line is equivalent exactly when the 1 − 2·alpha interval is inside ±delta.
+    rng
+        For the sign-flip TOST beyond 20 seeds; a fixed seed by default.
+
+    Raises
+    ------
+    ValueError
+        If `delta` is not positive and finite, or `alpha` is outside (0, 0.5).
+
+    Notes
+    -----
+    Degenerate data take rule 7 before any test. The sign-flip TOST stands beside the t-TOST and never decides.
+
+    References
+    ----------
+    Schuirmann (1987), A comparison of the two one-sided tests procedure and the power approach.
+
+    Examples
+    --------
+    >>> result = equivalence_test([0.1, -0.2, 0.3, 0.0, 0.15], delta=0.5)
+    >>> result.verdict, round(result.p, 7), result.p_signflip
+    (<Verdict.EQUIVALENT: 'EQUIVALENT'>, 0.0033109, 0.03125)
+    >>> round(result.smallest_delta(), 3), result.smallest_delta_signflip()
+    (0.247, 0.3)
+    """
+    check_delta(delta)
+    check_alpha(alpha)
+    c = as_contrast(data)
+    special_case = classify(c, delta, alpha)
+    if special_case is not None:
+        return EquivalenceResult(
+            c, delta, alpha, None, None, None, None, None, None, None,
+            special_case.verdict, special_case.reason, True,
+        )  # fmt: skip
+    mean, se = c.mean, c.se
+    assert mean is not None  # classify() has taken every contrast without a mean or a spread
+    assert se is not None
+    lower, upper = (float(p) for p in t_tail_p(mean, se, c.n - 1, delta))
+    flips = (
+        sign_flip_test(c, margin=-delta, alternative="greater", rng=rng),
+        sign_flip_test(c, margin=delta, alternative="less", rng=rng),
+    )
+    p = max(lower, upper)
+    verdict = Verdict.EQUIVALENT if p <= alpha else Verdict.INCONCLUSIVE
+    return EquivalenceResult(
+        c,
+        delta,
+        alpha,
+        (mean + delta) / se,
+        (mean - delta) / se,
+        lower,
+        upper,
+        p,
+        max(flip.p for flip in flips if flip.p is not None),
+        max(flip.p_min for flip in flips if flip.p_min is not None),
+        verdict,
+        _reason(c, delta, alpha, verdict),
+        False,
+    )
+
+
+def _reason(c: Contrast, delta: float, alpha: float, verdict: Verdict) -> str:
+    level = f"{100 * (1 - 2 * alpha):g} % interval"
+    if verdict is Verdict.EQUIVALENT:
+        return f"{level} inside ±{delta:g}"
+    interval = c.t_interval(1 - 2 * alpha)
+    assert interval is not None  # a tested line has one
+    if interval.low > delta:
+        return f"{level} above +{delta:g}"
+    if interval.high < -delta:
+        return f"{level} below −{delta:g}"
+    if interval.low < -delta and interval.high > delta:
+        return f"{level} crosses both −{delta:g} and +{delta:g}"
+    return f"{level} crosses {'−' if interval.low < -delta else '+'}{delta:g}"

@@ -1,0 +1,1 @@
+"""Before a run: power, and the seeds it takes."""

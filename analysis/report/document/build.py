@@ -1,0 +1,240 @@
+"""From an analysis to the document that every format renders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from sics_analysis.claims.scorecard import evaluate, evaluate_all
+from sics_analysis.claims.statement import Claim, parse_claim
+from sics_analysis.report.document.document import ReportDocument
+from sics_analysis.report.document.findings import attribution_info, claim_info, kappa_infos, line_info, plateau_infos, power_info
+from sics_analysis.report.document.footnotes import footnotes
+from sics_analysis.report.document.joint import SpectrumInfo
+from sics_analysis.report.document.lines import LineInfo, McNemarInfo, WinnerInfo
+from sics_analysis.report.document.rows import Cell, Deviation, Fact, Planned, ScorerInfo, SettingsInfo, SourceInfo, SparsityInfo
+from sics_analysis.results import Verdict
+from sics_analysis.rows.arms import Seed, seed_label
+from sics_analysis.study.analyse import analyse
+from sics_analysis.study.outcome import Analysis
+from sics_analysis.study.sensitivity import delta_verdicts
+
+DENSE = "dense"
+_ROLES = {0: "rank-monotone", 1: "smooth", 2: "raw"}
+_NAMED = {"fake": "control", "information": "control", "gradient": "baseline", "random": "baseline"}
+
+
+def scorer_infos(analysis: Analysis, frame: pd.DataFrame) -> tuple[ScorerInfo, ...]:
+    """The scorers with their κ or role, and the flags of their rows."""
+    roles = _first(frame, "role")
+    flags: dict[str, set[str]] = {}
+    if "flags" in frame.columns:
+        for name, text in zip(frame["scorer"].astype(str), frame["flags"], strict=True):
+            if isinstance(text, str) and text:
+                flags.setdefault(name, set()).update(text.split("; "))
+    members = {name for family in analysis.families for name in family.members}
+    found = []
+    for name in analysis.scorers:
+        kappa = analysis.kappa[name]
+        role = _ROLES[kappa] if kappa is not None else roles.get(name) or (_NAMED.get(name) if analysis.has_kappa else None)
+        found.append(ScorerInfo(name, kappa, role or "unknown", name in members, tuple(sorted(flags.get(name, ())))))
+    return tuple(found)
+
+
+def _first(frame: pd.DataFrame, column: str) -> Mapping[str, str]:
+    if column not in frame.columns:
+        return {}
+    known = frame[~frame[column].isna()]
+    return {str(name): str(value) for name, value in zip(known["scorer"], known[column], strict=True)}
+
+
+def cell_infos(analysis: Analysis, frame: pd.DataFrame) -> tuple[Cell, ...]:
+    """Every cell: dense networks first, then by S and scorer."""
+    overlap = _jaccard(frame)
+    cells = _dense(frame)
+    for sparsity in analysis.sparsities:
+        for name in analysis.scorers:
+            arm = analysis.table.arm(name, sparsity)
+            for i, seed in enumerate(arm.seeds):
+                cells.append(
+                    Cell(
+                        seed,
+                        name,
+                        sparsity,
+                        arm.accuracy[i],
+                        None if arm.correct is None else arm.correct[i],
+                        None if arm.total is None else arm.total[i],
+                        None if arm.mask_hash is None else arm.mask_hash[i],
+                        overlap.get((seed, name, sparsity)),
+                    )
+                )
+    return tuple(cells)
+
+
+def _jaccard(frame: pd.DataFrame) -> dict[tuple[Seed, str, float], float]:
+    if "jaccard" not in frame.columns:
+        return {}
+    rows = frame[~frame["jaccard"].isna()]
+    keys = zip(rows["seed"], rows["scorer"], rows["sparsity"], rows["jaccard"], strict=True)
+    return {(seed_label(seed), str(name), round(float(S), 9)): float(value) for seed, name, S, value in keys}
+
+
+def _dense(frame: pd.DataFrame) -> list[Cell]:
+    """The unpruned networks: rows at S = 0, one a seed, whatever scorer they are written under."""
+    rows = frame[(frame["sparsity"].astype(float) == 0.0) & ~frame["accuracy"].isna()]
+    found: dict[Seed, Cell] = {}
+    for row in sorted(rows.to_dict("records"), key=lambda row: (row["scorer"] != DENSE, str(row["scorer"]))):
+        seed = seed_label(row["seed"])
+        correct, total = (_whole(row.get(name)) for name in ("correct", "n"))
+        found.setdefault(seed, Cell(seed, DENSE, 0.0, float(row["accuracy"]), correct, total))
+    return sorted(found.values(), key=lambda cell: (isinstance(cell.seed, str), cell.seed))
+
+
+def _whole(value: Any) -> int | None:
+    return None if value is None or pd.isna(value) else int(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What rows cannot say of themselves.
+
+    Attributes
+    ----------
+    fixed, planned, stamps
+        When the settings were fixed, what the plan had, what came only after data had been seen.
+    deviations
+        Cells missing, failed or left out, flags.
+    remarks
+        Further footnotes.
+    """
+
+    source: SourceInfo
+    fixed: str = "unknown: a table does not say"
+    planned: Planned | None = None
+    stamps: tuple[str, ...] = ()
+    deviations: tuple[Deviation, ...] = ()
+    remarks: tuple[str, ...] = ()
+    provenance: tuple[Fact, ...] = ()
+
+
+UNKNOWN = Origin(
+    SourceInfo(
+        "frame",
+        "a table of results",
+        "",
+        "unknown: a table does not say what another seed changed, nor whether equal seeds of two scorers share a network",
+    )
+)
+
+
+def build_document(
+    analysis: Analysis, frame: pd.DataFrame, origin: Origin = UNKNOWN, gates: Sequence[Claim] = ()
+) -> ReportDocument:
+    """Collect everything a report says.
+
+    Parameters
+    ----------
+    analysis
+        Of the rows of `frame`.
+    frame
+        The rows; beside what `analyse` uses, `role`, `flags` (joined by "; "), `jaccard` and rows of S = 0 are shown.
+    gates
+        Claims asked for by `--fail-on`.
+    """
+    spectrum, trend = kappa_infos(analysis), analysis.spectrum.monotonicity if analysis.spectrum else None
+    claims = tuple(claim_info(found) for found in evaluate_all(analysis))
+    lines = tuple(line_info(line, analysis.family(line.sparsity)) for line in analysis.lines)
+    return ReportDocument(
+        source=origin.source,
+        settings=SettingsInfo(
+            analysis.delta, analysis.alpha, analysis.reference, origin.fixed, origin.planned, origin.stamps,
+            analysis.seed, analysis.draws,
+        ),
+        unit=analysis.unit,
+        pool=analysis.pool,
+        has_kappa=analysis.has_kappa,
+        seeds=analysis.seeds,
+        scorers=scorer_infos(analysis, frame),
+        sparsities=tuple(SparsityInfo(S, analysis.noise_floor.get(S), analysis.below_noise(S)) for S in analysis.sparsities),
+        cells=cell_infos(analysis, frame),
+        lines=lines,
+        plateaus=plateau_infos(analysis),
+        spectrum=SpectrumInfo(
+            spectrum,
+            "" if trend is None else str(trend.trend),
+            "" if trend is None else trend.describe(),
+            analysis.spectrum_reason,
+        ),
+        attribution=tuple(attribution_info(line) for line in analysis.attribution),
+        winners=tuple(
+            WinnerInfo(w.scorer, float(w.sparsity or 0.0), w.n, w.family, w.interval, w.describe()) for w in analysis.winners
+        ),
+        mcnemar=tuple(
+            McNemarInfo(
+                line.scorer, line.sparsity, line.seed, line.result.only_a, line.result.only_b, line.result.total,
+                line.result.difference, line.confidence_interval(), line.result.p,
+            )
+            for line in analysis.mcnemar
+        ),
+        deltas=delta_verdicts(analysis),
+        power=power_info(analysis, lines),
+        claims=claims,
+        gates=tuple(claim_info(evaluate(claim, analysis), gate=True) for claim in gates),
+        deviations=_deviations(origin, lines),
+        provenance=origin.provenance,
+        notes=tuple(footnotes(analysis, origin.source.varied, origin.fixed, origin.planned, origin.stamps, origin.remarks)),
+    )  # fmt: skip
+
+
+def report_table(
+    frame: pd.DataFrame,
+    reference: str = "magnitude",
+    delta: float = 0.5,
+    alpha: float = 0.05,
+    *,
+    title: str = "a table of results",
+    gates: Sequence[str] = (),
+    **options: Any,
+) -> ReportDocument:
+    """Analyse a table and collect everything a report says of it.
+
+    Parameters
+    ----------
+    frame, reference, delta, alpha, **options
+        As `sics_analysis.analyse` takes them.
+    title
+        What the rows are, for the head of the report.
+    gates
+        Claims as `--fail-on` takes them, such as "escape:mine@0.7".
+
+    Raises
+    ------
+    ValueError
+        In one line, as `analyse` and `parse_claim`.
+
+    Examples
+    --------
+    >>> accuracy = {"magnitude": [0.900, 0.905, 0.898], "mine": [0.930, 0.937, 0.929]}
+    >>> rows = [(i, name, 0.7, a) for name, values in accuracy.items() for i, a in enumerate(values)]
+    >>> table = pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"])
+    >>> document = report_table(table, draws=2_000)
+    >>> [(line.scorer, str(line.verdict)) for line in document.lines]
+    [('mine', 'ESCAPES')]
+    """
+    claims = [parse_claim(gate) for gate in gates]
+    analysis = analyse(frame, reference, delta, alpha, **options)
+    return build_document(analysis, frame, replace(UNKNOWN, source=replace(UNKNOWN.source, title=title)), claims)
+
+
+def _deviations(origin: Origin, lines: Sequence[LineInfo]) -> tuple[Deviation, ...]:
+    found = [Deviation("stamp", stamp) for stamp in origin.stamps]
+    found += origin.deviations
+    found += [
+        Deviation("degenerate", line.reason, line.scorer, line.sparsity)
+        for line in lines
+        if line.degenerate and line.verdict is not Verdict.IDENTICAL
+    ]
+    return tuple(found)

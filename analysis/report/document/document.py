@@ -1,0 +1,153 @@
+"""One document of everything a report says; the terminal, HTML, Markdown, LaTeX, JSON and the figures render from it alone.
+
+Differences, intervals, margins and noise floors are in accuracy points (percent); accuracies are fractions. What is
+undefined is None, never nan. The same rows give the same document, and the same document the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sics_analysis.report.document.codec import decode, encode
+from sics_analysis.report.document.joint import ClaimFinding as ClaimFinding
+from sics_analysis.report.document.joint import ClaimInfo as ClaimInfo
+from sics_analysis.report.document.joint import KappaInfo as KappaInfo
+from sics_analysis.report.document.joint import PlateauInfo as PlateauInfo
+from sics_analysis.report.document.joint import PowerInfo as PowerInfo
+from sics_analysis.report.document.joint import PowerPoint as PowerPoint
+from sics_analysis.report.document.joint import SpectrumInfo as SpectrumInfo
+from sics_analysis.report.document.lines import AttributionInfo as AttributionInfo
+from sics_analysis.report.document.lines import LineInfo as LineInfo
+from sics_analysis.report.document.lines import McNemarInfo as McNemarInfo
+from sics_analysis.report.document.lines import WinnerInfo as WinnerInfo
+from sics_analysis.report.document.rows import Cell as Cell
+from sics_analysis.report.document.rows import Deviation as Deviation
+from sics_analysis.report.document.rows import Fact as Fact
+from sics_analysis.report.document.rows import Planned as Planned
+from sics_analysis.report.document.rows import ScorerInfo as ScorerInfo
+from sics_analysis.report.document.rows import Seed as Seed
+from sics_analysis.report.document.rows import SettingsInfo as SettingsInfo
+from sics_analysis.report.document.rows import SourceInfo as SourceInfo
+from sics_analysis.report.document.rows import SparsityInfo as SparsityInfo
+from sics_analysis.report.document.rows import Strength as Strength
+from sics_analysis.results import DeltaVerdict as DeltaVerdict
+
+SCHEMA = 2
+KIND = "sics-report"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportDocument:
+    """Everything a report says. Made by `sics_analysis.report.document.build.build_document`.
+
+    Attributes
+    ----------
+    unit, pool
+        What was pruned, and what was ranked against each other; None where the rows do not say.
+    scorers
+        By κ (none last) and name, the reference among them.
+    cells
+        By S, then in the order of `scorers`, then by seed; dense rows (S = 0) first.
+    lines
+        By S, then in the order of `scorers`.
+    deltas
+        The verdicts at a grid of margins, for the δ-sensitivity.
+    claims, gates
+        The paper's claims, and those asked for by `--fail-on`.
+    notes
+        Footnotes that never go missing: what a seed varied, n, α, δ and when fixed, resolution, caveats.
+    """
+
+    source: SourceInfo
+    settings: SettingsInfo
+    unit: str | None
+    pool: str | None
+    has_kappa: bool
+    seeds: tuple[Seed, ...]
+    scorers: tuple[ScorerInfo, ...]
+    sparsities: tuple[SparsityInfo, ...]
+    cells: tuple[Cell, ...]
+    lines: tuple[LineInfo, ...]
+    plateaus: tuple[PlateauInfo, ...]
+    spectrum: SpectrumInfo
+    attribution: tuple[AttributionInfo, ...]
+    winners: tuple[WinnerInfo, ...]
+    mcnemar: tuple[McNemarInfo, ...]
+    deltas: tuple[DeltaVerdict, ...]
+    power: PowerInfo
+    claims: tuple[ClaimInfo, ...]
+    gates: tuple[ClaimInfo, ...]
+    deviations: tuple[Deviation, ...]
+    provenance: tuple[Fact, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def compared(self) -> tuple[ScorerInfo, ...]:
+        """The scorers but the reference."""
+        return tuple(scorer for scorer in self.scorers if scorer.name != self.settings.reference)
+
+    @property
+    def tripped(self) -> tuple[ClaimInfo, ...]:
+        """The gates whose claim is not supported."""
+        return tuple(gate for gate in self.gates if gate.tripped)
+
+    def lines_at(self, sparsity: float) -> tuple[LineInfo, ...]:
+        """The lines of one S, in the order of `scorers`."""
+        return tuple(line for line in self.lines if line.sparsity == sparsity)
+
+    def line(self, scorer: str, sparsity: float) -> LineInfo | None:
+        """One line; None where there is none."""
+        return next((line for line in self.lines if line.scorer == scorer and line.sparsity == sparsity), None)
+
+    def accuracies(self, scorer: str, sparsity: float) -> tuple[float, ...]:
+        """The accuracies (fractions) of a scorer at one S, by seed; "dense" at 0 for the unpruned networks."""
+        return tuple(cell.accuracy for cell in self.cells if cell.scorer == scorer and cell.sparsity == sparsity)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain nested data, ready for `json.dumps(..., allow_nan=False)`."""
+        return {"schema": SCHEMA, "kind": KIND, **encode(self)}
+
+    def to_json(self) -> str:
+        """Return the document as JSON with sorted keys; the same rows give the same bytes."""
+        return json.dumps(self.to_dict(), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ReportDocument:
+        """Read what `to_dict` returned.
+
+        Raises
+        ------
+        ValueError
+            In one line: no report, another schema, or a field that is missing or of another type.
+        """
+        if not isinstance(data, Mapping) or data.get("kind") != KIND:
+            raise ValueError(
+                f"Expected a report (kind {KIND!r}), got {'no object' if not isinstance(data, Mapping) else data.get('kind')!r}"
+            )
+        if data.get("schema") != SCHEMA:
+            raise ValueError(f"Expected a report of schema {SCHEMA}, got {data.get('schema')!r}: make it again from the run")
+        found = decode(cls, {name: value for name, value in data.items() if name not in ("schema", "kind")}, "report")
+        named = {line.scorer for line in found.lines} | {cell.scorer for cell in found.cells if cell.sparsity > 0}
+        unknown = sorted(named - {scorer.name for scorer in found.scorers})
+        if unknown:
+            missing = ", ".join(unknown)[:80]
+            raise ValueError(f"Expected in report.scorers every scorer of the lines and cells, missing: {missing}")
+        return found
+
+    @classmethod
+    def from_json(cls, text: str) -> ReportDocument:
+        """Read what `to_json` returned.
+
+        Raises
+        ------
+        ValueError
+            As `from_dict`, and for what is no JSON.
+        """
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"Expected JSON, got something else ({error})") from None
+        return cls.from_dict(data)

@@ -1,0 +1,73 @@
+"""The footnotes of a report that never go missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sics_analysis.one_scorer.bootstrap import coverage_caveat
+from sics_analysis.planning.plan import resolution
+from sics_analysis.report.document.rows import Planned
+from sics_analysis.study.outcome import Analysis
+
+
+def footnotes(
+    analysis: Analysis, varied: str, fixed: str, planned: Planned | None, stamps: Sequence[str], remarks: Sequence[str]
+) -> list[str]:
+    """Say what a seed varied, n, α, δ and when they were fixed, the resolution, the caveats; one sentence or two each."""
+    counts = sorted({line.n for line in analysis.lines}) or [len(analysis.seeds)]
+    n = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    found = [
+        f"A seed varied: {varied}. The seed is the unit of every test.",
+        f"n = {n} complete seeds a line, α = {analysis.alpha:g}, δ = {analysis.delta:g} accuracy points, reference "
+        f"{analysis.reference}. When they were fixed: {when_fixed(analysis, fixed, planned, stamps)}.",
+    ]
+    if len(counts) > 1:
+        found.append(
+            "A line counts the seeds complete in scorer and reference. Where the scorers of a family miss different seeds, "
+            "each is tested on its own and Holm's correction takes the place of the joint rotation."
+        )
+    found.append(_resolution(counts))
+    caveat = coverage_caveat(counts[0])
+    found += [caveat] if caveat else []
+    found.append(_noise(analysis))
+    found.append(
+        "Escape and degradation: adjusted within the family of an S (the κ ≥ 1 scorers; rotation max-T on common seeds, "
+        "else Holm); κ = 0, controls and baselines are tested in lines of their own."
+        if analysis.has_kappa
+        else "Without a column kappa the family of an S is every scorer but the reference (rotation max-T on common seeds, else "
+        "Holm)."
+    )
+    if analysis.mcnemar:
+        found.append(
+            "McNemar's test is exact and speaks of two networks of one seed only; the crossed bootstrap resamples seeds and "
+            "test images independently, for new seeds and new images of the same kind."
+        )
+    return [*found, *remarks]
+
+
+def when_fixed(analysis: Analysis, fixed: str, planned: Planned | None, stamps: Sequence[str]) -> str:
+    """When margin, level and reference were fixed, with what the plan had where this is another, and the stamps."""
+    stamped = f" STAMPED: {'; '.join(stamps)}" if stamps else ""
+    if planned is not None and Planned(analysis.delta, analysis.alpha, analysis.reference) != planned:
+        was = f"δ = {planned.delta:g}, α = {planned.alpha:g}, reference {planned.reference}"
+        return f"now, for this report; the plan had {was} ({fixed}).{stamped}"
+    return f"{fixed}.{stamped}" if stamped else fixed
+
+
+def _resolution(counts: Sequence[int]) -> str:
+    parts = [f"{float(resolution(n).sign_flip_one_sided):.3g} with {n} seeds" for n in counts if n]
+    return (
+        f"Smallest attainable p of an exact sign-flip test: {', '.join(parts) or 'none without complete seeds'}. "
+        "The t and rotation tests reach lower by taking the differences as Normal."
+    )
+
+
+def _noise(analysis: Analysis) -> str:
+    if not analysis.noise_floor:
+        return "Noise floor (a second evaluation of the same mask): not measured."
+    floors = ", ".join(f"{floor:.2f} at S = {S:g}" for S, floor in sorted(analysis.noise_floor.items()))
+    below = [S for S in sorted(analysis.noise_floor) if analysis.below_noise(S)]
+    what = f"Noise floor (a second evaluation of the same mask), points: {floors}."
+    if below:
+        what += f" δ lies below it at S = {', '.join(f'{S:g}' for S in below)}: nothing is concluded there."
+    return what

@@ -1,0 +1,1 @@
+"""A document as HTML, Markdown, LaTeX or terminal text."""

@@ -1,0 +1,81 @@
+"""The report as one HTML file: no network, readable and printable without JavaScript, every name escaped."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from importlib.resources import files
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from sics_analysis.report.document.document import ReportDocument
+from sics_analysis.report.figures import Figure, figure_list
+from sics_analysis.report.tables import joint
+from sics_analysis.report.tables.html_cells import grid_rows, status_cell
+from sics_analysis.report.tables.html_joint import report_tables
+from sics_analysis.report.words import phrases
+from sics_analysis.report.words.answers import answers
+from sics_analysis.report.words.headline import headline, undecided
+from sics_analysis.report.words.reasons import TONE_GLYPHS
+
+TEMPLATE = "report.html"
+_WIDE = 340  # CSS pixels: figures wider than one column of a paper take the whole width
+
+
+def render_html(document: ReportDocument) -> str:
+    """Return the page.
+
+    Notes
+    -----
+    The style sheet, the script and the figures stand inside it; a content security policy forbids all else, so that not
+    even a name that slipped through could run. jinja2 escapes every value; only our own files and the figures, which escape
+    their own texts, are put in as they are.
+    """
+    script = _asset("report.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment = Environment(
+        loader=FunctionLoader(_asset),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["visible"] = phrases.plain
+    environment.filters["prose"] = phrases.tied
+    open_lines, lines = undecided(document)
+    return environment.get_template(TEMPLATE).render(
+        document=document,
+        settings=document.settings,
+        headline=headline(document),
+        identity=phrases.identity_line(document),
+        margin=phrases.margin_line(document),
+        answers=answers(document),
+        tone_glyphs=TONE_GLYPHS,
+        glyphs=phrases.GLYPHS,
+        status_glyphs=phrases.STATUS_GLYPHS,
+        status_cell=status_cell,
+        grid=grid_rows(document),
+        undecided=(open_lines, lines),
+        figures=[(figure, _is_wide(figure), Markup(figure.svg or "")) for figure in figure_list(document)],
+        tables=report_tables(document),
+        provenance=joint.provenance(document).rows,
+        no_deviations=phrases.no_deviations(document),
+        number=phrases.number,
+        interval=phrases.interval,
+        sparsity_list=phrases.sparsity_list,
+        style=Markup(_asset("report.css")),
+        script=Markup(script),
+        script_digest=digest,
+    )  # fmt: skip
+
+
+def _asset(name: str) -> str:
+    return files("sics_analysis.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _is_wide(figure: Figure) -> bool:
+    found = re.search(r'width="([\d.]+)"', figure.svg or "")
+    return found is not None and float(found[1]) > _WIDE

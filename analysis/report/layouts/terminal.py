@@ -1,0 +1,158 @@
+"""The report as text for a terminal: first the answers, then the numbers behind them, then what a reader must know."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+from rich.text import Text
+
+from sics_analysis.report.document.document import ReportDocument
+from sics_analysis.report.document.joint import ClaimInfo
+from sics_analysis.report.layouts import terminal_tables as show
+from sics_analysis.report.words.answers import answers
+from sics_analysis.report.words.headline import headline
+from sics_analysis.report.words.phrases import PAPER, identity_line, interval, margin_line, plain, wrapped
+from sics_analysis.report.words.reasons import TONE_GLYPHS
+
+WIDTH = 80
+_TONES = {"yes": "bold green", "no": "red", "open": "yellow"}
+
+
+def terminal() -> Console:
+    """Console on stdout, never narrower than the tables."""
+    console = Console(highlight=False)
+    return Console(highlight=False, width=max(console.width, WIDTH))
+
+
+def render_terminal(document: ReportDocument) -> str:
+    """The report as plain text of 80 columns."""
+    out = io.StringIO()
+    print_report(Console(file=out, width=WIDTH, highlight=False, color_system=None, force_terminal=False), document)
+    return out.getvalue()
+
+
+def print_report(console: Console, document: ReportDocument) -> None:
+    """Print every part."""
+    _print_head(console, document)
+    _print_answers(console, document)
+    _heading(console, "In short", f"difference to {document.settings.reference} in accuracy points")
+    show.print_overview(console, document)
+    if document.gates:
+        _print_gates(console, document)
+    for info in document.sparsities:
+        _print_sparsity(console, document, info.sparsity, info.noise_floor)
+    _print_key(console, document)
+    _heading(console, "κ(S)", "complexity needed to leave the plateau; claimed when one value is left")
+    if document.spectrum.points:
+        show.print_spectrum(console, document.spectrum)
+    else:
+        _text(console, f"Not available: {document.spectrum.reason}.")
+    _heading(console, "Attribution", "gain = information (same saliency, no complexity) + complexity")
+    if document.attribution:
+        show.print_attribution(console, document.attribution)
+    else:
+        _text(console, "Not available: it needs the scorer information beside scorers of κ ≥ 1, with another reference.")
+    _heading(console, "The paper's claims", f"{PAPER}, on these rows")
+    show.print_scorecard(console, document.claims)
+    console.print()
+    for claim in document.claims:
+        _print_claim(console, claim)
+    if document.deviations:
+        _heading(console, "Deviations", "what is not as planned")
+        for deviation in document.deviations:
+            where = [plain(deviation.scorer)] if deviation.scorer else []
+            where += [f"S = {deviation.sparsity:g}"] if deviation.sparsity is not None else []
+            where += [f"seed {deviation.seed}"] if deviation.seed is not None else []
+            at = f" ({', '.join(where)})" if where else ""
+            console.print(show.hanging(console, f"{deviation.kind}{at}: {deviation.text}", 2), soft_wrap=True)
+    _heading(console, "Notes")
+    for number, note in enumerate(document.notes, start=1):
+        console.print(Text(wrapped(f"{number}. {note}", _width(console), 1, 4)), soft_wrap=True)
+
+
+def _width(console: Console) -> int:
+    return min(console.width, show.WIDEST)
+
+
+def _print_head(console: Console, document: ReportDocument) -> None:
+    console.print(Text(wrapped(f"SICS report: {document.source.title}", _width(console)), style="bold"), soft_wrap=True)
+    console.print(Text(wrapped(identity_line(document), _width(console))), soft_wrap=True)
+    console.print(Text(wrapped(margin_line(document), _width(console))), soft_wrap=True)
+    for stamp in document.settings.stamps:
+        console.print(Text(f"STAMPED: {plain(stamp)}", style="bold yellow"))
+
+
+def _print_answers(console: Console, document: ReportDocument) -> None:
+    console.print()
+    console.print(Text(wrapped(headline(document), _width(console)), style="bold"), soft_wrap=True)
+    for answer in answers(document):
+        glyph = TONE_GLYPHS[answer.tone]
+        head = Text(f"{glyph} ", style=_TONES[answer.tone])
+        head.append(plain(answer.question), style="not bold default")
+        short = plain(answer.short)
+        if len(head) + 2 + len(short) > _width(console):
+            console.print(head, soft_wrap=True)
+            head = Text("")
+        first, *rest = wrapped(short, _width(console) - len(head), 2, 2).splitlines() or [""]
+        console.print(head.append(first, style="bold default"), soft_wrap=True)
+        for line in rest:
+            console.print(Text(line, style="bold"), soft_wrap=True)
+        if answer.id != "paper":  # the scorecard below says which
+            console.print(Text(wrapped(answer.text, _width(console), 2, 2)), soft_wrap=True)
+
+
+def _print_sparsity(console: Console, document: ReportDocument, sparsity: float, floor: float | None) -> None:
+    noise = "noise floor not measured" if floor is None else f"noise floor {floor:.2f} points"
+    _heading(console, f"S = {sparsity:g}", noise)
+    show.print_lines(console, document, sparsity)
+    for plateau in document.plateaus:
+        if plateau.sparsity == sparsity and not plateau.holds:
+            console.print(show.hanging(console, f"plateau: {plateau.sentence}", 2), soft_wrap=True)
+    for winner in document.winners:
+        if winner.sparsity == sparsity:
+            level = f"{100 * winner.interval.level:g} %"
+            text = f"best of {winner.family}: {plain(winner.scorer)}, simultaneous {level} CI {interval(winner.interval)}"
+            console.print(show.hanging(console, text, 2), soft_wrap=True)
+    show.print_examples(console, document, sparsity)
+
+
+def _print_key(console: Console, document: ReportDocument) -> None:
+    console.print()
+    settings = document.settings
+    level = f"{100 * (1 - 2 * settings.alpha):g} %"
+    key = (
+        f"diff.: points above {settings.reference} at the same seed. p =: equivalence within ±{settings.delta:g} (paired t-TOST; "
+        f"p ≤ {settings.alpha:g} exactly when the {level} interval lies inside). p up, p dn: above +{settings.delta:g}, below "
+        f"−{settings.delta:g}, adjusted in the family of this S, unadjusted for a scorer outside it. "
+        "The best is given by its interval alone: its mean was selected for being large."
+    )
+    console.print(Text(wrapped(key, _width(console), 2, 2), style="dim"), soft_wrap=True)
+
+
+def _print_claim(console: Console, claim: ClaimInfo) -> None:
+    mark = show.marked(claim.status, plain(claim.id))
+    console.print(Text("  ").append_text(mark), soft_wrap=True)
+    _text(console, claim.paragraph, 4)
+
+
+def _print_gates(console: Console, document: ReportDocument) -> None:
+    _heading(console, "Gates", "--fail-on: anything but supported fails")
+    show.print_scorecard(console, document.gates)
+    for gate in document.gates:
+        if gate.id not in {claim.id for claim in document.claims}:
+            _text(console, gate.paragraph)
+    tripped = document.tripped
+    _text(console, f"{len(tripped)} of {len(document.gates)} tripped." if tripped else "None tripped.")
+
+
+def _heading(console: Console, title: str, remark: str = "") -> None:
+    console.print()
+    line = Text(title, style="bold")
+    if remark:
+        line.append(f"  {plain(remark)}", style="not bold dim")
+    console.print(line, soft_wrap=True)
+
+
+def _text(console: Console, text: str, indent: int = 2) -> None:
+    console.print(Text(wrapped(text, _width(console), indent, indent)), soft_wrap=True)

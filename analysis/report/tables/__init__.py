@@ -1,0 +1,1 @@
+"""The tables of a report, one description for every format."""

@@ -1,0 +1,162 @@
+"""The answers a reader came for, in plain words: is there a plateau, who escapes, where, why, and how sure is that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sics_analysis.report.document.document import ReportDocument
+from sics_analysis.report.document.joint import PlateauInfo
+from sics_analysis.report.words.headline import SHOWN, escaping, grouped, target_name
+from sics_analysis.report.words.phrases import NONE, interval, listed, p_value, plural, sparsity_list
+from sics_analysis.report.words.reasons import LIMIT, Answer, Tone, attribution_answer, certainty_answer
+from sics_analysis.results import Verdict
+
+
+def answers(document: ReportDocument) -> tuple[Answer, ...]:
+    """Answer every question of the report, in its order."""
+    return (
+        _plateau(document),
+        _escape(document),
+        attribution_answer(document),
+        _kappa(document),
+        certainty_answer(document),
+        _paper(document),
+    )
+
+
+def _plateau(document: ReportDocument) -> Answer:
+    question = "Is there a plateau?"
+    claims = document.plateaus
+    if not claims:
+        why = (
+            "the rows hold no second scorer of κ = 0 to compare"
+            if document.has_kappa
+            else "the rows do not say which scorers are rank-monotone (a column kappa would)"
+        )
+        return Answer("plateau", question, "open", "Not tested", f"Not tested: {why}.")
+    shown = [claim for claim in claims if claim.holds]
+    names = listed(claims[0].scorers, LIMIT)
+    margin = f"±{document.settings.delta:g} points"
+    parts = []
+    same = [claim for claim in shown if claim.verdict is Verdict.IDENTICAL]
+    if same:
+        verb = "makes" if len(claims[0].scorers) == 1 else "make"
+        parts.append(
+            f"At {sparsity_list(c.sparsity for c in same)} {names} {verb} the very mask of {claims[0].reference} at every seed: "
+            "an identity that was measured by mask hash, and no evidence about accuracy."
+        )
+    close = [claim for claim in shown if claim.verdict is not Verdict.IDENTICAL]
+    if close:
+        parts.append(
+            f"At {sparsity_list(c.sparsity for c in close)} every rank-monotone scorer ({names}) lies within {margin} of "
+            f"{claims[0].reference}, jointly ({_joint_p(close)})."
+        )
+    open_ = [claim for claim in claims if not claim.holds]
+    reasons: dict[str, list[float]] = {}
+    for claim in open_:
+        reasons.setdefault(claim.reason, []).append(claim.sparsity)
+    parts += [f"At {sparsity_list(where)} it is {reason}." for reason, where in reasons.items()]
+    tone: Tone = "yes" if not open_ else "open"
+    short = (
+        "Yes, by identity"
+        if len(same) == len(claims)
+        else "Yes"
+        if not open_
+        else "Not shown"
+        if not shown
+        else f"Yes at {sparsity_list(c.sparsity for c in shown)}; not shown elsewhere"
+    )
+    return Answer("plateau", question, tone, short, " ".join(parts))
+
+
+def _joint_p(claims: Sequence[PlateauInfo]) -> str:
+    """The largest p of these claims; differences without any spread were not tested and have none."""
+    tested = [claim.p for claim in claims if claim.p is not None]
+    bare = [claim.sparsity for claim in claims if claim.p is None]
+    parts = [f"intersection-union p at most {p_value(max(tested))}"] if tested else []
+    if bare:
+        where = f" at {sparsity_list(bare)}" if tested else ""
+        parts.append(f"no test{where}: the differences have no spread")
+    return "; ".join(parts)
+
+
+def _escape(document: ReportDocument) -> Answer:
+    target, delta = target_name(document), document.settings.delta
+    question = f"Who escapes {target}, by how much, at which sparsity?"
+    found = escaping(document)
+    parts = []
+    for sparsity in sorted({line.sparsity for line in found}):
+        here = [f"{line.scorer} by {interval(line.simultaneous)}" for line in found if line.sparsity == sparsity]
+        parts.append(f"At S = {sparsity:g}: {listed(here)} points.")
+    if found:
+        level = f"{100 * (1 - document.settings.alpha):g} %"
+        parts.append(
+            f"These are simultaneous {level} intervals; each scorer is shown above +{delta:g} by a one-sided test adjusted in "
+            "the family of its S, so a two-sided interval may begin a little lower."
+        )
+    family = [line for line in document.lines if line.in_family and line.n]
+    open_ = sum(line.verdict is Verdict.INCONCLUSIVE for line in family)
+    if not family:
+        parts.append("No scorer of the escape family stands beside the reference.")
+    elif not found:
+        parts.append(f"No scorer of the family is shown more than {delta:g} points above {document.settings.reference} at any S.")
+    if open_:
+        parts.append(f"{open_} of {len(family)} lines of the family are undecided, which is not agreement.")
+    others = [line for line in document.lines if not line.in_family and line.verdict is Verdict.ESCAPES]
+    if others:
+        names = listed([f"{line.scorer} at S = {line.sparsity:g}" for line in others], LIMIT)
+        parts.append(f"Outside the family, each tested on its own: {names}.")
+    down = [line for line in document.lines if line.in_family and line.verdict is Verdict.DEGRADES]
+    if down:
+        parts.append(f"Shown below −{delta:g}: {listed([f'{x.scorer} at S = {x.sparsity:g}' for x in down], LIMIT)}.")
+    groups = grouped(found)
+    short = "; ".join(f"{listed(who, 4)}, {sparsity_list(at)}" for who, at in groups) or (
+        "Nobody is shown to" if family else "Nobody was tested"
+    )
+    if len(groups) > SHOWN:
+        count = plural(len({line.scorer for line in found}), "scorer")
+        short = f"{count}, some at {sparsity_list(sorted({line.sparsity for line in found}))}"
+    return Answer("escape", question, "yes" if found else "open", short, " ".join(parts))
+
+
+def _kappa(document: ReportDocument) -> Answer:
+    question = "Which complexity does each sparsity need, κ(S)?"
+    spectrum = document.spectrum
+    if not spectrum.points:
+        return Answer("kappa", question, "open", "Not available", f"Not available: {spectrum.reason}.")
+    claimed = [point for point in spectrum.points if point.kappa is not None]
+    parts = []
+    for point in spectrum.points:
+        if point.kappa is not None:
+            agrees = "as the paper has it" if point.kappa == point.paper else f"where the paper has {point.paper}"
+            parts.append(f"κ({point.sparsity:g}) = {point.kappa} is claimed, {agrees}.")
+    by_set: dict[tuple[int, ...], list[float]] = {}
+    for point in spectrum.points:
+        if point.kappa is None and point.p_values is not None:
+            by_set.setdefault(point.not_rejected, []).append(point.sparsity)
+    for left, where in by_set.items():
+        values = listed([str(value) for value in left]).replace(" and ", " or ") or "no value, which no truth explains"
+        parts.append(f"At {sparsity_list(where)} the data leave {values}.")
+    missing: dict[str, list[float]] = {}
+    for point in spectrum.points:
+        if point.p_values is None:
+            missing.setdefault(point.reason, []).append(point.sparsity)
+    parts += [f"At {sparsity_list(where)} it is not available: {reason}." for reason, where in missing.items()]
+    parts.append(spectrum.trend_sentence)
+    short = ", ".join(f"κ({point.sparsity:g}) = {point.kappa}" for point in claimed) or "Undetermined"
+    return Answer("kappa", question, "yes" if claimed else "open", short, " ".join(parts))
+
+
+def _paper(document: ReportDocument) -> Answer:
+    question = "What of the paper's claims?"
+    count = {word: [c.id for c in document.claims if c.status == word] for word in ("supported", "contradicted", "undecided")}
+    parts = [f"{_capital(word)}: {listed(ids)}." for word, ids in count.items() if ids]
+    numbers = [f"{len(ids)} {word}" for word, ids in count.items() if ids]
+    tones: dict[str, Tone] = {"supported": "yes", "contradicted": "no"}
+    only = [word for word, ids in count.items() if ids]
+    tone = tones.get(only[0], "open") if len(only) == 1 else "open"
+    return Answer("paper", question, tone, ", ".join(numbers) or NONE, " ".join(parts))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,205 @@
+"""The numbers and words of a report, written the same way in every format."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from sics_analysis.report.document.document import ReportDocument
+from sics_analysis.report.document.lines import LineInfo
+from sics_analysis.report.document.rows import ScorerInfo
+from sics_analysis.results import Interval, Verdict, signed
+
+NONE = "–"
+#: word → glyph: no verdict or status is ever told by colour alone
+GLYPHS = {
+    "ESCAPES": "▲",
+    "DEGRADES": "▼",
+    "EQUIVALENT": "=",
+    "IDENTICAL": "≡",
+    "INCONCLUSIVE": "?",
+}
+STATUS_GLYPHS = {"supported": "✓", "contradicted": "✗", "undecided": "?"}
+PAPER = "arXiv 2605.09345"
+
+
+def plain(text: str) -> str:
+    """Text with its control characters, which a terminal would obey, written as escapes.
+
+    Examples
+    --------
+    >>> plain("[bold]x[/]"), plain("a" + chr(27) + "[31m")
+    ('[bold]x[/]', 'a\\\\x1b[31m')
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+def number(value: float | None) -> str:
+    """A difference in points with its sign.
+
+    Examples
+    --------
+    >>> number(-0.5), number(None)
+    ('−0.50', '–')
+    """
+    return NONE if value is None else signed(value)
+
+
+def interval(value: Interval | None) -> str:
+    """Both limits in points."""
+    return NONE if value is None else f"[{number(value.low)}, {number(value.high)}]"
+
+
+def percent(fraction: float | None, digits: int = 2) -> str:
+    """An accuracy, which is a fraction, in percent.
+
+    Examples
+    --------
+    >>> percent(0.9137)
+    '91.37 %'
+    """
+    return NONE if fraction is None else f"{100 * fraction:.{digits}f} %"
+
+
+def p_short(p: float | None) -> str:
+    """A p-value in five characters; never zero.
+
+    Examples
+    --------
+    >>> p_short(0.03508), p_short(0.00001), p_short(0.99996), p_short(1.0), p_short(None)
+    ('.035', '<.001', '>.999', '1', '–')
+    """
+    if p is None:
+        return NONE
+    if p < 0.001:
+        return "<.001"
+    if p == 1.0:
+        return "1"
+    return ">.999" if p > 0.999 else f"{p:.3f}"[1:]
+
+
+def p_value(p: float | None) -> str:
+    """A p-value with three significant digits for a table that has room.
+
+    Examples
+    --------
+    >>> p_value(0.0480691), p_value(0.0000123), p_value(1e-9), p_value(None)
+    ('0.0481', '1.2e-05', '<1e-06', '–')
+    """
+    if p is None:
+        return NONE
+    if p < 1e-6:
+        return "<1e-06"
+    return f"{p:.2g}" if p < 1e-4 else f"{p:.3g}"
+
+
+def kappa_text(scorer: ScorerInfo) -> str:
+    """κ of a feature class, or the role of what has none."""
+    if scorer.kappa is not None:
+        return str(scorer.kappa)
+    return NONE if scorer.role == "unknown" else scorer.role
+
+
+def listed(names: Sequence[str], limit: int = 0) -> str:
+    """Names in a sentence; beyond `limit` they are counted.
+
+    Examples
+    --------
+    >>> listed(["a"]), listed(["a", "b", "c"]), listed(["a", "b", "c", "d"], 2)
+    ('a', 'a, b and c', 'a, b and 2 more')
+    """
+    if limit and len(names) > limit + 1:
+        return f"{', '.join(names[:limit])} and {len(names) - limit} more"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
+
+
+def plural(count: int, noun: str, nouns: str = "") -> str:
+    """A count with its noun.
+
+    Examples
+    --------
+    >>> plural(1, "seed"), plural(2, "seed"), plural(0, "analysis", "analyses")
+    ('1 seed', '2 seeds', '0 analyses')
+    """
+    return f"{count} {noun if count == 1 else nouns or noun + 's'}"
+
+
+def sparsity_list(values: Iterable[float]) -> str:
+    """Sparsities in a sentence.
+
+    Examples
+    --------
+    >>> sparsity_list([0.7, 0.8])
+    'S = 0.7 and 0.8'
+    """
+    return f"S = {listed([f'{value:g}' for value in values])}"
+
+
+def reference_accuracy(document: ReportDocument, sparsity: float) -> float | None:
+    """Mean accuracy of the reference at one S, a fraction; of the κ = 0 scorers where it is the pooled plateau."""
+    names = {document.settings.reference}
+    if not any(scorer.name in names for scorer in document.scorers):
+        names = {scorer.name for scorer in document.scorers if scorer.kappa == 0}
+    values = [cell.accuracy for cell in document.cells if cell.sparsity == sparsity and cell.scorer in names]
+    return statistics.fmean(values) if values else None
+
+
+def reference_kappa(document: ReportDocument) -> str:
+    """κ or role of the reference; a reference that is no scorer pools those of κ = 0."""
+    found = next((scorer for scorer in document.scorers if scorer.name == document.settings.reference), None)
+    return "0" if found is None else kappa_text(found)
+
+
+def no_deviations(document: ReportDocument) -> str:
+    """What stands where nothing is known to be not as planned: a table cannot say what was planned."""
+    if document.source.kind == "run":
+        return "None: nothing missing, failed, left out or degenerate, and nothing decided after the data."
+    return "None known: nothing is left out or degenerate; what was planned, or failed, or decided after the data, is not said."
+
+
+def undecided_reasons(lines: Iterable[LineInfo]) -> dict[str, list[str]]:
+    """The scorers without a verdict, by the reason why."""
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        if line.verdict is Verdict.INCONCLUSIVE:
+            found.setdefault(line.reason, []).append(line.scorer)
+    return found
+
+
+def margin_line(document: ReportDocument) -> str:
+    """The settings and when they were fixed, in a line."""
+    settings = document.settings
+    plan = settings.planned
+    same = plan is None or (plan.delta, plan.alpha, plan.reference) == (settings.delta, settings.alpha, settings.reference)
+    fixed = f"fixed: {settings.fixed}" if same else "not as planned"
+    return f"δ = {settings.delta:g} points, α = {settings.alpha:g}, reference {settings.reference}; {fixed}"
+
+
+def identity_line(document: ReportDocument) -> str:
+    """Run or file, seeds, unit and pool, in a line."""
+    source = document.source
+    names = {"run": "run", "csv": "sha256"}
+    what = [f"{names.get(source.kind, source.kind)} {source.identity[:16]}"] if source.identity else []
+    what.append(plural(len(document.seeds), "seed"))
+    what += [f"unit {document.unit}"] if document.unit else []
+    what += [f"pool {document.pool}"] if document.pool else []
+    return ", ".join(what)
+
+
+def tied(text: str) -> str:
+    """Text whose numbers stay with their signs and units at the end of a line, and safe to show; for prose, not for names.
+
+    Examples
+    --------
+    >>> tied("p = 0.5 at S = 0.7, 95 % CI")
+    'p\\xa0=\\xa00.5 at S\\xa0=\\xa00.7, 95\\xa0%\\xa0CI'
+    """
+    return re.sub(r" (?==|≤|%|points?\b)|(?<=[=≤]) |(?<=%) (?=CI|interval)", "\u00a0", plain(text))
+
+
+def wrapped(text: str, width: int, first: int = 0, rest: int = 0) -> str:
+    """Text broken between words at a width, with these indents; numbers stay with their signs and units."""
+    filled = textwrap.fill(tied(text), width, initial_indent=" " * first, subsequent_indent=" " * rest, break_on_hyphens=False)
+    return filled.replace("\u00a0", " ")

@@ -1,0 +1,167 @@
+"""What an answer is, and the longer ones: whether complexity adds anything to information, and how sure it all is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from sics_analysis.report.document.document import ReportDocument
+from sics_analysis.report.document.lines import AttributionInfo
+from sics_analysis.report.document.rows import SettingsInfo
+from sics_analysis.report.words.headline import escaping, undecided
+from sics_analysis.report.words.phrases import interval, listed, plural, sparsity_list
+from sics_analysis.results import Verdict
+
+Tone: TypeAlias = Literal["yes", "no", "open"]
+TONE_GLYPHS: dict[Tone, str] = {"yes": "✓", "no": "✗", "open": "?"}
+SAME = (Verdict.EQUIVALENT, Verdict.IDENTICAL)
+LIMIT = 6  # names in a sentence before they are counted
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One question, its answer in a few words, and the sentences behind it."""
+
+    id: str
+    question: str
+    tone: Tone
+    short: str
+    text: str
+
+
+def attribution_answer(document: ReportDocument) -> Answer:
+    """Say what complexity adds to information, and for those that escape by their joint intervals alone."""
+    question = "Is it complexity, beyond information?"
+    lines = [line for line in document.attribution if line.complexity is not None]
+    if not lines:
+        text = (
+            "Not available: it takes the control information, which sees the same saliency without any complexity, beside "
+            "scorers of κ ≥ 1 and another reference."
+        )
+        return Answer("attribution", question, "open", "Not tested", text)
+    delta = document.settings.delta
+    better = [line for line in lines if line.verdict is Verdict.ESCAPES]
+    same = [line for line in lines if line.verdict in SAME]
+    worse = [line for line in lines if line.verdict is Verdict.DEGRADES]
+    open_ = len(lines) - len(better) - len(same) - len(worse)
+    parts = [
+        f"Against information, a control with the same saliency and no complexity, {plural(len(lines), 'comparison')}: "
+        f"complexity is shown to add more than {delta:g} points in {len(better)}, to add less than {delta:g} and cost less than "
+        f"{delta:g} in {len(same)}, to cost more than {delta:g} in {len(worse)}; {open_} undecided."
+    ]
+    wanted = _matching(document, lines)
+    shown = wanted[:LIMIT]
+    if shown:
+        split = "; ".join(_split(line, document.settings) for line in shown)
+        level = f"{100 * (1 - document.settings.alpha):g} %"
+        more = f"; {len(wanted) - len(shown)} more in the table" if len(wanted) > len(shown) else ""
+        what = f"what complexity adds to information (simultaneous {level} intervals)"
+        parts.append(f"Of those that escape, {what}: {split}{more}.")
+    if better:
+        parts.append(f"Complexity adds: {listed([f'{x.scorer} at S = {x.sparsity:g}' for x in better], LIMIT)}.")
+    some = [line for line in lines if line.verdict is Verdict.INCONCLUSIVE and _superior(line, document.settings)]
+    decided = len(same) + len(worse)
+    tone: Tone = "yes" if better else "open" if some or open_ else "no"
+    if better:
+        short = "In part" if decided else f"Yes{', where decided' if open_ else ''}"
+    elif some:
+        short = f"Some above 0, none shown above {delta:g}"
+    elif open_:  # what is undecided may be the very scorers that escape
+        short = f"Not shown; no in {decided} of {len(lines)}" if decided else "Undecided"
+    else:
+        short = "No"
+    return Answer("attribution", question, tone, short, " ".join(parts))
+
+
+def _matching(document: ReportDocument, lines: Sequence[AttributionInfo]) -> list[AttributionInfo]:
+    found = {(line.scorer, line.sparsity) for line in escaping(document)}
+    return [line for line in lines if (line.scorer, line.sparsity) in found]
+
+
+def _split(line: AttributionInfo, settings: SettingsInfo) -> str:
+    """The joint interval alone: the line was selected for a large gain, of which this is a part."""
+    return f"{line.scorer} at S = {line.sparsity:g} {interval(line.simultaneous)}, {_conclusion(line, settings)}"
+
+
+def _conclusion(line: AttributionInfo, settings: SettingsInfo) -> str:
+    if line.verdict is Verdict.INCONCLUSIVE:
+        return f"shown above 0 but not above {settings.delta:g}" if _superior(line, settings) else "not settled"
+    words = {Verdict.ESCAPES: f"shown above {settings.delta:g}", Verdict.DEGRADES: "a shown cost"}
+    return words.get(line.verdict, f"shown to lie within ±{settings.delta:g}")
+
+
+def _superior(line: AttributionInfo, settings: SettingsInfo) -> bool:
+    return line.p_superior_adjusted is not None and line.p_superior_adjusted <= settings.alpha
+
+
+def certainty_answer(document: ReportDocument) -> Answer:
+    """Say how many lines are open, what so many seeds can show, and what the escapes hang on."""
+    question = "How sure are we?"
+    settings, power = document.settings, document.power
+    open_, total = undecided(document)
+    counts = sorted({line.n for line in document.lines}) or [0]
+    n = plural(counts[-1], "seed") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+    which = f"{open_} of {plural(total, 'line')} {'is' if total == 1 else 'are'} undecided"
+    parts = [f"{n} a line; {which} at δ = {settings.delta:g} points, α = {settings.alpha:g}."]
+    if power.points:
+        here = next((point for point in power.points if point.n == power.here), None)
+        if here is not None and power.sd is not None:
+            found, same = _chance(here.escape), _chance(here.equivalence)
+            needed = f"{_needed(power.needed_escape)} and {_needed(power.needed_equivalence)}"
+            effect = f"{power.effect:g} point{'s' * (power.effect != 1)}"
+            parts.append(
+                f"Where differences spread by sd = {power.sd:.2f} points, the median here, {plural(power.here, 'seed')} find a "
+                f"true escape of {effect} with a chance of {found} and show a true equality with {same}; {needed} reach 80 %."
+            )
+    if counts[-1]:
+        parts.append(f"The smallest p an exact sign-flip test can give is {0.5 ** counts[-1]:.3g}.")
+    parts += _robust(document)
+    if settings.stamps:
+        parts.append(f"Stamped: {'; '.join(settings.stamps)}.")
+    noisy = [info.sparsity for info in document.sparsities if info.below_noise]
+    if noisy:
+        parts.append(f"δ lies below the noise floor at {sparsity_list(noisy)}: nothing is concluded there.")
+    tone: Tone = "open" if open_ or not total or settings.stamps or noisy else "yes"
+    return Answer(
+        "certainty", question, tone, f"{open_} of {total} undecided" if total else "Nothing was tested", " ".join(parts)
+    )
+
+
+def _chance(power: float) -> str:
+    return f"{100 * power:.0f} %"
+
+
+def _needed(seeds: int | None) -> str:
+    return "more seeds than can be planned" if seeds is None else plural(seeds, "seed")
+
+
+def _robust(document: ReportDocument) -> list[str]:
+    """What other margins, new test images and the single networks make of the escapes."""
+    found = escaping(document)
+    if not found:
+        return []
+    parts = []
+    keys = {(line.scorer, line.sparsity) for line in found}
+    held: dict[float, int] = {}
+    for entry in document.deltas:
+        if (entry.scorer, entry.sparsity) in keys and entry.delta != document.settings.delta:
+            held[entry.delta] = held.get(entry.delta, 0) + (entry.verdict is Verdict.ESCAPES)
+    above = [delta for delta in held if delta > document.settings.delta]
+    lasting = [delta for delta in above if held[delta] == len(found)]
+    if above:
+        first = f"At δ = {min(above):g} {held[min(above)]} of {len(found)} escapes remain."
+        parts.append(f"The escapes stand up to δ = {max(lasting):g}." if lasting else first)
+    crossed = [line.crossed for line in found if line.crossed is not None]
+    if crossed:
+        good = sum(limits.low > 0 for limits in crossed)
+        parts.append(
+            f"For new seeds and new test images (crossed bootstrap) {good} of {len(crossed)} escapes keep an interval above 0."
+        )
+    tests = [row for row in document.mcnemar if (row.scorer, row.sparsity) in keys]
+    if tests:
+        wins = sum(row.p <= document.settings.alpha and row.difference > 0 for row in tests)
+        parts.append(
+            f"Network by network (exact McNemar, each about two networks only) the escaping scorer wins {wins} of {len(tests)}."
+        )
+    return parts

@@ -1,0 +1,1 @@
+"""From a frame to paired differences: columns, arms, contrasts."""

@@ -1,0 +1,292 @@
+"""Paired differences of two scorers at one sparsity.
+
+The seed is the unit. A contrast keeps the seeds complete in both arms. Seeds are sorted, so the order of the input rows
+reaches no number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from sics_analysis.results import Interval, check_level
+from sics_analysis.rows.arms import Arm, complete_seeds, plain_seed
+from sics_analysis.rows.arms import Seed as Seed
+
+FloatArray: TypeAlias = NDArray[np.float64]
+
+POINTS = 100  # accuracy points in an accuracy of 1
+RELATIVE_TOLERANCE = 1e-9  # of the scale, when accuracies come as fractions
+# Two fractions in single precision are each off by up to 2⁻²⁵, so two of their differences by up to 1.2e-7.
+SINGLE_TOLERANCE = 2.5e-7
+MIN_SEEDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """Paired differences of a scorer against a reference, one a seed, in accuracy points.
+
+    Parameters
+    ----------
+    name, reference
+        The scorer A and what it is compared with, B.
+    seeds
+        The complete seeds, sorted.
+    differences
+        Accuracy of A minus accuracy of B in points, one a seed.
+    sparsity
+        S of both arms, None outside an experiment.
+    same_mask
+        Per seed whether both masks have one hash; None where a hash is unknown.
+    exact
+        Whether the differences come from integer counts, so that equal differences are equal bit for bit.
+    single
+        Whether the differences come from fractions that are all numbers of single precision.
+    noise_floor
+        Points by which a repeated evaluation of one mask differs; 0 where unknown.
+    """
+
+    name: str
+    reference: str
+    seeds: tuple[Seed, ...]
+    differences: tuple[float, ...]
+    sparsity: float | None = None
+    same_mask: tuple[bool | None, ...] | None = None
+    exact: bool = False
+    single: bool = False
+    noise_floor: float = 0.0
+
+    @property
+    def n(self) -> int:
+        """Number of seeds."""
+        return len(self.differences)
+
+    @property
+    def values(self) -> FloatArray:
+        """The differences as an array of shape (n,)."""
+        return np.array(self.differences, dtype=np.float64)
+
+    @property
+    def ranked(self) -> FloatArray:
+        """The differences in an order that knows no label of a seed, and is mirrored with the arms: to draw from."""
+        up = np.sort(self.values)
+        down = up[::-1]
+        return up if up.tolist() <= (-down).tolist() else down
+
+    @property
+    def mean(self) -> float | None:
+        """Mean difference in points; None without seeds. Correctly rounded, so free of the order of seeds."""
+        if self.n == 0:
+            return None
+        if self.is_constant:
+            return self.differences[0]
+        return math.fsum(self.differences) / self.n
+
+    @property
+    def sd(self) -> float | None:
+        """Standard deviation of the differences (ddof 1) in points; None below two seeds."""
+        if self.n < 2:
+            return None
+        if self.is_constant:
+            return 0.0
+        mean = math.fsum(self.differences) / self.n
+        return math.sqrt(math.fsum((d - mean) ** 2 for d in self.differences) / (self.n - 1))
+
+    @property
+    def se(self) -> float | None:
+        """Standard error of the mean difference in points; None below two seeds."""
+        return None if self.sd is None else self.sd / math.sqrt(self.n)
+
+    @property
+    def tolerance(self) -> float:
+        """How far apart two differences may be, in points, and still count as equal.
+
+        Rounding alone for integer counts, 1e-9 of the scale for fractions, 2.5e-7 for fractions in single precision.
+        """
+        scale = max([POINTS, *(abs(d) for d in self.differences)])
+        if self.exact:
+            return scale * 8 * float(np.finfo(np.float64).eps)
+        return scale * (SINGLE_TOLERANCE if self.single else RELATIVE_TOLERANCE)
+
+    @property
+    def same_hash(self) -> bool:
+        """Whether both scorers have one mask hash at every seed, whatever their accuracies."""
+        return self.n > 0 and self.same_mask is not None and all(same is True for same in self.same_mask)
+
+    @property
+    def is_identical(self) -> bool:
+        """Whether both scorers chose the same mask at every seed, with accuracies equal but for the noise floor."""
+        return self.same_hash and not self.hash_conflict
+
+    @property
+    def hash_conflict(self) -> bool:
+        """Whether one hash at every seed stands beside accuracies that differ: a hash, then, that is no identity."""
+        if not self.same_hash:
+            return False
+        return max(abs(d) for d in self.differences) > max(self.tolerance, self.noise_floor)
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether all differences are equal, zero or not."""
+        return self.n > 0 and max(self.differences) - min(self.differences) <= self.tolerance
+
+    @property
+    def is_degenerate(self) -> bool:
+        """Whether no t statistic is given: masks of one hash, fewer than three seeds, or equal differences."""
+        return self.same_hash or self.n < MIN_SEEDS or self.is_constant
+
+    def t_interval(self, level: float = 0.95) -> Interval | None:
+        """Student-t interval of the mean difference, shape-free of warnings.
+
+        Returns
+        -------
+        Interval or None
+            None below three seeds; the single point, method "degenerate", where all differences are equal.
+        """
+        check_level(level)
+        mean, se = self.mean, self.se
+        if self.n < MIN_SEEDS or mean is None or se is None:
+            return None
+        if self.is_constant:
+            return Interval(mean, mean, level, "degenerate")
+        half = float(special.stdtrit(self.n - 1, 0.5 + level / 2)) * se
+        return Interval(mean - half, mean + half, level, "student-t")
+
+    def restrict(self, seeds: Iterable[Seed]) -> Contrast:
+        """The same contrast on some of its seeds."""
+        wanted = set(seeds)
+        keep = [i for i, seed in enumerate(self.seeds) if seed in wanted]
+        if len(keep) == self.n:
+            return self
+        return replace(
+            self,
+            seeds=tuple(self.seeds[i] for i in keep),
+            differences=tuple(self.differences[i] for i in keep),
+            same_mask=None if self.same_mask is None else tuple(self.same_mask[i] for i in keep),
+        )
+
+    def mirrored(self) -> Contrast:
+        """The reference against the scorer: every difference with the other sign."""
+        return replace(
+            self,
+            name=self.reference,
+            reference=self.name,
+            differences=tuple(-d if d else 0.0 for d in self.differences),
+        )
+
+
+def contrast(arm: Arm, reference: Arm, *, sparsity: float | None = None, noise_floor: float = 0.0) -> Contrast:
+    """Pair two arms on the seeds complete in both.
+
+    Parameters
+    ----------
+    arm, reference
+        A and B. With counts in both, differences are exact: 100·(c_A·n_B − c_B·n_A)/(n_A·n_B), divided once.
+    noise_floor
+        Points by which a repeated evaluation of one mask differs, where known.
+
+    Raises
+    ------
+    ValueError
+        If the two arms were evaluated on different numbers of test examples at one seed.
+
+    Examples
+    --------
+    >>> a = Arm.from_counts("chaos", [0, 1, 2], [552, 540, 549], 600)
+    >>> b = Arm.from_counts("magnitude", [0, 1, 3], [549, 543, 550], 600)
+    >>> contrast(a, b, sparsity=0.7).differences
+    (0.5, -0.5)
+    """
+    at_a = {seed: i for i, seed in enumerate(arm.seeds)}
+    at_b = {seed: i for i, seed in enumerate(reference.seeds)}
+    seeds = tuple(seed for seed in arm.seeds if seed in at_b)
+    exact = arm.correct is not None and reference.correct is not None
+    return Contrast(
+        arm.name,
+        reference.name,
+        seeds,
+        tuple(_difference(arm, at_a[seed], reference, at_b[seed], seed, exact) for seed in seeds),
+        sparsity,
+        _same_masks(arm, reference, [(at_a[seed], at_b[seed]) for seed in seeds]),
+        exact,
+        not exact and arm.single and reference.single,
+        noise_floor,
+    )
+
+
+def differences(
+    values: ArrayLike,
+    *,
+    name: str = "A",
+    reference: str = "B",
+    seeds: Sequence[Seed] | None = None,
+    sparsity: float | None = None,
+) -> Contrast:
+    """A contrast from ready-made differences in accuracy points.
+
+    Parameters
+    ----------
+    values
+        Shape (n,), finite.
+    seeds
+        Their labels, by default 0 … n−1.
+
+    Raises
+    ------
+    ValueError
+        If the values are not one finite row, or the seeds repeat or differ in number.
+
+    Examples
+    --------
+    >>> differences([0.1, -0.2, 0.3], seeds=[2, 0, 1]).differences
+    (-0.2, 0.3, 0.1)
+    """
+    row = np.asarray(values, dtype=np.float64)
+    if row.ndim != 1 or not np.isfinite(row).all():
+        raise ValueError(f"Expected differences as one row of finite numbers, got shape {row.shape}")
+    labels: Sequence[Seed] = range(len(row)) if seeds is None else seeds
+    order = complete_seeds(name, labels, row.tolist())
+    return Contrast(
+        name,
+        reference,
+        tuple(plain_seed(labels[i]) for i in order),
+        tuple(float(row[i]) for i in order),
+        sparsity,
+    )
+
+
+def as_contrast(data: Contrast | ArrayLike) -> Contrast:
+    """The contrast itself, or one made from differences in points."""
+    return data if isinstance(data, Contrast) else differences(data)
+
+
+def check_names(contrasts: Sequence[Contrast]) -> None:
+    """Refuse a family in which a scorer comes twice."""
+    names = [c.name for c in contrasts]
+    if len(set(names)) < len(names):
+        raise ValueError(f"Expected one contrast a scorer in a family, got {', '.join(names)}")
+
+
+def _difference(a: Arm, i: int, b: Arm, j: int, seed: Seed, exact: bool) -> float:
+    if a.total is not None and b.total is not None:
+        n_a, n_b = a.total[i], b.total[j]
+        if n_a * b.pooled != n_b * a.pooled:
+            raise ValueError(
+                f"Expected one test set at seed {seed!r}, got {n_a} examples for {a.name!r} and {n_b} for {b.name!r}"
+            )
+        if exact and a.correct is not None and b.correct is not None:
+            return POINTS * (a.correct[i] * n_b - b.correct[j] * n_a) / (n_a * n_b)
+    return POINTS * (a.accuracy[i] - b.accuracy[j])
+
+
+def _same_masks(a: Arm, b: Arm, pairs: list[tuple[int, int]]) -> tuple[bool | None, ...] | None:
+    if a.mask_hash is None or b.mask_hash is None:
+        return None
+    hashes = ((a.mask_hash[i], b.mask_hash[j]) for i, j in pairs)
+    return tuple(None if x is None or y is None else x == y for x, y in hashes)

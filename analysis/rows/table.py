@@ -1,0 +1,299 @@
+"""From a data frame to arms: one scorer at one sparsity each. The only place that looks inside a frame."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from sics_analysis.results import is_number
+from sics_analysis.rows.arms import Arm, Seed, pool_arms, seed_label
+from sics_analysis.rows.contrasts import Contrast, contrast
+
+REQUIRED = ("seed", "scorer", "sparsity", "accuracy")
+PLATEAU = "plateau"  # the reference that pools the κ = 0 scorers
+CONTROLS = ("fake", "information", "gradient", "random")  # tested in lines of their own, as they have no κ
+APART = ("control", "baseline", "peer", "adaptive")  # roles that are, too, whatever a scorer of them is called
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """The complete evaluations of a run, by scorer and sparsity.
+
+    Attributes
+    ----------
+    arms
+        One `Arm` for each (scorer, sparsity) of the frame; sparsity 0 is left out.
+    kappa
+        Complexity of each scorer, None for controls, baselines and where unknown.
+    has_kappa
+        Whether the frame says anything about κ.
+    unit, pool
+        What was pruned and ranked, where the frame says so.
+    floors
+        Noise floor by sparsity in points, where known.
+    apart
+        Scorers whose role the frame gives as one of `APART`.
+    """
+
+    arms: Mapping[tuple[str, float], Arm]
+    kappa: Mapping[str, int | None]
+    has_kappa: bool
+    seeds: tuple[Seed, ...]
+    sparsities: tuple[float, ...]
+    unit: str | None
+    pool: str | None
+    floors: Mapping[float, float] = field(default_factory=dict)
+    apart: frozenset[str] = frozenset()
+
+    @property
+    def scorers(self) -> tuple[str, ...]:
+        """The scorers, by κ (none last) and name: an order that no order of rows can change."""
+        return tuple(sorted(self.kappa, key=lambda name: (self._rank(name), name)))
+
+    def _rank(self, name: str) -> int:
+        kappa = self.kappa[name]
+        return 9 if kappa is None else kappa
+
+    @property
+    def rank_monotone(self) -> tuple[str, ...]:
+        """The κ = 0 scorers."""
+        return tuple(name for name in self.scorers if self.kappa[name] == 0)
+
+    @property
+    def complex(self) -> tuple[str, ...]:
+        """The scorers of κ ≥ 1."""
+        return tuple(name for name in self.scorers if (self.kappa[name] or 0) >= 1)
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The scorers of the escape family, the reference aside.
+
+        Without κ in the frame, all of them. With it, those of κ ≥ 1 and those without κ that are no control, baseline or peer
+        by name or role: a scorer of unknown κ may be the one that is found to escape, so it counts in the correction.
+        """
+        if not self.has_kappa:
+            return self.scorers
+        unknown = {name for name, kappa in self.kappa.items() if kappa is None and name not in CONTROLS} - self.apart
+        return tuple(name for name in self.scorers if (self.kappa[name] or 0) >= 1 or name in unknown)
+
+    def pooled(self, name: str) -> tuple[str, ...]:
+        """The κ = 0 scorers whose mean is the plateau for a scorer: all of them, but never the scorer itself."""
+        return tuple(scorer for scorer in self.rank_monotone if scorer != name)
+
+    def pools(self, reference: str) -> bool:
+        """Whether this reference is the pool of the κ = 0 scorers, and no scorer of that name."""
+        return reference == PLATEAU and PLATEAU not in self.kappa
+
+    def arm(self, name: str, sparsity: float) -> Arm:
+        """Return one arm, without seeds where nothing was evaluated; "plateau" pools the κ = 0 scorers."""
+        if self.pools(name):
+            return self._pool(self.rank_monotone, sparsity)
+        return self.arms.get((name, sparsity)) or Arm(name, (), ())
+
+    def contrast(self, name: str, reference: str, sparsity: float) -> Contrast:
+        """Pair two scorers at one sparsity on the seeds complete in both.
+
+        Against "plateau" a κ = 0 scorer is paired with the pool of the others: a pool that holds the scorer itself
+        would hide a part of its difference, and all of it when there is no other.
+        """
+        other = self._pool(self.pooled(name), sparsity) if self.pools(reference) else self.arm(reference, sparsity)
+        floor = self.floors.get(sparsity, 0.0)
+        return contrast(self.arm(name, sparsity), other, sparsity=sparsity, noise_floor=floor)
+
+    def _pool(self, scorers: tuple[str, ...], sparsity: float) -> Arm:
+        arms = [self.arm(scorer, sparsity) for scorer in scorers]
+        return pool_arms(arms, PLATEAU) if arms else Arm(PLATEAU, (), ())
+
+
+def read_table(frame: pd.DataFrame) -> Table:
+    """Check a frame and cut it into arms.
+
+    Parameters
+    ----------
+    frame
+        A row per (seed, scorer, sparsity) with accuracy as a fraction; an empty accuracy marks a cell without a result.
+        Columns kappa, correct with n, mask_hash, unit, pool and role are used where present, all others ignored.
+
+    Raises
+    ------
+    ValueError
+        In one line, for missing or repeated columns, values out of range, repeated cells, or a frame of several units
+        or pools.
+    """
+    if not isinstance(frame, pd.DataFrame):
+        raise ValueError(f"Expected `frame` as a pandas DataFrame, got {type(frame).__name__}")
+    missing = [name for name in REQUIRED if name not in frame.columns]
+    if missing:
+        raise ValueError(f"Expected columns {', '.join(REQUIRED)} in `frame`, missing: {', '.join(missing)}")
+    doubled = sorted({str(name) for name in frame.columns[frame.columns.duplicated()]})
+    if doubled:
+        raise ValueError(f"Expected every column of `frame` once, got again: {', '.join(doubled)}")
+    rows = frame.reset_index(drop=True)  # an index may repeat, or be named as a column
+    rows["sparsity"] = _sparsity(rows["sparsity"])
+    rows["scorer"] = _scorer(rows["scorer"])
+    rows["seed"] = _seed(rows["seed"])
+    rows["accuracy"] = _accuracy(rows["accuracy"])
+    rows = rows[rows["sparsity"] > 0]
+    if rows.empty:
+        raise ValueError("Expected rows of pruned networks (sparsity above 0) in `frame`, got none")
+    repeated = rows[rows.duplicated(["seed", "scorer", "sparsity"])]
+    if len(repeated):
+        first = repeated.iloc[0]
+        raise ValueError(
+            f"Expected one row per (seed, scorer, sparsity), got several for seed {first['seed']!r}, "
+            f"{first['scorer']!r} at {first['sparsity']:g}"
+        )
+    kappa = _kappa(rows)
+    counts = _has_counts(rows)
+    arms = {}
+    for _, own in rows.groupby(["scorer", "sparsity"], sort=True):
+        name, sparsity = str(own["scorer"].iloc[0]), float(own["sparsity"].iloc[0])
+        arms[name, sparsity] = _arm(name, own, counts)
+    seeds = sorted(set(rows["seed"]), key=lambda seed: (isinstance(seed, str), seed))
+    return Table(
+        arms,
+        kappa,
+        any(value is not None for value in kappa.values()),
+        tuple(seeds),
+        tuple(sorted({sparsity for _, sparsity in arms})),
+        _single(rows, "unit"),
+        _single(rows, "pool"),
+        apart=_apart(rows),
+    )
+
+
+def _numbers(column: pd.Series, name: str) -> pd.Series:
+    """Return the column as floats, empty cells as nan; anything else that is no number is refused."""
+    numbers = pd.to_numeric(column, errors="coerce").astype("float64")
+    bad = column[numbers.isna() & ~column.isna()]
+    if len(bad):
+        raise ValueError(f"Expected numbers in column `{name}`, got {bad.iloc[0]!r}")
+    return numbers
+
+
+def _sparsity(column: pd.Series) -> pd.Series:
+    values = _numbers(column, "sparsity")
+    bad = values[~((values >= 0) & (values < 1))]
+    if len(bad):
+        raise ValueError(f"Expected `sparsity` in [0, 1), got {float(bad.iloc[0]):g}")
+    return values.round(9)  # 0.7 and 0.1 + 0.6 are one sparsity
+
+
+def _accuracy(column: pd.Series) -> pd.Series:
+    values = _numbers(column, "accuracy")
+    bad = values[(values < 0) | (values > 1)]
+    if len(bad):
+        raise ValueError(f"Expected `accuracy` as a fraction in [0, 1], got {float(bad.iloc[0]):g}; divide percentages by 100")
+    return values
+
+
+def _scorer(column: pd.Series) -> pd.Series:
+    if column.isna().any():
+        raise ValueError("Expected a name in every row of column `scorer`, got an empty cell")
+    return column.astype(str)
+
+
+def _seed(column: pd.Series) -> pd.Series:
+    if column.isna().any():
+        raise ValueError("Expected a label in every row of column `seed`, got an empty cell")
+    labels = [seed_label(value) for value in column]
+    if "" in labels:
+        raise ValueError("Expected a label in every row of column `seed`, got an empty cell")
+    return pd.Series(labels, index=column.index, dtype=object)
+
+
+def _kappa(rows: pd.DataFrame) -> dict[str, int | None]:
+    names = sorted(set(rows["scorer"]))
+    if "kappa" not in rows.columns:
+        return dict.fromkeys(names)
+    values = _numbers(rows["kappa"], "kappa")
+    found: dict[str, int | None] = {}
+    for name in names:
+        own = set(values[rows["scorer"] == name].dropna())
+        if not own <= {0.0, 1.0, 2.0} or len(own) > 1:
+            raise ValueError(f"Expected one `kappa` among 0, 1, 2 or empty for {name!r}, got {sorted(own)}")
+        found[name] = int(own.pop()) if own else None
+    return found
+
+
+def _apart(rows: pd.DataFrame) -> frozenset[str]:
+    """Scorers with a role of `APART`; one row alone must not take a scorer out of the family that corrects it."""
+    if "role" not in rows.columns:
+        return frozenset()
+    found = set()
+    for name, roles in rows.groupby("scorer")["role"]:
+        own = sorted({"empty" if pd.isna(role) else str(role) for role in roles})
+        if set(own) & set(APART):
+            if len(own) > 1:
+                raise ValueError(f"Expected one `role` in every row of {name!r}, got {', '.join(own)}")
+            found.add(str(name))
+    return frozenset(found)
+
+
+def _has_counts(rows: pd.DataFrame) -> bool:
+    """Whether integer counts stand behind every accuracy, and agree with it."""
+    if not {"correct", "n"} <= set(rows.columns):
+        return False
+    correct, total = _numbers(rows["correct"], "correct"), _numbers(rows["n"], "n")
+    known = ~rows["accuracy"].isna()
+    if (correct.isna() | total.isna())[known].any():
+        return False
+    for name, values in (("correct", correct), ("n", total)):
+        bad = values[known & ~np.isfinite(values)]
+        if len(bad):
+            raise ValueError(f"Expected whole numbers in column `{name}`, got {float(bad.iloc[0]):g}")
+    bad = total[known & ~(total > 0)]
+    if len(bad):
+        raise ValueError(f"Expected test examples in column `n`, got {float(bad.iloc[0]):g}")
+    # An accuracy rounded in print still names its count: it lies within half an example of it.
+    wrong = known & ~((correct / total - rows["accuracy"]).abs() <= 0.5 / total + 1e-9)
+    if wrong.any():
+        i = int(np.flatnonzero(wrong)[0])
+        raise ValueError(
+            f"Expected `accuracy` to be correct/n, got {rows['accuracy'].iloc[i]:g} beside {correct.iloc[i]:g}/{total.iloc[i]:g}"
+        )
+    return True
+
+
+def _arm(name: str, group: pd.DataFrame, counts: bool) -> Arm:
+    known = group[~group["accuracy"].isna()]
+    hashes = known["mask_hash"].tolist() if "mask_hash" in known.columns else None
+    hashes = None if hashes is None else [None if pd.isna(value) else str(value) for value in hashes]
+    seeds = known["seed"].tolist()
+    if counts:
+        return Arm.from_counts(name, seeds, known["correct"].tolist(), known["n"].tolist(), hashes)
+    return Arm.from_fractions(name, seeds, known["accuracy"].tolist(), hashes)
+
+
+def _single(rows: pd.DataFrame, name: str) -> str | None:
+    """Return the one value of a column that must not mix: accuracies of different units do not compare."""
+    if name not in rows.columns:
+        return None
+    values = sorted({str(value) for value in rows[name].dropna()})
+    if len(values) > 1:
+        raise ValueError(f"Expected one `{name}` in `frame`, got {', '.join(values)}: analyse them one at a time")
+    return values[0] if values else None
+
+
+def noise_floors(floor: float | Mapping[float, float] | None, sparsities: tuple[float, ...]) -> dict[float, float]:
+    """Spread the noise floor over the sparsities; points, nothing where it is unknown."""
+    if floor is None:
+        return {}
+    if not is_number(floor) and not isinstance(floor, Mapping):
+        raise ValueError(f"Expected `noise_floor` as a number of points or a mapping of sparsity to points, got {floor!r}")
+    known: dict[float, float] = dict(floor) if isinstance(floor, Mapping) else dict.fromkeys(sparsities, floor)
+    found = {}
+    for key, value in known.items():
+        if not is_number(value) or not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"Expected `noise_floor` of at least 0 points, got {value!r} at {key!r}")
+        S = round(float(key), 9) if is_number(key) else None
+        if S not in sparsities and S != 0.0:  # rows at 0 are ignored, and so is their noise
+            measured = ", ".join(f"{sparsity:g}" for sparsity in sparsities)
+            raise ValueError(f"Expected the sparsities of `noise_floor` among {measured}, got {key!r}")
+        if S is not None and S != 0.0:
+            found[S] = float(value)
+    return found

@@ -1,0 +1,1 @@
+"""The whole analysis of a table in one call."""

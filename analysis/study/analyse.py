@@ -1,0 +1,175 @@
+"""The whole analysis in one call: from a frame of accuracies to verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sics_analysis.families.attribution import AttributionLine
+from sics_analysis.families.plateau import PlateauClaim, holm_equivalence
+from sics_analysis.families.winner import best_of
+from sics_analysis.one_scorer.bootstrap import N_RESAMPLES
+from sics_analysis.one_scorer.equivalence import equivalence_test
+from sics_analysis.results import check_alpha, check_delta
+from sics_analysis.rows.arms import seed_label
+from sics_analysis.rows.table import PLATEAU, Table, noise_floors, read_table
+from sics_analysis.study.outcome import Analysis, Families, Line
+from sics_analysis.study.steps import (
+    BOOTSTRAP,
+    CROSSED,
+    Bits,
+    Setting,
+    attribution_lines,
+    crossed_intervals,
+    family_tests,
+    make_line,
+    mcnemar_lines,
+    measure_spectrum,
+    plateau_claims,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Analysis", "analyse"]
+
+
+def analyse(
+    frame: pd.DataFrame,
+    reference: str = "magnitude",
+    delta: float = 0.5,
+    alpha: float = 0.05,
+    *,
+    seed: int = 0,
+    rng: np.random.Generator | None = None,
+    noise_floor: float | Mapping[float, float] | None = None,
+    bits: Bits | None = None,
+    plan: Mapping[str, Any] | None = None,
+    draws: int = 100_000,
+    n_resamples: int = N_RESAMPLES,
+) -> Analysis:
+    """Analyse a run: every scorer at every sparsity against a reference.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        A row per (seed, scorer, sparsity) with `accuracy` as a fraction. Further columns are used where present: kappa
+        (0, 1, 2 or empty), correct with n (exact differences), mask_hash (identity of masks), unit, pool, role. Rows
+        at sparsity 0 are ignored. The order of rows changes nothing.
+    reference : str
+        A scorer of the frame, or "plateau": the mean of the κ = 0 scorers at each seed. A κ = 0 scorer is then compared
+        with the mean of the others, and the joint claim is about all pairs of them.
+    delta : float
+        Equivalence margin in accuracy points, fixed before the run.
+    alpha : float
+        Level of every test.
+    seed, rng
+        Root of all random draws: the same gives the same result, byte for byte. A generator wins over `seed`.
+    noise_floor : float or mapping of sparsity to float, optional
+        Points by which a repeated evaluation differs. A delta below it leaves every line of that S INCONCLUSIVE; one
+        mask hash beside accuracies further apart than that is no identity.
+    bits : mapping of (seed, scorer, sparsity) to array_like of bool, shape (n_images,), optional
+        Which test images were classified correctly: adds McNemar per seed and intervals for new images.
+    plan : mapping, optional
+        Metadata of the plan, kept in `to_dict`.
+    draws : int
+        Draws of each rotation test.
+    n_resamples : int
+        Resamples of each line's bootstrap, where its seeds are too many to enumerate. No verdict rests on them.
+
+    Returns
+    -------
+    Analysis
+
+    Raises
+    ------
+    ValueError
+        In one line, for a frame, reference or option that cannot be used.
+
+    Notes
+    -----
+    The escape family of an S is its κ ≥ 1 scorers and those of unknown κ, or all but the reference when the frame knows
+    no κ; κ = 0 scorers, the controls and baselines (fake, information, gradient, random), and scorers without κ whose `role`
+    is control, baseline, peer or adaptive are tested in lines of their own, unadjusted. Every line uses its own complete
+    seeds, in its family too (`max_t_family` says why).
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> accuracy = {"magnitude": [0.900, 0.905, 0.898], "chaos": [0.930, 0.937, 0.929]}
+    >>> rows = [(i, name, 0.7, a) for name, values in accuracy.items() for i, a in enumerate(values)]
+    >>> frame = pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"])
+    >>> result = analyse(frame, draws=2_000)
+    >>> str(result.line("chaos", 0.7).verdict), result.to_frame().shape
+    ('ESCAPES', (1, 17))
+    """
+    check_delta(delta)
+    check_alpha(alpha)
+    if not isinstance(draws, Integral) or draws < 100:
+        raise ValueError(f"Expected `draws` as a whole number of at least 100, got {draws!r}")
+    if not isinstance(n_resamples, Integral) or n_resamples < 1:
+        raise ValueError(f"Expected `n_resamples` as a whole number of at least 1, got {n_resamples!r}")
+    if rng is None and (not isinstance(seed, Integral) or seed < 0):
+        raise ValueError(f"Expected `seed` as a whole number of at least 0, got {seed!r}")
+    table = read_table(frame)
+    _check_reference(table, reference)
+    root = int(rng.integers(2**32)) if rng is not None else int(seed)
+    floors = noise_floors(noise_floor, table.sparsities)
+    table = replace(table, floors=floors)
+    setting = Setting(table, reference, float(delta), float(alpha), root, int(draws), int(n_resamples), floors)
+    examples = {(seed_label(label), name, round(float(S), 9)): row for (label, name, S), row in (bits or {}).items()}
+    crossed = crossed_intervals(table, reference, examples, (root, CROSSED))
+    lines: list[Line] = []
+    families: list[Families] = []
+    plateaus: list[PlateauClaim] = []
+    attribution: list[AttributionLine] = []
+    for sparsity in table.sparsities:
+        contrasts = [table.contrast(name, reference, sparsity) for name in table.scorers if name != reference]
+        family = family_tests(setting, contrasts, sparsity)
+        families.append(family)
+        equivalences = [equivalence_test(c, delta, alpha=alpha) for c in contrasts]
+        generator = setting.stream(BOOTSTRAP, sparsity)
+        for equivalence, holm in zip(equivalences, holm_equivalence(equivalences), strict=True):
+            interval = crossed.get((equivalence.name, sparsity))
+            lines.append(make_line(setting, equivalence, holm, family, interval, generator))
+        if not setting.below_noise(sparsity):
+            plateaus += plateau_claims(setting, equivalences, sparsity)
+        attribution += attribution_lines(setting, sparsity)
+    spectrum, reason = measure_spectrum(setting)
+    winners = (best_of(family.escape) for family in families)
+    return Analysis(
+        table=table,
+        reference=reference,
+        delta=setting.delta,
+        alpha=setting.alpha,
+        seed=root,
+        draws=setting.draws,
+        lines=tuple(lines),
+        plateaus=tuple(plateaus),
+        families=tuple(families),
+        spectrum=spectrum,
+        spectrum_reason=reason,
+        attribution=tuple(attribution),
+        winners=tuple(winner for winner in winners if winner is not None),
+        mcnemar=mcnemar_lines(table, reference, examples),
+        noise_floor=floors,
+        plan=dict(plan or {}),
+    )
+
+
+def _check_reference(table: Table, reference: str) -> None:
+    if reference in table.kappa:
+        return
+    if reference == PLATEAU:
+        if not table.rank_monotone:
+            raise ValueError(
+                "Expected scorers with kappa 0 in `frame` for reference 'plateau', got none; "
+                "a column `kappa` says which scorers are rank-monotone"
+            )
+        return
+    known = ", ".join(table.scorers)
+    raise ValueError(f"Expected `reference` among {known} or 'plateau', got {reference!r}")

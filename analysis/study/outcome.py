@@ -1,0 +1,404 @@
+"""The result of a whole analysis: every line, family and claim, as a frame, as plain data, as text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sics_analysis.families.attribution import AttributionLine
+from sics_analysis.families.family import FamilyResult
+from sics_analysis.families.kappa import Spectrum
+from sics_analysis.families.plateau import PlateauClaim
+from sics_analysis.families.winner import Winner
+from sics_analysis.one_scorer.bootstrap import Bootstrap
+from sics_analysis.one_scorer.effect import EffectSize
+from sics_analysis.one_scorer.equivalence import EquivalenceResult
+from sics_analysis.one_scorer.mcnemar import McNemarResult
+from sics_analysis.results import Interval, Row, Verdict, p_text, signed
+from sics_analysis.rows.arms import Seed
+from sics_analysis.rows.contrasts import Contrast
+from sics_analysis.rows.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A scorer against the reference at one sparsity; accuracy points.
+
+    Attributes
+    ----------
+    in_family
+        Whether the line belongs to the escape family of its S; otherwise it is tested on its own, as a family of one,
+        and its adjusted p-values are its raw ones.
+    equivalence
+        The paired TOST with its sign-flip cross-check.
+    p_superior, p_escape
+        One-sided t of "above 0" and "above +δ", for this line alone.
+    p_escape_adjusted, p_degrade_adjusted
+        Adjusted within the families of this S (`sics_analysis.families.max_t.max_t_family`).
+    p_equivalence_holm
+        TOST p with Holm over the lines of this S.
+    p_min_attainable
+        The smallest p an exact sign-flip test of this many seeds can give.
+    simultaneous
+        Interval that holds jointly with those of the family; None outside it.
+    bootstrap, p_bootstrap
+        Percentile, BCa, studentized and basic intervals, and p of the equivalence test by the studentized bootstrap.
+    crossed
+        Interval for new seeds and new test images; None without per-example results.
+    """
+
+    contrast: Contrast
+    kappa: int | None
+    in_family: bool
+    equivalence: EquivalenceResult
+    effect: EffectSize
+    p_superior: float | None
+    p_escape: float | None
+    p_escape_adjusted: float | None
+    p_degrade_adjusted: float | None
+    p_equivalence_holm: float | None
+    p_min_attainable: float | None
+    simultaneous: Interval | None
+    bootstrap: Bootstrap
+    p_bootstrap: float | None
+    crossed: Interval | None
+    verdict: Verdict
+    reason: str
+
+    @property
+    def scorer(self) -> str:
+        """The scorer."""
+        return self.contrast.name
+
+    @property
+    def sparsity(self) -> float:
+        """The sparsity S."""
+        assert self.contrast.sparsity is not None
+        return self.contrast.sparsity
+
+    @property
+    def n(self) -> int:
+        """Number of complete seeds of this contrast."""
+        return self.contrast.n
+
+    def confidence_interval(self, level: float = 0.95) -> Interval | None:
+        """Student-t interval of the difference; None below three seeds."""
+        return self.contrast.t_interval(level)
+
+    def describe(self) -> str:
+        """Return one sentence a reviewer can quote."""
+        head = f"{self.scorer} against {self.contrast.reference} at S = {self.sparsity:g}"
+        mean, interval = self.contrast.mean, self.confidence_interval(0.90)
+        if mean is None:
+            return f"{head}: {self.verdict}, {self.reason}."
+        shown = "" if interval is None else f", {interval}"
+        tests = ""
+        if self.p_escape_adjusted is not None:
+            kind = "adjusted" if self.in_family else "unadjusted, a line of its own"
+            tests = (
+                f"; equivalence {p_text(self.equivalence.p)}, escape {p_text(self.p_escape_adjusted)} and "
+                f"degradation {p_text(self.p_degrade_adjusted)} {kind}"
+            )
+        why = f" ({self.reason})" if self.reason else ""
+        return (
+            f"{head}: {signed(mean)} points over {self.n} seeds{shown}, δ = {self.equivalence.delta:g}{tests}: "
+            f"{self.verdict}{why}."
+        )
+
+    def to_row(self) -> Row:
+        """Return the columns of `Analysis.to_frame` as one row; what is undefined is None."""
+        ci90, ci95 = self.confidence_interval(0.90), self.confidence_interval(0.95)
+        return {
+            "scorer": self.scorer,
+            "sparsity": self.sparsity,
+            "n": self.n,
+            "difference": self.contrast.mean,
+            "ci90_low": None if ci90 is None else ci90.low,
+            "ci90_high": None if ci90 is None else ci90.high,
+            "ci95_low": None if ci95 is None else ci95.low,
+            "ci95_high": None if ci95 is None else ci95.high,
+            "p_equivalence": self.equivalence.p,
+            "p_equivalence_holm": self.p_equivalence_holm,
+            "p_superior": self.p_superior,
+            "p_escape": self.p_escape,
+            "p_escape_adjusted": self.p_escape_adjusted,
+            "p_degrade_adjusted": self.p_degrade_adjusted,
+            "p_min_attainable": self.p_min_attainable,
+            "verdict": str(self.verdict),
+            "reason": self.reason,
+        }
+
+
+SCHEMA = 1
+COLUMNS = (
+    "scorer",
+    "sparsity",
+    "n",
+    "difference",
+    "ci90_low",
+    "ci90_high",
+    "ci95_low",
+    "ci95_high",
+    "p_equivalence",
+    "p_equivalence_holm",
+    "p_superior",
+    "p_escape",
+    "p_escape_adjusted",
+    "p_degrade_adjusted",
+    "p_min_attainable",
+    "verdict",
+    "reason",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Families:
+    """The tests of the escape family at one sparsity.
+
+    Attributes
+    ----------
+    members
+        The scorers of the family, those included that left it before any test because they are degenerate.
+    """
+
+    sparsity: float
+    members: tuple[str, ...]
+    escape: FamilyResult
+    degrade: FamilyResult
+    superiority: FamilyResult
+
+
+@dataclass(frozen=True, slots=True)
+class McNemarLine:
+    """Exact McNemar of one scorer against the reference at one seed: those two networks only."""
+
+    scorer: str
+    sparsity: float
+    seed: Seed
+    result: McNemarResult
+
+    def confidence_interval(self, level: float = 0.95) -> Interval | None:
+        """Interval of the difference over new examples for these two networks; None where no example tells them apart."""
+        return self.result.confidence_interval(level)
+
+    def describe(self) -> str:
+        """Return one sentence a reviewer can quote."""
+        return f"S = {self.sparsity:g}: {self.result.describe()}"
+
+    def to_row(self) -> Row:
+        """Return the numbers as one row."""
+        return {**self.result.to_row(), "scorer": self.scorer, "sparsity": self.sparsity, "seed": self.seed}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Analysis:
+    """Everything said about a run. Made by `analyse`; differences, intervals and delta in accuracy points.
+
+    Attributes
+    ----------
+    lines
+        A line per scorer (but the reference) and sparsity, by S, then κ, then name.
+    plateaus
+        Per S the claim that every κ = 0 scorer sits on the plateau; see `plateau`.
+    families
+        Per S the escape, degradation and superiority tests of the escape family.
+    spectrum, spectrum_reason
+        κ(S), or None and why it is not available.
+    attribution
+        The κ ≥ 1 scorers against the `information` control.
+    winners
+        Per S the best of the escape family, by its simultaneous interval.
+    mcnemar
+        Per scorer, S and seed, where per-example results were given.
+    noise_floor
+        Points by S, where known.
+    plan
+        What the caller fixed before the run, kept as it was given.
+    """
+
+    table: Table
+    reference: str
+    delta: float
+    alpha: float
+    seed: int
+    draws: int
+    lines: tuple[Line, ...]
+    plateaus: tuple[PlateauClaim, ...]
+    families: tuple[Families, ...]
+    spectrum: Spectrum | None
+    spectrum_reason: str
+    attribution: tuple[AttributionLine, ...]
+    winners: tuple[Winner, ...]
+    mcnemar: tuple[McNemarLine, ...]
+    noise_floor: Mapping[float, float]
+    plan: Mapping[str, Any]
+
+    @property
+    def seeds(self) -> tuple[Seed, ...]:
+        """All seeds of the frame, sorted; a line counts only its complete ones."""
+        return self.table.seeds
+
+    @property
+    def sparsities(self) -> tuple[float, ...]:
+        """The sparsities of the frame above 0."""
+        return self.table.sparsities
+
+    @property
+    def scorers(self) -> tuple[str, ...]:
+        """The scorers, by κ (none last) and name."""
+        return self.table.scorers
+
+    @property
+    def kappa(self) -> Mapping[str, int | None]:
+        """Complexity of each scorer; None for controls, baselines and where unknown."""
+        return self.table.kappa
+
+    @property
+    def has_kappa(self) -> bool:
+        """Whether the frame says anything about κ."""
+        return self.table.has_kappa
+
+    @property
+    def unit(self) -> str | None:
+        """What was pruned, where the frame says so."""
+        return self.table.unit
+
+    @property
+    def pool(self) -> str | None:
+        """What was ranked against each other, where the frame says so."""
+        return self.table.pool
+
+    def line(self, scorer: str, sparsity: float) -> Line:
+        """Return one line; KeyError where there is none."""
+        for line in self.lines:
+            if line.scorer == scorer and line.sparsity == round(sparsity, 9):
+                return line
+        raise KeyError(f"Expected a line of this analysis, got {scorer!r} at S = {sparsity:g}")
+
+    def family(self, sparsity: float) -> Families:
+        """Return the family tests at one sparsity; KeyError where there are none."""
+        for family in self.families:
+            if family.sparsity == round(sparsity, 9):
+                return family
+        raise KeyError(f"Expected a sparsity of this analysis, got {sparsity:g}")
+
+    def plateau(self, sparsity: float) -> PlateauClaim | None:
+        """Return the joint claim that the κ = 0 scorers sit on one plateau at one sparsity.
+
+        Against a scorer, the claim is about all other κ = 0 scorers and that reference; against "plateau", about all
+        pairs of κ = 0 scorers. None where there are none to compare, so no fewer than two, or delta lies below the
+        noise floor.
+        """
+        return next((claim for claim in self.plateaus if claim.sparsity == round(sparsity, 9)), None)
+
+    def contrast(self, scorer: str, other: str, sparsity: float) -> Contrast:
+        """Pair any two scorers ("plateau" pools the κ = 0 ones) at one sparsity."""
+        return self.table.contrast(scorer, other, round(sparsity, 9))
+
+    def below_noise(self, sparsity: float) -> bool:
+        """Whether delta lies below the noise floor at this sparsity, so that nothing is concluded there."""
+        floor = self.noise_floor.get(round(sparsity, 9))
+        return floor is not None and self.delta < floor
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row per line with the columns of `COLUMNS`; undefined numbers are pandas' missing value."""
+        import pandas as pd
+
+        frame = pd.DataFrame([line.to_row() for line in self.lines], columns=list(COLUMNS))
+        numbers = [name for name in COLUMNS if name not in ("scorer", "n", "verdict", "reason")]
+        return frame.astype({**dict.fromkeys(numbers, "float64"), "n": "int64"})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain nested data, ready for `json.dumps(..., allow_nan=False)`; undefined numbers are None."""
+        found = {
+            "schema": SCHEMA,
+            "reference": self.reference,
+            "delta": self.delta,
+            "alpha": self.alpha,
+            "seed": self.seed,
+            "draws": self.draws,
+            "seeds": list(self.seeds),
+            "sparsities": list(self.sparsities),
+            "kappa": {name: self.kappa[name] for name in self.scorers},
+            "unit": self.unit,
+            "pool": self.pool,
+            "noise_floor": {repr(S): floor for S, floor in sorted(self.noise_floor.items())},
+            "plan": dict(self.plan),
+            "lines": [self._line(line) for line in self.lines],
+            "plateaus": [claim.to_row() for claim in self.plateaus],
+            "families": [
+                {
+                    "sparsity": family.sparsity,
+                    "members": list(family.members),
+                    "escape": family.escape.to_rows(),
+                    "degrade": family.degrade.to_rows(),
+                    "superiority": family.superiority.to_rows(),
+                }
+                for family in self.families
+            ],
+            "spectrum": None
+            if self.spectrum is None
+            else {
+                "points": self.spectrum.to_rows(),
+                "monotonicity": self.spectrum.monotonicity.to_row(),
+            },
+            "spectrum_reason": self.spectrum_reason,
+            "attribution": [line.to_row() for line in self.attribution],
+            "winners": [winner.to_row() for winner in self.winners],
+            "mcnemar": [line.to_row() for line in self.mcnemar],
+        }
+        plain: dict[str, Any] = _plain(found)
+        return plain
+
+    @staticmethod
+    def _line(line: Line) -> dict[str, Any]:
+        return {
+            **line.to_row(),
+            "kappa": line.kappa,
+            "in_family": line.in_family,
+            "seeds": list(line.contrast.seeds),
+            "differences": list(line.contrast.differences),
+            "p_signflip": line.equivalence.p_signflip,
+            "p_bootstrap": line.p_bootstrap,
+            "smallest_delta": line.equivalence.smallest_delta(),
+            "hedges_g": line.effect.to_row(),
+            "simultaneous": _interval(line.simultaneous),
+            "bootstrap": line.bootstrap.to_row(),
+            "crossed": _interval(line.crossed),
+        }
+
+    def describe(self) -> str:
+        """Return the analysis as sentences, one per line."""
+        kappa = [f"κ(S) is not available: {self.spectrum_reason}."] if self.spectrum is None else []
+        kappa += [] if self.spectrum is None else [self.spectrum.describe()]
+        parts: list[PlateauClaim | Line | Winner | AttributionLine]
+        parts = [*self.plateaus, *self.lines, *self.winners, *self.attribution]
+        return "\n".join([*(part.describe() for part in parts), *kappa])
+
+
+def _interval(interval: Interval | None) -> dict[str, Any] | None:
+    if interval is None:
+        return None
+    return {"low": interval.low, "high": interval.high, "level": interval.level, "method": interval.method}
+
+
+def _plain(value: Any) -> Any:
+    """Copy nested data as JSON knows it: tuples become lists, numpy scalars Python's, infinite and nan None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist") and not isinstance(value, str):  # a numpy array or scalar
+        value = value.tolist()
+        if isinstance(value, list):
+            return _plain(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return str(value)

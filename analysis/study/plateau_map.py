@@ -1,0 +1,180 @@
+"""The plateau map: where each scorer stands by mask and by accuracy, in one or several runs, and what of it the pool did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sics_analysis.families.multiplicity import holm
+from sics_analysis.results import Row, Verdict, signed
+
+#: What a verdict against magnitude of the same run says of a scorer's place.
+STANDING = {
+    Verdict.IDENTICAL: "plateau",
+    Verdict.EQUIVALENT: "plateau",
+    Verdict.ESCAPES: "above",
+    Verdict.DEGRADES: "below",
+    Verdict.INCONCLUSIVE: "undecided",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MapPoint:
+    """One scorer at one S in one run; differences in accuracy points.
+
+    Attributes
+    ----------
+    run
+        The run's label: its pool, and what else tells it from the others.
+    overlap
+        Mean Jaccard overlap of the kept units with those of magnitude in the same run; None where not stored.
+    feature
+        Mean difference to magnitude in the same run, and its `verdict` there: what the scorer does once the pool is chosen.
+    total
+        Mean difference to magnitude in the first run, at the seeds that pruned the same dense network; None without any.
+    p_above, p_below
+        One-sided, of a feature above +δ and below −δ, adjusted for nothing; None where nothing was tested.
+    """
+
+    run: str
+    scorer: str
+    kappa: int | None
+    role: str
+    sparsity: float
+    overlap: float | None
+    feature: float | None
+    verdict: Verdict
+    n: int
+    total: float | None
+    p_above: float | None = None
+    p_below: float | None = None
+
+    @property
+    def standing(self) -> str:
+        """ "plateau", "above", "below" or "undecided"."""
+        return STANDING[self.verdict]
+
+    def to_row(self) -> Row:
+        """Return one flat row."""
+        return {
+            "run": self.run, "scorer": self.scorer, "kappa": self.kappa, "role": self.role, "sparsity": self.sparsity,
+            "overlap": self.overlap, "feature": self.feature, "verdict": str(self.verdict), "standing": self.standing,
+            "n": self.n, "total": self.total, "p_above": self.p_above, "p_below": self.p_below,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PoolMove:
+    """Magnitude in one run against magnitude in the first: what the pool alone does at one S.
+
+    `mean` is in accuracy points; None, with the reason, where the two runs have no dense network in common. `p_above` and
+    `p_below` are as in `MapPoint`.
+    """
+
+    run: str
+    sparsity: float
+    mean: float | None
+    verdict: Verdict | None
+    n: int
+    reason: str = ""
+    p_above: float | None = None
+    p_below: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Overall:
+    """What stands when all that a map tests is one family: Holm over `tests` lines, one direction at a time.
+
+    `above` and `below` name those that are ESCAPES or DEGRADES in their own run and stay so here.
+    """
+
+    tests: int
+    above: tuple[str, ...]
+    below: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlateauMap:
+    """Points and pool moves of one or several runs; the first run is what the others' pools are measured against."""
+
+    runs: tuple[str, ...]
+    delta: float
+    points: tuple[MapPoint, ...]
+    moves: tuple[PoolMove, ...]
+    alpha: float = 0.05
+
+    def overall(self) -> Overall:
+        """Holm over every line of every run at every S, and every pool's move; level `alpha` for each direction."""
+        named: list[tuple[str, MapPoint | PoolMove]] = [
+            (f"{p.scorer} at {p.sparsity:g}{self._where(p.run)}", p) for p in self.points
+        ]
+        named += [(f"the pool alone at {m.sparsity:g}{self._where(m.run)}", m) for m in self.moves]
+        stands: list[tuple[str, ...]] = []
+        for verdict, name in ((Verdict.ESCAPES, "p_above"), (Verdict.DEGRADES, "p_below")):
+            adjusted = holm([getattr(one, name) for _, one in named])
+            stands.append(
+                tuple(
+                    text
+                    for (text, one), p in zip(named, adjusted, strict=True)
+                    if p is not None and p <= self.alpha and one.verdict is verdict
+                )
+            )
+        return Overall(sum(one.p_above is not None for _, one in named), *stands)
+
+    def _where(self, run: str) -> str:
+        return f" ({run})" if len(self.runs) > 1 else ""
+
+    @property
+    def sparsities(self) -> tuple[float, ...]:
+        """The values of S, ascending."""
+        return tuple(sorted({point.sparsity for point in self.points}))
+
+    def at(self, sparsity: float) -> tuple[MapPoint, ...]:
+        """The points at one S."""
+        return tuple(point for point in self.points if point.sparsity == sparsity)
+
+    def move(self, run: str, sparsity: float) -> PoolMove | None:
+        """What one run's pool does at one S; None for the first run."""
+        return next((move for move in self.moves if (move.run, move.sparsity) == (run, sparsity)), None)
+
+    def describe(self, sparsity: float) -> list[str]:
+        """Sentences: who is the plateau, who left it, and what the pool did."""
+        said = []
+        for run in self.runs:
+            here = [point for point in self.at(sparsity) if point.run == run]
+            if not here:
+                continue
+            same = _names(p for p in here if p.verdict is Verdict.IDENTICAL)
+            equal = _names(p for p in here if p.verdict is Verdict.EQUIVALENT)
+            parts = [f"the plateau by mask: {same}", f"by accuracy: {equal}"]
+            parts += [f"{word}: {_names(p for p in here if p.standing == key)}" for key, word in _LEFT]
+            move = self.move(run, sparsity)
+            pool = ""
+            if move is not None:
+                pool = f" The pool alone: {pool_text(move, self.runs[0])}."
+                # A mean above δ shows nothing: only where the pool itself is shown to escape do its plateau's gains count.
+                gained = [p for p in here if p.total is not None and p.total > self.delta and p.standing == "plateau"]
+                if gained and move.verdict is Verdict.ESCAPES:
+                    pool += f" On its plateau, and above {self.runs[0]} by the pool and not by a feature: {_names(gained)}."
+            said.append(f"{run}: " + "; ".join(parts) + "." + pool)
+        return said
+
+
+_LEFT = (("above", "left it upwards"), ("below", "left it downwards"), ("undecided", "undecided"))
+
+
+def pool_text(move: PoolMove, first: str) -> str:
+    """What a pool does to magnitude, in words.
+
+    Examples
+    --------
+    >>> pool_text(PoolMove("layer", 0.8, -3.2, Verdict.DEGRADES, 5), "global")
+    'magnitude −3.20 points against global over 5 seeds (DEGRADES)'
+    """
+    if move.mean is None:
+        return f"not known ({move.reason})"
+    return f"magnitude {signed(move.mean)} points against {first} over {move.n} seeds ({move.verdict})"
+
+
+def _names(points: Iterable[MapPoint]) -> str:
+    return ", ".join(point.scorer for point in points) or "none"

@@ -1,0 +1,109 @@
+"""The verdicts at other margins: how much of a report hangs on the δ that was fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from scipy import special
+
+from sics_analysis.families.multiplicity import holm
+from sics_analysis.families.rotation import StepDown, rotation_directions
+from sics_analysis.one_scorer.equivalence import EquivalenceResult, t_tail_p
+from sics_analysis.one_scorer.verdict import verdict
+from sics_analysis.results import DeltaVerdict, Verdict
+from sics_analysis.rows.contrasts import Contrast
+from sics_analysis.rows.degenerate import classify
+from sics_analysis.study.outcome import Analysis
+
+#: Margins in accuracy points at which the verdicts are asked for, beside the report's own.
+GRID = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+DRAWS = 20_000
+_STREAM = 21  # apart from those of `sics_analysis.analyse`
+Adjusted: TypeAlias = Mapping[tuple[str, int, int], float]  # (scorer, index of δ, +1 above or −1 below) → p
+
+
+def delta_verdicts(analysis: Analysis) -> tuple[DeltaVerdict, ...]:
+    """Give the verdict of every line at every margin of `GRID`, and at the analysis' own.
+
+    At its own margin a line keeps the verdict of the report. Elsewhere the adjusted p come from `DRAWS` rotations, drawn
+    once for each S and shared by all margins, so that a line moves with δ and never with the draws.
+    """
+    deltas = tuple(sorted({*GRID, analysis.delta}))
+    found = []
+    for sparsity in analysis.sparsities:
+        lines = [line for line in analysis.lines if line.sparsity == sparsity]
+        members = [line.contrast for line in lines if line.in_family and not line.contrast.is_degenerate]
+        rng = np.random.default_rng([analysis.seed, _STREAM, round(sparsity * 10**9)])
+        adjusted = _adjusted(members, deltas, rng)
+        floor = analysis.noise_floor.get(sparsity)
+        for line in lines:
+            for i, delta in enumerate(deltas):
+                word = line.verdict
+                if delta != analysis.delta:
+                    tost = _tost(line.contrast, delta, analysis.alpha)
+                    up, down = _tails(line.contrast, delta) if not line.in_family else (None, None)
+                    decision = verdict(
+                        tost,
+                        p_escape_adjusted=adjusted.get((line.scorer, i, 1), up),
+                        p_degrade_adjusted=adjusted.get((line.scorer, i, -1), down),
+                        alpha=analysis.alpha,
+                        noise_floor=floor,
+                    )
+                    word = decision.verdict
+                found.append(DeltaVerdict(line.scorer, sparsity, delta, word))
+    return tuple(found)
+
+
+def _tost(c: Contrast, delta: float, alpha: float) -> EquivalenceResult:
+    """The t-TOST alone: the sign-flip test beside it decides nothing, and its 2ⁿ sums at every margin would take minutes."""
+    known = classify(c, delta, alpha)
+    if known is not None:
+        none = None
+        return EquivalenceResult(
+            c, delta, alpha, none, none, none, none, none, none, none, known.verdict, known.reason, True
+        )  # fmt: skip
+    lower, upper = (float(p) for p in t_tail_p(_known(c.mean), _known(c.se), c.n - 1, delta))
+    p = max(lower, upper)
+    word = Verdict.EQUIVALENT if p <= alpha else Verdict.INCONCLUSIVE
+    return EquivalenceResult(c, delta, alpha, None, None, lower, upper, p, None, None, word, "", False)
+
+
+def _tails(c: Contrast, delta: float) -> tuple[float | None, float | None]:
+    if c.is_degenerate:
+        return None, None
+    lower, upper = t_tail_p(_known(c.mean), _known(c.se), c.n - 1, delta)
+    return 1.0 - float(upper), 1.0 - float(lower)
+
+
+def _adjusted(members: Sequence[Contrast], deltas: Sequence[float], rng: np.random.Generator) -> Adjusted:
+    """p of "beyond the margin", adjusted over the columns that can be tested; as `max_t_family` adjusts them."""
+    if not members:
+        return {}
+    found: dict[tuple[str, int, int], float] = {}
+    sides = [(i, sign, delta) for i, delta in enumerate(deltas) for sign in (1, -1)]
+    shared = len({c.seeds for c in members}) == 1
+    counters = {}
+    if shared and len(members) > 1:
+        values = np.column_stack([c.values for c in members])
+        counters = {(i, sign): StepDown(sign * values - delta) for i, sign, delta in sides}
+        for chunk in rotation_directions(members[0].n, DRAWS, rng):
+            for counter in counters.values():
+                counter.add(chunk)
+    for i, sign, delta in sides:
+        t = np.array([(sign * _known(c.mean) - delta) / _known(c.se) for c in members])
+        p = special.stdtr(np.array([c.n - 1 for c in members]), -t)
+        if counters:
+            order = np.argsort(-t, kind="stable")
+            corrected = np.empty(len(members))
+            corrected[order] = np.maximum.accumulate(np.maximum(counters[i, sign].adjusted(), p)[order])
+        else:
+            corrected = np.array(holm(p.tolist()), dtype=np.float64)
+        found.update({(c.name, i, sign): float(value) for c, value in zip(members, corrected, strict=True)})
+    return found
+
+
+def _known(value: float | None) -> float:
+    assert value is not None  # a tested column has a mean and a spread
+    return value

@@ -1,0 +1,250 @@
+"""The steps of one analysis: families, lines, plateau claims and attribution at one sparsity, and κ(S) over all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from sics_analysis.families.attribution import CONTROL, AttributionLine, attribute
+from sics_analysis.families.kappa import Spectrum, kappa_spectrum
+from sics_analysis.families.max_t import degrade_test, escape_test, superiority_test
+from sics_analysis.families.plateau import PlateauClaim, plateau_claim
+from sics_analysis.one_scorer.bootstrap import bootstrap_mean
+from sics_analysis.one_scorer.bootstrap_tost import bootstrap_tost
+from sics_analysis.one_scorer.crossed import crossed_bootstrap
+from sics_analysis.one_scorer.effect import hedges_g
+from sics_analysis.one_scorer.equivalence import EquivalenceResult, equivalence_test
+from sics_analysis.one_scorer.mcnemar import mcnemar_exact
+from sics_analysis.one_scorer.student import p_above, p_below
+from sics_analysis.one_scorer.verdict import verdict
+from sics_analysis.results import Interval
+from sics_analysis.rows.arms import Seed
+from sics_analysis.rows.contrasts import Contrast
+from sics_analysis.rows.table import Table
+from sics_analysis.study.outcome import Families, Line, McNemarLine
+
+_TINY = math.ulp(0.0)
+
+# One stream of random numbers per purpose, so that no test moves when another is added.
+FAMILIES, SPECTRUM, ATTRIBUTION, BOOTSTRAP, CROSSED = range(5)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What every step of one analysis shares."""
+
+    table: Table
+    reference: str
+    delta: float
+    alpha: float
+    root: int
+    draws: int
+    n_resamples: int
+    floors: Mapping[float, float]
+
+    def stream(self, purpose: int, sparsity: float = 0.0) -> np.random.Generator:
+        """Random numbers of one purpose at one sparsity."""
+        return np.random.default_rng([self.root, purpose, round(sparsity * 10**9)])
+
+    def below_noise(self, sparsity: float) -> bool:
+        """Whether delta lies below the noise floor."""
+        return self.delta < self.floors.get(sparsity, 0.0)
+
+
+def family_tests(setting: Setting, contrasts: list[Contrast], sparsity: float) -> Families:
+    """Test the escape family of one sparsity; degenerate columns leave before."""
+    table = setting.table
+    members = [c for c in contrasts if c.name in table.candidates]
+    tested = [c for c in members if not c.is_degenerate]
+    rng, alpha, draws = setting.stream(FAMILIES, sparsity), setting.alpha, setting.draws
+    return Families(
+        sparsity,
+        tuple(c.name for c in members),
+        escape_test(tested, setting.delta, alpha=alpha, rng=rng, draws=draws),
+        degrade_test(tested, setting.delta, alpha=alpha, rng=rng, draws=draws),
+        superiority_test(tested, alpha=alpha, rng=rng, draws=draws),
+    )
+
+
+def make_line(
+    setting: Setting,
+    equivalence: EquivalenceResult,
+    holm: float | None,
+    families: Families,
+    crossed: Interval | None,
+    rng: np.random.Generator,
+) -> Line:
+    """Put all that is said of one scorer at one sparsity into a line, verdict included."""
+    contrast, name, delta = equivalence.contrast, equivalence.name, setting.delta
+    in_family = name in families.members
+    escape, degrade, simultaneous, notes = None, None, None, ("", "")
+    if not in_family:
+        escape, degrade = p_above(contrast, delta), p_below(contrast, -delta)
+    elif name in {line.name for line in families.escape.lines}:
+        escape, degrade = families.escape[name].p_adjusted, families.degrade[name].p_adjusted
+        simultaneous = families.escape[name].simultaneous
+        notes = families.escape.note(name), families.degrade.note(name)
+    decision = verdict(
+        equivalence,
+        p_escape_adjusted=escape,
+        p_degrade_adjusted=degrade,
+        alpha=setting.alpha,
+        noise_floor=setting.floors.get(families.sparsity),
+        in_family=in_family,
+        escape_note=notes[0],
+        degrade_note=notes[1],
+    )
+    resampled = bootstrap_mean(contrast, rng=rng, n_resamples=setting.n_resamples)
+    alone = setting.table.pools(setting.reference) and setting.table.kappa[name] == 0 and not setting.table.pooled(name)
+    return Line(
+        contrast=contrast,
+        kappa=setting.table.kappa[name],
+        in_family=in_family,
+        equivalence=equivalence,
+        effect=hedges_g(contrast),
+        p_superior=p_above(contrast, 0.0),
+        p_escape=p_above(contrast, delta),
+        p_escape_adjusted=escape,
+        p_degrade_adjusted=degrade,
+        p_equivalence_holm=holm,
+        # Beyond 1074 seeds 2⁻ⁿ is smaller than any float, and still no zero.
+        p_min_attainable=(0.5**contrast.n or _TINY) if contrast.n and not contrast.is_identical else None,
+        simultaneous=simultaneous,
+        bootstrap=resampled,
+        p_bootstrap=bootstrap_tost(contrast, delta, alpha=setting.alpha, resampled=resampled).p,
+        crossed=crossed,
+        verdict=decision.verdict,
+        reason="the only κ = 0 scorer: there is no other to be its plateau" if alone else decision.reason,
+    )
+
+
+def plateau_claims(setting: Setting, equivalences: list[EquivalenceResult], sparsity: float) -> list[PlateauClaim]:
+    """Return the claim that all κ = 0 scorers sit on the plateau, where there are two or more to compare."""
+    table = setting.table
+    if table.pools(setting.reference):
+        pairs = [table.contrast(*pair, sparsity) for pair in combinations(table.rank_monotone, 2)]
+        members = [equivalence_test(pair, setting.delta, alpha=setting.alpha) for pair in pairs]
+        return [plateau_claim(members, pairwise=True)] if members else []
+    members = [e for e in equivalences if e.name in table.rank_monotone]
+    return [plateau_claim(members)] if members else []
+
+
+def attribution_lines(setting: Setting, sparsity: float) -> tuple[AttributionLine, ...]:
+    """Split the gain of every κ ≥ 1 scorer, where the control is among the rows and not the reference."""
+    table, reference = setting.table, setting.reference
+    names = [name for name in table.complex if name != reference]
+    if CONTROL not in table.kappa or reference == CONTROL or not names:
+        return ()
+    return attribute(
+        [table.contrast(name, reference, sparsity) for name in names],
+        [table.contrast(name, CONTROL, sparsity) for name in names],
+        table.contrast(CONTROL, reference, sparsity),
+        {name: table.kappa[name] or 0 for name in names},
+        setting.delta,
+        alpha=setting.alpha,
+        noise_floor=setting.floors.get(sparsity),
+        rng=setting.stream(ATTRIBUTION, sparsity),
+        draws=setting.draws,
+    )
+
+
+def measure_spectrum(setting: Setting) -> tuple[Spectrum | None, str]:
+    """Claim κ(S) wherever δ is above the noise; None and why where it is not available."""
+    table, reference = setting.table, setting.reference
+    if not table.has_kappa:
+        return None, "the rows carry no column kappa"
+    if not table.pools(reference) and table.kappa[reference] != 0:
+        return None, f"κ(S) is measured from the plateau, and the reference {reference!r} is not rank-monotone"
+    quiet = [sparsity for sparsity in table.sparsities if not setting.below_noise(sparsity)]
+    if not quiet:
+        return None, "δ is below the noise floor at every sparsity"
+    families = {
+        sparsity: {
+            kappa: [table.contrast(name, reference, sparsity) for name in table.complex if table.kappa[name] == kappa]
+            for kappa in (1, 2)
+        }
+        for sparsity in quiet
+    }
+    rng = setting.stream(SPECTRUM)
+    return kappa_spectrum(families, setting.delta, alpha=setting.alpha, rng=rng, draws=setting.draws), ""
+
+
+Bits: TypeAlias = Mapping[tuple[Seed, str, float], ArrayLike]
+"""Which test images a network classified correctly, shape (n_images,), by (seed, scorer, sparsity)."""
+
+
+def _example_rows(table: Table, bits: Bits) -> dict[tuple[Seed, str, float], np.ndarray]:
+    """Check the per-example results against the cells they belong to, and against one another."""
+    found: dict[tuple[Seed, str, float], np.ndarray] = {}
+    for (seed, name, S), values in bits.items():
+        if S == 0.0:
+            continue
+        row = np.asarray(values)
+        arm = table.arm(name, S) if name in table.kappa else None
+        if arm is None or seed not in arm.seeds:
+            raise ValueError(f"Expected `bits` only for cells of `frame`, got seed {seed!r}, {name!r} at {S:g}")
+        if row.ndim != 1 or not np.isin(row, (0, 1)).all():
+            raise ValueError(f"Expected `bits` as rows of booleans, got shape {row.shape} for {name!r} at {S:g}")
+        at = arm.seeds.index(seed)
+        # The images of a run are one set: rows of other lengths are answers to other images.
+        images = len(next(iter(found.values()), row)) if arm.total is None else arm.total[at]
+        if len(row) != images or not images:
+            raise ValueError(
+                f"Expected `bits` of {images or 'some'} test examples, got {len(row)} for seed {seed!r}, {name!r} at {S:g}"
+            )
+        accuracy = arm.accuracy[at]
+        agrees = abs(row.mean() - accuracy) <= 1e-3 if arm.correct is None else int(row.sum()) == arm.correct[at]
+        if not agrees:
+            raise ValueError(
+                f"Expected `bits` to agree with `accuracy`, got {row.mean():g} beside {accuracy:g} for seed {seed!r}, "
+                f"{name!r} at {S:g}"
+            )
+        found[seed, name, S] = row.astype(np.int8)
+    return found
+
+
+def crossed_intervals(table: Table, reference: str, bits: Bits, root: Sequence[int]) -> dict[tuple[str, float], Interval | None]:
+    """Return the interval for new seeds and new images of every line that has all its per-example results."""
+    rows = _example_rows(table, bits)
+    groups: dict[tuple[tuple[Seed, ...], int, int], dict[tuple[str, float], np.ndarray]] = {}
+    for sparsity in table.sparsities:
+        for name in table.scorers:
+            seeds = table.contrast(name, reference, sparsity).seeds
+            against = table.pooled(name) if table.pools(reference) else (reference,)
+            wanted = [[(seed, scorer, sparsity) for scorer in (name, *against)] for seed in seeds]
+            if name == reference or not seeds or not all(key in rows for keys in wanted for key in keys):
+                continue
+            difference = np.array(
+                [
+                    len(against) * rows[keys[0]].astype(np.int16) - sum(rows[key].astype(np.int16) for key in keys[1:])
+                    for keys in wanted
+                ]
+            )
+            groups.setdefault((seeds, difference.shape[1], len(against)), {})[name, sparsity] = difference
+    found: dict[tuple[str, float], Interval | None] = {}
+    for i, (key, group) in enumerate(sorted(groups.items(), key=lambda item: (str(item[0][0]), *item[0][1:]))):
+        result = crossed_bootstrap(group, rng=np.random.default_rng([*root, i]), pooled=key[2])
+        found.update({cell: result.confidence_interval(cell) for cell in group})
+    return found
+
+
+def mcnemar_lines(table: Table, reference: str, bits: Bits) -> tuple[McNemarLine, ...]:
+    """Return exact McNemar of every scorer against the reference, seed by seed, where both have per-example results."""
+    if reference not in table.kappa:
+        return ()  # a pooled plateau is no network
+    found = []
+    for sparsity in table.sparsities:
+        for name in table.scorers:
+            for seed in table.contrast(name, reference, sparsity).seeds if name != reference else ():
+                ours, theirs = bits.get((seed, name, sparsity)), bits.get((seed, reference, sparsity))
+                if ours is not None and theirs is not None:
+                    a, b = np.asarray(ours, dtype=bool), np.asarray(theirs, dtype=bool)
+                    result = mcnemar_exact(a, b, seed=seed, name=name, reference=reference)
+                    found.append(McNemarLine(name, sparsity, seed, result))
+    return tuple(found)
