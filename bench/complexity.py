@@ -156,7 +156,7 @@ def cnn(seed: int) -> Network:
 def vit(seed: int) -> Network:
     (experiment, split), batches = _digits(seed)
     model = build_model(experiment.model, seed)
-    train(model, replace(experiment.training, epochs=20), split, seed, torch.device("cpu"), path="compact")
+    train(model, replace(experiment.training, epochs=20), split, seed, torch.device("cpu"))
     return Network(f"digits ViT, 20 epochs, seed {seed}", model, Saliency(model.eval(), batches))
 
 

@@ -87,10 +87,8 @@ def measured(
     import torch
     from torch import nn
 
-    from sics_cli.experiment.evaluators import make_evaluator
+    from sics_cli.experiment.evaluation import evaluate
     from sics_cli.experiment.measured import run_networks
-    from sics_cli.experiment.trainers import compact_form
-    from sics_cli.experiment.vit_layout import NotCompactError
     from sics_plugin import (
         Saliency,
         SharedRanks,
@@ -99,6 +97,7 @@ def measured(
         compute_channel_masks,
         compute_masks,
         get_scorer,
+        masked,
     )
     from sics_plugin.saliency.kinds import SIGNALS
 
@@ -107,12 +106,6 @@ def measured(
     (network,) = run_networks(folder, [seed], data=source, saliency="gradient")
     model, part = network.model, network.validation
     assert part is not None
-    try:
-        compact_form(model, part.some())
-        path = "compact"
-    except NotCompactError:
-        path = "plain"
-    evaluator = make_evaluator(path, model, part)
     saliencies: dict[str, Any] = {"gradient": network.saliency}
     rows, seen = [], {}
     with SharedRanks():
@@ -136,7 +129,8 @@ def measured(
                     else compute_channel_masks(model, scorer, sparsity, unit=unit, saliency=saliencies[kind])  # type: ignore[arg-type]
                 )
                 if report.mask_hash not in seen:
-                    seen[report.mask_hash] = evaluator.evaluate(masks)
+                    with masked(model, masks):
+                        seen[report.mask_hash] = evaluate(model, part)
                 found = seen[report.mask_hash]
                 rows.append(
                     {

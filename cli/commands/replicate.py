@@ -180,8 +180,6 @@ def _say_start(note: Callable[[str], None], session: Session, place: Workers | S
         f"jobs on {place.describe()}" if isinstance(place, SlurmCluster) else f"{place.number(session.gpus)} worker(s) on {where}"
     )
     note(f"run {session.folder}: {seeds} seed{'s' * (seeds > 1)}, {_counts(grid)}; {on}")
-    route = session.recipe.route
-    note(f"networks: {route.path} path ({route.reason})")
     note(_setting(session))
 
 

@@ -118,7 +118,6 @@ class DenseNetwork:
             self._split,
             self._seed,
             self._device,
-            path=self._recipe.route.path,
             begin=begun,
             until=until,
             log=log,

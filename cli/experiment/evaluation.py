@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,18 +61,9 @@ class Examples:
         yield self.standard(self.pixels)
         yield self.labels
 
-    @property
-    def kept_as_pixels(self) -> bool:
-        """Whether the images are uint8, so that a batch costs a pass of standardisation."""
-        return self._moments is not None
-
     def standard(self, pixels: torch.Tensor) -> torch.Tensor:
         """Give some of `pixels` as the network takes them: float32, standardised."""
         return pixels if self._moments is None else standardise(pixels, *self._moments)
-
-    def some(self) -> torch.Tensor:
-        """The first few images."""
-        return self.standard(self.pixels[:8])
 
     def at(self, index: torch.Tensor) -> Tensors:
         """Images and labels at `index`, on the same device."""
@@ -99,20 +90,10 @@ def evaluate(model: nn.Module, part: Examples) -> Evaluation:
         The mean loss is not finite: such a number may not be stored.
     """
     model.eval()
-    return evaluation_of((model(images), labels) for images, labels in part.batches(EVALUATION_BATCH))
-
-
-def evaluation_of(batches: Iterable[Tensors]) -> Evaluation:
-    """Count what logits (n, classes) get right under labels (n,), batch by batch.
-
-    Raises
-    ------
-    FloatingPointError
-        The mean loss is not finite.
-    """
     right: list[NDArray[np.bool_]] = []
     total = 0.0
-    for logits, label in batches:
+    for images, label in part.batches(EVALUATION_BATCH):
+        logits = model(images)
         right.append((logits.argmax(dim=1) == label).cpu().numpy())
         total += float(nn.functional.cross_entropy(logits.double(), label, reduction="sum").item())
     hits = np.concatenate(right)

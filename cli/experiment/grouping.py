@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from statistics import mean
 
 from sics_cli.experiment.config import Experiment
-from sics_cli.experiment.route import multiply_adds, route_of
 from sics_cli.experiment.rows import CellRow, CheckpointRow
-from sics_cli.experiment.work import Work
+from sics_cli.experiment.work import Work, multiply_adds
 
 #: Seconds from a job's start to its first number: Python, torch, data.
 START_SECONDS = 15.0
@@ -52,7 +51,7 @@ def estimate(
     checkpoints, cells : sequences of rows
         What the run's store holds.
     """
-    work = Work.of(experiment, route_of(experiment.model, device_class, experiment.training.precision).path)
+    work = Work.of(experiment)
     kinds = [kind for kind in work.signals if work.signal(kind)]
     pruned = [row.wall_seconds for row in cells if row.mask_hash is not None]
     if checkpoints and (work.training or pruned):

@@ -10,18 +10,14 @@ from sics_cli.experiment.canonical import digest
 from sics_cli.experiment.config import DataConfig, Experiment, TrainingConfig
 from sics_cli.experiment.datasets import data_facts, key_name, split_digest, split_indices
 from sics_cli.experiment.image_file import ImageFacts
-from sics_cli.experiment.installed import minor_version
 from sics_cli.experiment.lineup import ScorerInfo, plugin_digest
 from sics_cli.experiment.models import check_model
-from sics_cli.experiment.route import route_of
 from sics_cli.experiment.start import Start, start_of
 from sics_cli.experiment.streams import Stream, calibration_batches, data_order, indices_hash, torch_seed
 
 #: Raised by hand when code that makes the numbers changes: training and checkpoints; saliency, masks, evaluation.
 TRAINING_VERSION = 2
 EVALUATION_VERSION = 2
-#: The same for code that only the compact path runs: its gradients, its saliency, its logits.
-COMPACT_VERSION = 3
 #: CPU threads of a worker, always: sums over more threads add up in another order.
 THREADS = 1
 #: Settings that came later: at these values a recipe is what it was before there was such a setting, and so are its keys.
@@ -71,7 +67,6 @@ class Recipe:
         self.facts = facts or data_facts(experiment.data)
         check_model(experiment.model)
         self.start: Start | None = start_of(experiment)
-        self.route = route_of(experiment.model, environment.device_class, experiment.training.precision)
         calibration = asdict(experiment.calibration) if experiment.saliency != "neighbourhood" else None
         self.content: dict[str, Any] = {
             "data": {
@@ -85,7 +80,7 @@ class Recipe:
             "training": self._training(),
             "saliency": {"kind": experiment.saliency, "calibration": calibration},
             # The plugin's own files make the masks: an edit there is another run, never a mixture.
-            "evaluation": {"version": EVALUATION_VERSION, **self._path(), "plugin": plugin_digest("")},
+            "evaluation": {"version": EVALUATION_VERSION, "plugin": plugin_digest("")},
             "unit": experiment.unit,
             "pool": experiment.pool,
             "form": experiment.form,
@@ -97,14 +92,9 @@ class Recipe:
     def _training(self) -> dict[str, Any]:
         """What training depends on; a network that is given whole depends on none of it."""
         if self.start is not None and self.start.is_whole:
-            return {"epochs": 0, "version": TRAINING_VERSION, "threads": THREADS, **self._path()}
+            return {"epochs": 0, "version": TRAINING_VERSION, "threads": THREADS}
         settings = _settings(self.experiment.training)
-        return {**settings, "version": TRAINING_VERSION, "threads": THREADS, **self._path()}
-
-    def _path(self) -> dict[str, Any]:
-        """The path, and for the compact one the code that computes it: the project's, and what compiles it."""
-        own = {"compact_version": COMPACT_VERSION, "numba": minor_version("numba")}
-        return {"path": self.route.path, **(own if self.route.path == "compact" else {})}
+        return {**settings, "version": TRAINING_VERSION, "threads": THREADS}
 
     @property
     def described(self) -> dict[str, Any]:

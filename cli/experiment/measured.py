@@ -19,7 +19,6 @@ from sics_cli.experiment.evaluation import Examples, part_on
 from sics_cli.experiment.layout import checkpoint_path
 from sics_cli.experiment.models import build_model
 from sics_cli.experiment.presets import DEFAULT_PRESET, PRESETS
-from sics_cli.experiment.route import route_of
 from sics_cli.experiment.store import Store, find_store
 from sics_cli.experiment.streams import calibration_batches
 from sics_cli.experiment.training import train
@@ -68,8 +67,7 @@ def quick_network(seed: int, saliency: str) -> MeasuredNetwork:
     experiment = replace(experiment, training=replace(experiment.training, epochs=QUICK_EPOCHS))
     split = load_split(experiment.data)
     model = build_model(experiment.model, seed)
-    path = route_of(experiment.model, "cpu", experiment.training.precision).path
-    train(model, experiment.training, split, seed, _CPU, path=path)
+    train(model, experiment.training, split, seed, _CPU)
     name = f"{experiment.name} network after {QUICK_EPOCHS} epochs"
     return _network(name, seed, model.eval(), experiment, split)
 
@@ -187,6 +185,5 @@ def _network(name: str, seed: int, model: nn.Module, experiment: Experiment, spl
     examples = part_on(split.train, _CPU)
     indices = list(calibration_batches(seed, len(examples), part.batches, part.batch_size))
     batches = tuple(examples.at(torch.from_numpy(batch)) for batch in indices)
-    path = route_of(experiment.model, "cpu", experiment.training.precision).path
-    saliency = saliency_of(model, kind, examples, indices, path)
+    saliency = saliency_of(model, kind, examples, indices)
     return MeasuredNetwork(name, seed, model, kind, saliency, batches, part_on(split.validation, _CPU))

@@ -47,9 +47,9 @@ class OpenRun:
         self.force = force
         self.inbox = Inbox(session.folder, session.recipe.run_id)
         self.intake = Intake(self.inbox, store, reporter.note)
-        self.work = Work.of(session.experiment, session.recipe.route.path)
+        self.work = Work.of(session.experiment)
         self.todo: dict[str, Cell] = {}
-        self.provenance = {**provenance(), "path": session.recipe.route.path}
+        self.provenance = provenance()
 
     def take_in(self) -> None:
         """Move what workers finished into the store, and out of `todo`."""

@@ -60,8 +60,6 @@ def own_class(spec: str) -> type[Scorer]:
     ConfigError
         It cannot be imported, or is no registered scorer.
     """
-    # numba settles what it compiles for at its first function: were that the user's, this process's numbers would be others.
-    import sics_cli.experiment.kernels  # noqa: F401
     import sics_plugin
 
     place, _, name = spec.rpartition(":")

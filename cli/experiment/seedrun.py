@@ -18,7 +18,6 @@ from sics_cli.experiment.datasets import load_split
 from sics_cli.experiment.dense import DenseNetwork
 from sics_cli.experiment.errors import ConfigError, MismatchError, is_storage_failure
 from sics_cli.experiment.evaluation import Evaluation, evaluate, part_on
-from sics_cli.experiment.evaluators import make_evaluator
 from sics_cli.experiment.inbox import Inbox, Progress
 from sics_cli.experiment.kept_saliency import keep, kept, kept_path
 from sics_cli.experiment.keys import DENSE, Recipe
@@ -33,7 +32,7 @@ from sics_cli.experiment.streams import Indices, calibration_batches
 from sics_cli.experiment.training import warned
 from sics_cli.experiment.work import Work
 from sics_cli.experiment.worker import SeedJob
-from sics_plugin import ChannelReport, PruningReport, Saliency
+from sics_plugin import ChannelReport, PruningReport, Saliency, masked
 from sics_plugin.saliency.kinds import SIGNALS
 
 NONDETERMINISTIC = "nondeterministic"
@@ -55,7 +54,7 @@ class SeedRun:
         if self.recipe.run_id != job.run_id:
             raise MismatchError("the installed sics_plugin or a file of weights changed while the run was going on: run it again")
         self.inbox = Inbox(job.folder, self.recipe.run_id)
-        self.work = Work.of(job.experiment, self.recipe.route.path)
+        self.work = Work.of(job.experiment)
         self.split = load_split(job.experiment.data, self.recipe.facts, job.access)
         self.test = part_on(self.split.test, device)
         self.evaluated: dict[tuple[float, str], tuple[Evaluation, str]] = {
@@ -98,7 +97,6 @@ class SeedRun:
         self.checkpoint = self._dense().checkpoint()
         self._agree("dense checkpoint", self.checkpoint.hash, {row.checkpoint_hash for row in self.job.known})
         self.model = self._fresh_model()
-        self.evaluator = make_evaluator(self.recipe.route.path, self.model, self.test)
         self._tell("saliency", self._before)
         self._saliency_of(None)
         self._before += self.work.saliency
@@ -148,7 +146,7 @@ class SeedRun:
         if SIGNALS[kind].collect is not None:
             part = experiment.calibration
             batches = list(calibration_batches(self.job.seed, len(examples), part.batches, part.batch_size))
-        return saliency_of(self.model, kind, examples, batches, self.recipe.route.path, experiment.unit)
+        return saliency_of(self.model, kind, examples, batches, experiment.unit)
 
     def _agree(self, what: str, made: str, stored: set[str]) -> None:
         if stored - {made}:
@@ -231,9 +229,13 @@ class SeedRun:
         masks, report = self.masker.masks(self.model, self._saliency_of(scorer), scorer, sparsity)
         place = sparsity, report.mask_hash
         if place not in self.evaluated:
-            self.evaluated[place] = self.evaluator.evaluate(masks), scorer.name
+            self.evaluated[place] = self._evaluation(self.model, masks), scorer.name
         evaluation, evaluated_as = self.evaluated[place]
         return evaluation, evaluated_as, report, self.masker.overlap(self.model, masks, scorer, sparsity)
+
+    def _evaluation(self, model: nn.Module, masks: dict[str, torch.Tensor]) -> Evaluation:
+        with masked(model, masks):
+            return evaluate(model, self.test)
 
     def _repeat(self, cell: Cell) -> RepeatRow:
         """Evaluate once more, with nothing shared: the model is loaded again and its mask made again."""
@@ -242,7 +244,7 @@ class SeedRun:
         begun = time.perf_counter()
         model = self._fresh_model()
         masks, report = self.masker.masks(model, self._saliency_of(cell.scorer).bind(model), cell.scorer, cell.sparsity)
-        evaluation = make_evaluator(self.recipe.route.path, model, self.test).evaluate(masks)
+        evaluation = self._evaluation(model, masks)
         return RepeatRow(
             repeat_key=cell.key,
             seed=cell.seed,

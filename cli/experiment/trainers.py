@@ -1,8 +1,4 @@
-"""One epoch at a time: AdamW under a one-cycle schedule, on the module itself; what its compact form shares with it.
-
-Trainers keep all that the next epoch depends on in `state`, so that training may stop after any epoch and go on elsewhere,
-bit for bit.
-"""
+"""One epoch at a time: AdamW under a one-cycle schedule, through autograd."""
 
 from __future__ import annotations
 
@@ -10,25 +6,20 @@ import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from sics_cli.experiment.compact import CompactVit
 from sics_cli.experiment.config import TrainingConfig
 from sics_cli.experiment.datasets import Part
 from sics_cli.experiment.evaluation import Examples, part_on
 from sics_cli.experiment.streams import Indices
-from sics_cli.experiment.vit_layout import NotCompactError, Shape, patches
 
 if TYPE_CHECKING:
     from sics_cli.experiment.augment import Augmentation
 
 State = dict[str, torch.Tensor]
-#: Logits of the compact form may differ from the module's by rounding only.
-SAME_LOGITS = 1e-3
-_CHECKED_EXAMPLES = 8
 
 
 def one_cycle(step: int, total: int, peak: float) -> tuple[float, float]:
@@ -62,24 +53,11 @@ class Pass:
     learning_rate: float
 
 
-class Trainer(Protocol):
-    """Trains one network, epoch by epoch."""
+class Trainer:
+    """Trains one network in place, epoch by epoch.
 
-    def epoch(self, number: int, order: Indices) -> Pass:
-        """Train epoch `number` (from 0) in this order of examples."""
-
-    def state(self) -> State:
-        """All that the next epoch depends on; tensors that the trainer goes on changing."""
-
-    def load(self, state: State) -> None:
-        """Go on from what `state` gave, which a trainer of the same configuration made."""
-
-    def hand_over(self) -> None:
-        """Put the weights of now into the model."""
-
-
-class PlainTrainer:
-    """Trains the module itself, through autograd."""
+    All that the next epoch depends on is in `state`, so that training may stop after any epoch and go on elsewhere, bit for bit.
+    """
 
     def __init__(self, model: nn.Module, config: TrainingConfig, train: Part, device: torch.device, seed: int = 0) -> None:
         self._model = model.to(device)
@@ -109,7 +87,7 @@ class PlainTrainer:
         return torch.autocast(self._device.type, torch.bfloat16) if self._half else contextlib.nullcontext()
 
     def state(self) -> State:
-        """Module state, and the optimiser's by parameter name."""
+        """Module state, and the optimiser's by parameter name; tensors that training goes on changing."""
         moments = {
             f"{key}/{name}": value
             for name, parameter in self._model.named_parameters()
@@ -118,14 +96,11 @@ class PlainTrainer:
         return {f"model/{name}": value for name, value in self._model.state_dict().items()} | moments
 
     def load(self, state: State) -> None:
-        """Put everything back."""
+        """Go on from what `state` gave, of a trainer of the same configuration."""
         self._model.load_state_dict({key.removeprefix("model/"): v for key, v in state.items() if key.startswith("model/")})
         for name, parameter in self._model.named_parameters():
             keys = [key for key in state if key.endswith(f"/{name}") and not key.startswith("model/")]
             self._optimiser.state[parameter] = {key.partition("/")[0]: state[key].to(parameter.device, copy=True) for key in keys}
-
-    def hand_over(self) -> None:
-        """The weights are there already."""
 
 
 class Batches:
@@ -165,47 +140,20 @@ def _augmentation(config: TrainingConfig) -> Augmentation | None:
     return Augmentation(config.crop_padding, config.flip, config.randaugment, config.magnitude)
 
 
-@torch.no_grad()
-def compact_form(model: nn.Module, images: torch.Tensor) -> CompactVit:
-    """Make the compact form of `model`, holding its weights, and check on some `images` that it computes the same.
-
-    Raises
-    ------
-    NotCompactError
-        The module is not of this form, or computes something else.
-    """
-    net = CompactVit(Shape.of(model))
-    net.parameters.load(model)
-    was_training, some = model.training, images[:_CHECKED_EXAMPLES]
-    model.eval()
-    expected = model(some)
-    model.train(was_training)
-    # Where the module overflows, the processor decides between nan and inf: both say the same, and the loss is refused.
-    told = expected.isfinite()
-    worst = float((net.logits(patches(some, net.shape)) - expected)[told].abs().amax()) if bool(told.any()) else 0.0
-    if not worst <= SAME_LOGITS * max(1.0, float(expected.nan_to_num(0, 0, 0).abs().max())):
-        raise NotCompactError(f"its logits differ from the module's by {worst:.2g}: this version of timm computes it otherwise")
-    return net
-
-
 class Clock:
-    """Where in the schedule a step is: `rate` and `moment` after `tick`."""
+    """Sets the optimiser to where in the schedule a step is; `rate` is the learning rate then."""
 
     def __init__(self, config: TrainingConfig, examples: int) -> None:
         self.steps = math.ceil(examples / config.batch_size)
         self._total = self.steps * config.epochs
         self._peak = config.learning_rate
-        self.rate = self.moment = 0.0
-
-    def tick(self, step: int) -> None:
-        """Go to this step of the whole training, from 0."""
-        self.rate, self.moment = one_cycle(step, self._total, self._peak)
+        self.rate = 0.0
 
     def set(self, optimiser: torch.optim.AdamW, step: int) -> None:
-        """Go to this step, and tell the optimiser."""
-        self.tick(step)
+        """Go to this step of the whole training, from 0."""
+        self.rate, moment = one_cycle(step, self._total, self._peak)
         for group in optimiser.param_groups:
-            group["lr"], group["betas"] = self.rate, (self.moment, group["betas"][1])
+            group["lr"], group["betas"] = self.rate, (moment, group["betas"][1])
 
 
 def _adamw(parameters: list[nn.Parameter], config: TrainingConfig) -> torch.optim.AdamW:

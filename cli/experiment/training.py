@@ -13,13 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from sics_cli.experiment.compact_trainer import CompactTrainer
 from sics_cli.experiment.config import TrainingConfig
 from sics_cli.experiment.curves import Epoch, validated
 from sics_cli.experiment.datasets import Split
 from sics_cli.experiment.evaluation import evaluate, part_on
 from sics_cli.experiment.streams import data_order, epoch_seed
-from sics_cli.experiment.trainers import PlainTrainer, State, Trainer
+from sics_cli.experiment.trainers import State, Trainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,6 @@ def train(
     device: torch.device,
     progress: Callable[[int], None] = lambda epoch: None,
     *,
-    path: str = "plain",
     begin: HalfTrained | None = None,
     until: int | None = None,
     log: Callable[[Epoch], None] = _ignore,
@@ -69,8 +67,6 @@ def train(
         As the seed initialises it.
     progress : callable(int)
         Called with the number of finished epochs.
-    path : {"plain", "compact"}
-        What computes it; see `sics_cli.experiment.route`.
     begin : HalfTrained, optional
         Go on from here.
     until : int, optional
@@ -89,19 +85,13 @@ def train(
     ------
     FloatingPointError
         The loss is no longer finite.
-    NotCompactError
-        The compact path does not compute this network.
     """
     begun = time.perf_counter() - (begin.seconds if begin else 0.0)
     first = begin.epochs if begin else 0
     last = max(first, min(until or config.epochs, config.epochs))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        trainer: Trainer = (
-            CompactTrainer(model, config, split.train, seed)
-            if path == "compact"
-            else PlainTrainer(model, config, split.train, device, seed)
-        )
+        trainer = Trainer(model, config, split.train, device, seed)
         validation = part_on(split.validation, device)
         if begin is not None:
             trainer.load(begin.state)
@@ -119,7 +109,6 @@ def train(
                 raise FloatingPointError(f"training diverged: loss is {met.loss} after epoch {epoch + 1}")
             checked = None
             if validated(epoch + 1, config.epochs):
-                trainer.hand_over()
                 checked = evaluate(model.eval(), validation)
             share = checked.correct / checked.n if checked else None
             log(Epoch(epoch + 1, met.loss, met.accuracy, share, met.learning_rate, time.perf_counter() - begun))
@@ -129,7 +118,6 @@ def train(
         if last < config.epochs:
             return now(last)
         if checked is None:  # a network that was trained to its last epoch, and then not kept
-            trainer.hand_over()
             checked = evaluate(model.eval(), validation)
         unsure = now(last).nondeterministic
     return TrainingRecord(checked.correct, checked.n, time.perf_counter() - begun, unsure)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from sics_cli.experiment.config import Experiment
+from sics_cli.experiment.config import Experiment, ModelConfig
 from sics_cli.experiment.planning import Cell
 
 #: A forward and backward pass costs about three forward passes.
@@ -27,8 +27,8 @@ SIGNALS = {
 }
 #: SynFlow's hundred rounds, whatever the calibration: in passes, most of it sorting as many scores as a pass has weights.
 SYNFLOW = 19_000.0
-#: Signals are always collected on the module itself, which takes so much longer than the compact path that training is told by.
-MODULE = {"compact": 1.7}
+#: What timm's VisionTransformer does unless told otherwise.
+_VIT = {"img_size": 224, "patch_size": 16, "in_chans": 3, "embed_dim": 768, "depth": 12, "mlp_ratio": 4.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +42,15 @@ class Work:
     signals: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, experiment: Experiment, path: str = "plain") -> Self:
-        """Estimate for one experiment, trained by this path; a seed costs training + saliency + signals + cells · cell."""
+    def of(cls, experiment: Experiment) -> Self:
+        """Estimate for one experiment; a seed costs training + saliency + signals + cells · cell."""
         calibration = experiment.calibration.batches * experiment.calibration.batch_size
-        factor = MODULE.get(path, 1.0)
         return cls(
             training=0.0 if experiment.checkpoint else BACKWARD * experiment.data.train * experiment.training.epochs,
             saliency=0.0 if experiment.saliency == "neighbourhood" else BACKWARD * calibration,
             cell=MASKING * experiment.data.test,
             kind=experiment.saliency,
-            signals={
-                **{kind: factor * times * BACKWARD * calibration for kind, times in SIGNALS.items()},
-                "synflow": factor * SYNFLOW,
-            },
+            signals={**{kind: times * BACKWARD * calibration for kind, times in SIGNALS.items()}, "synflow": SYNFLOW},
         )
 
     def signal(self, kind: str) -> float:
@@ -69,3 +65,32 @@ class Work:
 def signals_of(cells: Iterable[Cell]) -> frozenset[str]:
     """Kinds of saliency that the scorers of these cells collect for themselves."""
     return frozenset(cell.scorer.signal for cell in cells if cell.scorer is not None and cell.scorer.signal is not None)
+
+
+def multiply_adds(model: ModelConfig) -> int | None:
+    """Multiplications of one example's way through a vision transformer, or None for another network.
+
+    Attention itself, a small part for few tokens, is not counted.
+
+    Examples
+    --------
+    >>> multiply_adds(ModelConfig("vit", (("img_size", 8), ("patch_size", 2), ("in_chans", 1), ("embed_dim", 64), ("depth", 4))))
+    3149824
+    """
+    if model.name != "vit":
+        return None
+    options = {**_VIT, **dict(model.options)}
+    try:
+        tokens = (_whole(options["img_size"]) // _whole(options["patch_size"])) ** 2
+        dim, depth = _whole(options["embed_dim"]), _whole(options["depth"])
+        hidden = int(dim * float(options["mlp_ratio"]))
+        entry = _whole(options["in_chans"]) * _whole(options["patch_size"]) ** 2 * dim
+    except (TypeError, ValueError):
+        return None
+    return tokens * (depth * (4 * dim * dim + 2 * dim * hidden) + entry)
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{value!r} is not a count")
+    return value

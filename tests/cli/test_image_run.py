@@ -23,7 +23,7 @@ from sics_cli.experiment.models import build_model
 from sics_cli.experiment.presets import PRESETS
 from sics_cli.experiment.session import with_data
 from sics_cli.experiment.store import Store
-from sics_cli.experiment.trainers import PlainTrainer
+from sics_cli.experiment.trainers import Trainer
 from sics_cli.experiment.training import TrainingRecord, train
 from sics_cli.main import main
 
@@ -141,7 +141,6 @@ def test_the_unit_is_said_wherever_the_run_is_shown(channels: Any, capsys: pytes
     for text in (out, err):
         said = " ".join(text.split())
         assert "unit channel, pool global, saliency gradient; imagefolder (90 train, 30 validation, 60 test, 3×16×16)" in said
-    assert "networks: compact path" in err
     assert main(["status", str(channels.run)]) == 0
     assert "unit channel, pool global" in " ".join(capsys.readouterr().out.split())
     target = channels.folder / "rows.csv"
@@ -230,7 +229,7 @@ def test_training_that_was_killed_goes_on_where_it_was(cli: Any, photos: Path, c
     torch.set_num_threads(1)
     logged: list[int] = []
     split = load_split(experiment.data, facts, DataAccess())
-    train(whole, experiment.training, split, 0, CPU, path="compact", log=lambda epoch: logged.append(epoch.epoch))
+    train(whole, experiment.training, split, 0, CPU, log=lambda epoch: logged.append(epoch.epoch))
     torch.set_num_threads(before)
     found = load_checkpoint(path, row.dense_key).state
     assert all(torch.equal(found[name], value) for name, value in whole.state_dict().items())
@@ -340,18 +339,6 @@ def test_two_steps_of_the_whole_larger_network(photos: Path, cache: Path) -> Non
     assert not torch.equal(before, model.blocks[11].mlp.fc1.weight)  # type: ignore[union-attr, operator]
 
 
-def test_both_paths_meet_the_same_augmented_images(photos: Path, cache: Path) -> None:
-    experiment, facts = with_data(small(photos, training={"epochs": 1}), DataAccess())
-    split = load_split(experiment.data, facts, DataAccess())
-    found = []
-    for path in ("plain", "compact"):
-        model = build_model(experiment.model, 0)
-        train(model, experiment.training, split, 0, CPU, path=path)
-        found.append(model)
-    for one, two in zip(found[0].parameters(), found[1].parameters(), strict=True):
-        torch.testing.assert_close(one, two, rtol=1e-2, atol=2e-4)
-
-
 def test_augmentation_belongs_to_seed_epoch_and_batch(photos: Path, cache: Path) -> None:
     experiment = small(photos)
     split = load_split(experiment.data)
@@ -360,7 +347,7 @@ def test_augmentation_belongs_to_seed_epoch_and_batch(photos: Path, cache: Path)
     model = build_model(with_data(experiment, DataAccess())[0].model, 0)
 
     def met(seed: int, epoch: int, **changes: Any) -> torch.Tensor:
-        trainer = PlainTrainer(model, replace(experiment.training, **changes), split.train, CPU, seed)
+        trainer = Trainer(model, replace(experiment.training, **changes), split.train, CPU, seed)
         return torch.cat([images for images, _ in trainer._batches.epoch(epoch, order)])
 
     assert torch.equal(met(0, 1), met(0, 1))

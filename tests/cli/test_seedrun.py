@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 
 from sics_cli.experiment import masking, seedrun, training
 from sics_cli.experiment.canonical import digest
-from sics_cli.experiment.compact_trainer import CompactTrainer
 from sics_cli.experiment.config import Experiment
 from sics_cli.experiment.datasets import load_split
 from sics_cli.experiment.errors import ConfigError, MismatchError
@@ -28,6 +27,7 @@ from sics_cli.experiment.randomness import seeded
 from sics_cli.experiment.rows import CellRow, CheckpointRow, FailureRow, RepeatRow
 from sics_cli.experiment.seedrun import NONDETERMINISTIC, SeedRun
 from sics_cli.experiment.summary import paired_seeds
+from sics_cli.experiment.trainers import Trainer
 from sics_cli.experiment.work import Work
 from sics_cli.experiment.worker import SeedJob, check_unit
 from sics_plugin import (
@@ -214,16 +214,16 @@ def test_generators_are_left_as_they_were() -> None:
 
 
 def test_a_nondeterministic_training_is_remembered_when_the_run_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = CompactTrainer.epoch
+    real = Trainer.epoch
 
     def warns(self: Any, number: int, order: Any) -> float:
         warnings.warn("x does not have a deterministic implementation", UserWarning, stacklevel=1)
         return real(self, number, order)
 
-    monkeypatch.setattr(CompactTrainer, "epoch", warns)
+    monkeypatch.setattr(Trainer, "epoch", warns)
     first = cells_of(run("magnitude"))
     assert first["magnitude"].flags == first["dense"].flags == [NONDETERMINISTIC]
-    monkeypatch.setattr(CompactTrainer, "epoch", real)
+    monkeypatch.setattr(Trainer, "epoch", real)
     again = cells_of(run("chaos", sparsity=0.6))
     assert NONDETERMINISTIC in again["chaos"].flags, "the checkpoint is the same, and so is its flag"
     assert NONDETERMINISTIC not in cells_of(run("magnitude", seed=1))["magnitude"].flags

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -15,12 +16,14 @@ from sics_cli.experiment.checkpoints import (
     state_hash,
 )
 from sics_cli.experiment.config import Experiment, experiment_from_mapping
-from sics_cli.experiment.datasets import load_split
+from sics_cli.experiment.datasets import Part, load_split
 from sics_cli.experiment.errors import ConfigError
 from sics_cli.experiment.evaluation import Evaluation, evaluate, part_on
 from sics_cli.experiment.models import build_model
 from sics_cli.experiment.presets import DIGITS
-from sics_cli.experiment.training import TrainingRecord, train
+from sics_cli.experiment.trainers import one_cycle
+from sics_cli.experiment.training import HalfTrained, TrainingRecord, train
+from sics_plugin import compute_masks, masked
 
 CPU = torch.device("cpu")
 RECORD = TrainingRecord(180, 197, 1.5)
@@ -83,6 +86,49 @@ def test_divergence_is_an_error(experiment: Experiment) -> None:
         trained(wild, 0)
 
 
+@pytest.mark.parametrize("total", [2, 16, 1280])
+def test_the_schedule_is_torchs(total: int) -> None:
+    optimiser = torch.optim.AdamW([nn.Parameter(torch.zeros(1))], lr=3e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=3e-3, total_steps=total)
+    for step in range(total):
+        group = optimiser.param_groups[0]
+        assert one_cycle(step, total, 3e-3) == pytest.approx((group["lr"], group["betas"][0]), rel=1e-12, abs=1e-18)
+        optimiser.step()
+        if step < total - 1:
+            schedule.step()
+
+
+def test_training_may_stop_after_any_epoch_and_go_on_elsewhere(experiment: Experiment) -> None:
+    config, split = replace(experiment.training, epochs=4), load_split(experiment.data)
+    whole = build_model(experiment.model, 3)
+    assert isinstance(train(whole, config, split, 3, CPU), TrainingRecord)
+    begin, epochs = None, []
+    for until in (1, 3, 4):
+        model = build_model(experiment.model, 3)
+        torch.manual_seed(until)  # another process, another state of the generators
+        result = train(model, config, split, 3, CPU, epochs.append, begin=begin, until=until)
+        if isinstance(result, HalfTrained):
+            begin = replace(result, state={name: tensor.clone() for name, tensor in result.state.items()})
+            assert (result.epochs, until) == (until, result.epochs)
+    assert isinstance(result, TrainingRecord)
+    assert epochs == [1, 2, 3, 4]
+    assert state_hash(model.state_dict()) == state_hash(whole.state_dict())
+
+
+def test_a_seed_does_not_depend_on_what_ran_before_it_in_the_process(experiment: Experiment) -> None:
+    """Other seeds, other batch sizes, and memory that is handed out again: none of it may show."""
+    config, split = replace(experiment.training, epochs=1), load_split(experiment.data)
+    alone = build_model(experiment.model, 3)
+    train(alone, config, split, 3, CPU)
+    garbage = [torch.full((size,), float("nan")) for size in (16, 64 * 1024, 1 << 20)]
+    for seed, batch_size in ((0, 64), (1, 17)):
+        train(build_model(experiment.model, seed), replace(config, batch_size=batch_size), split, seed, CPU)
+    del garbage
+    again = build_model(experiment.model, 3)
+    train(again, config, split, 3, CPU)
+    assert state_hash(again.state_dict()) == state_hash(alone.state_dict())
+
+
 def test_evaluation_counts_by_hand(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     part = load_split(experiment.data).test
 
@@ -102,6 +148,50 @@ def test_evaluation_counts_by_hand(experiment: Experiment, monkeypatch: pytest.M
     assert np.array_equal(unpack_bits(result.bits, 600), part.labels == 3)
     monkeypatch.setattr(evaluation, "EVALUATION_BATCH", 7)
     assert evaluate(Fixed(), part_on(part, CPU)).bits == result.bits
+
+
+def test_a_mask_is_evaluated_alike_whatever_was_evaluated_before(experiment: Experiment) -> None:
+    model, split = build_model(experiment.model, 0), load_split(experiment.data)
+    train(model, replace(experiment.training, epochs=2), split, 0, CPU)
+    before, part = state_hash(model.state_dict()), part_on(split.test, CPU)
+    dense = evaluate(model, part)
+    for sparsity in (0.3, 0.95):
+        masks, _ = compute_masks(model, "magnitude", amount=sparsity)
+        found = []
+        for _ in range(2):
+            with masked(model, masks):
+                found.append(evaluate(model, part))
+        assert found[0] == found[1] != dense
+    assert evaluate(model, part) == dense
+    assert state_hash(model.state_dict()) == before
+
+
+def made_up(shape: dict[str, object], n: int) -> Part:
+    rng, side = np.random.default_rng(0), int(str(shape["img_size"]))
+    images = rng.standard_normal((n, int(str(shape["in_chans"])), side, side)).astype(np.float32)
+    return Part(images, np.zeros(n, np.int64))
+
+
+def test_a_module_in_training_mode_is_evaluated_without_dropout() -> None:
+    shape = {name: value for name, value in DIGITS["model"].items() if name != "name"}
+    model = timm.models.VisionTransformer(**shape, proj_drop_rate=0.3)
+    part = part_on(made_up(shape, 300), CPU)
+    expected = evaluate(model.eval(), part)
+    assert evaluate(model.train(), part) == expected
+
+
+def test_one_class() -> None:
+    shape = {name: value for name, value in DIGITS["model"].items() if name != "name"} | {"num_classes": 1}
+    model = timm.models.VisionTransformer(**shape)
+    assert evaluate(model, part_on(made_up(shape, 30), CPU)).correct == 30
+
+
+def test_a_network_without_numbers_has_no_evaluation(experiment: Experiment) -> None:
+    model = build_model(experiment.model, 0)
+    with torch.no_grad():
+        model.head.bias.fill_(float("nan"))  # type: ignore[union-attr, operator]
+    with pytest.raises(FloatingPointError, match="loss is nan"):
+        evaluate(model, part_on(load_split(experiment.data).test, CPU))
 
 
 def test_a_loss_that_is_not_finite_is_no_result() -> None:
