@@ -27,9 +27,9 @@ from sics_analysis.one_scorer.student import p_above, p_below
 from sics_analysis.results import Verdict, p_text
 from sics_analysis.rows.contrasts import Contrast
 from sics_analysis.rows.table import Table, read_table
-from sics_cli.experiment.analysis_input import read_source
-from sics_cli.experiment.config import read_toml
 from sics_cli.main import main as sics_run
+from sics_cli.results.source import read_source
+from sics_cli.settings.config import read_toml
 
 HERE = Path(__file__).parent
 #: Each declaration is complete in itself: its own family of tests.

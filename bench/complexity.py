@@ -17,14 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sics_cli.experiment.config import experiment_from_mapping
-from sics_cli.experiment.datasets import load_split
-from sics_cli.experiment.evaluation import part_on
-from sics_cli.experiment.measured import run_networks
-from sics_cli.experiment.models import build_model
-from sics_cli.experiment.presets import PRESETS
-from sics_cli.experiment.streams import calibration_batches
-from sics_cli.experiment.training import train
+from sics_cli.results.scorer_meter import run_networks
+from sics_cli.settings.config import experiment_from_mapping
+from sics_cli.settings.presets import PRESETS
+from sics_cli.settings.seeding import calibration_batches
+from sics_cli.tasks.images.datasets import load_split
+from sics_cli.tasks.images.examples import part_on
+from sics_cli.tasks.networks.models import build_model
+from sics_cli.tasks.networks.training import train
 from sics_plugin import Saliency, Scorer, Units, list_scorers
 from sics_plugin.complexity.meter import measure
 from sics_plugin.complexity.result import Complexity

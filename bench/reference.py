@@ -17,8 +17,9 @@ from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.joint import ClaimInfo
 from sics_analysis.report.layouts.formats import render
 from sics_analysis.report.words.phrases import STATUS_GLYPHS
-from sics_cli.experiment.analysis_input import Settings, document_of, read_source
-from sics_cli.experiment.atomic import write_atomically
+from sics_cli.base.files import write_atomically
+from sics_cli.results.report import document_of
+from sics_cli.results.source import Settings, read_source
 from sics_data import reference_runs
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -33,18 +33,19 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sics_cli.experiment.config import Experiment, experiment_from_mapping
-from sics_cli.experiment.executors import LocalExecutor
-from sics_cli.experiment.installed import full_version, minor_version
-from sics_cli.experiment.keys import Environment, Recipe
-from sics_cli.experiment.layout import CHECKPOINTS_NAME, INBOX_NAME
-from sics_cli.experiment.lineup import ScorerInfo, choose
-from sics_cli.experiment.machine import cpu_model
-from sics_cli.experiment.planning import plan_cells
-from sics_cli.experiment.presets import DIGITS
-from sics_cli.experiment.schedule import Schedule, SeedPlan, Task
-from sics_cli.experiment.work import Work
-from sics_cli.experiment.worker import SeedJob, describe, run_seed, train_seed, warm_up
+from sics_cli.base.versions import full_version, minor_version
+from sics_cli.experiment.cells import plan_cells
+from sics_cli.experiment.cost import Work
+from sics_cli.experiment.recipe import Environment, Recipe
+from sics_cli.experiment.scorers import ScorerInfo, choose
+from sics_cli.runs.schedule import Schedule, SeedPlan, Task
+from sics_cli.runs.workers import LocalExecutor
+from sics_cli.seeds.job import SeedJob
+from sics_cli.seeds.machine import cpu_model
+from sics_cli.seeds.worker import describe, run_seed, train_seed, warm_up
+from sics_cli.settings.config import Experiment, experiment_from_mapping
+from sics_cli.settings.presets import DIGITS
+from sics_cli.store.run_folder import CHECKPOINTS_NAME, INBOX_NAME
 
 BEGIN, END = "<!-- bench/replicates.py: begin -->", "<!-- bench/replicates.py: end -->"
 
@@ -56,7 +57,7 @@ _models: dict[int, object] = {}
 def set_threads(threads: int) -> None:
     import torch
 
-    from sics_cli.experiment import seedrun  # noqa: F401  (imports are not what is timed)
+    from sics_cli.seeds import seed_run  # noqa: F401  (imports are not what is timed)
 
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
@@ -68,10 +69,10 @@ def plain_training(experiment: Experiment) -> float:
     import torch
     from torch import nn
 
-    from sics_cli.experiment.datasets import load_split
-    from sics_cli.experiment.evaluation import part_on
-    from sics_cli.experiment.models import build_model
-    from sics_cli.experiment.streams import data_order
+    from sics_cli.settings.seeding import data_order
+    from sics_cli.tasks.images.datasets import load_split
+    from sics_cli.tasks.images.examples import part_on
+    from sics_cli.tasks.networks.models import build_model
 
     config, split = experiment.training, load_split(experiment.data)
     images, labels = part_on(split.train, torch.device("cpu"))
@@ -97,10 +98,11 @@ def plain_cells(experiment: Experiment, scorers: tuple[ScorerInfo, ...]) -> floa
     import torch
     from torch import nn
 
-    from sics_cli.experiment.datasets import load_split
-    from sics_cli.experiment.evaluation import evaluate, part_on
-    from sics_cli.experiment.lineup import make_scorer
-    from sics_cli.experiment.streams import calibration_batches
+    from sics_cli.experiment.scorers import make_scorer
+    from sics_cli.settings.seeding import calibration_batches
+    from sics_cli.tasks.images.datasets import load_split
+    from sics_cli.tasks.images.examples import part_on
+    from sics_cli.tasks.networks.evaluation import evaluate
     from sics_plugin import Saliency, compute_masks, masked
 
     split, calibration = load_split(experiment.data), experiment.calibration

@@ -16,9 +16,9 @@ from typing import Any, get_args
 import torch
 from torch import nn
 
-from sics_cli.experiment.config import experiment_from_mapping
-from sics_cli.experiment.models import build_model
-from sics_cli.experiment.presets import DIGITS
+from sics_cli.settings.config import experiment_from_mapping
+from sics_cli.settings.presets import DIGITS
+from sics_cli.tasks.networks.models import build_model
 from sics_plugin import Saliency
 from sics_plugin.saliency.kinds import SIGNALS, Kind
 

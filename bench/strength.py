@@ -87,8 +87,8 @@ def measured(
     import torch
     from torch import nn
 
-    from sics_cli.experiment.evaluation import evaluate
-    from sics_cli.experiment.measured import run_networks
+    from sics_cli.results.scorer_meter import run_networks
+    from sics_cli.tasks.networks.evaluation import evaluate
     from sics_plugin import (
         Saliency,
         SharedRanks,
@@ -143,7 +143,7 @@ def measured(
 
 def measure(arguments: argparse.Namespace) -> int:
     """Every kept network of a run, a process each; seeds that the file holds already are left out."""
-    from sics_cli.experiment.store import Store, find_store
+    from sics_cli.store.store import Store, find_store
 
     with Store.open(find_store(arguments.run), read_only=True) as store:
         seeds = sorted(row.seed for row in store.checkpoints())

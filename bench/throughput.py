@@ -26,7 +26,7 @@ from datetime import datetime
 from pathlib import Path
 from statistics import median
 
-from sics_cli.experiment.grouping import group, minutes_for
+from sics_cli.slurm.job_plan import group, minutes_for
 
 ROOT = Path(__file__).parents[1]
 RECORDED = Path(__file__).with_name("throughput.json")
@@ -152,9 +152,8 @@ def intake_time(folder: Path) -> float:
     """Seconds for a row on its way from a letter into the store, where the run's folder is."""
     from dataclasses import replace
 
-    from sics_cli.experiment.inbox import Inbox
-    from sics_cli.experiment.intake import Intake
-    from sics_cli.experiment.store import Store
+    from sics_cli.store.inbox import Inbox, Intake
+    from sics_cli.store.store import Store
 
     with Store.open(folder / "run1" / "run.sqlite", read_only=True) as store:
         row = next(row for row in store.cells() if row.mask_hash is not None)

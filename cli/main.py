@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import click
 
-from sics_cli.experiment.errors import SicsError
-from sics_cli.printable import LEGIBLE, plain
+from sics_cli.base.errors import SicsError
+from sics_cli.console.plain_text import LEGIBLE, plain
 
 #: name → (module with a click command of that name, short help). The module is imported only when it is needed.
 COMMANDS: dict[str, tuple[str, str]] = {

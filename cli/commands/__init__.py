@@ -1,1 +1,1 @@
-"""One module per command of `sics-run`; `sics_cli.main` loads each only when it is asked for."""
+"""The commands of sics-run, one file each."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sics_cli.experiment.errors import ConfigError
-from sics_cli.options import level, margin
+from sics_cli.base.errors import ConfigError
+from sics_cli.commands.options import level, margin
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sics_cli.experiment.comparison import ComparedLine, RunRows
+    from sics_cli.results.compare_runs import ComparedLine, RunRows
 
 
 @click.command()
@@ -31,7 +31,7 @@ def compare(run_a: Path, run_b: Path, delta: float | None, alpha: float | None, 
     """
     from sics_analysis.one_scorer.bootstrap import SMALL_N, coverage_caveat
     from sics_analysis.report.layouts.terminal import terminal
-    from sics_cli.experiment.comparison import changed_settings, compare_pairs, pair, read_rows
+    from sics_cli.results.compare_runs import changed_settings, compare_pairs, pair, read_rows
 
     a, b = read_rows(run_a), read_rows(run_b)
     pairs = pair(a, b, across_devices=across_devices)
@@ -74,7 +74,7 @@ def _agreed(name: str, given: float | None, a: float | None, b: float | None, de
 
 def _fixed(settled: Sequence[float], a: RunRows, b: RunRows) -> str:
     """Whether margin and level were fixed before the data: only where both plans have them."""
-    from sics_cli.experiment.planning import CHANGED
+    from sics_cli.experiment.cells import CHANGED
 
     if None in (a.delta, a.alpha, b.delta, b.alpha):
         return ". STAMPED: not fixed by a plan in both runs"
@@ -91,7 +91,7 @@ def _print_sparsity(out: Console, sparsity: float, lines: Sequence[ComparedLine]
 
     from sics_analysis.report.layouts.terminal_tables import fold, marked, plain_table
     from sics_analysis.report.words.phrases import interval, number, p_short, plain
-    from sics_cli.verdict_tables import wrapped
+    from sics_cli.console.verdict_tables import wrapped
 
     out.print()
     out.print(Text(f"S = {sparsity:g}", style="bold"))
@@ -120,6 +120,6 @@ def _print_sparsity(out: Console, sparsity: float, lines: Sequence[ComparedLine]
 def _say(out: Console, text: str, style: str = "") -> None:
     from rich.text import Text
 
-    from sics_cli.verdict_tables import wrapped
+    from sics_cli.console.verdict_tables import wrapped
 
     out.print(Text(wrapped(out, text), style=style), soft_wrap=True)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from sics_cli.experiment.errors import ConfigError
-from sics_cli.experiment.export import FORMATS, export_rows
-from sics_cli.experiment.store import Store, find_store
-from sics_cli.experiment.versions import stale_remark
-from sics_cli.output import check_output, write_document
+from sics_cli.base.errors import ConfigError
+from sics_cli.console.output import check_output, write_document
+from sics_cli.store.export import FORMATS, export_rows
+from sics_cli.store.rows import stale_remark
+from sics_cli.store.store import Store, find_store
 
 
 @click.command()

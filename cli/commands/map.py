@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sics_cli.experiment.errors import ConfigError, StorageError
-from sics_cli.options import level, margin
+from sics_cli.base.errors import ConfigError, StorageError
+from sics_cli.commands.options import level, margin
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +33,7 @@ def plateau_map(
     in the first RUN's.
     """
     from sics_analysis.report.layouts.terminal import terminal
-    from sics_cli.experiment.mapping import map_runs
+    from sics_cli.results.plateau_map import map_runs
 
     if output is not None and output.suffix not in _ENDINGS:
         raise ConfigError(f"--output {output}: give a name ending in {' | '.join(_ENDINGS)}; both are written")
@@ -61,8 +61,8 @@ def _print(out: Console, found: PlateauMap) -> None:
 
     from sics_analysis.report.layouts.terminal_tables import fold, marked, plain_table
     from sics_analysis.report.words.phrases import NONE, number, plain
-    from sics_cli.tables import kappa_text
-    from sics_cli.verdict_tables import wrapped
+    from sics_cli.console.tables import kappa_text
+    from sics_cli.console.verdict_tables import wrapped
 
     several = len(found.runs) > 1
     for i, run in enumerate(found.runs if several else ()):

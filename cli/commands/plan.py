@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sics_cli.experiment.errors import ConfigError
-from sics_cli.options import count, level, margin, points, probability
+from sics_cli.base.errors import ConfigError
+from sics_cli.commands.options import count, level, margin, points, probability
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from sics_analysis.planning.plan import Plan
-    from sics_cli.experiment.analysis_input import Source
+    from sics_cli.results.source import Source
 
 DEFAULT_SEEDS, DEFAULT_POWER, DEFAULT_FAMILY = 5, 0.8, 5
 CURVE = (3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 40)
@@ -65,7 +65,7 @@ def plan(
     if reference is not None and pilot is None:
         raise ConfigError(f"--reference {reference!r}: says what --from is compared to; give --from, or leave it out")
     from sics_analysis.planning.plan import plan as make_plan
-    from sics_cli.experiment.analysis_input import Settings, read_source
+    from sics_cli.results.source import Settings, read_source
 
     source = read_source(pilot) if pilot is not None else None
     settings = ((source.planned if source else None) or Settings()).replaced(delta, alpha, reference)
@@ -101,7 +101,8 @@ def plan(
 def _measured(source: Source, reference: str) -> tuple[list[Spread], int, int]:
     """The sd of each S over the escape family, its size, and the number of seeds."""
     from sics_analysis.rows.table import read_table
-    from sics_cli.experiment.analysis_input import InputError, check_reference
+    from sics_cli.results.report import check_reference
+    from sics_cli.results.source import InputError
 
     check_reference(source, reference)
     try:
@@ -124,8 +125,8 @@ def _measured(source: Source, reference: str) -> tuple[list[Spread], int, int]:
 def _print(out: Console, spreads: list[Spread], plans: list[Plan], source: Source | None) -> None:
     from rich.text import Text
 
-    from sics_cli.tables import plain_table
-    from sics_cli.verdict_tables import wrapped
+    from sics_cli.console.tables import plain_table
+    from sics_cli.console.verdict_tables import wrapped
 
     first = plans[0]
     n, target = first.equivalence.n, 100 * first.equivalence_seeds.target
@@ -163,7 +164,7 @@ def _print(out: Console, spreads: list[Spread], plans: list[Plan], source: Sourc
 def _print_curve(out: Console, made: Plan) -> None:
     from rich.text import Text
 
-    from sics_cli.tables import plain_table
+    from sics_cli.console.tables import plain_table
 
     planned = made.equivalence.n
     table = plain_table(("seeds", "right"), ("equivalent", "right"), ("escape", "right"), ("smallest sign-flip p", "right"), "")

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sics_cli.experiment.config import POOLS, SALIENCIES, UNITS, ModelConfig
-from sics_cli.experiment.errors import ConfigError, DataError
-from sics_cli.options import count, fraction
+from sics_cli.base.errors import ConfigError, DataError
+from sics_cli.commands.options import count, fraction
+from sics_cli.settings.config import POOLS, SALIENCIES, UNITS, ModelConfig
 
 if TYPE_CHECKING:
-    from sics_cli.experiment.calibration_images import CalibrationImages
-    from sics_cli.experiment.pruning import Outputs, Pruned
+    from sics_cli.pruning.images import CalibrationImages
+    from sics_cli.pruning.prune_file import Outputs, Pruned
 
 #: As in the preset of the main job.
 BATCHES, BATCH_SIZE = 40, 64
@@ -130,11 +130,11 @@ def prune(weights: Path, architecture: str, options: Any, **asked: Any) -> None:
     needs --data, a few hundred images of the kind the network was trained on. What is written loads into the same
     architecture; with --shrink into a smaller one, which sics_plugin.load_shrunk(create_model(NAME), FILE) builds.
     """
-    from sics_cli import console
-    from sics_cli.experiment.models import check_model
-    from sics_cli.experiment.prune_request import PruneRequest
-    from sics_cli.experiment.pruned_file import check_outputs
-    from sics_cli.experiment.pruning import Outputs, prune_file
+    from sics_cli.console import progress_bars
+    from sics_cli.pruning.output import check_outputs
+    from sics_cli.pruning.prune_file import Outputs, prune_file
+    from sics_cli.pruning.request import PruneRequest
+    from sics_cli.tasks.networks.models import check_model
 
     model = ModelConfig(architecture, options)
     try:
@@ -149,7 +149,7 @@ def prune(weights: Path, architecture: str, options: Any, **asked: Any) -> None:
     )
     if not weights.is_file():
         raise ConfigError(f"WEIGHTS {weights}: there is no such file")
-    say = console.LineReporter().note
+    say = progress_bars.LineReporter().note
     images = _images(asked, model, say) if asked["data"] is not None else None
     names = ("scorer", "sparsity", "unit", "pool", "min_keep", "saliency", "seed", "device", "shrink", "from_report", "table")
     chosen = {name: asked[name] for name in names}
@@ -170,9 +170,9 @@ def _check(asked: dict[str, Any]) -> None:
 
 
 def _images(asked: dict[str, Any], model: ModelConfig, say: Any) -> CalibrationImages:
-    from sics_cli.experiment.calibration_images import CalibrationImages, ImageRequest
-    from sics_cli.experiment.datasets import DataAccess
-    from sics_cli.experiment.models import is_timm
+    from sics_cli.pruning.images import CalibrationImages, ImageRequest
+    from sics_cli.tasks.images.datasets import DataAccess
+    from sics_cli.tasks.networks.models import is_timm
 
     folder = asked["data_dir"]
     request = ImageRequest(

@@ -11,8 +11,18 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from sics_cli import console, tables
-from sics_cli.experiment.config import (
+from sics_cli.base.errors import ConfigError, SicsError
+from sics_cli.commands.options import comma_list, count
+from sics_cli.console import progress_bars, tables
+from sics_cli.experiment.cells import Grid, families
+from sics_cli.experiment.recipe import DENSE, Recipe
+from sics_cli.experiment.user_scorers import expanded
+from sics_cli.results.summary import Block, Spread, dense_spread, summarise
+from sics_cli.runs.executors import EXECUTORS, make_place
+from sics_cli.runs.run import Outcome, run_session
+from sics_cli.runs.session import Asker, Session, open_session, with_data
+from sics_cli.runs.workers import Workers
+from sics_cli.settings.config import (
     IMAGE_FOLDER,
     POOLS,
     SALIENCIES,
@@ -22,21 +32,11 @@ from sics_cli.experiment.config import (
     merged,
     read_toml,
 )
-from sics_cli.experiment.datasets import DataAccess, key_name
-from sics_cli.experiment.errors import ConfigError, SicsError
-from sics_cli.experiment.executors import Workers
-from sics_cli.experiment.keys import DENSE, Recipe
-from sics_cli.experiment.own_scorers import expanded
-from sics_cli.experiment.places import EXECUTORS, make_place
-from sics_cli.experiment.planning import Grid, families
-from sics_cli.experiment.presets import DEFAULT_PRESET, PRESETS
-from sics_cli.experiment.rows import CellRow, RepeatRow
-from sics_cli.experiment.runner import Outcome, run_session
-from sics_cli.experiment.session import Asker, Session, open_session, with_data
-from sics_cli.experiment.slurm_cluster import SlurmCluster
-from sics_cli.experiment.store import Store
-from sics_cli.experiment.summary import Block, Spread, dense_spread, summarise
-from sics_cli.options import comma_list, count
+from sics_cli.settings.presets import DEFAULT_PRESET, PRESETS
+from sics_cli.slurm.cluster import SlurmCluster
+from sics_cli.store.rows import CellRow, RepeatRow
+from sics_cli.store.store import Store
+from sics_cli.tasks.images.datasets import DataAccess, key_name
 
 if TYPE_CHECKING:
     from sics_analysis.report.document.document import ReportDocument
@@ -128,22 +128,22 @@ def replicate(
     jobs = len(experiment.seeds)
     with make_place(executor, slurm, workers, jobs) as place, Workers(workers, jobs) as own:
         here = place if isinstance(place, Workers) and executor == "local" else own  # who can be asked what only torch knows
-        progress = console.reporter()
+        progress = progress_bars.reporter()
         experiment, facts = with_data(experiment, access, progress.note)
         asker = Asker(experiment, here, progress.note, warm=not dry_run and executor == "local", facts=facts, fetch=not dry_run)
         session = open_session(experiment, out, asker, facts, access, place.gpus)
         for note in session.notes:
             progress.note(note)
         if dry_run:
-            _print_dry_run(console.results(), session)
+            _print_dry_run(progress_bars.results(), session)
             if isinstance(place, SlurmCluster):
-                _print_jobs(console.results(), session, place, force=force, retry_failed=retry_failed)
+                _print_jobs(progress_bars.results(), session, place, force=force, retry_failed=retry_failed)
             return 0
         if here is not place:
             here.stop()
         _say_start(progress.note, session, place)
         outcome = run_session(session, place, progress, force=force, retry_failed=retry_failed)
-    return _print_results(console.results(), session, outcome, report)
+    return _print_results(progress_bars.results(), session, outcome, report)
 
 
 def build_experiment(preset: str | None, config: Path | None, options: dict[str, Any], data: str | None = None) -> Experiment:
@@ -231,7 +231,7 @@ def _print_dry_run(out: Console, session: Session) -> None:
 
 def _print_jobs(out: Console, session: Session, cluster: SlurmCluster, **missing: bool) -> None:
     """The jobs that would be submitted, what they cost, and how long that takes on how many nodes."""
-    from sics_cli.job_tables import print_jobs
+    from sics_cli.console.job_tables import print_jobs
 
     if not session.store_path.exists():
         print_jobs(out, session, None, cluster, session.state(None).missing(**missing))
@@ -306,7 +306,8 @@ def _analysed(
     session: Session, rows: Sequence[CellRow] | None = None, repeats: Sequence[RepeatRow] | None = None
 ) -> ReportDocument | str:
     """The verdicts on these rows, or on all of the store, or why there are none: the numbers are shown either way."""
-    from sics_cli.experiment.analysis_input import Settings, document_of, source_of
+    from sics_cli.results.report import document_of
+    from sics_cli.results.source import Settings, source_of
 
     asked = session.experiment
     try:
@@ -325,7 +326,7 @@ def _write_report(session: Session, document: ReportDocument | str) -> str:
     if isinstance(document, str):
         return f"no report was written: {document}"
     from sics_analysis.report.layouts.formats import render
-    from sics_cli.experiment.atomic import write_atomically
+    from sics_cli.base.files import write_atomically
 
     page = session.folder / "report.html"
     kept = page.with_suffix(".json")
@@ -355,7 +356,7 @@ def _print_blocks(
         tables.print_blocks(out, blocks, dense, reference, failed)
         tables.fact(out, "verdicts", f"none: {report}")
         return
-    from sics_cli import verdict_tables
+    from sics_cli.console import verdict_tables
 
     document, settings = report, report.settings
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sics_cli.experiment.errors import ConfigError
-from sics_cli.options import level, margin
+from sics_cli.base.errors import ConfigError
+from sics_cli.commands.options import level, margin
 
 if TYPE_CHECKING:
     from sics_analysis.claims.statement import Claim
@@ -51,11 +51,11 @@ def report(
     the report lists them. Settings other than the plan's are stamped.
     """
     gates = _claims(fail_on)
-    from sics_cli.experiment.analysis_input import Settings, document_of, read_source
-    from sics_cli.experiment.kept import is_document, read_document, refuse_settings
-    from sics_cli.experiment.store import shipped
-    from sics_cli.output import check_figures, check_output, write_document
-    from sics_cli.printable import plain
+    from sics_cli.console.output import check_figures, check_output, write_document
+    from sics_cli.console.plain_text import plain
+    from sics_cli.results.report import document_of, is_document, read_document, refuse_settings
+    from sics_cli.results.source import Settings, read_source
+    from sics_cli.store.store import shipped
 
     source = shipped(source)
     chosen = kind or _by_ending(output)
@@ -73,7 +73,7 @@ def report(
     else:
         _show(document, chosen)
     if figures is not None:
-        from sics_cli.output import write_figures
+        from sics_cli.console.output import write_figures
 
         write_figures(figures, document)
     for gate in document.tripped:

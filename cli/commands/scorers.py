@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sics_cli import console, tables
-from sics_cli.experiment.config import SALIENCIES
-from sics_cli.experiment.errors import ConfigError
-from sics_cli.experiment.lineup import describe_scorers
-from sics_cli.experiment.own_scorers import expanded, offered
-from sics_cli.options import comma_list, count
+from sics_cli.base.errors import ConfigError
+from sics_cli.commands.options import comma_list, count
+from sics_cli.console import progress_bars, tables
+from sics_cli.experiment.scorers import describe_scorers
+from sics_cli.experiment.user_scorers import expanded, offered
+from sics_cli.settings.config import SALIENCIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sics_cli.experiment.measured import MeasuredNetwork
-    from sics_cli.experiment.measuring import Measured
+    from sics_cli.results.scorer_meter import Measured, MeasuredNetwork
 
 _ENDINGS = (".csv", ".jsonl")
 #: Options that say how to measure: without --measure they would do nothing, so they are refused.
@@ -87,9 +86,9 @@ def scorers(
             raise ConfigError(f"--{idle[0].replace('_', '-')}: goes with --measure")
         infos = describe_scorers(wanted, "gradient")
         shown = [info for info in infos if (not wanted or info.spec in wanted) and (kappa is None or info.kappa == kappa)]
-        (tables.print_scorers_long if long else tables.print_scorers)(console.results(), shown)
+        (tables.print_scorers_long if long else tables.print_scorers)(progress_bars.results(), shown)
         if not names and kappa is None:
-            tables.print_offered(console.results(), offered())
+            tables.print_offered(progress_bars.results(), offered())
         return
     if long:
         raise ConfigError("--long: lists what is known of scorers, --measure what they are on a network; give one of them")
@@ -105,7 +104,7 @@ def _networks(
 ) -> Iterable[MeasuredNetwork]:
     import torch
 
-    from sics_cli.experiment.measured import first_seed, quick_network, run_networks
+    from sics_cli.results.scorer_meter import first_seed, quick_network, run_networks
 
     torch.set_num_threads(1)  # as in a run: the same saliency to the last bit
     if run is None:
@@ -122,8 +121,8 @@ def _measure(
     figures: Path | None,
     output: Path | None,
 ) -> None:
-    from sics_cli.experiment.measuring import as_text, measure_all
-    from sics_cli.output import check_figures, write_document, write_surfaces
+    from sics_cli.console.output import check_figures, write_document, write_surfaces
+    from sics_cli.results.scorer_meter import as_text, measure_all
 
     check_figures(figures)
     if kappa is not None:
@@ -132,7 +131,7 @@ def _measure(
         if wanted is not None:
             raise ConfigError("--kappa: lists scorers by their class's κ; name scorers or give --kappa, not both")
         wanted = list_scorers(kappa=kappa)
-    out, progress = console.results(), console.reporter()
+    out, progress = progress_bars.results(), progress_bars.reporter()
     found: list[Measured] = []
     for network in networks:
         here: list[Measured] = []

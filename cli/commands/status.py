@@ -10,14 +10,14 @@ from typing import Any
 import click
 from rich.console import Console
 
-from sics_cli import console, tables
-from sics_cli.experiment.inbox import Inbox
-from sics_cli.experiment.keys import DENSE
-from sics_cli.experiment.ledger import Ledger
-from sics_cli.experiment.lock import lock_holder
-from sics_cli.experiment.rows import CellRow, FailureRow, PlanRow
-from sics_cli.experiment.store import Store, find_store
-from sics_cli.experiment.summary import paired_seeds, points
+from sics_cli.console import progress_bars, tables
+from sics_cli.experiment.recipe import DENSE
+from sics_cli.results.summary import paired_seeds, points
+from sics_cli.slurm.ledger import Ledger
+from sics_cli.store.inbox import Inbox
+from sics_cli.store.rows import CellRow, FailureRow, PlanRow
+from sics_cli.store.run_folder import lock_holder
+from sics_cli.store.store import Store, find_store
 
 
 @click.command()
@@ -29,7 +29,7 @@ def status(run: Path) -> None:
         cells, plans, failures, repeats = store.cells(), store.plans(), store.failures(), store.repeats()
         checkpoints, run_id, created = store.checkpoints(), store.meta("run_id"), store.meta("created")
         recipe = store.meta("recipe")
-    out = console.results()
+    out = progress_bars.results()
     tables.fact(out, "run", str(path))
     tables.fact(out, "run id", f"{run_id[:16]}, begun {created}")
     environment = recipe["environment"]
@@ -44,7 +44,7 @@ def status(run: Path) -> None:
     in_inbox = f"; {waiting} finished cells wait in the inbox" if waiting else ""
     tables.fact(out, "writer", (lock_holder(path.parent) or "nobody") + in_inbox)
     if Ledger(path.parent).folder.is_dir():
-        from sics_cli.job_tables import print_states  # only now: most runs have no queue
+        from sics_cli.console.job_tables import print_states  # only now: most runs have no queue
 
         print_states(out, path.parent)
     for plan in plans:
@@ -61,7 +61,7 @@ def status(run: Path) -> None:
     for row in checkpoints:
         accuracy = f"test {dense[row.seed]:.2f} %, " if row.seed in dense else ""
         validated = 100 * row.validation_correct / row.validation_n
-        trained = "" if _is_given(recipe) else f"trained in {console.clock(row.wall_seconds)}, "
+        trained = "" if _is_given(recipe) else f"trained in {progress_bars.clock(row.wall_seconds)}, "
         tables.fact(
             out,
             f"seed {row.seed}",

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sics_cli.experiment.installed import full_version
+from sics_cli.base.versions import full_version
 
 _DISTRIBUTIONS = ("sics", "torch", "timm", "numpy", "scikit-learn", "safetensors")
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from sics_cli.experiment.config import Experiment, experiment_from_mapping, merged
-from sics_cli.experiment.presets import DIGITS
-from sics_cli.experiment.rows import CellRow, RepeatRow
+from sics_cli.settings.config import Experiment, experiment_from_mapping, merged
+from sics_cli.settings.presets import DIGITS
+from sics_cli.store.rows import CellRow, RepeatRow
 
 #: Seconds-sized: a network of 4 000 weights, two seeds, every scorer.
 TINY = """\

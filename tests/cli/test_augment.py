@@ -9,14 +9,8 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from sics_cli.experiment.augment import (
-    OPERATIONS,
-    Augmentation,
-    augment,
-    crop_and_flip,
-    draw,
-)
-from sics_cli.experiment.errors import ConfigError
+from sics_cli.base.errors import ConfigError
+from sics_cli.tasks.images.augment import OPERATIONS, Augmentation, augment, crop_and_flip, draw
 
 NAMES = [operation.name for operation in OPERATIONS]
 FULL = Augmentation(randaugment=2)

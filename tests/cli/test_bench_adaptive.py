@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from sics_cli.commands.replicate import build_experiment
-from sics_cli.experiment.config import read_toml
-from sics_cli.experiment.lineup import make_scorer
+from sics_cli.experiment.scorers import make_scorer
+from sics_cli.settings.config import read_toml
 from sics_plugin import build_scorer, unregister_scorer
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sics_cli.experiment.bits import count_bits, pack_bits, unpack_bits
+from sics_cli.base.bits import count_bits, pack_bits, unpack_bits
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=70))

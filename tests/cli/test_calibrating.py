@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from sics_cli.experiment.calibrating import saliency_of
-from sics_cli.experiment.config import Experiment
-from sics_cli.experiment.datasets import load_split
-from sics_cli.experiment.evaluation import part_on
-from sics_cli.experiment.models import build_model
-from sics_cli.experiment.streams import calibration_batches
-from sics_cli.experiment.training import train
+from sics_cli.seeds.saliency import saliency_of
+from sics_cli.settings.config import Experiment
+from sics_cli.settings.seeding import calibration_batches
+from sics_cli.tasks.images.datasets import load_split
+from sics_cli.tasks.images.examples import part_on
+from sics_cli.tasks.networks.models import build_model
+from sics_cli.tasks.networks.training import train
 from sics_plugin import Saliency, prunable_parameters
 
 CPU = torch.device("cpu")

@@ -11,20 +11,19 @@ from typing import Any
 
 import pytest
 
-from sics_cli.experiment import campaign, flights, progress
-from sics_cli.experiment.campaign import Campaign
-from sics_cli.experiment.desk import Desk
-from sics_cli.experiment.errors import SicsError, WorkersLostError
-from sics_cli.experiment.grouping import Cost
-from sics_cli.experiment.inbox import Inbox, Progress
-from sics_cli.experiment.jobplan import parts_of
-from sics_cli.experiment.jobs import JobFile, JobResult
-from sics_cli.experiment.ledger import Ledger, Part
-from sics_cli.experiment.planning import Cell
-from sics_cli.experiment.progress import State
-from sics_cli.experiment.slurm_executor import JobLostError, RefusedJobsError
-from sics_cli.experiment.slurm_options import SlurmOptions
-from sics_cli.experiment.slurm_queue import ClusterFacts, Queue
+from sics_cli.base.errors import SicsError, WorkersLostError
+from sics_cli.experiment.cells import Cell
+from sics_cli.experiment.cost import Cost
+from sics_cli.seeds import progress
+from sics_cli.seeds.progress import State
+from sics_cli.slurm import campaign, jobs_under_way
+from sics_cli.slurm.campaign import Campaign, Desk
+from sics_cli.slurm.executor import JobLostError, RefusedJobsError, SlurmOptions
+from sics_cli.slurm.job import JobFile, JobResult
+from sics_cli.slurm.job_plan import parts_of
+from sics_cli.slurm.ledger import Ledger, Part
+from sics_cli.slurm.queue import ClusterFacts, Queue
+from sics_cli.store.inbox import Inbox, Progress
 
 #: Seconds that a job of the queue takes for a seed.
 SEED_SECONDS = 60.0
@@ -179,7 +178,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., World
         world = World(tmp_path, *asked, **more)
         monkeypatch.setattr(campaign, "time", SimpleNamespace(monotonic=lambda: world.now, sleep=world.sleep))
         monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: world.now))
-        monkeypatch.setattr(flights, "SlurmExecutor", world.executor)
+        monkeypatch.setattr(jobs_under_way, "SlurmExecutor", world.executor)
         return world
 
     return made

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from sics_cli.experiment.comparison import Pairs, RunRows, compare_pairs, pair
-from sics_cli.experiment.errors import ConfigError
-from sics_cli.experiment.rows import CellRow
+from sics_cli.base.errors import ConfigError
 from sics_cli.main import main
+from sics_cli.results.compare_runs import Pairs, RunRows, compare_pairs, pair
+from sics_cli.store.rows import CellRow
 
 MakeCell = Callable[..., CellRow]
 RECIPE = {"data": {"name": "d", "digest": "x", "split_digest": "y", "test": 8}, "saliency": {"kind": "gradient"}}

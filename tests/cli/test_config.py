@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from sics_cli.experiment.config import Experiment, experiment_from_mapping, merged, read_toml
-from sics_cli.experiment.errors import ConfigError
-from sics_cli.experiment.presets import DIGITS
+from sics_cli.base.errors import ConfigError
+from sics_cli.settings.config import Experiment, experiment_from_mapping, merged, read_toml
+from sics_cli.settings.presets import DIGITS
 
 
 def test_the_preset_is_the_one_specified() -> None:

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sics_cli.experiment.checkpoints import save_checkpoint, save_half_trained
-from sics_cli.experiment.curves import COLUMNS, VALIDATIONS, CurveLog, Epoch, validated
-from sics_cli.experiment.headers import kept_epochs
-from sics_cli.experiment.training import HalfTrained, TrainingRecord
+from sics_cli.store.run_folder import kept_epochs
+from sics_cli.tasks.networks.checkpoints import save_checkpoint, save_half_trained
+from sics_cli.tasks.networks.curves import COLUMNS, VALIDATIONS, CurveLog, Epoch, validated
+from sics_cli.tasks.networks.training import HalfTrained, TrainingRecord
 
 
 def epoch(number: int, loss: float = 1.5) -> Epoch:

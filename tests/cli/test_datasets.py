@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sics_cli.experiment import datasets
-from sics_cli.experiment.config import DataConfig
-from sics_cli.experiment.errors import MismatchError
+from sics_cli.base.errors import MismatchError
+from sics_cli.settings.config import DataConfig
+from sics_cli.tasks.images import datasets
 
 DIGITS = DataConfig("digits", 1000, 197, 600)
 

@@ -1,8 +1,8 @@
 import pytest
 
-from sics_cli.experiment import devices
-from sics_cli.experiment.devices import usable_gpus, worker_devices
-from sics_cli.experiment.errors import ConfigError
+from sics_cli.base.errors import ConfigError
+from sics_cli.runs import devices
+from sics_cli.runs.devices import usable_gpus, worker_devices
 
 
 def nobody() -> tuple[str, ...]:

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from sics_cli.experiment import image_cache
-from sics_cli.experiment.atomic import PARTIAL_MARK
-from sics_cli.experiment.errors import DataError, StorageError
-from sics_cli.experiment.image_cache import cache_folder, cache_path, image_facts, load_images
-from sics_cli.experiment.image_file import Contents, DamagedCacheError, Labels, Pixels, read_cache, read_facts
+from sics_cli.base.errors import DataError, StorageError
+from sics_cli.base.files import PARTIAL_MARK, cache_folder
+from sics_cli.tasks.images import cache as image_cache
+from sics_cli.tasks.images.cache import cache_path, image_facts, load_images
+from sics_cli.tasks.images.cache_file import Contents, DamagedCacheError, Labels, Pixels, read_cache, read_facts
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 3, 4, 5), dtype=np.uint8)
 LABELS: Labels = np.array([0, 1, 0, 1, 1, 0, 1])
@@ -134,8 +134,8 @@ KILLED = """
 import os, signal
 from pathlib import Path
 import numpy as np
-from sics_cli.experiment.image_cache import image_facts
-from sics_cli.experiment.image_file import Contents
+from sics_cli.tasks.images.cache import image_facts
+from sics_cli.tasks.images.cache_file import Contents
 WHEN = "{when}"
 
 class Source:

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from sics_cli.experiment import image_data
-from sics_cli.experiment.errors import ConfigError
-from sics_cli.experiment.evaluation import standardise
-from sics_cli.experiment.image_data import channel_statistics, image_source, image_split, standardised
-from sics_cli.experiment.image_file import ImageFacts
-from sics_cli.experiment.image_folder import ImageFolder
-from sics_cli.experiment.torchvision_data import TorchvisionSource
+from sics_cli.base.errors import ConfigError
+from sics_cli.tasks.images import split
+from sics_cli.tasks.images.cache_file import ImageFacts
+from sics_cli.tasks.images.examples import standardise
+from sics_cli.tasks.images.folder import ImageFolder
+from sics_cli.tasks.images.sources import image_source
+from sics_cli.tasks.images.split import channel_statistics, image_split, standardised
+from sics_cli.tasks.images.torchvision_sets import TorchvisionSource
 
 PARTS = ImageFacts((60, 3, 8, 8), ("a", "b"), 40, "x")
 FLAT = ImageFacts((60, 3, 8, 8), ("a", "b"), None, "x")
@@ -82,7 +83,7 @@ def test_statistics_of_the_training_part_alone(monkeypatch: pytest.MonkeyPatch) 
     part = images[chosen].astype(np.float64)
     assert found.mean == pytest.approx(part.mean(axis=(0, 2, 3)), rel=1e-6)
     assert found.scale == pytest.approx(part.std(axis=(0, 2, 3)), rel=1e-6)
-    monkeypatch.setattr(image_data, "_CHUNK", 7)
+    monkeypatch.setattr(split, "_CHUNK", 7)
     again = channel_statistics(images, chosen[::-1].copy())
     assert np.array_equal(again.mean, found.mean)
     assert np.array_equal(again.scale, found.scale)

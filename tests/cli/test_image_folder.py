@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sics_cli.experiment import image_folder, tar_reader
-from sics_cli.experiment.errors import ConfigError, DataError
-from sics_cli.experiment.image_cache import image_facts, load_images
-from sics_cli.experiment.image_folder import ImageFolder
-from sics_cli.experiment.image_layout import lay_out
+from sics_cli.base.errors import ConfigError, DataError
+from sics_cli.tasks.images import archive, folder
+from sics_cli.tasks.images.cache import image_facts, load_images
+from sics_cli.tasks.images.folder import ImageFolder
+from sics_cli.tasks.images.folder_layout import lay_out
 
 SPLIT = [f"{part}/{name}/{number}.png" for part in ("train", "test") for name in ("cat", "ant", "bee") for number in (0, 1)]
 FLAT = [f"{name}/{number}.png" for name in ("b", "a", "c") for number in (10, 9)]
@@ -357,7 +357,7 @@ def test_a_picture_that_claims_to_be_huge(tmp_path: Path) -> None:
 def test_limits_on_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, path = write_folder(tmp_path / "x", files_of(SPLIT)), tar_of(tmp_path / "x.tar", files_of(SPLIT))
     for name, message in (("MAX_FILES", "holds more than 3 files"), ("MAX_FILE_BYTES", "bytes")):
-        for module in (tar_reader, image_folder):
+        for module in (archive, folder):
             monkeypatch.setattr(module, name, 3)
         for source in (root, path):
             with pytest.raises(DataError, match=message):

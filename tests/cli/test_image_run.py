@@ -14,18 +14,18 @@ import pytest
 import torch
 from PIL import Image
 
-from sics_cli.experiment.checkpoints import load_checkpoint
-from sics_cli.experiment.config import Experiment, experiment_from_mapping, merged
-from sics_cli.experiment.curves import COLUMNS as CURVE
-from sics_cli.experiment.datasets import DataAccess, load_split
-from sics_cli.experiment.headers import kept_epochs
-from sics_cli.experiment.models import build_model
-from sics_cli.experiment.presets import PRESETS
-from sics_cli.experiment.session import with_data
-from sics_cli.experiment.store import Store
-from sics_cli.experiment.trainers import Trainer
-from sics_cli.experiment.training import TrainingRecord, train
 from sics_cli.main import main
+from sics_cli.runs.session import with_data
+from sics_cli.settings.config import Experiment, experiment_from_mapping, merged
+from sics_cli.settings.presets import PRESETS
+from sics_cli.store.run_folder import kept_epochs
+from sics_cli.store.store import Store
+from sics_cli.tasks.images.datasets import DataAccess, load_split
+from sics_cli.tasks.networks.checkpoints import load_checkpoint
+from sics_cli.tasks.networks.curves import COLUMNS as CURVE
+from sics_cli.tasks.networks.models import build_model
+from sics_cli.tasks.networks.trainers import Trainer
+from sics_cli.tasks.networks.training import TrainingRecord, train
 
 CPU = torch.device("cpu")
 #: 16×16 pixels, three classes, and a network of two blocks with 2 heads and 64 hidden channels each.

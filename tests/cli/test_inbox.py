@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sics_cli.experiment.atomic import atomic_path, remove_partials, write_atomically
-from sics_cli.experiment.inbox import Inbox, Note, Progress
-from sics_cli.experiment.intake import Intake
-from sics_cli.experiment.rows import CellRow, CheckpointRow, FailureRow, RepeatRow
-from sics_cli.experiment.store import Store
+from sics_cli.base.files import atomic_path, remove_partials, write_atomically
+from sics_cli.store.inbox import Inbox, Intake, Note, Progress
+from sics_cli.store.rows import CellRow, CheckpointRow, FailureRow, RepeatRow
+from sics_cli.store.store import Store
 
 MakeCell = Callable[..., CellRow]
 FAILURE = FailureRow("key", "cell", 0, "chaos", 0.5, "ValueError: no", "trace", "now")

@@ -3,12 +3,12 @@ from typing import Any
 
 import pytest
 
-from sics_cli.experiment.config import CalibrationConfig, Experiment
-from sics_cli.experiment.errors import ConfigError
-from sics_cli.experiment.image_file import ImageFacts
-from sics_cli.experiment.installed import minor_version
-from sics_cli.experiment.keys import Environment, Recipe, differences, scorer_seed
-from sics_cli.experiment.lineup import ScorerInfo
+from sics_cli.base.errors import ConfigError
+from sics_cli.base.versions import minor_version
+from sics_cli.experiment.recipe import Environment, Recipe, differences, scorer_seed
+from sics_cli.experiment.scorers import ScorerInfo
+from sics_cli.settings.config import CalibrationConfig, Experiment
+from sics_cli.tasks.images.cache_file import ImageFacts
 
 CPU = Environment("cpu", "2.15", "1.0")
 

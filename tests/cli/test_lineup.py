@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from sics_cli.experiment import lineup
-from sics_cli.experiment.errors import ConfigError
-from sics_cli.experiment.lineup import ScorerInfo, choose, describe_scorers, plugin_digest, scorer_class
+from sics_cli.base.errors import ConfigError
+from sics_cli.experiment import scorers
+from sics_cli.experiment.scorers import ScorerInfo, choose, describe_scorers, plugin_digest, scorer_class
 
 THE_TWELVE = [
     "magnitude", "power", "log", "bump", "smooth_chaos", "smooth_mouse", "chaos", "wiggle", "fake", "information",
@@ -64,7 +64,7 @@ def test_a_scorer_of_the_users_own(module: str) -> None:
     info = describe_scorers([spec], "gradient")[-1]
     assert (info.name, info.spec, info.kappa) == ("mine", spec, 1)
     assert len(info.fingerprint["source_sha256"]) == 64
-    assert lineup.make_scorer(spec, 3).name == "mine"
+    assert scorers.make_scorer(spec, 3).name == "mine"
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_plugin_digest_sees_torch_and_files(tmp_path: Path, monkeypatch: pytest.
     package.mkdir()
     (package / "__init__.py").write_text("x = 1\n")
     found = importlib_spec(package)
-    monkeypatch.setattr(lineup.importlib.util, "find_spec", lambda name: found)
+    monkeypatch.setattr(scorers.importlib.util, "find_spec", lambda name: found)
     before = plugin_digest("2.15.0")
     (package / "__init__.py").write_text("x = 2\n")
     assert plugin_digest("2.15.0") != before

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sics_cli import main as module
-from sics_cli.experiment.errors import LockedError
+from sics_cli.base.errors import LockedError
 from sics_cli.main import COMMANDS, main
 
 SLOW = ("torch", "scipy", "pandas", "sklearn", "timm", "statsmodels", "matplotlib", "sics_plugin", "sics_analysis")

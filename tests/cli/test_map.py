@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from sics_analysis.results import Verdict
-from sics_cli.experiment.analysis_input import Settings, analyse_source, read_run
-from sics_cli.experiment.mapping import map_runs
 from sics_cli.main import main
+from sics_cli.results.plateau_map import map_runs
+from sics_cli.results.report import analyse_source
+from sics_cli.results.source import Settings, read_run
 
 
 def words(text: str) -> str:

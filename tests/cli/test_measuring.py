@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from sics_cli.base.errors import ConfigError
 from sics_cli.commands import scorers as command
-from sics_cli.experiment import measured as module
-from sics_cli.experiment.errors import ConfigError
-from sics_cli.experiment.measured import first_seed, quick_network, run_networks
 from sics_cli.main import main
+from sics_cli.results import scorer_meter as module
+from sics_cli.results.scorer_meter import first_seed, quick_network, run_networks
 
 
 @pytest.fixture(autouse=True)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sics_cli.experiment.errors import ConfigError, StorageError
+from sics_cli.base.errors import ConfigError, StorageError
+from sics_cli.console.output import check_figures, check_output, is_stream, write_document
 from sics_cli.main import main
-from sics_cli.output import check_figures, check_output, is_stream, write_document
 
 
 def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sics_cli.experiment.overlap import jaccard
+from sics_cli.seeds.masks import jaccard
 
 
 def mask(*kept: int, size: int = 4) -> dict[str, torch.Tensor]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from sics_cli.experiment import own_scorers
-from sics_cli.experiment.errors import ConfigError
-from sics_cli.experiment.lineup import describe_scorers, fingerprint_of, make_scorer
-from sics_cli.experiment.own_scorers import expanded, source_facts
+from sics_cli.base.errors import ConfigError
+from sics_cli.experiment import user_scorers
+from sics_cli.experiment.scorers import describe_scorers, fingerprint_of, make_scorer
+from sics_cli.experiment.user_scorers import expanded, source_facts
 
 MINE = """
 {imports}
@@ -99,8 +99,8 @@ def test_neighbours_of_an_installed_module_are_not_its_helpers(folder: Path, mon
 
 def test_entry_points(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(folder / "offered_of_a_test.py")
-    points = EntryPoints([EntryPoint("offered", "offered_of_a_test:Mine", own_scorers.ENTRY_POINTS)])
-    monkeypatch.setattr(own_scorers, "entry_points", lambda group: points.select(group=group))
+    points = EntryPoints([EntryPoint("offered", "offered_of_a_test:Mine", user_scorers.ENTRY_POINTS)])
+    monkeypatch.setattr(user_scorers, "entry_points", lambda group: points.select(group=group))
     assert expanded(["offered", "chaos"]) == ["offered_of_a_test:Mine", "chaos"]
     assert describe_scorers(expanded(["offered"]), "gradient")[-1].name == "mine_of_a_test"
 

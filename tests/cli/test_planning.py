@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import pytest
 
-from sics_cli.experiment.config import Experiment
-from sics_cli.experiment.errors import ConfigError
-from sics_cli.experiment.keys import Environment, Recipe
-from sics_cli.experiment.lineup import ScorerInfo, choose
-from sics_cli.experiment.planning import CHANGED, EXTENDED, grid, make_plan, plan_cells, stamp
+from sics_cli.base.errors import ConfigError
+from sics_cli.experiment.cells import CHANGED, EXTENDED, grid, make_plan, plan_cells, stamp
+from sics_cli.experiment.recipe import Environment, Recipe
+from sics_cli.experiment.scorers import ScorerInfo, choose
+from sics_cli.settings.config import Experiment
 
 
 def info(name: str, kappa: int | None = None, role: str = "feature", requires: str | None = None) -> ScorerInfo:

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sics_cli import console
-from sics_cli.experiment.config import CalibrationConfig, Experiment
-from sics_cli.experiment.inbox import Progress
-from sics_cli.experiment.lineup import describe_scorers
-from sics_cli.experiment.planning import Cell
-from sics_cli.experiment.progress import State, Tracker, time_left
-from sics_cli.experiment.work import Work
+from sics_cli.console import progress_bars
+from sics_cli.experiment.cells import Cell
+from sics_cli.experiment.cost import Work
+from sics_cli.experiment.scorers import describe_scorers
+from sics_cli.seeds.progress import State, Tracker, time_left
+from sics_cli.settings.config import CalibrationConfig, Experiment
+from sics_cli.store.inbox import Progress
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=6), st.integers(1, 4))
@@ -72,8 +72,8 @@ def test_every_signal_that_a_peer_may_ask_for_has_a_cost(experiment: Experiment)
 
 
 def test_plain_lines_have_no_control_characters(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "LINE_SECONDS", 0.0)
-    reporter = console.LineReporter()
+    monkeypatch.setattr(progress_bars, "LINE_SECONDS", 0.0)
+    reporter = progress_bars.LineReporter()
     reporter._next = 0.0
     with reporter:
         reporter.show(State(0.25, 1, 75.0, {0: "training 1/4"}, {0: 0.25}))

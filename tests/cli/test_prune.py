@@ -186,8 +186,8 @@ def test_calibration_images_give_the_saliency_of_the_plugin(prune: Pruner, vit: 
         "data": f"imagefolder:{photos}", "images": 24, "standardise": "data", "checked": 24, "correct": 0,
     }  # fmt: skip
 
-    from sics_cli.experiment.calibration_images import CalibrationImages, ImageRequest
-    from sics_cli.experiment.datasets import DataAccess
+    from sics_cli.pruning.images import CalibrationImages, ImageRequest
+    from sics_cli.tasks.images.datasets import DataAccess
 
     images = CalibrationImages(ImageRequest(f"imagefolder:{photos}", DataAccess(), None, 3, 8, "data", 0), lambda line: None)
     batches = list(images.batches())
@@ -201,8 +201,8 @@ def test_calibration_images_give_the_saliency_of_the_plugin(prune: Pruner, vit: 
 
 
 def test_the_standardisation_is_the_one_asked_for(prune: Pruner, resnet: nn.Module, photos: Path) -> None:
-    from sics_cli.experiment.calibration_images import CalibrationImages, ImageRequest
-    from sics_cli.experiment.datasets import DataAccess
+    from sics_cli.pruning.images import CalibrationImages, ImageRequest
+    from sics_cli.tasks.images.datasets import DataAccess
 
     def pixels(standardise: str, colour: str = "data") -> tuple[str, Tensor]:
         request = ImageRequest(f"imagefolder:{photos}", DataAccess(), None, 1, 8, standardise, 0)
@@ -225,9 +225,9 @@ def test_the_standardisation_is_the_one_asked_for(prune: Pruner, resnet: nn.Modu
 
 
 def test_digits_are_calibrated_on_the_training_part_of_the_main_job(prune: Pruner) -> None:
-    from sics_cli.experiment.calibration_images import CalibrationImages, ImageRequest
-    from sics_cli.experiment.config import DataConfig
-    from sics_cli.experiment.datasets import DataAccess, load_split
+    from sics_cli.pruning.images import CalibrationImages, ImageRequest
+    from sics_cli.settings.config import DataConfig
+    from sics_cli.tasks.images.datasets import DataAccess, load_split
 
     split = load_split(DataConfig("digits", train=1000, validation=197, test=600))
     images = CalibrationImages(ImageRequest("digits", DataAccess(), None, 16, 64, "", 0, held_out=50), lambda line: None)
@@ -557,8 +557,8 @@ def test_published_scorers_bring_the_signal_they_need(prune: Pruner, scorer: str
     assert prune(*base, *([] if data else images)) == 2
     assert f"scorer {scorer} " in prune.err
     if scorer == "taylor":
-        from sics_cli.experiment.calibration_images import CalibrationImages, ImageRequest
-        from sics_cli.experiment.datasets import DataAccess
+        from sics_cli.pruning.images import CalibrationImages, ImageRequest
+        from sics_cli.tasks.images.datasets import DataAccess
 
         met = CalibrationImages(ImageRequest("digits", DataAccess(), None, 2, 64, "", 0), lambda line: None)
         saliency = Saliency(model, met.batches(), kind="taylor", unit=unit)

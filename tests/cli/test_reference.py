@@ -8,9 +8,10 @@ from types import ModuleType
 
 import pytest
 
-from sics_cli.experiment.analysis_input import Settings, document_of, read_source
-from sics_cli.experiment.store import Store
 from sics_cli.main import main
+from sics_cli.results.report import document_of
+from sics_cli.results.source import Settings, read_source
+from sics_cli.store.store import Store
 from sics_data import reference_runs
 
 ROOT = Path(__file__).parents[2]

@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sics_cli.experiment.bits import unpack_bits
-from sics_cli.experiment.export import COLUMNS, export_rows, frame
-from sics_cli.experiment.layout import STORE_NAME
-from sics_cli.experiment.store import Store
-from sics_cli.experiment.summary import paired_seeds
+from sics_cli.base.bits import unpack_bits
 from sics_cli.main import main
+from sics_cli.results.summary import paired_seeds
+from sics_cli.store.export import COLUMNS, export_rows, frame
+from sics_cli.store.run_folder import STORE_NAME
+from sics_cli.store.store import Store
 
 Snapshot = Callable[[Path], dict[str, list[str]]]
 Rows = Callable[[Path, str], list[dict[str, Any]]]

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from sics_cli.experiment.analysis_input import Settings, comparable, read_source, when_fixed
-from sics_cli.experiment.rows import CellRow, PlanRow
 from sics_cli.main import main
+from sics_cli.results.source import Settings, comparable, read_source, when_fixed
+from sics_cli.store.rows import CellRow, PlanRow
 
 #: Accuracy of magnitude by seed, and what each scorer adds to it, in points.
 BASE = (0.9020, 0.8960, 0.9010, 0.8980, 0.9050)

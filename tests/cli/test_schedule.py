@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sics_cli.experiment.planning import Cell
-from sics_cli.experiment.schedule import Schedule, SeedPlan, Task
+from sics_cli.experiment.cells import Cell
+from sics_cli.runs.schedule import Schedule, SeedPlan, Task
 
 
 def plans(seeds: int, *, epochs: int = 20, trained: int = 0, sparsities: int = 4) -> dict[int, SeedPlan]:

@@ -12,24 +12,27 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sics_cli.experiment import masking, seedrun, training
-from sics_cli.experiment.canonical import digest
-from sics_cli.experiment.config import Experiment
-from sics_cli.experiment.datasets import load_split
-from sics_cli.experiment.errors import ConfigError, MismatchError
-from sics_cli.experiment.evaluation import evaluate, part_on
-from sics_cli.experiment.inbox import Inbox, Note
-from sics_cli.experiment.keys import Environment, Recipe, scorer_seed
-from sics_cli.experiment.lineup import ScorerInfo, describe_scorers, make_scorer
-from sics_cli.experiment.machine import cpu_model, device_facts, keep_freed_memory
-from sics_cli.experiment.planning import plan_cells
-from sics_cli.experiment.randomness import seeded
-from sics_cli.experiment.rows import CellRow, CheckpointRow, FailureRow, RepeatRow
-from sics_cli.experiment.seedrun import NONDETERMINISTIC, SeedRun
-from sics_cli.experiment.summary import paired_seeds
-from sics_cli.experiment.trainers import Trainer
-from sics_cli.experiment.work import Work
-from sics_cli.experiment.worker import SeedJob, check_unit
+from sics_cli.base.errors import ConfigError, MismatchError
+from sics_cli.base.hashing import digest
+from sics_cli.experiment.cells import plan_cells
+from sics_cli.experiment.cost import Work
+from sics_cli.experiment.recipe import Environment, Recipe, scorer_seed
+from sics_cli.experiment.scorers import ScorerInfo, describe_scorers, make_scorer
+from sics_cli.results.summary import paired_seeds
+from sics_cli.seeds import masks, seed_run
+from sics_cli.seeds.job import SeedJob
+from sics_cli.seeds.machine import cpu_model, device_facts, keep_freed_memory
+from sics_cli.seeds.masks import seeded
+from sics_cli.seeds.seed_run import NONDETERMINISTIC, SeedRun
+from sics_cli.seeds.worker import check_unit
+from sics_cli.settings.config import Experiment
+from sics_cli.store.inbox import Inbox, Note
+from sics_cli.store.rows import CellRow, CheckpointRow, FailureRow, RepeatRow
+from sics_cli.tasks.images.datasets import load_split
+from sics_cli.tasks.images.examples import part_on
+from sics_cli.tasks.networks import training
+from sics_cli.tasks.networks.evaluation import evaluate
+from sics_cli.tasks.networks.trainers import Trainer
 from sics_plugin import (
     Scorer,
     compute_masks,
@@ -132,7 +135,7 @@ def test_units_by_other_saliencies(run: Run, unit: str, kind: str) -> None:
 def test_a_pruned_channel_is_gone_from_the_evaluated_network(run: Run, experiment: Experiment, tmp_path: Path) -> None:
     """What the row says is what the physically smaller network says."""
     row = cells_of(run("magnitude", "random", unit="channel"))["random"]
-    model = seedrun.build_model(experiment.model, 0)
+    model = seed_run.build_model(experiment.model, 0)
     (path,) = (tmp_path / "checkpoints").glob("seed-0-*")
     model.load_state_dict(load_file(path))
     report = prune_channels(model, make_scorer("random", scorer_seed(0)), 0.5)
@@ -155,7 +158,7 @@ def test_a_network_whose_units_mix_is_refused(experiment: Experiment, unit: str,
 
 def test_the_overlap_is_that_of_the_masks(run: Run, experiment: Experiment, tmp_path: Path) -> None:
     row = cells_of(run("magnitude", "random"))["random"]
-    model = seedrun.build_model(experiment.model, 0)
+    model = seed_run.build_model(experiment.model, 0)
     (path,) = (tmp_path / "checkpoints").glob("seed-0-*")
     model.load_state_dict(load_file(path))
     one, _ = compute_masks(model, "magnitude", amount=0.5)
@@ -230,14 +233,14 @@ def test_a_nondeterministic_training_is_remembered_when_the_run_goes_on(run: Run
 
 
 def test_a_warning_of_one_cell_flags_that_cell(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = masking.compute_masks
+    real = masks.compute_masks
 
     def warns(model: Any, method: Any, **options: Any) -> Any:
         if getattr(method, "name", "") == "chaos":
             warnings.warn("y does not have a deterministic implementation", UserWarning, stacklevel=1)
         return real(model, method, **options)
 
-    monkeypatch.setattr(masking, "compute_masks", warns)
+    monkeypatch.setattr(masks, "compute_masks", warns)
     rows = cells_of(run("magnitude", "chaos"))
     assert (rows["magnitude"].flags, rows["chaos"].flags) == ([], [NONDETERMINISTIC])
 
@@ -306,13 +309,13 @@ def test_peers_bring_a_saliency_of_their_own_collected_once(
     run: Run, infos: dict[str, ScorerInfo], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
-    plain = seedrun.saliency_of
+    plain = seed_run.saliency_of
 
     def counted(model: Any, kind: str, *rest: Any) -> Any:
         made.append(kind)
         return plain(model, kind, *rest)
 
-    monkeypatch.setattr(seedrun, "saliency_of", counted)
+    monkeypatch.setattr(seed_run, "saliency_of", counted)
     rows = run("magnitude", "snip", "lamp", "wanda", "ria", saliency="neighbourhood")
     cells = cells_of(rows)
     assert made == ["neighbourhood", "snip", "lamp", "activation", "relative_activation"]
@@ -387,7 +390,7 @@ def test_a_seed_goes_on_with_the_saliency_it_began_with(run: Run, tmp_path: Path
 def test_the_work_told_grows_to_all_of_it(run: Run, experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     """Training, saliency and cells, one after another in one job: what is told last is the sum of the three."""
     told: list[float] = []
-    monkeypatch.setattr(seedrun.time, "monotonic", iter(range(10**6)).__next__)  # so that everything is told
+    monkeypatch.setattr(seed_run.time, "monotonic", iter(range(10**6)).__next__)  # so that everything is told
     monkeypatch.setattr(Inbox, "tell", lambda self, progress: told.append(progress.work))
     rows = run("magnitude", "chaos")
     cells = [row for row in rows if isinstance(row, CellRow | RepeatRow)]

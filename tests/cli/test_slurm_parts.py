@@ -14,27 +14,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sics_cli.experiment.config import Experiment, ModelConfig
-from sics_cli.experiment.errors import ConfigError, LockedError, SicsError, StoreError
-from sics_cli.experiment.grouping import Cost, estimate, group
-from sics_cli.experiment.inbox import Inbox
-from sics_cli.experiment.intake import Intake
-from sics_cli.experiment.jobplan import by_seed, forecast, parts_of
-from sics_cli.experiment.jobs import JobFile, JobResult, run_part, unfinished
-from sics_cli.experiment.keys import Environment, Recipe
-from sics_cli.experiment.layout import LOCK_NAME, TAKEN_NAME
-from sics_cli.experiment.ledger import DONE, Batch, Ledger, Part, keys_on_their_way
-from sics_cli.experiment.lineup import ScorerInfo
-from sics_cli.experiment.lock import lock_holder, run_lock
-from sics_cli.experiment.places import make_place
-from sics_cli.experiment.planning import Cell, plan_cells
-from sics_cli.experiment.rows import CellRow, CheckpointRow, FailureRow, RepeatRow
-from sics_cli.experiment.slurm_executor import outside_of_jobs
-from sics_cli.experiment.slurm_options import SlurmOptions
-from sics_cli.experiment.slurm_queue import GONE, ClusterFacts, Queue, cluster_facts, parse_squeue, run_command
-from sics_cli.experiment.store import Store
-from sics_cli.experiment.worker import SeedJob
+from sics_cli.base.errors import ConfigError, LockedError, SicsError, StoreError
+from sics_cli.experiment.cells import Cell, by_seed, plan_cells
+from sics_cli.experiment.cost import Cost, estimate
+from sics_cli.experiment.recipe import Environment, Recipe
+from sics_cli.experiment.scorers import ScorerInfo
 from sics_cli.main import main
+from sics_cli.runs.executors import make_place
+from sics_cli.seeds.job import SeedJob
+from sics_cli.settings.config import Experiment, ModelConfig
+from sics_cli.slurm.executor import SlurmOptions, outside_of_jobs
+from sics_cli.slurm.job import JobFile, JobResult, run_part, unfinished
+from sics_cli.slurm.job_plan import forecast, group, parts_of
+from sics_cli.slurm.ledger import DONE, Batch, Ledger, Part, keys_on_their_way
+from sics_cli.slurm.queue import GONE, ClusterFacts, Queue, cluster_facts, parse_squeue, run_command
+from sics_cli.store.inbox import Inbox, Intake
+from sics_cli.store.rows import CellRow, CheckpointRow, FailureRow, RepeatRow
+from sics_cli.store.run_folder import LOCK_NAME, TAKEN_NAME, lock_holder, run_lock
+from sics_cli.store.store import Store
 
 # -- options ----------------------------------------------------------------------------------------------------------
 
@@ -267,7 +264,7 @@ def test_a_damaged_record_is_not_passed_over(tmp_path: Path) -> None:
 
 
 def test_another_executor_is_refused_while_jobs_may_be_on_their_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sics_cli.experiment import no_jobs
+    from sics_cli.slurm import ledger as records
 
     ledger = Ledger(tmp_path)
     batch = ledger.begin("slurm", "pax", "now", [Part((0,), ("a",))])
@@ -277,17 +274,17 @@ def test_another_executor_is_refused_while_jobs_may_be_on_their_way(tmp_path: Pa
     def unreachable() -> ClusterFacts:
         raise ConfigError("scontrol is not installed here")
 
-    monkeypatch.setattr(no_jobs, "cluster_facts", unreachable)
+    monkeypatch.setattr(records, "cluster_facts", unreachable)
     with pytest.raises(LockedError, match=r"queue of cluster pax \(5\): go on with --executor slurm, or end them \(scancel 5\)"):
-        no_jobs.check_no_jobs(tmp_path)
+        records.check_no_jobs(tmp_path)
     answers = {"running": "5|RUNNING|" + batch.name + "|n1|None", "over": "5|COMPLETED|" + batch.name + "|n1|None"}
-    monkeypatch.setattr(no_jobs, "cluster_facts", lambda: ClusterFacts("pax", 1000))
+    monkeypatch.setattr(records, "cluster_facts", lambda: ClusterFacts("pax", 1000))
     for what, line in answers.items():
-        monkeypatch.setattr(no_jobs, "Queue", lambda seconds, line=line: Queue(seconds, lambda command: line))
+        monkeypatch.setattr(records, "Queue", lambda seconds, line=line: Queue(seconds, lambda command: line))
         if what == "running":
             with pytest.raises(LockedError):
-                no_jobs.check_no_jobs(tmp_path)
-    no_jobs.check_no_jobs(tmp_path)
+                records.check_no_jobs(tmp_path)
+    records.check_no_jobs(tmp_path)
     assert ledger.open() == [], "jobs that are over are written down as such"
 
 
@@ -331,7 +328,7 @@ def test_cells_of_one_checkpoint_stay_together_and_ten_thousand_cells_are_a_few_
 
 
 def scorer_infos() -> list[ScorerInfo]:
-    from sics_cli.experiment.lineup import describe_scorers
+    from sics_cli.experiment.scorers import describe_scorers
 
     return list(describe_scorers((), "gradient"))
 

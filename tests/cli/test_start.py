@@ -10,12 +10,12 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from sics_cli.experiment.config import Experiment, ModelConfig
-from sics_cli.experiment.errors import ConfigError, MismatchError
-from sics_cli.experiment.given import begin_with, fetch_pretrained
-from sics_cli.experiment.keys import GIVEN, Environment, Recipe
-from sics_cli.experiment.models import build_model
-from sics_cli.experiment.start import Start, pretrained_name, start_of
+from sics_cli.base.errors import ConfigError, MismatchError
+from sics_cli.experiment.recipe import GIVEN, Environment, Recipe
+from sics_cli.settings.config import Experiment, ModelConfig
+from sics_cli.tasks.networks.given_weights import begin_with, fetch_pretrained
+from sics_cli.tasks.networks.models import build_model
+from sics_cli.tasks.networks.start import Start, pretrained_name, start_of
 
 CPU = Environment("cpu", "2.15", "1.0")
 RESNET = ModelConfig("timm:resnet10t", (("in_chans", 1), ("num_classes", 10)))
@@ -89,7 +89,7 @@ def test_published_weights_come_under_a_fresh_classifier(tmp_path: Path, monkeyp
 
 
 def start_of_sha(path: Path) -> str:
-    from sics_cli.experiment.weights_file import weights_digest
+    from sics_cli.tasks.networks.weights_file import weights_digest
 
     return weights_digest(path, "--pretrained")
 

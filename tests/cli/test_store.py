@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sics_cli.experiment import schema
-from sics_cli.experiment.errors import StorageError, StoreError
-from sics_cli.experiment.rows import CellRow, CheckpointRow, FailureRow, PlanRow, RepeatRow
-from sics_cli.experiment.store import RefusedRowError, Store, find_store
+from sics_cli.base.errors import StorageError, StoreError
+from sics_cli.store import database
+from sics_cli.store.rows import CellRow, CheckpointRow, FailureRow, PlanRow, RepeatRow
+from sics_cli.store.store import RefusedRowError, Store, find_store
 
 MakeCell = Callable[..., CellRow]
 PLAN = PlanRow("hash", "now", 0.5, 0.05, "magnitude", {"escape": ["chaos"]}, [0], ["chaos"], [0.5])
@@ -142,7 +142,7 @@ def test_full_disk_is_one_line_and_loses_nothing(store: Store, cell_row: MakeCel
 
 
 def test_creation_leaves_all_or_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schema, "MIGRATIONS", (schema.MIGRATIONS[0] + "CREATE TABLE cells (again);\n",))
+    monkeypatch.setattr(database, "MIGRATIONS", (database.MIGRATIONS[0] + "CREATE TABLE cells (again);\n",))
     with pytest.raises(StoreError, match="already exists"):
         Store.create(path, {})
     assert list(path.parent.iterdir()) == []
@@ -230,10 +230,10 @@ def test_an_older_store_is_brought_up_to_date(
     store: Store, path: Path, cell_row: MakeCell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.put(cell_row())
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, SECOND))
+    monkeypatch.setattr(database, "MIGRATIONS", (*database.MIGRATIONS, SECOND))
     with Store.open(path) as opened:
         assert colours(opened) == ["blue"]
-    assert version(path) == len(schema.MIGRATIONS)
+    assert version(path) == len(database.MIGRATIONS)
 
 
 def test_reading_an_older_store_does_not_change_it(
@@ -241,7 +241,7 @@ def test_reading_an_older_store_does_not_change_it(
 ) -> None:
     store.put(cell_row())
     before = path.read_bytes()
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, SECOND))
+    monkeypatch.setattr(database, "MIGRATIONS", (*database.MIGRATIONS, SECOND))
     with Store.open(path, read_only=True) as opened:
         assert colours(opened) == ["blue"]
     assert path.read_bytes() == before
@@ -251,11 +251,11 @@ def test_a_migration_that_fails_changes_nothing(
     store: Store, path: Path, cell_row: MakeCell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.put(cell_row())
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, SECOND + "CREATE TABLE cells (again);\n"))
+    monkeypatch.setattr(database, "MIGRATIONS", (*database.MIGRATIONS, SECOND + "CREATE TABLE cells (again);\n"))
     with pytest.raises(StoreError):
         Store.open(path)
     monkeypatch.undo()
-    assert version(path) == len(schema.MIGRATIONS)
+    assert version(path) == len(database.MIGRATIONS)
     assert store.cells() == [cell_row()]
 
 
@@ -263,7 +263,7 @@ def test_rows_of_the_first_schema_have_no_overlap_and_no_fingerprint(
     path: Path, cell_row: MakeCell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     columns = {"jaccard", "fingerprint", "weight_sparsity"}
-    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+    monkeypatch.setattr(database, "MIGRATIONS", database.MIGRATIONS[:1])
     with Store.create(path, {}) as old:
         names = {row[1] for row in old._connection.execute("PRAGMA table_info(cells)")}
         assert not names & columns
@@ -294,7 +294,7 @@ def test_rows_of_the_third_schema_are_kept_in_order_and_new_pools_are_taken(
     path: Path, cell_row: MakeCell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [cell_row(cell_key=key, seed=seed) for seed, key in enumerate("cab")]
-    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:3])
+    monkeypatch.setattr(database, "MIGRATIONS", database.MIGRATIONS[:3])
     with Store.create(path, {}) as old:
         for row in rows:
             old.put(row)

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from sics_cli import tables
-from sics_cli.experiment.rows import CellRow, RepeatRow
-from sics_cli.experiment.summary import Spread, dense_spread, paired_seeds, summarise
+from sics_cli.console import tables
+from sics_cli.results.summary import Spread, dense_spread, paired_seeds, summarise
+from sics_cli.store.rows import CellRow, RepeatRow
 
 MakeCell = Callable[..., CellRow]
 BITS = {correct: bytes([(0xFF << (8 - correct)) & 0xFF]) for correct in range(9)}

@@ -13,10 +13,10 @@ import pytest
 from numpy.typing import NDArray
 from torchvision import datasets
 
-from sics_cli.experiment import torchvision_data
-from sics_cli.experiment.errors import ConfigError, DataError, StorageError
-from sics_cli.experiment.image_cache import cache_path, image_facts, load_images
-from sics_cli.experiment.torchvision_data import TORCHVISION, TorchvisionSource
+from sics_cli.base.errors import ConfigError, DataError, StorageError
+from sics_cli.tasks.images import torchvision_sets
+from sics_cli.tasks.images.cache import cache_path, image_facts, load_images
+from sics_cli.tasks.images.torchvision_sets import TORCHVISION, TorchvisionSource
 
 Arrays = tuple[NDArray[np.uint8], list[int]]
 
@@ -220,7 +220,7 @@ def test_once_cached_torch_is_not_needed(tmp_path: Path, monkeypatch: pytest.Mon
     facts = image_facts(TorchvisionSource("fashion-mnist", tmp_path))
     program = (
         "import sys\nfrom pathlib import Path\n"
-        "from sics_cli.experiment.image_data import image_source\nfrom sics_cli.experiment.image_cache import image_facts\n"
+        "from sics_cli.tasks.images.sources import image_source\nfrom sics_cli.tasks.images.cache import image_facts\n"
         f"print(image_facts(image_source('fashion-mnist', data_dir=Path({str(tmp_path)!r}))).digest)\n"
         "assert 'torch' not in sys.modules and 'torchvision' not in sys.modules\n"
     )
@@ -234,4 +234,4 @@ def test_unknown_name() -> None:
 
 
 def test_default_folder_is_beside_the_cache(tmp_path: Path) -> None:
-    assert torchvision_data.default_data_dir() == tmp_path / "cache" / "sics" / "torchvision"
+    assert torchvision_sets.default_data_dir() == tmp_path / "cache" / "sics" / "torchvision"

@@ -8,21 +8,17 @@ import timm
 import torch
 from torch import nn
 
-from sics_cli.experiment import evaluation
-from sics_cli.experiment.checkpoints import (
-    DamagedCheckpointError,
-    load_checkpoint,
-    save_checkpoint,
-    state_hash,
-)
-from sics_cli.experiment.config import Experiment, experiment_from_mapping
-from sics_cli.experiment.datasets import Part, load_split
-from sics_cli.experiment.errors import ConfigError
-from sics_cli.experiment.evaluation import Evaluation, evaluate, part_on
-from sics_cli.experiment.models import build_model
-from sics_cli.experiment.presets import DIGITS
-from sics_cli.experiment.trainers import one_cycle
-from sics_cli.experiment.training import HalfTrained, TrainingRecord, train
+from sics_cli.base.errors import ConfigError
+from sics_cli.settings.config import Experiment, experiment_from_mapping
+from sics_cli.settings.presets import DIGITS
+from sics_cli.tasks.images.datasets import Part, load_split
+from sics_cli.tasks.images.examples import part_on
+from sics_cli.tasks.networks import evaluation
+from sics_cli.tasks.networks.checkpoints import DamagedCheckpointError, load_checkpoint, save_checkpoint, state_hash
+from sics_cli.tasks.networks.evaluation import Evaluation, evaluate
+from sics_cli.tasks.networks.models import build_model
+from sics_cli.tasks.networks.trainers import one_cycle
+from sics_cli.tasks.networks.training import HalfTrained, TrainingRecord, train
 from sics_plugin import compute_masks, masked
 
 CPU = torch.device("cpu")
@@ -143,7 +139,7 @@ def test_evaluation_counts_by_hand(experiment: Experiment, monkeypatch: pytest.M
     assert (result.correct, result.n) == (right, 600)
     total = np.log(np.exp(2) + 9)
     assert result.loss == pytest.approx(total - 2 * right / 600)
-    from sics_cli.experiment.bits import unpack_bits
+    from sics_cli.base.bits import unpack_bits
 
     assert np.array_equal(unpack_bits(result.bits, 600), part.labels == 3)
     monkeypatch.setattr(evaluation, "EVALUATION_BATCH", 7)

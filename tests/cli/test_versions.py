@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from sics_cli.experiment.canonical import digest
-from sics_cli.experiment.export import export_rows
-from sics_cli.experiment.rows import CellRow
-from sics_cli.experiment.store import Store
-from sics_cli.experiment.versions import scorer_versions, stale_remark
+from sics_cli.base.hashing import digest
+from sics_cli.store.export import export_rows
+from sics_cli.store.rows import CellRow, scorer_versions, stale_remark
+from sics_cli.store.store import Store
 
 MakeCell = Callable[..., CellRow]
 OLD, NEW = digest({"name": "mine", "source": "old"}), digest({"name": "mine", "source": "new"})

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from sics_cli.experiment.errors import ConfigError
-from sics_cli.experiment.weights_file import load_weights, read_weights
+from sics_cli.base.errors import ConfigError
+from sics_cli.tasks.networks.weights_file import load_weights, read_weights
 
 
 class Evil:

@@ -1,0 +1,115 @@
+"""Where a document goes: stdout, or a file that is either whole or absent."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sics_cli.base.errors import ConfigError, StorageError
+from sics_cli.base.files import write_atomically
+from sics_cli.store.database import is_sqlite
+
+if TYPE_CHECKING:
+    from sics_analysis.report.document.document import ReportDocument
+    from sics_plugin.complexity.result import Complexity
+
+
+def check_output(output: Path | None, source: Path) -> None:
+    """Refuse, before any work, an output that would destroy what it is made from.
+
+    Raises
+    ------
+    ConfigError
+        `output` is a folder, a store or the source itself.
+    """
+    if output is None or str(output) == "-" or is_stream(output):
+        return
+    if output.is_dir() or is_sqlite(output):
+        raise ConfigError(f"--output {output}: is a folder or a store; give a file to write")
+    if output.exists() and source.exists() and output.samefile(source):
+        raise ConfigError(f"--output {output}: is the file to be read; give another")
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path is a device, a pipe or a socket, such as /dev/stdout: what is written to, and never replaced."""
+    return path.exists() and not (path.is_file() or path.is_dir())
+
+
+def check_figures(folder: Path | None) -> None:
+    """Refuse, before any work, a place where no figures can go.
+
+    Raises
+    ------
+    ConfigError
+        `folder`, or what it is to lie in, is a file.
+    """
+    if folder is None:
+        return
+    found = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not found.is_dir():
+        which = "is a file" if found == folder else f"lies in {found}, which is a file"
+        raise ConfigError(f"--figures {folder}: {which}; give a folder")
+
+
+def write_document(output: Path, document: str | bytes) -> None:
+    """Put `document` at `output`; a link keeps pointing where it does, and a device or pipe is written to.
+
+    Raises
+    ------
+    StorageError
+        It cannot be written; what was there is still there.
+    """
+    data = document.encode() if isinstance(document, str) else document
+    try:
+        if is_stream(output):
+            with output.open("wb") as stream:
+                stream.write(data)
+        else:
+            write_atomically(output.resolve(), data)
+    except OSError as error:
+        raise StorageError(f"--output {output}: cannot be written ({error.strerror or error})") from None
+    print(f"written to {output}", file=sys.stderr)
+
+
+def write_figures(folder: Path, document: ReportDocument) -> None:
+    """Write every figure of a report into `folder`, as PDF and PNG.
+
+    Raises
+    ------
+    StorageError
+        It cannot be written.
+    """
+    from sics_analysis.report import save_figures
+
+    try:
+        written = save_figures(document, folder)
+    except OSError as error:
+        raise StorageError(f"--figures {folder}: cannot be written ({error.strerror or error})") from None
+    print(f"{len(written)} files written to {folder}", file=sys.stderr)
+
+
+def write_surfaces(folder: Path, found: Sequence[tuple[Complexity, int]]) -> None:
+    """Write the figure of every measured scorer, with the seed of its network, into `folder`, as PDF and PNG.
+
+    Raises
+    ------
+    StorageError
+        It cannot be written.
+    """
+    from sics_analysis.report.figures.surface import save_surface
+
+    written: list[Path] = []
+    try:
+        for one, seed in found:
+            stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in one.name)
+            kappa = "" if one.kappa is None else f", κ = {one.kappa}"
+            said = f"Measured: {one.kind}{kappa}; {one.confidence:.0%} of bootstrap draws agree ({one.n} units)."
+            surface = one.surface
+            written += save_surface(
+                folder, f"{stem}-seed-{seed}", one.name, surface.score, surface.curve, sparsity=surface.sparsity, said=said
+            )
+    except OSError as error:
+        raise StorageError(f"--figures {folder}: cannot be written ({error.strerror or error})") from None
+    print(f"{len(written)} files written to {folder}", file=sys.stderr)

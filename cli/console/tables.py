@@ -1,0 +1,268 @@
+"""Tables for people, at 80 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sics_cli.experiment.scorers import ScorerInfo
+from sics_cli.results.summary import Block, Line, Spread
+
+if TYPE_CHECKING:
+    from sics_cli.results.scorer_meter import Measured
+
+NONE = "–"
+
+
+def plain_table(*columns: str | tuple[str, str], gap: int = 2) -> Table:
+    """A table with a rule below its heading; a column is a heading, or (heading, "right")."""
+    from sics_analysis.report.layouts import terminal_tables  # only now: `--help` loads none of it
+
+    return terminal_tables.plain_table(*columns, gap=gap)
+
+
+def fact(console: Console, label: str, text: str, style: str = "") -> None:
+    """Print a labelled line, wrapped between words only: paths and hashes stay whole, to be copied."""
+    indent = " " * 10
+    wrapped = textwrap.wrap(
+        text, console.width, initial_indent=f"{label:<9} ", subsequent_indent=indent, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+    for line in wrapped:
+        console.print(Text(line, style=style), soft_wrap=True)
+
+
+def seed_text(seeds: Sequence[int]) -> str:
+    """Name seeds in short.
+
+    Examples
+    --------
+    >>> seed_text([0, 1, 2]), seed_text([7]), seed_text([3, 5])
+    ('seeds 0 to 2', 'seed 7', 'seeds 3, 5')
+    """
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    if list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
+        return f"seeds {seeds[0]} to {seeds[-1]}"
+    return f"seeds {', '.join(map(str, seeds))}"
+
+
+def kappa_text(kappa: int | None, role: str) -> str:
+    """κ of a feature class, or the role of what has none."""
+    return str(kappa) if kappa is not None else role
+
+
+def _sd(spread: Spread | None) -> str:
+    return NONE if spread is None or spread.sd is None else f"{spread.sd:.2f}"
+
+
+def _masks(line: Line, reference: str) -> str:
+    if line.scorer == reference or not line.shared_masks:
+        return str(line.distinct_masks)
+    if line.shared_masks == line.accuracy.n:
+        return f"= {reference}"
+    return f"{line.distinct_masks} ({line.shared_masks} = ref.)"
+
+
+def print_blocks(
+    console: Console,
+    blocks: Sequence[Block],
+    dense: Spread | None,
+    reference: str,
+    failed: int = 0,
+    print_block: Callable[[Block], None] | None = None,
+) -> None:
+    """Print one table per sparsity; differences are to `reference`, in accuracy points.
+
+    `print_block` prints another table in place of the one without verdicts.
+    """
+    if dense is not None:
+        console.print(f"dense networks: {dense.mean:.2f} % ± {_sd(dense)} (sd) over {_seeds(dense.n)}")
+    for block in blocks:
+        console.print()
+        console.print(Text(f"S = {block.sparsity:g}", style="bold"), f" {_masks_note(block)}; {_noise_note(block)}")
+        if print_block is None:
+            console.print(_block_table(block, reference))
+        else:
+            print_block(block)
+    for note in _footnotes(blocks, reference if print_block is None else None, failed):
+        console.print(f"  {note}", style="dim")
+
+
+def _block_table(block: Block, reference: str) -> Table:
+    table = plain_table(
+        "scorer", "κ", ("mean %", "right"), ("sd", "right"), ("difference", "right"), ("sd", "right"), "masks", ("n", "right")
+    )
+    for line in block.lines:
+        same = line.shared_masks == line.accuracy.n and line.scorer != reference
+        mark = " †" if line.flags else ""
+        table.add_row(
+            line.scorer + mark,
+            kappa_text(line.kappa, line.role),
+            f"{line.accuracy.mean:.2f}",
+            _sd(line.accuracy),
+            NONE if line.difference is None else f"{line.difference.mean:+.2f}",
+            _sd(line.difference),
+            _masks(line, reference),
+            str(line.accuracy.n),
+            style="dim" if same else "",
+        )
+    return table
+
+
+def _masks_note(block: Block) -> str:
+    low, high = min(block.masks_per_seed), max(block.masks_per_seed)
+    count = str(low) if low == high else f"{low} to {high}"
+    return f"{len(block.lines)} scorers, {count} distinct masks per seed"
+
+
+def _noise_note(block: Block) -> str:
+    if block.noise is None:
+        return "noise floor not measured"
+    changed = f", up to {block.noise.examples} examples changed" if block.noise.examples else ""
+    return f"noise floor {block.noise.points:.2f} points{changed}"
+
+
+def _footnotes(blocks: Sequence[Block], reference: str | None, failed: int) -> Iterable[str]:
+    if reference is not None:
+        yield f"difference to {reference} at the same seed, in points; masks: distinct ones"
+    flags = sorted({flag for block in blocks for line in block.lines for flag in line.flags})
+    if flags:
+        yield f"† {'; '.join(flags)}"
+    if failed:
+        yield f"{failed} cells failed and are missing here"
+
+
+def _seeds(n: int) -> str:
+    return f"{n} seed" if n == 1 else f"{n} seeds"
+
+
+def print_grid(
+    console: Console,
+    seeds: Sequence[int],
+    sparsities: Sequence[float],
+    rows: Sequence[tuple[str, Callable[[int, float], str]]],
+) -> None:
+    """Print a table with a row per scorer and a column per sparsity; each seed is one mark, in order.
+
+    A row is its title and a function (seed, sparsity) → mark, "" where there is no such cell.
+    """
+    table = plain_table("scorer", *(f"S = {sparsity:g}" if sparsity else "dense" for sparsity in sparsities))
+    for title, mark in rows:
+        table.add_row(title, *(_marks([mark(seed, sparsity) for seed in seeds]) for sparsity in sparsities))
+    console.print(table)
+
+
+def _marks(marks: Sequence[str]) -> str:
+    """Marks as they are up to ten seeds, counts beyond."""
+    found = "".join(marks)
+    if len(found) <= 10:
+        return found
+    failed = f" {found.count('x')}x" if "x" in found else ""
+    return f"{found.count('#')}/{len(found)}{failed}"
+
+
+def print_scorers(console: Console, infos: Sequence[ScorerInfo]) -> None:
+    """Print name, κ, role and formula."""
+    table = plain_table("name", "κ", "role")
+    table.add_column("formula (m magnitude, ρ its percentile, z coordinate)", overflow="fold")
+    for info in infos:
+        kappa = NONE if info.kappa is None else str(info.kappa)
+        table.add_row(info.name, kappa, info.role, Text(info.summary))
+    console.print(table)
+
+
+def print_scorers_long(console: Console, infos: Sequence[ScorerInfo]) -> None:
+    """Print all that is known of each: formula, source, what its source ranks against each other, units, and what it reads."""
+    for i, info in enumerate(infos):
+        if i:
+            console.print()
+        kappa = "" if info.kappa is None else f", κ = {info.kappa}"
+        console.print(Text(info.name, style="bold"), Text(f"({info.role}{kappa})"))
+        for label, text in (
+            ("formula", info.summary),
+            ("source", info.source),
+            ("pool", f"{info.pool}, its source's; --pool native takes it" if info.source else info.pool),
+            ("units", ", ".join(info.units)),
+            ("reads", _reads(info)),
+        ):
+            if text:
+                fact(console, f"  {label}", text)
+
+
+def _reads(info: ScorerInfo) -> str:
+    """What a scorer sees of a unit."""
+    if info.signal is not None:
+        return f"{info.signal}, a signal of its own, {'from the calibration batches' if info.calibrated else 'without data'}"
+    if info.requires is not None:
+        return f"magnitude and the run's saliency, which has to be {info.requires}"
+    return _READ.get(info.name, "magnitude" if info.kappa == 0 else "magnitude and the run's saliency")
+
+
+_READ = {"random": "nothing", "fake": "magnitude"}
+
+
+def print_offered(console: Console, points: Mapping[str, str]) -> None:
+    """Print the scorers that installed packages offer; they are imported when they are asked for."""
+    if points:
+        console.print()
+        console.print(Text("offered by installed packages (entry points of sics.scorers):", style="bold"))
+    for name, place in sorted(points.items()):
+        console.print(Text(f"  {name}  {place}"), soft_wrap=True)
+
+
+def print_measured(console: Console, measured: Sequence[Measured]) -> None:
+    """Print what the meter found on one network: a line for each scorer, then the words and flags."""
+    network, first = measured[0].network, measured[0].found
+    values = ", ".join(f"{one.sparsity:g}" for one in first.at)
+    title = (
+        f"{network.experiment}, seed {network.seed}: {first.n} weights, one global pool, saliency {network.kind}, S = {values}"
+    )
+    console.print()
+    fact(console, "measured", title, "bold")
+    right = [(heading, "right") for heading in ("κ", "draws", "overlap", "rank", "sal.", "bent", "rest", "n.m.", ">10")]
+    table = plain_table("scorer", "measured", *right, gap=1)
+    table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
+    for one in measured:
+        row = one.found.to_row()
+        kinds = _kind_text(one)
+        table.add_row(
+            Text(one.found.name),
+            Text(kinds, style="yellow" if _unlike(one) else ""),
+            NONE if one.found.kappa is None else str(one.found.kappa),
+            f"{100 * one.found.confidence:.0f} %",
+            *(NONE if row[name] is None else f"{row[name]:.2f}" for name in _MEASURED),
+        )
+    console.print(table)
+    for text in (
+        "draws: share of bootstrap draws of units that agree. Means over S: overlap and rank correlation (Spearman) with "
+        "magnitude; of what takes the score away from an increasing function of magnitude, the saliency's share, the share "
+        "bent in magnitude alone, and the rest; of the curve over z, the shares that are not monotone and above 10 cycles.",
+        *(
+            f"{one.found.name}: its class says κ = {one.found.declared}, measured {_kind_text(one)}"
+            for one in measured
+            if _unlike(one)
+        ),
+        *dict.fromkeys(f"flag: {flag}" for one in measured for flag in one.found.flags),
+    ):
+        console.print(Text(textwrap.fill(text, min(console.width, 100)), style="dim"), soft_wrap=True)
+
+
+_MEASURED = ("jaccard", "spearman", "saliency", "bent", "unexplained", "not_monotone", "above_ten_cycles")
+
+
+def _kind_text(one: Measured) -> str:
+    found = one.found
+    if found.kind != "varies":
+        return found.kind
+    return ", ".join(f"{at.kind} at {at.sparsity:g}" for i, at in enumerate(found.at) if not i or at.kind != found.at[i - 1].kind)
+
+
+def _unlike(one: Measured) -> bool:
+    """Whether a class states a κ and another was measured."""
+    return one.found.declared is not None and one.found.declared != one.found.kappa

@@ -1,0 +1,214 @@
+"""Which scorers run: facts about them, as plain data that needs no torch once it is known."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sics_cli.base.errors import ConfigError
+from sics_cli.base.hashing import digest
+from sics_cli.experiment.user_scorers import check_own, is_own, own_class, source_facts
+
+if TYPE_CHECKING:
+    from sics_plugin import Scorer
+
+#: Scorers of these roles run by default; `adaptive` only chooses among the others.
+DEFAULT_ROLES = ("feature", "control", "baseline")
+PEER = "peer"
+#: Words of --scorers that stand for several: those that run by default, the published ones, all that are registered.
+WORDS = ("all", "sics", "peers")
+_OTHERS = f"one of the words {', '.join(WORDS)}, or MODULE:CLASS or FILE.py:CLASS of your own"
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerInfo:
+    """Facts about one scorer. `spec` is how to find it: its registered name, or where it lies;
+    `remark` is for the user.
+
+    `pool` is what its source ranks against each other, `units` what it is defined for. `signal` is the kind of saliency that it
+    brings itself, whatever the run's is (peers do), and `calibrated` whether that takes calibration data. `source` says where it
+    was published.
+    """
+
+    name: str
+    spec: str
+    kappa: int | None
+    role: str
+    summary: str
+    requires: str | None
+    fingerprint: dict[str, Any]
+    remark: str = ""
+    pool: str = "global"
+    units: list[str] = field(default_factory=lambda: ["weight", "channel", "head"])
+    signal: str | None = None
+    calibrated: bool = False
+    source: str = ""
+
+    def saliency(self, run: str) -> str:
+        """The kind of saliency it works with in a run of that kind."""
+        return self.signal or run
+
+    def pool_in(self, run: str) -> str:
+        """The pool it is ranked in, in a run of that pool."""
+        return self.pool if run == "native" else run
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able values, the inverse of `ScorerInfo(**facts)`."""
+        return asdict(self)
+
+
+def scorer_class(spec: str) -> type[Scorer]:
+    """Find a scorer class: a registered name, or the user's own, which is imported (see `sics_cli.experiment.user_scorers`).
+
+    Raises
+    ------
+    ConfigError
+        There is no such scorer; the message lists what is accepted.
+    """
+    import sics_plugin
+
+    if is_own(spec):
+        return own_class(spec)
+    try:
+        return sics_plugin.get_scorer(spec)
+    except ValueError:
+        known = ", ".join(sics_plugin.list_scorers())
+        raise ConfigError(f"--scorers {spec}: no such scorer; give some of {known}, {_OTHERS}") from None
+
+
+def make_scorer(spec: str, seed: int) -> Scorer:
+    """Build the scorer; `seed` reaches those that draw random numbers."""
+    from sics_plugin import build_scorer
+
+    return build_scorer(scorer_class(spec).name, seed=seed)
+
+
+def fingerprint_of(spec: str, saliency: str) -> dict[str, Any]:
+    """The scorer's own fingerprint; for a user's class also the hashes of the files it is made of."""
+    cls = scorer_class(spec)
+    facts = make_scorer(spec, 0).fingerprint(saliency)
+    return facts | source_facts(cls) if is_own(spec) else facts
+
+
+def describe_scorers(specs: Sequence[str], saliency: str) -> tuple[ScorerInfo, ...]:
+    """Facts about every registered scorer, in the plugin's order, then about the user's own among `specs`.
+
+    Imports torch: the driver has a worker run this, and keeps the answer in the store.
+    """
+    import sics_plugin
+
+    own = [spec for spec in specs if is_own(spec)]
+    built_in = sics_plugin.list_scorers()
+    for spec in specs:
+        if spec not in WORDS:
+            scorer_class(spec)
+    remarks = {spec: "; ".join(check_own(spec, saliency)) for spec in own}
+    return tuple(_info(spec, saliency, remarks.get(spec, "")) for spec in [*built_in, *remarks])
+
+
+def _info(spec: str, saliency: str, remark: str = "") -> ScorerInfo:
+    from sics_plugin.saliency.kinds import SIGNALS, uses_data
+
+    cls = scorer_class(spec)
+    signal = cls.requires if cls.role == PEER else None
+    if signal is not None and signal not in SIGNALS:
+        raise ConfigError(f"--scorers {spec}: requires = {signal!r} is no kind of saliency; there are {', '.join(SIGNALS)}")
+    return ScorerInfo(
+        cls.name,
+        spec,
+        cls.kappa,
+        cls.role,
+        cls.summary,
+        cls.requires,
+        fingerprint_of(spec, saliency),
+        remark=remark,
+        pool=cls.pool,
+        units=list(cls.units),
+        signal=signal,
+        calibrated=signal is not None and uses_data(signal),
+        source=cls.source,
+    )
+
+
+def plugin_digest(torch_version: str) -> str:
+    """Sha256 over the plugin's files and torch's version, found without importing either.
+
+    While it stays the same, facts told by `describe_scorers` stay true.
+    """
+    found = importlib.util.find_spec("sics_plugin")
+    if found is None or not found.submodule_search_locations:
+        raise ConfigError("the package sics_plugin is not installed")
+    folder = Path(found.submodule_search_locations[0])
+    files = sorted(path for pattern in ("*.py", "*.npy") for path in folder.rglob(pattern))
+    hashes = {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return digest({"files": hashes, "torch": torch_version})
+
+
+def choose(
+    infos: Iterable[ScorerInfo],
+    asked: Sequence[str] | None,
+    saliency: str,
+    reference: str,
+    unit: str = "weight",
+    pool: str = "global",
+) -> tuple[tuple[ScorerInfo, ...], tuple[str, ...]]:
+    """Scorers to run, in the plugin's order, and notes about those left out, added, or out of their own pool.
+
+    The reference is always among them, since every difference is against it. `asked` holds names, `module:Class`, and words for
+    several: "sics" the default, "peers" the published ones, "all" every registered one.
+
+    Raises
+    ------
+    ConfigError
+        A scorer asked for by name, or the reference, is unknown or cannot work with this saliency or unit.
+    """
+    known = {info.spec: info for info in infos}
+    by_name = {info.name: info for info in known.values()}
+    notes: list[str] = []
+    if reference not in by_name:
+        raise ConfigError(f"--reference {reference}: no such scorer; give one of {', '.join(by_name)}")
+    names = ["sics"] if asked is None else list(asked)
+    for spec in names:
+        if spec not in known and spec not in WORDS:
+            raise ConfigError(f"--scorers {spec}: no such scorer; give some of {', '.join(by_name)}, {_OTHERS}")
+    chosen = []
+    for spec, info in known.items():
+        if spec not in names and not any(_stands_for(word, info) for word in names):
+            continue
+        reason = _unfit(info, saliency, unit)
+        if reason and spec not in names and info.name != reference:
+            notes.append(f"{info.name} is left out: {reason}")
+        else:
+            chosen.append(info)
+    if by_name[reference] not in chosen:
+        notes.append(f"{reference} is added: it is the reference of every difference")
+        chosen = [info for info in known.values() if info in chosen or info.name == reference]
+    for info in chosen:
+        if reason := _unfit(info, saliency, unit):
+            raise ConfigError(f"--scorers {info.spec}: {reason.removeprefix('it ')}")
+    away = [
+        f"{info.name} ({info.pool})" for info in chosen if unit == "weight" and info.pool_in("native") not in ("global", pool)
+    ]
+    if away and pool != "native":
+        notes.append(f"not in the pool of their source: {', '.join(away)}; this run's is {pool} (--pool native: each in its own)")
+    return tuple(chosen), tuple(notes)
+
+
+def _stands_for(word: str, info: ScorerInfo) -> bool:
+    """Whether a word of --scorers means this registered scorer; a user's own goes by name."""
+    if ":" in info.spec:
+        return False
+    return {"all": True, "sics": info.role in DEFAULT_ROLES, "peers": info.role == PEER}.get(word, False)
+
+
+def _unfit(info: ScorerInfo, saliency: str, unit: str) -> str:
+    """Why a scorer cannot run, or nothing."""
+    if unit not in info.units:
+        return f"it is defined for {', '.join(info.units)}s, not for {unit}s"
+    if info.requires not in (None, info.saliency(saliency)):
+        return f"it needs --saliency {info.requires}, this run uses {saliency}"
+    return ""

@@ -1,0 +1,1 @@
+"""One checkpoint in, one pruned checkpoint out."""

@@ -1,0 +1,250 @@
+"""One checkpoint in, one pruned checkpoint out: what `sics-run prune` does."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sics_cli.base.errors import ConfigError, SicsError, StorageError
+from sics_cli.base.files import write_atomically
+from sics_cli.base.versions import full_version
+from sics_cli.pruning.output import write_masks, write_state
+from sics_cli.pruning.request import ADAPTIVE, PruneRequest, asked_scorer, check_adaptive, notes_on, saliency_kind
+from sics_cli.tasks.networks.weights_file import load_weights, read_weights, weights_digest
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from sics_cli.pruning.images import CalibrationImages
+    from sics_plugin import PruningReport, Saliency, Scorer
+
+#: So many batches tell whether the network knows the images.
+_CHECKED_BATCHES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where things go; None: nowhere."""
+
+    weights: Path
+    report: Path | None
+    masks: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """How the dense network did on some of the calibration images: a check of preprocessing and labels, not a measurement."""
+
+    data: str
+    images: int
+    standardise: str
+    checked: int
+    correct: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was done: `facts` go into the file, `notes` are for whoever reads the result."""
+
+    report: PruningReport
+    facts: dict[str, Any]
+    notes: tuple[str, ...]
+    bytes_before: int
+    bytes_after: int
+
+
+def prune_file(request: PruneRequest, outputs: Outputs, images: CalibrationImages | None, say: Callable[[str], None]) -> Pruned:
+    """Read, prune and write; nothing is written before everything is known.
+
+    Raises
+    ------
+    SicsError
+        In one line: the file, the architecture, the images or an option does not go with the others.
+    """
+    from sics_plugin import finalize, shrink
+
+    source = weights_digest(request.weights, "WEIGHTS")
+    scorer = asked_scorer(request)
+    check_adaptive(request, scorer, images is not None)
+    kind = saliency_kind(request, scorer, images is not None)
+    state = read_weights(request.weights, "WEIGHTS")
+    model = _built(request, state)
+    notes = list(notes_on(scorer, images is not None))
+    with _told(notes):
+        calibrated, saliency = (None, None) if images is None else _calibrate(model, images, kind, request.unit, say, notes)
+        if request.budget is not None:
+            say(f"choosing by at most {request.budget} evaluations on {images.held_out_count if images else 0} held-out images")
+        report = _prune(model, scorer, request, saliency, images, notes)
+    notes += report.flags
+    facts: dict[str, Any] = {
+        "source_sha256": source,
+        "model": {"name": request.model.name, "options": dict(request.model.options)},
+        "requested": {"scorer": request.scorer, "sparsity": request.sparsity, "min_keep": request.min_keep, "seed": request.seed},
+        "calibration": None if calibrated is None else asdict(calibrated),
+        "versions": {name: full_version(name) for name in ("sics", "torch", "timm")},
+        "report": {name: value for name, value in report.to_dict().items() if name not in ("layers", "parameters")},
+        "shrunk": None,
+    }
+    smaller = model
+    if request.shrink:
+        from sics_plugin.network.rebuild import removed_units
+
+        unit: Any = request.unit
+        facts["shrunk"] = {"unit": unit, "removed": removed_units(model, unit)}
+        smaller = _explained("--shrink", lambda: shrink(model))
+    if outputs.masks is not None:
+        write_masks("--masks", outputs.masks, model)
+    size = write_state("--output", outputs.weights, smaller if request.shrink else finalize(model), state, facts)
+    if outputs.report is not None:
+        _write_report(outputs.report, report, facts, notes)
+    return Pruned(report, facts, tuple(notes), request.weights.stat().st_size, size)
+
+
+def _built(request: PruneRequest, state: Mapping[str, Tensor]) -> nn.Module:
+    import torch
+
+    from sics_cli.runs.devices import usable_gpus
+    from sics_cli.tasks.networks.models import build_model
+
+    try:
+        model = build_model(request.model, 0)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("model.name = ", "--model ").replace("[model]", "--model")) from None
+    gpus = usable_gpus(request.device, lambda: tuple(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())))
+    try:
+        load_weights(model, state, f"WEIGHTS {request.weights}")
+    except ConfigError as error:
+        hint = " (--model-option num_classes=N and the like say how the network differs from timm's default)"
+        raise ConfigError(f"{error}{hint if 'shapes differ' in str(error) else ''}") from None
+    return model.to(f"cuda:{gpus[0]}" if gpus else "cpu").eval()
+
+
+def _calibrate(
+    model: nn.Module, images: CalibrationImages, kind: str, unit: str, say: Callable[[str], None], notes: list[str]
+) -> tuple[Calibrated, Saliency]:
+    from sics_plugin import Saliency
+
+    name, asked = images.request.name, images.request
+    if asked.standardise == "timm":
+        images.standardise_as(model)
+    checked = correct = 0
+    for number, (outputs, labels) in enumerate(_outputs(model, images)):
+        if number == 0 and outputs.shape[-1] < images.classes:
+            raise ConfigError(f"--data {name}: has {images.classes} classes, the network {outputs.shape[-1]} outputs")
+        checked, correct = checked + len(labels), correct + int((outputs.argmax(-1).cpu() == labels).sum())
+    if correct <= 1.5 * checked / images.classes:
+        notes.append(
+            f"the dense network gets {correct} of {checked} calibration images right, about as many as by chance: are "
+            "--standardise, --image-size and the order of the classes (by name) those it was trained with? A saliency on the "
+            "wrong images says little"
+        )
+    say(f"{kind} saliency on {images.count} images of {name}")
+    any_kind: Any = kind
+    saliency = _explained(f"--data {name}", lambda: Saliency(model, images.batches(), kind=any_kind, unit=unit))
+    return Calibrated(name, images.count, asked.standardise, checked, correct), saliency
+
+
+def _outputs(model: nn.Module, images: CalibrationImages) -> Iterator[tuple[Tensor, Tensor]]:
+    import torch
+
+    device = next(model.parameters()).device
+    what = f"--data {images.request.name}: images of {'×'.join(map(str, images.shape))}"
+    for number, (pixels, labels) in enumerate(images.batches(say=False)):
+        if number == _CHECKED_BATCHES:
+            return
+        with torch.inference_mode():
+            outputs: Tensor = _explained(what, partial(model, pixels.to(device)))
+        yield outputs, labels
+
+
+def _prune(
+    model: nn.Module,
+    scorer: Scorer,
+    request: PruneRequest,
+    saliency: Saliency | None,
+    images: CalibrationImages | None,
+    notes: list[str],
+) -> PruningReport:
+    from sics_plugin import Calibration, held_out_loss, prune_channels, prune_model
+
+    unit: Any = request.unit
+    pool: Any = request.pool
+    options: dict[str, Any] = {"saliency": saliency, "pool": pool, "min_keep": request.min_keep}
+    method: str | Scorer = scorer
+    if request.budget is not None and images is not None:
+        options["calibrate"] = Calibration(held_out_loss(list(images.held_out())), request.budget)
+        method = ADAPTIVE
+    report: PruningReport
+    if unit == "weight":
+        what = model if "calibrate" in options else _fitting(model, request.pool, notes)  # held-out scores need the model
+        report = _explained("--unit weight", lambda: prune_model(what, method, amount=request.sparsity, **options))
+    else:
+        report = _explained(f"--unit {unit}", lambda: prune_channels(model, method, request.sparsity, unit=unit, **options))
+    return report
+
+
+def _fitting(model: nn.Module, pool: str, notes: list[str]) -> nn.Module | list[tuple[nn.Module, str]]:
+    """The model, or what of it an N:M pool can hold; a first convolution of three channels stays dense."""
+    from sics_plugin import prunable_parameters
+    from sics_plugin.network.targets import divisible
+    from sics_plugin.selection.pools import n_of_m
+
+    pattern = n_of_m(pool)
+    if pattern is None:
+        return model
+    fit, other = divisible(prunable_parameters(model), pattern[1])
+    if not fit or not other:
+        return model
+    names = {id(module): name for name, module in model.named_modules()}
+    left = ", ".join(f"{names[id(module)]}.{name}" for module, name in other)
+    notes.append(f"left dense, since {pattern[1]} does not divide the inputs of its rows: {left}")
+    return fit
+
+
+def _explained(what: str, work: Callable[[], Any]) -> Any:
+    """What `work` gives; what it refuses, in a line that begins with what the user can change."""
+    try:
+        return work()
+    except SicsError:
+        raise
+    except (ValueError, TypeError, RuntimeError, AssertionError, IndexError) as error:
+        lines = str(error).strip().split("\n")
+        reason = (
+            lines[0]
+            .replace("`min_keep`", "--min-keep")
+            .replace("`amount`", "--sparsity")
+            .partition("; for others pass `groups=`")[0]
+        )
+        raise ConfigError(f"{what}: {reason or type(error).__name__}") from None
+
+
+@contextmanager
+def _told(notes: list[str]) -> Iterator[None]:
+    """Warnings as notes, once each; what a report carries as a flag is not said twice."""
+    from sics_plugin import CoordinateUnresolvedWarning, VanishedLayerWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    flags = (CoordinateUnresolvedWarning, VanishedLayerWarning)
+    texts = [
+        " ".join(str(w.message).split())
+        for w in caught
+        if issubclass(w.category, UserWarning) and not issubclass(w.category, flags)
+    ]
+    notes += dict.fromkeys(texts)
+
+
+def _write_report(path: Path, report: PruningReport, facts: Mapping[str, Any], notes: list[str]) -> None:
+    document = {"kind": "sics-pruning-report", "schema": 1, **facts, "report": report.to_dict(), "notes": notes}
+    text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        write_atomically(path.resolve(), text.encode())
+    except OSError as error:
+        raise StorageError(f"--report {path}: cannot be written ({error.strerror or error})") from None

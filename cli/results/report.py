@@ -1,0 +1,149 @@
+"""From a run, or a CSV of any framework, to what `sics_analysis.analyse` takes, with all a report must say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sics_cli.base.errors import ConfigError
+from sics_cli.results.source import DEFAULT_REFERENCE, InputError, Settings, Source
+
+if TYPE_CHECKING:
+    from sics_analysis.claims.statement import Claim
+    from sics_analysis.report.document.document import ReportDocument
+    from sics_analysis.study.outcome import Analysis
+
+
+def check_reference(source: Source, reference: str) -> None:
+    """Refuse a reference that the rows do not have.
+
+    Raises
+    ------
+    ConfigError
+        In one line, with those there are.
+    """
+    frame = source.frame
+    known = sorted(set(frame["scorer"][frame["sparsity"] > 0]))
+    rank_monotone = "kappa" in frame.columns and (frame["kappa"] == 0).any()
+    if reference in known or (reference == "plateau" and rank_monotone):
+        return
+    if reference == "plateau":
+        raise ConfigError("--reference 'plateau': needs rows of kappa 0, which the scorers of these rows are not said to be")
+    choices = [*known, *(["plateau"] if rank_monotone else [])]
+    if reference == DEFAULT_REFERENCE:
+        raise ConfigError(f"{reference}, the default reference, is not among the scorers: give --reference {' | '.join(choices)}")
+    raise ConfigError(f"--reference {reference!r}: is not among the scorers: give {' | '.join(choices)}")
+
+
+def analyse_source(source: Source, settings: Settings) -> Analysis:
+    """Analyse under `settings`.
+
+    Raises
+    ------
+    ConfigError
+        The reference is not among the scorers.
+    InputError
+        The rows cannot be analysed.
+    """
+    from sics_analysis.study.analyse import analyse
+
+    check_reference(source, settings.reference)
+    try:
+        return analyse(
+            source.frame,
+            settings.reference,
+            settings.delta,
+            settings.alpha,
+            noise_floor=source.noise_floor or None,
+            bits=source.bits,
+            plan={"fixed": source.fixed, "stamps": list(source.stamps_under(settings))},
+        )
+    except ValueError as error:
+        raise InputError(f"{source.title}: {error}") from None
+
+
+def document_of(source: Source, settings: Settings, gates: Sequence[Claim] = ()) -> ReportDocument:
+    """Analyse under `settings` and collect everything a report says.
+
+    Raises
+    ------
+    ConfigError, InputError
+        As `analyse_source`; or a gate on a scorer that is not there.
+    """
+    from sics_analysis.claims.scorecard import check_claim
+    from sics_analysis.report.document.build import Origin, build_document
+    from sics_analysis.report.document.rows import Planned, SourceInfo, Strength
+
+    analysis, plan = analyse_source(source, settings), source.planned
+    for gate in gates:
+        try:
+            check_claim(gate, analysis)
+        except ValueError as error:
+            raise ConfigError(f"--fail-on {gate.id!r}: {error}") from None
+    origin = Origin(
+        SourceInfo(
+            source.kind,
+            source.title,
+            source.identity,
+            source.varied,
+            source.saliency,
+            tuple(Strength(name, alpha) for name, alpha in source.strengths.items()),
+        ),
+        source.fixed,
+        None if plan is None else Planned(plan.delta, plan.alpha, plan.reference),
+        source.stamps_under(settings),
+        source.deviations,
+        source.remarks,
+        source.provenance,
+    )
+    return build_document(analysis, source.frame, origin, gates)
+
+
+def is_document(path: Path) -> bool:
+    """Whether the file's name ends as a report kept as JSON does."""
+    return path.suffix.lower() == ".json" and path.is_file()
+
+
+def read_document(path: Path, gates: Sequence[Claim] = ()) -> ReportDocument:
+    """Read a kept report; its gates are replaced by `gates`, which it must know.
+
+    Raises
+    ------
+    InputError
+        In one line: not a report, or of another version.
+    ConfigError
+        A gate on a claim that was not set against the rows when the report was made.
+    """
+    from sics_analysis.report.document.document import ReportDocument
+
+    try:
+        document = ReportDocument.from_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is not a report as --format json writes it: {error}") from None
+    known = {claim.id: claim for claim in (*document.claims, *document.gates)}
+    if not gates:
+        return replace(document, gates=())
+    unknown = [gate.id for gate in gates if gate.id not in known]
+    if unknown:
+        raise ConfigError(
+            f"--fail-on {unknown[0]!r}: was not asked of {path.name} when it was made, which holds {', '.join(known)}: "
+            "give the run or CSV it was made from"
+        )
+    return replace(document, gates=tuple(replace(known[gate.id], gate=True) for gate in gates))
+
+
+def refuse_settings(path: Path, given: Mapping[str, object]) -> None:
+    """Refuse settings beside a kept report, which was analysed under its own.
+
+    Raises
+    ------
+    ConfigError
+        In one line, naming the first.
+    """
+    for name, value in given.items():
+        if value is not None:
+            raise ConfigError(f"--{name}: {path.name} is a report under its own settings: give the run or CSV it was made from")

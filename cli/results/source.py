@@ -1,0 +1,304 @@
+"""From a run, or a CSV of any framework, to what `sics_analysis.analyse` takes, with all a report must say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sics_cli.base.bits import unpack_bits
+from sics_cli.base.errors import ConfigError, SicsError
+from sics_cli.experiment.cells import CHANGED
+from sics_cli.experiment.recipe import DENSE
+from sics_cli.results.csv_rows import read_csv
+from sics_cli.results.summary import paired_seeds, summarise
+from sics_cli.store.database import is_sqlite
+from sics_cli.store.export import COLUMNS, export_row
+from sics_cli.store.rows import CellRow, PlanRow, RepeatRow, stale_remark
+from sics_cli.store.store import Store, find_store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sics_analysis.report.document.rows import Deviation, Fact
+
+
+Bits = dict[tuple[int | str, str, float], NDArray[np.bool_]]
+DEFAULT_DELTA, DEFAULT_ALPHA, DEFAULT_REFERENCE = 0.5, 0.05, "magnitude"
+
+
+class InputError(SicsError):
+    """What is to be analysed cannot be read, or is not what an analysis needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Margin (accuracy points), level and reference of an analysis."""
+
+    delta: float = DEFAULT_DELTA
+    alpha: float = DEFAULT_ALPHA
+    reference: str = DEFAULT_REFERENCE
+
+    def replaced(self, delta: float | None, alpha: float | None, reference: str | None) -> Settings:
+        """The same with what is not None put in its place."""
+        return Settings(
+            self.delta if delta is None else delta,
+            self.alpha if alpha is None else alpha,
+            self.reference if reference is None else reference,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Rows to analyse and where they come from.
+
+    Attributes
+    ----------
+    kind
+        "run" or "csv".
+    title
+        What it is, without any path.
+    identity
+        Run id, or sha256 of the file.
+    varied
+        What another seed changed.
+    planned
+        What a plan in the store fixed; None for a CSV, where nobody can know.
+    fixed
+        When it was fixed, in words.
+    stamps
+        "plan changed after data", "seeds extended after data": as the store's plans carry them.
+    noise_floor
+        Points by S; empty where nothing was evaluated twice.
+    deviations
+        Cells that failed, are missing or were left out, and flags.
+    remarks
+        What else a reader must know of the rows.
+    provenance
+        What made the rows: code, versions, machines.
+    saliency, strengths
+        The kind that scorers were given, and the strength α of those that have one; None and none where nobody can know.
+    """
+
+    kind: str
+    title: str
+    identity: str
+    varied: str
+    frame: pd.DataFrame
+    bits: Bits
+    planned: Settings | None
+    fixed: str
+    stamps: tuple[str, ...] = ()
+    noise_floor: dict[float, float] = field(default_factory=dict)
+    deviations: tuple[Deviation, ...] = ()
+    remarks: tuple[str, ...] = ()
+    provenance: tuple[Fact, ...] = ()
+    saliency: str | None = None
+    strengths: dict[str, float] = field(default_factory=dict)
+
+    def stamps_under(self, settings: Settings) -> tuple[str, ...]:
+        """The stamps of an analysis under `settings`, which may not be what was planned."""
+        moved = self.planned is not None and settings != self.planned
+        return (*self.stamps, *([CHANGED] if moved and CHANGED not in self.stamps else []))
+
+
+def read_source(path: Path, *, across_devices: bool = False) -> Source:
+    """Read a run's folder, its store, or a CSV.
+
+    Raises
+    ------
+    InputError, StoreError
+        In one line: nothing there, not a run, or a CSV that cannot be analysed.
+    """
+    if path.is_dir() or is_sqlite(path):
+        return read_run(path, across_devices=across_devices)
+    if not path.exists():
+        raise InputError(f"{path}: there is no such run or file: give a run's folder, its run.sqlite, or a CSV of results")
+    if across_devices:
+        raise ConfigError(f"--across-devices: is for runs, which know their devices; {path.name} is a CSV")
+    from sics_analysis.report.document.rows import Fact
+
+    table = read_csv(path)
+    return Source(
+        kind="csv",
+        title=path.name,
+        identity=table.sha256,
+        varied="unknown: a CSV does not say what another seed changed, nor whether equal seeds of two scorers share a network",
+        frame=table.frame,
+        bits=table.bits,
+        planned=None,
+        fixed="unknown: a CSV does not say",
+        remarks=("The noise floor is unknown: a CSV has no repeated evaluations.",),
+        provenance=(Fact("file", path.name), Fact("sha256", table.sha256)),
+    )
+
+
+def read_run(path: Path, *, across_devices: bool = False) -> Source:
+    """Read everything a run holds; the store is not changed."""
+    with Store.open(find_store(path), read_only=True) as store:
+        return source_of(store, store.cells(), store.repeats(), across_devices=across_devices)
+
+
+def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow], *, across_devices: bool = False) -> Source:
+    """Make a source of these rows of a store, under its last plan."""
+    import pandas as pd
+
+    from sics_analysis.report.document.rows import Deviation
+
+    plans, recipe, failures = store.plans(), store.meta("recipe"), store.failures()
+    kept, remarks = comparable(rows, across_devices=across_devices)
+    remarks += stale_remark(store.stale_cells())
+    pruned = [row for row in kept if row.scorer != DENSE]
+    if not pruned:
+        raise InputError(f"{store.path}: holds no pruned network that could be analysed; replicate computes them")
+    planned = Settings(plans[-1].delta, plans[-1].alpha, plans[-1].reference) if plans else None
+    failed = [row for row in failures if row.kind == "cell"]
+    deviations = [Deviation("left out" if text.startswith("Left out") else "paired", text) for text in remarks]
+    deviations += [Deviation("failed", f"{len(failed)} cells failed and are missing here.")] if failed else []
+    deviations += [Deviation("failed", row.error, row.scorer, row.sparsity, row.seed) for row in failed]
+    deviations += [Deviation("missing", text) for text in unfinished(plans, rows)]
+    deviations += [Deviation("flag", text) for text in flagged(pruned)]
+    data, model, saliency = recipe["data"]["name"], recipe["model"]["name"], recipe["saliency"]["kind"]
+    blocks = summarise(pruned, repeats, planned.reference if planned else DEFAULT_REFERENCE)
+    return Source(
+        kind="run",
+        title=f"{model} on {data}, saliency {saliency}, {recipe['environment']['device_class']}",
+        identity=store.meta("run_id"),
+        varied=_varied(recipe),
+        frame=pd.DataFrame([export_row(row) for row in kept], columns=list(COLUMNS)).astype({"kappa": "Int64"}),
+        bits={(row.seed, row.scorer, row.sparsity): unpack_bits(row.bits, row.n) for row in pruned},
+        planned=planned,
+        fixed=when_fixed(plans),
+        stamps=tuple(dict.fromkeys(plan.stamp for plan in plans if plan.stamp)),
+        noise_floor={block.sparsity: block.noise.points for block in blocks if block.noise is not None},
+        deviations=tuple(deviations),
+        provenance=tuple(_provenance(store, pruned, plans)),
+        saliency=saliency,
+        strengths=_strengths(store, {row.scorer for row in pruned}),
+    )
+
+
+def _strengths(store: Store, names: set[str]) -> dict[str, float]:
+    """The strength of every scorer that has one, as the driver that computed the rows was told it."""
+    facts = store.meta("scorers") or {}
+    found = {info["name"]: info["fingerprint"].get("parameters", {}).get("alpha") for info in facts.get("infos", ())}
+    return {name: float(alpha) for name, alpha in found.items() if name in names and isinstance(alpha, int | float)}
+
+
+def comparable(rows: Sequence[CellRow], *, across_devices: bool = False) -> tuple[list[CellRow], list[str]]:
+    """Drop the seeds whose rows cannot be paired with each other; say which and why.
+
+    The rows of a seed must have met one checkpoint, data order, saliency and calibration, and one device.
+    """
+    _, unpaired = paired_seeds(rows)
+    devices: dict[int, set[str]] = {}
+    for row in rows:
+        devices.setdefault(row.seed, set()).add(str(row.provenance.get("device")))
+    mixed = [seed for seed, names in sorted(devices.items()) if len(names) > 1 and seed not in unpaired]
+    remarks = []
+    if unpaired:
+        remarks.append(
+            f"Left out: seed {_listed(unpaired)}, whose rows met different checkpoints, data order, saliency or calibration "
+            "batches (replicate --force recomputes them)."
+        )
+    if mixed and not across_devices:
+        remarks.append(f"Left out: seed {_listed(mixed)}, whose rows come from different devices (--across-devices pairs them).")
+    elif mixed:
+        remarks.append(f"Seed {_listed(mixed)}: rows of different devices are paired, as asked.")
+    dropped = {*unpaired, *([] if across_devices else mixed)}
+    return [row for row in rows if row.seed not in dropped], remarks
+
+
+def when_fixed(plans: Sequence[PlanRow]) -> str:
+    """When the settings of the last plan were fixed: its earliest predecessor with the same ones, without a break.
+
+    Examples
+    --------
+    >>> one = PlanRow("a", "2026-01-01T00:00:00+00:00", 0.5, 0.05, "magnitude", {}, [0], ["magnitude"], [0.5])
+    >>> when_fixed([one])
+    '2026-01-01T00:00:00+00:00, before the first cell'
+    """
+    if not plans:
+        return "unknown: the store holds no plan"
+    last, first = plans[-1], plans[-1]
+    for plan in reversed(plans):
+        if (plan.delta, plan.alpha, plan.reference) != (last.delta, last.alpha, last.reference):
+            break
+        first = plan
+    when = f"after {first.cells_before} rows were there" if first.cells_before else "before the first cell"
+    return f"{first.created}, {when}"
+
+
+def _varied(recipe: dict[str, Any]) -> str:
+    start = recipe.get("start", {}).get("kind")
+    if start == "checkpoint":
+        return (
+            f"{' and the '.join(recipe['seed_varies'])}, and nothing else: one given network is pruned at every seed, so what is "
+            "said here is about that network on these test images, not about networks trained like it, nor about new images"
+        )
+    batches = "" if recipe["saliency"]["calibration"] is None else ", calibration batches"
+    augmented = ", augmentation" if "augmentation" in recipe.get("seed_varies", ()) else ""
+    begin = "initialisation of the classifier" if start == "pretrained" else "initialisation"
+    return (
+        f"a network's {begin}, its data order{augmented}{batches} and the draws of random scorers; the split "
+        "and the test images are the same for all seeds"
+    )
+
+
+def unfinished(plans: Sequence[PlanRow], rows: Sequence[CellRow]) -> list[str]:
+    """Say how many cells of the last plan are missing; nothing where none is."""
+    if not plans:
+        return []
+    last = plans[-1]
+    asked = {(seed, name, s) for seed in last.seeds for name in last.scorers for s in last.sparsities}
+    missing = len(asked - {(row.seed, row.scorer, row.sparsity) for row in rows})
+    return [f"{missing} of {len(asked)} planned cells are not there."] if missing else []
+
+
+def flagged(rows: Sequence[CellRow]) -> list[str]:
+    """Name the scorers of each flag that the rows carry."""
+    flags = sorted({flag for row in rows for flag in row.flags})
+    return [f"Flagged {flag}: {', '.join(dict.fromkeys(r.scorer for r in rows if flag in r.flags))}." for flag in flags]
+
+
+def _provenance(store: Store, rows: Sequence[CellRow], plans: Sequence[PlanRow]) -> Iterable[Fact]:
+    """Yield what made these rows; several values where they were made by several."""
+    from sics_analysis.report.document.rows import Fact
+
+    recipe = store.meta("recipe")
+    yield Fact("run", store.meta("run_id"))
+    yield Fact("begun", str(store.meta("created")))
+    yield Fact("last row", max(row.finished for row in rows))
+    if plans:
+        yield Fact("plan", plans[-1].plan_hash)
+    yield Fact("data", ", ".join(f"{name} {recipe['data'][name]}" for name in ("name", "train", "validation", "test")))
+    yield Fact("model", ", ".join(f"{name} {value}" for name, value in sorted(recipe["model"].items())))
+    yield Fact(
+        "training", ", ".join(f"{name} {value}" for name, value in sorted(recipe["training"].items()) if name != "version")
+    )
+    bodies = [row.provenance for row in rows]
+    yield Fact("device", _several(body.get("device") for body in bodies))
+    yield Fact("code", _several(_commit(body) for body in bodies))
+    names = sorted({name for body in bodies for name in body.get("versions", {})})
+    yield Fact(
+        "versions", "; ".join(f"{name} {_several(body.get('versions', {}).get(name) for body in bodies)}" for name in names)
+    )
+    yield Fact("python", _several(body.get("python") for body in bodies))
+    yield Fact("platform", _several(body.get("platform") for body in bodies))
+
+
+def _several(values: Iterable[object]) -> str:
+    return " and ".join(sorted({str(value) for value in values if value is not None})) or "unknown"
+
+
+def _commit(body: dict[str, Any]) -> str | None:
+    sha = body.get("git_sha")
+    return None if sha is None else f"{sha[:12]}{' with uncommitted changes' if body.get('git_dirty') else ''}"
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds))

@@ -1,0 +1,100 @@
+"""A run that is open: its store, its inbox, the cells still to be had, and what workers are told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sics_cli.experiment.cells import Cell, by_seed
+from sics_cli.experiment.cost import Work, epochs_kept
+from sics_cli.experiment.provenance import provenance
+from sics_cli.experiment.recipe import DENSE
+from sics_cli.runs.schedule import SeedPlan
+from sics_cli.runs.session import Session
+from sics_cli.seeds.job import SeedJob
+from sics_cli.seeds.progress import Reporter
+from sics_cli.store.inbox import Inbox, Intake
+from sics_cli.store.rows import CellRow
+from sics_cli.store.store import Store
+
+#: How often a job in a queue tells of its progress.
+_TOLD_SECONDS = 5.0
+
+
+class OpenRun:
+    """One command's hold on one open store, under the run's lock.
+
+    Parameters
+    ----------
+    session : Session
+    store : Store
+    reporter : Reporter
+    force : bool
+        Rows that are there do not count as known.
+
+    Attributes
+    ----------
+    todo : dict of str to Cell
+        The cells still to be had by key; `take_in` removes what has come.
+    """
+
+    def __init__(self, session: Session, store: Store, reporter: Reporter, force: bool) -> None:
+        self.session = session
+        self.store = store
+        self.reporter = reporter
+        self.force = force
+        self.inbox = Inbox(session.folder, session.recipe.run_id)
+        self.intake = Intake(self.inbox, store, reporter.note)
+        self.work = Work.of(session.experiment)
+        self.todo: dict[str, Cell] = {}
+        self.provenance = provenance()
+
+    def take_in(self) -> None:
+        """Move what workers finished into the store, and out of `todo`."""
+        for key in self.intake.empty():
+            self.todo.pop(key, None)
+
+    def seed_job(self, seed: int, cells: tuple[Cell, ...], rows: Sequence[CellRow], part: int = 0) -> SeedJob:
+        """What a worker is told of these cells of a seed; `rows` are those of the seed that the store holds."""
+        replaced = {(cell.scorer_name, cell.sparsity) for cell in cells if not cell.repeat}
+        session = self.session
+        return SeedJob(
+            folder=session.folder.resolve(),
+            experiment=session.experiment,
+            environment=session.recipe.environment,
+            seed=seed,
+            cells=cells,
+            known=tuple(row for row in rows if (row.scorer, row.sparsity) not in replaced),
+            share=not self.force,
+            provenance=self.provenance,
+            run_id=session.recipe.run_id,
+            part=part,
+            facts=session.recipe.facts,
+            access=session.access,
+        )
+
+    def seed_jobs(self, cells: Sequence[Cell]) -> dict[int, SeedJob]:
+        """What jobs of a queue do for each seed; progress is told rarely, since many tell it to one shared folder."""
+        rows: dict[int, list[CellRow]] = {}
+        for row in self.store.cells():
+            rows.setdefault(row.seed, []).append(row)
+        jobs = {seed: self.seed_job(seed, mine, rows.get(seed, [])) for seed, mine in by_seed(cells).items()}
+        return {seed: replace(job, tell_seconds=_TOLD_SECONDS, keep=True) for seed, job in jobs.items()}
+
+    def seed_plan(self, seed: int, cells: tuple[Cell, ...]) -> SeedPlan:
+        """What these cells of a seed need, given the epochs that are kept."""
+        work, epochs = self.work, self.session.experiment.training.epochs
+        return SeedPlan(cells, work.training, work.saliency + work.collecting(cells), work.cell, epochs, self.trained(seed))
+
+    def trained(self, seed: int) -> int:
+        """Epochs of a seed that are kept."""
+        return epochs_kept(self.session.recipe, self.session.folder, seed)
+
+    def say_done(self, seed: int, cells: tuple[Cell, ...]) -> None:
+        """Tell that these cells of a seed have come."""
+        keys = {cell.key for cell in cells}
+        failed = len([row for row in self.store.failures() if row.cell_key in keys])
+        dense = [row for row in self.store.cells() if row.seed == seed and row.scorer == DENSE]
+        accuracy = f"dense {100 * dense[0].correct / dense[0].n:.2f} %, " if dense else ""
+        failures = f", {failed} failed" if failed else ""
+        self.reporter.note(f"seed {seed} done: {accuracy}{len(keys) - failed} cells{failures}")

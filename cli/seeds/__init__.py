@@ -1,0 +1,1 @@
+"""One seed's numbers: dense network, saliency, masks, evaluations."""

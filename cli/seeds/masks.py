@@ -1,0 +1,151 @@
+"""Masks of one seed's network, and how much of each is magnitude's."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from sics_cli.experiment.recipe import Recipe, scorer_seed
+from sics_cli.experiment.scorers import ScorerInfo, fingerprint_of, make_scorer
+from sics_plugin import (
+    ChannelGroup,
+    PruningReport,
+    Saliency,
+    Scorer,
+    SharedRanks,
+    compute_channel_masks,
+    compute_masks,
+    find_groups,
+    unit_masks,
+)
+
+
+def jaccard(one: Mapping[str, torch.Tensor], two: Mapping[str, torch.Tensor]) -> float:
+    """Jaccard index of the kept units of two masks over the same parameters: kept by both over kept by either.
+
+    Parameters
+    ----------
+    one, two : mapping of parameter name to bool Tensor
+        True where a unit is kept.
+
+    Raises
+    ------
+    ValueError
+        The masks do not name the same parameters.
+
+    Notes
+    -----
+    1.0 where neither keeps anything: two empty sets are the same set.
+
+    Examples
+    --------
+    >>> jaccard({"w": torch.tensor([True, True, False, False])}, {"w": torch.tensor([True, False, True, False])})
+    0.3333333333333333
+    """
+    if one.keys() != two.keys():
+        raise ValueError(f"the masks name different parameters: {', '.join(sorted(one.keys() ^ two.keys()))}")
+    both = sum(int(torch.count_nonzero(one[name] & two[name])) for name in one)
+    either = sum(int(torch.count_nonzero(one[name] | two[name])) for name in one)
+    return both / either if either else 1.0
+
+
+@contextlib.contextmanager
+def seeded(key: str) -> Iterator[None]:
+    """Seed torch's, numpy's and Python's global generators from a hexadecimal `key`, and put them back afterwards.
+
+    Examples
+    --------
+    >>> with seeded("ff00" * 16):
+    ...     first = random.random(), float(np.random.rand()), torch.rand(()).item()
+    >>> with seeded("ff00" * 16):
+    ...     first == (random.random(), float(np.random.rand()), torch.rand(()).item())
+    True
+    """
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 (a scorer may use the global one)
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        try:
+            random.seed(key)
+            np.random.seed(int(key[:8], 16))  # noqa: NPY002
+            torch.manual_seed(int(key[:15], 16))
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(legacy)  # noqa: NPY002
+
+
+Masks = dict[str, torch.Tensor]
+
+
+class ConflictError(Exception):
+    """What a job makes does not match what the driver, or the store, knows of its seed."""
+
+
+class MaskMaker:
+    """Makes the masks of one seed.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    seed : int
+    """
+
+    def __init__(self, recipe: Recipe, seed: int) -> None:
+        self._recipe = recipe
+        self._seed = seed
+        self._unit: Any = recipe.experiment.unit
+        self._ranks = SharedRanks()
+        self._groups: list[ChannelGroup] | None = None
+        self._plateau: tuple[float, Masks] | None = None
+
+    def masks(self, model: nn.Module, saliency: Saliency, scorer: ScorerInfo, sparsity: float) -> tuple[Masks, PruningReport]:
+        """Make one mask; whatever the scorer draws, also from the global generators, depends on its cell alone.
+
+        Raises
+        ------
+        ConflictError
+            The scorer is no longer the one that the driver planned with.
+        """
+        if fingerprint_of(scorer.spec, self._recipe.experiment.saliency) != scorer.fingerprint:
+            raise ConflictError(f"scorer {scorer.name} changed while the run was going on: run the command again")
+        built = make_scorer(scorer.spec, scorer_seed(self._seed))
+        with seeded(self._recipe.cell_key(self._seed, scorer, sparsity)):
+            return self._made(model, built, sparsity, self._pool(scorer), saliency)
+
+    def _made(
+        self, model: nn.Module, scorer: str | Scorer, sparsity: float, pool: str, saliency: Saliency | None = None
+    ) -> tuple[Masks, PruningReport]:
+        with self._ranks:  # the scorers of a seed rank the same units by the same values
+            if self._unit == "weight":
+                return compute_masks(model, scorer, amount=sparsity, saliency=saliency, pool=pool)
+            return compute_channel_masks(model, scorer, sparsity, unit=self._unit, saliency=saliency, pool=pool)
+
+    def _pool(self, scorer: ScorerInfo | None) -> str:
+        """What a scorer's units are ranked against; magnitude's for none."""
+        run = self._recipe.experiment.pool
+        own = "global" if scorer is None else scorer.pool_in("native")
+        return run if run != "native" else own if self._unit == "weight" else "global"
+
+    def _kept(self, model: nn.Module, masks: Masks) -> Masks:
+        """Which units are kept, by group: one entry a weight, channel or head."""
+        if self._unit == "weight":
+            return masks
+        if self._groups is None:
+            self._groups = find_groups(model, self._unit)
+        return unit_masks(masks, self._groups)
+
+    def overlap(self, model: nn.Module, masks: Masks, scorer: ScorerInfo, sparsity: float) -> float:
+        """Jaccard index of the kept units with those of magnitude's mask, which is made once for each sparsity."""
+        kept = self._kept(model, masks)
+        if scorer.name == "magnitude":
+            self._plateau = sparsity, kept
+            return 1.0
+        if self._plateau is None or self._plateau[0] != sparsity:
+            made, _ = self._made(model, "magnitude", sparsity, self._pool(None))
+            self._plateau = sparsity, self._kept(model, made)
+        return jaccard(kept, self._plateau[1])

@@ -1,0 +1,286 @@
+"""The numbers of one seed: checkpoint, saliency, then every mask and its evaluation, each left in the inbox."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import traceback
+import warnings
+from typing import Any
+
+import torch
+from torch import nn
+
+from sics_cli.base.errors import ConfigError, MismatchError, is_storage_failure
+from sics_cli.base.hashing import digest
+from sics_cli.experiment.cells import Cell
+from sics_cli.experiment.cost import Work
+from sics_cli.experiment.provenance import now
+from sics_cli.experiment.recipe import DENSE, Recipe
+from sics_cli.experiment.scorers import ScorerInfo
+from sics_cli.seeds.dense import DenseNetwork
+from sics_cli.seeds.job import SeedJob
+from sics_cli.seeds.machine import device_facts
+from sics_cli.seeds.masks import ConflictError, MaskMaker
+from sics_cli.seeds.saliency import keep, kept, kept_path, saliency_of
+from sics_cli.settings.seeding import Indices, calibration_batches
+from sics_cli.store.inbox import Inbox, Progress
+from sics_cli.store.rows import CellRow, FailureRow, RepeatRow
+from sics_cli.tasks.images.datasets import load_split
+from sics_cli.tasks.images.examples import part_on
+from sics_cli.tasks.networks.curves import Epoch
+from sics_cli.tasks.networks.evaluation import Evaluation, evaluate
+from sics_cli.tasks.networks.models import build_model
+from sics_cli.tasks.networks.training import warned
+from sics_plugin import ChannelReport, PruningReport, Saliency, masked
+from sics_plugin.saliency.kinds import SIGNALS
+
+NONDETERMINISTIC = "nondeterministic"
+
+
+class SeedRun:
+    """One seed's work on one device.
+
+    Parameters
+    ----------
+    job : SeedJob
+    device : torch.device
+    """
+
+    def __init__(self, job: SeedJob, device: torch.device) -> None:
+        self.job = job
+        self.device = device
+        self.recipe = Recipe(job.experiment, job.environment, job.facts)
+        if self.recipe.run_id != job.run_id:
+            raise MismatchError("the installed sics_plugin or a file of weights changed while the run was going on: run it again")
+        self.inbox = Inbox(job.folder, self.recipe.run_id)
+        self.work = Work.of(job.experiment)
+        self.split = load_split(job.experiment.data, self.recipe.facts, job.access)
+        self.test = part_on(self.split.test, device)
+        self.evaluated: dict[tuple[float, str], tuple[Evaluation, str]] = {
+            (row.sparsity, row.mask_hash): (Evaluation(row.correct, row.n, row.loss, row.bits), row.evaluated_as)
+            for row in job.known
+            if row.mask_hash is not None and job.share
+        }
+        self.flags: set[str] = set()
+        self.masker = MaskMaker(self.recipe, job.seed)
+        self._saliencies: dict[str, Saliency] = {}
+        self._facts = device_facts(device)
+        self._before = self._done = 0.0
+        self._told, self._phase = float("-inf"), ""
+
+    def run(self) -> int:
+        """Compute every cell of the job; return how many failed."""
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                self._prepare()
+        except Exception as error:
+            return self._fail_all(error)
+        if self.checkpoint.record.nondeterministic or warned(caught):
+            self.flags.add(NONDETERMINISTIC)
+        return sum(not self._attempt(cell) for cell in self.job.cells)
+
+    def advance(self, until: int) -> int:
+        """Train until this epoch; return how many cells failed, which is all of them if training does."""
+        self._tell("training", 0.0)
+        try:
+            self._dense().advance(until)
+        except Exception as error:
+            return self._fail_all(error)
+        return 0
+
+    # -- once a seed ------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        self._tell("loading", 0.0)
+        self.checkpoint = self._dense().checkpoint()
+        self._agree("dense checkpoint", self.checkpoint.hash, {row.checkpoint_hash for row in self.job.known})
+        self.model = self._fresh_model()
+        self._tell("saliency", self._before)
+        self._saliency_of(None)
+        self._before += self.work.saliency
+        self._tell("pruning", self._before)
+
+    def _dense(self) -> DenseNetwork:
+        epochs = self.job.experiment.training.epochs
+        share = self.work.training / epochs
+        begun: list[int] = []
+
+        def tell(epoch: Epoch) -> None:
+            begun.append(epoch.epoch - 1)
+            self._before = (epoch.epoch - begun[0]) * share
+            self._tell(f"training {epoch.epoch}/{epochs}, loss {epoch.loss:.2f}", self._before)
+
+        return DenseNetwork(self.inbox, self.recipe, self.split, self.job.seed, self.device, tell)
+
+    def _fresh_model(self) -> nn.Module:
+        model = build_model(self.job.experiment.model, self.job.seed)
+        model.load_state_dict(self.checkpoint.state)
+        return model.to(self.device).eval()
+
+    def _saliency_of(self, scorer: ScorerInfo | None) -> Saliency:
+        """The saliency a scorer works with: the run's, or a peer's own, collected when the first asks for it."""
+        run = self.job.experiment.saliency
+        kind = run if scorer is None else scorer.saliency(run)
+        if kind not in self._saliencies:
+            made = self._kept(kind) if self.job.keep and SIGNALS[kind].collect is not None else self._collected(kind)
+            self._agree(f"{kind} saliency", made.digest, {row.saliency_hash for row in self.job.known if row.saliency == kind})
+            self._saliencies[kind] = made
+            self._done += self.work.signal(kind)
+        return self._saliencies[kind]
+
+    def _kept(self, kind: str) -> Saliency:
+        """What an earlier job of this seed collected, or what is collected now, for a later one."""
+        path = kept_path(self.job.folder, self.job.seed, kind, self.checkpoint.hash)
+        found = kept(path)
+        if found is not None:
+            return found.bind(self.model)
+        made = self._collected(kind)
+        keep(path, made)
+        return made
+
+    def _collected(self, kind: str) -> Saliency:
+        experiment, examples = self.job.experiment, part_on(self.split.train, self.device)
+        batches: list[Indices] = []
+        if SIGNALS[kind].collect is not None:
+            part = experiment.calibration
+            batches = list(calibration_batches(self.job.seed, len(examples), part.batches, part.batch_size))
+        return saliency_of(self.model, kind, examples, batches, experiment.unit)
+
+    def _agree(self, what: str, made: str, stored: set[str]) -> None:
+        if stored - {made}:
+            raise ConflictError(
+                f"the {what} of seed {self.job.seed} differs from that of its rows in the store: "
+                "--force recomputes them, or choose another --out"
+            )
+
+    # -- once a cell ------------------------------------------------------------------------------------------
+
+    def _attempt(self, cell: Cell) -> bool:
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                row = self._repeat(cell) if cell.repeat else self._cell(cell)
+            if isinstance(row, CellRow) and warned(caught):
+                row = dataclasses.replace(row, flags=sorted({*row.flags, NONDETERMINISTIC}))
+        except Exception as error:
+            _raise_if_fatal(error)
+            self._fail(cell, error)
+            good = False
+        else:
+            self.inbox.post(row)
+            good = True
+        self._done += self.work.cell
+        self._tell("pruning", self._before + self._done)
+        return good
+
+    def _cell(self, cell: Cell) -> CellRow:
+        saliency, experiment = self._saliency_of(cell.scorer), self.job.experiment
+        begun = time.perf_counter()
+        if cell.scorer is None:
+            evaluation, evaluated_as = evaluate(self.model, self.test), DENSE
+            mask: dict[str, Any] = {
+                "mask_hash": None, "realised_sparsity": 0.0, "weight_sparsity": 0.0, "layers": [], "flags": [],
+            }  # fmt: skip
+        else:
+            evaluation, evaluated_as, report, overlap = self._pruned(cell.scorer, cell.sparsity)
+            mask = {
+                "jaccard": overlap,
+                "fingerprint": digest(cell.scorer.fingerprint),
+                "mask_hash": report.mask_hash,
+                "realised_sparsity": report.sparsity,
+                "weight_sparsity": report.weight_sparsity if isinstance(report, ChannelReport) else report.sparsity,
+                "layers": [[layer.name, layer.total, layer.pruned] for layer in report.layers],
+                "flags": list(report.flags),
+            }
+            if experiment.pool == "native" and report.pool != "global":
+                mask["flags"].append(f"pool {report.pool}")
+        mask["flags"] = sorted({*mask["flags"], *self.flags})
+        streams = self.recipe.streams(self.job.seed)
+        return CellRow(
+            cell_key=cell.key,
+            seed=cell.seed,
+            scorer=cell.scorer_name,
+            kappa=cell.scorer.kappa if cell.scorer else None,
+            role=cell.scorer.role if cell.scorer else DENSE,
+            unit=experiment.unit,
+            pool=experiment.pool,
+            form=experiment.form,
+            saliency=saliency.kind,
+            sparsity=cell.sparsity,
+            correct=evaluation.correct,
+            n=evaluation.n,
+            loss=evaluation.loss,
+            bits=evaluation.bits,
+            evaluated_as=evaluated_as,
+            data_order_hash=streams.data_order_hash,
+            calibration_hash=self.recipe.calibration_hash(self.job.seed, cell.scorer),
+            saliency_hash=saliency.digest,
+            checkpoint_hash=self.checkpoint.hash,
+            wall_seconds=time.perf_counter() - begun,
+            finished=now(),
+            provenance={**self.job.provenance, **self._facts},
+            **mask,
+        )
+
+    def _pruned(self, scorer: ScorerInfo, sparsity: float) -> tuple[Evaluation, str, PruningReport, float]:
+        """Mask and evaluate; a mask that was evaluated before at this seed is not evaluated again."""
+        masks, report = self.masker.masks(self.model, self._saliency_of(scorer), scorer, sparsity)
+        place = sparsity, report.mask_hash
+        if place not in self.evaluated:
+            self.evaluated[place] = self._evaluation(self.model, masks), scorer.name
+        evaluation, evaluated_as = self.evaluated[place]
+        return evaluation, evaluated_as, report, self.masker.overlap(self.model, masks, scorer, sparsity)
+
+    def _evaluation(self, model: nn.Module, masks: dict[str, torch.Tensor]) -> Evaluation:
+        with masked(model, masks):
+            return evaluate(model, self.test)
+
+    def _repeat(self, cell: Cell) -> RepeatRow:
+        """Evaluate once more, with nothing shared: the model is loaded again and its mask made again."""
+        if cell.scorer is None:
+            raise ValueError("the dense row is not repeated")
+        begun = time.perf_counter()
+        model = self._fresh_model()
+        masks, report = self.masker.masks(model, self._saliency_of(cell.scorer).bind(model), cell.scorer, cell.sparsity)
+        evaluation = self._evaluation(model, masks)
+        return RepeatRow(
+            repeat_key=cell.key,
+            seed=cell.seed,
+            scorer=cell.scorer_name,
+            unit=self.job.experiment.unit,
+            pool=self.job.experiment.pool,
+            sparsity=cell.sparsity,
+            correct=evaluation.correct,
+            n=evaluation.n,
+            loss=evaluation.loss,
+            bits=evaluation.bits,
+            mask_hash=report.mask_hash,
+            checkpoint_hash=self.checkpoint.hash,
+            wall_seconds=time.perf_counter() - begun,
+            finished=now(),
+        )
+
+    def _fail_all(self, error: Exception) -> int:
+        _raise_if_fatal(error)
+        for cell in self.job.cells:
+            self._fail(cell, error)
+        return len(self.job.cells)
+
+    def _fail(self, cell: Cell, error: Exception) -> None:
+        line = " ".join(f"{type(error).__name__}: {error}".split())
+        trace = "".join(traceback.format_exception(error))
+        kind = "repeat" if cell.repeat else "cell"
+        self.inbox.post(FailureRow(cell.key, kind, cell.seed, cell.scorer_name, cell.sparsity, line[:500], trace, now()))
+
+    def _tell(self, phase: str, work: float) -> None:
+        if time.monotonic() - self._told >= self.job.tell_seconds or phase.split()[0] != self._phase:
+            self._told, self._phase = time.monotonic(), phase.split()[0]
+            self.inbox.tell(Progress(self.job.seed, phase, work, self.job.part))
+
+
+def _raise_if_fatal(error: Exception) -> None:
+    """The disk, the data or the configuration is at fault: no cell is to blame, and going on cannot help."""
+    if isinstance(error, ConfigError | MismatchError) or is_storage_failure(error):
+        raise error

@@ -1,0 +1,1 @@
+"""Jobs of a queue that outlive the command."""

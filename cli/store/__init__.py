@@ -1,0 +1,1 @@
+"""One SQLite file a run, and the letters that workers send to it."""

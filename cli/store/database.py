@@ -1,0 +1,252 @@
+"""The tables of a run's store, and how an older store becomes a current one.
+
+Every rule that a number must keep stands here as a CHECK, so that no path into the store can avoid it. (SQLite
+turns NaN into NULL, which NOT NULL refuses.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from sics_cli.base.errors import StorageError, StoreError
+
+#: "sics" in ASCII: tells our stores from other SQLite files.
+APPLICATION_ID = 0x73696373
+
+_COUNTS = """
+    correct INTEGER NOT NULL CHECK (typeof(correct) = 'integer' AND correct BETWEEN 0 AND n),
+    n INTEGER NOT NULL CHECK (typeof(n) = 'integer' AND n > 0),
+    loss REAL NOT NULL CHECK (typeof(loss) = 'real' AND loss >= 0 AND loss < 1e300),
+    bits BLOB NOT NULL CHECK (typeof(bits) = 'blob' AND length(bits) = (n + 7) / 8),
+"""
+
+VERSION_1 = f"""
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+
+CREATE TABLE plans (
+    plan_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    plan_hash TEXT NOT NULL,
+    created TEXT NOT NULL,
+    delta REAL NOT NULL CHECK (delta > 0 AND delta < 100),
+    alpha REAL NOT NULL CHECK (alpha > 0 AND alpha < 0.5),
+    reference TEXT NOT NULL,
+    families TEXT NOT NULL,
+    seeds TEXT NOT NULL,
+    scorers TEXT NOT NULL,
+    sparsities TEXT NOT NULL,
+    cells_before INTEGER NOT NULL,
+    stamp TEXT NOT NULL
+);
+
+CREATE TABLE provenance (provenance_id TEXT PRIMARY KEY, body TEXT NOT NULL);
+
+CREATE TABLE checkpoints (
+    seed INTEGER PRIMARY KEY,
+    dense_key TEXT NOT NULL,
+    checkpoint_hash TEXT NOT NULL,
+    validation_correct INTEGER NOT NULL CHECK (validation_correct BETWEEN 0 AND validation_n),
+    validation_n INTEGER NOT NULL CHECK (validation_n > 0),
+    wall_seconds REAL NOT NULL CHECK (wall_seconds >= 0)
+);
+
+CREATE TABLE cells (
+    cell_key TEXT PRIMARY KEY,
+    seed INTEGER NOT NULL CHECK (seed >= 0),
+    scorer TEXT NOT NULL,
+    kappa INTEGER CHECK (kappa IS NULL OR kappa IN (0, 1, 2)),
+    role TEXT NOT NULL,
+    unit TEXT NOT NULL CHECK (unit IN ('weight', 'channel', 'head')),
+    pool TEXT NOT NULL CHECK (pool IN ('global', 'layer', 'row')),
+    form TEXT NOT NULL,
+    saliency TEXT NOT NULL,
+    sparsity REAL NOT NULL CHECK (sparsity >= 0 AND sparsity < 1),
+    {_COUNTS}
+    mask_hash TEXT,
+    evaluated_as TEXT NOT NULL,
+    realised_sparsity REAL NOT NULL CHECK (realised_sparsity >= 0 AND realised_sparsity <= 1),
+    layers TEXT NOT NULL,
+    flags TEXT NOT NULL,
+    data_order_hash TEXT NOT NULL,
+    calibration_hash TEXT,
+    saliency_hash TEXT NOT NULL,
+    checkpoint_hash TEXT NOT NULL,
+    wall_seconds REAL NOT NULL CHECK (wall_seconds >= 0),
+    finished TEXT NOT NULL,
+    provenance_id TEXT NOT NULL REFERENCES provenance (provenance_id),
+    UNIQUE (seed, scorer, unit, pool, sparsity),
+    CHECK ((scorer = 'dense') = (mask_hash IS NULL)),
+    CHECK ((scorer = 'dense') = (sparsity = 0))
+);
+
+CREATE TABLE repeats (
+    repeat_key TEXT PRIMARY KEY,
+    seed INTEGER NOT NULL,
+    scorer TEXT NOT NULL,
+    unit TEXT NOT NULL,
+    pool TEXT NOT NULL,
+    sparsity REAL NOT NULL CHECK (sparsity > 0 AND sparsity < 1),
+    {_COUNTS}
+    mask_hash TEXT NOT NULL,
+    checkpoint_hash TEXT NOT NULL,
+    wall_seconds REAL NOT NULL CHECK (wall_seconds >= 0),
+    finished TEXT NOT NULL,
+    UNIQUE (seed, scorer, unit, pool, sparsity)
+);
+
+CREATE TABLE failures (
+    cell_key TEXT PRIMARY KEY,
+    kind TEXT NOT NULL CHECK (kind IN ('cell', 'repeat')),
+    seed INTEGER NOT NULL,
+    scorer TEXT NOT NULL,
+    sparsity REAL NOT NULL,
+    error TEXT NOT NULL,
+    trace TEXT NOT NULL,
+    finished TEXT NOT NULL
+);
+"""
+
+#: Columns that older rows do not have stay NULL in them.
+VERSION_2 = """
+ALTER TABLE cells ADD COLUMN jaccard REAL CHECK (
+    jaccard IS NULL OR (typeof(jaccard) = 'real' AND jaccard BETWEEN 0 AND 1 AND scorer <> 'dense')
+);
+ALTER TABLE cells ADD COLUMN fingerprint TEXT;
+"""
+
+#: Of weights, the sparsity of units is that of weights; units of another kind were not stored before.
+VERSION_3 = """
+ALTER TABLE cells ADD COLUMN weight_sparsity REAL CHECK (
+    weight_sparsity IS NULL OR (typeof(weight_sparsity) = 'real' AND weight_sparsity BETWEEN 0 AND 1)
+);
+UPDATE cells SET weight_sparsity = realised_sparsity WHERE unit = 'weight';
+"""
+
+_COLUMNS_4 = """
+    cell_key, seed, scorer, kappa, role, unit, pool, form, saliency, sparsity, correct, n, loss, bits, mask_hash,
+    evaluated_as, realised_sparsity, layers, flags, data_order_hash, calibration_hash, saliency_hash,
+    checkpoint_hash, wall_seconds, finished, provenance_id, jaccard, fingerprint, weight_sparsity
+"""
+
+#: More pools. A rule of a table cannot be changed, so the table is made anew; rows keep their order.
+VERSION_4 = f"""
+CREATE TABLE cells_4 (
+    cell_key TEXT PRIMARY KEY,
+    seed INTEGER NOT NULL CHECK (seed >= 0),
+    scorer TEXT NOT NULL,
+    kappa INTEGER CHECK (kappa IS NULL OR kappa IN (0, 1, 2)),
+    role TEXT NOT NULL,
+    unit TEXT NOT NULL CHECK (unit IN ('weight', 'channel', 'head')),
+    pool TEXT NOT NULL CHECK (pool IN ('global', 'layer', 'row', 'erk', 'native') OR pool GLOB '[1-9]*:[1-9]*'),
+    form TEXT NOT NULL,
+    saliency TEXT NOT NULL,
+    sparsity REAL NOT NULL CHECK (sparsity >= 0 AND sparsity < 1),
+    {_COUNTS}
+    mask_hash TEXT,
+    evaluated_as TEXT NOT NULL,
+    realised_sparsity REAL NOT NULL CHECK (realised_sparsity >= 0 AND realised_sparsity <= 1),
+    layers TEXT NOT NULL,
+    flags TEXT NOT NULL,
+    data_order_hash TEXT NOT NULL,
+    calibration_hash TEXT,
+    saliency_hash TEXT NOT NULL,
+    checkpoint_hash TEXT NOT NULL,
+    wall_seconds REAL NOT NULL CHECK (wall_seconds >= 0),
+    finished TEXT NOT NULL,
+    provenance_id TEXT NOT NULL REFERENCES provenance (provenance_id),
+    jaccard REAL CHECK (
+        jaccard IS NULL OR (typeof(jaccard) = 'real' AND jaccard BETWEEN 0 AND 1 AND scorer <> 'dense')
+    ),
+    fingerprint TEXT,
+    weight_sparsity REAL CHECK (
+        weight_sparsity IS NULL OR (typeof(weight_sparsity) = 'real' AND weight_sparsity BETWEEN 0 AND 1)
+    ),
+    UNIQUE (seed, scorer, unit, pool, sparsity),
+    CHECK ((scorer = 'dense') = (mask_hash IS NULL)),
+    CHECK ((scorer = 'dense') = (sparsity = 0))
+);
+INSERT INTO cells_4 ({_COLUMNS_4}) SELECT {_COLUMNS_4} FROM cells ORDER BY rowid;
+DROP TABLE cells;
+ALTER TABLE cells_4 RENAME TO cells;
+"""
+
+#: MIGRATIONS[v] takes a store from schema v to v + 1, in one transaction.
+MIGRATIONS: tuple[str, ...] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4)
+
+
+#: How every SQLite file begins.
+_SQLITE = b"SQLite format 3\0"
+_REFUSALS = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN")
+
+
+def connect(path: Path, mode: str) -> sqlite3.Connection:
+    """Open `path` in a mode of SQLite's URIs: "rw", or "rwc" to create."""
+    uri = path.resolve().as_uri() + f"?mode={mode}"
+    connection = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)
+    # A rollback journal and not WAL: one file to copy, and it works on network file systems.
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def is_sqlite(path: Path) -> bool:
+    """Whether the file begins as a SQLite file does; False where there is none."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except OSError:
+        return False
+
+
+def check(path: Path, connection: sqlite3.Connection) -> None:
+    """Refuse what is not a store, what a newer version wrote, and what is damaged.
+
+    Raises
+    ------
+    StoreError
+        With the reason; SQLite's own errors are left to `explained`.
+    """
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    stored = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application != APPLICATION_ID:
+        raise StoreError(f"{path}: a SQLite file, but not a store of sics; nothing was changed")
+    if stored > len(MIGRATIONS):
+        raise StoreError(
+            f"{path}: written by a newer sics (schema {stored}, this version reads up to {len(MIGRATIONS)}): "
+            "upgrade sics; nothing was changed"
+        )
+    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise damaged(path, " ".join(str(verdict).split()))
+
+
+def in_memory(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """Copy a database into memory and close the original, which stays as it is."""
+    copy = sqlite3.connect(":memory:", isolation_level=None)
+    connection.backup(copy)
+    connection.close()
+    return copy
+
+
+def damaged(path: Path, why: str) -> StoreError:
+    """Make the error for a file that cannot be trusted."""
+    return StoreError(f"{path}: damaged ({why}); nothing was changed: restore a copy, or choose another --out")
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn SQLite's and the system's errors into one line that says what to do; broken rules (CHECK) pass."""
+    try:
+        yield
+    except sqlite3.IntegrityError:
+        raise
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorname", "").startswith(_REFUSALS):
+            raise StorageError(f"{path}: cannot be written ({error}); finished cells are kept") from None
+        raise StoreError(f"{path}: {error}") from None
+    except sqlite3.DatabaseError as error:
+        raise damaged(path, str(error)) from None
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror or error}") from None

@@ -1,0 +1,98 @@
+"""A run's rows under the names every file and frame of the project uses."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sics_cli.base.errors import ConfigError
+from sics_cli.store.rows import CellRow
+from sics_cli.store.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: First what an analysis needs, then what proves it, then the long ones.
+COLUMNS = (
+    "seed", "scorer", "kappa", "unit", "pool", "sparsity", "correct", "n", "accuracy", "loss", "mask_hash",
+    "realised_sparsity", "weight_sparsity", "jaccard", "evaluated_as", "role", "form", "saliency", "flags",
+    "data_order_hash", "calibration_hash", "saliency_hash", "checkpoint_hash", "cell_key", "wall_seconds", "finished",
+    "device", "torch", "git_sha", "git_dirty", "layers", "bits",
+)  # fmt: skip
+
+
+def export_row(row: CellRow) -> dict[str, Any]:
+    """One row by column name: accuracy a fraction, bits hex, flags joined by "; ", provenance spread out.
+
+    `layers` stays a list of [name, total, pruned]; values that do not apply are None.
+    """
+    values: dict[str, Any] = {
+        **row.to_dict(),
+        "accuracy": row.correct / row.n,
+        "flags": "; ".join(row.flags),
+        "device": row.provenance.get("device"),
+        "torch": row.provenance.get("versions", {}).get("torch"),
+        "git_sha": row.provenance.get("git_sha"),
+        "git_dirty": row.provenance.get("git_dirty"),
+    }
+    return {name: values[name] for name in COLUMNS}
+
+
+def export_rows(store: Store) -> list[dict[str, Any]]:
+    """All cells and dense rows (scorer "dense", sparsity 0) of a store; repeats are not among them."""
+    return [export_row(row) for row in store.cells()]
+
+
+def frame(store: Store) -> pd.DataFrame:
+    """The same rows as a pandas frame, for `sics_analysis.analyse`."""
+    import pandas as pd
+
+    return pd.DataFrame(export_rows(store), columns=list(COLUMNS)).astype({"kappa": "Int64"})
+
+
+def to_csv(rows: Iterable[dict[str, Any]]) -> str:
+    """CSV with a header; None is an empty field, lists are JSON."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: json.dumps(v) if isinstance(v, list) else v for k, v in row.items()})
+    return text.getvalue()
+
+
+def to_jsonl(rows: Iterable[dict[str, Any]]) -> str:
+    """One JSON object a line."""
+    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+
+
+def to_parquet(rows: Sequence[dict[str, Any]]) -> bytes:
+    """Parquet with the columns of the CSV; `layers` stays nested, kappa and the like are nullable.
+
+    Raises
+    ------
+    ConfigError
+        pyarrow, which writes it, is not installed.
+    """
+    try:
+        import pyarrow as arrow
+        from pyarrow import parquet
+    except ImportError:
+        raise ConfigError("--format parquet: needs pyarrow, pip install 'sics[parquet]'; csv and jsonl need nothing") from None
+    # A list of [name, total, pruned] has no type of its own in a column.
+    named = [
+        {**row, "layers": [dict(zip(("name", "total", "pruned"), one, strict=True)) for one in row["layers"]]} for row in rows
+    ]
+    table = arrow.table({name: arrow.array([row[name] for row in named]) for name in COLUMNS})
+    out = io.BytesIO()
+    parquet.write_table(table, out)
+    return out.getvalue()
+
+
+FORMATS: dict[str, Callable[[Sequence[dict[str, Any]]], str | bytes]] = {
+    "csv": to_csv,
+    "jsonl": to_jsonl,
+    "parquet": to_parquet,
+}

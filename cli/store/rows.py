@@ -1,0 +1,180 @@
+"""What travels from a worker to the store: plain records with a JSON form."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from sics_cli.base.hashing import digest
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """A record whose bytes fields are written as hex in JSON."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able values."""
+        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value.hex() if isinstance(value, bytes) else value for name, value in plain.items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Rebuild from `to_dict`; unknown or missing fields raise TypeError."""
+        ready = dict(values)
+        if "bits" in ready:
+            ready["bits"] = bytes.fromhex(ready["bits"])
+        return cls(**ready)
+
+
+@dataclass(frozen=True, slots=True)
+class CellRow(_Record):
+    """One evaluated cell, or the dense row of a seed (scorer "dense", sparsity 0, no mask).
+
+    `evaluated_as` names the scorer whose evaluation these bits are: another one's where both made the same mask.
+    `realised_sparsity` and `layers`, [name, total, pruned] for each pruned parameter or group, count units; `weight_sparsity` is
+    the fraction of the prunable weights that went with them (None in rows of an older version). `jaccard` is the Jaccard
+    index of the kept units with those of magnitude's mask at the same seed and sparsity (None for the dense row, and in
+    rows of an older version); `fingerprint` the digest of the scorer's fingerprint, which tells two versions of one
+    user's scorer apart.
+    """
+
+    cell_key: str
+    seed: int
+    scorer: str
+    kappa: int | None
+    role: str
+    unit: str
+    pool: str
+    form: str
+    saliency: str
+    sparsity: float
+    correct: int
+    n: int
+    loss: float
+    bits: bytes
+    mask_hash: str | None
+    evaluated_as: str
+    realised_sparsity: float
+    layers: list[list[Any]]
+    flags: list[str]
+    data_order_hash: str
+    calibration_hash: str | None
+    saliency_hash: str
+    checkpoint_hash: str
+    wall_seconds: float
+    finished: str
+    provenance: dict[str, Any]
+    jaccard: float | None = None
+    fingerprint: str | None = None
+    weight_sparsity: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatRow(_Record):
+    """A deliberate second evaluation of one mask, from a fresh load of the model."""
+
+    repeat_key: str
+    seed: int
+    scorer: str
+    unit: str
+    pool: str
+    sparsity: float
+    correct: int
+    n: int
+    loss: float
+    bits: bytes
+    mask_hash: str
+    checkpoint_hash: str
+    wall_seconds: float
+    finished: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRow(_Record):
+    """The dense checkpoint of one seed."""
+
+    seed: int
+    dense_key: str
+    checkpoint_hash: str
+    validation_correct: int
+    validation_n: int
+    wall_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRow(_Record):
+    """A cell or repeat that raised: the error in one line, and its traceback."""
+
+    cell_key: str
+    kind: str
+    seed: int
+    scorer: str
+    sparsity: float
+    error: str
+    trace: str
+    finished: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRow(_Record):
+    """What was fixed, when; `stamp` says when that was only after data had been seen."""
+
+    plan_hash: str
+    created: str
+    delta: float
+    alpha: float
+    reference: str
+    families: dict[str, list[str]]
+    seeds: list[int]
+    scorers: list[str]
+    sparsities: list[float]
+    cells_before: int = 0
+    stamp: str = ""
+
+    def stamped(self, stamp: str, cells_before: int) -> Self:
+        """The same plan with what is known when it enters the store."""
+        return dataclasses.replace(self, stamp=stamp, cells_before=cells_before)
+
+
+Row = CellRow | RepeatRow | CheckpointRow | FailureRow
+
+
+def scorer_versions(rows: Sequence[CellRow], facts: Mapping[str, Any] | None) -> tuple[list[CellRow], list[CellRow]]:
+    """Split rows into those of each scorer's current version and the stale ones.
+
+    Parameters
+    ----------
+    rows : sequence of CellRow
+    facts : mapping, optional
+        What the store keeps of scorers: `infos`, each with `name` and `fingerprint`.
+
+    Notes
+    -----
+    Current is the version the last command met, if it has rows; else the version computed last. Rows that do not say
+    their version (of the first schema) are current.
+    """
+    known = {info["name"]: digest(info["fingerprint"]) for info in (facts or {}).get("infos", [])}
+    current: dict[str, str | None] = {}
+    for row in sorted(rows, key=lambda row: row.finished):
+        if row.fingerprint is not None and current.get(row.scorer) != known.get(row.scorer, ""):
+            current[row.scorer] = row.fingerprint
+    good = [row for row in rows if row.fingerprint is None or row.fingerprint == current[row.scorer]]
+    return good, [row for row in rows if row.fingerprint is not None and row.fingerprint != current[row.scorer]]
+
+
+def stale_remark(stale: Sequence[CellRow]) -> list[str]:
+    """What a reader must know of stale rows; nothing where there are none.
+
+    Examples
+    --------
+    >>> stale_remark([])
+    []
+    """
+    if not stale:
+        return []
+    names = ", ".join(dict.fromkeys(row.scorer for row in stale))
+    seeds = ", ".join(map(str, sorted({row.seed for row in stale})))
+    what = f"{len(stale)} rows of an earlier version of {names} (seed {seeds})"
+    return [f"Left out: {what}; replicate with those seeds computes them again."]

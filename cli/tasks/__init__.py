@@ -1,0 +1,1 @@
+"""What is trained and measured. One so far: image classification."""

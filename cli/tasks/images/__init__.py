@@ -1,0 +1,1 @@
+"""Image data: sets, folders, archives, their cache, splits and augmentation."""

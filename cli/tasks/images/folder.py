@@ -1,0 +1,213 @@
+"""`imagefolder:PATH`: anyone's images, from a folder or a tar archive in ImageFolder layout.
+
+Pixels are what Pillow decodes: grey images give one channel, colour three, and a source that has both gives three.
+EXIF orientation is not applied (as torchvision's ImageFolder does not).
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from sics_cli.base.errors import ConfigError, DataError
+from sics_cli.base.hashing import digest
+from sics_cli.tasks.images.archive import MAX_FILE_BYTES, MAX_FILES, archive_suffix, members
+from sics_cli.tasks.images.cache_file import Contents, Pixels
+from sics_cli.tasks.images.folder_layout import Layout, is_hidden, is_image, lay_out
+
+#: Decoders that Pillow may try, whatever a file is called.
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM")
+#: Largest picture decoded; a small file can claim a much larger one.
+MAX_PIXELS = 1 << 26
+_GREY, _COLOUR = ("1", "L"), ("RGB", "P")
+_Named = tuple[str, Callable[[], bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFolder:
+    """Images below `path`, a folder or an archive.
+
+    Parameters
+    ----------
+    path : Path
+        A folder or a .tar, .tar.gz or .tar.xz file, laid out as `image_layout.lay_out` says.
+    image_size : int, optional
+        Cut every image to a centred square and scale it to this many pixels; without it all must have one size.
+
+    Raises
+    ------
+    ConfigError
+        `path` is neither, or `image_size` is not from 1 to 1024.
+    """
+
+    path: Path
+    image_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.image_size is not None and not 1 <= self.image_size <= 1024:
+            raise ConfigError(f"data.image_size = {self.image_size} is not accepted: give pixels from 1 to 1024")
+        if not self.path.exists():
+            raise ConfigError(f"data.name = {self.name!r}: there is no such folder or archive")
+        if not self.path.is_dir() and (archive_suffix(self.path) is None or not self.path.is_file()):
+            raise ConfigError(f"data.name = {self.name!r}: neither a folder nor a .tar, .tar.gz or .tar.xz archive")
+
+    @property
+    def name(self) -> str:
+        """`imagefolder:PATH`."""
+        return f"imagefolder:{self.path}"
+
+    def key(self) -> str:
+        """Sha256 of an archive's bytes, or of names, sizes and modification times of a folder's files."""
+        try:
+            if not self.path.is_dir():
+                with self.path.open("rb") as stream:
+                    found: object = hashlib.file_digest(stream, "sha256").hexdigest()
+            else:
+                found = self._stamp()
+        except OSError as error:
+            raise DataError(f"{self.name}: {error.filename or self.path} cannot be read ({error.strerror})") from None
+        return digest({"source": "imagefolder", "holds": found, "image_size": self.image_size})
+
+    def _stamp(self) -> str:
+        state = hashlib.sha256()
+        for name, entry in _walk(self.path, self.name):
+            if entry.is_dir():
+                state.update(os.fsencode(name) + b"/\0")
+            else:
+                facts = entry.stat()
+                state.update(os.fsencode(name) + f"\0{facts.st_size} {facts.st_mtime_ns}\0".encode())
+        return state.hexdigest()
+
+    def contents(self) -> Contents:
+        """List the images and look at the header of each: size and mode are known before any is decoded.
+
+        Raises
+        ------
+        DataError
+            The layout is not accepted, a file is broken, or sizes differ; the line names the file.
+        """
+        files: list[str] = []
+        folders: list[str] = []
+        probed: dict[str, tuple[tuple[int, int], str]] = {}
+        for name, read in self._entries(folders):
+            files.append(name)
+            if is_image(name) and not is_hidden(name):
+                with _opened(name, read(), self.name) as image:
+                    probed[name] = (image.size, image.mode)
+        layout = lay_out(files, folders, self.name)
+        ordered = [(name, *probed[name]) for name in layout.index]
+        channels = 1 if all(mode in _GREY for _, _, mode in ordered) else 3
+        width, height = self._common_size([(name, size) for name, size, _ in ordered])
+        shape = (len(layout.labels), channels, height, width)
+        return Contents(shape, layout.labels, layout.classes, layout.train, functools.partial(self._images, layout, channels))
+
+    def _entries(self, folders: list[str]) -> Iterator[_Named]:
+        """Give name and reader of every file; names of folders are put into `folders`."""
+        if not self.path.is_dir():
+            for member in members(self.path, self.name):
+                if member.is_folder:
+                    folders.append(member.name)
+                else:
+                    yield member.name, member.read
+            return
+        for count, (name, entry) in enumerate(_walk(self.path, self.name)):
+            if count > MAX_FILES:
+                raise DataError(f"{self.name}: holds more than {MAX_FILES} files")
+            if entry.is_dir():
+                folders.append(name)
+            else:
+                yield name, functools.partial(_file_bytes, self.path / name, name, self.name)
+
+    def _common_size(self, sizes: Iterable[tuple[str, tuple[int, int]]]) -> tuple[int, int]:
+        if self.image_size is not None:
+            return self.image_size, self.image_size
+        first, common = next(iter(sizes))
+        for name, size in sizes:
+            if size != common:
+                raise DataError(
+                    f"{self.name}: {name!r} has {size[0]}×{size[1]} pixels, but {first!r} has {common[0]}×{common[1]}: "
+                    "give images of one size, or data.image_size to scale them"
+                )
+        return common
+
+    def _images(self, layout: Layout, channels: int) -> Iterator[tuple[int, Pixels]]:
+        for name, read in self._entries([]):
+            index = layout.index.get(name)
+            if index is not None:
+                with _opened(name, read(), self.name) as image:
+                    yield index, _pixels(image, channels, self.image_size, f"{self.name}: {name!r}")
+
+
+def _walk(root: Path, source: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Everything below `root`, sorted; links are followed, for the folder is the user's own, but not in circles."""
+    waiting: list[tuple[Path, str, frozenset[tuple[int, int]]]] = [(root, "", frozenset())]
+    while waiting:
+        folder, prefix, above = waiting.pop()
+        try:
+            facts = folder.stat()
+            with os.scandir(folder) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            raise DataError(f"{source}: {prefix or folder} cannot be read ({error.strerror})") from None
+        place = (facts.st_dev, facts.st_ino)
+        if place in above:
+            raise DataError(f"{source}: {prefix!r} is a link to a folder around it")
+        for entry in found:
+            name = prefix + entry.name
+            if is_hidden(name):
+                continue
+            if not (entry.is_dir() or entry.is_file()):
+                raise DataError(f"{source}: {name!r} is neither a file nor a folder (a broken link?)")
+            yield name, entry
+            if entry.is_dir():
+                waiting.append((Path(entry.path), name + "/", above | {place}))
+
+
+def _file_bytes(path: Path, name: str, source: str) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise DataError(f"{source}: {name!r} cannot be read ({error.strerror})") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise DataError(f"{source}: {name!r} has more than {MAX_FILE_BYTES} bytes")
+    return data
+
+
+def _opened(name: str, data: bytes, source: str) -> Image.Image:
+    """Open an image; only its header is read."""
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Exception as error:  # decoders of hostile files raise what they please
+        raise DataError(f"{source}: {name!r} is not an image that can be read ({_reason(error)})") from None
+    width, height = image.size
+    if width * height > MAX_PIXELS or not width * height:
+        raise DataError(f"{source}: {name!r} claims {width}×{height} pixels; accepted are {MAX_PIXELS} in all")
+    if image.mode not in _GREY + _COLOUR:
+        raise DataError(f"{source}: {name!r} has the pixel format {image.mode}: give grey or RGB images of 8 bits, opaque")
+    return image
+
+
+def _pixels(image: Image.Image, channels: int, image_size: int | None, what: str) -> Pixels:
+    try:
+        plain = image.convert("L" if channels == 1 else "RGB")
+    except Exception as error:  # as above; this is where the pixels are decoded
+        raise DataError(f"{what} is broken ({_reason(error)})") from None
+    if image_size is not None:
+        plain = ImageOps.fit(plain, (image_size, image_size), method=Image.Resampling.BILINEAR)
+    array = np.asarray(plain, dtype=np.uint8)
+    return np.ascontiguousarray(array[None] if channels == 1 else array.transpose(2, 0, 1))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "its content is of no accepted format"  # Pillow's own words name an object in memory
+    return " ".join(str(error).split())[:100] or type(error).__name__

@@ -1,0 +1,1 @@
+"""Networks: built, given weights, trained in parts, evaluated."""
