@@ -33,10 +33,6 @@ FACE = {
     unregister_scorer
     """,
     "sics_plugin.complexity": "Complexity measure measure_units",
-    "sics_plugin.registry": "Scorer Units register_scorer",
-    "sics_plugin.adaptive": "AdaptiveTable",
-    "sics_plugin.scorers": "Adaptive CoordinateScorer MagnitudeScorer RankScorer",
-    "sics_plugin.chaos": "main",
     "sics_analysis": """
     Analysis Arm AttributionLine Bootstrap BootstrapEquivalence ClaimResult Confirmed Contrast CrossedBootstrap Decision
     Degenerate EffectSize EquivalenceResult FamilyLine FamilyResult Interval McNemarResult Monotonicity Plan
@@ -46,7 +42,7 @@ FACE = {
     holm_equivalence kappa_spectrum mcnemar_exact monotonicity_test plan plateau_claim pool_arms resolution seeds_needed
     sign_flip_test superiority_test tost_power verdict
     """,
-    "sics_analysis.claims": "Claim evaluate evaluate_all paper_claims parse_claim",
+    "sics_analysis.claims": "paper_claims",
     "sics_analysis.report": """
     Answer FORMATS Origin ReportDocument build_document figure_list headline render report_table save_figures
     """,
@@ -54,7 +50,7 @@ FACE = {
     "sics_data": "paper_claims_text reference_runs",
 }
 #: Modules that are run.
-COMMANDS = ("sics_cli", "sics_plugin.chaos")
+COMMANDS = ("sics_cli", "sics_plugin.scorers.spectra")
 NAMES = [(module, name) for module, names in FACE.items() for name in names.split()]
 PAGES = [ROOT / "README.md", ROOT / "data" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TOP = ("sics_plugin", "sics_analysis", "sics_analysis.report", "sics_data")
