@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 # Files of tests run side by side, one process a core; JOBS=0 runs them one after another.
 JOBS   ?= auto
 
-.PHONY: help install replicate report-reference test test-slow test-cluster calibration bench lint types format wheel clean
+.PHONY: help install replicate report-reference test test-one test-slow test-cluster calibration bench lint types format wheel clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -29,6 +29,9 @@ report-reference: $(STAMP) ## render the shipped reference runs: docs/reference,
 test: $(STAMP)   ## the test-suite (minutes on two cores)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow"
 
+test-one: $(STAMP) ## one file of tests: make test-one FILE=tests/cli/test_main.py
+	$(BIN)/python -m pytest $(FILE)
+
 test-slow: $(STAMP) ## the long calibration and fault tests
 	$(BIN)/python -m pytest -m slow
 
@@ -48,9 +51,10 @@ bench: $(STAMP)  ## every timing the docs give: pruning, growth to 1 B weights (
 	$(BIN)/python bench/replicates.py
 	$(BIN)/python bench/report.py
 
-lint: $(STAMP)   ## ruff
+lint: $(STAMP)   ## ruff, and import-linter: imports run downwards
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 format: $(STAMP) ## let ruff format and fix
 	$(BIN)/ruff check --fix .
@@ -69,4 +73,4 @@ wheel: $(STAMP)  ## build a wheel into dist/
 	$(BIN)/python -m build --wheel --no-isolation
 
 clean:           ## remove build products and caches, keep .venv and runs
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

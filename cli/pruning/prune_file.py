@@ -193,17 +193,16 @@ def _fitting(model: nn.Module, pool: str, notes: list[str]) -> nn.Module | list[
     """The model, or what of it an N:M pool can hold; a first convolution of three channels stays dense."""
     from sics_plugin import prunable_parameters
     from sics_plugin.network.targets import divisible
-    from sics_plugin.selection.pools import n_of_m
 
-    pattern = n_of_m(pool)
-    if pattern is None:
+    _, _, group = pool.partition(":")
+    if not group:
         return model
-    fit, other = divisible(prunable_parameters(model), pattern[1])
+    fit, other = divisible(prunable_parameters(model), int(group))
     if not fit or not other:
         return model
     names = {id(module): name for name, module in model.named_modules()}
     left = ", ".join(f"{names[id(module)]}.{name}" for module, name in other)
-    notes.append(f"left dense, since {pattern[1]} does not divide the inputs of its rows: {left}")
+    notes.append(f"left dense, since {group} does not divide the inputs of its rows: {left}")
     return fit
 
 
