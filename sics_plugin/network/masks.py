@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -139,7 +138,7 @@ def mask_hash(masks: Masks) -> str:
     >>> mask_hash(a) == mask_hash({"w": torch.tensor([1.0, 0.0])}), mask_hash(a) == mask_hash({"v": a["w"]})
     (True, False)
     """
-    return hash_of_bits({name: (tuple(mask.shape), partial(packed_bits, mask)) for name, mask in masks.items()})
+    return hash_of_bits((name, masks[name].shape, packed_bits(masks[name])) for name in sorted(masks))
 
 
 def packed_bits(mask: Tensor) -> np.ndarray:
@@ -148,13 +147,12 @@ def packed_bits(mask: Tensor) -> np.ndarray:
     return np.packbits(mask.cpu().numpy().reshape(-1))
 
 
-def hash_of_bits(masks: Mapping[str, tuple[tuple[int, ...], Callable[[], np.ndarray]]]) -> str:
-    """As :func:`mask_hash`, from each mask's shape and packed bits."""
+def hash_of_bits(masks: Iterable[tuple[str, Sequence[int], np.ndarray]]) -> str:
+    """As :func:`mask_hash`, from name, shape and packed bits of every mask, in the order of names."""
     sha = hashlib.sha256()
-    for name in sorted(masks):
-        shape, bits = masks[name]
-        sha.update(f"{name}\0{shape}\0".encode())
-        sha.update(bits().tobytes())
+    for name, shape, bits in masks:
+        sha.update(f"{name}\0{tuple(shape)}\0".encode())
+        sha.update(bits.tobytes())
     return sha.hexdigest()
 
 
