@@ -178,14 +178,7 @@ def _weight(module: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) -> Tensor:
 
 
 def bind_groups(model: nn.Module, groups: Iterable[ChannelGroup]) -> list[BoundGroup]:
-    """Find the parameters of groups in a model and check that they can be masked.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If there is no group, groups of different units, a tensor that is missing, tied to another one, too small for
-        the group or listed twice, or a parameter whose mask would have no effect.
-    """
+    """Find the parameters of groups in a model and check that they can be masked."""
     listed = list(groups)
     if not listed:
         raise ValueError("Expected at least one ChannelGroup in `groups`, got none")

@@ -90,8 +90,6 @@ def check_hooks(targets: Sequence[Target]) -> None:
 def masked_copy(values: Tensor, kept: Tensor) -> Tensor:
     """The values with zeros where ``kept``, bool of the same shape, is False.
 
-    Examples
-    --------
     >>> masked_copy(torch.tensor([1.0, -2.0]), torch.tensor([True, False])).tolist()
     [1.0, 0.0]
     """

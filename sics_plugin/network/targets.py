@@ -75,8 +75,6 @@ def plain_name(path: str) -> str:
 
     So a mask, its hash and a saliency have the same names whether or not the model is wrapped.
 
-    Examples
-    --------
     >>> plain_name("module._orig_mod.blocks.0.weight"), plain_name("module"), plain_name("encoder.module.weight")
     ('blocks.0.weight', '', 'encoder.module.weight')
     """
@@ -174,11 +172,6 @@ def resolve_targets(parameters: nn.Module | Iterable[Parameter]) -> list[Target]
 
     Parameters that are one tensor under several names (tied weights) are all returned; see :func:`without_ties`. Without a
     model to name them, the first pair is called ``[0].weight``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the list is empty, holds anything but (module, name) pairs, names one twice, or one that cannot be pruned.
     """
     paths: dict[int, str] | None = None
     if isinstance(parameters, nn.Module):
@@ -219,8 +212,6 @@ def without_ties(targets: Sequence[Target]) -> list[Target]:
 def divisible(parameters: Sequence[Parameter], m: int) -> tuple[list[Parameter], list[Parameter]]:
     """Those whose rows (for convolutions, input channels) ``m`` divides, so that an N:M mask exists; and the others.
 
-    Examples
-    --------
     >>> from torch import nn
     >>> stem, body = nn.Conv2d(3, 8, 3), nn.Linear(8, 4)
     >>> [[type(module).__name__ for module, _ in some] for some in divisible([(stem, "weight"), (body, "weight")], 4)]

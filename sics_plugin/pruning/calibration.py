@@ -142,32 +142,10 @@ def calibrate(
 ) -> AdaptiveTable:
     """Try candidates on held-out data and make a table of the best at this one sparsity; ties go to the one tried first.
 
-    Parameters
-    ----------
-    model : nn.Module
-        Unchanged: every candidate prunes a copy.
-    amount : float or int
-        As for the prune that follows.
-    how : Calibration
-    prune : callable(model, scorer, amount, **options) -> PruningReport
-        The prune that follows, in place: of weights, or of units of this kind.
-    unit : {"weight", "channel", "head"}
-    **options
-        ``saliency``, ``pool``, ``min_keep``, ``sparsity`` (and ``groups`` for channels) of the prune that follows.
+    ``model`` is unchanged: every candidate prunes a copy, by the ``prune`` that follows, of ``unit``s, with its ``options``
+    (``saliency``, ``pool``, ``min_keep``, ``sparsity``, and ``groups`` for channels). The table has every trial and its score.
+    The winner's own score is the largest of several, so it is too high: measure the result on other data.
 
-    Returns
-    -------
-    AdaptiveTable
-        With every trial and its score. The winner's own score is the largest of several, so it is too high: measure the
-        result on other data.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If ``evaluate`` gives anything but a finite number, or the prune itself is refused.
-
-    Examples
-    --------
     >>> from sics_plugin import held_out_loss, prune_model
     >>> _ = torch.manual_seed(0)
     >>> mlp = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4))
