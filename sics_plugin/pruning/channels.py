@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from sics_plugin.network.discovery import find_groups
 from sics_plugin.network.groups import BoundGroup, ChannelGroup, Unit, bind_groups
-from sics_plugin.network.masks import install_mask, mask_hash
-from sics_plugin.network.unit_masks import masks_of
+from sics_plugin.network.masks import mask_hash
+from sics_plugin.network.unit_masks import install_units, masks_of
 from sics_plugin.pruning.calibration import adaptive_options
 from sics_plugin.pruning.choose import Choice, decide
 from sics_plugin.pruning.inputs import floors_of, join
@@ -211,9 +211,7 @@ def prune_channels(
         groups=chosen,
         **parameters,
     )
-    targets = {target.path: target for group in bind_groups(model, chosen) for target in group.targets}
-    for name, mask in masks.items():
-        install_mask(targets[name].module, targets[name].name, mask)
+    install_units(bind_groups(model, chosen), masks)
     return report
 
 
