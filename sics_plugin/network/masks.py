@@ -79,14 +79,6 @@ def put_mask(target: Target, kept: Tensor) -> None:
         setattr(module, name, weight)
 
 
-def check_hooks(targets: Sequence[Target]) -> None:
-    """Refuse weights of a type torch's pruning hook cannot multiply by a mask at every forward pass (8-bit floats)."""
-    for target in targets:
-        dtype = target.parameter.dtype
-        if target.parameter.element_size() == 1:
-            raise TypeError(f"torch's pruning hook cannot multiply {target.path} of {dtype} by a mask: use finalize=True")
-
-
 def masked_copy(values: Tensor, kept: Tensor) -> Tensor:
     """The values with zeros where ``kept``, bool of the same shape, is False.
 

@@ -135,10 +135,6 @@ def _head_modules(model: nn.Module) -> list[nn.Module]:
     return linears[-1:]
 
 
-def _is_patch_embedding(conv: nn.Module) -> bool:
-    return isinstance(conv, CONVOLUTIONS) and conv.kernel_size == conv.stride and max(conv.kernel_size) > 1
-
-
 def prunable_parameters(model: nn.Module) -> list[Parameter]:
     """The weights pruned by default: every ``nn.Linear`` and convolution but the head and a patch embedding.
 
@@ -167,7 +163,7 @@ def prunable_parameters(model: nn.Module) -> list[Parameter]:
         )
     convolutions = [module for _, module in candidates if isinstance(module, CONVOLUTIONS)]
     left_out = {id(module) for module in _head_modules(model)}
-    left_out |= {id(module) for module in convolutions[:1] if _is_patch_embedding(module)}
+    left_out |= {id(conv) for conv in convolutions[:1] if conv.kernel_size == conv.stride and max(conv.kernel_size) > 1}
     usable = [module for _, module in candidates if not isinstance(module, _NEVER_CALLED)]
     chosen = [module for module in usable if id(module) not in left_out] or usable
     return [(module, "weight") for module in chosen]
@@ -188,7 +184,8 @@ def resolve_targets(parameters: nn.Module | Iterable[Parameter]) -> list[Target]
     targets: list[Target] = []
     seen: set[tuple[int, str]] = set()
     for position, pair in enumerate(parameters):
-        if not _is_pair(pair):
+        ordered = isinstance(pair, Sequence) and len(pair) == 2
+        if not (ordered and isinstance(pair[0], nn.Module) and isinstance(pair[1], str)):
             raise TypeError(f"Expected `parameters` to be (module, name) pairs, got {pair!r:.60} at position {position}")
         module, name = pair
         if (id(module), name) in seen:
@@ -201,10 +198,6 @@ def resolve_targets(parameters: nn.Module | Iterable[Parameter]) -> list[Target]
     if not targets:
         raise ValueError("Expected at least one (module, name) pair in `parameters`, got none")
     return targets
-
-
-def _is_pair(pair: object) -> bool:
-    return isinstance(pair, Sequence) and len(pair) == 2 and isinstance(pair[0], nn.Module) and isinstance(pair[1], str)
 
 
 def without_ties(targets: Sequence[Target]) -> list[Target]:

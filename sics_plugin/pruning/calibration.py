@@ -36,38 +36,29 @@ def held_out_loss(batches: Iterable[Batch], loss: Loss = nn.functional.cross_ent
     Batches count by their size. Finer than a count of right answers, which moves in steps as large as the differences between
     masks on a few hundred examples.
     """
-    kept = _kept(batches)
-
-    def evaluate(model: nn.Module) -> float:
-        total, examples = 0.0, 0
-        for inputs, targets in moved(kept, model):
-            total, examples = total + float(loss(model(inputs), targets)) * len(targets), examples + len(targets)
-        return -total / examples
-
-    return evaluate
+    return _mean(batches, lambda output, targets: -float(loss(output, targets)) * len(targets))
 
 
 def held_out_accuracy(batches: Iterable[Batch]) -> Evaluate:
     """An ``evaluate``: the fraction of held-out (input, label) examples whose largest output is the label's."""
-    kept = _kept(batches)
-
-    def evaluate(model: nn.Module) -> float:
-        right, examples = 0, 0
-        for inputs, targets in moved(kept, model):
-            right, examples = right + int((model(inputs).argmax(-1) == targets).sum()), examples + len(targets)
-        return right / examples
-
-    return evaluate
+    return _mean(batches, lambda output, targets: int((output.argmax(-1) == targets).sum()))
 
 
-def _kept(batches: Iterable[Batch]) -> Sequence[Batch]:
-    """Something that can be gone through again: a loader as it is, what runs dry as a list."""
+def _mean(batches: Iterable[Batch], score: Callable[[Tensor, Tensor], float]) -> Evaluate:
+    """An ``evaluate``: the sum of a score over batches for each of their examples. What runs dry is kept as a list."""
     if isinstance(batches, Tensor) or not isinstance(batches, Iterable):
         raise TypeError(f"Expected `batches` to be an iterable of (input, target) pairs, got {type(batches).__name__}")
-    kept = batches if hasattr(batches, "__len__") else list(batches)
-    if not len(kept):  # type: ignore[arg-type]
+    kept = cast(Sequence[Batch], batches if hasattr(batches, "__len__") else list(batches))
+    if not len(kept):
         raise ValueError(NO_BATCHES)
-    return cast(Sequence[Batch], kept)
+
+    def evaluate(model: nn.Module) -> float:
+        total, examples = 0.0, 0
+        for inputs, targets in moved(kept, model):
+            total, examples = total + score(model(inputs), targets), examples + len(targets)
+        return total / examples
+
+    return evaluate
 
 
 Candidate = str | tuple[str, float | None]

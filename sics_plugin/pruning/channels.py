@@ -132,15 +132,15 @@ def compute_channel_masks(
     magnitudes = [unit_magnitudes(group)[alive] for group, alive in zip(bound, present, strict=True)]
     vectors = pool_saliency(bound, present, saliency, model)
 
+    counts = [m.numel() for m in magnitudes]
     shares: Sequence[float | int] = [amount] * len(bound)
     if pool == "erk":
         shapes = [_incoming_shape(group) for group in bound]
-        sizes_of = [group.group.size for group in bound]
-        shares = erk_removals(shapes, amount, sizes=sizes_of, present=[m.numel() for m in magnitudes])
+        shares = erk_removals(shapes, amount, sizes=[group.group.size for group in bound], present=counts)
     removed: dict[int, Tensor] = {}
     choices: list[Choice] = []
     for indices in pools:
-        sizes = [magnitudes[i].numel() for i in indices]
+        sizes = [counts[i] for i in indices]
         if sum(sizes) == 0:
             continue
         together = None if vectors is None else join([vectors[i] for i in indices])
@@ -199,18 +199,8 @@ def prune_channels(
     (2, 8)
     """
     chosen = list(find_groups(model, unit) if groups is None else groups)
-    masks, report = compute_channel_masks(
-        model,
-        method,
-        amount,
-        unit=unit,
-        saliency=saliency,
-        pool=pool,
-        min_keep=min_keep,
-        sparsity=sparsity,
-        groups=chosen,
-        **parameters,
-    )
+    given: dict[str, Any] = {"saliency": saliency, "pool": pool, "min_keep": min_keep, "sparsity": sparsity, **parameters}
+    masks, report = compute_channel_masks(model, method, amount, unit=unit, groups=chosen, **given)
     install_units(bind_groups(model, chosen), masks)
     return report
 

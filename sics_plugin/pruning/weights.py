@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.prune import BasePruningMethod
 
-from sics_plugin.network.masks import Masks, check_hooks, hash_of_bits, install_mask, mask_hash, packed_bits, put_mask, put_zeros
+from sics_plugin.network.masks import Masks, hash_of_bits, install_mask, mask_hash, packed_bits, put_mask, put_zeros
 from sics_plugin.network.masks import finalize as finalize_model
 from sics_plugin.network.targets import Parameter, Target, resolve_targets, without_ties
 from sics_plugin.pruning.calibration import adaptive_options
@@ -139,7 +139,9 @@ def prune_model(
     )
     if finalize:
         return _finalized(plan)
-    check_hooks(plan.listed)
+    if narrow := [t for t in plan.listed if t.parameter.element_size() == 1]:  # 8-bit floats
+        path, dtype = narrow[0].path, narrow[0].parameter.dtype
+        raise TypeError(f"torch's pruning hook cannot multiply {path} of {dtype} by a mask: use finalize=True")
     named, report = plan.masks()
     held: set[int] = set()
     for target in plan.listed:
@@ -212,16 +214,8 @@ def prune_to_sparsity(
         return report
     if missing < 0:
         raise ValueError(f"Expected `sparsity` of at least {1 - present / total:.4g}, what is already pruned, got {sparsity}")
-    return prune_model(
-        pairs,
-        method,
-        amount=missing,
-        saliency=saliency,
-        min_keep=min_keep,
-        sparsity=sparsity,
-        finalize=finalize,
-        **parameters,
-    )
+    given: dict[str, Any] = {"saliency": saliency, "min_keep": min_keep, "finalize": finalize, **parameters}
+    return prune_model(pairs, method, amount=missing, sparsity=sparsity, **given)
 
 
 def prune_n_m(
@@ -258,8 +252,6 @@ def prune_n_m(
     n, m = check_n_m(n, m)
     return prune_model(model, method, amount=1 - n / m, saliency=saliency, pool=f"{n}:{m}", finalize=finalize, **parameters)
 
-
-# --- steps ---------------------------------------------------------------------------------------------------------------
 
 V = TypeVar("V")
 
