@@ -30,14 +30,13 @@ from torch import Tensor
 from sics_plugin.histogram.device_cut import device_cut
 from sics_plugin.histogram.magnitude_bins import MAGNITUDE_CELLS, MAGNITUDE_SHIFT, RHO_BITS, RHO_MASK, Bins
 from sics_plugin.histogram.saliency_cells import STEPS, Features, Spread, saliency_codes
-from sics_plugin.histogram.scores import Active, Bracket, Decided, Scores
+from sics_plugin.histogram.scores import Active, Bracket, Scores
 from sics_plugin.histogram.walk import Array, offsets, pieces, stretches
 from sics_plugin.scorers.base import Scorer
 from sics_plugin.scorers.sics import CoordinateScorer
 from sics_plugin.selection.buffers import Rooms, give_back, long_steps, pages
-from sics_plugin.selection.lowest import lowest
 from sics_plugin.selection.magnitude_cut import magnitude_cut
-from sics_plugin.selection.parts import Part, infinite, infinity, magnitude_of_code, on_cpu
+from sics_plugin.selection.parts import Part, infinite, infinity, on_cpu
 from sics_plugin.selection.threads import alone, in_threads
 
 SAMPLE = 1 << 17
@@ -118,26 +117,10 @@ def histogram_form_of(scorer: Scorer, parts: Sequence[Part]) -> CoordinateScorer
 def histogram_cut(
     scorer: CoordinateScorer, parts: Sequence[Part], k: int, *, sparsity: float, alpha: float, roomy: bool = False
 ) -> tuple[Iterator[Tensor], float | None]:
-    """Which units stay when the k lowest scores go.
+    """Which units stay when the k lowest scores go, a bool vector a part in order, and the highest score that goes.
 
-    Parameters
-    ----------
-    scorer : CoordinateScorer
-        Asked for its feature only.
-    parts : sequence of Part
-        Without a saliency: the neighbourhood magnitude, across the borders of parts.
-    k : int
-    sparsity, alpha : float
-    roomy : bool
-        Walk in longer steps on the CPU: faster with several threads, for 24 bytes a unit of a step and thread. No result depends
-        on it.
-
-    Returns
-    -------
-    kept : iterator of Tensor
-        A bool vector a part, in order.
-    threshold : float or None
-        The highest score that goes.
+    The scorer is asked for its feature only. Without a saliency: the neighbourhood magnitude, across the borders of parts.
+    ``roomy`` walks in longer steps on the CPU: faster with several threads, for 24 bytes a unit of a step and thread.
     """
     n = sum(p.present for p in parts)
     if k in (0, n):
@@ -159,7 +142,6 @@ def _present(part: Part) -> Tensor:
     return torch.ones(part.numel, dtype=torch.bool, device=part.values.device) if gone is None else ~gone
 
 
-# --- choosing ------------------------------------------------------------------------------------------------------------
 def choose_by_scores(
     parts: Sequence[Part], k: int, bins: Bins, features: Features, first: FirstLook
 ) -> tuple[Iterator[Tensor], float | None]:
@@ -168,37 +150,17 @@ def choose_by_scores(
     spread = Spread.of(first.saliency, place, bins.count)
     share = k / bins.n
     slack = int(SLACK * 2.0 ** (RHO_BITS - features.coarser))
-    guess: Bracket | None = Bracket.of(first.scores(place, bins.count, features), share, slack)
+    guess: Bracket | None = Bracket.of(np.sort(first.scores(place, bins.count, features)), share, slack)
     while True:
         scores = Scores(bins, spread, features, Active.of(bins, features, guess)).fill(parts)
-        bracket = Bracket.of(scores.of_many(first.code, first.saliency, first.place), share)
+        bracket = Bracket.of(np.sort(scores.of_many(first.code, first.saliency, first.place)), share)
         while guess is None or guess.holds(bracket):
             decided = scores.decide(parts, bracket)
             removed = k - decided.below
             if 0 < removed <= len(decided.score):
                 scores.entries = np.empty(0, np.int16)  # a third of what is held here
                 give_back()
-                gone = _lowest_inside(decided, removed)
-                return _kept(parts, decided, gone), features.score(int(decided.score[gone].max()))
-            bracket = bracket.wider(lower=removed <= 0)
+                kept, highest = decided.without_lowest(parts, removed)
+                return kept, features.score(highest)
+            bracket = bracket.wider(1 << 13, lower=removed <= 0)
         guess = None
-
-
-def _lowest_inside(decided: Decided, removed: int) -> Array:
-    score, magnitude = torch.from_numpy(decided.score).double(), magnitude_of_code(torch.from_numpy(decided.code))
-    with alone():
-        gone: Array = lowest(score, magnitude, removed).numpy()
-    return gone
-
-
-def _kept(parts: Sequence[Part], decided: Decided, gone: Array) -> Iterator[Tensor]:
-    starts = offsets(parts)
-    place = decided.place[gone]
-    bounds = np.searchsorted(place, starts)
-    for i, part in enumerate(parts):
-        kept = np.unpackbits(decided.bits[i], count=part.numel).view(np.bool_)
-        decided.bits[i] = np.empty(0, np.uint8)
-        removed = place[bounds[i] : bounds[i + 1]] - starts[i]
-        before = part.gone()
-        kept[removed if before is None else np.flatnonzero(~before.cpu().numpy())[removed]] = False
-        yield torch.from_numpy(kept).to(part.values.device)

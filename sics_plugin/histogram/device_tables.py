@@ -12,34 +12,21 @@ from torch import Tensor
 
 from sics_plugin.histogram.magnitude_bins import MAGNITUDE_CELLS, MAGNITUDE_SHIFT, RHO_BITS
 from sics_plugin.histogram.saliency_cells import SALIENCY_CELLS, STEPS
-from sics_plugin.histogram.walk import REACH, first_magnitudes, last_magnitudes, single, stretches
-from sics_plugin.scorers.coordinate import MAX_BINS, bin_count, neighbourhood
-from sics_plugin.scorers.units import check_length
-from sics_plugin.selection.parts import Part, codes_of, magnitude_of_code
+from sics_plugin.histogram.walk import Piece, Saliencies, stretches
+from sics_plugin.scorers.coordinate import MAX_BINS, bin_count
+from sics_plugin.selection.parts import Part, codes_of
 from sics_plugin.selection.threads import in_threads
 
 #: Units one step looks at, a multiple of 8: so many that what a step fetches is little. No result depends on it.
 PIECE = 1 << 22
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Piece:
-    """Some units of a part that are still there: codes, saliency, positions after ``start`` (None: every one of them)."""
-
-    part: int
-    start: int
-    stop: int
-    code: Tensor
-    saliency: Tensor | None
-    position: Tensor | None
-
-
-def pieces(parts: Sequence[Part], i: int, begin: int, end: int, device: torch.device, *, saliency: bool) -> Iterator[Piece]:
-    """The units of a stretch that are still there, in order."""
-    part = parts[i]
-    flat, gone = part.flat(), part.gone()
-    own = None if part.saliency is None or not saliency else check_length(part.saliency(), part.present)
-    before: Tensor | None = None  # magnitudes of the last units met, for neighbourhoods across borders
+def pieces(
+    parts: Sequence[Part], i: int, begin: int, end: int, device: torch.device, *, saliency: bool
+) -> Iterator[Piece[Tensor]]:
+    """As :func:`sics_plugin.histogram.walk.pieces`, but ``place`` counts in the part."""
+    flat, gone = parts[i].flat(), parts[i].gone()
+    signal = Saliencies(parts, i, begin, device) if saliency else None
     taken = begin  # a part with a mask is one stretch
     for start in range(begin, end, PIECE):
         stop = min(end, start + PIECE)
@@ -47,19 +34,10 @@ def pieces(parts: Sequence[Part], i: int, begin: int, end: int, device: torch.de
         position = None
         if gone is not None:
             position = (~gone[start:stop]).nonzero().squeeze(1)
-            code = code[position]
+            code, position = code[position], position.to(device)
         code = code.to(device)
-        values: Tensor | None = None
-        if own is not None:
-            values = single(own[taken : taken + len(code)].to(device))
-            taken += len(code)
-        elif saliency:
-            magnitude = magnitude_of_code(code)
-            before = last_magnitudes(parts, i, start, REACH, device) if before is None else before
-            around = torch.cat([before, magnitude, first_magnitudes(parts, i, stop, REACH, device)])
-            values = neighbourhood(around)[len(before) : len(before) + len(code)].float()
-            before = torch.cat([before, magnitude])[-REACH:]
-        yield Piece(i, start, stop, code, values, None if position is None else position.to(device))
+        yield Piece(taken, start, stop - start, code, None if signal is None else signal.of(start, stop, code), position)
+        taken += len(code)
 
 
 #: The sign bit marks a cell in which a bin starts.

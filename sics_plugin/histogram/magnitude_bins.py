@@ -193,17 +193,9 @@ class Bins:
         return cls(n, bins, midpoint, fine, edge_code.astype(np.int32), above, anchors)
 
     def places(self, code: Array, first: int, which: Array | None, index: Array, out: Array) -> Array:
-        """Places of units of a piece, int32, in ``out``.
+        """Places of units of a piece, int32, in ``out``; ``index``, as long, is overwritten.
 
-        Parameters
-        ----------
-        code : array of int32, shape (m,)
-        first : int
-            The place in the pool of the piece's first unit.
-        which : array of int64, shape (m,), optional
-            The units' positions in the piece; None: they are the piece.
-        index, out : array of int32, shape (m,)
-            Overwritten.
+        ``first`` is the place in the pool of the piece's first unit, ``which`` the units' positions in it; None: all of it.
         """
         np.right_shift(code, MAGNITUDE_SHIFT, out=index)
         look_up(self.cells, index, out)

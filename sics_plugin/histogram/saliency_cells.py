@@ -35,8 +35,6 @@ INFINITE = (-0x7F800001, 0x7F800000)
 def saliency_codes(saliency: Array) -> Array:
     """Finite float32 as int32 in the same order; −0 is 0. May share the memory of its argument.
 
-    Examples
-    --------
     >>> saliency_codes(np.array([-1.0, -0.0, 0.5], np.float32)).tolist()
     [-1065353217, 0, 1056964608]
     """

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sics_plugin.histogram.magnitude_bins import RHO_BITS, RHO_MASK, Bins
 from sics_plugin.histogram.saliency_cells import (
@@ -19,11 +20,13 @@ from sics_plugin.histogram.saliency_cells import (
     is_finite,
     saliency_codes,
 )
-from sics_plugin.histogram.walk import Array, Piece, offsets, pieces, stretches
+from sics_plugin.histogram.walk import Array, Piece, entries, offsets, pieces, stretches
 from sics_plugin.scorers.units import check_saliency
 from sics_plugin.selection.buffers import Rooms, look_up, pages
-from sics_plugin.selection.parts import Part, infinity
-from sics_plugin.selection.threads import in_threads
+from sics_plugin.selection.lowest import lowest
+from sics_plugin.selection.magnitude_cut import quantiles_around
+from sics_plugin.selection.parts import Part, infinity, magnitude_of_code
+from sics_plugin.selection.threads import alone, in_threads
 
 #: How far, in standard errors of the sample, the k-th lowest score may be from its quantile before a step is repeated.
 ERRORS = 3
@@ -31,25 +34,23 @@ ERRORS = 3
 
 @dataclass(frozen=True, slots=True)
 class Bracket:
-    """Scores, as whole numbers, between which the k-th lowest very probably is."""
+    """Scores between which the k-th lowest very probably is: whole numbers on the CPU."""
 
-    low: int
-    high: int
+    low: float
+    high: float
 
     @classmethod
-    def of(cls, sample: Array, share: float, slack: int = 0) -> Bracket:
-        """Quantiles of a sample of scores around the one sought, ``slack`` farther."""
-        ordered = np.sort(sample)
-        reach = ERRORS * (share * (1 - share) * len(ordered)) ** 0.5 + 3
-        low, high = (round(share * len(ordered) + side * reach) for side in (-1, 1))
+    def of(cls, ordered: Array | Tensor, share: float, slack: float = 0, errors: int = ERRORS) -> Bracket:
+        """Quantiles of a sorted sample of scores around the one sought, ``slack`` farther."""
+        low, high = quantiles_around(share, len(ordered), errors)
         return cls(
-            (int(ordered[low]) if low >= 0 else int(ordered[0]) - 1) - slack,
-            (int(ordered[high]) if high < len(ordered) else int(ordered[-1]) + 1) + slack,
+            (ordered[low].item() if low >= 0 else ordered[0].item() - 1) - slack,
+            (ordered[high].item() if high < len(ordered) else ordered[-1].item() + 1) + slack,
         )
 
-    def wider(self, *, lower: bool) -> Bracket:
-        """The bracket to try where the k-th lowest turned out to be lower, or higher."""
-        reach = max(self.high - self.low, 1 << 13) * 8
+    def wider(self, least: float, *, lower: bool) -> Bracket:
+        """The bracket to try where the k-th lowest turned out to be lower, or higher: 8 times its width, or ``least``, on."""
+        reach = max(self.high - self.low, least) * 8
         return Bracket(self.low - reach, self.high) if lower else Bracket(self.low, self.high + reach)
 
     def holds(self, other: Bracket) -> bool:
@@ -93,15 +94,50 @@ class NotFiniteError(ValueError):
     """A saliency that is NaN or infinite was met; who looks at all of them can say how many."""
 
 
+#: What a stretch has decided: bits, units below the bracket, and those inside: scores, codes of magnitude, places.
+Result = tuple[Array, int | Tensor, list[tuple[Tensor, Tensor, Tensor]]]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Decided:
-    """Bits of the units at or above a bracket, how many are below it, and those inside, in order."""
+    """Bits of the units at or above a bracket, how many are below it, and those inside, in order.
+
+    ``place`` is theirs among all entries of the pool, those that are gone included.
+    """
 
     bits: list[Array]
     below: int
-    score: Array
-    code: Array
-    place: Array
+    score: Tensor
+    code: Tensor
+    place: Tensor
+
+    @classmethod
+    def of(cls, parts: Sequence[Part], results: list[Result]) -> Decided:
+        """From what was decided in every stretch; ``results`` is empty afterwards."""
+        packed: list[list[Array]] = [[np.empty(0, np.uint8)] for _ in parts]
+        for (i, _, _), (bits, _, _) in zip(stretches(parts), results, strict=True):
+            packed[i].append(bits)
+        below = sum(int(count) for _, count, _ in results)
+        columns = [list(column) for column in zip(*[row for *_, rows in results for row in rows], strict=True)]
+        results.clear()  # joined, the columns take the memory once more: one at a time
+        score, code, place = (_joined(column) for column in columns)
+        return cls([p[1] if len(p) == 2 else np.concatenate(p) for p in packed], below, score, code, place)
+
+    def without_lowest(self, parts: Sequence[Part], removed: int) -> tuple[Iterator[Tensor], float]:
+        """What stays of every part when so many of those inside go, too, and the highest score that goes."""
+        with alone():
+            score = self.score if self.score.is_floating_point() else self.score.double()
+            gone = lowest(score, magnitude_of_code(self.code), removed)
+        return self._kept(parts, self.place[gone].cpu().numpy()), self.score[gone].max().item()
+
+    def _kept(self, parts: Sequence[Part], place: Array) -> Iterator[Tensor]:
+        starts = entries(parts)
+        bounds = np.searchsorted(place, starts)
+        for i, part in enumerate(parts):
+            kept = np.unpackbits(self.bits[i], count=part.numel).view(np.bool_)
+            self.bits[i] = np.empty(0, np.uint8)
+            kept[place[bounds[i] : bounds[i + 1]] - starts[i]] = False
+            yield torch.from_numpy(kept).to(part.values.device)
 
 
 class Scores:
@@ -125,7 +161,7 @@ class Scores:
         np.bitwise_or(index, cell, out=index)
         return place, index
 
-    def active_units(self, piece: Piece, *, check: bool = False) -> tuple[Array, Array, Array | None]:
+    def active_units(self, piece: Piece[Array], *, check: bool = False) -> tuple[Array, Array, Array | None]:
         """Codes of magnitude and saliency of the units a score may decide, and their index; None: all of them."""
         assert piece.saliency is not None
         saliency = saliency_codes(piece.saliency)
@@ -198,10 +234,10 @@ class Scores:
 
     def decide(self, parts: Sequence[Part], bracket: Bracket) -> Decided:
         """Decide every unit outside a bracket."""
-        starts, found = offsets(parts), stretches(parts)
-        number = np.int32 if self.bins.n < 2**31 else np.int64
+        starts, first = offsets(parts), entries(parts)
+        number = np.int32 if first[-1] < 2**31 else np.int64
 
-        def step(i: int, begin: int, end: int) -> tuple[Array, int, list[tuple[Array, Array, Array]]]:
+        def step(i: int, begin: int, end: int) -> Result:
             bits, inside, below = [], [], 0
             for piece in pieces(parts, i, begin, end, starts[i], saliency=True):
                 code, saliency, which = self.active_units(piece)
@@ -209,7 +245,9 @@ class Scores:
                 stays = score >= bracket.low
                 close = np.flatnonzero(stays & (score <= bracket.high))
                 at = close if which is None else which[close]
-                inside.append((score[close], code[close], (at + piece.place).astype(number)))
+                at = at if piece.position is None else piece.position[at]
+                rows = score[close], code[close], (at + (first[i] + piece.start)).astype(number)
+                inside.append((torch.from_numpy(rows[0]), torch.from_numpy(rows[1]), torch.from_numpy(rows[2])))
                 if which is not None:
                     everywhere = piece.code > self.active.highest
                     everywhere[which] = stays
@@ -222,20 +260,11 @@ class Scores:
                 bits.append(np.packbits(stays))
             return np.concatenate(bits), below, inside
 
-        results = in_threads(step, found)
-        packed: list[list[Array]] = [[] for _ in parts]
-        for (i, _, _), (bits, _, _) in zip(found, results, strict=True):
-            packed[i].append(bits)
-        columns = [list(column) for column in zip(*[row for *_, rows in results for row in rows], strict=True)]
-        below = sum(below for _, below, _ in results)
-        del results  # joined, the columns take the memory once more: one at a time
-        score, code, place = (_joined(column) for column in columns)
-        joined = [p[0] if len(p) == 1 else np.concatenate([*p, np.empty(0, np.uint8)]) for p in packed]
-        return Decided(joined, below, score, code, place)
+        return Decided.of(parts, in_threads(step, stretches(parts)))
 
 
-def _joined(pieces: list[Array]) -> Array:
+def _joined(pieces: list[Tensor]) -> Tensor:
     """One vector of several, of which nothing is left."""
-    together: Array = np.concatenate(pieces)
+    together = torch.cat(pieces)
     pieces.clear()
     return together

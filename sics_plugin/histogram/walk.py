@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -22,19 +23,24 @@ STRETCH = 1 << 23
 Array = np.ndarray
 
 
+A = TypeVar("A", Array, Tensor)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Piece:
+class Piece(Generic[A]):
     """Some units of one part, in order.
 
-    ``code`` int32, which the next piece overwrites; ``saliency`` float32; ``place`` of the first one among the units of the pool
-    that are still there; ``position`` of each after the first entry looked at, None where nothing is gone; ``size``: entries.
+    ``place`` of the first one among the units of the pool that are still there; ``start``: the first entry of the part that was
+    looked at; ``size``: how many were; ``code`` int32, which the next piece may overwrite; ``saliency`` float32; ``position`` of
+    each unit after ``start``, None where nothing is gone.
     """
 
     place: int
+    start: int
     size: int
-    code: Array
-    saliency: Array | None
-    position: Array | None
+    code: A
+    saliency: A | None
+    position: A | None
 
 
 def stretches(parts: Sequence[Part]) -> list[tuple[int, int, int]]:
@@ -47,24 +53,41 @@ def offsets(parts: Sequence[Part]) -> list[int]:
     return [0, *accumulate(p.present for p in parts)]
 
 
-def pieces(parts: Sequence[Part], i: int, begin: int, end: int, first: int, *, saliency: bool) -> Iterator[Piece]:
+def entries(parts: Sequence[Part]) -> list[int]:
+    """How many entries, those that are gone included, come before every part, and how many there are."""
+    return [0, *accumulate(p.numel for p in parts)]
+
+
+def pieces(parts: Sequence[Part], i: int, begin: int, end: int, first: int, *, saliency: bool) -> Iterator[Piece[Array]]:
     """The units of a stretch of the i-th part, of whose units the first one's place in the pool is ``first``."""
-    part = parts[i]
-    own = check_length(part.saliency(), part.present) if saliency and part.saliency is not None else None
-    before: Tensor | None = None  # magnitudes of the last units met, for neighbourhoods across borders
+    signal = Saliencies(parts, i, begin, CPU) if saliency else None
     taken = begin  # a part with a mask is one stretch
     for start, stop, code, position in _codes(parts, i, begin, end):
-        values: Tensor | None = None
-        if own is not None:
-            values = single(own[taken : taken + len(code)].cpu())
-        elif saliency:
-            magnitude = magnitude_of_code(torch.from_numpy(code))
-            before = last_magnitudes(parts, i, start, REACH, CPU) if before is None else before
-            around = torch.cat([before, magnitude, first_magnitudes(parts, i, stop, REACH, CPU)])
-            values = neighbourhood(around)[len(before) : len(before) + len(code)].float()
-            before = torch.cat([before, magnitude])[-REACH:]
-        yield Piece(first + taken, stop - start, code, None if values is None else values.numpy(), position)
+        values = None if signal is None else signal.of(start, stop, torch.from_numpy(code)).numpy()
+        yield Piece(first + taken, start, stop - start, code, values, position)
         taken += len(code)
+
+
+class Saliencies:
+    """Saliencies of the units of a stretch, as float32 on a device, asked for piece by piece from its beginning."""
+
+    def __init__(self, parts: Sequence[Part], i: int, begin: int, device: torch.device) -> None:
+        self.parts, self.i, self.taken, self.device = parts, i, begin, device
+        own = parts[i].saliency
+        self.own = None if own is None else check_length(own(), parts[i].present)
+        self.before: Tensor | None = None  # magnitudes of the last units met, for neighbourhoods across borders
+
+    def of(self, start: int, stop: int, code: Tensor) -> Tensor:
+        """Of the units still there between two entries of the part, whose codes of magnitude are given."""
+        if self.own is not None:
+            begin, self.taken = self.taken, self.taken + len(code)
+            return single(self.own[begin : self.taken].to(self.device))
+        magnitude, before = magnitude_of_code(code), self.before
+        if before is None:
+            before = nearest_magnitudes(self.parts, self.i, start, REACH, self.device, after=False)
+        around = torch.cat([before, magnitude, nearest_magnitudes(self.parts, self.i, stop, REACH, self.device, after=True)])
+        self.before = torch.cat([before, magnitude])[-REACH:]
+        return neighbourhood(around)[len(before) : len(before) + len(code)].float()
 
 
 def _codes(parts: Sequence[Part], i: int, begin: int, end: int) -> Iterator[tuple[int, int, Array, Array | None]]:
@@ -86,36 +109,18 @@ def single(saliency: Tensor) -> Tensor:
     return saliency.float()
 
 
-def last_magnitudes(parts: Sequence[Part], i: int, stop: int, count: int, device: torch.device) -> Tensor:
-    """Magnitudes of the last ``count`` units still there before a position of the i-th part; fewer at the start of the pool."""
+def nearest_magnitudes(parts: Sequence[Part], i: int, at: int, count: int, device: torch.device, *, after: bool) -> Tensor:
+    """Magnitudes of the ``count`` units still there before or after a position of the i-th part; fewer at an end of the pool."""
     found: list[Tensor] = []
     window = 4 * count
-    while count and i >= 0:
+    while count and 0 <= i < len(parts):
         flat, gone = parts[i].flat(), parts[i].gone()
-        while count and stop > 0:
-            start = max(0, stop - window)
-            piece = flat[start:stop]
-            piece = piece if gone is None else piece[~gone[start:stop]]
-            found.append(magnitude_of_code(codes_of(piece[-count:], torch.int32)).to(device))
+        while count and (at < len(flat) if after else at > 0):
+            span = slice(at, at + window) if after else slice(max(0, at - window), at)
+            piece = flat[span] if gone is None else flat[span][~gone[span]]
+            found.append(magnitude_of_code(codes_of(piece[:count] if after else piece[-count:], torch.int32)).to(device))
             count -= len(found[-1])
-            stop, window = start, min(2 * window, CHUNK)
-        i -= 1
-        stop = parts[i].numel if i >= 0 else 0
-    return torch.cat(found[::-1]) if found else torch.empty(0, device=device)
-
-
-def first_magnitudes(parts: Sequence[Part], i: int, start: int, count: int, device: torch.device) -> Tensor:
-    """Magnitudes of the next units still there, at or after a position of the i-th part; fewer at the end of the pool."""
-    found: list[Tensor] = []
-    window = 4 * count
-    while count and i < len(parts):
-        flat, gone = parts[i].flat(), parts[i].gone()
-        while count and start < len(flat):
-            piece = flat[start : start + window]
-            piece = piece if gone is None else piece[~gone[start : start + window]]
-            found.append(magnitude_of_code(codes_of(piece[:count], torch.int32)).to(device))
-            count -= len(found[-1])
-            start += window
-            window = min(2 * window, CHUNK)
-        i, start = i + 1, 0
-    return torch.cat(found) if found else torch.empty(0, device=device)
+            at, window = span.stop if after else span.start, min(2 * window, CHUNK)
+        i += 1 if after else -1
+        at = 0 if after or i < 0 else parts[i].numel
+    return torch.cat(found if after else found[::-1]) if found else torch.empty(0, device=device)

@@ -14,11 +14,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from sics_plugin.network.targets import Target, check_target, plain_name
+from sics_plugin.network.targets import CONVOLUTIONS, Target, all_targets, check_target, plain_name
 
 Unit = Literal["channel", "head"]
-
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +127,7 @@ def channel_group(model: nn.Module, producer: str, consumer: str, *, norm: str |
     """
     modules = modules_by_name(model)
     first, last = _layer(modules, producer), _layer(modules, consumer)
-    size, reads = _weight(first).shape[0], _weight(last).shape[1]
+    size, reads = first.weight.shape[0], last.weight.shape[1]
     if size == 0 or reads % size:
         raise ValueError(f"Expected {consumer} to read a multiple of the {size} outputs of {producer}, got {reads} inputs")
     followers = [Slice(f"{producer}.bias")] if first.bias is not None else []
@@ -149,10 +147,7 @@ def channel_group(model: nn.Module, producer: str, consumer: str, *, norm: str |
 
 def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:
     """Every module under its name without what ``torch.compile`` and DataParallel put before it."""
-    found: dict[str, nn.Module] = {}
-    for path, module in model.named_modules():
-        found[plain_name(path)] = module  # the last of equal names is the innermost: what is wrapped
-    return found
+    return {plain_name(path): module for path, module in model.named_modules()}  # the last of equal names is what is wrapped
 
 
 def _module(modules: Mapping[str, nn.Module], path: str) -> nn.Module:
@@ -170,22 +165,8 @@ def _layer(modules: Mapping[str, nn.Module], path: str) -> nn.Linear | nn.Conv1d
     return module
 
 
-def _weight(module: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) -> Tensor:
-    return module.weight
-
-
-# --- binding to a model ------------------------------------------------------------------------------------------------
-
-
 def bind_groups(model: nn.Module, groups: Iterable[ChannelGroup]) -> list[BoundGroup]:
-    """Find the parameters of groups in a model and check that they can be masked.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If there is no group, groups of different units, a tensor that is missing, tied to another one, too small for
-        the group or listed twice, or a parameter whose mask would have no effect.
-    """
+    """Find the parameters of groups in a model and check that they can be masked."""
     listed = list(groups)
     if not listed:
         raise ValueError("Expected at least one ChannelGroup in `groups`, got none")
@@ -200,13 +181,16 @@ def bind_groups(model: nn.Module, groups: Iterable[ChannelGroup]) -> list[BoundG
     if twice := [name for name in names if names.count(name) > 1]:
         raise ValueError(f"Expected `groups` of distinct names, got {twice[0]!r} twice")
     _check_overlap(listed)
-    shared = _tied_names(model)
+    shared: dict[int, list[str]] = {}
+    for target, parameter in all_targets(model, remove_duplicate=False):
+        shared.setdefault(id(parameter), []).append(target.path)
     modules = modules_by_name(model)
     bound = []
     for group in listed:
         for part in (*group.masked, *group.companions):
-            _check_fit(group, part, _tensor(modules, group, part))
-            if len(ties := shared.get(part.name, ())) > 1:
+            tensor = _tensor(modules, group, part)
+            _check_fit(group, part, tensor)
+            if len(ties := shared.get(id(tensor), ())) > 1:
                 raise ValueError(f"{part.name} is tied to {', '.join(n for n in ties if n != part.name)}: cannot prune its units")
         targets = tuple(_target(modules, part.name) for part in group.masked)
         for target in targets:
@@ -217,16 +201,13 @@ def bind_groups(model: nn.Module, groups: Iterable[ChannelGroup]) -> list[BoundG
 
 def _target(modules: Mapping[str, nn.Module], name: str) -> Target:
     path, _, own = name.rpartition(".")
-    return Target(modules[path], own, name)
+    return Target(_module(modules, path), own, name)
 
 
 def _tensor(modules: Mapping[str, nn.Module], group: ChannelGroup, part: Slice) -> Tensor:
-    path, _, own = part.name.rpartition(".")
-    module = _module(modules, path)
-    buffer = module._buffers.get(own)
-    if part in group.companions and buffer is not None:
-        return buffer
-    return Target(module, own, part.name).parameter
+    target = _target(modules, part.name)
+    buffer = target.module._buffers.get(target.name) if part in group.companions else None
+    return target.parameter if buffer is None else buffer
 
 
 def _check_fit(group: ChannelGroup, part: Slice, tensor: Tensor) -> None:
@@ -256,15 +237,3 @@ def _check_overlap(groups: list[ChannelGroup]) -> None:
         for (_, end, first), (start, _, second) in pairwise(spans):
             if start < end:
                 raise ValueError(f"{first} and {second} both own index {start} of dimension {dim} of {name}")
-
-
-def _tied_names(model: nn.Module) -> dict[str, tuple[str, ...]]:
-    """Parameter name → all names of the same tensor."""
-    by_tensor: dict[int, list[str]] = {}
-    for path, module in model.named_modules(remove_duplicate=False):
-        prefix = f"{plain}." if (plain := plain_name(path)) else ""
-        for stored, parameter in module._parameters.items():
-            if parameter is not None:
-                own = stored.removesuffix("_orig") if f"{stored.removesuffix('_orig')}_mask" in module._buffers else stored
-                by_tensor.setdefault(id(parameter), []).append(f"{prefix}{own}")
-    return {name: tuple(names) for names in by_tensor.values() for name in names}

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from sics_plugin.network.targets import Target, check_target, plain_name
+from sics_plugin.network.targets import Target, all_targets, check_target, plain_name
 from sics_plugin.selection.parts import Part
 from sics_plugin.selection.threads import over
 
@@ -80,19 +79,9 @@ def put_mask(target: Target, kept: Tensor) -> None:
         setattr(module, name, weight)
 
 
-def check_hooks(targets: Sequence[Target]) -> None:
-    """Refuse weights of a type torch's pruning hook cannot multiply by a mask at every forward pass (8-bit floats)."""
-    for target in targets:
-        dtype = target.parameter.dtype
-        if target.parameter.element_size() == 1:
-            raise TypeError(f"torch's pruning hook cannot multiply {target.path} of {dtype} by a mask: use finalize=True")
-
-
 def masked_copy(values: Tensor, kept: Tensor) -> Tensor:
     """The values with zeros where ``kept``, bool of the same shape, is False.
 
-    Examples
-    --------
     >>> masked_copy(torch.tensor([1.0, -2.0]), torch.tensor([True, False])).tolist()
     [1.0, 0.0]
     """
@@ -113,16 +102,7 @@ def masked_copy(values: Tensor, kept: Tensor) -> Tensor:
 
 def pruned_targets(model: nn.Module) -> list[Target]:
     """Every parameter of the model that carries a mask."""
-    return [
-        Target(
-            module,
-            name.removesuffix("_orig"),
-            plain_name(f"{path}.{name.removesuffix('_orig')}" if path else name.removesuffix("_orig")),
-        )
-        for path, module in model.named_modules()
-        for name in list(module._parameters)
-        if name.endswith("_orig") and f"{name.removesuffix('_orig')}_mask" in module._buffers
-    ]
+    return [target for target, _ in all_targets(model) if f"{target.name}_orig" in target.module._parameters]
 
 
 def current_masks(model: nn.Module) -> dict[str, Tensor]:
@@ -139,7 +119,7 @@ def mask_hash(masks: Masks) -> str:
     >>> mask_hash(a) == mask_hash({"w": torch.tensor([1.0, 0.0])}), mask_hash(a) == mask_hash({"v": a["w"]})
     (True, False)
     """
-    return hash_of_bits({name: (tuple(mask.shape), partial(packed_bits, mask)) for name, mask in masks.items()})
+    return hash_of_bits((name, masks[name].shape, packed_bits(masks[name])) for name in sorted(masks))
 
 
 def packed_bits(mask: Tensor) -> np.ndarray:
@@ -148,13 +128,12 @@ def packed_bits(mask: Tensor) -> np.ndarray:
     return np.packbits(mask.cpu().numpy().reshape(-1))
 
 
-def hash_of_bits(masks: Mapping[str, tuple[tuple[int, ...], Callable[[], np.ndarray]]]) -> str:
-    """As :func:`mask_hash`, from each mask's shape and packed bits."""
+def hash_of_bits(masks: Iterable[tuple[str, Sequence[int], np.ndarray]]) -> str:
+    """As :func:`mask_hash`, from name, shape and packed bits of every mask, in the order of names."""
     sha = hashlib.sha256()
-    for name in sorted(masks):
-        shape, bits = masks[name]
-        sha.update(f"{name}\0{shape}\0".encode())
-        sha.update(bits().tobytes())
+    for name, shape, bits in masks:
+        sha.update(f"{name}\0{tuple(shape)}\0".encode())
+        sha.update(bits.tobytes())
     return sha.hexdigest()
 
 
@@ -172,8 +151,7 @@ def masked(model: M, masks: Masks) -> Iterator[M]:
     0.0
     """
     parameters = {plain_name(name): p for name, p in model.named_parameters(remove_duplicate=False)}
-    _check_names(masks, parameters)
-    _check_shapes(masks, parameters)
+    _check_fit(masks, parameters)
     saved = {name: parameters[name].detach().clone() for name in masks}
     try:
         with torch.no_grad():
@@ -289,6 +267,15 @@ def export_masks(model: nn.Module, path: str | Path) -> None:
     save_file(masks, str(path), metadata={"format": "sics-masks", "mask_hash": mask_hash(masks)})
 
 
+def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a file, by name, and its metadata."""
+    from safetensors import safe_open
+
+    with safe_open(str(path), framework="pt") as stored:
+        tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  (not a mapping)
+        return tensors, stored.metadata() or {}
+
+
 def load_masks(model: nn.Module, path: str | Path) -> str:
     """Put masks from a file written by :func:`export_masks` onto a model, on top of any it has; returns the file's mask hash.
 
@@ -297,39 +284,22 @@ def load_masks(model: nn.Module, path: str | Path) -> str:
     ValueError
         If the file is damaged, names parameters the model does not have, or shapes differ; the model is then unchanged.
     """
-    from safetensors import safe_open
-
-    with safe_open(str(path), framework="pt") as stored:
-        masks = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  (not a mapping)
-        promised = (stored.metadata() or {}).get("mask_hash")
+    masks, metadata = read_safetensors(path)
+    promised = metadata.get("mask_hash")
     if promised is not None and promised != mask_hash(masks):
         raise ValueError(f"{path} is damaged: its masks are not those it was written with")
-    by_path = _targets_by_path(model)
-    _check_names(masks, by_path)
+    by_path = {target.path: target for target, _ in all_targets(model)}
+    _check_fit(masks, {name: target.parameter for name, target in by_path.items() if name in masks})
     for name in masks:
         check_target(by_path[name])
-    _check_shapes(masks, {name: by_path[name].parameter for name in masks})
     for name, mask in masks.items():
         install_mask(by_path[name].module, by_path[name].name, mask)
     return mask_hash(masks)
 
 
-def _targets_by_path(model: nn.Module) -> dict[str, Target]:
-    found = {}
-    for path, module in model.named_modules():
-        for stored in module._parameters:
-            name = stored.removesuffix("_orig") if f"{stored.removesuffix('_orig')}_mask" in module._buffers else stored
-            full = plain_name(f"{path}.{name}" if path else name)
-            found[full] = Target(module, name, full)
-    return found
-
-
-def _check_names(masks: Masks, known: Mapping[str, object]) -> None:
-    if unknown := [name for name in masks if name not in known]:
+def _check_fit(masks: Masks, parameters: Mapping[str, Tensor]) -> None:
+    if unknown := [name for name in masks if name not in parameters]:
         raise ValueError(f"the model has no parameter {', '.join(unknown[:3])}" + (" …" if len(unknown) > 3 else ""))
-
-
-def _check_shapes(masks: Masks, parameters: Mapping[str, Tensor]) -> None:
     for name, mask in masks.items():
         if mask.shape != parameters[name].shape:
             raise ValueError(f"Expected a mask of shape {tuple(parameters[name].shape)} for {name}, got {tuple(mask.shape)}")

@@ -5,6 +5,7 @@ Which units are gone stands in the file's metadata. The dense architecture is bu
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,9 +16,9 @@ from torch import Tensor, nn
 
 from sics_plugin.network.discovery import find_groups
 from sics_plugin.network.groups import ChannelGroup, Unit, bind_groups
-from sics_plugin.network.masks import current_masks, install_mask
+from sics_plugin.network.masks import current_masks, read_safetensors
 from sics_plugin.network.shrink import shrink
-from sics_plugin.network.unit_masks import masks_of, unit_masks
+from sics_plugin.network.unit_masks import install_units, masks_of, unit_masks
 
 M = TypeVar("M", bound=nn.Module)
 Removed = dict[str, list[int]]
@@ -72,11 +73,8 @@ def remove_units(
             raise ValueError(f"Expected positions below {size}, the {unit}s of {name!r}, got {list(positions)!r:.60}")
         gone = torch.zeros(size, dtype=torch.bool)
         gone[list(positions)] = True
-        chosen[by_name[name]] = gone.to(present[by_name[name]].device)[present[by_name[name]]]
-    masks = masks_of(bound, present, chosen)
-    targets = {target.path: target for group in bound for target in group.targets}
-    for name, mask in masks.items():
-        install_mask(targets[name].module, targets[name].name, mask)
+        chosen[by_name[name]] = gone[present[by_name[name]]]
+    install_units(bound, masks_of(bound, present, chosen))
     return model
 
 
@@ -105,14 +103,8 @@ def load_shrunk(model: M, path: str | Path) -> M:
     >>> from timm import create_model
     >>> load_shrunk(create_model("resnet18"), "pruned.safetensors")    # doctest: +SKIP
     """
-    import copy
-
-    from safetensors import safe_open
-
-    with safe_open(str(path), framework="pt") as stored:
-        said = (stored.metadata() or {}).get(METADATA_KEY)
-        state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  (not a mapping)
-    unit, removed = _said(said, path)
+    state, metadata = read_safetensors(path)
+    unit, removed = _said(metadata.get(METADATA_KEY), path)
     small = shrink(remove_units(copy.deepcopy(model), removed, unit))
     try:
         small.load_state_dict(state)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from sics_plugin.network.discovery import all_groups
-from sics_plugin.network.groups import CONVOLUTIONS, ChannelGroup, Slice, bind_groups, modules_by_name
+from sics_plugin.network.groups import ChannelGroup, Slice, bind_groups, modules_by_name
 from sics_plugin.network.masks import clone_pruned, current_masks, finalize
+from sics_plugin.network.targets import CONVOLUTIONS
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -72,27 +73,22 @@ def shrink(model: M, groups: Iterable[ChannelGroup] | None = None) -> M:
     copy = finalize(clone_pruned(model))
     modules = modules_by_name(copy)
     for group in smaller:
-        _check_attention(modules, group)
-    for name, cuts in _cuts(smaller, kept).items():
-        _cut(modules, name, cuts)
+        if group.unit == "head":
+            _check_attention(modules[group.name], group.name)
+    cuts: dict[str, list[tuple[Slice, Tensor]]] = {}  # tensor name → the slices to cut it by, with the units that go
+    for group in smaller:
+        for part in (*group.masked, *group.companions):
+            cuts.setdefault(part.name, []).append((part, ~kept[group.name]))
+    for name, own in cuts.items():
+        _cut(modules, name, own)
     for group in smaller:
         if group.unit == "head":
             attention: Any = modules[group.name]
             attention.num_heads = int(kept[group.name].sum())
             attention.attn_dim = attention.num_heads * attention.head_dim
-    touched = {part.name.rpartition(".")[0] for group in smaller for part in (*group.masked, *group.companions)}
-    for path in sorted(touched):
+    for path in sorted({name.rpartition(".")[0] for name in cuts}):
         _adapt(modules[path], path)
     return copy
-
-
-def _cuts(groups: Iterable[ChannelGroup], kept: dict[str, Tensor]) -> dict[str, list[tuple[Slice, Tensor]]]:
-    """Tensor name → the slices to cut it by, with the units that go."""
-    cuts: dict[str, list[tuple[Slice, Tensor]]] = {}
-    for group in groups:
-        for part in (*group.masked, *group.companions):
-            cuts.setdefault(part.name, []).append((part, ~kept[group.name]))
-    return cuts
 
 
 def _cut(modules: Mapping[str, nn.Module], name: str, cuts: Iterable[tuple[Slice, Tensor]]) -> None:
@@ -118,13 +114,10 @@ def _cut(modules: Mapping[str, nn.Module], name: str, cuts: Iterable[tuple[Slice
         module._parameters[own] = nn.Parameter(tensor, requires_grad=dense.requires_grad)
 
 
-def _check_attention(modules: Mapping[str, nn.Module], group: ChannelGroup) -> None:
-    if group.unit != "head":
-        return
-    attention = modules[group.name]
-    if missing := [name for name in ("num_heads", "head_dim", "attn_dim") if not hasattr(attention, name)]:
+def _check_attention(attention: nn.Module, name: str) -> None:
+    if missing := [own for own in ("num_heads", "head_dim", "attn_dim") if not hasattr(attention, own)]:
         raise ValueError(
-            f"cannot take heads out of {group.name}: its {type(attention).__name__} has no {', '.join(missing)}, so it would "
+            f"cannot take heads out of {name}: its {type(attention).__name__} has no {', '.join(missing)}, so it would "
             "reshape to the old size; a newer timm's Attention has them"
         )
 

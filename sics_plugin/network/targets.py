@@ -13,7 +13,7 @@ from sics_plugin.warn import warn_caller
 #: A parameter as torch's prune functions take it.
 Parameter = tuple[nn.Module, str]
 
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NEVER_CALLED = nn.modules.linear.NonDynamicallyQuantizableLinear
 
 
@@ -75,8 +75,6 @@ def plain_name(path: str) -> str:
 
     So a mask, its hash and a saliency have the same names whether or not the model is wrapped.
 
-    Examples
-    --------
     >>> plain_name("module._orig_mod.blocks.0.weight"), plain_name("module"), plain_name("encoder.module.weight")
     ('blocks.0.weight', '', 'encoder.module.weight')
     """
@@ -86,20 +84,26 @@ def plain_name(path: str) -> str:
     return ".".join(parts)
 
 
-def dense_parameters(model: nn.Module, *, remove_duplicate: bool = True) -> Iterator[tuple[str, nn.Parameter]]:
-    """Yield every parameter with the name it has when the model is neither pruned nor wrapped.
+def all_targets(model: nn.Module, *, remove_duplicate: bool = True) -> Iterator[tuple[Target, nn.Parameter]]:
+    """Yield every parameter of every module, with the name it has when the model is neither pruned nor wrapped.
 
     ``weight_orig`` is the ``weight`` of a pruned module; where nothing was pruned, it is a parameter of that name.
     """
-    seen: set[int] = set()
     for path, module in model.named_modules(remove_duplicate=remove_duplicate):
         for stored, parameter in module._parameters.items():
-            if parameter is None or (remove_duplicate and id(parameter) in seen):
-                continue
+            if parameter is not None:
+                dense = stored.removesuffix("_orig")
+                name = dense if f"{dense}_mask" in module._buffers else stored
+                yield Target(module, name, plain_name(f"{path}.{name}" if path else name)), parameter
+
+
+def dense_parameters(model: nn.Module, *, remove_duplicate: bool = True) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield every parameter, or with ``remove_duplicate=False`` every name of each, by the plain name of :func:`all_targets`."""
+    seen: set[int] = set()
+    for target, parameter in all_targets(model, remove_duplicate=remove_duplicate):
+        if not (remove_duplicate and id(parameter) in seen):
             seen.add(id(parameter))
-            dense = stored.removesuffix("_orig")
-            name = dense if f"{dense}_mask" in module._buffers else stored
-            yield plain_name(f"{path}.{name}" if path else name), parameter
+            yield target.path, parameter
 
 
 def check_target(target: Target) -> None:
@@ -131,10 +135,6 @@ def _head_modules(model: nn.Module) -> list[nn.Module]:
     return linears[-1:]
 
 
-def _is_patch_embedding(conv: nn.Module) -> bool:
-    return isinstance(conv, _CONVOLUTIONS) and conv.kernel_size == conv.stride and max(conv.kernel_size) > 1
-
-
 def prunable_parameters(model: nn.Module) -> list[Parameter]:
     """The weights pruned by default: every ``nn.Linear`` and convolution but the head and a patch embedding.
 
@@ -153,7 +153,7 @@ def prunable_parameters(model: nn.Module) -> list[Parameter]:
     >>> prunable_parameters(mlp)
     [(Linear(in_features=8, out_features=16, bias=True), 'weight')]
     """
-    kinds = (nn.Linear, *_CONVOLUTIONS)
+    kinds = (nn.Linear, *CONVOLUTIONS)
     candidates = [(path, module) for path, module in model.named_modules() if isinstance(module, kinds)]
     never_called = [f"{path}.weight" for path, module in candidates if isinstance(module, _NEVER_CALLED)]
     if never_called:
@@ -161,9 +161,9 @@ def prunable_parameters(model: nn.Module) -> list[Parameter]:
             f"left out: {', '.join(never_called)} (nn.MultiheadAttention never calls its output projection, so a pruning "
             "hook there would not run)"
         )
-    convolutions = [module for _, module in candidates if isinstance(module, _CONVOLUTIONS)]
+    convolutions = [module for _, module in candidates if isinstance(module, CONVOLUTIONS)]
     left_out = {id(module) for module in _head_modules(model)}
-    left_out |= {id(module) for module in convolutions[:1] if _is_patch_embedding(module)}
+    left_out |= {id(conv) for conv in convolutions[:1] if conv.kernel_size == conv.stride and max(conv.kernel_size) > 1}
     usable = [module for _, module in candidates if not isinstance(module, _NEVER_CALLED)]
     chosen = [module for module in usable if id(module) not in left_out] or usable
     return [(module, "weight") for module in chosen]
@@ -174,11 +174,6 @@ def resolve_targets(parameters: nn.Module | Iterable[Parameter]) -> list[Target]
 
     Parameters that are one tensor under several names (tied weights) are all returned; see :func:`without_ties`. Without a
     model to name them, the first pair is called ``[0].weight``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the list is empty, holds anything but (module, name) pairs, names one twice, or one that cannot be pruned.
     """
     paths: dict[int, str] | None = None
     if isinstance(parameters, nn.Module):
@@ -189,7 +184,8 @@ def resolve_targets(parameters: nn.Module | Iterable[Parameter]) -> list[Target]
     targets: list[Target] = []
     seen: set[tuple[int, str]] = set()
     for position, pair in enumerate(parameters):
-        if not _is_pair(pair):
+        ordered = isinstance(pair, Sequence) and len(pair) == 2
+        if not (ordered and isinstance(pair[0], nn.Module) and isinstance(pair[1], str)):
             raise TypeError(f"Expected `parameters` to be (module, name) pairs, got {pair!r:.60} at position {position}")
         module, name = pair
         if (id(module), name) in seen:
@@ -204,10 +200,6 @@ def resolve_targets(parameters: nn.Module | Iterable[Parameter]) -> list[Target]
     return targets
 
 
-def _is_pair(pair: object) -> bool:
-    return isinstance(pair, Sequence) and len(pair) == 2 and isinstance(pair[0], nn.Module) and isinstance(pair[1], str)
-
-
 def without_ties(targets: Sequence[Target]) -> list[Target]:
     """The first target of every distinct parameter, so that tied weights count once."""
     found: dict[int, list[Target]] = {}
@@ -219,9 +211,6 @@ def without_ties(targets: Sequence[Target]) -> list[Target]:
 def divisible(parameters: Sequence[Parameter], m: int) -> tuple[list[Parameter], list[Parameter]]:
     """Those whose rows (for convolutions, input channels) ``m`` divides, so that an N:M mask exists; and the others.
 
-    Examples
-    --------
-    >>> from torch import nn
     >>> stem, body = nn.Conv2d(3, 8, 3), nn.Linear(8, 4)
     >>> [[type(module).__name__ for module, _ in some] for some in divisible([(stem, "weight"), (body, "weight")], 4)]
     [['Linear'], ['Conv2d']]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sics_plugin.network.groups import BoundGroup, ChannelGroup
+from sics_plugin.network.masks import install_mask
 
 
 def unit_masks(masks: Mapping[str, Tensor], groups: Iterable[ChannelGroup]) -> dict[str, Tensor]:
@@ -44,3 +45,10 @@ def masks_of(bound: Sequence[BoundGroup], present: Sequence[Tensor], removed: Ma
             mask = masks.setdefault(target.path, target.present().clone())
             mask.index_fill_(part.dim, part.indices(gone.to(mask.device)), False)
     return masks
+
+
+def install_units(bound: Sequence[BoundGroup], masks: Mapping[str, Tensor]) -> None:
+    """Put masks of :func:`masks_of` on the parameters of the groups."""
+    targets = {target.path: target for group in bound for target in group.targets}
+    for name, mask in masks.items():
+        install_mask(targets[name].module, targets[name].name, mask)

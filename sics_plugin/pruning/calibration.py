@@ -36,38 +36,29 @@ def held_out_loss(batches: Iterable[Batch], loss: Loss = nn.functional.cross_ent
     Batches count by their size. Finer than a count of right answers, which moves in steps as large as the differences between
     masks on a few hundred examples.
     """
-    kept = _kept(batches)
-
-    def evaluate(model: nn.Module) -> float:
-        total, examples = 0.0, 0
-        for inputs, targets in moved(kept, model):
-            total, examples = total + float(loss(model(inputs), targets)) * len(targets), examples + len(targets)
-        return -total / examples
-
-    return evaluate
+    return _mean(batches, lambda output, targets: -float(loss(output, targets)) * len(targets))
 
 
 def held_out_accuracy(batches: Iterable[Batch]) -> Evaluate:
     """An ``evaluate``: the fraction of held-out (input, label) examples whose largest output is the label's."""
-    kept = _kept(batches)
-
-    def evaluate(model: nn.Module) -> float:
-        right, examples = 0, 0
-        for inputs, targets in moved(kept, model):
-            right, examples = right + int((model(inputs).argmax(-1) == targets).sum()), examples + len(targets)
-        return right / examples
-
-    return evaluate
+    return _mean(batches, lambda output, targets: int((output.argmax(-1) == targets).sum()))
 
 
-def _kept(batches: Iterable[Batch]) -> Sequence[Batch]:
-    """Something that can be gone through again: a loader as it is, what runs dry as a list."""
+def _mean(batches: Iterable[Batch], score: Callable[[Tensor, Tensor], float]) -> Evaluate:
+    """An ``evaluate``: the sum of a score over batches for each of their examples. What runs dry is kept as a list."""
     if isinstance(batches, Tensor) or not isinstance(batches, Iterable):
         raise TypeError(f"Expected `batches` to be an iterable of (input, target) pairs, got {type(batches).__name__}")
-    kept = batches if hasattr(batches, "__len__") else list(batches)
-    if not len(kept):  # type: ignore[arg-type]
+    kept = cast(Sequence[Batch], batches if hasattr(batches, "__len__") else list(batches))
+    if not len(kept):
         raise ValueError(NO_BATCHES)
-    return cast(Sequence[Batch], kept)
+
+    def evaluate(model: nn.Module) -> float:
+        total, examples = 0.0, 0
+        for inputs, targets in moved(kept, model):
+            total, examples = total + score(model(inputs), targets), examples + len(targets)
+        return total / examples
+
+    return evaluate
 
 
 Candidate = str | tuple[str, float | None]
@@ -142,32 +133,10 @@ def calibrate(
 ) -> AdaptiveTable:
     """Try candidates on held-out data and make a table of the best at this one sparsity; ties go to the one tried first.
 
-    Parameters
-    ----------
-    model : nn.Module
-        Unchanged: every candidate prunes a copy.
-    amount : float or int
-        As for the prune that follows.
-    how : Calibration
-    prune : callable(model, scorer, amount, **options) -> PruningReport
-        The prune that follows, in place: of weights, or of units of this kind.
-    unit : {"weight", "channel", "head"}
-    **options
-        ``saliency``, ``pool``, ``min_keep``, ``sparsity`` (and ``groups`` for channels) of the prune that follows.
+    ``model`` is unchanged: every candidate prunes a copy, by the ``prune`` that follows, of ``unit``s, with its ``options``
+    (``saliency``, ``pool``, ``min_keep``, ``sparsity``, and ``groups`` for channels). The table has every trial and its score.
+    The winner's own score is the largest of several, so it is too high: measure the result on other data.
 
-    Returns
-    -------
-    AdaptiveTable
-        With every trial and its score. The winner's own score is the largest of several, so it is too high: measure the
-        result on other data.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If ``evaluate`` gives anything but a finite number, or the prune itself is refused.
-
-    Examples
-    --------
     >>> from sics_plugin import held_out_loss, prune_model
     >>> _ = torch.manual_seed(0)
     >>> mlp = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4))

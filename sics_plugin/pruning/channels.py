@@ -15,7 +15,6 @@ model computes what :func:`~sics_plugin.shrink` makes of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -23,10 +22,10 @@ from torch import Tensor, nn
 
 from sics_plugin.network.discovery import find_groups
 from sics_plugin.network.groups import BoundGroup, ChannelGroup, Unit, bind_groups
-from sics_plugin.network.masks import install_mask, mask_hash
-from sics_plugin.network.unit_masks import masks_of
+from sics_plugin.network.masks import mask_hash
+from sics_plugin.network.unit_masks import install_units, masks_of
 from sics_plugin.pruning.calibration import adaptive_options
-from sics_plugin.pruning.choose import Decision, decide
+from sics_plugin.pruning.choose import Choice, decide
 from sics_plugin.pruning.inputs import floors_of, join
 from sics_plugin.pruning.report import ChannelReport, LayerSparsity, count_weights, unit_sparsities
 from sics_plugin.pruning.unit_norms import pool_saliency, unit_magnitudes
@@ -115,7 +114,8 @@ def compute_channel_masks(
     ('channel', 128, 64, 0.333, ['blocks.0.mlp.fc1.bias', 'blocks.0.mlp.fc1.weight'])
     """
     bound = bind_groups(model, find_groups(model, unit) if groups is None else groups)
-    _check_unit(unit, bound)
+    if (found := bound[0].group.unit) != unit:
+        raise ValueError(f"Expected `groups` of unit {unit!r}, got {found!r}")
     method_name, scorer = scorer_of(method, parameters, ("unstructured", "structured"))
     check_sparsity(sparsity)
     if pool == "row" or n_of_m(pool) is not None:
@@ -132,59 +132,43 @@ def compute_channel_masks(
     magnitudes = [unit_magnitudes(group)[alive] for group, alive in zip(bound, present, strict=True)]
     vectors = pool_saliency(bound, present, saliency, model)
 
+    counts = [m.numel() for m in magnitudes]
     shares: Sequence[float | int] = [amount] * len(bound)
     if pool == "erk":
         shapes = [_incoming_shape(group) for group in bound]
-        sizes_of = [group.group.size for group in bound]
-        shares = erk_removals(shapes, amount, sizes=sizes_of, present=[m.numel() for m in magnitudes])
+        shares = erk_removals(shapes, amount, sizes=[group.group.size for group in bound], present=counts)
     removed: dict[int, Tensor] = {}
-    decisions: list[Decision] = []
+    choices: list[Choice] = []
     for indices in pools:
-        sizes = [magnitudes[i].numel() for i in indices]
+        sizes = [counts[i] for i in indices]
         if sum(sizes) == 0:
             continue
         together = None if vectors is None else join([vectors[i] for i in indices])
         units = units_of(torch.cat([magnitudes[i] for i in indices]), together)
-        own = for_pool(scorer, len(decisions))
-        share = shares[indices[0]]
-        decision = decide(own, units, share, sparsity=sparsity, sizes=sizes, floors=[floors[i] for i in indices])
-        decisions.append(decision)
-        removed.update(zip(indices, decision.removed.split(sizes), strict=True))
-    if not decisions:
+        own, share = for_pool(scorer, len(choices)), shares[indices[0]]
+        choice = decide(own, units, share, sparsity=sparsity, sizes=sizes, floors=[floors[i] for i in indices])
+        choices.append(choice)
+        removed.update(zip(indices, choice.removed.split(sizes), strict=True))
+    if not choices:
         raise ValueError("Expected at least one unit to rank, got none: everything is pruned already")
 
     masks = masks_of(bound, present, removed)
     layers = unit_sparsities(bound, present, removed)
-    flags = list(dict.fromkeys(flag for decision in decisions for flag in decision.flags))
-    if vectors is not None and _constant_within(vectors):
-        flags.append(SALIENCY_CONSTANT)
-    flags += warn_vanished(layers, unit)
+    constant = (SALIENCY_CONSTANT,) if vectors is not None and _constant_within(vectors) else ()
     weight_total, weight_pruned = count_weights(model, bound, masks)
-    last = decisions[-1]
-    report = ChannelReport(
+    return masks, ChannelReport.of(
+        choices,
+        layers,
+        amount=amount,
+        flags=(*constant, *warn_vanished(layers, unit)),
         method=method_name,
-        scorer=last.scorer.name,
-        kappa=last.scorer.kappa,
-        amount=int(amount) if isinstance(amount, Integral) else float(amount),
-        alpha=last.alpha,
-        saliency_kind=last.saliency_kind,
         unit=unit,
         pool=pool,
-        form="exact",
-        total=sum(layer.total for layer in layers),
-        pruned=sum(layer.pruned for layer in layers),
-        threshold=last.threshold if len(decisions) == 1 else None,
         mask_hash=mask_hash(masks),
-        layers=tuple(layers),
-        flags=tuple(flags),
-        choice=last.scorer.choice,
-        parameters=tuple(
-            LayerSparsity(name, tuple(mask.shape), mask.numel(), mask.numel() - int(mask.sum())) for name, mask in masks.items()
-        ),
+        parameters=LayerSparsity.of_masks(masks),
         weight_total=weight_total,
         weight_pruned=weight_pruned,
     )
-    return masks, report
 
 
 @adaptive_options(_trial)
@@ -215,21 +199,9 @@ def prune_channels(
     (2, 8)
     """
     chosen = list(find_groups(model, unit) if groups is None else groups)
-    masks, report = compute_channel_masks(
-        model,
-        method,
-        amount,
-        unit=unit,
-        saliency=saliency,
-        pool=pool,
-        min_keep=min_keep,
-        sparsity=sparsity,
-        groups=chosen,
-        **parameters,
-    )
-    targets = {target.path: target for group in bind_groups(model, chosen) for target in group.targets}
-    for name, mask in masks.items():
-        install_mask(targets[name].module, targets[name].name, mask)
+    given: dict[str, Any] = {"saliency": saliency, "pool": pool, "min_keep": min_keep, "sparsity": sparsity, **parameters}
+    masks, report = compute_channel_masks(model, method, amount, unit=unit, groups=chosen, **given)
+    install_units(bind_groups(model, chosen), masks)
     return report
 
 
@@ -256,20 +228,12 @@ def channel_saliency(
     return SaliencyVector(join(vectors), kind=saliency.kind)
 
 
-# --- steps ---------------------------------------------------------------------------------------------------------------
-
-
 def _incoming_shape(bound: BoundGroup) -> tuple[int, ...]:
     """Shape of the incoming weights of a group's units, without those that belong to others (q and k rows)."""
     own = bound.group.producer
     shape = list(bound.targets[0].parameter.shape)
     shape[own.dim] = bound.group.size * own.width
     return tuple(shape)
-
-
-def _check_unit(unit: Unit, bound: Sequence[BoundGroup]) -> None:
-    if (found := bound[0].group.unit) != unit:
-        raise ValueError(f"Expected `groups` of unit {unit!r}, got {found!r}")
 
 
 def _constant_within(vectors: Sequence[Tensor]) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -13,74 +13,9 @@ from sics_plugin.histogram.cut import histogram_cut, histogram_form_of
 from sics_plugin.scorers.base import Scorer
 from sics_plugin.scorers.sics import CoordinateScorer, Magnitude, PoolScale, RankScorer, ScaledMagnitudeScorer
 from sics_plugin.scorers.units import SaliencyVector, Units, check_saliency, units_of
-from sics_plugin.selection.lowest import count_to_prune, lowest, lowest_with_floor
+from sics_plugin.selection.lowest import count_to_prune, lowest_with_floor
 from sics_plugin.selection.magnitude_cut import Cut, kept_masks, magnitude_cut
 from sics_plugin.selection.parts import Part, check_parts, code_type, device_chunks, infinity, magnitude_of_code
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Decision:
-    """What goes from a pool of n units, and why.
-
-    ``removed`` is bool of shape (n,); ``threshold`` the highest removed score, None if nothing went; ``scorer`` the one that ran;
-    ``alpha`` and ``saliency_kind`` those in force, None where they play no part.
-    """
-
-    removed: Tensor
-    threshold: float | None
-    scorer: Scorer
-    alpha: float | None
-    saliency_kind: str | None
-    flags: tuple[str, ...]
-
-
-def decide(
-    scorer: Scorer,
-    units: Units,
-    amount: float | int,
-    *,
-    sparsity: float | None = None,
-    sizes: Sequence[int] = (),
-    floors: Sequence[int] = (),
-) -> Decision:
-    """Score a pool and mark the lowest.
-
-    Parameters
-    ----------
-    scorer, units
-    amount : float or int
-        Fraction of the pool, or number of its units, that goes.
-    sparsity : float, optional
-        What features that depend on S are told; default: the fraction that goes.
-    sizes, floors : sequence of int, optional
-        Lengths of the layers in the pool and what each keeps at least.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sics_plugin import build_scorer
-    >>> decide(build_scorer("magnitude"), Units(torch.tensor([0.3, 0.1, 0.2])), 1).removed.tolist()
-    [False, True, False]
-    """
-    n = units.magnitude.numel()
-    k = count_to_prune(amount, n)
-    target = k / n if sparsity is None else sparsity
-    running = scorer.resolve(target, units.saliency_kind)
-    score = running.score(units, target)
-    if any(floors):
-        removed = lowest_with_floor(score, units.magnitude, k, list(sizes), list(floors))
-    else:
-        removed = lowest(score, units.magnitude, k)
-    default_kind = "neighbourhood" if isinstance(running, CoordinateScorer) else None
-    return Decision(
-        removed=removed,
-        threshold=float(score.masked_fill(~removed, float("-inf")).max()) if k else None,
-        scorer=running,
-        alpha=running.strength(units.saliency_kind) if isinstance(running, RankScorer) else None,
-        saliency_kind=units.saliency_kind or default_kind,
-        flags=running.flags(n),
-    )
-
 
 Form = Literal["exact", "histogram"]
 #: Above this number of units ``exact=None`` uses the histogram form of ρ and z where there is one.
@@ -93,19 +28,57 @@ LOOK = 1 << 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
-    """Which units of a pool stay.
+    """Which units of a pool stay, and why.
 
-    ``kept`` yields, once, a bool vector for every part in order (those gone before are False); the rest as in
-    :class:`~sics_plugin.pruning.choose.Decision`, with the ``form`` that ran.
+    ``kept`` yields, once, a bool vector for every part in order (those gone before are False). ``threshold`` is the highest
+    removed score, None if nothing went or several groups had their own. ``scorer`` is the one that ran; ``alpha`` and
+    ``saliency_kind`` are those in force, None where they play no part.
     """
 
     kept: Iterator[Tensor]
-    form: Form
     threshold: float | None
     scorer: Scorer
     alpha: float | None
     saliency_kind: str | None
     flags: tuple[str, ...]
+    form: Form = "exact"
+
+    @classmethod
+    def by(cls, scorer: Scorer, kept: Iterable[Tensor], n: int, kind: str | None, threshold: float | None = None) -> Choice:
+        """What a scorer that ran on n units, with a saliency of this kind, chose."""
+        default = "neighbourhood" if isinstance(scorer, CoordinateScorer) else None
+        alpha = scorer.strength(kind) if isinstance(scorer, RankScorer) else None
+        return cls(iter(kept), threshold, scorer, alpha, kind or default, scorer.flags(n))
+
+    @property
+    def removed(self) -> Tensor:
+        """What :func:`decide` lets go of its one vector; may be asked for once, instead of ``kept``."""
+        return ~next(self.kept)
+
+
+def decide(
+    scorer: Scorer,
+    units: Units,
+    amount: float | int,
+    *,
+    sparsity: float | None = None,
+    sizes: Sequence[int] = (),
+    floors: Sequence[int] = (),
+) -> Choice:
+    """Score a pool and mark the lowest. ``sizes`` and ``floors``: lengths of the layers in it and what each keeps at least.
+
+    >>> from sics_plugin import build_scorer
+    >>> decide(build_scorer("magnitude"), Units(torch.tensor([0.3, 0.1, 0.2])), 1).removed.tolist()
+    [False, True, False]
+    """
+    n = units.magnitude.numel()
+    k = count_to_prune(amount, n)
+    target = k / n if sparsity is None else sparsity
+    running = scorer.resolve(target, units.saliency_kind)
+    score = running.score(units, target)
+    removed = lowest_with_floor(score, units.magnitude, k, list(sizes), list(floors))
+    threshold = float(score.masked_fill(~removed, float("-inf")).max()) if k else None
+    return Choice.by(running, (~removed,), n, units.saliency_kind, threshold)
 
 
 def choose(
@@ -119,28 +92,12 @@ def choose(
     exact: bool | None = None,
     roomy: bool = False,
 ) -> Choice:
-    """Rank the units of a pool and choose those that stay.
+    """Rank the units of a pool, whose parts have a saliency of one kind or none, and choose those that stay.
 
-    Parameters
-    ----------
-    scorer : Scorer
-    parts : sequence of Part
-        All with a saliency, or none.
-    amount : float or int
-        Fraction of the units still there, or their number, that goes.
-    saliency_kind : str, optional
-        What the saliency of the parts is.
-    sparsity : float, optional
-        What features that depend on S are told; default: the fraction that goes.
-    floors : sequence of int, optional
-        How many units each part keeps at least.
-    exact : bool, optional
-        True: exact ranks. False: the histogram form where the scorer has one. None: that form above 2²² units.
-    roomy : bool
-        Whether that form may take more memory to be faster; no result depends on it.
+    ``amount`` counts what is still there; ``floors`` is how many units each part keeps at least. ``exact`` True: exact ranks;
+    False: the histogram form where the scorer has one; None: that form above 2²² units. ``roomy`` lets it take more memory to be
+    faster; no result depends on it.
 
-    Examples
-    --------
     >>> from sics_plugin import build_scorer
     >>> choice = choose(build_scorer("magnitude"), [Part(torch.tensor([0.3, -0.1, 0.2]))], 1)
     >>> choice.form, [kept.tolist() for kept in choice.kept]
@@ -153,24 +110,28 @@ def choose(
     running = scorer.resolve(target, saliency_kind)
     found: Choice | None = None
     if isinstance(running, ScaledMagnitudeScorer):
-        found = _streamed(running, parts, k, saliency_kind)
-    elif exact is False or (exact is None and n > HISTOGRAM_ABOVE):
-        found = _by_histogram(running, parts, k, target, saliency_kind, roomy)
+        found = _streamed(running, parts, k, n, saliency_kind)
+    elif (exact is False or (exact is None and n > HISTOGRAM_ABOVE)) and (
+        ranked := histogram_form_of(running, parts)
+    ) is not None:
+        alpha = ranked.strength(saliency_kind)
+        kept, threshold = histogram_cut(ranked, parts, k, sparsity=target, alpha=alpha, roomy=roomy)
+        found = replace(Choice.by(ranked, kept, n, saliency_kind, threshold), form="histogram")
     if found is not None and any(floors):
-        found = _within(found, parts, floors)
+        masks = list(found.kept)
+        within = all(int(torch.count_nonzero(m)) >= min(f, p.present) for m, p, f in zip(masks, parts, floors, strict=True))
+        found = replace(found, kept=iter(masks)) if within else None  # the floors change the choice
     return found or _in_memory(scorer, parts, amount, saliency_kind, sparsity, floors)
 
 
-def _streamed(running: ScaledMagnitudeScorer, parts: Sequence[Part], k: int, kind: str | None) -> Choice | None:
+def _streamed(running: ScaledMagnitudeScorer, parts: Sequence[Part], k: int, n: int, kind: str | None) -> Choice | None:
     """The magnitude family. None in case a scorer's own rounding does not keep the order of magnitudes at the cut."""
     for part in parts:  # it plays no part, but a wrong one is a mistake worth hearing of
         if part.saliency is not None:
             check_saliency(part.saliency(), part.present)
     cut = magnitude_cut(parts, k)
     threshold = _score_at(running, parts, cut) if k else None
-    if k and threshold is None:
-        return None
-    return Choice(kept_masks(parts, cut), "exact", threshold, running, None, kind, running.flags(sum(p.present for p in parts)))
+    return None if k and threshold is None else Choice.by(running, kept_masks(parts, cut), n, kind, threshold)
 
 
 def _score_at(running: ScaledMagnitudeScorer, parts: Sequence[Part], cut: Cut) -> float | None:
@@ -187,8 +148,6 @@ def _score_at(running: ScaledMagnitudeScorer, parts: Sequence[Part], cut: Cut) -
 def pool_scale(parts: Sequence[Part]) -> PoolScale:
     """Largest magnitude and relative RMS of a pool, streaming.
 
-    Examples
-    --------
     >>> pool_scale([Part(torch.tensor([3.0])), Part(torch.tensor([-4.0]))]).largest
     4.0
     """
@@ -204,24 +163,6 @@ def pool_scale(parts: Sequence[Part]) -> PoolScale:
     return PoolScale(largest, (squares / sum(p.present for p in parts)) ** 0.5)
 
 
-def _by_histogram(running: Scorer, parts: Sequence[Part], k: int, target: float, kind: str | None, roomy: bool) -> Choice | None:
-    scorer = histogram_form_of(running, parts)
-    if scorer is None:
-        return None
-    alpha = scorer.strength(kind)
-    kept, threshold = histogram_cut(scorer, parts, k, sparsity=target, alpha=alpha, roomy=roomy)
-    n = sum(p.present for p in parts)
-    return Choice(kept, "histogram", threshold, scorer, alpha, kind or "neighbourhood", scorer.flags(n))
-
-
-def _within(choice: Choice, parts: Sequence[Part], floors: Sequence[int]) -> Choice | None:
-    """The same choice where it leaves every part its floor; None where the floors change it."""
-    kept = list(choice.kept)
-    if any(int(torch.count_nonzero(k)) < min(floor, p.present) for k, p, floor in zip(kept, parts, floors, strict=True)):
-        return None
-    return Choice(iter(kept), choice.form, choice.threshold, choice.scorer, choice.alpha, choice.saliency_kind, choice.flags)
-
-
 def _in_memory(
     scorer: Scorer,
     parts: Sequence[Part],
@@ -233,28 +174,20 @@ def _in_memory(
     """Any scorer: all units as one vector."""
     gone = [p.gone() for p in parts]
     values = [p.flat() if g is None else p.flat()[~g] for p, g in zip(parts, gone, strict=True)]
-    vectors = [p.saliency() for p in parts if p.saliency is not None]
-    saliency = (
-        None if kind is None else SaliencyVector(torch.cat([v.as_subclass(Tensor).reshape(-1) for v in vectors]), kind=kind)
-    )
-    units = units_of(torch.cat(values), saliency)
-    decision = decide(scorer, units, amount, sparsity=sparsity, sizes=[v.numel() for v in values], floors=floors)
+    sizes, saliency = [v.numel() for v in values], None
+    if kind is not None:
+        vectors = [p.saliency().as_subclass(Tensor).reshape(-1) for p in parts if p.saliency is not None]
+        saliency = SaliencyVector(torch.cat(vectors), kind=kind)
+    choice = decide(scorer, units_of(torch.cat(values), saliency), amount, sparsity=sparsity, sizes=sizes, floors=floors)
+    stays = next(choice.kept)
 
     def kept() -> Iterator[Tensor]:
-        for part, taken, removed in zip(parts, gone, decision.removed.split([v.numel() for v in values]), strict=True):
+        for part, taken, own in zip(parts, gone, stays.split(sizes), strict=True):
             if taken is None:
-                yield ~removed.to(part.values.device)
+                yield own.to(part.values.device, copy=True)
                 continue
             left = ~taken
-            left[left.clone()] = ~removed.to(left.device)
+            left[left.clone()] = own.to(left.device)
             yield left
 
-    return Choice(
-        kept(),
-        "exact",
-        decision.threshold,
-        decision.scorer,
-        decision.alpha,
-        decision.saliency_kind,
-        decision.flags,
-    )
+    return replace(choice, kept=kept())

@@ -25,14 +25,9 @@ def parts_of(
 ) -> list[Part]:
     """What stands for the weights of every target, as it is: nothing is copied or joined."""
     check_scores(targets, scores, listed)
-    return [
-        Part(
-            values=t.parameter if scores is None else scores[(t.module, t.name)],
-            mask=t.shared_mask,
-            saliency=None if saliencies is None else saliencies[i],
-        )
-        for i, t in enumerate(targets)
-    ]
+    values = [t.parameter if scores is None else scores[(t.module, t.name)] for t in targets]
+    signals = [None] * len(values) if saliencies is None else saliencies
+    return [Part(v, t.shared_mask, s) for v, t, s in zip(values, targets, signals, strict=True)]
 
 
 def remaining_values(targets: Sequence[Target], scores: Scores | None, listed: Sequence[Target]) -> list[Tensor]:
@@ -59,51 +54,37 @@ def check_scores(targets: Sequence[Target], scores: Scores | None, listed: Seque
             raise ValueError(f"Expected `importance_scores` of shape {shape} for {t.path}, got {tuple(found.shape)}")
 
 
-def saliency_vectors(
+def lazy_saliencies(
     saliency: Saliency | Tensor | None, listed: Sequence[Target], targets: Sequence[Target], model: nn.Module | None
-) -> list[Tensor] | None:
-    """The saliency of what is left, one vector a distinct target; None where the default is asked for.
+) -> tuple[list[Vector] | None, str | None]:
+    """The saliency of what is left, a vector for every distinct target when it is asked for, and its kind; None for the default.
 
     ``listed`` may name tied weights twice, as torch would hand them over; ``targets`` are the distinct ones.
     """
     if saliency is None or (isinstance(saliency, Saliency) and saliency.kind == "neighbourhood"):
-        return None
+        return None, None
     if isinstance(saliency, Saliency):
         # A copy of the model the saliency was collected on is matched by names.
-        known = model is None or all(saliency.knows(t) for t in targets)
-        vector: Tensor = (saliency if known or model is None else saliency.bind(model))._vector(targets)
-        listed = targets
-    elif isinstance(saliency, Tensor):
-        vector = saliency
-    else:
-        raise TypeError(f"Expected `saliency` to be a Saliency or a tensor, got {type(saliency).__name__}")
-    sizes = {(id(t.module), t.name): _left(t) for t in listed}
-    distinct = [_left(t) for t in targets]
-    if vector.numel() == sum(distinct):
-        return _split(vector, distinct)
-    if vector.numel() == sum(sizes.values()):
-        parts = dict(zip(sizes, _split(vector, list(sizes.values())), strict=True))
-        return [_of_shared_mask(t, parts[id(t.module), t.name]) for t in targets]
-    raise ValueError(
-        f"Expected `saliency` of length {sum(distinct)}, one value per unit that is still there, got {vector.numel()}: "
-        "build it with Saliency.vector(params) from the same parameters in the same order"
-    )
-
-
-def lazy_saliencies(
-    saliency: Saliency | Tensor | None, listed: Sequence[Target], targets: Sequence[Target], model: nn.Module | None
-) -> tuple[list[Vector] | None, str | None]:
-    """As :func:`saliency_vectors`, but each vector is made when it is asked for, and the kind stands beside them."""
-    if isinstance(saliency, Saliency) and saliency.kind != "neighbourhood":
         known = model is None or all(saliency.knows(t) for t in targets)
         bound = saliency if known or model is None else saliency.bind(model)
         for t in targets:
             bound.check(t)
         return [partial(bound.remaining, t) for t in targets], saliency.kind
-    vectors = saliency_vectors(saliency, listed, targets, model)
-    if vectors is None:
-        return None, None
-    return [partial(_same, v) for v in vectors], kind_of(vectors[0])
+    if not isinstance(saliency, Tensor):
+        raise TypeError(f"Expected `saliency` to be a Saliency or a tensor, got {type(saliency).__name__}")
+    sizes = {(id(t.module), t.name): _left(t) for t in listed}
+    distinct = [_left(t) for t in targets]
+    if saliency.numel() == sum(distinct):
+        vectors = _split(saliency, distinct)
+    elif saliency.numel() == sum(sizes.values()):
+        parts = dict(zip(sizes, _split(saliency, list(sizes.values())), strict=True))
+        vectors = [_of_shared_mask(t, parts[id(t.module), t.name]) for t in targets]
+    else:
+        raise ValueError(
+            f"Expected `saliency` of length {sum(distinct)}, one value per unit that is still there, got {saliency.numel()}: "
+            "build it with Saliency.vector(params) from the same parameters in the same order"
+        )
+    return [lambda v=v: v for v in vectors], kind_of(saliency)  # type: ignore[misc]
 
 
 def _of_shared_mask(target: Target, own: Tensor) -> Tensor:
@@ -117,10 +98,6 @@ def _left(target: Target) -> int:
     """Units that are still there."""
     mask = target.shared_mask
     return target.parameter.numel() if mask is None else int(torch.count_nonzero(mask))
-
-
-def _same(vector: Tensor) -> Tensor:
-    return vector
 
 
 def _split(vector: Tensor, sizes: list[int]) -> list[Tensor]:

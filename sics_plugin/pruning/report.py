@@ -5,13 +5,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from numbers import Integral
+from typing import Any, Self
 
 from torch import Tensor, nn
 
 from sics_plugin.network.groups import BoundGroup
+from sics_plugin.network.masks import Masks
 from sics_plugin.network.targets import Target, plain_name, prunable_parameters
+from sics_plugin.pruning.choose import Choice
 from sics_plugin.scorers.base import AdaptiveChoice
+from sics_plugin.selection.parts import count_kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,15 @@ class LayerSparsity:
     def sparsity(self) -> float:
         """Fraction of the units that are gone."""
         return self.pruned / self.total if self.total else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able, with the fraction that is gone."""
+        return asdict(self) | {"sparsity": self.sparsity, "shape": list(self.shape)}
+
+    @classmethod
+    def of_masks(cls, masks: Masks) -> tuple[LayerSparsity, ...]:
+        """One a mask: how many of its entries it leaves."""
+        return tuple(cls(n, tuple(m.shape), m.numel(), m.numel() - count_kept(m.detach())) for n, m in masks.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +68,35 @@ class PruningReport:
     flags: tuple[str, ...] = ()
     choice: AdaptiveChoice | None = None
 
+    @classmethod
+    def of(
+        cls,
+        choices: Sequence[Choice],
+        layers: Sequence[LayerSparsity],
+        *,
+        amount: float | int,
+        flags: Sequence[str] = (),
+        **facts: Any,
+    ) -> Self:
+        """What the choices in one or several pools did to layers."""
+        last, forms = choices[-1], {choice.form for choice in choices}
+        every = [flag for choice in choices for flag in choice.flags]
+        return cls(
+            scorer=last.scorer.name,
+            kappa=last.scorer.kappa,
+            amount=int(amount) if isinstance(amount, Integral) else float(amount),
+            alpha=last.alpha,
+            saliency_kind=last.saliency_kind,
+            form=forms.pop() if len(forms) == 1 else "mixed",
+            total=sum(layer.total for layer in layers),
+            pruned=sum(layer.pruned for layer in layers),
+            threshold=last.threshold if len(choices) == 1 else None,
+            layers=tuple(layers),
+            flags=(*dict.fromkeys(every), *flags),
+            choice=last.scorer.choice,
+            **facts,
+        )
+
     @property
     def sparsity(self) -> float:
         """Realised overall sparsity."""
@@ -64,7 +106,7 @@ class PruningReport:
         """JSON-able, with the realised sparsities."""
         facts = asdict(self)
         facts["sparsity"] = self.sparsity
-        facts["layers"] = [asdict(layer) | {"sparsity": layer.sparsity, "shape": list(layer.shape)} for layer in self.layers]
+        facts["layers"] = [layer.to_dict() for layer in self.layers]
         facts["flags"] = list(self.flags)
         if self.choice is not None:
             facts["choice"]["trials"] = list(facts["choice"]["trials"])
@@ -133,7 +175,7 @@ class ChannelReport(PruningReport):
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, with the realised sparsities of units, weights and parameters."""
         facts = PruningReport.to_dict(self)
-        facts["parameters"] = [asdict(p) | {"sparsity": p.sparsity, "shape": list(p.shape)} for p in self.parameters]
+        facts["parameters"] = [parameter.to_dict() for parameter in self.parameters]
         facts["weight_sparsity"] = self.weight_sparsity
         return facts
 

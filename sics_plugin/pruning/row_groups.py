@@ -11,7 +11,6 @@ from torch import Tensor
 
 from sics_plugin.pruning.choose import Choice
 from sics_plugin.scorers.base import Scorer
-from sics_plugin.scorers.sics import CoordinateScorer, RankScorer
 from sics_plugin.scorers.units import SaliencyVector, units_of
 from sics_plugin.selection.parts import Part
 
@@ -27,31 +26,12 @@ def choose_in_groups(
     sparsity: float | None = None,
     floor: int = 0,
 ) -> Choice:
-    """Rank the units of each group of one tensor against each other and choose those that stay.
+    """Rank the units of each group of one weight, called ``name`` in errors, against each other and choose those that stay.
 
-    Parameters
-    ----------
-    scorer : Scorer
-    part : Part
-        A weight of two dimensions or more.
-    amount : float
-        Fraction of every row's units still there that goes, round(amount·n); for N:M what the pattern says.
-    name : str
-        What errors call the tensor.
-    pattern : (N, M), optional
-        Groups are M consecutive inputs (for a convolution input channels, at one place of the kernel), of which N are kept.
-        Default: rows, everything that one output reads.
-    floor : int
-        How many units the tensor keeps at least.
+    ``amount`` is the fraction of every row's units still there that goes, round(amount·n). With a ``pattern`` (N, M) groups are M
+    consecutive inputs (for a convolution input channels, at one place of the kernel), of which N are kept. ``floor`` units of the
+    tensor stay at least.
 
-    Raises
-    ------
-    ValueError
-        For a tensor without rows, rows that M does not divide, groups that have fewer than N units left, or a floor that more
-        than is kept.
-
-    Examples
-    --------
     >>> from sics_plugin import build_scorer
     >>> weight = torch.tensor([[0.1, 0.2, 0.3, 0.4], [5.0, 7.0, 6.0, 8.0]])
     >>> choice = choose_in_groups(build_scorer("magnitude"), Part(weight), 0.5, name="weight")
@@ -63,8 +43,7 @@ def choose_in_groups(
         raise ValueError(f"Expected {name} to have rows, a weight of two dimensions or more, got shape {tuple(shape)}")
     flat, gone = part.flat(), part.gone()
     here = torch.ones_like(flat, dtype=torch.bool) if gone is None else ~gone
-    sides = [_grouped(here.view(shape), pattern, name)]
-    there = sides[0].sum(1)
+    there = _grouped(here.view(shape), pattern, name).sum(1)
     if pattern is None:
         count = torch.tensor([round(amount * n) for n in there.tolist()], device=there.device)
     else:
@@ -93,16 +72,7 @@ def choose_in_groups(
         count,
     )
     kept = here & ~_ungrouped(removed, shape, pattern)
-    default = "neighbourhood" if isinstance(running, CoordinateScorer) else None
-    return Choice(
-        iter([kept]),
-        "exact",
-        None,
-        running,
-        running.strength(units.saliency_kind) if isinstance(running, RankScorer) else None,
-        units.saliency_kind or default,
-        running.flags(n),
-    )
+    return Choice.by(running, (kept,), n, units.saliency_kind)
 
 
 def _spread(values: Tensor, here: Tensor) -> Tensor:

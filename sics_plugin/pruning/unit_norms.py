@@ -22,13 +22,6 @@ def row_norms(rows: Tensor, what: str = "the weights") -> Tensor:
 
     Rounding to float32 at the end gives every device the same norms: their sums differ in the last bits of float64 only.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If ``rows`` are not floating point, or not finite.
-
-    Examples
-    --------
     >>> row_norms(torch.tensor([[3.0, -4.0], [0.0, 2.0]])).tolist()
     [5.0, 2.0]
     """
@@ -75,30 +68,25 @@ def unit_saliencies(groups: Sequence[BoundGroup], saliency: Saliency, model: nn.
     return [reduced(bound, saliency._tensor(bound.targets[0])) for bound in groups]
 
 
-def _sums(bound: BoundGroup, values: Tensor) -> Tensor:
+def _rows(bound: BoundGroup, values: Tensor) -> Tensor:
+    """What every unit has of values over its incoming weights, zero where they are gone; shape (size, entries)."""
     target, group = bound.targets[0], bound.group
-    own = values.detach().double()
-    own = own if target.mask is None else own * target.present()
-    return group.producer.rows(own, group.size).sum(1).cpu()
+    own = values.detach() if target.mask is None else values.detach() * target.present()
+    return group.producer.rows(own, group.size)
+
+
+def _sums(bound: BoundGroup, values: Tensor) -> Tensor:
+    return _rows(bound, values.double()).sum(1).cpu()
 
 
 def _norms(bound: BoundGroup, values: Tensor) -> Tensor:
-    target, group = bound.targets[0], bound.group
-    if target.mask is not None:
-        values = values.detach() * target.present()
-    return row_norms(group.producer.rows(values.detach(), group.size), target.path).cpu()
+    return row_norms(_rows(bound, values), bound.targets[0].path).cpu()
 
 
 def pool_saliency(
     groups: Sequence[BoundGroup], present: Sequence[Tensor], saliency: Saliency | Tensor | None, model: nn.Module
 ) -> list[Tensor] | None:
-    """The saliency of the units still there, one vector a group; None where the default is asked for.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If ``saliency`` is neither a Saliency nor a tensor, or a vector of another length.
-    """
+    """The saliency of the units still there, one vector a group; None where the default is asked for."""
     if saliency is None:
         return None
     if isinstance(saliency, Saliency):

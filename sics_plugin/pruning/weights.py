@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from numbers import Integral
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.prune import BasePruningMethod
 
-from sics_plugin.network.masks import Masks, check_hooks, hash_of_bits, install_mask, mask_hash, packed_bits, put_mask, put_zeros
+from sics_plugin.network.masks import Masks, hash_of_bits, install_mask, mask_hash, packed_bits, put_mask, put_zeros
 from sics_plugin.network.masks import finalize as finalize_model
 from sics_plugin.network.targets import Parameter, Target, resolve_targets, without_ties
 from sics_plugin.pruning.calibration import adaptive_options
@@ -34,7 +33,6 @@ from sics_plugin.warn import warn_caller
 Method = str | Scorer | type[BasePruningMethod] | AdaptiveTable
 #: "global", "layer", "row", "erk" or "N:M": see :mod:`sics_plugin.selection.pools`.
 Pool = str
-T = TypeVar("T", bound=type)
 
 
 class VanishedLayerWarning(UserWarning):
@@ -100,11 +98,7 @@ def compute_masks(
     >>> report.pruned, report.layers[0].name, int((~masks["0.weight"]).sum())
     (1434, '0.weight', 1434)
     """
-    plan = _plan(model, method, amount, saliency, pool, min_keep, sparsity, importance_scores, exact, parameters)
-    masks = {t.path: kept.view(t.parameter.shape) for t, kept in plan.kept()}
-    named = plan.by_name(masks)
-    layers = layer_sparsities(plan.targets, masks)
-    return named, plan.report(layers, mask_hash(named))
+    return _Plan(model, method, amount, saliency, pool, min_keep, sparsity, importance_scores, exact, parameters).masks()
 
 
 @adaptive_options(_trial)
@@ -140,14 +134,15 @@ def prune_model(
     """
     pairs = model if isinstance(model, nn.Module) else list(model)
     # Hooks and buffers will take more memory than long steps do; where everything is in place, that would be the peak.
-    roomy = not finalize
-    plan = _plan(pairs, method, amount, saliency, pool, min_keep, sparsity, importance_scores, exact, parameters, roomy)
+    plan = _Plan(
+        pairs, method, amount, saliency, pool, min_keep, sparsity, importance_scores, exact, parameters, roomy=not finalize
+    )
     if finalize:
-        return _finalized(plan, pairs if isinstance(pairs, nn.Module) else plan.listed[0].module)
-    check_hooks(plan.listed)
-    masks = {t.path: kept.view(t.parameter.shape) for t, kept in plan.kept()}
-    named = plan.by_name(masks)
-    report = plan.report(layer_sparsities(plan.targets, masks), mask_hash(named))
+        return _finalized(plan)
+    if narrow := [t for t in plan.listed if t.parameter.element_size() == 1]:  # 8-bit floats
+        path, dtype = narrow[0].path, narrow[0].parameter.dtype
+        raise TypeError(f"torch's pruning hook cannot multiply {path} of {dtype} by a mask: use finalize=True")
+    named, report = plan.masks()
     held: set[int] = set()
     for target in plan.listed:
         mask = named[target.path]
@@ -156,7 +151,7 @@ def prune_model(
     return report
 
 
-def _finalized(plan: _Plan, model: nn.Module) -> PruningReport:
+def _finalized(plan: _Plan) -> PruningReport:
     """Prune for good; between choosing and writing, the masks are held as bits."""
     bits: dict[str, np.ndarray] = {}
     layers = []
@@ -165,14 +160,10 @@ def _finalized(plan: _Plan, model: nn.Module) -> PruningReport:
         gone = kept.numel() - count_kept(kept)
         layers.append(LayerSparsity(target.path, tuple(target.parameter.shape), kept.numel(), gone))
     named = plan.by_name(bits)
-    shapes = {t.path: tuple(t.parameter.shape) for t in plan.listed}
-    report = plan.report(layers, hash_of_bits({name: (shapes[name], partial(_itself, named[name])) for name in named}))
-    put_zeros(model, plan.listed, [partial(_unpacked, named[t.path], t) for t in plan.listed])
+    by_path = sorted(plan.listed, key=lambda t: t.path)
+    report = plan.report(layers, hash_of_bits((t.path, t.parameter.shape, named[t.path]) for t in by_path))
+    put_zeros(plan.root, plan.listed, [partial(_unpacked, named[t.path], t) for t in plan.listed])
     return report
-
-
-def _itself(bits: np.ndarray) -> np.ndarray:
-    return bits
 
 
 def _unpacked(bits: np.ndarray, target: Target) -> Tensor:
@@ -213,20 +204,18 @@ def prune_to_sparsity(
     total = sum(t.parameter.numel() for t in targets)
     present = sum(int(t.present().sum()) for t in targets)
     missing = round(sparsity * total) - (total - present)
-    if missing == 0 and not present:  # nothing is left to rank
-        return _nothing_left(pairs, method, saliency, sparsity, finalize, parameters)
+    if missing == 0 and not present:  # nothing is left to rank: masks stay as they are, or are made permanent
+        plan = _Plan(pairs, method, 0, saliency, "global", 0, sparsity, None, True, parameters)
+        plan.choices.append(Choice(iter(()), None, plan.scorer.resolve(sparsity, None), None, None, ()))
+        masks = {t.path: t.present() for t in plan.targets}
+        report = plan.report(layer_sparsities(plan.targets, masks), mask_hash(plan.by_name(masks)))
+        if finalize:
+            finalize_model(plan.root, plan.listed)
+        return report
     if missing < 0:
         raise ValueError(f"Expected `sparsity` of at least {1 - present / total:.4g}, what is already pruned, got {sparsity}")
-    return prune_model(
-        pairs,
-        method,
-        amount=missing,
-        saliency=saliency,
-        min_keep=min_keep,
-        sparsity=sparsity,
-        finalize=finalize,
-        **parameters,
-    )
+    given: dict[str, Any] = {"saliency": saliency, "min_keep": min_keep, "finalize": finalize, **parameters}
+    return prune_model(pairs, method, amount=missing, sparsity=sparsity, **given)
 
 
 def prune_n_m(
@@ -264,8 +253,6 @@ def prune_n_m(
     return prune_model(model, method, amount=1 - n / m, saliency=saliency, pool=f"{n}:{m}", finalize=finalize, **parameters)
 
 
-# --- steps ---------------------------------------------------------------------------------------------------------------
-
 V = TypeVar("V")
 
 
@@ -273,26 +260,81 @@ V = TypeVar("V")
 class _Plan:
     """What is asked, resolved and checked; the choice is made while :meth:`kept` is consumed, and reported afterwards."""
 
-    listed: list[Target]
-    targets: list[Target]
-    method: str
+    model: nn.Module | Iterable[Parameter]
+    method: Method
     amount: float | int
+    saliency: Saliency | Tensor | None
     pool: str
-    choose: Callable[[Sequence[int], int], Choice]
+    min_keep: float | int
+    sparsity: float | None
+    scores: Scores | None
+    exact: bool | None
+    parameters: Mapping[str, Any]
+    roomy: bool = False
     choices: list[Choice] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.listed = resolve_targets(self.model)
+        self.targets = without_ties(self.listed)
+        model = self.model if isinstance(self.model, nn.Module) else None
+        self.root = self.listed[0].module if model is None else model
+        self.name, self.scorer = scorer_of(self.method, self.parameters)
+        check_amount(self.amount)
+        check_sparsity(self.sparsity)
+        if self.exact not in (True, False, None):
+            raise ValueError(f"Expected `exact` to be True, False or None, got {self.exact!r}")
+        self.pools = pools_of(len(self.targets), self.pool)
+        check_amount_for(self.pool, self.amount)
+        if self.scores is not None and self.scorer.role == "peer":
+            raise ValueError(
+                f"Expected no `importance_scores` for {self.scorer.name!r}, which scores by a signal of the weights themselves"
+            )
+        saliency = saliency_for(self.scorer.requires, self.saliency)
+        vectors, self.saliency_kind = lazy_saliencies(saliency, self.listed, self.targets, model)
+        self.parts = parts_of(self.targets, self.scores, self.listed, vectors)
+        self.floors = floors_of([t.parameter.numel() for t in self.targets], self.min_keep)
+        self.shares: Sequence[float | int] = [self.amount] * len(self.parts)
+        if self.pool == "erk":
+            shapes = [tuple(t.parameter.shape) for t in self.targets]
+            self.shares = erk_removals(shapes, self.amount, present=[p.present for p in self.parts])
 
     def kept(self) -> Iterator[tuple[Target, Tensor]]:
         """Yield every distinct target with its mask, a bool vector, in order."""
-        for indices in pools_of(len(self.targets), self.pool):
+        for indices in self.pools:
             pool = [self.targets[i] for i in indices]
             if self.pool != "global" and not bool(pool[0].present().any()):
                 yield pool[0], pool[0].present().reshape(-1)
                 continue
-            choice = self.choose(indices, len(self.choices))
+            choice = self._choose(indices)
             self.choices.append(choice)
             yield from zip(pool, choice.kept, strict=True)
         if not self.choices:
             raise ValueError("Expected at least one unit to rank, got none: everything is pruned already")
+
+    def _choose(self, indices: Sequence[int]) -> Choice:
+        scorer, i, kind = for_pool(self.scorer, len(self.choices)), indices[0], self.saliency_kind
+        pattern = n_of_m(self.pool)
+        if self.pool == "row" or pattern is not None:
+            name, amount, floor = self.targets[i].path, float(self.amount), self.floors[i]
+            return choose_in_groups(
+                scorer, self.parts[i], amount, name=name, pattern=pattern, saliency_kind=kind, sparsity=self.sparsity, floor=floor
+            )
+        return choose(
+            scorer,
+            [self.parts[i] for i in indices],
+            self.shares[i],
+            saliency_kind=kind,
+            sparsity=self.sparsity,
+            floors=[self.floors[i] for i in indices],
+            exact=self.exact,
+            roomy=self.roomy,
+        )
+
+    def masks(self) -> tuple[dict[str, Tensor], PruningReport]:
+        """All of them in memory, by name, and the report."""
+        masks = {t.path: kept.view(t.parameter.shape) for t, kept in self.kept()}
+        named = self.by_name(masks)
+        return named, self.report(layer_sparsities(self.targets, masks), mask_hash(named))
 
     def by_name(self, of_target: Mapping[str, V]) -> dict[str, V]:
         """Every name of a tied parameter is in the masks and their hash; it counts once."""
@@ -301,121 +343,21 @@ class _Plan:
 
     def report(self, layers: Sequence[LayerSparsity], found_hash: str) -> PruningReport:
         """What was done, with a warning for every layer that vanished."""
-        flags = [*dict.fromkeys(flag for choice in self.choices for flag in choice.flags), *warn_vanished(layers)]
-        last = self.choices[-1]
-        forms = {choice.form for choice in self.choices}
-        return PruningReport(
-            method=self.method,
-            scorer=last.scorer.name,
-            kappa=last.scorer.kappa,
-            amount=int(self.amount) if isinstance(self.amount, Integral) else float(self.amount),
-            alpha=last.alpha,
-            saliency_kind=last.saliency_kind,
+        return PruningReport.of(
+            self.choices,
+            layers,
+            amount=self.amount,
+            flags=warn_vanished(layers),
+            method=self.name,
             unit="weight",
             pool=self.pool,
-            form=forms.pop() if len(forms) == 1 else "mixed",
-            total=sum(layer.total for layer in layers),
-            pruned=sum(layer.pruned for layer in layers),
-            threshold=last.threshold if len(self.choices) == 1 else None,
             mask_hash=found_hash,
-            layers=tuple(layers),
-            flags=tuple(flags),
-            choice=last.scorer.choice,
         )
-
-
-def _plan(
-    model: nn.Module | Iterable[Parameter],
-    method: Method,
-    amount: float | int,
-    saliency: Saliency | Tensor | None,
-    pool: str,
-    min_keep: float | int,
-    sparsity: float | None,
-    scores: Scores | None,
-    exact: bool | None,
-    parameters: Mapping[str, Any],
-    roomy: bool = False,
-) -> _Plan:
-    listed = resolve_targets(model)
-    targets = without_ties(listed)
-    method_name, scorer = scorer_of(method, parameters)
-    check_amount(amount)
-    check_sparsity(sparsity)
-    if exact not in (True, False, None):
-        raise ValueError(f"Expected `exact` to be True, False or None, got {exact!r}")
-    pools_of(len(targets), pool)
-    check_amount_for(pool, amount)
-    if scores is not None and scorer.role == "peer":
-        raise ValueError(
-            f"Expected no `importance_scores` for {scorer.name!r}, which scores by a signal of the weights themselves"
-        )
-    saliency = saliency_for(scorer.requires, saliency)
-    vectors, kind = lazy_saliencies(saliency, listed, targets, model if isinstance(model, nn.Module) else None)
-    parts = parts_of(targets, scores, listed, vectors)
-    floors = floors_of([t.parameter.numel() for t in targets], min_keep)
-
-    shares: Sequence[float | int] = [amount] * len(parts)
-    if pool == "erk":
-        shares = erk_removals([tuple(t.parameter.shape) for t in targets], amount, present=[p.present for p in parts])
-    pattern = n_of_m(pool)
-
-    def choose_pool(indices: Sequence[int], number: int) -> Choice:
-        if pool == "row" or pattern is not None:
-            (i,) = indices
-            return choose_in_groups(
-                for_pool(scorer, number),
-                parts[i],
-                float(amount),
-                name=targets[i].path,
-                pattern=pattern,
-                saliency_kind=kind,
-                sparsity=sparsity,
-                floor=floors[i],
-            )
-        return choose(
-            for_pool(scorer, number),
-            [parts[i] for i in indices],
-            shares[indices[0]],
-            saliency_kind=kind,
-            sparsity=sparsity,
-            floors=[floors[i] for i in indices],
-            exact=exact,
-            roomy=roomy,
-        )
-
-    return _Plan(listed, targets, method_name, amount, pool, choose_pool)
-
-
-def _nothing_left(
-    pairs: nn.Module | list[Parameter],
-    method: Method,
-    saliency: Saliency | Tensor | None,
-    sparsity: float,
-    finalize: bool,
-    parameters: Mapping[str, Any],
-) -> PruningReport:
-    """The report of a prune to 1.0 that finds everything gone; the masks stay as they are, or are made permanent."""
-    plan = _plan(pairs, method, 0, saliency, "global", 0, sparsity, None, True, parameters)
-    _, scorer = scorer_of(method, parameters)
-    plan.choices.append(Choice(iter(()), "exact", None, scorer.resolve(sparsity, None), None, None, ()))
-    masks = {t.path: t.present() for t in plan.targets}
-    report = plan.report(layer_sparsities(plan.targets, masks), mask_hash(plan.by_name(masks)))
-    if finalize:
-        finalize_model(pairs if isinstance(pairs, nn.Module) else plan.listed[0].module, plan.listed)
-    return report
 
 
 def scorer_of(method: Method, parameters: Mapping[str, Any], types: Sequence[str] = ("unstructured",)) -> tuple[str, Scorer]:
     """The name of a method as reports give it, and its scorer. ``types`` are the pruning types whose methods stand for one.
 
-    Raises
-    ------
-    TypeError
-        For what is neither a scorer's name, a Scorer nor a SICSMethod subclass, or parameters beside an instance.
-
-    Examples
-    --------
     >>> scorer_of("chaos", {"alpha": 0.2})
     ('chaos', Chaos(alpha=0.2))
     """
@@ -435,8 +377,6 @@ def scorer_of(method: Method, parameters: Mapping[str, Any], types: Sequence[str
 def for_pool(scorer: Scorer, index: int) -> Scorer:
     """The scorer for the index-th pool: one that draws must not draw the same for every layer.
 
-    Examples
-    --------
     >>> for_pool(build_scorer("random"), 0), for_pool(build_scorer("random"), 1)
     (Random(seed=0), Random(seed=1))
     """
@@ -444,14 +384,9 @@ def for_pool(scorer: Scorer, index: int) -> Scorer:
     return scorer if index == 0 or seed is None else replace(scorer, seed=(seed * 1_000_003 + index) % 2**63)  # type: ignore[call-arg]
 
 
-def layer_sparsities(targets: Sequence[Target], masks: Masks) -> list[LayerSparsity]:
+def layer_sparsities(targets: Sequence[Target], masks: Masks) -> tuple[LayerSparsity, ...]:
     """How many units of every target a set of masks leaves."""
-    layers = []
-    for target in targets:
-        mask = masks[target.path]
-        total = mask.numel()
-        layers.append(LayerSparsity(target.path, tuple(mask.shape), total, total - count_kept(mask.detach())))
-    return layers
+    return LayerSparsity.of_masks({t.path: masks[t.path] for t in targets})
 
 
 def warn_vanished(layers: Sequence[LayerSparsity], unit: str = "weight") -> tuple[str, ...]:

@@ -34,8 +34,6 @@ def pages(count: int, dtype: npt.DTypeLike) -> np.ndarray:
 
     What a heap gets back it may keep, and then a table that lived for a moment counts until the end.
 
-    Examples
-    --------
     >>> pages(3, np.int16).tolist()
     [0, 0, 0]
     """

@@ -15,15 +15,6 @@ def check_amount(amount: object) -> None:
 
     torch's own check lets NaN and booleans through.
 
-    Raises
-    ------
-    TypeError
-        If it is not a number.
-    ValueError
-        If it is out of range or NaN.
-
-    Examples
-    --------
     >>> check_amount(1.3)
     Traceback (most recent call last):
     ...
@@ -42,8 +33,6 @@ def check_amount(amount: object) -> None:
 def count_to_prune(amount: float | int, n: int) -> int:
     """How many of n units an ``amount`` removes: ``round(amount·n)`` (Python's round, as torch does) or the int itself.
 
-    Examples
-    --------
     >>> count_to_prune(0.5, 5), count_to_prune(3, 5)
     (2, 3)
     """
@@ -58,8 +47,6 @@ def count_to_prune(amount: float | int, n: int) -> int:
 def check_sparsity(sparsity: float | None) -> None:
     """Refuse a ``sparsity`` that is not a fraction in [0, 1].
 
-    Examples
-    --------
     >>> check_sparsity(70)
     Traceback (most recent call last):
     ...
@@ -72,29 +59,8 @@ def check_sparsity(sparsity: float | None) -> None:
 
 
 def lowest(score: Tensor, magnitude: Tensor, k: int) -> Tensor:
-    """Mark exactly k units: the lowest scores; ties by lower magnitude, then the earlier position.
+    """Mark exactly k units, bool of shape (n,): the lowest finite scores; ties by lower magnitude, then the earlier position.
 
-    Parameters
-    ----------
-    score : Tensor, shape (n,)
-        Finite; higher is kept.
-    magnitude : Tensor, shape (n,)
-        Breaks ties.
-    k : int
-        0 ≤ k ≤ n.
-
-    Returns
-    -------
-    Tensor, shape (n,), bool
-        True where the unit goes.
-
-    Raises
-    ------
-    ValueError
-        If a score is NaN or infinite, shapes differ, or k is out of range.
-
-    Examples
-    --------
     >>> lowest(torch.tensor([1.0, 0.0, 1.0, 2.0]), torch.tensor([5.0, 9.0, 4.0, 1.0]), k=2).tolist()
     [False, True, True, False]
     """
@@ -127,38 +93,17 @@ def _kth_lowest(score: Tensor, k: int) -> Tensor:
 
 
 def lowest_with_floor(score: Tensor, magnitude: Tensor, k: int, sizes: list[int], floors: list[int]) -> Tensor:
-    """As :func:`lowest`, but every segment keeps at least its floor.
+    """As :func:`lowest`, but of consecutive segments (layers) of these sizes each keeps at least its floor: its best units.
 
-    Parameters
-    ----------
-    sizes : list of int
-        Lengths of the consecutive segments (layers) of ``score``; they add up to n.
-    floors : list of int
-        The smallest number of units each segment keeps; its best ones are out of reach.
-
-    Raises
-    ------
-    ValueError
-        If the floors leave fewer than k units to remove.
-
-    Examples
-    --------
     >>> s = torch.tensor([1.0, 2.0, 3.0, 4.0])
     >>> lowest_with_floor(s, s, k=2, sizes=[2, 2], floors=[1, 1]).tolist()
     [True, False, True, False]
     """
     if not any(floors):
         return lowest(score, magnitude, k)
-    within_reach = (
-        torch.cat(
-            [
-                lowest(part, size_of, max(0, part.numel() - floor))
-                for part, size_of, floor in zip(score.split(sizes), magnitude.split(sizes), floors, strict=True)
-            ]
-        )
-        .nonzero()
-        .squeeze(1)
-    )
+    segments = zip(score.split(sizes), magnitude.split(sizes), floors, strict=True)
+    reach = [lowest(part, own, max(0, part.numel() - floor)) for part, own, floor in segments]
+    within_reach = torch.cat(reach).nonzero().squeeze(1)
     if k > within_reach.numel():
         raise ValueError(
             f"`min_keep` leaves {within_reach.numel()} of {score.numel()} units to remove, but `amount` asks for {k}: "

@@ -58,21 +58,8 @@ class Cut:
 
 
 def magnitude_cut(parts: Sequence[Part], k: int) -> Cut:
-    """The cut that removes exactly the k lowest magnitudes of what is left in a pool, ties by position.
+    """The cut that removes exactly the k lowest magnitudes of what is left in a pool, ties by position; 0 ≤ k ≤ what is left.
 
-    Parameters
-    ----------
-    parts : sequence of Part
-    k : int
-        0 ≤ k ≤ number of units still there.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For integers, values that are NaN or infinite, a pool without a unit, k out of range.
-
-    Examples
-    --------
     >>> cut = magnitude_cut([Part(torch.tensor([0.5, -0.25])), Part(torch.tensor([0.25, 1.0]))], k=1)
     >>> cut.magnitude(), [kept.tolist() for kept in kept_masks([Part(torch.tensor([0.5, -0.25]))], cut)]
     (0.25, [[True, False]])
@@ -84,9 +71,6 @@ def magnitude_cut(parts: Sequence[Part], k: int) -> Cut:
     dtype = code_type(parts)
     found = _by_bracket(parts, dtype, k) if on_cpu(parts) else None
     return _by_radix(parts, dtype, k) if found is None else found
-
-
-# --- on the CPU: one pass ------------------------------------------------------------------------------------------------
 
 
 def _by_bracket(parts: Sequence[Part], dtype: torch.dtype, k: int) -> Cut | None:
@@ -146,11 +130,15 @@ def _bracket(parts: Sequence[Part], dtype: torch.dtype, rank: int, n: int) -> tu
     if step == 1:
         exact = int(sample[max(rank, 1) - 1])
         return exact, exact
-    share = rank / n
-    reach = 3 * (share * (1 - share) * len(sample)) ** 0.5 + 3
-    low, high = (round(share * len(sample) + side * reach) for side in (-1, 1))
+    low, high = quantiles_around(rank / n, len(sample))
     # Beyond the sample's own ends anything may be.
     return int(sample[low]) if low >= 0 else ABSENT, int(sample[high]) if high < len(sample) else infinity(dtype) - 1
+
+
+def quantiles_around(share: float, count: int, errors: int = 3) -> tuple[int, int]:
+    """Positions in a sorted sample so many standard errors below and above a quantile of the pool; they may be outside it."""
+    reach = errors * (share * (1 - share) * count) ** 0.5 + 3
+    return round(share * count - reach), round(share * count + reach)
 
 
 def _strided_codes(part: Part, offset: int, step: int, dtype: torch.dtype) -> np.ndarray:
@@ -164,19 +152,16 @@ def _strided_codes(part: Part, offset: int, step: int, dtype: torch.dtype) -> np
     return code
 
 
-# --- on any device: a histogram a digit ----------------------------------------------------------------------------------
-
-
 def _by_radix(parts: Sequence[Part], dtype: torch.dtype, k: int) -> Cut:
     """Digit by digit from the top. One number is fetched from the device: whether everything is finite."""
     device = parts[0].values.device
     shift = 31 if dtype == torch.int32 else 63
     prefix, equal = torch.zeros(2, dtype=torch.int64, device=device)
     left = torch.full((), k, dtype=torch.int64, device=device)
-    unusable = None
+    unusable, count = None, _digit_counts_on_cpu if on_cpu(parts) else _digit_counts_on_device
     while shift > 0:
         width = min(DIGIT, shift)
-        by_digit = _digit_counts(parts, dtype, prefix, shift, width)
+        by_digit = count(parts, dtype, prefix, shift, width)
         shift -= width
         if unusable is None:
             unusable = by_digit[infinity(dtype) >> shift :].sum() > 0
@@ -192,13 +177,8 @@ def _by_radix(parts: Sequence[Part], dtype: torch.dtype, k: int) -> Cut:
     return Cut(dtype, prefix.to(dtype), left, False)
 
 
-def _digit_counts(parts: Sequence[Part], dtype: torch.dtype, prefix: Tensor, shift: int, width: int) -> Tensor:
-    """How often each value of the next digit follows the prefix, shape (2**width,), int64; whole numbers, so in no order."""
-    count = _digit_counts_on_cpu if on_cpu(parts) else _digit_counts_on_device
-    return count(parts, dtype, prefix, shift, width)
-
-
 def _digit_counts_on_cpu(parts: Sequence[Part], dtype: torch.dtype, prefix: Tensor, shift: int, width: int) -> Tensor:
+    """How often each value of the next digit follows the prefix, shape (2**width,), int64; whole numbers, so in no order."""
     bins, wanted = 2**width, int(prefix)
 
     def step(i: int, begin: int, end: int) -> np.ndarray:
@@ -225,9 +205,6 @@ def _digit_counts_on_device(parts: Sequence[Part], dtype: torch.dtype, prefix: T
             index = torch.where((wide >> shift) == prefix, digit, spill[: len(wide)]) + copy[: len(wide)]
             counts.scatter_add_(0, index, one[: len(wide)])
     return counts.view(COPIES, row)[:, :bins].sum(0)
-
-
-# --- the masks -----------------------------------------------------------------------------------------------------------
 
 
 def kept_masks(parts: Sequence[Part], cut: Cut) -> Iterator[Tensor]:

@@ -21,16 +21,10 @@ ABSENT = -1
 
 @dataclass(frozen=True)
 class Part:
-    """One tensor of a pool.
+    """One tensor of a pool: weights, or scores that stand for them, of any shape; never written.
 
-    Parameters
-    ----------
-    values : Tensor, any shape
-        Weights, or scores that stand for them; never written.
-    mask : Tensor, optional
-        Of the same shape; zero where an earlier prune took the unit.
-    saliency : callable, optional
-        Gives the saliency of the units still there, a vector in their order, when it is needed.
+    ``mask``, of the same shape, is zero where an earlier prune took the unit. ``saliency`` gives that of the units still there, a
+    vector in their order, when it is needed.
     """
 
     values: Tensor
@@ -69,8 +63,6 @@ def infinity(dtype: torch.dtype) -> int:
 def codes_of(values: Tensor, dtype: torch.dtype) -> Tensor:
     """Codes of a vector: the bits of its magnitudes in float32 (or float64), as integers of ``dtype``; on any device.
 
-    Examples
-    --------
     >>> codes_of(torch.tensor([-1.0, 0.5, -0.0]), torch.int32).tolist()
     [1065353216, 1056964608, 0]
     """
@@ -81,8 +73,6 @@ def codes_of(values: Tensor, dtype: torch.dtype) -> Tensor:
 def magnitude_of_code(code: Tensor) -> Tensor:
     """The magnitudes again, float32 or float64.
 
-    Examples
-    --------
     >>> magnitude_of_code(torch.tensor([1065353216], dtype=torch.int32)).item()
     1.0
     """
@@ -121,8 +111,6 @@ def on_cpu(parts: Sequence[Part]) -> bool:
 def count_kept(mask: Tensor) -> int:
     """How many entries of a mask are not zero; on the CPU without waking torch's threads.
 
-    Examples
-    --------
     >>> count_kept(torch.tensor([True, False]))
     1
     """

@@ -23,22 +23,16 @@ _N_OF_M = re.compile(r"(\d+):(\d+)")
 def n_of_m(pool: str) -> tuple[int, int] | None:
     """(N, M) of a pool called "N:M", else None.
 
-    Examples
-    --------
     >>> n_of_m("2:4"), n_of_m("layer")
     ((2, 4), None)
     """
     found = _N_OF_M.fullmatch(pool) if isinstance(pool, str) else None
-    if found is None:
-        return None
-    return check_n_m(int(found[1]), int(found[2]))
+    return None if found is None else check_n_m(int(found[1]), int(found[2]))
 
 
 def check_n_m(n: int, m: int) -> tuple[int, int]:
     """Refuse a pattern that is not two whole numbers with 0 < n < m.
 
-    Examples
-    --------
     >>> check_n_m(4, 4)
     Traceback (most recent call last):
     ...
@@ -55,8 +49,6 @@ def check_n_m(n: int, m: int) -> tuple[int, int]:
 def pools_of(count: int, pool: str) -> list[list[int]]:
     """Which of ``count`` layers are scored together, as positions.
 
-    Examples
-    --------
     >>> pools_of(2, "global"), pools_of(2, "row")
     ([[0, 1]], [[0], [1]])
     """
@@ -86,31 +78,15 @@ def erk_removals(
 ) -> list[int]:
     """How many units go from each layer under Erdős-Rényi-Kernel densities (Evci et al. 2020); exactly ``amount`` in all.
 
-    Parameters
-    ----------
-    shapes : sequence of tuple
-        Of the weights, (out, in, *kernel). A layer's density is ε·(out + in + kernel sizes)/(out·in·kernel sizes) for one ε, and
-        1 where that is above what the layer has left.
-    amount : float or int
-        Fraction of the units still there that goes, or their number.
-    sizes : sequence of int, optional
-        Units of every layer; default: one a weight.
-    present : sequence of int, optional
-        Those still there; default: all.
+    ``shapes`` of the weights are (out, in, *kernel). A layer's density is ε·(out + in + kernel sizes)/(out·in·kernel sizes) for
+    one ε, and 1 where that is above what the layer has left. A layer has ``sizes`` units (default: one a weight), of which
+    ``present`` are still there (default: all).
 
-    Raises
-    ------
-    ValueError
-        For a weight of fewer than two dimensions.
-
-    Examples
-    --------
     >>> erk_removals([(100, 100), (10, 10)], 0.5)    # densities 0.5 and 1, to the nearest whole numbers
     [5050, 0]
     """
-    for shape in shapes:
-        if len(shape) < 2:
-            raise ValueError(f"Expected weights of two dimensions or more for pool='erk', got shape {shape}")
+    if flat := [shape for shape in shapes if len(shape) < 2]:
+        raise ValueError(f"Expected weights of two dimensions or more for pool='erk', got shape {flat[0]}")
     sizes = [math.prod(shape) for shape in shapes] if sizes is None else sizes
     left = list(sizes if present is None else present)
     kept = sum(left) - count_to_prune(amount, sum(left))

@@ -56,7 +56,7 @@ def pools(draw: st.DrawFn) -> list[Part]:
     return parts
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(
     parts=pools(),
     share=st.floats(0, 1),

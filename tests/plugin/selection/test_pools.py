@@ -24,7 +24,7 @@ SHAPES = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(SHAPES, st.floats(0, 1))
 def test_erk_keeps_the_total_and_one_scale(shapes: list[tuple[int, ...]], amount: float) -> None:
     sizes = [math.prod(s) for s in shapes]

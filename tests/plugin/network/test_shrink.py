@@ -34,7 +34,7 @@ from sics_plugin import (
     unit_masks,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore::sics_plugin.pruning.weights.VanishedLayerWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::sics_plugin.VanishedLayerWarning")
 
 
 def lively(model: nn.Module, seed: int = 0) -> nn.Module:

@@ -26,7 +26,7 @@ def as_set(mask: Tensor) -> set[int]:
     return set(mask.nonzero().squeeze(1).tolist())
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=75)
 @given(data=st.data())
 def test_lowest_equals_sorting_by_score_magnitude_position(data: st.DataObject, reference: ModuleType) -> None:
     score = data.draw(tied_values)
@@ -85,7 +85,7 @@ def test_scores_of_another_shape_are_refused() -> None:
 # --- floors --------------------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(data=st.data())
 def test_floors_keep_the_best_of_every_layer_and_still_remove_k(data: st.DataObject, reference: ModuleType) -> None:
     sizes = data.draw(st.lists(st.integers(0, 6), min_size=1, max_size=4))
@@ -132,7 +132,7 @@ def test_fraction_is_rounded_as_python_does(amount: float, n: int, k: int) -> No
     assert count_to_prune(amount, n) == k == _compute_nparams_toprune(amount, n)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=75)
 @given(amount=st.floats(0, 1), n=st.integers(1, 10**7))
 def test_count_is_torchs_count(amount: float, n: int) -> None:
     assert count_to_prune(amount, n) == _compute_nparams_toprune(amount, n)
@@ -186,7 +186,7 @@ def mask_of(cls: type[SICSMethod], t: Tensor, amount: float | int, **kwargs: obj
 
 
 @pytest.mark.filterwarnings("ignore::sics_plugin.CoordinateUnresolvedWarning")
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=40)
 @given(data=st.data())
 def test_masks_have_exactly_k_zeros(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(["magnitude", "power", "log", "fake", "random", "adaptive"]) | coordinate_classes)
@@ -198,7 +198,7 @@ def test_masks_have_exactly_k_zeros(data: st.DataObject) -> None:
     assert int((~mask).sum()) == count_to_prune(amount, n)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=40)
 @given(
     values=st.lists(st.floats(2.0**-10, 2.0**10, width=32), min_size=2, max_size=80),
     amount=st.floats(0, 1),
@@ -212,7 +212,7 @@ def test_strictly_increasing_functions_of_the_magnitude_leave_the_mask_alone(val
     assert torch.equal(lowest(transformed, magnitude, k), lowest(magnitude.double(), magnitude, k))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(
     values=st.lists(st.floats(-(2.0**100), 2.0**100, width=32), min_size=1, max_size=80) | tied_values,
     amount=st.floats(0, 1),
@@ -231,7 +231,7 @@ def test_the_magnitude_family_gives_one_mask_of_float64_weights(name: str, scale
 
 
 @pytest.mark.filterwarnings("ignore::sics_plugin.CoordinateUnresolvedWarning")
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(
     name=st.sampled_from(["magnitude", "power", "log", "fake"]) | coordinate_classes,
     n=st.sampled_from([2, 7, 100, 300, 600]),
@@ -248,7 +248,7 @@ def test_permuting_units_permutes_the_mask(name: str, n: int, amount: float, see
     assert torch.equal(mask_of(cls, t[order], amount, saliency=c[order]), mask_of(cls, t, amount, saliency=c)[order])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(name=coordinate_classes, seed=st.integers(0, 2**31))
 def test_only_the_order_of_magnitudes_and_saliencies_matters(name: str, seed: int) -> None:
     """κ ≥ 1 works on ranks: rescaling weights or saliency monotonically changes nothing."""

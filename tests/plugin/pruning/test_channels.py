@@ -195,7 +195,7 @@ def test_a_global_pool_compares_norms_as_they_are() -> None:
     assert [x.pruned for x in report.layers] == [int((~expected[:10]).sum()), int((~expected[10:]).sum())]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(
     widths=st.lists(st.integers(1, 24), min_size=2, max_size=4),
     amount=st.floats(0, 1),
