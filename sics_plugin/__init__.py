@@ -9,6 +9,7 @@ Two lines on a model of your own::
 A better mask takes a saliency from a few batches: ``saliency=Saliency(model, batches, loss).vector(params)``.
 """
 
+import sics_plugin.old_names  # noqa: F401  (for its effect)
 from sics_plugin.network.discovery import find_groups
 from sics_plugin.network.groups import ChannelGroup, Slice, channel_group
 from sics_plugin.network.masks import (

@@ -33,8 +33,6 @@ from sics_plugin.selection.lowest import check_sparsity, count_to_prune, lowest
 
 Labels = Mapping[str, NDArray[np.int64]]
 
-__all__ = ["SPARSITIES", "Complexity", "ComplexityAt", "Share", "Surface", "measure", "measure_units"]
-
 #: Where a scorer is measured unless told otherwise: the sparsities of the experiment.
 SPARSITIES = (0.5, 0.6, 0.7, 0.8)
 UNRESOLVED_CYCLES = "too few units for 40 cycles"

@@ -39,7 +39,7 @@ from sics_plugin import (
 #: Every scorer with a structured method of its own; peers go through prune_channels.
 OURS = [name for name in list_scorers() if get_scorer(name).role != "peer"]
 
-pytestmark = pytest.mark.filterwarnings("ignore::sics_plugin.torch_methods.unstructured.CoordinateUnresolvedWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::sics_plugin.CoordinateUnresolvedWarning")
 
 
 def channels(module: nn.Module, dim: int = 0) -> list[bool]:
