@@ -32,4 +32,4 @@ for _old, _rooms in MOVED.items():
     for _room in _rooms:
         for _name, _value in vars(import_module(f"sics_plugin.{_room}")).items():
             if callable(_value):
-                setattr(_module, _name, _value)
+                vars(_module).setdefault(_name, _value)
