@@ -26,8 +26,6 @@ def _smooth_basis(bins: int) -> Floats:
 def above_ten_cycles(curves: Floats) -> Floats:
     """What is left of each curve, shape (..., bins), after the best sum of 10 cycles and a cubic is taken out.
 
-    Examples
-    --------
     >>> z = (np.arange(256) + 0.5) / 256
     >>> for cycles in (8, 12):
     ...     wave = np.sin(2 * np.pi * cycles * z)
@@ -40,14 +38,8 @@ def above_ten_cycles(curves: Floats) -> Floats:
 
 
 def isotonic(curves: Floats) -> Floats:
-    """The least-squares non-decreasing fit to each curve, shape (..., bins), by the min-max formula.
+    """The least-squares non-decreasing fit to each curve, shape (..., bins), by the min-max formula (Barlow et al. 1972).
 
-    References
-    ----------
-    Barlow, R. E., Bartholomew, D. J., Bremner, J. M. & Brunk, H. D. (1972). Statistical Inference under Order Restrictions.
-
-    Examples
-    --------
     >>> isotonic(np.array([1.0, 3.0, 2.0, 4.0])).tolist()
     [1.0, 2.5, 2.5, 4.0]
     """
@@ -65,8 +57,6 @@ def isotonic(curves: Floats) -> Floats:
 def not_monotone(curves: Floats, direction: Floats) -> Floats:
     """What the best monotone curve leaves of each, shape (..., bins); ``direction`` of shape (...) is +1 or −1.
 
-    Examples
-    --------
     >>> not_monotone(np.array([1.0, 3.0, 2.0]), np.array(1.0)).tolist()
     [0.0, 0.5, -0.5]
     """

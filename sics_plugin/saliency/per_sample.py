@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
-from sics_plugin.saliency.batches import Batch, Loss, moved
+from sics_plugin.saliency.batches import Batch, Loss, check_finite, moved, scalar
 from sics_plugin.saliency.layer_gradients import Place, Reads, Rows, is_known, largest, rounded, samples_first
 
 
@@ -186,20 +186,6 @@ def _losses(loss: Loss, output: Tensor, targets: Tensor) -> Tensor:
         return torch.stack([of_one(row, target) for row, target in zip(output, targets, strict=True)])
 
 
-def scalar(value: Any) -> Tensor:
-    """A loss without dimensions; refused where it is none."""
-    if not isinstance(value, Tensor) or value.numel() != 1:
-        raise TypeError("Expected `loss(output, target)` to return a scalar tensor (reduction='mean' or 'sum')")
-    return value.reshape(())
-
-
-def check_finite(values: Tensor, number: int) -> None:
-    """Refuse losses of single samples that are not finite."""
-    if not bool(torch.isfinite(values).all()):
-        worst = values[~torch.isfinite(values)][0].item()
-        raise ValueError(f"Expected a finite loss on the calibration batches, got {worst} on batch {number}")
-
-
 #: Entries of per-sample gradients that are held at a time the general way. No result depends on it but by rounding.
 HELD = 1 << 24
 #: Samples of one pass: what the layers read and gave is held for all of them.
@@ -212,13 +198,6 @@ def per_sample(
     """Gradients of each sample's own loss in each of ``parameters``, with the number of samples, for every batch or part of one.
 
     The model is in eval mode and its parameters require gradients. What the loss does not depend on has zeros.
-
-    Raises
-    ------
-    TypeError
-        Inputs or targets that cannot be told apart by sample, or a loss that is no scalar.
-    ValueError
-        A loss that is not finite.
     """
     by_layer, general = ByLayer(model, loss, parameters), _General(model, loss, parameters)
     for number, (inputs, targets) in enumerate(moved(batches, model), 1):
