@@ -120,9 +120,6 @@ def mean_absolute_over_samples(
     return _named(readings, [total / samples for total in totals]), samples
 
 
-# --- steps ---------------------------------------------------------------------------------------------------------------
-
-
 def _over_samples(
     model: nn.Module,
     batches: Iterable[Batch],

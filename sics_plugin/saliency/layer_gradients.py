@@ -54,9 +54,6 @@ def is_known(module: nn.Module) -> bool:
     return isinstance(module, _NORMS) or (isinstance(module, LAYERS) and type(module).forward in _FORWARDS)
 
 
-# --- what a layer leaves behind --------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Place:
     """Where a parameter is: a layer's ``weight`` or ``bias``, times a mask where torch pruned it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from typing import Any
 
 import torch
@@ -206,13 +207,10 @@ def per_sample(
         if number == 1 and _reads_parameters(model, loss, inputs[:1], targets[:1]):
             by_layer.places, general.together = {}, False
         for x, y in zip(inputs.split(TOGETHER), targets.split(TOGETHER), strict=True):
-            yield len(y), _both(by_layer.take(x, y, number), general, x, y, number)
-
-
-def _both(found: dict[int, Reads], general: _General, inputs: Tensor, targets: Tensor, number: int) -> Iterator[Rows]:
-    for index, reads in found.items():
-        yield reads.rows(index)
-    yield from general.rows([i for i in range(len(general.parameters)) if i not in found], inputs, targets, number)
+            found = by_layer.take(x, y, number)
+            left = [i for i in range(len(parameters)) if i not in found]
+            layers = (reads.rows(index) for index, reads in found.items())
+            yield len(y), chain(layers, general.rows(left, x, y, number))
 
 
 def _reads_parameters(model: nn.Module, loss: Loss, x: Tensor, y: Tensor) -> bool:
@@ -222,7 +220,6 @@ def _reads_parameters(model: nn.Module, loss: Loss, x: Tensor, y: Tensor) -> boo
     return bool(getattr(loss(output, y), "requires_grad", False))
 
 
-# --- the general way -----------------------------------------------------------------------------------------------------
 class _General:
     """Gradients of single samples by ``torch.func``, and one sample after another where that cannot be."""
 
@@ -237,14 +234,21 @@ class _General:
             return
         own = [self.parameters[i] for i in indices]
         size = max(1, HELD // max(1, sum(p.numel() for p in own)))
-        several = self._several(own)
+        names = [self.names[id(p)] for p in own]
+        detached = {name: p.detach() for name, p in zip(names, own, strict=True)}
+
+        def of_one(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+            return scalar(self.loss(functional_call(self.model, parameters, (x.unsqueeze(0),)), y.unsqueeze(0)))
+
+        several = vmap(grad_and_value(of_one), in_dims=(None, 0, 0))
         for x, y in zip(inputs.split(size), targets.split(size), strict=True):
             found = None
             if self.together:
                 try:
                     with warnings.catch_warnings():
                         warnings.filterwarnings("ignore", message=".*batching rule.*")  # slower, and nothing else
-                        found = several(x, y)
+                        by_name, values = several(detached, x, y)
+                        found = [by_name[name] for name in names], values
                 except (RuntimeError, ValueError, NotImplementedError):
                     self.together = False  # not every operation can be batched; whatever else is wrong shows again below
             if found is None:
@@ -255,21 +259,6 @@ class _General:
                 g = g.detach() if g.dtype == torch.float64 else g.detach().float()
                 most = largest(g)
                 yield Rows(index, rounded(most), iter((g / rounded(most),) if most else ()))
-
-    def _several(self, own: Sequence[nn.Parameter]) -> Callable[[Tensor, Tensor], tuple[list[Tensor], Tensor]]:
-        names = [self.names[id(p)] for p in own]
-        detached = {name: p.detach() for name, p in zip(names, own, strict=True)}
-
-        def of_one(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-            return scalar(self.loss(functional_call(self.model, parameters, (x.unsqueeze(0),)), y.unsqueeze(0)))
-
-        of_several = vmap(grad_and_value(of_one), in_dims=(None, 0, 0))
-
-        def several(x: Tensor, y: Tensor) -> tuple[list[Tensor], Tensor]:
-            gradients, values = of_several(detached, x, y)
-            return [gradients[name] for name in names], values
-
-        return several
 
     def _one_by_one(self, x: Tensor, y: Tensor, own: Sequence[nn.Parameter]) -> tuple[list[Tensor], Tensor]:
         rows, values = [], []

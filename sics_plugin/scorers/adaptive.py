@@ -212,7 +212,6 @@ def has_strength(name: str) -> bool:
     return any(field.name == "alpha" for field in fields(get_scorer(name)))
 
 
-# --- picking by sparsity --------------------------------------------------------------------------------------------
 @register_scorer
 @dataclass(frozen=True)
 class Adaptive(RankScorer):

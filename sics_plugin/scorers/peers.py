@@ -40,9 +40,6 @@ class PeerScorer(Scorer):
         return {**super().fingerprint(saliency_kind), "signal": self.requires}
 
 
-# --- first order ----------------------------------------------------------------------------------------------------
-
-
 @register_scorer
 class Snip(PeerScorer):
     """Connection sensitivity: s = |w·g|, g the gradient of the mean loss of all batches; of a unit |Σ w·g|."""
@@ -73,9 +70,6 @@ class Taylor(PeerScorer):
         return c.square()
 
 
-# --- second order ---------------------------------------------------------------------------------------------------
-
-
 @register_scorer
 class Fisher(PeerScorer):
     """Optimal brain damage with the Fisher diagonal: s = w²·E[g²]/2, g the gradient of one sample; of a unit the sum."""
@@ -96,9 +90,6 @@ class Grasp(PeerScorer):
 
     name, summary, requires = "grasp", "w·(Hg), H = Hessian", "grasp"
     source = "Wang, Zhang & Grosse 2020, GraSP (arXiv 2002.07376)"
-
-
-# --- without data ---------------------------------------------------------------------------------------------------
 
 
 @register_scorer
@@ -127,9 +118,6 @@ class RelativeImportance(PeerScorer):
     name, summary, requires = "ri", "m/Σrow + m/Σcolumn", "relative"
     source, batches = "Zhang et al. 2024, Plug-and-Play (ICLR 2024, OpenReview Tr0lPx9woF)", False
     pool, units = "layer", ("weight",)
-
-
-# --- with activations -----------------------------------------------------------------------------------------------
 
 
 @register_scorer

@@ -104,7 +104,7 @@ def standardise(values: Tensor) -> Tensor:
 
 
 def _oriented(spectrum: Tensor, z: Tensor) -> Tensor:
-    """Standardise, with the sign that correlates positively with z."""
+    """Standardised, with the sign that correlates positively with z."""
     spectrum = standardise(spectrum)
     return -spectrum if (spectrum * (z - z.mean())).sum() < 0 else spectrum
 
