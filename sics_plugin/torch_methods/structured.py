@@ -83,14 +83,9 @@ class SICSStructured(ScorerMethod):
         self.dim = int(dim)
 
     def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
-        """The new mask, like ``default_mask`` with zeros over the channels that go.
+        """``default_mask`` with zeros over the channels that go; ``t``: weights of two dimensions or more, or scores for them.
 
-        Parameters
-        ----------
-        t : Tensor, two dimensions or more
-            Weights, or scores that stand for them.
-        default_mask : Tensor, same shape
-            1 where an entry is still there; channels without one are not ranked.
+        Channels without an entry that is still there, a 1 in ``default_mask``, are not ranked.
         """
         self._check_call(t, default_mask)
         dim = _dimension(t, self.dim)

@@ -67,14 +67,9 @@ class SICSMethod(ScorerMethod):
     PRUNING_TYPE = "unstructured"
 
     def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
-        """The new mask, like ``default_mask`` with zeros at the units that go.
+        """``default_mask`` with zeros at the units that go; ``t``: weights of any shape, or scores that stand for them.
 
-        Parameters
-        ----------
-        t : Tensor, any shape
-            Weights, or scores that stand for them.
-        default_mask : Tensor, same shape
-            1 where a unit is still there; only those are ranked.
+        Only units that are still there, with a 1 in ``default_mask``, are ranked.
         """
         self._check_call(t, default_mask)
         values, saliency = t.detach().reshape(-1), self.saliency
