@@ -9,182 +9,106 @@ Two lines on a model of your own::
 A better mask takes a saliency from a few batches: ``saliency=Saliency(model, batches, loss).vector(params)``.
 """
 
-from sics_plugin.network.discovery import find_groups
-from sics_plugin.network.groups import ChannelGroup, Slice, channel_group
-from sics_plugin.network.masks import (
-    clone_pruned,
-    current_masks,
-    export_masks,
-    finalize,
-    install_mask,
-    load_masks,
-    mask_hash,
-    masked,
-)
-from sics_plugin.network.rebuild import load_shrunk, remove_units, removed_units
-from sics_plugin.network.shrink import shrink
-from sics_plugin.network.targets import prunable_parameters
-from sics_plugin.network.unit_masks import unit_masks
-from sics_plugin.pruning.calibration import Calibration, held_out_accuracy, held_out_loss
-from sics_plugin.pruning.channels import channel_saliency, compute_channel_masks, prune_channels
-from sics_plugin.pruning.report import ChannelReport, LayerSparsity, PruningReport
-from sics_plugin.pruning.weights import VanishedLayerWarning, compute_masks, prune_model, prune_n_m, prune_to_sparsity
-from sics_plugin.saliency.collection import Saliency
-from sics_plugin.scorers.adaptive import AdaptiveTable
-from sics_plugin.scorers.base import AdaptiveChoice, Scorer, Trial
-from sics_plugin.scorers.contract import ContractError, check_scorer
-from sics_plugin.scorers.coordinate import SharedRanks
-from sics_plugin.scorers.peers import PeerScorer
-from sics_plugin.scorers.registry import build_scorer, get_scorer, list_scorers, register_scorer, unregister_scorer
-from sics_plugin.scorers.sics import CoordinateScorer, MagnitudeScorer, RankScorer
-from sics_plugin.scorers.units import SaliencyVector, Units
-from sics_plugin.torch_methods.base import CoordinateUnresolvedWarning
-from sics_plugin.torch_methods.global_unstructured import global_unstructured
-from sics_plugin.torch_methods.n_of_m import SICSNofM
-from sics_plugin.torch_methods.structured import (
-    SICSStructured,
-    SICSStructuredAdaptive,
-    SICSStructuredBump,
-    SICSStructuredChaos,
-    SICSStructuredFake,
-    SICSStructuredGradient,
-    SICSStructuredInformation,
-    SICSStructuredLog,
-    SICSStructuredMagnitude,
-    SICSStructuredPower,
-    SICSStructuredRandom,
-    SICSStructuredSmoothChaos,
-    SICSStructuredSmoothMouse,
-    SICSStructuredWiggle,
-    structured_method_for,
-)
-from sics_plugin.torch_methods.unstructured import (
-    SICSRIA,
-    SICSAdaptive,
-    SICSBump,
-    SICSChaos,
-    SICSFake,
-    SICSFisher,
-    SICSGradient,
-    SICSGrasp,
-    SICSInformation,
-    SICSLamp,
-    SICSLog,
-    SICSMagnitude,
-    SICSMethod,
-    SICSPower,
-    SICSRandom,
-    SICSRelativeImportance,
-    SICSSensitivity,
-    SICSSmoothChaos,
-    SICSSmoothMouse,
-    SICSSnip,
-    SICSSynFlow,
-    SICSTaylor,
-    SICSWanda,
-    SICSWiggle,
-    method_for,
-)
+import sics_plugin.old_names  # noqa: F401  (for its effect)
+from sics_plugin.network.discovery import find_groups as find_groups
+from sics_plugin.network.groups import ChannelGroup as ChannelGroup
+from sics_plugin.network.groups import Slice as Slice
+from sics_plugin.network.groups import channel_group as channel_group
+from sics_plugin.network.masks import clone_pruned as clone_pruned
+from sics_plugin.network.masks import current_masks as current_masks
+from sics_plugin.network.masks import export_masks as export_masks
+from sics_plugin.network.masks import finalize as finalize
+from sics_plugin.network.masks import install_mask as install_mask
+from sics_plugin.network.masks import load_masks as load_masks
+from sics_plugin.network.masks import mask_hash as mask_hash
+from sics_plugin.network.masks import masked as masked
+from sics_plugin.network.rebuild import load_shrunk as load_shrunk
+from sics_plugin.network.rebuild import remove_units as remove_units
+from sics_plugin.network.rebuild import removed_units as removed_units
+from sics_plugin.network.shrink import shrink as shrink
+from sics_plugin.network.targets import prunable_parameters as prunable_parameters
+from sics_plugin.network.unit_masks import unit_masks as unit_masks
+from sics_plugin.pruning.calibration import Calibration as Calibration
+from sics_plugin.pruning.calibration import held_out_accuracy as held_out_accuracy
+from sics_plugin.pruning.calibration import held_out_loss as held_out_loss
+from sics_plugin.pruning.channels import channel_saliency as channel_saliency
+from sics_plugin.pruning.channels import compute_channel_masks as compute_channel_masks
+from sics_plugin.pruning.channels import prune_channels as prune_channels
+from sics_plugin.pruning.report import ChannelReport as ChannelReport
+from sics_plugin.pruning.report import LayerSparsity as LayerSparsity
+from sics_plugin.pruning.report import PruningReport as PruningReport
+from sics_plugin.pruning.weights import VanishedLayerWarning as VanishedLayerWarning
+from sics_plugin.pruning.weights import compute_masks as compute_masks
+from sics_plugin.pruning.weights import prune_model as prune_model
+from sics_plugin.pruning.weights import prune_n_m as prune_n_m
+from sics_plugin.pruning.weights import prune_to_sparsity as prune_to_sparsity
+from sics_plugin.saliency.collection import Saliency as Saliency
+from sics_plugin.scorers.adaptive import AdaptiveTable as AdaptiveTable
+from sics_plugin.scorers.base import AdaptiveChoice as AdaptiveChoice
+from sics_plugin.scorers.base import Scorer as Scorer
+from sics_plugin.scorers.base import Trial as Trial
+from sics_plugin.scorers.contract import ContractError as ContractError
+from sics_plugin.scorers.contract import check_scorer as check_scorer
+from sics_plugin.scorers.coordinate import SharedRanks as SharedRanks
+from sics_plugin.scorers.peers import PeerScorer as PeerScorer
+from sics_plugin.scorers.registry import build_scorer as build_scorer
+from sics_plugin.scorers.registry import get_scorer as get_scorer
+from sics_plugin.scorers.registry import list_scorers as list_scorers
+from sics_plugin.scorers.registry import register_scorer as register_scorer
+from sics_plugin.scorers.registry import unregister_scorer as unregister_scorer
+from sics_plugin.scorers.sics import CoordinateScorer as CoordinateScorer
+from sics_plugin.scorers.sics import MagnitudeScorer as MagnitudeScorer
+from sics_plugin.scorers.sics import RankScorer as RankScorer
+from sics_plugin.scorers.units import SaliencyVector as SaliencyVector
+from sics_plugin.scorers.units import Units as Units
+from sics_plugin.torch_methods.base import CoordinateUnresolvedWarning as CoordinateUnresolvedWarning
+from sics_plugin.torch_methods.global_unstructured import global_unstructured as global_unstructured
+from sics_plugin.torch_methods.n_of_m import SICSNofM as SICSNofM
+from sics_plugin.torch_methods.structured import SICSStructured as SICSStructured
+from sics_plugin.torch_methods.structured import SICSStructuredAdaptive as SICSStructuredAdaptive
+from sics_plugin.torch_methods.structured import SICSStructuredBump as SICSStructuredBump
+from sics_plugin.torch_methods.structured import SICSStructuredChaos as SICSStructuredChaos
+from sics_plugin.torch_methods.structured import SICSStructuredFake as SICSStructuredFake
+from sics_plugin.torch_methods.structured import SICSStructuredGradient as SICSStructuredGradient
+from sics_plugin.torch_methods.structured import SICSStructuredInformation as SICSStructuredInformation
+from sics_plugin.torch_methods.structured import SICSStructuredLog as SICSStructuredLog
+from sics_plugin.torch_methods.structured import SICSStructuredMagnitude as SICSStructuredMagnitude
+from sics_plugin.torch_methods.structured import SICSStructuredPower as SICSStructuredPower
+from sics_plugin.torch_methods.structured import SICSStructuredRandom as SICSStructuredRandom
+from sics_plugin.torch_methods.structured import SICSStructuredSmoothChaos as SICSStructuredSmoothChaos
+from sics_plugin.torch_methods.structured import SICSStructuredSmoothMouse as SICSStructuredSmoothMouse
+from sics_plugin.torch_methods.structured import SICSStructuredWiggle as SICSStructuredWiggle
+from sics_plugin.torch_methods.structured import structured_method_for as structured_method_for
+from sics_plugin.torch_methods.unstructured import SICSRIA as SICSRIA
+from sics_plugin.torch_methods.unstructured import SICSAdaptive as SICSAdaptive
+from sics_plugin.torch_methods.unstructured import SICSBump as SICSBump
+from sics_plugin.torch_methods.unstructured import SICSChaos as SICSChaos
+from sics_plugin.torch_methods.unstructured import SICSFake as SICSFake
+from sics_plugin.torch_methods.unstructured import SICSFisher as SICSFisher
+from sics_plugin.torch_methods.unstructured import SICSGradient as SICSGradient
+from sics_plugin.torch_methods.unstructured import SICSGrasp as SICSGrasp
+from sics_plugin.torch_methods.unstructured import SICSInformation as SICSInformation
+from sics_plugin.torch_methods.unstructured import SICSLamp as SICSLamp
+from sics_plugin.torch_methods.unstructured import SICSLog as SICSLog
+from sics_plugin.torch_methods.unstructured import SICSMagnitude as SICSMagnitude
+from sics_plugin.torch_methods.unstructured import SICSMethod as SICSMethod
+from sics_plugin.torch_methods.unstructured import SICSPower as SICSPower
+from sics_plugin.torch_methods.unstructured import SICSRandom as SICSRandom
+from sics_plugin.torch_methods.unstructured import SICSRelativeImportance as SICSRelativeImportance
+from sics_plugin.torch_methods.unstructured import SICSSensitivity as SICSSensitivity
+from sics_plugin.torch_methods.unstructured import SICSSmoothChaos as SICSSmoothChaos
+from sics_plugin.torch_methods.unstructured import SICSSmoothMouse as SICSSmoothMouse
+from sics_plugin.torch_methods.unstructured import SICSSnip as SICSSnip
+from sics_plugin.torch_methods.unstructured import SICSSynFlow as SICSSynFlow
+from sics_plugin.torch_methods.unstructured import SICSTaylor as SICSTaylor
+from sics_plugin.torch_methods.unstructured import SICSWanda as SICSWanda
+from sics_plugin.torch_methods.unstructured import SICSWiggle as SICSWiggle
+from sics_plugin.torch_methods.unstructured import method_for as method_for
 
-__all__ = [
-    "SICSRIA",
-    "AdaptiveChoice",
-    "AdaptiveTable",
-    "Calibration",
-    "ChannelGroup",
-    "ChannelReport",
-    "ContractError",
-    "CoordinateScorer",
-    "CoordinateUnresolvedWarning",
-    "LayerSparsity",
-    "MagnitudeScorer",
-    "PeerScorer",
-    "PruningReport",
-    "RankScorer",
-    "SICSAdaptive",
-    "SICSBump",
-    "SICSChaos",
-    "SICSFake",
-    "SICSFisher",
-    "SICSGradient",
-    "SICSGrasp",
-    "SICSInformation",
-    "SICSLamp",
-    "SICSLog",
-    "SICSMagnitude",
-    "SICSMethod",
-    "SICSNofM",
-    "SICSPower",
-    "SICSRandom",
-    "SICSRelativeImportance",
-    "SICSSensitivity",
-    "SICSSmoothChaos",
-    "SICSSmoothMouse",
-    "SICSSnip",
-    "SICSStructured",
-    "SICSStructuredAdaptive",
-    "SICSStructuredBump",
-    "SICSStructuredChaos",
-    "SICSStructuredFake",
-    "SICSStructuredGradient",
-    "SICSStructuredInformation",
-    "SICSStructuredLog",
-    "SICSStructuredMagnitude",
-    "SICSStructuredPower",
-    "SICSStructuredRandom",
-    "SICSStructuredSmoothChaos",
-    "SICSStructuredSmoothMouse",
-    "SICSStructuredWiggle",
-    "SICSSynFlow",
-    "SICSTaylor",
-    "SICSWanda",
-    "SICSWiggle",
-    "Saliency",
-    "SaliencyVector",
-    "Scorer",
-    "SharedRanks",
-    "Slice",
-    "Trial",
-    "Units",
-    "VanishedLayerWarning",
-    "build_scorer",
-    "channel_group",
-    "channel_saliency",
-    "check_scorer",
-    "clone_pruned",
-    "compute_channel_masks",
-    "compute_masks",
-    "current_masks",
-    "export_masks",
-    "finalize",
-    "find_groups",
-    "get_scorer",
-    "global_unstructured",
-    "held_out_accuracy",
-    "held_out_loss",
-    "install_mask",
-    "list_scorers",
-    "load_masks",
-    "load_shrunk",
-    "mask_hash",
-    "masked",
-    "method_for",
-    "prunable_parameters",
-    "prune_channels",
-    "prune_model",
-    "prune_n_m",
-    "prune_to_sparsity",
-    "register_scorer",
-    "remove_units",
-    "removed_units",
-    "shrink",
-    "structured_method_for",
-    "unit_masks",
-    "unregister_scorer",
-]
+#: The public face: all classes and functions above.
+__all__ = [_name for _name, _value in list(globals().items()) if callable(_value)]
 
-# Models saved whole and queued jobs name a class by its module: the public one, whichever file it lives in.
+# Pickles and queued jobs name a class by its module: the public one, whichever file it lives in.
 for _name in __all__:
     if isinstance(globals()[_name], type):
         globals()[_name].__module__ = __name__
-del _name

@@ -26,8 +26,6 @@ def _smooth_basis(bins: int) -> Floats:
 def above_ten_cycles(curves: Floats) -> Floats:
     """What is left of each curve, shape (..., bins), after the best sum of 10 cycles and a cubic is taken out.
 
-    Examples
-    --------
     >>> z = (np.arange(256) + 0.5) / 256
     >>> for cycles in (8, 12):
     ...     wave = np.sin(2 * np.pi * cycles * z)
@@ -40,33 +38,32 @@ def above_ten_cycles(curves: Floats) -> Floats:
 
 
 def isotonic(curves: Floats) -> Floats:
-    """The least-squares non-decreasing fit to each curve, shape (..., bins), by the min-max formula.
+    """The least-squares non-decreasing fit to each curve, shape (..., bins): neighbours in the wrong order are pooled.
 
-    References
-    ----------
-    Barlow, R. E., Bartholomew, D. J., Bremner, J. M. & Brunk, H. D. (1972). Statistical Inference under Order Restrictions.
-
-    Examples
-    --------
     >>> isotonic(np.array([1.0, 3.0, 2.0, 4.0])).tolist()
     [1.0, 2.5, 2.5, 4.0]
     """
-    bins = curves.shape[-1]
     total = np.concatenate([np.zeros((*curves.shape[:-1], 1)), np.cumsum(curves, axis=-1)], axis=-1)
-    first, last = np.arange(bins)[:, None], np.arange(bins)[None, :]
-    valid = last >= first
-    # mean[..., j, k] of the values j to k
-    mean = (total[..., None, 1:] - total[..., :-1, None]) / np.where(valid, last - first + 1, 1)
-    lowest = np.minimum.accumulate(np.where(valid, mean, np.inf)[..., ::-1], axis=-1)[..., ::-1]
-    highest = np.maximum.accumulate(np.where(valid, lowest, -np.inf), axis=-2)
-    return np.asarray(np.diagonal(highest, axis1=-2, axis2=-1))
+    fit = np.empty(curves.shape)
+    for at in np.ndindex(curves.shape[:-1]):
+        sums: list[float] = total[at].tolist()
+        begins: list[int] = []
+        means: list[float] = []
+        for end in range(1, len(sums)):
+            begin, mean = end - 1, sums[end] - sums[end - 1]
+            while means and means[-1] >= mean:
+                means.pop()
+                begin = begins.pop()
+                mean = (sums[end] - sums[begin]) / (end - begin)
+            means.append(mean)
+            begins.append(begin)
+        fit[at] = np.repeat(means, np.diff([*begins, len(sums) - 1]))
+    return fit
 
 
 def not_monotone(curves: Floats, direction: Floats) -> Floats:
     """What the best monotone curve leaves of each, shape (..., bins); ``direction`` of shape (...) is +1 or −1.
 
-    Examples
-    --------
     >>> not_monotone(np.array([1.0, 3.0, 2.0]), np.array(1.0)).tolist()
     [0.0, 0.5, -0.5]
     """

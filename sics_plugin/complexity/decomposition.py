@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sics_plugin.complexity.curves import above_ten_cycles, coarser, isotonic, not_monotone
+from sics_plugin.complexity.curves import Floats, above_ten_cycles, coarser, isotonic, not_monotone
 
-Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 #: Groups of units, half of them on either side of every product.
@@ -32,26 +31,13 @@ _LINE_UNITS, _LINE_BINS = 64, 1024
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Energies of a score's percentile, in units of its own variance.
+    """Energies of a score's percentile, in units of its own variance."""
 
-    Attributes
-    ----------
-    bent
-        Of what magnitude alone says, the part that no increasing function can follow: Var(a − isotonic(a)), a(ρ) = E[u | ρ].
-    saliency
-        What z says within strata of ρ.
-    unexplained
-        The rest: a function of neither, or finer than the cells.
-    not_monotone, above_ten_cycles
-        Shares of ``saliency``: what no monotone curve in z can follow, what lies above 10 cycles. None where z says next to
-        nothing.
-    """
-
-    bent: float
-    saliency: float
-    unexplained: float
-    not_monotone: float | None
-    above_ten_cycles: float | None
+    bent: float  # of what magnitude alone says, what no increasing function can follow: Var(a − isotonic(a)), a(ρ) = E[u | ρ]
+    saliency: float  # what z says within strata of ρ
+    unexplained: float  # the rest: a function of neither, or finer than the cells
+    not_monotone: float | None  # share of ``saliency`` that no monotone curve in z can follow; None where z says next to nothing
+    above_ten_cycles: float | None  # share of it above 10 cycles
 
     @property
     def departure(self) -> float:
@@ -85,13 +71,7 @@ class Cells:
             parts *= 0
         told = parts[1] > TOLD * parts.sum()
         form = _form(_filled(means, count)) if told else (None, None)
-        return Shape(
-            bent=float(parts[0]),
-            saliency=float(parts[1]),
-            unexplained=float(parts[2]),
-            not_monotone=form[0],
-            above_ten_cycles=form[1],
-        )
+        return Shape(float(parts[0]), float(parts[1]), float(parts[2]), *form)
 
     @property
     def covered(self) -> float:
@@ -160,26 +140,18 @@ def z_bins(n: int) -> int:
     return bins
 
 
-def lay_out(u: Floats, rank: Ints, z: Floats, rng: np.random.Generator) -> Cells:
-    """Sort units into cells.
+def cells_of(rank: Ints, z: Floats, bins: int, units: int = UNITS_PER_CELL, most: int = STRATA) -> tuple[Ints, int]:
+    """The cell (stratum of ρ, bin of z) of every unit, and how many strata: ``most``, or as have ``units`` in a cell."""
+    strata = int(np.clip(rank.size // (bins * units), 1, most))
+    return (rank * strata // rank.size) * bins + np.minimum((z * bins).astype(np.int64), bins - 1), strata
 
-    Parameters
-    ----------
-    u : array, shape (n,)
-        Percentile of the score.
-    rank : array of int64, shape (n,)
-        By magnitude.
-    z : array, shape (n,)
-        The coordinate.
-    rng : numpy.random.Generator
-        Deals units into groups.
-    """
+
+def lay_out(u: Floats, rank: Ints, z: Floats, rng: np.random.Generator) -> Cells:
+    """The percentile of a score, sorted into cells by rank and coordinate z; ``rng`` deals the units into groups."""
     n = u.size
     bins = z_bins(n)
-    strata = int(np.clip(n // (bins * UNITS_PER_CELL), 1, STRATA))
-    # Dealt along (stratum, bin of z), so that every cell has units of both halves.
-    stratum, place = rank * strata // n, np.minimum((z * bins).astype(np.int64), bins - 1)
-    cell = stratum * bins + place
+    cell, strata = cells_of(rank, z, bins)
+    # Dealt along the cells, so that every one has units of both halves.
     order = np.lexsort((rng.random(n), cell))
     group = np.empty(n, dtype=np.int64)
     group[order] = (np.arange(n) + rng.integers(GROUPS)) % GROUPS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 from sics_plugin.complexity.decomposition import Shape
 
@@ -12,7 +12,6 @@ from sics_plugin.complexity.decomposition import Shape
 #: vector. ``noise``: on nothing that was looked at. ``mixed``: none of these makes up half. ``unresolved``: too few units, or
 #: a saliency of too few values. ``varies``: another kind at another S.
 Kind = Literal["plateau", "smooth", "raw", "shaped", "monotone", "fake", "other", "noise", "mixed", "unresolved", "varies"]
-KINDS = get_args(Kind)
 KAPPA: dict[str, int] = {"plateau": 0, "smooth": 1, "raw": 2}
 
 #: The thresholds. They were fixed on one seed of the digits network and not moved since; docs/complexity.md has the margins.
@@ -31,20 +30,9 @@ BINS_FOR_RAW = 128
 
 
 def kind_of_shape(shape: Shape, *, jaccard: float, bins: int, structure: float) -> Kind:
-    """The kind at one S.
+    """The kind at one S, from the overlap with magnitude's kept units, the bins of z in the curves, and the largest share of what
+    is unexplained that one labelling of the units explains.
 
-    Parameters
-    ----------
-    shape : Shape
-    jaccard : float
-        Of the kept units with magnitude's.
-    bins : int
-        Bins of z in the curves.
-    structure : float
-        Largest share of what is unexplained that one labelling of the units explains.
-
-    Examples
-    --------
     >>> wavy = Shape(bent=0.0, saliency=0.2, unexplained=0.01, not_monotone=0.3, above_ten_cycles=0.1)
     >>> kind_of_shape(wavy, jaccard=0.8, bins=256, structure=0.0)
     'raw'
@@ -70,8 +58,6 @@ def kind_of_shape(shape: Shape, *, jaccard: float, bins: int, structure: float) 
 def at_every(kinds: list[Kind]) -> Kind:
     """The kind that holds at every S, or ``varies``.
 
-    Examples
-    --------
     >>> at_every(["smooth", "smooth"]), at_every(["plateau", "raw"])
     ('smooth', 'varies')
     """

@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sics_plugin.complexity.decomposition import GROUPS, Cells, Shape, draws, lay_out, residual_of, z_bins
-from sics_plugin.complexity.kinds import BINS_FOR_RAW, STRUCTURE, Kind, at_every, kind_of_shape
+from sics_plugin.complexity.decomposition import GROUPS, Cells, Shape, cells_of, draws, lay_out, residual_of, z_bins
+from sics_plugin.complexity.kinds import BINS_FOR_RAW, KAPPA, STRUCTURE, Kind, at_every, kind_of_shape
 from sics_plugin.complexity.rank_correlation import kendall, midranks, spearman
-from sics_plugin.complexity.result import Complexity, ComplexityAt, Share, Surface, kappa_of
+from sics_plugin.complexity.result import Complexity, ComplexityAt, Share, Surface
 from sics_plugin.complexity.structure import labels_of, largest_share
 from sics_plugin.network.targets import Parameter, resolve_targets, without_ties
 from sics_plugin.pruning.inputs import join, lazy_saliencies, remaining_values
@@ -32,8 +32,6 @@ from sics_plugin.scorers.units import SaliencyVector, Units, units_of
 from sics_plugin.selection.lowest import check_sparsity, count_to_prune, lowest
 
 Labels = Mapping[str, NDArray[np.int64]]
-
-__all__ = ["SPARSITIES", "Complexity", "ComplexityAt", "Share", "Surface", "measure", "measure_units"]
 
 #: Where a scorer is measured unless told otherwise: the sparsities of the experiment.
 SPARSITIES = (0.5, 0.6, 0.7, 0.8)
@@ -186,7 +184,7 @@ def measure_units(
         saliency=other.saliency_kind or "neighbourhood",
         at=tuple(one for one, _ in found),
         kind=kind,
-        kappa=kappa_of(kind),
+        kappa=KAPPA.get(kind),
         confidence=float(np.mean([one == kind for one in drawn])) if drawn else 1.0,
         flags=tuple(flags),
         surface=sample.surface(_scores(scorer, units, middle), middle),
@@ -215,8 +213,7 @@ class _Sample:
 
     def surface(self, score: Tensor, sparsity: float) -> Surface:
         cells, u = self.cells(score)
-        across = int(np.clip(self.size // (self.bins * _UNITS_OF_SURFACE), 1, _SURFACE))
-        place = (self.rank * across // self.size) * self.bins + np.minimum((self.z * self.bins).astype(np.int64), self.bins - 1)
+        place, across = cells_of(self.rank, self.z, self.bins, _UNITS_OF_SURFACE, _SURFACE)
         total, count = np.bincount(place, u, across * self.bins), np.bincount(place, minlength=across * self.bins)
         curve = _mean(cells.curve_sum.sum(axis=(0, 1, 2)), cells.curve_count.sum(axis=(0, 1, 2)))
         return Surface(_mean(total, count).reshape(across, self.bins), curve - np.nanmean(curve), sparsity)
@@ -269,7 +266,7 @@ def _at(
             not_monotone=_with_interval(shape.not_monotone, [one.not_monotone for one in drawn]),
             above_ten_cycles=_with_interval(shape.above_ten_cycles, [one.above_ten_cycles for one in drawn]),
             kind=kind,
-            kappa=kappa_of(kind),
+            kappa=KAPPA.get(kind),
             confidence=float(np.mean([kind_of(one) == kind for one in drawn])) if drawn else 1.0,
         ),
         [kind_of(one) for one in drawn] or [kind] * len(weights),

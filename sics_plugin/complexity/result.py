@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sics_plugin.complexity.kinds import KAPPA, Kind
+from sics_plugin.complexity.kinds import Kind
 
 _SAID: dict[str, str] = {
     "plateau": "the plateau in disguise (κ = 0): its masks are magnitude's",
@@ -83,20 +83,10 @@ class ComplexityAt:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Surface:
-    """A scorer over (ρ, z), for a figure.
+    """A scorer over (ρ, z) at one S, for a figure."""
 
-    Attributes
-    ----------
-    score : array, shape (ρ bins, z bins)
-        Mean percentile of the score; nan where there are no units.
-    curve : array, shape (z bins of the meter,)
-        What z adds to the percentile, averaged over ρ.
-    sparsity
-        The S at which both were taken.
-    """
-
-    score: NDArray[np.float64]
-    curve: NDArray[np.float64]
+    score: NDArray[np.float64]  # mean percentile of the score, shape (ρ bins, z bins); nan where there are no units
+    curve: NDArray[np.float64]  # what z adds to the percentile, averaged over ρ, shape (z bins of the meter,)
     sparsity: float
 
 
@@ -201,14 +191,3 @@ def _flat(one: ComplexityAt) -> dict[str, Any]:
         if field.name in ("not_monotone", "above_ten_cycles"):
             row |= {f"{field.name}_{end}": None if value is None else getattr(value, end) for end in ("low", "high")}
     return row
-
-
-def kappa_of(kind: Kind) -> int | None:
-    """κ of a kind, None for those that have none.
-
-    Examples
-    --------
-    >>> kappa_of("raw"), kappa_of("noise")
-    (2, None)
-    """
-    return KAPPA.get(kind)

@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from sics_plugin.complexity.decomposition import STRATA, UNITS_PER_CELL, z_bins
+from sics_plugin.complexity.curves import Floats
+from sics_plugin.complexity.decomposition import Ints, cells_of, z_bins
 from sics_plugin.network.targets import Target
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 #: Consecutive units that count as one place.
 _PLACE = 64
 
@@ -42,8 +40,6 @@ def largest_share(
 
     Two halves of the units are dealt at random within each label: a product of their means has no noise in it.
 
-    Examples
-    --------
     >>> rng = np.random.default_rng(0)
     >>> n = 8192
     >>> rows = rng.integers(128, size=n)
@@ -53,11 +49,8 @@ def largest_share(
     ('row', True)
     """
     n = residual.size
-    bins = z_bins(n)
-    strata = int(np.clip(n // (bins * UNITS_PER_CELL), 1, STRATA))
-    cell = (rank * strata // n) * bins + np.minimum((z * bins).astype(np.int64), bins - 1)
-    count = np.maximum(np.bincount(cell, minlength=strata * bins), 1)
-    left = residual - (np.bincount(cell, residual, strata * bins) / count)[cell]
+    cell, _ = cells_of(rank, z, z_bins(n))
+    left = residual - (np.bincount(cell, residual) / np.maximum(np.bincount(cell), 1))[cell]
     variance = float(left @ left) / n
     if variance <= 1e-12:
         return 0.0, ""

@@ -13,13 +13,9 @@ from sics_plugin.saliency.batches import NO_BATCHES, Batch, batch_size, evaluati
 
 
 def input_norms(model: nn.Module, batches: Iterable[Batch]) -> tuple[dict[str, Tensor], int]:
-    """L2 norm per sample of every input feature of every ``nn.Linear`` and ``nn.Conv2d`` that ran.
+    """L2 norm per sample of every input feature of every ``nn.Linear`` and ``nn.Conv2d`` that ran; and how many samples.
 
-    Returns
-    -------
-    values : dict of str to Tensor
-        Weight name → float32, (in_features,) or (in_channels, kh, kw).
-    samples : int
+    By weight name; float32 of shape (in_features,) or (in_channels, kh, kw).
     """
     squares: dict[str, Tensor] = {}
 
@@ -54,8 +50,6 @@ def input_norms(model: nn.Module, batches: Iterable[Batch]) -> tuple[dict[str, T
 def expand_to_weight(norm: Tensor, module: nn.Module, weight: Tensor, name: str = "the weight") -> Tensor:
     """The input norm each weight reads, in the weight's shape.
 
-    Examples
-    --------
     >>> layer = nn.Linear(3, 2)
     >>> expand_to_weight(torch.tensor([1.0, 2.0, 3.0]), layer, layer.weight).tolist()
     [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]

@@ -14,13 +14,18 @@ Loss = Callable[[Any, Any], Tensor]
 NO_BATCHES = "Expected at least one batch of (input, target) in `batches`, got none"
 
 
-def checked_loss(value: Any, batch: int) -> Tensor:
-    """The loss of a batch, refused where it is no scalar or not finite."""
+def scalar(value: Any) -> Tensor:
+    """A loss without dimensions; refused where it is none."""
     if not isinstance(value, Tensor) or value.numel() != 1:
         raise TypeError("Expected `loss(output, target)` to return a scalar tensor (reduction='mean' or 'sum')")
-    if not bool(torch.isfinite(value)):
-        raise ValueError(f"Expected a finite loss on the calibration batches, got {value.item()} on batch {batch}")
-    return value
+    return value.reshape(())
+
+
+def check_finite(values: Tensor, batch: int) -> None:
+    """Refuse losses that are not finite."""
+    if not bool(torch.isfinite(values).all()):
+        worst = values[~torch.isfinite(values)][0].item()
+        raise ValueError(f"Expected a finite loss on the calibration batches, got {worst} on batch {batch}")
 
 
 def moved(batches: Iterable[Batch], model: nn.Module) -> Iterator[Batch]:
@@ -56,6 +61,17 @@ def requiring_grad(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
     finally:
         for p, flag in zip(parameters, flags, strict=True):
             p.requires_grad_(flag)
+
+
+def batch_losses(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> Iterator[tuple[Tensor, int]]:
+    """The checked loss of every batch, with its graph, and its number of samples; refused where there is no batch."""
+    count = 0
+    for count, (inputs, targets) in enumerate(moved(batches, model), 1):
+        value = scalar(loss(model(inputs), targets))
+        check_finite(value, count)
+        yield value, batch_size(targets)
+    if count == 0:
+        raise ValueError(NO_BATCHES)
 
 
 def batch_size(targets: Any) -> int:

@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from sics_plugin.network.groups import BoundGroup, ChannelGroup, bind_groups
 from sics_plugin.network.masks import pruned_targets
 from sics_plugin.network.targets import dense_parameters
-from sics_plugin.saliency.batches import NO_BATCHES, Batch, Loss, batch_size, checked_loss, evaluating, moved, requiring_grad
+from sics_plugin.saliency.batches import NO_BATCHES, Batch, Loss, batch_losses, evaluating, requiring_grad
 from sics_plugin.saliency.per_sample import per_sample
 
 Collected = tuple[dict[str, Tensor], int]
@@ -54,7 +54,7 @@ def mean_contribution(model: nn.Module, batches: Iterable[Batch], loss: Loss) ->
     readings = readings_of(model, None)
     with _collecting(model, readings):
         gradients, samples = _mean_gradient(model, list(batches), loss, readings)
-    return {r.name: _checked(r.name, _product(r.parameter, g)) for r, g in zip(readings, gradients, strict=True)}, samples
+    return _named(readings, [_product(r.parameter, g) for r, g in zip(readings, gradients, strict=True)]), samples
 
 
 def gradient_flow(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> Collected:
@@ -68,8 +68,7 @@ def gradient_flow(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> Col
     with _collecting(model, readings):
         gradients, samples = _mean_gradient(model, held, loss, readings)
         totals = [torch.zeros_like(g) for g in gradients]
-        for number, (inputs, targets) in enumerate(moved(held, model), 1):
-            value = checked_loss(loss(model(inputs), targets), number)
+        for value, _ in batch_losses(model, held, loss):
             own = torch.autograd.grad(value, parameters, create_graph=True, allow_unused=True)
             flow = sum((g.to(o.dtype) * o).sum().to(value.device) for g, o in zip(gradients, own, strict=True) if o is not None)
             if not isinstance(flow, Tensor) or not flow.requires_grad:  # the loss is linear in what it depends on
@@ -78,8 +77,9 @@ def gradient_flow(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> Col
             for total, c in zip(totals, curved, strict=True):
                 if c is not None:
                     total += c
-    products = {r.name: _product(r.parameter, total) / len(held) for r, total in zip(readings, totals, strict=True)}
-    return {name: _checked(name, product) for name, product in products.items()}, samples
+    return _named(
+        readings, [_product(r.parameter, total) / len(held) for r, total in zip(readings, totals, strict=True)]
+    ), samples
 
 
 def rms_over_batches(
@@ -88,27 +88,24 @@ def rms_over_batches(
     """Root of the mean over batches of (w·g)², g the gradient of one batch; of (Σ w·g)² for the units of ``groups``."""
     readings = readings_of(model, groups)
     parameters = [r.parameter for r in readings]
-    totals: list[Tensor | float] = [0.0] * len(readings)
-    count = samples = 0
+    totals = _zeros(readings)
+    sizes = []
     with _collecting(model, readings):
-        for inputs, targets in moved(batches, model):
-            value = checked_loss(loss(model(inputs), targets), count + 1)
+        for value, size in batch_losses(model, batches, loss):
             gradients = torch.autograd.grad(value, parameters, allow_unused=True)
-            for i, (r, g) in enumerate(zip(readings, gradients, strict=True)):
-                g = torch.zeros_like(r.parameter) if g is None else g
-                totals[i] = totals[i] + r.of(_product(r.parameter, g).double()).square()
-            count, samples = count + 1, samples + batch_size(targets)
-    if count == 0:
-        raise ValueError(NO_BATCHES)
-    return _named(readings, totals, lambda total: (total / count).sqrt()), samples
+            for r, g, total in zip(readings, gradients, totals, strict=True):
+                if g is not None:
+                    total += r.of(_product(r.parameter, g).double()).square()
+            sizes.append(size)
+    return _named(readings, [(total / len(sizes)).sqrt() for total in totals]), sum(sizes)
 
 
 def rms_over_samples(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> Collected:
     """Root of the mean over samples of (w·g)², g the gradient of one sample's own loss."""
     readings = readings_of(model, None)
     totals, samples = _over_samples(model, batches, loss, readings, _add_squares, 2)
-    weights = [r.parameter.detach().double().square() for r in readings]
-    return _named(readings, [t * w for t, w in zip(totals, weights, strict=True)], lambda t: (t / samples).sqrt()), samples
+    squares = [total * r.parameter.detach().double().square() for r, total in zip(readings, totals, strict=True)]
+    return _named(readings, [(square / samples).sqrt() for square in squares]), samples
 
 
 def mean_absolute_over_samples(
@@ -120,10 +117,7 @@ def mean_absolute_over_samples(
     for i, r in enumerate(readings):
         if r.group is None:
             totals[i] = totals[i] * r.parameter.detach().double().abs()
-    return _named(readings, totals, lambda total: total / samples), samples
-
-
-# --- steps ---------------------------------------------------------------------------------------------------------------
+    return _named(readings, [total / samples for total in totals]), samples
 
 
 def _over_samples(
@@ -137,7 +131,7 @@ def _over_samples(
     """Sums over samples of what ``add`` makes of their gradients, float64; it is homogeneous of degree ``power`` in them."""
     samples = 0
     with _collecting(model, readings):
-        totals = [torch.zeros_like(r.of(r.parameter.detach()), dtype=torch.float64) for r in readings]
+        totals = _zeros(readings)
         for size, found in per_sample(model, batches, loss, [r.parameter for r in readings]):
             samples += size
             for rows in found:
@@ -168,17 +162,14 @@ def _add_absolutes(reading: Reading, total: Tensor, gradients: Tensor) -> None:
 def _mean_gradient(
     model: nn.Module, batches: Sequence[Batch], loss: Loss, readings: Sequence[Reading]
 ) -> tuple[list[Tensor], int]:
-    if not batches:
-        raise ValueError(NO_BATCHES)
     parameters = [r.parameter for r in readings]
     totals = [torch.zeros_like(p, dtype=_wide(p)) for p in parameters]
     samples = 0
-    for number, (inputs, targets) in enumerate(moved(batches, model), 1):
-        value = checked_loss(loss(model(inputs), targets), number)
+    for value, size in batch_losses(model, batches, loss):
         for total, g in zip(totals, torch.autograd.grad(value, parameters, allow_unused=True), strict=True):
             if g is not None:
                 total += g
-        samples += batch_size(targets)
+        samples += size
     return [total / len(batches) for total in totals], samples
 
 
@@ -214,14 +205,12 @@ def _product(parameter: Tensor, gradient: Tensor) -> Tensor:
     return parameter.detach().to(_wide(parameter)) * gradient.detach().to(_wide(parameter))
 
 
-def _named(
-    readings: Sequence[Reading], totals: Sequence[Tensor | float], finish: Callable[[Tensor], Tensor]
-) -> dict[str, Tensor]:
-    found = {}
-    for reading, total in zip(readings, totals, strict=True):
-        assert isinstance(total, Tensor)
-        found[reading.name] = _checked(reading.name, finish(total).to(_wide(reading.parameter)))
-    return found
+def _zeros(readings: Sequence[Reading]) -> list[Tensor]:
+    return [torch.zeros_like(r.of(r.parameter.detach()), dtype=torch.float64) for r in readings]
+
+
+def _named(readings: Sequence[Reading], values: Sequence[Tensor]) -> dict[str, Tensor]:
+    return {r.name: _checked(r.name, value.to(_wide(r.parameter))) for r, value in zip(readings, values, strict=True)}
 
 
 def _checked(name: str, values: Tensor) -> Tensor:

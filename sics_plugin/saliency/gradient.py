@@ -8,27 +8,22 @@ import torch
 from torch import Tensor, nn
 
 from sics_plugin.network.targets import dense_parameters
-from sics_plugin.saliency.batches import NO_BATCHES, Batch, Loss, batch_size, checked_loss, evaluating, moved, requiring_grad
+from sics_plugin.saliency.batches import NO_BATCHES, Batch, Loss, batch_losses, evaluating, requiring_grad
 
 
 def gradient_rms(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> tuple[dict[str, Tensor], int]:
-    """Root of the mean over batches of the squared batch gradient, for every floating point parameter.
+    """Root of the mean over batches of the squared batch gradient of every floating point parameter by name; how many samples.
 
-    Returns
-    -------
-    values : dict of str to Tensor
-        Parameter name → float32 tensor in its shape. Zero where the loss does not depend on it.
-    samples : int
+    float32 in the parameter's shape, zero where the loss does not depend on it.
     """
     parameters = {name: p for name, p in dense_parameters(model) if p.is_floating_point()}
     samples = 0
 
     def gradients() -> Iterator[dict[str, Tensor]]:
         nonlocal samples
-        for number, (inputs, targets) in enumerate(moved(batches, model), start=1):
-            value = checked_loss(loss(model(inputs), targets), number)
+        for value, size in batch_losses(model, batches, loss):
             found = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
-            samples += batch_size(targets)
+            samples += size
             yield {name: grad for name, grad in zip(parameters, found, strict=True) if grad is not None}
 
     with evaluating(model), torch.enable_grad(), requiring_grad(list(parameters.values())):

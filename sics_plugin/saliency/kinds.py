@@ -42,27 +42,16 @@ class Request:
 class Signal:
     """One kind.
 
-    Parameters
-    ----------
-    collect : callable(model, Request), optional
-        Values by name, and the number of samples; None where the weights say it all when they are asked.
-    from_weights : callable(weight, present), optional
-        Made from one weight tensor and which of its entries are there, float64; multiplied with what was collected, if anything.
-    per_unit : {"norm", "sum", "own", "lamp"}, optional
-    of_inputs : bool
-        Values are of input features, one set a module.
-    exponent : float
-        Of the collected values, before they are multiplied.
-    data : bool
-        Whether what is in the batches matters.
+    ``collect`` gives values by name and the number of samples; None: the weights say it all when they are asked. ``from_weights``
+    takes a weight and which of its entries are there, float64; its result is multiplied with what was collected, if anything.
     """
 
     collect: Callable[[nn.Module, Request], Collected] | None = None
     from_weights: Callable[[Tensor, Tensor | None], Tensor] | None = None
     per_unit: PerUnit | None = "norm"
-    of_inputs: bool = False
-    exponent: float = 1.0
-    data: bool = True
+    of_inputs: bool = False  # values are of input features, one set a module
+    exponent: float = 1.0  # of the collected values, before they are multiplied
+    data: bool = True  # whether what is in the batches matters
 
 
 SIGNALS: dict[str, Signal] = {

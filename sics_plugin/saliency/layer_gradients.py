@@ -24,21 +24,14 @@ _FORWARDS = (nn.Linear.forward, nn.Conv2d.forward)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Gradients of one parameter, of all samples of a batch.
+    """Gradients of one parameter, of all samples of a batch: ``scale`` times the chunks.
 
-    Parameters
-    ----------
-    index : int
-        Which parameter.
-    scale : float
-        The gradients are ``scale`` times the chunks, which are near 1, so that a float32 square is neither zero nor infinite.
-    chunks : iterator of Tensor, shape (samples, \\*parameter)
-        Together one row a sample, or none where all are zero. Each may be overwritten.
+    The chunks are near 1, so that a float32 square is neither zero nor infinite.
     """
 
-    index: int
+    index: int  # which parameter
     scale: float
-    chunks: Iterator[Tensor]
+    chunks: Iterator[Tensor]  # (samples, *parameter), together a row a sample, or none where all are zero; may be overwritten
 
 
 def largest(x: Tensor) -> float:
@@ -59,9 +52,6 @@ def is_known(module: nn.Module) -> bool:
     show, or pad what it reads. Norms of timm have one that does the same as torch's, or what two samples tell.
     """
     return isinstance(module, _NORMS) or (isinstance(module, LAYERS) and type(module).forward in _FORWARDS)
-
-
-# --- what a layer leaves behind --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
-from sics_plugin.saliency.batches import Batch, Loss, moved
+from sics_plugin.saliency.batches import Batch, Loss, check_finite, moved, scalar
 from sics_plugin.saliency.layer_gradients import Place, Reads, Rows, is_known, largest, rounded, samples_first
 
 
@@ -186,20 +187,6 @@ def _losses(loss: Loss, output: Tensor, targets: Tensor) -> Tensor:
         return torch.stack([of_one(row, target) for row, target in zip(output, targets, strict=True)])
 
 
-def scalar(value: Any) -> Tensor:
-    """A loss without dimensions; refused where it is none."""
-    if not isinstance(value, Tensor) or value.numel() != 1:
-        raise TypeError("Expected `loss(output, target)` to return a scalar tensor (reduction='mean' or 'sum')")
-    return value.reshape(())
-
-
-def check_finite(values: Tensor, number: int) -> None:
-    """Refuse losses of single samples that are not finite."""
-    if not bool(torch.isfinite(values).all()):
-        worst = values[~torch.isfinite(values)][0].item()
-        raise ValueError(f"Expected a finite loss on the calibration batches, got {worst} on batch {number}")
-
-
 #: Entries of per-sample gradients that are held at a time the general way. No result depends on it but by rounding.
 HELD = 1 << 24
 #: Samples of one pass: what the layers read and gave is held for all of them.
@@ -212,13 +199,6 @@ def per_sample(
     """Gradients of each sample's own loss in each of ``parameters``, with the number of samples, for every batch or part of one.
 
     The model is in eval mode and its parameters require gradients. What the loss does not depend on has zeros.
-
-    Raises
-    ------
-    TypeError
-        Inputs or targets that cannot be told apart by sample, or a loss that is no scalar.
-    ValueError
-        A loss that is not finite.
     """
     by_layer, general = ByLayer(model, loss, parameters), _General(model, loss, parameters)
     for number, (inputs, targets) in enumerate(moved(batches, model), 1):
@@ -227,13 +207,10 @@ def per_sample(
         if number == 1 and _reads_parameters(model, loss, inputs[:1], targets[:1]):
             by_layer.places, general.together = {}, False
         for x, y in zip(inputs.split(TOGETHER), targets.split(TOGETHER), strict=True):
-            yield len(y), _both(by_layer.take(x, y, number), general, x, y, number)
-
-
-def _both(found: dict[int, Reads], general: _General, inputs: Tensor, targets: Tensor, number: int) -> Iterator[Rows]:
-    for index, reads in found.items():
-        yield reads.rows(index)
-    yield from general.rows([i for i in range(len(general.parameters)) if i not in found], inputs, targets, number)
+            found = by_layer.take(x, y, number)
+            left = [i for i in range(len(parameters)) if i not in found]
+            layers = (reads.rows(index) for index, reads in found.items())
+            yield len(y), chain(layers, general.rows(left, x, y, number))
 
 
 def _reads_parameters(model: nn.Module, loss: Loss, x: Tensor, y: Tensor) -> bool:
@@ -243,7 +220,6 @@ def _reads_parameters(model: nn.Module, loss: Loss, x: Tensor, y: Tensor) -> boo
     return bool(getattr(loss(output, y), "requires_grad", False))
 
 
-# --- the general way -----------------------------------------------------------------------------------------------------
 class _General:
     """Gradients of single samples by ``torch.func``, and one sample after another where that cannot be."""
 
@@ -258,14 +234,21 @@ class _General:
             return
         own = [self.parameters[i] for i in indices]
         size = max(1, HELD // max(1, sum(p.numel() for p in own)))
-        several = self._several(own)
+        names = [self.names[id(p)] for p in own]
+        detached = {name: p.detach() for name, p in zip(names, own, strict=True)}
+
+        def of_one(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+            return scalar(self.loss(functional_call(self.model, parameters, (x.unsqueeze(0),)), y.unsqueeze(0)))
+
+        several = vmap(grad_and_value(of_one), in_dims=(None, 0, 0))
         for x, y in zip(inputs.split(size), targets.split(size), strict=True):
             found = None
             if self.together:
                 try:
                     with warnings.catch_warnings():
                         warnings.filterwarnings("ignore", message=".*batching rule.*")  # slower, and nothing else
-                        found = several(x, y)
+                        by_name, values = several(detached, x, y)
+                        found = [by_name[name] for name in names], values
                 except (RuntimeError, ValueError, NotImplementedError):
                     self.together = False  # not every operation can be batched; whatever else is wrong shows again below
             if found is None:
@@ -276,21 +259,6 @@ class _General:
                 g = g.detach() if g.dtype == torch.float64 else g.detach().float()
                 most = largest(g)
                 yield Rows(index, rounded(most), iter((g / rounded(most),) if most else ()))
-
-    def _several(self, own: Sequence[nn.Parameter]) -> Callable[[Tensor, Tensor], tuple[list[Tensor], Tensor]]:
-        names = [self.names[id(p)] for p in own]
-        detached = {name: p.detach() for name, p in zip(names, own, strict=True)}
-
-        def of_one(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-            return scalar(self.loss(functional_call(self.model, parameters, (x.unsqueeze(0),)), y.unsqueeze(0)))
-
-        of_several = vmap(grad_and_value(of_one), in_dims=(None, 0, 0))
-
-        def several(x: Tensor, y: Tensor) -> tuple[list[Tensor], Tensor]:
-            gradients, values = of_several(detached, x, y)
-            return [gradients[name] for name in names], values
-
-        return several
 
     def _one_by_one(self, x: Tensor, y: Tensor, own: Sequence[nn.Parameter]) -> tuple[list[Tensor], Tensor]:
         rows, values = [], []

@@ -15,8 +15,6 @@ def lamp(weight: Tensor, present: Tensor | None = None) -> Tensor:
     The largest weight of every layer has 1, so that no layer vanishes from a global pool. Equal magnitudes are ordered by
     position, as everywhere here.
 
-    Examples
-    --------
     >>> lamp(torch.tensor([1.0, -2.0, 2.0, 0.0])).tolist()
     [0.1111111111111111, 0.5, 1.0, 0.0]
     """
@@ -37,8 +35,6 @@ def relative_importance(weight: Tensor, present: Tensor | None = None) -> Tensor
     A row is all that one output reads; a column is what all outputs have for one input, for a convolution one input channel at
     one place of the kernel.
 
-    Examples
-    --------
     >>> relative_importance(torch.tensor([[1.0, -3.0], [1.0, 0.0]])).tolist()
     [[0.75, 1.75], [1.5, 0.0]]
     """

@@ -28,19 +28,11 @@ def synaptic_flow(
 ) -> Collected:
     """Synaptic flow of every parameter, or of every unit of ``groups``: the sum over its incoming weights; float64.
 
-    Parameters
-    ----------
-    batches : iterable of (input, target)
-        The first input's shape is read, and nothing else.
-    rounds : int
-        1: the scores w·∂R/∂w of the network as it is. More: the order in which an iterative schedule down to 1 % of the prunable
-        weights (or units) removes them, as round + place within the round; its masks for all sparsities lie inside each other.
-
-    Notes
-    -----
-    The network is run in eval mode, in float64, on a copy. As in the authors' code all parameters and floating point buffers are
-    made positive and the layers between stay as they are, so only a chain of positive homogeneous layers conserves the flow:
-    norms and attention do not.
+    Of ``batches`` the first input's shape is read, and nothing else. One round: the scores w·∂R/∂w of the network as it is. More:
+    the order in which an iterative schedule down to 1 % of the prunable weights (or units) removes them, as round + place within
+    the round; its masks for all sparsities lie inside each other. The network is run in eval mode, in float64, on a copy. As in
+    the authors' code all parameters and floating point buffers are made positive and the layers between stay as they are, so only
+    a chain of positive homogeneous layers conserves the flow: norms and attention do not.
     """
     if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
         raise ValueError(f"Expected `rounds` to be a whole number of at least 1, got {rounds!r}")

@@ -28,8 +28,6 @@ _ROUNDING = 1e-9
 def by_hypothesis(sparsity: float, saliency_kind: str | None, alpha: float | None = None) -> AdaptiveChoice:
     """The choice without a table of the user's own.
 
-    Examples
-    --------
     >>> print(by_hypothesis(0.7, "gradient"))
     smooth_chaos at S = 0.7: κ = 1 from S = 0.65 to 0.75 (table of the hypothesis)
     >>> by_hypothesis(0.7, None).scorer
@@ -58,8 +56,6 @@ def by_measurement(sparsity: float, saliency_kind: str | None, alpha: float | No
     about α, and what is kept is the top 1 − S of them: an α as large as that trades the largest weights for middling ones.
     For weights no shape of the feature did better than none from S = 0.7 on; below, and for channels, none is told apart from it.
 
-    Examples
-    --------
     >>> [by_measurement(s, "gradient").alpha for s in (0.5, 0.7, 0.75)]
     [0.15, 0.15, 0.125]
     >>> print(by_measurement(0.875, "gradient"))
@@ -216,7 +212,6 @@ def has_strength(name: str) -> bool:
     return any(field.name == "alpha" for field in fields(get_scorer(name)))
 
 
-# --- picking by sparsity --------------------------------------------------------------------------------------------
 @register_scorer
 @dataclass(frozen=True)
 class Adaptive(RankScorer):

@@ -47,11 +47,8 @@ class _Line:
 def table_from_report(path: str | Path) -> AdaptiveTable:
     """Read the JSON of a report and choose a class for each of its sparsities, by the rule of this module.
 
-    Raises
-    ------
-    ValueError
-        In one line: the file cannot be read, is no report of this schema, compares with another reference than magnitude, or
-        claims a class that is not registered.
+    A ValueError of one line for what cannot be read, is no report of this schema, compares with another reference than magnitude,
+    or claims a class that is not registered.
     """
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -88,22 +85,17 @@ def _table(report: _Object) -> AdaptiveTable:
         raise ValueError(f"Expected sparsities in [0, 1) in report.sparsities, got {wrong[0]:g}")
     if not measured:
         raise ValueError("Expected at least one sparsity in report.sparsities, got none")
-    steps = tuple(_step(s, [line for line in lines if line.sparsity == s], claimed.get(s), delta) for s in measured)
-    strengths = _strengths(source)
-    steps = tuple(replace(step, alpha=strengths.get(step.scorer)) for step in steps)
+    steps = [_step(s, [line for line in lines if line.sparsity == s], claimed.get(s), delta) for s in measured]
+    # Reports that do not say at what strength a class ran leave it at its default.
+    told = source.objects("strengths") if "strengths" in source.data else []
+    strengths = {entry.value("scorer", str): entry.number("alpha") for entry in told}
+    strong = tuple(replace(step, alpha=strengths.get(step.scorer)) for step in steps)
     stamps = "".join(f"; {stamp}" for stamp in settings.value("stamps", list))
     identity = source.value("identity", str)[:12]
     about = f"unit {unit}, pool {pool}, saliency {saliency or 'unknown'}, δ = {delta:g}"
     words = f"report {identity or source.value('title', str)}: {about}{stamps}"
     # A class of κ ≥ 1 is ranked in the global pool where every scorer has the pool of its source.
-    return AdaptiveTable(steps, words, REACH, unit, "global" if pool == "native" else pool, saliency != DATA_FREE, saliency)
-
-
-def _strengths(source: _Object) -> dict[str, float]:
-    """The strength α of each scorer; none in reports that do not say, whose classes then run at their default strength."""
-    if "strengths" not in source.data:
-        return {}
-    return {entry.value("scorer", str): entry.number("alpha") for entry in source.objects("strengths")}
+    return AdaptiveTable(strong, words, REACH, unit, "global" if pool == "native" else pool, saliency != DATA_FREE, saliency)
 
 
 def _step(sparsity: float, lines: Sequence[_Line], kappa: int | None, delta: float) -> Step:

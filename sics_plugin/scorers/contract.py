@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -114,7 +115,8 @@ def _pools(kind: str | None) -> Sequence[Units]:
 
 def _checked(scorer: Scorer, name: str, units: Units, sparsity: float) -> Tensor:
     """The scores of one pool, once they are seen to be in order."""
-    before = _state(units)
+    before = {key: getattr(units, key) for key in ("magnitude", "saliency")}
+    before = {key: value.clone() for key, value in before.items() if value is not None}
     with _generators() as drawn:
         first = _called(scorer, name, units, sparsity)
         if drew := drawn():
@@ -130,15 +132,9 @@ def _checked(scorer: Scorer, name: str, units: Units, sparsity: float) -> Tensor
             )
         second = _called(scorer, name, units, sparsity)
     if not torch.equal(first, second.detach()):
-        raise ContractError(
-            f"{name}: two calls with the same units give other scores ({_differing(first, second)} of {first.numel()})"
-        )
+        other = int((first != second).sum()) if first.shape == second.shape else first.numel()
+        raise ContractError(f"{name}: two calls with the same units give other scores ({other} of {first.numel()})")
     return first
-
-
-def _state(units: Units) -> dict[str, Tensor]:
-    given = {"magnitude": units.magnitude, "saliency": units.saliency}
-    return {key: value.clone() for key, value in given.items() if value is not None}
 
 
 def _called(scorer: Scorer, name: str, units: Units, sparsity: float) -> Tensor:
@@ -176,37 +172,23 @@ def _type(score: Tensor) -> str:
     return str(score.dtype).removeprefix("torch.")
 
 
-def _differing(first: Tensor, second: Tensor) -> int:
-    return int((first != second).sum()) if first.shape == second.shape else first.numel()
-
-
 def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _numbers(state: Any) -> tuple[list[int], list[Any]]:
-    """A state of numpy's global generator as plain values."""
-    return state[1].tolist(), list(state[2:])
+def _states() -> dict[str, bytes]:
+    """The global random generators."""
+    found = {"torch": torch.get_rng_state().numpy(), "numpy": np.random.get_state(), "random": random.getstate()}  # noqa: NPY002
+    return {name: pickle.dumps(state) for name, state in found.items()}
 
 
 @contextmanager
 def _generators() -> Iterator[Callable[[], str]]:
     """Yield a function that names the global generators drawn from since; all are as before afterwards."""
-    python, numeric, torches = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-
-    def drawn() -> str:
-        names = []
-        if not torch.equal(torches, torch.get_rng_state()):
-            names.append("torch")
-        if _numbers(numeric) != _numbers(np.random.get_state()):  # noqa: NPY002
-            names.append("numpy")
-        if python != random.getstate():
-            names.append("random")
-        return ", ".join(names)
-
+    before = _states()
     try:
-        yield drawn
+        yield lambda: ", ".join(name for name, state in _states().items() if state != before[name])
     finally:
-        random.setstate(python)
-        np.random.set_state(numeric)  # noqa: NPY002
-        torch.set_rng_state(torches)
+        torch.set_rng_state(torch.from_numpy(pickle.loads(before["torch"])))
+        np.random.set_state(pickle.loads(before["numpy"]))  # noqa: NPY002
+        random.setstate(pickle.loads(before["random"]))

@@ -93,8 +93,6 @@ NEIGHBOURHOOD = 65
 def ranks(magnitude: Tensor) -> Tensor:
     """0-based rank of every unit by magnitude, equal magnitudes by position; shape (n,), int64.
 
-    Examples
-    --------
     >>> ranks(torch.tensor([0.3, 0.1, 0.3, 0.2])).tolist()
     [2, 0, 3, 1]
     """
@@ -111,8 +109,6 @@ def _ranks(magnitude: Tensor) -> Tensor:
 def percentile(rank: Tensor) -> Tensor:
     """ρ = (rank + 0.5)/n, strictly between 0 and 1; shape (n,), float64.
 
-    Examples
-    --------
     >>> percentile(torch.tensor([2, 0, 3, 1])).tolist()
     [0.625, 0.125, 0.875, 0.375]
     """
@@ -120,10 +116,8 @@ def percentile(rank: Tensor) -> Tensor:
 
 
 def bin_count(n: int) -> int:
-    """B = max(1, min(256, n // 256)) magnitude bins for n units.
+    """Magnitude bins for n units.
 
-    Examples
-    --------
     >>> bin_count(100), bin_count(1000), bin_count(10**6)
     (1, 3, 256)
     """
@@ -139,20 +133,11 @@ def is_resolved(n: int) -> bool:
 
 
 def coordinate(saliency: Tensor, rank: Tensor) -> Tensor:
-    """Coordinate z: the percentile of the saliency inside the unit's magnitude bin; shape (n,), float64.
+    """Coordinate z: the percentile of a finite saliency inside the unit's magnitude bin, by its rank; shape (n,), float64.
 
-    The bin of a unit is ⌊rank·B/n⌋; z = (midrank of the saliency inside the bin + 0.5)/bin size. Equal
-    saliencies of one bin get equal z.
+    The bin of a unit is ⌊rank·B/n⌋; z = (midrank of the saliency inside the bin + 0.5)/bin size. Equal saliencies of one bin get
+    equal z.
 
-    Parameters
-    ----------
-    saliency : Tensor, shape (n,)
-        Finite.
-    rank : Tensor, shape (n,), int64
-        From :func:`ranks`.
-
-    Examples
-    --------
     >>> coordinate(torch.tensor([5.0, 1.0, 5.0, 9.0]), torch.tensor([0, 1, 2, 3])).tolist()
     [0.5, 0.125, 0.5, 0.875]
     """
@@ -161,8 +146,6 @@ def coordinate(saliency: Tensor, rank: Tensor) -> Tensor:
 
 def _coordinate(saliency: Tensor, rank: Tensor) -> Tensor:
     n = saliency.numel()
-    if n == 0:
-        return torch.empty(0, dtype=torch.float64, device=saliency.device)
     bins = bin_count(n)
     # Sorting by two keys: by saliency first, then stably by bin.
     by_saliency = torch.argsort(saliency, stable=True)
@@ -188,8 +171,6 @@ def neighbourhood(magnitude: Tensor) -> Tensor:
 
     Built from shifted additions in a fixed order, so that every device gives the same bits.
 
-    Examples
-    --------
     >>> neighbourhood(torch.tensor([1.0, 2.0, 3.0])).tolist()
     [2.0, 2.0, 2.0]
     """

@@ -6,7 +6,6 @@ and ``c`` that signal, both float64. None of them has a κ: they are compared wi
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -17,15 +16,15 @@ from sics_plugin.scorers.units import Units
 
 
 class PeerScorer(Scorer):
-    """s as a function of magnitude and one signal, unit by unit. Subclasses override :meth:`of`."""
+    """s as a function of magnitude and one signal, unit by unit. Subclasses override :meth:`of` where s is not the signal."""
 
     role = "peer"
     #: Whether its signal is collected from batches; otherwise the weights say it all.
     batches: ClassVar[bool] = True
 
-    @abstractmethod
     def of(self, m: Tensor, c: Tensor) -> Tensor:
         """Scores of shape (n,), higher is kept."""
+        return c
 
     def score(self, units: Units, sparsity: float) -> Tensor:  # noqa: D102
         if units.saliency is None or units.saliency_kind != self.requires:
@@ -39,9 +38,6 @@ class PeerScorer(Scorer):
 
     def fingerprint(self, saliency_kind: str | None = None) -> dict[str, Any]:  # noqa: D102
         return {**super().fingerprint(saliency_kind), "signal": self.requires}
-
-
-# --- first order ----------------------------------------------------------------------------------------------------
 
 
 @register_scorer
@@ -62,9 +58,6 @@ class Sensitivity(PeerScorer):
     name, summary, requires = "sensitivity", "E|w·g|, g = gradient of a sample", "sensitivity"
     source = "Michel, Levy & Neubig 2019, Are Sixteen Heads Really Better than One? (arXiv 1905.10650)"
 
-    def of(self, m: Tensor, c: Tensor) -> Tensor:  # noqa: D102
-        return c
-
 
 @register_scorer
 class Taylor(PeerScorer):
@@ -75,9 +68,6 @@ class Taylor(PeerScorer):
 
     def of(self, m: Tensor, c: Tensor) -> Tensor:  # noqa: D102
         return c.square()
-
-
-# --- second order ---------------------------------------------------------------------------------------------------
 
 
 @register_scorer
@@ -101,12 +91,6 @@ class Grasp(PeerScorer):
     name, summary, requires = "grasp", "w·(Hg), H = Hessian", "grasp"
     source = "Wang, Zhang & Grosse 2020, GraSP (arXiv 2002.07376)"
 
-    def of(self, m: Tensor, c: Tensor) -> Tensor:  # noqa: D102
-        return c
-
-
-# --- without data ---------------------------------------------------------------------------------------------------
-
 
 @register_scorer
 class SynFlow(PeerScorer):
@@ -118,9 +102,6 @@ class SynFlow(PeerScorer):
     name, summary, requires = "synflow", "|w|·∂R/∂|w|, R = 1ᵀ∏|W|1, in rounds", "synflow"
     source = "Tanaka et al. 2020, SynFlow (arXiv 2006.05467)"
 
-    def of(self, m: Tensor, c: Tensor) -> Tensor:  # noqa: D102
-        return c
-
 
 @register_scorer
 class Lamp(PeerScorer):
@@ -128,9 +109,6 @@ class Lamp(PeerScorer):
 
     name, summary, requires = "lamp", "w²/Σv² over |v| ≥ |w| in the layer", "lamp"
     source, batches = "Lee et al. 2021, LAMP (arXiv 2010.07611)", False
-
-    def of(self, m: Tensor, c: Tensor) -> Tensor:  # noqa: D102
-        return c
 
 
 @register_scorer
@@ -140,12 +118,6 @@ class RelativeImportance(PeerScorer):
     name, summary, requires = "ri", "m/Σrow + m/Σcolumn", "relative"
     source, batches = "Zhang et al. 2024, Plug-and-Play (ICLR 2024, OpenReview Tr0lPx9woF)", False
     pool, units = "layer", ("weight",)
-
-    def of(self, m: Tensor, c: Tensor) -> Tensor:  # noqa: D102
-        return c
-
-
-# --- with activations -----------------------------------------------------------------------------------------------
 
 
 @register_scorer
@@ -167,6 +139,3 @@ class RelativeImportanceActivation(PeerScorer):
     name, summary, requires = "ria", "(m/Σrow + m/Σcolumn)·√‖x‖", "relative_activation"
     source = "Zhang et al. 2024, Plug-and-Play (ICLR 2024, OpenReview Tr0lPx9woF)"
     pool, units = "layer", ("weight",)
-
-    def of(self, m: Tensor, c: Tensor) -> Tensor:  # noqa: D102
-        return c

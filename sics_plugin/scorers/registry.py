@@ -23,7 +23,6 @@ from typing import Any, TypeVar, get_args
 from sics_plugin.scorers.base import Role, Scorer
 from sics_plugin.warn import warn_caller
 
-# --- the registry ---------------------------------------------------------------------------------------------------
 _REGISTRY: dict[str, type[Scorer]] = {}
 _BUILT_IN = ("sics_plugin.scorers.sics", "sics_plugin.scorers.adaptive", "sics_plugin.scorers.peers")
 S = TypeVar("S", bound=type[Scorer])

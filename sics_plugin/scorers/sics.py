@@ -5,6 +5,7 @@ What a scorer is and how to add one is in :mod:`sics_plugin.scorers.registry`.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,12 +13,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sics_plugin.scorers import features
+from sics_plugin.scorers import spectra
 from sics_plugin.scorers.base import Scorer
 from sics_plugin.scorers.coordinate import coordinate, is_resolved, percentile, ranks
 from sics_plugin.scorers.registry import register_scorer
 from sics_plugin.scorers.units import Units
 
+BUMP_WIDTH = 0.15
 ALPHA_SUPPLIED = 0.15
 ALPHA_DEFAULT = 0.05
 COORDINATE_UNRESOLVED = "coordinate unresolved"
@@ -133,6 +135,26 @@ class CoordinateScorer(RankScorer):
         return () if is_resolved(n) else (COORDINATE_UNRESOLVED,)
 
 
+def _normal_integral(centre: float, sigma: float) -> float:
+    """∫₀¹ exp(−(z−centre)²/(2σ²)) dz."""
+    scale = sigma * math.sqrt(2)
+    return sigma * math.sqrt(math.pi / 2) * (math.erf((1 - centre) / scale) + math.erf(centre / scale))
+
+
+def bump(z: Tensor, sparsity: float) -> Tensor:
+    """Gaussian exp(−(z−S)²/(2·0.15²)), centred at the selection threshold, standardised by its mean and variance over (0, 1).
+
+    >>> z = (torch.arange(10_000, dtype=torch.float64) + 0.5) / 10_000
+    >>> phi = bump(z, sparsity=0.7)
+    >>> round(abs(phi.mean().item()), 6), round(phi.std(correction=0).item(), 6), round(z[phi.argmax()].item(), 2)
+    (0.0, 1.0, 0.7)
+    """
+    mean = _normal_integral(sparsity, BUMP_WIDTH)
+    variance = _normal_integral(sparsity, BUMP_WIDTH / math.sqrt(2)) - mean**2
+    bell = torch.exp(-((z.double() - sparsity) ** 2) / (2 * BUMP_WIDTH**2))
+    return (bell - mean) / math.sqrt(variance)
+
+
 @register_scorer
 class Bump(CoordinateScorer):
     """Handcrafted Gaussian of z, centred at the selection threshold S; κ = 1."""
@@ -140,7 +162,7 @@ class Bump(CoordinateScorer):
     name, kappa, summary = "bump", 1, "ρ + α·exp(−(z−S)²/(2·0.15²))"
 
     def feature(self, z: Tensor, sparsity: float) -> Tensor:  # noqa: D102
-        return features.bump(z, sparsity)
+        return bump(z, sparsity)
 
 
 @register_scorer
@@ -150,7 +172,7 @@ class SmoothChaos(CoordinateScorer):
     name, kappa, summary, spectra = "smooth_chaos", 1, "ρ + α·λ(r) smoothed, r = 3.5+0.5z, logistic map", True
 
     def feature(self, z: Tensor, sparsity: float) -> Tensor:  # noqa: D102
-        return features.smooth_chaos(z, sparsity)
+        return spectra.lookup("logistic_smooth", z)
 
 
 @register_scorer
@@ -160,7 +182,7 @@ class SmoothMouse(CoordinateScorer):
     name, kappa, summary, spectra = "smooth_mouse", 1, "ρ + α·λ(β) smoothed, β = −1+2z, Gauss map", True
 
     def feature(self, z: Tensor, sparsity: float) -> Tensor:  # noqa: D102
-        return features.smooth_mouse(z, sparsity)
+        return spectra.lookup("mouse_smooth", z)
 
 
 @register_scorer
@@ -170,7 +192,7 @@ class Chaos(CoordinateScorer):
     name, kappa, summary, spectra = "chaos", 2, "ρ + α·λ(r) raw, r = 3.5+0.5z, logistic map", True
 
     def feature(self, z: Tensor, sparsity: float) -> Tensor:  # noqa: D102
-        return features.raw_chaos(z, sparsity)
+        return spectra.lookup("logistic", z)
 
 
 @register_scorer
@@ -180,7 +202,7 @@ class Wiggle(CoordinateScorer):
     name, kappa, summary, spectra = "wiggle", 2, "ρ + α·(smooth_chaos + 0.5·sin(2π·40z))", True
 
     def feature(self, z: Tensor, sparsity: float) -> Tensor:  # noqa: D102
-        return features.wiggle(z, sparsity)
+        return spectra.lookup("wiggle", z)
 
 
 # --- controls and baselines -----------------------------------------------------------------------------------------
@@ -196,7 +218,7 @@ class Fake(RankScorer):
 
     def score(self, units: Units, sparsity: float) -> Tensor:  # noqa: D102
         rho = percentile(ranks(units.magnitude))
-        return rho + self.strength(units.saliency_kind) * features.bump(rho, sparsity)
+        return rho + self.strength(units.saliency_kind) * bump(rho, sparsity)
 
 
 @register_scorer
@@ -206,7 +228,7 @@ class Information(CoordinateScorer):
     name, role, summary = "information", "control", "ρ + α·√12·(z−½)"
 
     def feature(self, z: Tensor, sparsity: float) -> Tensor:  # noqa: D102
-        return features.information(z, sparsity)
+        return math.sqrt(12) * (z.double() - 0.5)
 
 
 @register_scorer

@@ -21,7 +21,6 @@ import argparse
 import hashlib
 import io
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 
@@ -38,7 +37,8 @@ SMOOTHING_SIGMA = 0.05
 WIGGLE_AMPLITUDE = 0.5
 WIGGLE_CYCLES = 40
 
-#: Rows of the shipped table, in order.
+#: Rows of the shipped table, in order: λ of the logistic map for r = 3.5 + 0.5z, raw with all its periodic windows and smoothed;
+#: smoothed λ of the Gauss map for β = −1 + 2z; the smoothed logistic one with 40 cycles of a sine on top, standardised again.
 ROWS = ("logistic", "logistic_smooth", "mouse_smooth", "wiggle")
 
 #: sha256 of the shipped table's values (little-endian float64, C order); part of every cell key that used a table.
@@ -46,18 +46,9 @@ TABLES_SHA256 = "6327751ad7a318638b6f8267e574eb2f4fd097605b6a3457fe1309d9e49594a
 
 
 def lyapunov_logistic(r: Tensor, x0: float = 0.4) -> Tensor:
-    """Lyapunov exponent of x → r·x·(1−x), in nats a step, clipped to [−2, ln 2].
+    """Lyapunov exponent of x → r·x·(1−x) from x0 in (0, 1) for 0 ≤ r ≤ 4, in nats a step, clipped to [−2, ln 2]; shape (n,).
 
-    Parameters
-    ----------
-    r : Tensor, shape (n,)
-        Growth parameter, 0 ≤ r ≤ 4.
-    x0 : float
-        Start of the orbit, strictly between 0 and 1.
-
-    Examples
-    --------
-    At r = 4 the exponent is ln 2; at r = 3.2 the orbit has period two and the exponent is negative.
+    At r = 4 it is ln 2; at r = 3.2 the orbit has period two and it is negative.
 
     >>> lam = lyapunov_logistic(torch.tensor([3.2, 4.0], dtype=torch.float64))
     >>> bool(lam[0] < 0), round(float(lam[1]), 2)
@@ -73,15 +64,8 @@ def lyapunov_logistic(r: Tensor, x0: float = 0.4) -> Tensor:
 
 
 def lyapunov_mouse(beta: Tensor, x0: float = 0.1, width: float = 6.2) -> Tensor:
-    """Lyapunov exponent of the Gauss ("mouse") map x → exp(−width·x²) + β, clipped as the logistic one.
+    """Lyapunov exponent of the Gauss ("mouse") map x → exp(−width·x²) + β, β usually in [−1, 1]; clipped as the logistic one.
 
-    Parameters
-    ----------
-    beta : Tensor, shape (n,)
-        Offset, usually in [−1, 1].
-
-    Examples
-    --------
     >>> lyapunov_mouse(torch.tensor([1.0], dtype=torch.float64)).item() < 0    # a stable fixed point
     True
     """
@@ -98,8 +82,6 @@ def lyapunov_mouse(beta: Tensor, x0: float = 0.1, width: float = 6.2) -> Tensor:
 def smooth(values: Tensor, sigma: float = SMOOTHING_SIGMA) -> Tensor:
     """Gaussian smoothing over a grid on [0, 1], cut at 3σ, edge values replicated.
 
-    Examples
-    --------
     >>> smooth(torch.ones(100, dtype=torch.float64)).std().item() < 1e-12
     True
     """
@@ -115,8 +97,6 @@ def smooth(values: Tensor, sigma: float = SMOOTHING_SIGMA) -> Tensor:
 def standardise(values: Tensor) -> Tensor:
     """Mean 0 and standard deviation 1 (ddof 0) over the grid.
 
-    Examples
-    --------
     >>> standardise(torch.tensor([1.0, 3.0])).tolist()
     [-1.0, 1.0]
     """
@@ -124,7 +104,7 @@ def standardise(values: Tensor) -> Tensor:
 
 
 def _oriented(spectrum: Tensor, z: Tensor) -> Tensor:
-    """Standardise, with the sign that correlates positively with z."""
+    """Standardised, with the sign that correlates positively with z."""
     spectrum = standardise(spectrum)
     return -spectrum if (spectrum * (z - z.mean())).sum() < 0 else spectrum
 
@@ -137,18 +117,6 @@ def compute_tables() -> Tensor:
     logistic_smooth = _oriented(smooth(logistic), z)
     wiggle = standardise(logistic_smooth + WIGGLE_AMPLITUDE * torch.sin(2 * math.pi * WIGGLE_CYCLES * z))
     return torch.stack([_oriented(logistic, z), logistic_smooth, _oriented(smooth(mouse), z), wiggle])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Spectrum:
-    """A standardised function on [0, 1], given by its values on an even grid of shape (GRID,), float64."""
-
-    name: str
-    values: Tensor
-
-    def lookup(self, z: Tensor) -> Tensor:
-        """Value at entry ⌊(GRID−1)·z⌋, same shape and device as ``z`` (entries in [0, 1]), float64."""
-        return self.values.to(z.device)[(z * (self.values.numel() - 1)).long()]
 
 
 def table_digest(table: np.ndarray) -> str:
@@ -168,29 +136,13 @@ def _shipped() -> Tensor:
     return torch.from_numpy(table.astype(np.float64))
 
 
-def _spectrum(name: str) -> Spectrum:
-    return Spectrum(name, _shipped()[ROWS.index(name)])
+def lookup(name: str, z: Tensor) -> Tensor:
+    """The spectrum of that name (one of ``ROWS``) at entry ⌊(GRID−1)·z⌋: same shape and device as ``z`` in [0, 1], float64.
 
-
-def logistic_spectrum(*, smooth: bool) -> Spectrum:
-    """λ of the logistic map for r = 3.5 + 0.5z: raw with all its periodic windows, or smoothed.
-
-    Examples
-    --------
-    >>> logistic_spectrum(smooth=True).lookup(torch.tensor([0.0, 1.0])).shape
+    >>> lookup("logistic_smooth", torch.tensor([0.0, 1.0])).shape
     torch.Size([2])
     """
-    return _spectrum("logistic_smooth" if smooth else "logistic")
-
-
-def mouse_spectrum() -> Spectrum:
-    """Smoothed λ of the Gauss map for β = −1 + 2z."""
-    return _spectrum("mouse_smooth")
-
-
-def wiggle_spectrum() -> Spectrum:
-    """The smoothed logistic spectrum with 40 cycles of a sine on top, standardised again."""
-    return _spectrum("wiggle")
+    return _shipped()[ROWS.index(name)].to(z.device)[(z * (GRID - 1)).long()]
 
 
 def main(argv: list[str] | None = None) -> None:

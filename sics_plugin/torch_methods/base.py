@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -69,6 +68,20 @@ class ScorerMethod(BasePruningMethod):
             n = units.magnitude.numel()
             warn_caller(f"{COORDINATE_UNRESOLVED}: {self.name} on {n} units, fewer than 512", CoordinateUnresolvedWarning)
         return decision.removed
+
+    @classmethod
+    def _apply(cls, module: nn.Module, name: str, *arguments: Any, **parameters: Any) -> BasePruningMethod:
+        """torch's ``apply``, which takes an earlier hook off before it knows the mask: all hooks are back if it fails."""
+        hooks = dict(module._forward_pre_hooks)
+        chains = {hook: hook._pruning_methods for hook in hooks.values() if isinstance(hook, PruningContainer)}
+        try:
+            return cast(BasePruningMethod, super().apply(module, name, *arguments, **parameters))  # type: ignore[no-untyped-call]
+        except Exception:
+            module._forward_pre_hooks.clear()
+            module._forward_pre_hooks.update(hooks)
+            for hook, chain in chains.items():
+                hook._pruning_methods = chain
+            raise
 
     def _release(self) -> None:
         if self.saliency is not None:
@@ -155,21 +168,3 @@ def find_method(root: type[M], scorer: str) -> type[M]:
             return cls
         waiting += cls.__subclasses__()
     raise ValueError(f"Expected a scorer with a {root.__name__} subclass, got {scorer!r}")
-
-
-@contextmanager
-def hooks_restored(module: nn.Module) -> Iterator[None]:
-    """The module's hooks as they were if anything fails inside.
-
-    torch takes the hook of an earlier prune off, and adds the new method to its chain, before it knows the mask.
-    """
-    hooks = dict(module._forward_pre_hooks)
-    chains = {hook: hook._pruning_methods for hook in hooks.values() if isinstance(hook, PruningContainer)}
-    try:
-        yield
-    except Exception:
-        module._forward_pre_hooks.clear()
-        module._forward_pre_hooks.update(hooks)
-        for hook, chain in chains.items():
-            hook._pruning_methods = chain
-        raise

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.utils.prune import BasePruningMethod
@@ -17,7 +16,7 @@ from sics_plugin.scorers.base import Scorer
 from sics_plugin.scorers.units import kind_of
 from sics_plugin.selection.parts import Part
 from sics_plugin.selection.pools import check_n_m
-from sics_plugin.torch_methods.base import ScorerMethod, hooks_restored
+from sics_plugin.torch_methods.base import ScorerMethod
 from sics_plugin.torch_methods.unstructured import select
 
 
@@ -63,7 +62,7 @@ class SICSNofM(ScorerMethod):
         if vector is not None:
             kind = kind_of(vector)
             vector = vector if vector.shape != t.shape else select(vector, (default_mask != 0).reshape(-1))
-        part = Part(t.detach(), default_mask.detach(), None if vector is None else partial(_same, vector))
+        part = Part(t.detach(), default_mask.detach(), None if vector is None else lambda: vector)
         pattern = self.n, self.m
         choice = choose_in_groups(self.scorer, part, 1 - self.n / self.m, name="the weight", pattern=pattern, saliency_kind=kind)
         self._release()
@@ -93,14 +92,4 @@ class SICSNofM(ScorerMethod):
         """
         if isinstance(saliency, Saliency):
             saliency = saliency.vector([(module, name)])
-        with hooks_restored(module):
-            return cast(
-                BasePruningMethod,
-                super().apply(  # type: ignore[no-untyped-call]
-                    module, name, n, m, scorer, saliency=saliency, importance_scores=importance_scores, **parameters
-                ),
-            )
-
-
-def _same(vector: Tensor) -> Tensor:
-    return vector
+        return cls._apply(module, name, n, m, scorer, saliency=saliency, importance_scores=importance_scores, **parameters)

@@ -14,7 +14,7 @@ bias along, so that nothing of it leaks through the activation; the norm behind 
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,8 @@ from sics_plugin.pruning.unit_norms import row_norms
 from sics_plugin.saliency.collection import Saliency
 from sics_plugin.scorers import adaptive, sics
 from sics_plugin.scorers.units import SaliencyVector, units_of
-from sics_plugin.torch_methods.base import AdaptiveMethod, ScorerMethod, find_method, hooks_restored
+from sics_plugin.torch_methods import unstructured as plain
+from sics_plugin.torch_methods.base import AdaptiveMethod, ScorerMethod, find_method
 
 
 class SICSStructured(ScorerMethod):
@@ -81,14 +82,9 @@ class SICSStructured(ScorerMethod):
         self.dim = int(dim)
 
     def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
-        """The new mask, like ``default_mask`` with zeros over the channels that go.
+        """``default_mask`` with zeros over the channels that go; ``t``: weights of two dimensions or more, or scores for them.
 
-        Parameters
-        ----------
-        t : Tensor, two dimensions or more
-            Weights, or scores that stand for them.
-        default_mask : Tensor, same shape
-            1 where an entry is still there; channels without one are not ranked.
+        Channels without an entry that is still there, a 1 in ``default_mask``, are not ranked.
         """
         self._check_call(t, default_mask)
         dim = _dimension(t, self.dim)
@@ -149,13 +145,8 @@ class SICSStructured(ScorerMethod):
         target = Target(module, name, name)
         check_target(target)
         given = _of_what_is_left(target, dim, saliency)
-        with hooks_restored(module):
-            hook = cast(
-                BasePruningMethod,
-                super().apply(  # type: ignore[no-untyped-call]
-                    module, name, amount, dim=dim, saliency=given, importance_scores=importance_scores, **parameters
-                ),
-            )
+        scores = {"saliency": given, "importance_scores": importance_scores}
+        hook = cls._apply(module, name, amount, dim=dim, **scores, **parameters)
         axis = _dimension(target.parameter, dim)
         outputs = isinstance(module, (nn.Linear, *CONVOLUTIONS)) and name == "weight" and axis == 0
         if bias and outputs and module.bias is not None:
@@ -207,85 +198,33 @@ def _norms(t: Tensor, here: Tensor, dim: int, what: str) -> Tensor:
     return row_norms(_rows(torch.where(here, values, torch.zeros_like(values)), dim), what)
 
 
+def _structured(method: type[plain.SICSMethod]) -> type[SICSStructured]:
+    """The structured method of the same scorer, a public class like any written out."""
+    facts = {"scorer_class": method.scorer_class, "__doc__": method.__doc__, "__module__": "sics_plugin"}
+    return type(method.__name__.replace("SICS", "SICSStructured"), (SICSStructured,), facts)
+
+
 class SICSStructuredMagnitude(SICSStructured):
     """s = m, the L2 norm; κ = 0. The mask of torch's ``ln_structured`` with ``n=2`` wherever norms are distinct."""
 
     scorer_class = sics.Magnitude
 
 
-class SICSStructuredPower(SICSStructured):
-    """s = m²; κ = 0."""
-
-    scorer_class = sics.Power
-
-
-class SICSStructuredLog(SICSStructured):
-    """s = log(1 + m/σ), σ the root mean square of m; κ = 0."""
-
-    scorer_class = sics.Log
-
-
-class SICSStructuredBump(SICSStructured):
-    """s = ρ + α·φ(z), φ a Gaussian of width 0.15 centred at S, standardised; κ = 1."""
-
-    scorer_class = sics.Bump
+SICSStructuredPower = _structured(plain.SICSPower)
+SICSStructuredLog = _structured(plain.SICSLog)
+SICSStructuredBump = _structured(plain.SICSBump)
+SICSStructuredSmoothChaos = _structured(plain.SICSSmoothChaos)
+SICSStructuredSmoothMouse = _structured(plain.SICSSmoothMouse)
+SICSStructuredChaos = _structured(plain.SICSChaos)
+SICSStructuredWiggle = _structured(plain.SICSWiggle)
+SICSStructuredFake = _structured(plain.SICSFake)
+SICSStructuredInformation = _structured(plain.SICSInformation)
+SICSStructuredGradient = _structured(plain.SICSGradient)
+SICSStructuredRandom = _structured(plain.SICSRandom)
 
 
-class SICSStructuredSmoothChaos(SICSStructured):
-    """s = ρ + α·φ(z), φ the smoothed Lyapunov spectrum of the logistic map, r = 3.5 + 0.5z; κ = 1."""
-
-    scorer_class = sics.SmoothChaos
-
-
-class SICSStructuredSmoothMouse(SICSStructured):
-    """s = ρ + α·φ(z), φ the smoothed Lyapunov spectrum of the Gauss map, β = −1 + 2z; κ = 1."""
-
-    scorer_class = sics.SmoothMouse
-
-
-class SICSStructuredChaos(SICSStructured):
-    """s = ρ + α·φ(z), φ the raw Lyapunov spectrum of the logistic map, r = 3.5 + 0.5z; κ = 2."""
-
-    scorer_class = sics.Chaos
-
-
-class SICSStructuredWiggle(SICSStructured):
-    """s = ρ + α·φ(z), φ the smoothed logistic spectrum + 0.5·sin(2π·40z), standardised; κ = 2."""
-
-    scorer_class = sics.Wiggle
-
-
-class SICSStructuredFake(SICSStructured):
-    """s = ρ + α·φ(ρ), φ the bump: non-monotone in magnitude and nothing else. A control without κ."""
-
-    scorer_class = sics.Fake
-
-
-class SICSStructuredInformation(SICSStructured):
-    """s = ρ + α·√12·(z − ½): what the saliency says, without shape. A control without κ."""
-
-    scorer_class = sics.Information
-
-
-class SICSStructuredGradient(SICSStructured):
-    """s = m·c, c the gradient RMS; needs ``saliency=`` of kind "gradient". A baseline without κ."""
-
-    scorer_class = sics.Gradient
-
-
-class SICSStructuredRandom(SICSStructured):
-    """s uniform on (0, 1) from ``seed``: the floor. A baseline without κ."""
-
-    scorer_class = sics.Random
-
-
-class SICSStructuredAdaptive(AdaptiveMethod, SICSStructured):
-    """Magnitude below S = 0.65, ``smooth_chaos`` to 0.75, ``chaos`` above; magnitude without a supplied saliency.
-
-    ``table=`` replaces that by what the user's own runs say: :meth:`from_report`, :meth:`calibrate`. After a prune its ``choice``
-    says what ran and why.
-    """
-
+class SICSStructuredAdaptive(AdaptiveMethod, SICSStructured):  # noqa: D101
+    __doc__ = plain.SICSAdaptive.__doc__
     scorer_class, _unit = adaptive.Adaptive, "channel"
 
 

@@ -1,4 +1,4 @@
-"""The scorers as ``torch.nn.utils.prune`` methods: one short class each, all over :class:`SICSMethod`.
+"""The scorers as ``torch.nn.utils.prune`` methods, all over :class:`SICSMethod`.
 
 Every class works through the four ways torch asks for a mask: ``prune.global_unstructured(..., pruning_method=SICSChaos,
 amount=0.7)``, ``SICSChaos.apply(module, "weight", amount=0.7)``, ``SICSChaos(0.7).prune(tensor)``, and again on what is left
@@ -14,7 +14,7 @@ after an earlier prune.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +23,11 @@ from torch.nn.utils.prune import BasePruningMethod
 from sics_plugin.network.masks import masked_copy
 from sics_plugin.pruning.choose import choose
 from sics_plugin.scorers import adaptive, peers, sics
+from sics_plugin.scorers.base import Scorer
 from sics_plugin.scorers.sics import ScaledMagnitudeScorer
 from sics_plugin.scorers.units import SaliencyVector, units_of
 from sics_plugin.selection.parts import Part, count_kept
-from sics_plugin.torch_methods.base import AdaptiveMethod, ScorerMethod, find_method, hooks_restored
+from sics_plugin.torch_methods.base import AdaptiveMethod, ScorerMethod, find_method
 
 
 class SICSMethod(ScorerMethod):
@@ -66,14 +67,9 @@ class SICSMethod(ScorerMethod):
     PRUNING_TYPE = "unstructured"
 
     def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
-        """The new mask, like ``default_mask`` with zeros at the units that go.
+        """``default_mask`` with zeros at the units that go; ``t``: weights of any shape, or scores that stand for them.
 
-        Parameters
-        ----------
-        t : Tensor, any shape
-            Weights, or scores that stand for them.
-        default_mask : Tensor, same shape
-            1 where a unit is still there; only those are ranked.
+        Only units that are still there, with a 1 in ``default_mask``, are ranked.
         """
         self._check_call(t, default_mask)
         values, saliency = t.detach().reshape(-1), self.saliency
@@ -119,13 +115,7 @@ class SICSMethod(ScorerMethod):
         >>> int(layer.weight_mask.sum())
         384
         """
-        with hooks_restored(module):
-            return cast(
-                BasePruningMethod,
-                super().apply(  # type: ignore[no-untyped-call]
-                    module, name, amount, saliency=saliency, importance_scores=importance_scores, **parameters
-                ),
-            )
+        return cls._apply(module, name, amount, saliency=saliency, importance_scores=importance_scores, **parameters)
 
 
 def select(saliency: Tensor, present: Tensor) -> Tensor:
@@ -134,76 +124,37 @@ def select(saliency: Tensor, present: Tensor) -> Tensor:
     return SaliencyVector(left, kind=saliency.kind) if isinstance(saliency, SaliencyVector) else left
 
 
-class SICSMagnitude(SICSMethod):
-    """s = m; κ = 0. The mask of torch's ``L1Unstructured`` wherever magnitudes are distinct."""
-
-    scorer_class = sics.Magnitude
-
-
-class SICSPower(SICSMethod):
-    """s = m²; κ = 0."""
-
-    scorer_class = sics.Power
+def _method(scorer: type[Scorer], formula: str, more: str = "", *, name: str = "") -> type[SICSMethod]:
+    """The method of a scorer: a public class like any written out, whose docstring is the formula and the scorer's facts."""
+    kappa = "" if scorer.kappa is None else f"; κ = {scorer.kappa}"
+    needs = f'; needs ``saliency=`` of kind "{scorer.requires}"' if scorer.requires else ""
+    role = f" A {scorer.role} without κ." if scorer.role in ("control", "baseline") else ""
+    facts = {"scorer_class": scorer, "__doc__": f"s {formula}{kappa}{needs}.{role}{more}", "__module__": "sics_plugin"}
+    return type(name or f"SICS{scorer.__name__}", (SICSMethod,), facts)
 
 
-class SICSLog(SICSMethod):
-    """s = log(1 + m/σ), σ the root mean square of m; κ = 0."""
-
-    scorer_class = sics.Log
-
-
-class SICSBump(SICSMethod):
-    """s = ρ + α·φ(z), φ a Gaussian of width 0.15 centred at S, standardised; κ = 1."""
-
-    scorer_class = sics.Bump
-
-
-class SICSSmoothChaos(SICSMethod):
-    """s = ρ + α·φ(z), φ the smoothed Lyapunov spectrum of the logistic map, r = 3.5 + 0.5z; κ = 1."""
-
-    scorer_class = sics.SmoothChaos
-
-
-class SICSSmoothMouse(SICSMethod):
-    """s = ρ + α·φ(z), φ the smoothed Lyapunov spectrum of the Gauss map, β = −1 + 2z; κ = 1."""
-
-    scorer_class = sics.SmoothMouse
-
-
-class SICSChaos(SICSMethod):
-    """s = ρ + α·φ(z), φ the raw Lyapunov spectrum of the logistic map, r = 3.5 + 0.5z; κ = 2."""
-
-    scorer_class = sics.Chaos
-
-
-class SICSWiggle(SICSMethod):
-    """s = ρ + α·φ(z), φ the smoothed logistic spectrum + 0.5·sin(2π·40z), standardised; κ = 2."""
-
-    scorer_class = sics.Wiggle
-
-
-class SICSFake(SICSMethod):
-    """s = ρ + α·φ(ρ), φ the bump: non-monotone in magnitude and nothing else. A control without κ."""
-
-    scorer_class = sics.Fake
-
-
-class SICSInformation(SICSMethod):
-    """s = ρ + α·√12·(z − ½): what the saliency says, without shape. A control without κ."""
-
-    scorer_class = sics.Information
-
-
-class SICSGradient(SICSMethod):
-    """s = m·c, c the gradient RMS; needs ``saliency=`` of kind "gradient". A baseline without κ."""
-
-    scorer_class = sics.Gradient
-
-
-class SICSRandom(SICSMethod):
-    """s uniform on (0, 1) from ``seed``: the floor. A baseline without κ."""
-
-    scorer_class = sics.Random
+SICSMagnitude = _method(sics.Magnitude, "= m", " The mask of torch's ``L1Unstructured`` wherever magnitudes are distinct.")
+SICSPower = _method(sics.Power, "= m²")
+SICSLog = _method(sics.Log, "= log(1 + m/σ), σ the root mean square of m")
+SICSBump = _method(sics.Bump, "= ρ + α·φ(z), φ a Gaussian of width 0.15 centred at S, standardised")
+SICSSmoothChaos = _method(sics.SmoothChaos, "= ρ + α·φ(z), φ the smoothed Lyapunov spectrum of the logistic map, r = 3.5 + 0.5z")
+SICSSmoothMouse = _method(sics.SmoothMouse, "= ρ + α·φ(z), φ the smoothed Lyapunov spectrum of the Gauss map, β = −1 + 2z")
+SICSChaos = _method(sics.Chaos, "= ρ + α·φ(z), φ the raw Lyapunov spectrum of the logistic map, r = 3.5 + 0.5z")
+SICSWiggle = _method(sics.Wiggle, "= ρ + α·φ(z), φ the smoothed logistic spectrum + 0.5·sin(2π·40z), standardised")
+SICSFake = _method(sics.Fake, "= ρ + α·φ(ρ), φ the bump: non-monotone in magnitude and nothing else")
+SICSInformation = _method(sics.Information, "= ρ + α·√12·(z − ½): what the saliency says, without shape")
+SICSGradient = _method(sics.Gradient, "= m·c, c the gradient RMS")
+SICSRandom = _method(sics.Random, "uniform on (0, 1) from ``seed``: the floor")
+SICSSnip = _method(peers.Snip, "= |w·g|")
+SICSSensitivity = _method(peers.Sensitivity, "= E|w·g|, over samples")
+SICSTaylor = _method(peers.Taylor, "= E(w·g)², over batches")
+SICSFisher = _method(peers.Fisher, "= w²·E[g²]/2, over samples")
+SICSGrasp = _method(peers.Grasp, "= w·(Hg)")
+SICSSynFlow = _method(peers.SynFlow, "= |w|·∂R/∂|w|, in rounds")
+SICSLamp = _method(peers.Lamp, "= w²/Σv² over what is not smaller in the layer")
+SICSRelativeImportance = _method(peers.RelativeImportance, "= m/Σrow + m/Σcolumn")
+SICSWanda = _method(peers.Wanda, "= m·‖x‖")
+SICSRIA = _method(peers.RelativeImportanceActivation, "= RI·√‖x‖", name="SICSRIA")
 
 
 class SICSAdaptive(AdaptiveMethod, SICSMethod):
@@ -228,63 +179,3 @@ def method_for(scorer: str) -> type[SICSMethod]:
     'SICSChaos'
     """
     return find_method(SICSMethod, scorer)
-
-
-class SICSSnip(SICSMethod):
-    """s = |w·g|; needs ``saliency=`` of kind "snip"."""
-
-    scorer_class = peers.Snip
-
-
-class SICSSensitivity(SICSMethod):
-    """s = E|w·g|, over samples; needs ``saliency=`` of kind "sensitivity"."""
-
-    scorer_class = peers.Sensitivity
-
-
-class SICSTaylor(SICSMethod):
-    """s = E(w·g)², over batches; needs ``saliency=`` of kind "taylor"."""
-
-    scorer_class = peers.Taylor
-
-
-class SICSFisher(SICSMethod):
-    """s = w²·E[g²]/2, over samples; needs ``saliency=`` of kind "fisher"."""
-
-    scorer_class = peers.Fisher
-
-
-class SICSGrasp(SICSMethod):
-    """s = w·(Hg); needs ``saliency=`` of kind "grasp"."""
-
-    scorer_class = peers.Grasp
-
-
-class SICSSynFlow(SICSMethod):
-    """s = |w|·∂R/∂|w|, in rounds; needs ``saliency=`` of kind "synflow"."""
-
-    scorer_class = peers.SynFlow
-
-
-class SICSLamp(SICSMethod):
-    """s = w²/Σv² over what is not smaller in the layer; needs ``saliency=`` of kind "lamp"."""
-
-    scorer_class = peers.Lamp
-
-
-class SICSRelativeImportance(SICSMethod):
-    """s = m/Σrow + m/Σcolumn; needs ``saliency=`` of kind "relative"."""
-
-    scorer_class = peers.RelativeImportance
-
-
-class SICSWanda(SICSMethod):
-    """s = m·‖x‖; needs ``saliency=`` of kind "activation"."""
-
-    scorer_class = peers.Wanda
-
-
-class SICSRIA(SICSMethod):
-    """s = RI·√‖x‖; needs ``saliency=`` of kind "relative_activation"."""
-
-    scorer_class = peers.RelativeImportanceActivation

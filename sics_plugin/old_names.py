@@ -1,0 +1,35 @@
+"""Where 0.1.0, whose modules lay flat, had what pickles and imports name: models and results saved whole still load."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+
+#: Module of then → today's with its classes. A module that is moved again, and has classes that are not public, joins.
+MOVED: dict[str, tuple[str, ...]] = {
+    "adaptive": ("scorers.adaptive",),
+    "chaos": ("scorers.spectra",),
+    "channel_groups": ("network.groups",),
+    "channel_report": ("pruning.report",),
+    "complexity_result": ("complexity.result",),
+    "held_out": ("pruning.calibration",),
+    "masks": ("network.masks",),
+    "methods": ("torch_methods.unstructured",),
+    "peer_methods": ("torch_methods.unstructured", "torch_methods.n_of_m"),
+    "peers": ("scorers.peers",),
+    "registry": ("scorers.units", "scorers.base", "scorers.registry"),
+    "report": ("pruning.report",),
+    "saliency": ("saliency.collection",),
+    "scorers": ("scorers.sics", "scorers.adaptive"),
+    "structured_methods": ("torch_methods.structured",),
+    "vectors": ("scorers.units",),
+}
+
+for _old, _rooms in MOVED.items():
+    _path = f"sics_plugin.{_old}"
+    _module = sys.modules.setdefault(_path, ModuleType(_path, __doc__))  # some names are packages today
+    for _room in _rooms:
+        for _name, _value in vars(import_module(f"sics_plugin.{_room}")).items():
+            if callable(_value):
+                vars(_module).setdefault(_name, _value)
