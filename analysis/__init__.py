@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from sics_analysis.families.plateau import holm_equivalence as holm_equivalence
     from sics_analysis.families.plateau import plateau_claim as plateau_claim
     from sics_analysis.families.winner import Confirmed as Confirmed
-    from sics_analysis.families.winner import Winner as Winner
     from sics_analysis.families.winner import best_of as best_of
     from sics_analysis.families.winner import confirm_best as confirm_best
     from sics_analysis.one_scorer.bootstrap import Bootstrap as Bootstrap
@@ -63,6 +62,7 @@ if TYPE_CHECKING:
     from sics_analysis.planning.power import tost_power as tost_power
     from sics_analysis.results import Interval as Interval
     from sics_analysis.results import Verdict as Verdict
+    from sics_analysis.results import Winner as Winner
     from sics_analysis.rows.arms import Arm as Arm
     from sics_analysis.rows.arms import pool_arms as pool_arms
     from sics_analysis.rows.contrasts import Contrast as Contrast
@@ -109,7 +109,6 @@ _HOME = {
     ),
     "families.winner": (
         "Confirmed",
-        "Winner",
         "best_of",
         "confirm_best",
     ),
@@ -159,6 +158,7 @@ _HOME = {
     "results": (
         "Interval",
         "Verdict",
+        "Winner",
     ),
     "rows.arms": (
         "Arm",

@@ -1,4 +1,7 @@
-"""What every test of this package hands back: a verdict, an interval, and the protocol all results share."""
+"""What every test of this package hands back: a verdict, an interval, the protocol all results share, rows of a report.
+
+A report is read without scipy and pandas, so nothing here imports them.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ RowValue: TypeAlias = str | int | float | bool | None
 MAX_MARGIN = 1e9  # accuracy has 100 points
 
 Row: TypeAlias = dict[str, RowValue]
+Seed: TypeAlias = int | str
 
 
 class Verdict(StrEnum):
@@ -177,3 +181,100 @@ class DeltaVerdict:
     sparsity: float
     delta: float
     verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class PowerPoint:
+    """Power with n seeds: of equivalence at a true difference of 0, of an escape at a true difference of `effect`."""
+
+    n: int
+    equivalence: float
+    escape: float
+
+
+@dataclass(frozen=True, slots=True)
+class PowerCurve:
+    """The power of so many seeds when differences spread as in a run."""
+
+    sd: float | None  # median over the lines, points
+    effect: float  # true difference the escape power is for: 2δ
+    family: int
+    here: int  # seeds of this run
+    needed_equivalence: int | None  # fewest seeds for a power of 80 %; None where beyond the search
+    needed_escape: int | None
+    points: tuple[PowerPoint, ...]  # empty where `reason` says why
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """The scorer with the largest mean in a family, and the interval that allows for its selection."""
+
+    scorer: str
+    sparsity: float | None
+    n: int
+    family: int
+    interval: Interval
+    sentence: str  # without the mean of the selected scorer (winner's curse)
+
+    def confidence_interval(self, level: float = 0.95) -> Interval:
+        """Return the simultaneous interval; only the level the family was tested at is kept."""
+        if abs(level - self.interval.level) > 1e-9:
+            raise ValueError(f"Expected `level` {self.interval.level:g}, the family's, got {level!r}")
+        return self.interval
+
+    def describe(self) -> str:
+        """Return one sentence that gives no mean of the selected scorer."""
+        return self.sentence
+
+    def to_row(self) -> Row:
+        """Return the interval as one row."""
+        return {
+            "scorer": self.scorer,
+            "sparsity": self.sparsity,
+            "n": self.n,
+            "family": self.family,
+            "low": self.interval.low,
+            "high": self.interval.high,
+            "level": self.interval.level,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LineInfo:
+    """A scorer against the reference at one S, in accuracy points."""
+
+    scorer: str
+    kappa: int | None
+    in_family: bool
+    sparsity: float
+    n: int
+    seeds: tuple[Seed, ...]  # the complete ones, and the difference at each
+    differences: tuple[float, ...]
+    mean: float | None
+    sd: float | None
+    ci90: Interval | None  # Student t, as ci95
+    ci95: Interval | None
+    ci_equivalence: Interval | None  # at level 1 − 2α: it decides equivalence
+    simultaneous: Interval | None  # holds jointly with the others of the family of this S; None outside it
+    crossed: Interval | None  # for new seeds and new test images; None without per-example results
+    bca: Interval | None  # bootstrap at 95 %, as `studentized`
+    studentized: Interval | None
+    p_equivalence: float | None  # paired t-TOST: it decides
+    p_equivalence_holm: float | None  # the same with Holm over the lines of this S
+    p_equivalence_signflip: float | None
+    p_equivalence_bootstrap: float | None  # studentized
+    p_superior: float | None  # one-sided t of "above 0", for this line alone
+    p_escape: float | None  # above +δ, for this line alone
+    p_escape_adjusted: float | None  # in the family: it decides
+    p_escape_holm: float | None  # on t
+    p_escape_signflip_joint: float | None  # exact
+    p_degrade_adjusted: float | None  # below −δ
+    p_min_attainable: float | None  # the smallest that an exact sign-flip test of n seeds can give
+    smallest_delta: float | None  # the smallest margin at which this line would have been equivalent
+    g_z: float | None  # Hedges' standardised effect, and its 95 % interval
+    g_z_ci: Interval | None
+    degenerate: bool
+    verdict: Verdict
+    reason: str
+    sentence: str  # to quote

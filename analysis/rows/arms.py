@@ -6,11 +6,10 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 
-Seed: TypeAlias = int | str
+from sics_analysis.results import Seed as Seed
 
 _WHOLE = re.compile(r"([+-]?[0-9]{1,300})(?:\.0*)?")
 _NO_HASH = frozenset({"", "nan", "none", "null", "na", "<na>"})  # what a missing hash becomes in a column made text

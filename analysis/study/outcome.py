@@ -11,13 +11,11 @@ from sics_analysis.families.attribution import AttributionLine
 from sics_analysis.families.family import FamilyResult
 from sics_analysis.families.kappa import Spectrum
 from sics_analysis.families.plateau import PlateauClaim
-from sics_analysis.families.winner import Winner
 from sics_analysis.one_scorer.bootstrap import Bootstrap
 from sics_analysis.one_scorer.effect import EffectSize
 from sics_analysis.one_scorer.equivalence import EquivalenceResult
 from sics_analysis.one_scorer.mcnemar import McNemarResult
-from sics_analysis.results import Interval, Row, Verdict, p_text, signed
-from sics_analysis.rows.arms import Seed
+from sics_analysis.results import Interval, LineInfo, Row, Seed, Winner
 from sics_analysis.rows.contrasts import Contrast
 from sics_analysis.rows.table import Table
 
@@ -26,65 +24,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A scorer against the reference at one sparsity; accuracy points.
-
-    Attributes
-    ----------
-    in_family
-        Whether the line belongs to the escape family of its S; otherwise it is tested on its own, as a family of one,
-        and its adjusted p-values are its raw ones.
-    equivalence
-        The paired TOST with its sign-flip cross-check.
-    p_superior, p_escape
-        One-sided t of "above 0" and "above +δ", for this line alone.
-    p_escape_adjusted, p_degrade_adjusted
-        Adjusted within the families of this S (`sics_analysis.families.max_t.max_t_family`).
-    p_equivalence_holm
-        TOST p with Holm over the lines of this S.
-    p_min_attainable
-        The smallest p an exact sign-flip test of this many seeds can give.
-    simultaneous
-        Interval that holds jointly with those of the family; None outside it.
-    bootstrap, p_bootstrap
-        Percentile, BCa, studentized and basic intervals, and p of the equivalence test by the studentized bootstrap.
-    crossed
-        Interval for new seeds and new test images; None without per-example results.
-    """
+class Line(LineInfo):
+    """A row of the report (`LineInfo`), and the tests behind it."""
 
     contrast: Contrast
-    kappa: int | None
-    in_family: bool
     equivalence: EquivalenceResult
     effect: EffectSize
-    p_superior: float | None
-    p_escape: float | None
-    p_escape_adjusted: float | None
-    p_degrade_adjusted: float | None
-    p_equivalence_holm: float | None
-    p_min_attainable: float | None
-    simultaneous: Interval | None
     bootstrap: Bootstrap
-    p_bootstrap: float | None
-    crossed: Interval | None
-    verdict: Verdict
-    reason: str
-
-    @property
-    def scorer(self) -> str:
-        """The scorer."""
-        return self.contrast.name
-
-    @property
-    def sparsity(self) -> float:
-        """The sparsity S."""
-        assert self.contrast.sparsity is not None
-        return self.contrast.sparsity
-
-    @property
-    def n(self) -> int:
-        """Number of complete seeds of this contrast."""
-        return self.contrast.n
 
     def confidence_interval(self, level: float = 0.95) -> Interval | None:
         """Student-t interval of the difference; None below three seeds."""
@@ -92,37 +38,21 @@ class Line:
 
     def describe(self) -> str:
         """Return one sentence a reviewer can quote."""
-        head = f"{self.scorer} against {self.contrast.reference} at S = {self.sparsity:g}"
-        mean, interval = self.contrast.mean, self.confidence_interval(0.90)
-        if mean is None:
-            return f"{head}: {self.verdict}, {self.reason}."
-        shown = "" if interval is None else f", {interval}"
-        tests = ""
-        if self.p_escape_adjusted is not None:
-            kind = "adjusted" if self.in_family else "unadjusted, a line of its own"
-            tests = (
-                f"; equivalence {p_text(self.equivalence.p)}, escape {p_text(self.p_escape_adjusted)} and "
-                f"degradation {p_text(self.p_degrade_adjusted)} {kind}"
-            )
-        why = f" ({self.reason})" if self.reason else ""
-        return (
-            f"{head}: {signed(mean)} points over {self.n} seeds{shown}, δ = {self.equivalence.delta:g}{tests}: "
-            f"{self.verdict}{why}."
-        )
+        return self.sentence
 
     def to_row(self) -> Row:
         """Return the columns of `Analysis.to_frame` as one row; what is undefined is None."""
-        ci90, ci95 = self.confidence_interval(0.90), self.confidence_interval(0.95)
+        ci90, ci95 = self.ci90, self.ci95
         return {
             "scorer": self.scorer,
             "sparsity": self.sparsity,
             "n": self.n,
-            "difference": self.contrast.mean,
+            "difference": self.mean,
             "ci90_low": None if ci90 is None else ci90.low,
             "ci90_high": None if ci90 is None else ci90.high,
             "ci95_low": None if ci95 is None else ci95.low,
             "ci95_high": None if ci95 is None else ci95.high,
-            "p_equivalence": self.equivalence.p,
+            "p_equivalence": self.p_equivalence,
             "p_equivalence_holm": self.p_equivalence_holm,
             "p_superior": self.p_superior,
             "p_escape": self.p_escape,
@@ -361,11 +291,11 @@ class Analysis:
             **line.to_row(),
             "kappa": line.kappa,
             "in_family": line.in_family,
-            "seeds": list(line.contrast.seeds),
-            "differences": list(line.contrast.differences),
-            "p_signflip": line.equivalence.p_signflip,
-            "p_bootstrap": line.p_bootstrap,
-            "smallest_delta": line.equivalence.smallest_delta(),
+            "seeds": list(line.seeds),
+            "differences": list(line.differences),
+            "p_signflip": line.p_equivalence_signflip,
+            "p_bootstrap": line.p_equivalence_bootstrap,
+            "smallest_delta": line.smallest_delta,
             "hedges_g": line.effect.to_row(),
             "simultaneous": _interval(line.simultaneous),
             "bootstrap": line.bootstrap.to_row(),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
-Seed: TypeAlias = int | str
+from sics_analysis.results import Seed as Seed
 
 
 @dataclass(frozen=True, slots=True)
