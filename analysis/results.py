@@ -140,8 +140,6 @@ def check_delta(delta: float) -> None:
 def is_number(value: object) -> bool:
     """Whether this is a real number, numpy's included; a bool is none.
 
-    Examples
-    --------
     >>> is_number(0.5), is_number("0.5"), is_number(True)
     (True, False, False)
     """
@@ -151,8 +149,6 @@ def is_number(value: object) -> bool:
 def signed(value: float, digits: int = 2) -> str:
     """A number with its sign, zero without one, and a true minus.
 
-    Examples
-    --------
     >>> signed(0.1234), signed(-0.5), signed(-0.001)
     ('+0.12', '−0.50', '0.00')
     """
@@ -165,8 +161,6 @@ def signed(value: float, digits: int = 2) -> str:
 def p_text(p: float | None) -> str:
     """A p-value for a sentence: three significant digits, "undefined" for None.
 
-    Examples
-    --------
     >>> p_text(0.0480691), p_text(1e-5), p_text(None)
     ('p = 0.0481', 'p = 1e-05', 'p undefined')
     """

@@ -18,21 +18,13 @@ RANK_MONOTONE = ("magnitude", "power", "log")  # what these names mean where no 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What the run says of a claim at one sparsity.
-
-    Attributes
-    ----------
-    p
-        p of the evidence behind `status`, corrected; None when undecided and where an identity needs no test.
-    text
-        The numbers, as part of a sentence; without the seeds, which are `n`.
-    """
+    """What the run says of a claim at one sparsity."""
 
     sparsity: float
     status: Status
-    text: str
+    text: str  # the numbers, without the seeds n
     n: int = 0
-    p: float | None = None
+    p: float | None = None  # of the evidence, corrected; None when undecided and where an identity needs no test
     estimate: float | None = None
     interval: Interval | None = None
 

@@ -152,8 +152,6 @@ def _claimed(claim: Claim) -> str:
 def setting_text(analysis: Analysis) -> str:
     """What every paragraph takes for granted, in one sentence, to be said once.
 
-    Examples
-    --------
     >>> import pandas as pd
     >>> from sics_analysis.study.analyse import analyse
     >>> rows = [(i, name, 0.7, 0.9) for name in ("magnitude", "chaos") for i in range(3)]
@@ -168,11 +166,6 @@ def check_claim(claim: Claim, analysis: Analysis) -> None:
     """Refuse a claim named by the user about a scorer that the analysis does not have: a slip of the pen trips no gate.
 
     Claims from a file pass: a run need not hold every scorer the paper speaks of.
-
-    Raises
-    ------
-    ValueError
-        In one line, with the scorers there are.
     """
     if not claim.named_by_user or claim.scorer is None:
         return

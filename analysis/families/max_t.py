@@ -34,27 +34,10 @@ def max_t_family(
     rng: np.random.Generator,
     draws: int = DRAWS,
 ) -> FamilyResult:
-    """Test which scorers of a family lie beyond a margin, with family-wise error control.
+    """Test which scorers of a family lie beyond a margin ≥ 0 (points, one-sided), with family-wise error control.
 
-    Parameters
-    ----------
-    contrasts
-        The family, against one reference, each on its own complete seeds.
-    margin
-        At least 0, in points. "above" tests mean > +margin, "below" mean < −margin; 0 is the plain one-sided form.
-    alpha
-        Family-wise level.
-    rng, draws
-        Random rotations, the identity counted among `draws`.
+    All are against one reference, each on its own complete seeds. The identity counts among the `draws` rotations.
 
-    Raises
-    ------
-    ValueError
-        If `margin` is negative or not finite, `direction` unknown, `alpha` outside (0, 0.5), `draws` below 1, or a
-        scorer comes twice.
-
-    Notes
-    -----
     Each column's null distribution is exactly t with n − 1 degrees of freedom whatever the other columns' means:
     u·y/|y| of a fixed y is a coordinate of a uniform direction. What far-off columns can distort is the dependence
     alone. A column far below the margin points along −1 and so looks strongly correlated with others like it; a
@@ -83,13 +66,9 @@ def max_t_family(
 
     The rows are sorted by value before they are rotated, so that no renaming of seeds moves a p.
 
-    References
-    ----------
     Langsrud (2005), Rotation tests, Statistics and Computing 15, 53–60. Holm (1979), A simple sequentially rejective
     multiple test procedure.
 
-    Examples
-    --------
     >>> from sics_analysis.rows.contrasts import differences
     >>> family = [
     ...     differences([1.9, 2.1, 2.6, 1.7, 2.2], name="chaos"),

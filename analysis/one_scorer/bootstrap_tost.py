@@ -75,27 +75,12 @@ def bootstrap_tost(
 ) -> BootstrapEquivalence:
     """Equivalence at ±delta by inverting the bootstrap-t interval.
 
-    Parameters
-    ----------
-    contrast
-        Differences in accuracy points, shape (n_seeds,).
-    resampled
-        `bootstrap_mean` of the same contrast: its resamples are used, and nothing is drawn, so that this test and its
-        studentized interval always agree.
+    With `resampled`, the `bootstrap_mean` of the same contrast, nothing is drawn, so that test and interval always agree.
 
-    Raises
-    ------
-    ValueError
-        If `resampled` is of other differences.
-
-    Notes
-    -----
     ``p_upper`` is the share of resamples whose t is at or below (mean − delta)/se, ``p_lower`` the share at
     or above (mean + delta)/se; drawn resamples count the sample itself. Equivalent exactly when the 1 − 2α
     studentized interval lies strictly inside ±delta. Degenerate data take the path of rule 7 and have no p.
 
-    Examples
-    --------
     >>> result = bootstrap_tost([0.1, -0.2, 0.3, 0.0, 0.15], 0.5)
     >>> str(result.verdict), result.p < 0.05
     ('EQUIVALENT', True)

@@ -114,12 +114,8 @@ def hedges_g(data: Contrast | ArrayLike) -> EffectSize:
 def noncentrality_interval(t: float, df: int, level: float) -> tuple[float, float]:
     """Interval of the noncentrality λ of an observed t statistic.
 
-    Notes
-    -----
     P(T ≤ t; λ) = P(Z ≤ t·s − λ) with s = √(χ²_ν/ν), so the limits are quantiles of t·s + Z, whatever the size of t.
 
-    Examples
-    --------
     >>> low, high = noncentrality_interval(2.0, 9, 0.95)
     >>> round(low, 3), round(high, 3)
     (-0.206, 4.116)

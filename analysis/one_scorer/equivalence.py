@@ -171,22 +171,8 @@ class EquivalenceResult:
 
 
 def t_tail_p(mean: ArrayLike, se: ArrayLike, df: ArrayLike, delta: float) -> tuple[FloatArray, FloatArray]:
-    """Both one-sided p-values of the TOST, for arrays of means and standard errors.
+    """p that the difference is above −delta and p that it is below +delta, for arrays of means and standard errors > 0.
 
-    Parameters
-    ----------
-    mean, se, df
-        Broadcastable; `se` positive.
-    delta
-        Margin in points; 0 gives the plain one-sided tests.
-
-    Returns
-    -------
-    p_lower, p_upper
-        That the difference is above −delta, that it is below +delta. The TOST p is the larger.
-
-    Examples
-    --------
     >>> lower, upper = t_tail_p(-1.58, 0.38896, 9, 0.5)
     >>> round(float(lower), 4), round(float(upper), 6)
     (0.9892, 0.000232)

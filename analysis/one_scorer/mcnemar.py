@@ -153,13 +153,6 @@ def mcnemar_table(
 ) -> McNemarResult:
     """McNemar's exact test from the four counts.
 
-    Raises
-    ------
-    ValueError
-        If a count is negative or all are zero.
-
-    Examples
-    --------
     >>> result = mcnemar_table(101, 70, 59, 33)
     >>> result.statistic, round(result.p, 7)
     (59, 0.3786877)

@@ -165,8 +165,6 @@ def tie_slack(c: Contrast) -> float:
 def subset_sums(values: FloatArray) -> tuple[FloatArray, NDArray[np.int64]]:
     """Sum and size of every subset of a few numbers, shapes (2ⁿ,); the empty subset comes first.
 
-    Examples
-    --------
     >>> sums, sizes = subset_sums(np.array([1.0, 10.0]))
     >>> sums.tolist(), sizes.tolist()
     ([0.0, 1.0, 10.0, 11.0], [0, 1, 1, 2])
@@ -179,16 +177,10 @@ def subset_sums(values: FloatArray) -> tuple[FloatArray, NDArray[np.int64]]:
 
 
 def subset_means(c: Contrast, *, rng: np.random.Generator | None = None, draws: int = DRAWS) -> tuple[FloatArray, int]:
-    """Mean of d over the subsets of seeds that a test counts, and how many subsets it counts in all.
+    """Mean of d over the non-empty subsets of seeds that a test counts, and how many it counts with the empty one.
 
-    Returns
-    -------
-    means, total
-        Means of the non-empty subsets, and the number of subsets with the empty one: 2ⁿ − 1 and 2ⁿ up to
-        `EXACT_LIMIT` seeds, a sample of `draws` subsets beyond.
+    That is 2ⁿ up to `EXACT_LIMIT` seeds, and a sample of `draws` subsets beyond.
 
-    Examples
-    --------
     >>> from sics_analysis.rows.contrasts import differences
     >>> means, total = subset_means(differences([1.0, 3.0]))
     >>> means.tolist(), total

@@ -202,8 +202,6 @@ def plain_seed(seed: Seed) -> Seed:
 def seed_label(value: object) -> Seed:
     """One label for a seed however it is written: whole numbers and their texts become int, other labels stripped text.
 
-    Examples
-    --------
     >>> [seed_label(value) for value in (0, 0.0, "0", " 0.0", "a ")]
     [0, 0, 0, 0, 'a']
     """

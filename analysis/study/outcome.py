@@ -88,16 +88,10 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Families:
-    """The tests of the escape family at one sparsity.
-
-    Attributes
-    ----------
-    members
-        The scorers of the family, those included that left it before any test because they are degenerate.
-    """
+    """The tests of the escape family at one sparsity."""
 
     sparsity: float
-    members: tuple[str, ...]
+    members: tuple[str, ...]  # those included that left before any test because they are degenerate
     escape: FamilyResult
     degrade: FamilyResult
     superiority: FamilyResult
