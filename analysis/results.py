@@ -119,6 +119,38 @@ class Result(Protocol):
         ...
 
 
+class Computed:
+    """A result without an interval of its own: it is computed and not estimated, or every line of it has one."""
+
+    __slots__ = ()
+
+    def confidence_interval(self, level: float = 0.95) -> Interval | None:
+        """None."""
+        return None
+
+
+def at_level(interval: Interval | None, level: float) -> Interval | None:
+    """The interval where it has this level; None otherwise."""
+    return interval if interval is not None and math.isclose(level, interval.level) else None
+
+
+def columns(result: object, names: str) -> Row:
+    """The attributes of a result as columns of a row; "column=attribute" where their names differ.
+
+    >>> columns(Interval(0.0, 1.0, 0.9, "bca"), "low high length=width")
+    {'low': 0.0, 'high': 1.0, 'length': 1.0}
+    """
+    pairs = (name.partition("=") for name in names.split())
+    values = ((column, getattr(result, attribute or column)) for column, _, attribute in pairs)
+    return {column: str(value) if isinstance(value, StrEnum) else value for column, value in values}
+
+
+def limits(prefix: str, interval: Interval | None) -> Row:
+    """The two limits as columns "prefix_low" and "prefix_high", or "low" and "high"; None without interval."""
+    low, high = (f"{prefix}_low", f"{prefix}_high") if prefix else ("low", "high")
+    return {low: None, high: None} if interval is None else {low: interval.low, high: interval.high}
+
+
 def check_level(level: float) -> None:
     """Refuse a confidence level outside (0, 1)."""
     if not 0.0 < level < 1.0:
@@ -223,15 +255,7 @@ class Winner:
 
     def to_row(self) -> Row:
         """Return the interval as one row."""
-        return {
-            "scorer": self.scorer,
-            "sparsity": self.sparsity,
-            "n": self.n,
-            "family": self.family,
-            "low": self.interval.low,
-            "high": self.interval.high,
-            "level": self.interval.level,
-        }
+        return columns(self, "scorer sparsity n family") | limits("", self.interval) | {"level": self.interval.level}
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,10 +69,9 @@ def line_of(analysis: Analysis, scorer: str | None, sparsity: float) -> Line | N
 
 def evidence(analysis: Analysis, line: Line) -> tuple[Contrast, Interval | None, float | None]:
     """The differences, interval and adjusted escape p behind a line, all from one test: its family's, or its own."""
-    if line.in_family:
-        for member in analysis.family(line.sparsity).escape.lines:
-            if member.name == line.scorer and not member.degenerate:
-                return member.contrast, member.simultaneous, member.p_adjusted
+    member = analysis.family(line.sparsity).escape.get(line.scorer) if line.in_family else None
+    if member is not None and not member.degenerate:
+        return member.contrast, member.simultaneous, member.p_adjusted
     return line.contrast, line.confidence_interval(1 - analysis.alpha), line.p_escape_adjusted
 
 

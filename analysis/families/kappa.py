@@ -16,7 +16,7 @@ import numpy as np
 
 from sics_analysis.families.max_t import escape_test
 from sics_analysis.one_scorer.student import p_below
-from sics_analysis.results import Row, check_alpha, check_delta, p_text
+from sics_analysis.results import Row, check_alpha, check_delta, columns, p_text
 from sics_analysis.rows.contrasts import MIN_SEEDS, Contrast
 
 
@@ -114,7 +114,7 @@ class Monotonicity:
 
     def to_row(self) -> Row:
         """Return the test as one row."""
-        return {"p_violated": self.p_violated, "p_shown": self.p_shown, "trend": str(self.trend)}
+        return columns(self, "p_violated p_shown trend")
 
 
 def monotonicity_test(p_values: Mapping[float, tuple[float, float, float]], alpha: float = 0.05) -> Monotonicity:
@@ -189,16 +189,12 @@ class KappaPoint:
         """Return the claim as one row."""
         p0, p1, p2 = (None, None, None) if self.p_values is None else self.p_values
         return {
-            "sparsity": self.sparsity,
-            "n": self.n,
-            "kappa": self.kappa,
+            **columns(self, "sparsity n kappa"),
             "not_rejected": ",".join(map(str, self.not_rejected)),
             "p_kappa_0": p0,
             "p_kappa_1": p1,
             "p_kappa_2": p2,
-            "p_claim": self.p_claim,
-            "p_claim_adjusted": self.p_claim_adjusted,
-            "reason": self.reason,
+            **columns(self, "p_claim p_claim_adjusted reason"),
         }
 
 
@@ -341,7 +337,7 @@ def _test_point(
     both = columns[1] + columns[2]
     p_any = escape_test(both, delta, alpha=alpha, rng=rng, draws=draws)
     p_smooth = escape_test(columns[1], delta, alpha=alpha, rng=rng, draws=draws)
-    below = {k: 1.0 if above[k] else max(_known(p_below(c, delta)) for c in columns[k]) for k in (1, 2)}
+    below = {k: 1.0 if above[k] else max(p_below(c, delta) or 0.0 for c in columns[k]) for k in (1, 2)}
     smallest = [min(line.p_adjusted for line in result.lines if line.p_adjusted is not None) for result in (p_any, p_smooth)]
     return min(c.n for c in both), kappa_p_values(smallest[0], smallest[1], below[1], below[2])
 
@@ -353,8 +349,3 @@ def _reaches(contrast: Contrast, delta: float, run: int) -> bool:
     if contrast.same_hash or contrast.n < MIN_SEEDS:
         return True
     return contrast.differences[0] >= delta - contrast.tolerance
-
-
-def _known(p: float | None) -> float:
-    assert p is not None  # the column has spread
-    return p

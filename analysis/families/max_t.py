@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
 from sics_analysis.families.family import RAGGED, ROTATION, Direction
@@ -23,6 +22,8 @@ from sics_analysis.families.rotation import MaxAbs, StepDown, rotation_direction
 from sics_analysis.one_scorer.signflip import DRAWS, sign_flip_test
 from sics_analysis.results import MAX_MARGIN, Interval, check_alpha, check_delta, is_number, signed
 from sics_analysis.rows.contrasts import MIN_SEEDS, Contrast, FloatArray, check_names
+
+SIGN: dict[Direction, int] = {"above": 1, "below": -1}
 
 
 def max_t_family(
@@ -89,17 +90,14 @@ def max_t_family(
     family = tuple(contrasts)
     active = [c for c in family if not c.is_degenerate]
     ragged = len({c.seeds for c in active}) > 1
-    if not active:
-        numbers = _Numbers.empty()
-    elif ragged:
-        numbers = _test_ragged(active, margin, direction, alpha)
-    else:
-        numbers = _test(active, margin, direction, alpha, rng, draws)
-    at = {c.name: j for j, c in enumerate(active)}
-    lines = tuple(
-        _tested_line(c, numbers, at[c.name], margin, direction, alpha) if c.name in at else _degenerate_line(c, margin, direction)
-        for c in family
-    )
+    tested: dict[str, FamilyLine] = {}
+    critical: float | None = None
+    if active:
+        sign = SIGN[direction]
+        numbers = _test_ragged(active, margin, sign, alpha) if ragged else _test(active, margin, sign, alpha, rng, draws)
+        critical = None if ragged else float(numbers.critical[0])
+        tested = {c.name: _tested_line(c, numbers, j, margin, direction, alpha) for j, c in enumerate(active)}
+    lines = tuple(tested.get(c.name) or _degenerate_line(c, margin, direction) for c in family)
     held = active or family
     seeds = tuple(seed for seed in held[0].seeds if all(seed in c.seeds for c in held)) if held else ()
     n = len(seeds)
@@ -110,7 +108,7 @@ def max_t_family(
         alpha,
         seeds,
         int(draws),
-        None if ragged or not active else float(numbers.critical[0]),
+        critical,
         max(0.5**n, 0.0 if 2**n <= draws else 1 / draws) if n >= MIN_SEEDS and not ragged else None,
         RAGGED if ragged else ROTATION,
     )
@@ -161,23 +159,17 @@ class _Numbers:
     critical: FloatArray
     interval: str
 
-    @classmethod
-    def empty(cls) -> _Numbers:
-        none: NDArray[np.float64] = np.empty(0)
-        return cls(none, none, none, none, (), none, "")
 
-
-def _one_sided(active: list[Contrast], margin: float, direction: Direction) -> tuple[FloatArray, FloatArray]:
-    """t and its exact one-sided p of every column, each on its own seeds."""
-    sign = 1.0 if direction == "above" else -1.0
-    mean = np.array([sign * _known(c.mean) for c in active]) - margin
-    t = mean / np.array([_known(c.se) for c in active])
+def one_sided(active: Sequence[Contrast], margin: float, sign: int) -> tuple[FloatArray, FloatArray]:
+    """t of sign·mean beyond the margin, and its exact one-sided p, of every column on its own seeds."""
+    mean, se = np.array([c.spread for c in active]).T
+    t = (sign * mean - margin) / se
     return t, np.asarray(special.stdtr(np.array([c.n - 1 for c in active]), -t), dtype=np.float64)
 
 
-def _test_ragged(active: list[Contrast], margin: float, direction: Direction, alpha: float) -> _Numbers:
+def _test_ragged(active: list[Contrast], margin: float, sign: int, alpha: float) -> _Numbers:
     """Holm on t and Bonferroni-t intervals, for columns on different seeds."""
-    t, p = _one_sided(active, margin, direction)
+    t, p = one_sided(active, margin, sign)
     corrected = holm(p.tolist())
     df = np.array([c.n - 1 for c in active])
     critical = np.asarray(special.stdtrit(df, 1 - alpha / (2 * len(active))), dtype=np.float64)
@@ -187,16 +179,15 @@ def _test_ragged(active: list[Contrast], margin: float, direction: Direction, al
 def _test(
     active: list[Contrast],
     margin: float,
-    direction: Direction,
+    sign: int,
     alpha: float,
     rng: np.random.Generator,
     draws: int,
 ) -> _Numbers:
     n, m = active[0].n, len(active)
-    raw = np.column_stack([c.values for c in active])
     # Sorted before the first sum, so that not even its rounding knows how the seeds are labelled.
-    columns = sorted_rows((raw if direction == "above" else -raw) - margin)
-    t, p = _one_sided(active, margin, direction)
+    columns = sorted_rows(sign * np.column_stack([c.values for c in active]) - margin)
+    t, p = one_sided(active, margin, sign)
     length = np.sqrt((columns**2).sum(axis=0))
     # The same ties as in the sign-flip test of a single column: sums over flipped seeds within n tolerances.
     slack = 2 * math.sqrt(n) * np.array([c.tolerance for c in active]) / length
@@ -210,7 +201,7 @@ def _test(
     for chunk in rotation_directions(n, draws, rng):
         counts.add(chunk)
         largest.add(chunk)
-    adjusted = _not_below(counts.adjusted(), p, t)
+    adjusted = not_below(counts.adjusted(), p, t)
     # A family's critical value is never below that of one column; drawing could leave it a hair short. A quantile beyond
     # the draws is not known from them, and Bonferroni's, which is never too small, takes its place.
     known = alpha * draws >= 1
@@ -219,7 +210,7 @@ def _test(
     return _Numbers(t, p, adjusted, joint, holm(p.tolist()), critical, "rotation max-|T|")
 
 
-def _not_below(adjusted: FloatArray, p: FloatArray, t: FloatArray) -> FloatArray:
+def not_below(adjusted: FloatArray, p: FloatArray, t: FloatArray) -> FloatArray:
     """Adjusted p held at or above the exact t p, and monotone in the step-down order."""
     order = np.argsort(-t, kind="stable")
     result = np.empty_like(p)
@@ -228,7 +219,7 @@ def _not_below(adjusted: FloatArray, p: FloatArray, t: FloatArray) -> FloatArray
 
 
 def _tested_line(c: Contrast, numbers: _Numbers, j: int, margin: float, direction: Direction, alpha: float) -> FamilyLine:
-    mean, se = _known(c.mean), _known(c.se)
+    mean, se = c.spread
     half = float(numbers.critical[j]) * se
     above = direction == "above"
     flip = sign_flip_test(c, margin=margin if above else -margin, alternative="greater" if above else "less")
@@ -261,8 +252,3 @@ def _degenerate_line(c: Contrast, margin: float, direction: Direction) -> Family
         if (value if direction == "above" else -value) - margin > c.tolerance:
             flip = 0.5**c.n  # one sign pattern of 2ⁿ reaches the observed sum
     return FamilyLine(c, None, None, None, None, flip, None, None, True, reason)
-
-
-def _known(value: float | None) -> float:
-    assert value is not None  # a tested column has a mean, a spread and a critical value
-    return value

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sics_analysis.families.family import FamilyResult
-from sics_analysis.results import Interval, Row, Seed, Winner, signed
+from sics_analysis.results import Interval, Row, Seed, Winner, columns, limits, signed
 from sics_analysis.rows.contrasts import Contrast
 
 
@@ -61,16 +61,8 @@ class Confirmed:
 
     def to_row(self) -> Row:
         """Return the estimate as one row."""
-        interval = self.confidence_interval()
-        return {
-            "scorer": self.scorer,
-            "sparsity": self.sparsity,
-            "n_selection": self.n_selection,
-            "n": self.contrast.n,
-            "difference": self.mean,
-            "ci95_low": None if interval is None else interval.low,
-            "ci95_high": None if interval is None else interval.high,
-        }
+        numbers = columns(self, "scorer sparsity n_selection")
+        return numbers | {"n": self.contrast.n, "difference": self.mean} | limits("ci95", self.confidence_interval())
 
 
 def confirm_best(contrasts: Sequence[Contrast], confirm_seeds: Iterable[Seed]) -> Confirmed:

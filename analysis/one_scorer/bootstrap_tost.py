@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sics_analysis.one_scorer.bootstrap import EXACT_LIMIT, N_RESAMPLES, Bootstrap, bootstrap_mean
-from sics_analysis.results import Interval, Row, Verdict, check_alpha, check_delta, p_text, signed
+from sics_analysis.results import Interval, Row, Verdict, check_alpha, check_delta, columns, limits, p_text, signed
 from sics_analysis.rows.contrasts import Contrast, as_contrast
 from sics_analysis.rows.degenerate import classify
 
@@ -49,18 +49,8 @@ class BootstrapEquivalence:
 
     def to_row(self) -> Row:
         """Return the numbers as one row."""
-        return {
-            "n": self.n,
-            "difference": self.mean,
-            "delta": self.delta,
-            "p_lower": self.p_lower,
-            "p_upper": self.p_upper,
-            "p": self.p,
-            "low": None if self.interval is None else self.interval.low,
-            "high": None if self.interval is None else self.interval.high,
-            "verdict": str(self.verdict),
-            "reason": self.reason,
-        }
+        numbers = columns(self, "n difference=mean delta p_lower p_upper p")
+        return numbers | limits("", self.interval) | columns(self, "verdict reason")
 
 
 def bootstrap_tost(

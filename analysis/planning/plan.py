@@ -13,7 +13,7 @@ from numbers import Integral
 from typing import Any
 
 from sics_analysis.planning.power import Design, PowerResult, Test, check_design, escape_power, tost_power
-from sics_analysis.results import MAX_MARGIN, Interval, Row
+from sics_analysis.results import MAX_MARGIN, Computed, Row, columns
 from sics_analysis.rows.contrasts import MIN_SEEDS
 
 MAX_SEEDS = 100_000
@@ -21,7 +21,7 @@ ROTATION_DRAWS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class SeedsNeeded:
+class SeedsNeeded(Computed):
     """Fewest seeds that reach a target power; ``n`` is None where no number up to 100 000 does."""
 
     test: Test
@@ -47,10 +47,6 @@ class SeedsNeeded:
             f"(target {100 * self.target:g} %) at a true difference "
             f"of {self.difference:+g} points, sd {self.sd:g}, delta {self.delta:g}, alpha {self.alpha:g}."
         )
-
-    def confidence_interval(self, level: float = 0.95) -> Interval | None:
-        """None: a number of seeds is computed, not estimated from data."""
-        return None
 
     def to_row(self) -> Row:
         """Return the fields as a flat dictionary."""
@@ -119,7 +115,7 @@ def seeds_needed(
 
 
 @dataclass(frozen=True, slots=True)
-class Resolution:
+class Resolution(Computed):
     """Smallest p-values a design of n paired seeds can reach, whatever the data."""
 
     n: int
@@ -133,10 +129,6 @@ class Resolution:
             f"With {self.n} seeds the exact sign-flip test reaches p = {_fraction(self.sign_flip_one_sided)} one-sided "
             f"and {_fraction(self.sign_flip_two_sided)} two-sided at best; the rotation test {float(self.rotation):g}."
         )
-
-    def confidence_interval(self, level: float = 0.95) -> Interval | None:
-        """None: a resolution is no estimate."""
-        return None
 
     def to_row(self) -> Row:
         """Return the fields as a flat dictionary of numbers."""
@@ -172,7 +164,7 @@ def resolution(n: int, draws: int = ROTATION_DRAWS) -> Resolution:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Computed):
     """What a number of seeds can show: powers, seeds needed and resolution, with the whole power curve."""
 
     equivalence: PowerResult
@@ -187,17 +179,10 @@ class Plan:
         parts = (self.equivalence, self.equivalence_seeds, self.escape, self.escape_seeds, self.resolution)
         return " ".join(part.describe() for part in parts)
 
-    def confidence_interval(self, level: float = 0.95) -> Interval | None:
-        """None: a plan is computed, not estimated from data."""
-        return None
-
     def to_row(self) -> Row:
         """Return the plan in one row; `to_dict` has the curve."""
         return {
-            "n": self.equivalence.n,
-            "sd": self.equivalence.sd,
-            "delta": self.equivalence.delta,
-            "alpha": self.equivalence.alpha,
+            **columns(self.equivalence, "n sd delta alpha"),
             "family": self.escape.family,
             "equivalence_power": self.equivalence.power,
             "equivalence_seeds": self.equivalence_seeds.n,

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from sics_analysis.results import MAX_MARGIN, Interval, Row, is_number
+from sics_analysis.results import MAX_MARGIN, Computed, Row, is_number
 
 Design = Literal["paired", "two-sample"]
 Test = Literal["equivalence", "escape", "superiority"]
@@ -77,7 +77,7 @@ def _sd_nodes(
 
 
 @dataclass(frozen=True, slots=True)
-class PowerResult:
+class PowerResult(Computed):
     """Power of one test at one number of seeds. Differences, sd and delta in accuracy points."""
 
     test: Test
@@ -103,10 +103,6 @@ class PowerResult:
             f"{self.alpha:g}, if the true difference is {self.difference:+g} points and its sd "
             f"between seeds {self.sd:g}."
         )
-
-    def confidence_interval(self, level: float = 0.95) -> Interval | None:
-        """None: a power is computed, not estimated from data."""
-        return None
 
     def to_row(self) -> Row:
         """Return the fields as a flat dictionary."""

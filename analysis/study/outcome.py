@@ -15,7 +15,7 @@ from sics_analysis.one_scorer.bootstrap import Bootstrap
 from sics_analysis.one_scorer.effect import EffectSize
 from sics_analysis.one_scorer.equivalence import EquivalenceResult
 from sics_analysis.one_scorer.mcnemar import McNemarResult
-from sics_analysis.results import Interval, LineInfo, Row, Seed, Winner
+from sics_analysis.results import Interval, LineInfo, Row, Seed, Winner, columns, limits
 from sics_analysis.rows.contrasts import Contrast
 from sics_analysis.rows.table import Table
 
@@ -42,25 +42,13 @@ class Line(LineInfo):
 
     def to_row(self) -> Row:
         """Return the columns of `Analysis.to_frame` as one row; what is undefined is None."""
-        ci90, ci95 = self.ci90, self.ci95
+        tests = "p_equivalence p_equivalence_holm p_superior p_escape p_escape_adjusted p_degrade_adjusted p_min_attainable"
         return {
-            "scorer": self.scorer,
-            "sparsity": self.sparsity,
-            "n": self.n,
-            "difference": self.mean,
-            "ci90_low": None if ci90 is None else ci90.low,
-            "ci90_high": None if ci90 is None else ci90.high,
-            "ci95_low": None if ci95 is None else ci95.low,
-            "ci95_high": None if ci95 is None else ci95.high,
-            "p_equivalence": self.p_equivalence,
-            "p_equivalence_holm": self.p_equivalence_holm,
-            "p_superior": self.p_superior,
-            "p_escape": self.p_escape,
-            "p_escape_adjusted": self.p_escape_adjusted,
-            "p_degrade_adjusted": self.p_degrade_adjusted,
-            "p_min_attainable": self.p_min_attainable,
-            "verdict": str(self.verdict),
-            "reason": self.reason,
+            **columns(self, "scorer sparsity n difference=mean"),
+            **limits("ci90", self.ci90),
+            **limits("ci95", self.ci95),
+            **columns(self, tests),
+            **columns(self, "verdict reason"),
         }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sics_analysis.families.multiplicity import holm
-from sics_analysis.results import Row, Verdict, signed
+from sics_analysis.results import Row, Verdict, columns, signed
 
 #: What a verdict against magnitude of the same run says of a scorer's place.
 STANDING = {
@@ -42,11 +42,7 @@ class MapPoint:
 
     def to_row(self) -> Row:
         """Return one flat row."""
-        return {
-            "run": self.run, "scorer": self.scorer, "kappa": self.kappa, "role": self.role, "sparsity": self.sparsity,
-            "overlap": self.overlap, "feature": self.feature, "verdict": str(self.verdict), "standing": self.standing,
-            "n": self.n, "total": self.total, "p_above": self.p_above, "p_below": self.p_below,
-        }  # fmt: skip
+        return columns(self, "run scorer kappa role sparsity overlap feature verdict standing n total p_above p_below")
 
 
 @dataclass(frozen=True, slots=True)

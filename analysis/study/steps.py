@@ -82,13 +82,9 @@ def make_line(
     """Put all that is said of one scorer at one sparsity into a line, verdict included."""
     contrast, name, delta = equivalence.contrast, equivalence.name, setting.delta
     in_family = name in families.members
-    tested = next((line for line in families.escape.lines if line.name == name), None)
-    escape, degrade, notes = None, None, ("", "")
-    if not in_family:
-        escape, degrade = p_above(contrast, delta), p_below(contrast, -delta)
-    elif tested is not None:
-        escape, degrade = tested.p_adjusted, families.degrade[name].p_adjusted
-        notes = families.escape.note(name), families.degrade.note(name)
+    tested = families.escape.get(name)
+    escape = families.escape.adjusted(name) if in_family else p_above(contrast, delta)
+    degrade = families.degrade.adjusted(name) if in_family else p_below(contrast, -delta)
     decision = verdict(
         equivalence,
         p_escape_adjusted=escape,
@@ -96,8 +92,8 @@ def make_line(
         alpha=setting.alpha,
         noise_floor=setting.floors.get(families.sparsity),
         in_family=in_family,
-        escape_note=notes[0],
-        degrade_note=notes[1],
+        escape_note=families.escape.note(name),
+        degrade_note=families.degrade.note(name),
     )
     effect = hedges_g(contrast)
     resampled = bootstrap_mean(contrast, rng=rng, n_resamples=setting.n_resamples)
