@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from numbers import Real
+from numbers import Integral, Real
 from typing import Protocol, TypeAlias, runtime_checkable
 
 RowValue: TypeAlias = str | int | float | bool | None
@@ -169,6 +169,11 @@ def check_delta(delta: float) -> None:
         raise ValueError(f"Expected `delta` as a positive number of accuracy points, got {delta!r}")
 
 
+def is_whole(value: object) -> bool:
+    """Whether this is a whole number, numpy's included. (mypy takes no int for an `Integral`, and would skip what follows.)"""
+    return isinstance(value, Integral)
+
+
 def is_number(value: object) -> bool:
     """Whether this is a real number, numpy's included; a bool is none.
 
@@ -259,8 +264,8 @@ class Winner:
 
 
 @dataclass(frozen=True, slots=True)
-class LineInfo:
-    """A scorer against the reference at one S, in accuracy points."""
+class LineRow:
+    """What analysis and report say of a scorer against the reference at one S, in accuracy points."""
 
     scorer: str
     kappa: int | None
@@ -276,8 +281,6 @@ class LineInfo:
     ci_equivalence: Interval | None  # at level 1 − 2α: it decides equivalence
     simultaneous: Interval | None  # holds jointly with the others of the family of this S; None outside it
     crossed: Interval | None  # for new seeds and new test images; None without per-example results
-    bca: Interval | None  # bootstrap at 95 %, as `studentized`
-    studentized: Interval | None
     p_equivalence: float | None  # paired t-TOST: it decides
     p_equivalence_holm: float | None  # the same with Holm over the lines of this S
     p_equivalence_signflip: float | None
@@ -290,8 +293,7 @@ class LineInfo:
     p_degrade_adjusted: float | None  # below −δ
     p_min_attainable: float | None  # the smallest that an exact sign-flip test of n seeds can give
     smallest_delta: float | None  # the smallest margin at which this line would have been equivalent
-    g_z: float | None  # Hedges' standardised effect, and its 95 % interval
-    g_z_ci: Interval | None
+    g_z: float | None  # Hedges' standardised effect
     degenerate: bool
     verdict: Verdict
     reason: str

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
 from scipy import special
@@ -20,7 +19,7 @@ from sics_analysis.families.family import FamilyResult as FamilyResult
 from sics_analysis.families.multiplicity import holm
 from sics_analysis.families.rotation import MaxAbs, StepDown, rotation_directions, sign_directions, sorted_rows, step_down_p
 from sics_analysis.one_scorer.signflip import DRAWS, sign_flip_test
-from sics_analysis.results import MAX_MARGIN, Interval, check_alpha, check_delta, is_number, signed
+from sics_analysis.results import MAX_MARGIN, Interval, check_alpha, check_delta, is_number, is_whole, signed
 from sics_analysis.rows.contrasts import MIN_SEEDS, Contrast, FloatArray, check_names
 
 SIGN: dict[Direction, int] = {"above": 1, "below": -1}
@@ -84,7 +83,7 @@ def max_t_family(
         raise ValueError(f"Expected `margin` of at least 0 accuracy points, got {margin!r}")
     if direction not in ("above", "below"):
         raise ValueError(f"Expected `direction` above or below, got {direction!r}")
-    if not isinstance(draws, Integral) or draws < 1:
+    if not is_whole(draws) or draws < 1:
         raise ValueError(f"Expected `draws` as a whole number of at least 1, got {draws!r}")
     check_names(contrasts)
     family = tuple(contrasts)

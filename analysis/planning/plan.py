@@ -9,11 +9,10 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from numbers import Integral
 from typing import Any
 
 from sics_analysis.planning.power import Design, PowerResult, Test, check_design, escape_power, tost_power
-from sics_analysis.results import MAX_MARGIN, Computed, Row, columns
+from sics_analysis.results import MAX_MARGIN, Computed, Row, columns, is_whole
 from sics_analysis.rows.contrasts import MIN_SEEDS
 
 MAX_SEEDS = 100_000
@@ -155,9 +154,9 @@ def resolution(n: int, draws: int = ROTATION_DRAWS) -> Resolution:
     >>> str(resolution(5).sign_flip_one_sided), str(resolution(5).sign_flip_two_sided)
     ('1/32', '1/16')
     """
-    if not isinstance(n, Integral) or not 1 <= n <= MAX_SEEDS:
+    if not is_whole(n) or not 1 <= n <= MAX_SEEDS:
         raise ValueError(f"`n` must be a whole number of 1 to {MAX_SEEDS} seeds, got {n!r}")
-    if not isinstance(draws, Integral) or draws < 1:
+    if not is_whole(draws) or draws < 1:
         raise ValueError(f"`draws` must be a whole number of at least 1, got {draws!r}")
     n = int(n)
     return Resolution(n, Fraction(1, 2**n), Fraction(min(2, 2**n), 2**n), Fraction(1, int(draws)))

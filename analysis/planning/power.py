@@ -11,14 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from numbers import Integral
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from sics_analysis.results import MAX_MARGIN, Computed, Row, is_number
+from sics_analysis.results import MAX_MARGIN, Computed, Row, is_number, is_whole
 
 Design = Literal["paired", "two-sample"]
 Test = Literal["equivalence", "escape", "superiority"]
@@ -36,11 +35,11 @@ def check_design(sd: float, delta: float, alpha: float, n: int, design: str, fam
         raise ValueError(f"`delta` must be a finite number of accuracy points >= 0, got {delta!r}")
     if not (is_number(alpha) and 0 < alpha < 0.5):
         raise ValueError(f"`alpha` must lie in (0, 0.5), got {alpha!r}")
-    if not isinstance(n, Integral) or n < 2:
+    if not is_whole(n) or n < 2:
         raise ValueError(f"`n` must be a whole number of at least 2 seeds, got {n!r}")
     if design not in ("paired", "two-sample"):
         raise ValueError(f"`design` must be 'paired' or 'two-sample', got {design!r}")
-    if not isinstance(family, Integral) or family < 1:
+    if not is_whole(family) or family < 1:
         raise ValueError(f"`family` must be a whole number of at least 1 scorer, got {family!r}")
 
 

@@ -15,7 +15,7 @@ from sics_analysis.one_scorer.bootstrap import Bootstrap
 from sics_analysis.one_scorer.effect import EffectSize
 from sics_analysis.one_scorer.equivalence import EquivalenceResult
 from sics_analysis.one_scorer.mcnemar import McNemarResult
-from sics_analysis.results import Interval, LineInfo, Row, Seed, Winner, columns, limits
+from sics_analysis.results import Interval, LineRow, Row, Seed, Winner, columns, limits
 from sics_analysis.rows.contrasts import Contrast
 from sics_analysis.rows.table import Table
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Line(LineInfo):
-    """A row of the report (`LineInfo`), and the tests behind it."""
+class Line(LineRow):
+    """A scorer against the reference at one sparsity: its row of the report, and the tests behind it."""
 
     contrast: Contrast
     equivalence: EquivalenceResult

@@ -14,12 +14,12 @@ from sics_analysis.families.attribution import AttributionLine
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.footnotes import footnotes
 from sics_analysis.report.document.joint import ClaimFinding, ClaimInfo, KappaInfo, PlateauInfo, SpectrumInfo
-from sics_analysis.report.document.lines import AttributionInfo, McNemarInfo
+from sics_analysis.report.document.lines import AttributionInfo, LineInfo, McNemarInfo
 from sics_analysis.report.document.rows import Cell, Deviation, Fact, Planned, ScorerInfo, SettingsInfo, SourceInfo, SparsityInfo
-from sics_analysis.results import LineInfo, Seed, Verdict
+from sics_analysis.results import Seed, Verdict
 from sics_analysis.rows.arms import seed_label
 from sics_analysis.study.analyse import analyse
-from sics_analysis.study.outcome import Analysis, McNemarLine
+from sics_analysis.study.outcome import Analysis, Line, McNemarLine
 from sics_analysis.study.sensitivity import delta_verdicts, power_curve
 
 if TYPE_CHECKING:
@@ -43,6 +43,11 @@ def paper_kappa(sparsity: float) -> int:
 def _row(kind: type[T], result: object, /, **given: object) -> T:
     """A row of the document: what is given, and everything else as the result has it under the same name."""
     return kind(**{field.name: getattr(result, field.name) for field in fields(kind) if field.name not in given}, **given)
+
+
+def _line(line: Line) -> LineInfo:
+    bca, studentized = (line.bootstrap.confidence_interval(0.95, method) for method in ("bca", "studentized"))
+    return _row(LineInfo, line, bca=bca, studentized=studentized, g_z_ci=line.effect.confidence_interval(0.95))
 
 
 def _attribution(line: AttributionLine) -> AttributionInfo:
@@ -188,7 +193,7 @@ def build_document(
     gates
         Claims asked for by `--fail-on`.
     """
-    lines = tuple(_row(LineInfo, line) for line in analysis.lines)
+    lines = tuple(_line(line) for line in analysis.lines)
     return ReportDocument(
         source=origin.source,
         settings=SettingsInfo(

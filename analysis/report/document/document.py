@@ -13,9 +13,9 @@ from typing import Any
 
 from sics_analysis.report.document.codec import decode, encode
 from sics_analysis.report.document.joint import ClaimInfo, PlateauInfo, SpectrumInfo
-from sics_analysis.report.document.lines import AttributionInfo, McNemarInfo
+from sics_analysis.report.document.lines import AttributionInfo, LineInfo, McNemarInfo
 from sics_analysis.report.document.rows import Cell, Deviation, Fact, ScorerInfo, SettingsInfo, SourceInfo, SparsityInfo
-from sics_analysis.results import DeltaVerdict, LineInfo, PowerCurve, Seed, Winner
+from sics_analysis.results import DeltaVerdict, PowerCurve, Seed, Winner
 
 SCHEMA = 2
 KIND = "sics-report"

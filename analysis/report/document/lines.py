@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sics_analysis.results import Interval, Seed, Verdict
-from sics_analysis.results import LineInfo as LineInfo
+from sics_analysis.results import Interval, LineRow, Seed, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class LineInfo(LineRow):
+    """A scorer against the reference at one S, with the intervals at 95 % that only a report shows."""
+
+    bca: Interval | None
+    studentized: Interval | None
+    g_z_ci: Interval | None
 
 
 @dataclass(frozen=True, slots=True)
