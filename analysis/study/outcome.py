@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from sics_analysis.families.attribution import AttributionLine
@@ -42,36 +42,19 @@ class Line(LineRow):
 
     def to_row(self) -> Row:
         """Return the columns of `Analysis.to_frame` as one row; what is undefined is None."""
-        tests = "p_equivalence p_equivalence_holm p_superior p_escape p_escape_adjusted p_degrade_adjusted p_min_attainable"
         return {
             **columns(self, "scorer sparsity n difference=mean"),
             **limits("ci90", self.ci90),
             **limits("ci95", self.ci95),
-            **columns(self, tests),
+            **columns(self, _TESTS),
             **columns(self, "verdict reason"),
         }
 
 
 SCHEMA = 1
-COLUMNS = (
-    "scorer",
-    "sparsity",
-    "n",
-    "difference",
-    "ci90_low",
-    "ci90_high",
-    "ci95_low",
-    "ci95_high",
-    "p_equivalence",
-    "p_equivalence_holm",
-    "p_superior",
-    "p_escape",
-    "p_escape_adjusted",
-    "p_degrade_adjusted",
-    "p_min_attainable",
-    "verdict",
-    "reason",
-)
+_TESTS = "p_equivalence p_equivalence_holm p_superior p_escape p_escape_adjusted p_degrade_adjusted p_min_attainable"
+_NUMBERS = f"sparsity difference ci90_low ci90_high ci95_low ci95_high {_TESTS}".split()
+COLUMNS = ("scorer", "sparsity", "n", *_NUMBERS[1:], "verdict", "reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,23 +205,17 @@ class Analysis:
         import pandas as pd
 
         frame = pd.DataFrame([line.to_row() for line in self.lines], columns=list(COLUMNS))
-        numbers = [name for name in COLUMNS if name not in ("scorer", "n", "verdict", "reason")]
-        return frame.astype({**dict.fromkeys(numbers, "float64"), "n": "int64"})
+        return frame.astype({**dict.fromkeys(_NUMBERS, "float64"), "n": "int64"})
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain nested data, ready for `json.dumps(..., allow_nan=False)`; undefined numbers are None."""
         found = {
             "schema": SCHEMA,
-            "reference": self.reference,
-            "delta": self.delta,
-            "alpha": self.alpha,
-            "seed": self.seed,
-            "draws": self.draws,
+            **columns(self, "reference delta alpha seed draws"),
             "seeds": list(self.seeds),
             "sparsities": list(self.sparsities),
             "kappa": {name: self.kappa[name] for name in self.scorers},
-            "unit": self.unit,
-            "pool": self.pool,
+            **columns(self, "unit pool"),
             "noise_floor": {repr(S): floor for S, floor in sorted(self.noise_floor.items())},
             "plan": dict(self.plan),
             "lines": [self._line(line) for line in self.lines],
@@ -247,18 +224,12 @@ class Analysis:
                 {
                     "sparsity": family.sparsity,
                     "members": list(family.members),
-                    "escape": family.escape.to_rows(),
-                    "degrade": family.degrade.to_rows(),
-                    "superiority": family.superiority.to_rows(),
+                    **{name: getattr(family, name).to_rows() for name in ("escape", "degrade", "superiority")},
                 }
                 for family in self.families
             ],
-            "spectrum": None
-            if self.spectrum is None
-            else {
-                "points": self.spectrum.to_rows(),
-                "monotonicity": self.spectrum.monotonicity.to_row(),
-            },
+            "spectrum": self.spectrum
+            and {"points": self.spectrum.to_rows(), "monotonicity": self.spectrum.monotonicity.to_row()},
             "spectrum_reason": self.spectrum_reason,
             "attribution": [line.to_row() for line in self.attribution],
             "winners": [winner.to_row() for winner in self.winners],
@@ -271,32 +242,22 @@ class Analysis:
     def _line(line: Line) -> dict[str, Any]:
         return {
             **line.to_row(),
-            "kappa": line.kappa,
-            "in_family": line.in_family,
+            **columns(line, "kappa in_family"),
             "seeds": list(line.seeds),
             "differences": list(line.differences),
-            "p_signflip": line.p_equivalence_signflip,
-            "p_bootstrap": line.p_equivalence_bootstrap,
-            "smallest_delta": line.smallest_delta,
+            **columns(line, "p_signflip=p_equivalence_signflip p_bootstrap=p_equivalence_bootstrap smallest_delta"),
             "hedges_g": line.effect.to_row(),
-            "simultaneous": _interval(line.simultaneous),
+            "simultaneous": line.simultaneous and asdict(line.simultaneous),
             "bootstrap": line.bootstrap.to_row(),
-            "crossed": _interval(line.crossed),
+            "crossed": line.crossed and asdict(line.crossed),
         }
 
     def describe(self) -> str:
         """Return the analysis as sentences, one per line."""
-        kappa = [f"κ(S) is not available: {self.spectrum_reason}."] if self.spectrum is None else []
-        kappa += [] if self.spectrum is None else [self.spectrum.describe()]
+        kappa = f"κ(S) is not available: {self.spectrum_reason}." if self.spectrum is None else self.spectrum.describe()
         parts: list[PlateauClaim | Line | Winner | AttributionLine]
         parts = [*self.plateaus, *self.lines, *self.winners, *self.attribution]
-        return "\n".join([*(part.describe() for part in parts), *kappa])
-
-
-def _interval(interval: Interval | None) -> dict[str, Any] | None:
-    if interval is None:
-        return None
-    return {"low": interval.low, "high": interval.high, "level": interval.level, "method": interval.method}
+        return "\n".join([*(part.describe() for part in parts), kappa])
 
 
 def _plain(value: Any) -> Any:
