@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from sics_analysis.families.plateau import holm_equivalence as holm_equivalence
     from sics_analysis.families.plateau import plateau_claim as plateau_claim
     from sics_analysis.families.winner import Confirmed as Confirmed
-    from sics_analysis.families.winner import Winner as Winner
     from sics_analysis.families.winner import best_of as best_of
     from sics_analysis.families.winner import confirm_best as confirm_best
     from sics_analysis.one_scorer.bootstrap import Bootstrap as Bootstrap
@@ -63,6 +62,7 @@ if TYPE_CHECKING:
     from sics_analysis.planning.power import tost_power as tost_power
     from sics_analysis.results import Interval as Interval
     from sics_analysis.results import Verdict as Verdict
+    from sics_analysis.results import Winner as Winner
     from sics_analysis.rows.arms import Arm as Arm
     from sics_analysis.rows.arms import pool_arms as pool_arms
     from sics_analysis.rows.contrasts import Contrast as Contrast
@@ -74,105 +74,28 @@ if TYPE_CHECKING:
     from sics_analysis.study.outcome import Analysis as Analysis
 
 _HOME = {
-    "claims.scorecard": (
-        "ClaimResult",
-        "evaluate",
-        "evaluate_all",
-    ),
-    "families.attribution": (
-        "AttributionLine",
-        "attribute",
-    ),
-    "families.family": (
-        "FamilyLine",
-        "FamilyResult",
-    ),
-    "families.kappa": (
-        "Monotonicity",
-        "Spectrum",
-        "kappa_spectrum",
-        "monotonicity_test",
-    ),
-    "families.max_t": (
-        "degrade_test",
-        "escape_test",
-        "superiority_test",
-    ),
-    "families.multiplicity": (
-        "benjamini_hochberg",
-        "holm",
-    ),
-    "families.plateau": (
-        "PlateauClaim",
-        "holm_equivalence",
-        "plateau_claim",
-    ),
-    "families.winner": (
-        "Confirmed",
-        "Winner",
-        "best_of",
-        "confirm_best",
-    ),
-    "one_scorer.bootstrap": (
-        "Bootstrap",
-        "bootstrap_mean",
-        "coverage_caveat",
-    ),
+    "claims.scorecard": ("ClaimResult", "evaluate", "evaluate_all"),
+    "families.attribution": ("AttributionLine", "attribute"),
+    "families.family": ("FamilyLine", "FamilyResult"),
+    "families.kappa": ("Monotonicity", "Spectrum", "kappa_spectrum", "monotonicity_test"),
+    "families.max_t": ("degrade_test", "escape_test", "superiority_test"),
+    "families.multiplicity": ("benjamini_hochberg", "holm"),
+    "families.plateau": ("PlateauClaim", "holm_equivalence", "plateau_claim"),
+    "families.winner": ("Confirmed", "best_of", "confirm_best"),
+    "one_scorer.bootstrap": ("Bootstrap", "bootstrap_mean", "coverage_caveat"),
     "one_scorer.bootstrap_tost": ("BootstrapEquivalence",),
-    "one_scorer.crossed": (
-        "CrossedBootstrap",
-        "crossed_bootstrap",
-    ),
-    "one_scorer.effect": (
-        "EffectSize",
-        "hedges_g",
-    ),
-    "one_scorer.equivalence": (
-        "EquivalenceResult",
-        "equivalence_test",
-    ),
-    "one_scorer.mcnemar": (
-        "McNemarResult",
-        "mcnemar_exact",
-    ),
-    "one_scorer.signflip": (
-        "SignFlipResult",
-        "sign_flip_test",
-    ),
-    "one_scorer.verdict": (
-        "Decision",
-        "verdict",
-    ),
-    "planning.plan": (
-        "Plan",
-        "Resolution",
-        "SeedsNeeded",
-        "plan",
-        "resolution",
-        "seeds_needed",
-    ),
-    "planning.power": (
-        "PowerResult",
-        "escape_power",
-        "tost_power",
-    ),
-    "results": (
-        "Interval",
-        "Verdict",
-    ),
-    "rows.arms": (
-        "Arm",
-        "pool_arms",
-    ),
-    "rows.contrasts": (
-        "Contrast",
-        "contrast",
-        "differences",
-    ),
-    "rows.degenerate": (
-        "Degenerate",
-        "classify",
-    ),
+    "one_scorer.crossed": ("CrossedBootstrap", "crossed_bootstrap"),
+    "one_scorer.effect": ("EffectSize", "hedges_g"),
+    "one_scorer.equivalence": ("EquivalenceResult", "equivalence_test"),
+    "one_scorer.mcnemar": ("McNemarResult", "mcnemar_exact"),
+    "one_scorer.signflip": ("SignFlipResult", "sign_flip_test"),
+    "one_scorer.verdict": ("Decision", "verdict"),
+    "planning.plan": ("Plan", "Resolution", "SeedsNeeded", "plan", "resolution", "seeds_needed"),
+    "planning.power": ("PowerResult", "escape_power", "tost_power"),
+    "results": ("Interval", "Verdict", "Winner"),
+    "rows.arms": ("Arm", "pool_arms"),
+    "rows.contrasts": ("Contrast", "contrast", "differences"),
+    "rows.degenerate": ("Degenerate", "classify"),
     "study.analyse": ("analyse",),
     "study.outcome": ("Analysis",),
 }

@@ -1,11 +1,14 @@
-"""What every test of this package hands back: a verdict, an interval, and the protocol all results share."""
+"""What every test of this package hands back: a verdict, an interval, the protocol all results share, rows of a report.
+
+A report is read without scipy and pandas, so nothing here imports them.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from numbers import Real
+from numbers import Integral, Real
 from typing import Protocol, TypeAlias, runtime_checkable
 
 RowValue: TypeAlias = str | int | float | bool | None
@@ -14,6 +17,7 @@ RowValue: TypeAlias = str | int | float | bool | None
 MAX_MARGIN = 1e9  # accuracy has 100 points
 
 Row: TypeAlias = dict[str, RowValue]
+Seed: TypeAlias = int | str
 
 
 class Verdict(StrEnum):
@@ -115,6 +119,38 @@ class Result(Protocol):
         ...
 
 
+class Computed:
+    """A result without an interval of its own: it is computed and not estimated, or every line of it has one."""
+
+    __slots__ = ()
+
+    def confidence_interval(self, level: float = 0.95) -> Interval | None:
+        """None."""
+        return None
+
+
+def at_level(interval: Interval | None, level: float) -> Interval | None:
+    """The interval where it has this level; None otherwise."""
+    return interval if interval is not None and math.isclose(level, interval.level) else None
+
+
+def columns(result: object, names: str) -> Row:
+    """The attributes of a result as columns of a row; "column=attribute" where their names differ.
+
+    >>> columns(Interval(0.0, 1.0, 0.9, "bca"), "low high length=width")
+    {'low': 0.0, 'high': 1.0, 'length': 1.0}
+    """
+    pairs = (name.partition("=") for name in names.split())
+    values = ((column, getattr(result, attribute or column)) for column, _, attribute in pairs)
+    return {column: str(value) if isinstance(value, StrEnum) else value for column, value in values}
+
+
+def limits(prefix: str, interval: Interval | None) -> Row:
+    """The two limits as columns "prefix_low" and "prefix_high", or "low" and "high"; None without interval."""
+    low, high = (f"{prefix}_low", f"{prefix}_high") if prefix else ("low", "high")
+    return {low: None, high: None} if interval is None else {low: interval.low, high: interval.high}
+
+
 def check_level(level: float) -> None:
     """Refuse a confidence level outside (0, 1)."""
     if not 0.0 < level < 1.0:
@@ -133,11 +169,14 @@ def check_delta(delta: float) -> None:
         raise ValueError(f"Expected `delta` as a positive number of accuracy points, got {delta!r}")
 
 
+def is_whole(value: object) -> bool:
+    """Whether this is a whole number, numpy's included. (mypy takes no int for an `Integral`, and would skip what follows.)"""
+    return isinstance(value, Integral)
+
+
 def is_number(value: object) -> bool:
     """Whether this is a real number, numpy's included; a bool is none.
 
-    Examples
-    --------
     >>> is_number(0.5), is_number("0.5"), is_number(True)
     (True, False, False)
     """
@@ -147,8 +186,6 @@ def is_number(value: object) -> bool:
 def signed(value: float, digits: int = 2) -> str:
     """A number with its sign, zero without one, and a true minus.
 
-    Examples
-    --------
     >>> signed(0.1234), signed(-0.5), signed(-0.001)
     ('+0.12', '−0.50', '0.00')
     """
@@ -161,8 +198,6 @@ def signed(value: float, digits: int = 2) -> str:
 def p_text(p: float | None) -> str:
     """A p-value for a sentence: three significant digits, "undefined" for None.
 
-    Examples
-    --------
     >>> p_text(0.0480691), p_text(1e-5), p_text(None)
     ('p = 0.0481', 'p = 1e-05', 'p undefined')
     """
@@ -177,3 +212,89 @@ class DeltaVerdict:
     sparsity: float
     delta: float
     verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class PowerPoint:
+    """Power with n seeds: of equivalence at a true difference of 0, of an escape at a true difference of `effect`."""
+
+    n: int
+    equivalence: float
+    escape: float
+
+
+@dataclass(frozen=True, slots=True)
+class PowerCurve:
+    """The power of so many seeds when differences spread as in a run."""
+
+    sd: float | None  # median over the lines, points
+    effect: float  # true difference the escape power is for: 2δ
+    family: int
+    here: int  # seeds of this run
+    needed_equivalence: int | None  # fewest seeds for a power of 80 %; None where beyond the search
+    needed_escape: int | None
+    points: tuple[PowerPoint, ...]  # empty where `reason` says why
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """The scorer with the largest mean in a family, and the interval that allows for its selection."""
+
+    scorer: str
+    sparsity: float | None
+    n: int
+    family: int
+    interval: Interval
+    sentence: str  # without the mean of the selected scorer (winner's curse)
+
+    def confidence_interval(self, level: float = 0.95) -> Interval:
+        """Return the simultaneous interval; only the level the family was tested at is kept."""
+        if abs(level - self.interval.level) > 1e-9:
+            raise ValueError(f"Expected `level` {self.interval.level:g}, the family's, got {level!r}")
+        return self.interval
+
+    def describe(self) -> str:
+        """Return one sentence that gives no mean of the selected scorer."""
+        return self.sentence
+
+    def to_row(self) -> Row:
+        """Return the interval as one row."""
+        return columns(self, "scorer sparsity n family") | limits("", self.interval) | {"level": self.interval.level}
+
+
+@dataclass(frozen=True, slots=True)
+class LineRow:
+    """What analysis and report say of a scorer against the reference at one S, in accuracy points."""
+
+    scorer: str
+    kappa: int | None
+    in_family: bool
+    sparsity: float
+    n: int
+    seeds: tuple[Seed, ...]  # the complete ones, and the difference at each
+    differences: tuple[float, ...]
+    mean: float | None
+    sd: float | None
+    ci90: Interval | None  # Student t, as ci95
+    ci95: Interval | None
+    ci_equivalence: Interval | None  # at level 1 − 2α: it decides equivalence
+    simultaneous: Interval | None  # holds jointly with the others of the family of this S; None outside it
+    crossed: Interval | None  # for new seeds and new test images; None without per-example results
+    p_equivalence: float | None  # paired t-TOST: it decides
+    p_equivalence_holm: float | None  # the same with Holm over the lines of this S
+    p_equivalence_signflip: float | None
+    p_equivalence_bootstrap: float | None  # studentized
+    p_superior: float | None  # one-sided t of "above 0", for this line alone
+    p_escape: float | None  # above +δ, for this line alone
+    p_escape_adjusted: float | None  # in the family: it decides
+    p_escape_holm: float | None  # on t
+    p_escape_signflip_joint: float | None  # exact
+    p_degrade_adjusted: float | None  # below −δ
+    p_min_attainable: float | None  # the smallest that an exact sign-flip test of n seeds can give
+    smallest_delta: float | None  # the smallest margin at which this line would have been equivalent
+    g_z: float | None  # Hedges' standardised effect
+    degenerate: bool
+    verdict: Verdict
+    reason: str
+    sentence: str  # to quote

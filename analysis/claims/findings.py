@@ -18,21 +18,13 @@ RANK_MONOTONE = ("magnitude", "power", "log")  # what these names mean where no 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What the run says of a claim at one sparsity.
-
-    Attributes
-    ----------
-    p
-        p of the evidence behind `status`, corrected; None when undecided and where an identity needs no test.
-    text
-        The numbers, as part of a sentence; without the seeds, which are `n`.
-    """
+    """What the run says of a claim at one sparsity."""
 
     sparsity: float
     status: Status
-    text: str
+    text: str  # the numbers, without the seeds n
     n: int = 0
-    p: float | None = None
+    p: float | None = None  # of the evidence, corrected; None when undecided and where an identity needs no test
     estimate: float | None = None
     interval: Interval | None = None
 
@@ -77,10 +69,9 @@ def line_of(analysis: Analysis, scorer: str | None, sparsity: float) -> Line | N
 
 def evidence(analysis: Analysis, line: Line) -> tuple[Contrast, Interval | None, float | None]:
     """The differences, interval and adjusted escape p behind a line, all from one test: its family's, or its own."""
-    if line.in_family:
-        for member in analysis.family(line.sparsity).escape.lines:
-            if member.name == line.scorer and not member.degenerate:
-                return member.contrast, member.simultaneous, member.p_adjusted
+    member = analysis.family(line.sparsity).escape.get(line.scorer) if line.in_family else None
+    if member is not None and not member.degenerate:
+        return member.contrast, member.simultaneous, member.p_adjusted
     return line.contrast, line.confidence_interval(1 - analysis.alpha), line.p_escape_adjusted
 
 

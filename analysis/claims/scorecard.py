@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ from sics_analysis.claims.statement import Claim as Claim
 from sics_analysis.claims.statement import load_claims as load_claims
 from sics_analysis.claims.statement import paper_claims as paper_claims
 from sics_analysis.claims.statement import parse_claim as parse_claim
-from sics_analysis.results import Interval, Row, signed
+from sics_analysis.results import Interval, Row, at_level, columns, limits, signed
 from sics_analysis.results import Status as Status
 from sics_analysis.study.outcome import Analysis
 
@@ -78,8 +77,7 @@ class ClaimResult:
 
     def confidence_interval(self, level: float = 0.95) -> Interval | None:
         """Return the interval behind the decision; None at another level than its own."""
-        held = self.interval
-        return held if held is not None and math.isclose(level, held.level) else None
+        return at_level(self.interval, level)
 
     def describe(self) -> str:
         """Return the paragraph."""
@@ -89,18 +87,14 @@ class ClaimResult:
         """Return the scorecard's row."""
         return {
             "claim": self.claim.id,
-            "statement": self.claim.statement,
-            "where": self.claim.where,
-            "claimed": self.claimed,
-            "status": str(self.status),
+            **columns(self.claim, "statement where"),
+            **columns(self, "claimed status"),
             "sparsity": self.decisive.sparsity,
             "deciding": ", ".join(f"{finding.sparsity:g}" for finding in self.deciding),
             "estimate": self.estimate,
-            "low": None if self.interval is None else self.interval.low,
-            "high": None if self.interval is None else self.interval.high,
+            **limits("", self.interval),
             "level": None if self.interval is None else self.interval.level,
-            "p": self.p,
-            "n": self.n,
+            **columns(self, "p n"),
             "measured": "; ".join(f"S = {finding.sparsity:g}: {finding.text}" for finding in self.findings),
             "paragraph": self.paragraph,
         }
@@ -152,8 +146,6 @@ def _claimed(claim: Claim) -> str:
 def setting_text(analysis: Analysis) -> str:
     """What every paragraph takes for granted, in one sentence, to be said once.
 
-    Examples
-    --------
     >>> import pandas as pd
     >>> from sics_analysis.study.analyse import analyse
     >>> rows = [(i, name, 0.7, 0.9) for name in ("magnitude", "chaos") for i in range(3)]
@@ -168,11 +160,6 @@ def check_claim(claim: Claim, analysis: Analysis) -> None:
     """Refuse a claim named by the user about a scorer that the analysis does not have: a slip of the pen trips no gate.
 
     Claims from a file pass: a run need not hold every scorer the paper speaks of.
-
-    Raises
-    ------
-    ValueError
-        In one line, with the scorers there are.
     """
     if not claim.named_by_user or claim.scorer is None:
         return

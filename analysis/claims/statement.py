@@ -25,39 +25,19 @@ _PATTERNS = (
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One statement a run can support or contradict.
+    """One statement a run can support or contradict."""
 
-    Attributes
-    ----------
-    id
-        Its name: an id of `paper_claims.toml`, or the text of the grammar.
-    kind
-        plateau, kappa, escape, size or below; `sics_analysis.claims.rules` says what each tests.
-    statement, where, reading
-        The claim in words, where it is stated, and how we read what it leaves open.
-    sparsities
-        Where it is tested. Supported means at each of them.
-    scorer, kappa
-        The scorer, or the class of scorers, it speaks of.
-    than
-        What it is said to lie below: a scorer, or "reference".
-    points
-        The size claimed, in accuracy points.
-    named_by_user
-        Whether it came in the grammar of the command line, and not from a file.
-    """
-
-    id: str
+    id: str  # of `paper_claims.toml`, or the text of the grammar
     kind: Kind
     statement: str
-    where: str
-    sparsities: tuple[float, ...]
-    scorer: str | None = None
+    where: str  # it is stated
+    sparsities: tuple[float, ...]  # supported means at each of them
+    scorer: str | None = None  # what it speaks of, or the class of scorers by kappa
     kappa: int | None = None
-    than: str | None = None
-    points: float | None = None
-    reading: str = ""
-    named_by_user: bool = False
+    than: str | None = None  # what it is said to lie below: a scorer, or "reference"
+    points: float | None = None  # the size claimed
+    reading: str = ""  # how we read what it leaves open
+    named_by_user: bool = False  # in the grammar of the command line, and not from a file
 
 
 _FIELDS: Mapping[str, tuple[set[str], set[str]]] = {  # kind -> fields needed, fields of which exactly one is needed
@@ -71,15 +51,8 @@ _COMMON = {"id", "kind", "statement", "where", "sparsities"}
 
 
 def load_claims(text: str) -> tuple[Claim, ...]:
-    """Read claims in the format of `paper_claims.toml`.
+    """Read claims in the format of `paper_claims.toml`; a ValueError of one line names the claim and the field at fault.
 
-    Raises
-    ------
-    ValueError
-        In one line, naming the claim and the field that is missing, unknown or out of range.
-
-    Examples
-    --------
     >>> text = '''
     ... schema = 1
     ... [[claim]]
@@ -146,8 +119,6 @@ def _read(entry: Mapping[str, Any]) -> Claim:
 def paper_claims() -> tuple[Claim, ...]:
     """Return the claims of arXiv 2605.09345 from `paper_claims.toml`.
 
-    Examples
-    --------
     >>> paper_claims()[0].id
     'plateau'
     """
@@ -157,20 +128,8 @@ def paper_claims() -> tuple[Claim, ...]:
 
 
 def parse_claim(text: str) -> Claim:
-    """Read a claim as `--fail-on` takes it.
+    """Read a claim as `--fail-on` takes it: in its grammar, or as an id of `paper_claims.toml`.
 
-    Parameters
-    ----------
-    text
-        ``plateau@0.7``, ``escape:smooth_chaos@0.8``, ``kappa@0.7=1``, or an id of `paper_claims.toml`.
-
-    Raises
-    ------
-    ValueError
-        In one line, with what is accepted.
-
-    Examples
-    --------
     >>> claim = parse_claim("kappa@0.7=1")
     >>> claim.kind, claim.sparsities, claim.kappa
     ('kappa', (0.7,), 1)

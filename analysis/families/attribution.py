@@ -16,7 +16,7 @@ from sics_analysis.families.max_t import degrade_test, escape_test, superiority_
 from sics_analysis.one_scorer.equivalence import EquivalenceResult, equivalence_test
 from sics_analysis.one_scorer.student import p_above
 from sics_analysis.one_scorer.verdict import verdict
-from sics_analysis.results import Interval, Row, Verdict, p_text, signed
+from sics_analysis.results import Interval, Row, Verdict, columns, limits, p_text, signed
 from sics_analysis.rows.contrasts import Contrast
 
 CONTROL = "information"
@@ -97,23 +97,15 @@ class AttributionLine:
 
     def to_row(self) -> Row:
         """Return the split as one row."""
-        interval = self.confidence_interval()
         return {
-            "scorer": self.scorer,
-            "kappa": self.kappa,
-            "sparsity": self.sparsity,
-            "n": self.n,
+            **columns(self, "scorer kappa sparsity n"),
             "gain": self.gain.mean,
             "information": self.information.mean,
             "complexity": self.complexity.mean,
-            "ci95_low": None if interval is None else interval.low,
-            "ci95_high": None if interval is None else interval.high,
-            "p_superior": self.p_superior,
-            "p_superior_adjusted": self.p_superior_adjusted,
-            "p_escape_adjusted": self.p_escape_adjusted,
+            **limits("ci95", self.confidence_interval()),
+            **columns(self, "p_superior p_superior_adjusted p_escape_adjusted"),
             "p_equivalence": self.equivalence.p,
-            "verdict": str(self.verdict),
-            "reason": self.reason,
+            **columns(self, "verdict reason"),
         }
 
 
@@ -162,19 +154,18 @@ def attribute(
     superior = superiority_test(tested, alpha=alpha, rng=rng, draws=draws)
     escape = escape_test(tested, delta, alpha=alpha, rng=rng, draws=draws)
     degrade = degrade_test(tested, delta, alpha=alpha, rng=rng, draws=draws)
-    known = {over.name for over in tested}
     lines = []
     for gain, over, seeds in zip(gains, family, common, strict=True):
         equivalence = equivalence_test(over, delta, alpha=alpha)
-        p_escape = escape[over.name].p_adjusted if over.name in known else None
+        above = superior.get(over.name)
         decision = verdict(
             equivalence,
-            p_escape_adjusted=p_escape,
-            p_degrade_adjusted=degrade[over.name].p_adjusted if over.name in known else None,
+            p_escape_adjusted=escape.adjusted(over.name),
+            p_degrade_adjusted=degrade.adjusted(over.name),
             alpha=alpha,
             noise_floor=noise_floor,
-            escape_note=escape.note(over.name) if over.name in known else "",
-            degrade_note=degrade.note(over.name) if over.name in known else "",
+            escape_note=escape.note(over.name),
+            degrade_note=degrade.note(over.name),
         )
         lines.append(
             AttributionLine(
@@ -184,9 +175,9 @@ def attribute(
                 over,
                 equivalence,
                 p_above(over, 0.0),
-                superior[over.name].p_adjusted if over.name in known else None,
-                p_escape,
-                superior[over.name].simultaneous if over.name in known else None,
+                superior.adjusted(over.name),
+                escape.adjusted(over.name),
+                None if above is None else above.simultaneous,
                 decision.verdict,
                 decision.reason,
             )

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from sics_analysis.results import Interval, Row, p_text, signed
+from sics_analysis.results import Computed, Interval, Row, at_level, columns, limits, p_text, signed
 from sics_analysis.rows.arms import Seed
-from sics_analysis.rows.contrasts import Contrast
+from sics_analysis.rows.contrasts import OfContrast
 
 Direction: TypeAlias = Literal["above", "below"]
 
@@ -19,7 +19,7 @@ RAGGED: Final = "Holm on t, ragged seeds"
 
 
 @dataclass(frozen=True, slots=True)
-class FamilyLine:
+class FamilyLine(OfContrast):
     """One scorer's line in a family.
 
     Parameters
@@ -42,7 +42,6 @@ class FamilyLine:
         Whether the column left the family before any test; every p but an exact sign-flip p is then None.
     """
 
-    contrast: Contrast
     t: float | None
     p: float | None
     p_adjusted: float | None
@@ -53,45 +52,9 @@ class FamilyLine:
     degenerate: bool
     reason: str
 
-    @property
-    def name(self) -> str:
-        """The scorer."""
-        return self.contrast.name
-
-    @property
-    def reference(self) -> str:
-        """What it is compared with."""
-        return self.contrast.reference
-
-    @property
-    def sparsity(self) -> float | None:
-        """S of both."""
-        return self.contrast.sparsity
-
-    @property
-    def n(self) -> int:
-        """Seeds of this line."""
-        return self.contrast.n
-
-    @property
-    def mean(self) -> float | None:
-        """Mean difference in points."""
-        return self.contrast.mean
-
-    @property
-    def sd(self) -> float | None:
-        """Standard deviation of the differences in points."""
-        return self.contrast.sd
-
-    @property
-    def se(self) -> float | None:
-        """Standard error of the mean difference in points."""
-        return self.contrast.se
-
     def confidence_interval(self, level: float = 0.95) -> Interval | None:
         """The simultaneous interval; None at another level than the family's 1 − alpha."""
-        held = self.simultaneous
-        return held if held is not None and math.isclose(level, held.level) else None
+        return at_level(self.simultaneous, level)
 
     def describe(self) -> str:
         """One sentence a reviewer can quote."""
@@ -108,26 +71,17 @@ class FamilyLine:
 
     def to_row(self) -> Row:
         """The numbers as one table row."""
+        numbers = "t p p_adjusted p_holm p_signflip p_signflip_joint"
         return {
-            "scorer": self.name,
-            "reference": self.reference,
-            "sparsity": self.sparsity,
-            "n": self.n,
-            "difference": self.mean,
-            "t": self.t,
-            "p": self.p,
-            "p_adjusted": self.p_adjusted,
-            "p_holm": self.p_holm,
-            "p_signflip": self.p_signflip,
-            "p_signflip_joint": self.p_signflip_joint,
-            "simultaneous_low": None if self.simultaneous is None else self.simultaneous.low,
-            "simultaneous_high": None if self.simultaneous is None else self.simultaneous.high,
+            **columns(self, "scorer=name reference sparsity n difference=mean"),
+            **columns(self, numbers),
+            **limits("simultaneous", self.simultaneous),
             "reason": self.reason,
         }
 
 
 @dataclass(frozen=True, slots=True)
-class FamilyResult:
+class FamilyResult(Computed):
     """A family tested together, above +margin or below −margin.
 
     Parameters
@@ -170,15 +124,20 @@ class FamilyResult:
         """Scorers shown beyond the margin, family-wise at alpha."""
         return tuple(line.name for line in self.lines if line.p_adjusted is not None and line.p_adjusted <= self.alpha)
 
-    def __getitem__(self, name: str) -> FamilyLine:
-        for line in self.lines:
-            if line.name == name:
-                return line
-        raise KeyError(f"Expected one of {', '.join(line.name for line in self.lines)}, got {name!r}")
+    def get(self, name: str) -> FamilyLine | None:
+        """A scorer's line; None where it is not of the family."""
+        return next((line for line in self.lines if line.name == name), None)
 
-    def confidence_interval(self, level: float = 0.95) -> Interval | None:
-        """None: a family has an interval a line."""
-        return None
+    def adjusted(self, name: str) -> float | None:
+        """A scorer's adjusted p; None where it was not tested."""
+        line = self.get(name)
+        return None if line is None else line.p_adjusted
+
+    def __getitem__(self, name: str) -> FamilyLine:
+        line = self.get(name)
+        if line is not None:
+            return line
+        raise KeyError(f"Expected one of {', '.join(line.name for line in self.lines)}, got {name!r}")
 
     def note(self, name: str) -> str:
         """What a reader of this line's adjusted p must know; empty where it needs nothing.
@@ -186,9 +145,11 @@ class FamilyResult:
         The seeds the scorers do not share, or that p lies within three Monte Carlo standard errors of alpha, so that
         other random rotations could decide otherwise.
         """
-        line = self[name]
-        if line.p_adjusted is None or self.method != ROTATION:
-            return "" if line.p_adjusted is None else self.method
+        line = self.get(name)
+        if line is None or line.p_adjusted is None:
+            return ""
+        if self.method != ROTATION:
+            return self.method
         error = 3 * math.sqrt(self.alpha * (1 - self.alpha) / self.draws)
         # An adjusted p that equals the exact t p owes nothing to the draws.
         if line.p_adjusted == line.p or abs(line.p_adjusted - self.alpha) >= error:
@@ -215,24 +176,13 @@ class FamilyResult:
     def to_row(self) -> Row:
         """The family as one table row."""
         return {
-            "margin": self.margin,
-            "direction": self.direction,
-            "alpha": self.alpha,
-            "n": self.n,
+            **columns(self, "margin direction alpha n"),
             "tested": ", ".join(self.tested),
             "rejected": ", ".join(self.rejected),
-            "method": self.method,
-            "draws": self.draws,
-            "critical": self.critical,
-            "p_min_attainable": self.p_signflip_min,
+            **columns(self, "method draws critical p_min_attainable=p_signflip_min"),
         }
 
     def to_rows(self) -> list[Row]:
         """One table row a scorer."""
-        facts: Row = {
-            "margin": self.margin,
-            "direction": self.direction,
-            "p_min_attainable": self.p_signflip_min,
-            "method": self.method,
-        }
+        facts = columns(self, "margin direction p_min_attainable=p_signflip_min method")
         return [line.to_row() | facts for line in self.lines]

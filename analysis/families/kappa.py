@@ -16,7 +16,7 @@ import numpy as np
 
 from sics_analysis.families.max_t import escape_test
 from sics_analysis.one_scorer.student import p_below
-from sics_analysis.results import Row, check_alpha, check_delta, p_text
+from sics_analysis.results import Row, check_alpha, check_delta, columns, p_text
 from sics_analysis.rows.contrasts import MIN_SEEDS, Contrast
 
 
@@ -25,22 +25,10 @@ def kappa_p_values(
 ) -> tuple[float, float, float]:
     """p of κ(S) = 0, 1 and 2 from the four tests of rule 8.
 
-    Parameters
-    ----------
-    p_family_escapes
-        Smallest adjusted escape p over all κ ≥ 1 scorers: against max(M₁, M₂) ≤ δ.
-    p_kappa1_escapes
-        Smallest adjusted escape p within the κ = 1 scorers: against M₁ ≤ δ.
-    p_kappa1_below, p_kappa2_below
-        Largest one-sided p of "difference < δ" over the κ = 1 and the κ = 2 scorers (intersection-union): against
-        M₁ > δ and M₂ > δ.
+    The escape p are the smallest adjusted ones over all κ ≥ 1 scorers (against max(M₁, M₂) ≤ δ) and within the κ = 1 scorers
+    (against M₁ ≤ δ); the others the largest p of "difference < δ" over a κ (against M > δ, intersection-union). κ(S) = 2 is
+    false as soon as M₁ > δ or M₂ ≤ δ; testing both doubles the smaller p.
 
-    Notes
-    -----
-    κ(S) = 2 is false as soon as M₁ > δ or M₂ ≤ δ; testing both doubles the smaller p.
-
-    Examples
-    --------
     >>> kappa_p_values(0.001, 0.6, 0.01, 0.99)
     (0.001, 0.01, 1.0)
     """
@@ -63,22 +51,13 @@ class KappaDecision:
 
 
 def decide(p_values: Sequence[tuple[float, float, float]], alpha: float) -> tuple[KappaDecision, ...]:
-    """Claim κ(S) at each S with Holm over the values of S.
+    """Claim κ(S) at each S that could be tested, with Holm over the values of S.
 
-    Parameters
-    ----------
-    p_values
-        p of κ(S) = 0, 1, 2 for every S that could be tested.
-
-    Notes
-    -----
     The p of a claim is the second smallest of the three. The S with the smallest is judged first at α/m; each claim made
     leaves α/(m − 1), … for the rest, and at the first S without a claim the level stays. An S whose three values are
     all rejected claims nothing. Holm's proof takes the set of false candidates as fixed, while here the data choose
     the candidate; the excess is of second order in α and the rate is simulated in `bench/calibration.py`.
 
-    Examples
-    --------
     >>> [d.kappa for d in decide([(0.9, 0.001, 0.002), (0.001, 0.02, 0.8)], alpha=0.05)]
     [0, 2]
     """
@@ -135,7 +114,7 @@ class Monotonicity:
 
     def to_row(self) -> Row:
         """Return the test as one row."""
-        return {"p_violated": self.p_violated, "p_shown": self.p_shown, "trend": str(self.trend)}
+        return columns(self, "p_violated p_shown trend")
 
 
 def monotonicity_test(p_values: Mapping[float, tuple[float, float, float]], alpha: float = 0.05) -> Monotonicity:
@@ -182,30 +161,16 @@ def monotonicity_test(p_values: Mapping[float, tuple[float, float, float]], alph
 
 @dataclass(frozen=True, slots=True)
 class KappaPoint:
-    """The claim at one sparsity.
-
-    Attributes
-    ----------
-    kappa
-        The claimed κ(S), None when undetermined.
-    not_rejected
-        The values of κ(S) the data leave, at `level`; all three where nothing could be tested.
-    p_values
-        p of κ(S) = 0, 1, 2; None where they could not be tested (`reason` says why).
-    p_claim, p_claim_adjusted
-        Second smallest of the three, the level at which a claim appears; and with Holm over the values of S.
-    level
-        α after Holm's division at this S.
-    """
+    """The claim at one sparsity."""
 
     sparsity: float
     n: int
-    kappa: int | None
-    not_rejected: tuple[int, ...]
-    p_values: tuple[float, float, float] | None
-    p_claim: float | None
-    p_claim_adjusted: float | None
-    level: float
+    kappa: int | None  # None when undetermined
+    not_rejected: tuple[int, ...]  # at `level`; all three where nothing could be tested
+    p_values: tuple[float, float, float] | None  # of κ(S) = 0, 1, 2; None where they could not be tested
+    p_claim: float | None  # second smallest of the three, the level at which a claim appears
+    p_claim_adjusted: float | None  # with Holm over the values of S
+    level: float  # α after Holm's division at this S
     reason: str
 
     def describe(self) -> str:
@@ -224,16 +189,12 @@ class KappaPoint:
         """Return the claim as one row."""
         p0, p1, p2 = (None, None, None) if self.p_values is None else self.p_values
         return {
-            "sparsity": self.sparsity,
-            "n": self.n,
-            "kappa": self.kappa,
+            **columns(self, "sparsity n kappa"),
             "not_rejected": ",".join(map(str, self.not_rejected)),
             "p_kappa_0": p0,
             "p_kappa_1": p1,
             "p_kappa_2": p2,
-            "p_claim": self.p_claim,
-            "p_claim_adjusted": self.p_claim_adjusted,
-            "reason": self.reason,
+            **columns(self, "p_claim p_claim_adjusted reason"),
         }
 
 
@@ -376,7 +337,7 @@ def _test_point(
     both = columns[1] + columns[2]
     p_any = escape_test(both, delta, alpha=alpha, rng=rng, draws=draws)
     p_smooth = escape_test(columns[1], delta, alpha=alpha, rng=rng, draws=draws)
-    below = {k: 1.0 if above[k] else max(_known(p_below(c, delta)) for c in columns[k]) for k in (1, 2)}
+    below = {k: 1.0 if above[k] else max(p_below(c, delta) or 0.0 for c in columns[k]) for k in (1, 2)}
     smallest = [min(line.p_adjusted for line in result.lines if line.p_adjusted is not None) for result in (p_any, p_smooth)]
     return min(c.n for c in both), kappa_p_values(smallest[0], smallest[1], below[1], below[2])
 
@@ -388,8 +349,3 @@ def _reaches(contrast: Contrast, delta: float, run: int) -> bool:
     if contrast.same_hash or contrast.n < MIN_SEEDS:
         return True
     return contrast.differences[0] >= delta - contrast.tolerance
-
-
-def _known(p: float | None) -> float:
-    assert p is not None  # the column has spread
-    return p

@@ -9,10 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
 from sics_analysis.families.family import RAGGED, ROTATION, Direction
@@ -21,8 +19,10 @@ from sics_analysis.families.family import FamilyResult as FamilyResult
 from sics_analysis.families.multiplicity import holm
 from sics_analysis.families.rotation import MaxAbs, StepDown, rotation_directions, sign_directions, sorted_rows, step_down_p
 from sics_analysis.one_scorer.signflip import DRAWS, sign_flip_test
-from sics_analysis.results import MAX_MARGIN, Interval, check_alpha, check_delta, is_number, signed
+from sics_analysis.results import MAX_MARGIN, Interval, check_alpha, check_delta, is_number, is_whole, signed
 from sics_analysis.rows.contrasts import MIN_SEEDS, Contrast, FloatArray, check_names
+
+SIGN: dict[Direction, int] = {"above": 1, "below": -1}
 
 
 def max_t_family(
@@ -34,27 +34,10 @@ def max_t_family(
     rng: np.random.Generator,
     draws: int = DRAWS,
 ) -> FamilyResult:
-    """Test which scorers of a family lie beyond a margin, with family-wise error control.
+    """Test which scorers of a family lie beyond a margin ≥ 0 (points, one-sided), with family-wise error control.
 
-    Parameters
-    ----------
-    contrasts
-        The family, against one reference, each on its own complete seeds.
-    margin
-        At least 0, in points. "above" tests mean > +margin, "below" mean < −margin; 0 is the plain one-sided form.
-    alpha
-        Family-wise level.
-    rng, draws
-        Random rotations, the identity counted among `draws`.
+    All are against one reference, each on its own complete seeds. The identity counts among the `draws` rotations.
 
-    Raises
-    ------
-    ValueError
-        If `margin` is negative or not finite, `direction` unknown, `alpha` outside (0, 0.5), `draws` below 1, or a
-        scorer comes twice.
-
-    Notes
-    -----
     Each column's null distribution is exactly t with n − 1 degrees of freedom whatever the other columns' means:
     u·y/|y| of a fixed y is a coordinate of a uniform direction. What far-off columns can distort is the dependence
     alone. A column far below the margin points along −1 and so looks strongly correlated with others like it; a
@@ -83,13 +66,9 @@ def max_t_family(
 
     The rows are sorted by value before they are rotated, so that no renaming of seeds moves a p.
 
-    References
-    ----------
     Langsrud (2005), Rotation tests, Statistics and Computing 15, 53–60. Holm (1979), A simple sequentially rejective
     multiple test procedure.
 
-    Examples
-    --------
     >>> from sics_analysis.rows.contrasts import differences
     >>> family = [
     ...     differences([1.9, 2.1, 2.6, 1.7, 2.2], name="chaos"),
@@ -104,23 +83,20 @@ def max_t_family(
         raise ValueError(f"Expected `margin` of at least 0 accuracy points, got {margin!r}")
     if direction not in ("above", "below"):
         raise ValueError(f"Expected `direction` above or below, got {direction!r}")
-    if not isinstance(draws, Integral) or draws < 1:
+    if not is_whole(draws) or draws < 1:
         raise ValueError(f"Expected `draws` as a whole number of at least 1, got {draws!r}")
     check_names(contrasts)
     family = tuple(contrasts)
     active = [c for c in family if not c.is_degenerate]
     ragged = len({c.seeds for c in active}) > 1
-    if not active:
-        numbers = _Numbers.empty()
-    elif ragged:
-        numbers = _test_ragged(active, margin, direction, alpha)
-    else:
-        numbers = _test(active, margin, direction, alpha, rng, draws)
-    at = {c.name: j for j, c in enumerate(active)}
-    lines = tuple(
-        _tested_line(c, numbers, at[c.name], margin, direction, alpha) if c.name in at else _degenerate_line(c, margin, direction)
-        for c in family
-    )
+    tested: dict[str, FamilyLine] = {}
+    critical: float | None = None
+    if active:
+        sign = SIGN[direction]
+        numbers = _test_ragged(active, margin, sign, alpha) if ragged else _test(active, margin, sign, alpha, rng, draws)
+        critical = None if ragged else float(numbers.critical[0])
+        tested = {c.name: _tested_line(c, numbers, j, margin, direction, alpha) for j, c in enumerate(active)}
+    lines = tuple(tested.get(c.name) or _degenerate_line(c, margin, direction) for c in family)
     held = active or family
     seeds = tuple(seed for seed in held[0].seeds if all(seed in c.seeds for c in held)) if held else ()
     n = len(seeds)
@@ -131,7 +107,7 @@ def max_t_family(
         alpha,
         seeds,
         int(draws),
-        None if ragged or not active else float(numbers.critical[0]),
+        critical,
         max(0.5**n, 0.0 if 2**n <= draws else 1 / draws) if n >= MIN_SEEDS and not ragged else None,
         RAGGED if ragged else ROTATION,
     )
@@ -182,23 +158,17 @@ class _Numbers:
     critical: FloatArray
     interval: str
 
-    @classmethod
-    def empty(cls) -> _Numbers:
-        none: NDArray[np.float64] = np.empty(0)
-        return cls(none, none, none, none, (), none, "")
 
-
-def _one_sided(active: list[Contrast], margin: float, direction: Direction) -> tuple[FloatArray, FloatArray]:
-    """t and its exact one-sided p of every column, each on its own seeds."""
-    sign = 1.0 if direction == "above" else -1.0
-    mean = np.array([sign * _known(c.mean) for c in active]) - margin
-    t = mean / np.array([_known(c.se) for c in active])
+def one_sided(active: Sequence[Contrast], margin: float, sign: int) -> tuple[FloatArray, FloatArray]:
+    """t of sign·mean beyond the margin, and its exact one-sided p, of every column on its own seeds."""
+    mean, se = np.array([c.spread for c in active]).T
+    t = (sign * mean - margin) / se
     return t, np.asarray(special.stdtr(np.array([c.n - 1 for c in active]), -t), dtype=np.float64)
 
 
-def _test_ragged(active: list[Contrast], margin: float, direction: Direction, alpha: float) -> _Numbers:
+def _test_ragged(active: list[Contrast], margin: float, sign: int, alpha: float) -> _Numbers:
     """Holm on t and Bonferroni-t intervals, for columns on different seeds."""
-    t, p = _one_sided(active, margin, direction)
+    t, p = one_sided(active, margin, sign)
     corrected = holm(p.tolist())
     df = np.array([c.n - 1 for c in active])
     critical = np.asarray(special.stdtrit(df, 1 - alpha / (2 * len(active))), dtype=np.float64)
@@ -208,16 +178,15 @@ def _test_ragged(active: list[Contrast], margin: float, direction: Direction, al
 def _test(
     active: list[Contrast],
     margin: float,
-    direction: Direction,
+    sign: int,
     alpha: float,
     rng: np.random.Generator,
     draws: int,
 ) -> _Numbers:
     n, m = active[0].n, len(active)
-    raw = np.column_stack([c.values for c in active])
     # Sorted before the first sum, so that not even its rounding knows how the seeds are labelled.
-    columns = sorted_rows((raw if direction == "above" else -raw) - margin)
-    t, p = _one_sided(active, margin, direction)
+    columns = sorted_rows(sign * np.column_stack([c.values for c in active]) - margin)
+    t, p = one_sided(active, margin, sign)
     length = np.sqrt((columns**2).sum(axis=0))
     # The same ties as in the sign-flip test of a single column: sums over flipped seeds within n tolerances.
     slack = 2 * math.sqrt(n) * np.array([c.tolerance for c in active]) / length
@@ -231,7 +200,7 @@ def _test(
     for chunk in rotation_directions(n, draws, rng):
         counts.add(chunk)
         largest.add(chunk)
-    adjusted = _not_below(counts.adjusted(), p, t)
+    adjusted = not_below(counts.adjusted(), p, t)
     # A family's critical value is never below that of one column; drawing could leave it a hair short. A quantile beyond
     # the draws is not known from them, and Bonferroni's, which is never too small, takes its place.
     known = alpha * draws >= 1
@@ -240,7 +209,7 @@ def _test(
     return _Numbers(t, p, adjusted, joint, holm(p.tolist()), critical, "rotation max-|T|")
 
 
-def _not_below(adjusted: FloatArray, p: FloatArray, t: FloatArray) -> FloatArray:
+def not_below(adjusted: FloatArray, p: FloatArray, t: FloatArray) -> FloatArray:
     """Adjusted p held at or above the exact t p, and monotone in the step-down order."""
     order = np.argsort(-t, kind="stable")
     result = np.empty_like(p)
@@ -249,7 +218,7 @@ def _not_below(adjusted: FloatArray, p: FloatArray, t: FloatArray) -> FloatArray
 
 
 def _tested_line(c: Contrast, numbers: _Numbers, j: int, margin: float, direction: Direction, alpha: float) -> FamilyLine:
-    mean, se = _known(c.mean), _known(c.se)
+    mean, se = c.spread
     half = float(numbers.critical[j]) * se
     above = direction == "above"
     flip = sign_flip_test(c, margin=margin if above else -margin, alternative="greater" if above else "less")
@@ -282,8 +251,3 @@ def _degenerate_line(c: Contrast, margin: float, direction: Direction) -> Family
         if (value if direction == "above" else -value) - margin > c.tolerance:
             flip = 0.5**c.n  # one sign pattern of 2ⁿ reaches the observed sum
     return FamilyLine(c, None, None, None, None, flip, None, None, True, reason)
-
-
-def _known(value: float | None) -> float:
-    assert value is not None  # a tested column has a mean, a spread and a critical value
-    return value

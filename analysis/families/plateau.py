@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sics_analysis.families.multiplicity import holm
 from sics_analysis.one_scorer.equivalence import EquivalenceResult
-from sics_analysis.results import Interval, Row, Verdict, p_text
+from sics_analysis.results import Interval, Row, Verdict, at_level, columns, p_text
 
 PAIRS = "one another"  # the reference of a claim about all pairs
 
@@ -50,7 +49,7 @@ class PlateauClaim:
 
     def confidence_interval(self, level: float = 0.90) -> Interval | None:
         """Smallest interval that holds every line's own 1 − 2·alpha interval; None at another level."""
-        return self.largest if self.largest is not None and math.isclose(level, self.largest.level) else None
+        return at_level(self.largest, level)
 
     def describe(self) -> str:
         """One sentence a reviewer can quote."""
@@ -70,13 +69,7 @@ class PlateauClaim:
             "sparsity": self.sparsity,
             "lines": ", ".join(self.lines),
             "failing": ", ".join(self.failing),
-            "reference": self.reference,
-            "n": self.n,
-            "delta": self.delta,
-            "p": self.p,
-            "p_signflip": self.p_signflip,
-            "verdict": str(self.verdict),
-            "reason": self.reason,
+            **columns(self, "reference n delta p p_signflip verdict reason"),
         }
 
 

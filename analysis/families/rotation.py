@@ -21,27 +21,10 @@ _ROUNDING = 1e-12  # cosines closer than this are one
 
 
 def rotation_directions(n: int, draws: int, rng: np.random.Generator) -> Iterator[FloatArray]:
-    """Uniform directions on the sphere of n dimensions, the identity first.
+    """Uniform directions on the sphere of n dimensions in chunks of unit rows, the identity 1/√n first.
 
-    Parameters
-    ----------
-    n, draws
-        Seeds, and directions in all, the identity 1/√n counted.
-    rng
-        Drawn from in a fixed order whatever the columns: one state gives one set of directions.
+    They are drawn in a fixed order whatever the columns: one state of `rng` gives one set of directions.
 
-    Yields
-    ------
-    ndarray, shape (≤ CHUNK, n)
-        Unit rows. `list()` them to use one set on many simulated families of the same n.
-
-    Raises
-    ------
-    ValueError
-        If `draws` is below 1.
-
-    Examples
-    --------
     >>> (chunk,) = rotation_directions(4, 3, np.random.default_rng(0))
     >>> chunk.shape, chunk[0].tolist()
     ((3, 4), [0.5, 0.5, 0.5, 0.5])
@@ -58,13 +41,6 @@ def rotation_directions(n: int, draws: int, rng: np.random.Generator) -> Iterato
 def sign_directions(n: int, *, draws: int | None = None, rng: np.random.Generator | None = None) -> Iterator[FloatArray]:
     """Sign vectors over √n, the identity first: all 2ⁿ of them, or `draws` random ones.
 
-    Raises
-    ------
-    ValueError
-        If `draws` is given without `rng`, or is below 1.
-
-    Examples
-    --------
     >>> sum(len(chunk) for chunk in sign_directions(5))
     32
     """
@@ -134,26 +110,9 @@ class MaxAbs:
 def step_down_p(columns: ArrayLike, directions: Iterable[FloatArray], *, slack: FloatArray | None = None) -> FloatArray:
     """One-sided step-down max-T adjusted p of every column against a mean of at most zero.
 
-    Parameters
-    ----------
-    columns
-        Shape (n, m): differences minus the margin, no column without spread.
-    directions
-        Unit rows of n numbers in chunks, the identity among them (`rotation_directions`, `sign_directions`).
-    slack
-        Shape (m,): cosines that close count as ties, in favour of the null; rounding alone by default.
+    Columns are differences minus the margin, shape (n, m), each with spread; cosines within `slack` (m,) count as ties, in
+    favour of the null (Westfall and Young 1993, algorithm 2.8; Langsrud 2005).
 
-    Returns
-    -------
-    ndarray, shape (m,)
-        Counts over the number of directions, made monotone in the order of the observed statistics.
-
-    References
-    ----------
-    Westfall and Young (1993), Resampling-based multiple testing, algorithm 2.8; Langsrud (2005), Rotation tests.
-
-    Examples
-    --------
     >>> step_down_p([[1.0], [2.0], [3.0]], sign_directions(3)).tolist()
     [0.125]
     """
@@ -169,8 +128,6 @@ def sorted_rows(columns: ArrayLike) -> FloatArray:
     Directions are drawn without a look at the rows, so any fixed order is as good as another; this one does not know
     how the seeds are labelled, and no renaming of seeds moves a p.
 
-    Examples
-    --------
     >>> sorted_rows([[3.0], [1.0], [2.0]]).ravel().tolist()
     [1.0, 2.0, 3.0]
     """
@@ -179,13 +136,7 @@ def sorted_rows(columns: ArrayLike) -> FloatArray:
 
 
 def unit_columns(columns: ArrayLike) -> FloatArray:
-    """Columns scaled to length 1.
-
-    Raises
-    ------
-    ValueError
-        If `columns` is not a matrix, or a column is all zero.
-    """
+    """Columns scaled to length 1."""
     matrix = np.asarray(columns, dtype=np.float64)
     if matrix.ndim != 2:
         raise ValueError(f"Expected `columns` of shape (seeds, scorers), got {matrix.shape}")

@@ -11,46 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sics_analysis.families.family import FamilyResult
-from sics_analysis.results import Interval, Row, signed
-from sics_analysis.rows.arms import Seed
+from sics_analysis.results import Interval, Row, Seed, Winner, columns, limits, signed
 from sics_analysis.rows.contrasts import Contrast
-
-
-@dataclass(frozen=True, slots=True)
-class Winner:
-    """The scorer with the largest mean in a family, and the interval that allows for its selection."""
-
-    scorer: str
-    sparsity: float | None
-    n: int
-    family: int
-    interval: Interval
-
-    def confidence_interval(self, level: float = 0.95) -> Interval:
-        """Return the simultaneous interval; only the level the family was tested at is kept."""
-        if abs(level - self.interval.level) > 1e-9:
-            raise ValueError(f"Expected `level` {self.interval.level:g}, the family's, got {level!r}")
-        return self.interval
-
-    def describe(self) -> str:
-        """Return one sentence that gives no mean of the selected scorer."""
-        where = "" if self.sparsity is None else f" at S = {self.sparsity:g}"
-        return (
-            f"Best of {self.family} scorers{where}: {self.scorer}, simultaneous {self.interval} over {self.n} seeds. "
-            "Its own mean is not given: it was selected for being large."
-        )
-
-    def to_row(self) -> Row:
-        """Return the interval as one row."""
-        return {
-            "scorer": self.scorer,
-            "sparsity": self.sparsity,
-            "n": self.n,
-            "family": self.family,
-            "low": self.interval.low,
-            "high": self.interval.high,
-            "level": self.interval.level,
-        }
 
 
 def best_of(family: FamilyResult) -> Winner | None:
@@ -60,7 +22,12 @@ def best_of(family: FamilyResult) -> Winner | None:
         return None
     best = max(lines, key=lambda line: (line.mean or 0.0, line.name))
     assert best.simultaneous is not None
-    return Winner(best.name, best.sparsity, best.n, len(lines), best.simultaneous)
+    where = "" if best.sparsity is None else f" at S = {best.sparsity:g}"
+    sentence = (
+        f"Best of {len(lines)} scorers{where}: {best.name}, simultaneous {best.simultaneous} over {best.n} seeds. "
+        "Its own mean is not given: it was selected for being large."
+    )
+    return Winner(best.name, best.sparsity, best.n, len(lines), best.simultaneous, sentence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +61,8 @@ class Confirmed:
 
     def to_row(self) -> Row:
         """Return the estimate as one row."""
-        interval = self.confidence_interval()
-        return {
-            "scorer": self.scorer,
-            "sparsity": self.sparsity,
-            "n_selection": self.n_selection,
-            "n": self.contrast.n,
-            "difference": self.mean,
-            "ci95_low": None if interval is None else interval.low,
-            "ci95_high": None if interval is None else interval.high,
-        }
+        numbers = columns(self, "scorer sparsity n_selection")
+        return numbers | {"n": self.contrast.n, "difference": self.mean} | limits("ci95", self.confidence_interval())
 
 
 def confirm_best(contrasts: Sequence[Contrast], confirm_seeds: Iterable[Seed]) -> Confirmed:

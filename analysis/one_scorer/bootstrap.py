@@ -7,21 +7,18 @@ n = 5, 1 716 at n = 7), each with its multinomial weight out of nⁿ, so the boo
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations_with_replacement
 from types import SimpleNamespace
 from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sics_analysis.results import (
-    Interval,
-    Row,
-    check_level,
-    signed,
-)
+from sics_analysis.results import Interval, Row, check_level, columns, limits, signed
 from sics_analysis.rows.contrasts import MIN_SEEDS, Contrast, as_contrast
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -62,29 +59,18 @@ def coverage_caveat(n: int) -> str:
 
 
 @lru_cache(maxsize=8)
-def _compositions(n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Count vectors of n draws from n items, shape (C(2n−1, n), n), and how many resamples each is."""
-    counts: list[tuple[int, ...]] = []
-
-    def extend(prefix: tuple[int, ...], left: int) -> None:
-        if len(prefix) == n - 1:
-            counts.append((*prefix, left))
-            return
-        for k in range(left + 1):
-            extend((*prefix, k), left - k)
-
-    extend((), n)
-    weights = [math.factorial(n) // math.prod(math.factorial(k) for k in row) for row in counts]
-    return np.array(counts, dtype=np.int64), np.array(weights, dtype=np.int64)
+def _distinct(n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct resamples of n items as indices, shape (C(2n−1, n), n), and how many of the nⁿ resamples each is."""
+    rows = list(combinations_with_replacement(range(n), n))[::-1]
+    weights = [math.factorial(n) // math.prod(map(math.factorial, Counter(row).values())) for row in rows]
+    return np.array(rows, dtype=np.int64), np.array(weights, dtype=np.int64)
 
 
 def _resamples(values: Floats, exact: bool, n_resamples: int, rng: np.random.Generator) -> Iterator[Floats]:
     """Yield chunks of resamples, shape (rows, n)."""
     n = values.size
     if exact:
-        counts, _ = _compositions(n)
-        items = np.broadcast_to(np.arange(n), counts.shape)
-        yield values[np.repeat(items.ravel(), counts.ravel()).reshape(counts.shape)]
+        yield values[_distinct(n)[0]]
         return
     rows = max(1, _CHUNK // n)
     for start in range(0, n_resamples, rows):
@@ -217,17 +203,9 @@ class Bootstrap:
 
     def to_row(self) -> Row:
         """Return the estimate, its standard error and the four 95 % intervals as one row."""
-        row: Row = {
-            "n": self.n,
-            "difference": self.mean,
-            "se": self.se,
-            "exact": self.exact,
-            "n_resamples": self.n_resamples,
-        }
+        row = columns(self, "n difference=mean se exact n_resamples")
         for method in METHODS:
-            interval = self.confidence_interval(0.95, method)
-            row[f"{method}_low"] = None if interval is None else interval.low
-            row[f"{method}_high"] = None if interval is None else interval.high
+            row |= limits(method, self.confidence_interval(0.95, method))
         return row
 
 
@@ -283,15 +261,7 @@ def bootstrap_mean(
         t[shift == 0.0] = 0.0
         means.append(mean)
         studentized.append(t)
-    weights = _compositions(line.n)[1] if exact else np.ones(n_resamples, dtype=np.int64)
+    weights = _distinct(line.n)[1] if exact else np.ones(n_resamples, dtype=np.int64)
     total = line.n**line.n if exact else n_resamples
-    return Bootstrap(
-        line.differences,
-        centre,
-        total,
-        exact,
-        np.concatenate(means),
-        np.concatenate(studentized),
-        weights,
-        None,
-    )
+    drawn = np.concatenate(means), np.concatenate(studentized)
+    return Bootstrap(line.differences, centre, total, exact, *drawn, weights, None)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sics_analysis.one_scorer.bootstrap import EXACT_LIMIT, N_RESAMPLES, Bootstrap, bootstrap_mean
-from sics_analysis.results import Interval, Row, Verdict, check_alpha, check_delta, p_text, signed
+from sics_analysis.results import Interval, Row, Verdict, check_alpha, check_delta, columns, limits, p_text, signed
 from sics_analysis.rows.contrasts import Contrast, as_contrast
 from sics_analysis.rows.degenerate import classify
 
@@ -49,18 +49,8 @@ class BootstrapEquivalence:
 
     def to_row(self) -> Row:
         """Return the numbers as one row."""
-        return {
-            "n": self.n,
-            "difference": self.mean,
-            "delta": self.delta,
-            "p_lower": self.p_lower,
-            "p_upper": self.p_upper,
-            "p": self.p,
-            "low": None if self.interval is None else self.interval.low,
-            "high": None if self.interval is None else self.interval.high,
-            "verdict": str(self.verdict),
-            "reason": self.reason,
-        }
+        numbers = columns(self, "n difference=mean delta p_lower p_upper p")
+        return numbers | limits("", self.interval) | columns(self, "verdict reason")
 
 
 def bootstrap_tost(
@@ -75,27 +65,12 @@ def bootstrap_tost(
 ) -> BootstrapEquivalence:
     """Equivalence at ±delta by inverting the bootstrap-t interval.
 
-    Parameters
-    ----------
-    contrast
-        Differences in accuracy points, shape (n_seeds,).
-    resampled
-        `bootstrap_mean` of the same contrast: its resamples are used, and nothing is drawn, so that this test and its
-        studentized interval always agree.
+    With `resampled`, the `bootstrap_mean` of the same contrast, nothing is drawn, so that test and interval always agree.
 
-    Raises
-    ------
-    ValueError
-        If `resampled` is of other differences.
-
-    Notes
-    -----
     ``p_upper`` is the share of resamples whose t is at or below (mean − delta)/se, ``p_lower`` the share at
     or above (mean + delta)/se; drawn resamples count the sample itself. Equivalent exactly when the 1 − 2α
     studentized interval lies strictly inside ±delta. Degenerate data take the path of rule 7 and have no p.
 
-    Examples
-    --------
     >>> result = bootstrap_tost([0.1, -0.2, 0.3, 0.0, 0.15], 0.5)
     >>> str(result.verdict), result.p < 0.05
     ('EQUIVALENT', True)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from sics_analysis.results import Interval, Row, check_level, signed
+from sics_analysis.results import Interval, Row, check_level, columns, signed
 
 Key = TypeVar("Key", bound=Hashable)
 CrossedMethod: TypeAlias = Literal["student-t", "percentile"]
@@ -96,12 +96,7 @@ class CrossedBootstrap(Generic[Key]):
 
     def to_row(self) -> Row:
         """Return what was resampled as one row."""
-        return {
-            "contrasts": len(self.keys),
-            "n_seeds": self.n_seeds,
-            "n_images": self.n_images,
-            "n_resamples": self.distribution.shape[0],
-        }
+        return {"contrasts": len(self.keys), **columns(self, "n_seeds n_images"), "n_resamples": len(self.distribution)}
 
     def to_rows(self) -> list[Row]:
         """Return one row per contrast with the 95 % interval for new seeds and new images."""

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 from scipy.optimize import brentq
 
-from sics_analysis.results import Interval, Row, check_level, signed
+from sics_analysis.results import Interval, Row, check_level, columns, limits, signed
 from sics_analysis.rows.contrasts import Contrast, as_contrast
 
 _LARGE_T = 30.0  # where t·s spreads so far beyond Z that Z is the better variable to integrate over
@@ -71,16 +71,7 @@ class EffectSize:
 
     def to_row(self) -> Row:
         """The numbers as one table row."""
-        interval = self.confidence_interval()
-        return {
-            "scorer": self.name,
-            "reference": self.reference,
-            "n": self.n,
-            "d_z": self.d_z,
-            "g_z": self.g_z,
-            "g_low": None if interval is None else interval.low,
-            "g_high": None if interval is None else interval.high,
-        }
+        return columns(self, "scorer=name reference n d_z g_z") | limits("g", self.confidence_interval())
 
 
 def hedges_g(data: Contrast | ArrayLike) -> EffectSize:
@@ -114,12 +105,8 @@ def hedges_g(data: Contrast | ArrayLike) -> EffectSize:
 def noncentrality_interval(t: float, df: int, level: float) -> tuple[float, float]:
     """Interval of the noncentrality λ of an observed t statistic.
 
-    Notes
-    -----
     P(T ≤ t; λ) = P(Z ≤ t·s − λ) with s = √(χ²_ν/ν), so the limits are quantiles of t·s + Z, whatever the size of t.
 
-    Examples
-    --------
     >>> low, high = noncentrality_interval(2.0, 9, 0.95)
     >>> round(low, 3), round(high, 3)
     (-0.206, 4.116)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
 from sics_analysis.one_scorer.signflip import EXACT_LIMIT, sign_flip_test, subset_means
-from sics_analysis.results import Interval, Row, Verdict, check_alpha, check_delta, p_text, signed
-from sics_analysis.rows.contrasts import Contrast, FloatArray, as_contrast
+from sics_analysis.results import Interval, Row, Verdict, check_alpha, check_delta, columns, limits, p_text, signed
+from sics_analysis.rows.contrasts import Contrast, FloatArray, OfContrast, as_contrast
 from sics_analysis.rows.degenerate import classify
 
 
 @dataclass(frozen=True, slots=True)
-class EquivalenceResult:
+class EquivalenceResult(OfContrast):
     """Paired TOST of a scorer against a reference at ±delta (Schuirmann 1987).
 
     Parameters
@@ -40,7 +40,6 @@ class EquivalenceResult:
         Whether the verdict comes from rule 7 instead of a test.
     """
 
-    contrast: Contrast
     delta: float
     alpha: float
     t_lower: float | None
@@ -53,41 +52,6 @@ class EquivalenceResult:
     verdict: Verdict
     reason: str
     degenerate: bool
-
-    @property
-    def name(self) -> str:
-        """The scorer."""
-        return self.contrast.name
-
-    @property
-    def reference(self) -> str:
-        """What it is compared with."""
-        return self.contrast.reference
-
-    @property
-    def sparsity(self) -> float | None:
-        """S of both."""
-        return self.contrast.sparsity
-
-    @property
-    def n(self) -> int:
-        """Number of seeds."""
-        return self.contrast.n
-
-    @property
-    def mean(self) -> float | None:
-        """Mean difference in points."""
-        return self.contrast.mean
-
-    @property
-    def sd(self) -> float | None:
-        """Standard deviation of the differences in points."""
-        return self.contrast.sd
-
-    @property
-    def se(self) -> float | None:
-        """Standard error of the mean difference in points."""
-        return self.contrast.se
 
     def confidence_interval(self, level: float = 0.90) -> Interval | None:
         """Student-t interval; the one at level 1 − 2·alpha lies inside ±delta exactly when the line is equivalent."""
@@ -145,48 +109,21 @@ class EquivalenceResult:
 
     def to_row(self) -> Row:
         """The numbers as one table row, with the smallest passing margin."""
-        interval90, interval95 = self.confidence_interval(0.90), self.confidence_interval(0.95)
+        numbers = "delta p_lower p_upper p_equivalence=p p_equivalence_signflip=p_signflip p_min_attainable=p_signflip_min"
         return {
-            "scorer": self.name,
-            "reference": self.reference,
-            "sparsity": self.sparsity,
-            "n": self.n,
-            "difference": self.mean,
-            "sd": self.sd,
-            "ci90_low": None if interval90 is None else interval90.low,
-            "ci90_high": None if interval90 is None else interval90.high,
-            "ci95_low": None if interval95 is None else interval95.low,
-            "ci95_high": None if interval95 is None else interval95.high,
-            "delta": self.delta,
-            "p_lower": self.p_lower,
-            "p_upper": self.p_upper,
-            "p_equivalence": self.p,
-            "p_equivalence_signflip": self.p_signflip,
-            "p_min_attainable": self.p_signflip_min,
+            **columns(self, "scorer=name reference sparsity n difference=mean sd"),
+            **limits("ci90", self.confidence_interval(0.90)),
+            **limits("ci95", self.confidence_interval(0.95)),
+            **columns(self, numbers),
             "smallest_delta": self.smallest_delta(),
             "smallest_delta_signflip": self.smallest_delta_signflip(),
-            "verdict": str(self.verdict),
-            "reason": self.reason,
+            **columns(self, "verdict reason"),
         }
 
 
 def t_tail_p(mean: ArrayLike, se: ArrayLike, df: ArrayLike, delta: float) -> tuple[FloatArray, FloatArray]:
-    """Both one-sided p-values of the TOST, for arrays of means and standard errors.
+    """p that the difference is above −delta and p that it is below +delta, for arrays of means and standard errors > 0.
 
-    Parameters
-    ----------
-    mean, se, df
-        Broadcastable; `se` positive.
-    delta
-        Margin in points; 0 gives the plain one-sided tests.
-
-    Returns
-    -------
-    p_lower, p_upper
-        That the difference is above −delta, that it is below +delta. The TOST p is the larger.
-
-    Examples
-    --------
     >>> lower, upper = t_tail_p(-1.58, 0.38896, 9, 0.5)
     >>> round(float(lower), 4), round(float(upper), 6)
     (0.9892, 0.000232)
@@ -242,38 +179,28 @@ def equivalence_test(
     """
     check_delta(delta)
     check_alpha(alpha)
-    c = as_contrast(data)
-    special_case = classify(c, delta, alpha)
-    if special_case is not None:
-        return EquivalenceResult(
-            c, delta, alpha, None, None, None, None, None, None, None,
-            special_case.verdict, special_case.reason, True,
-        )  # fmt: skip
-    mean, se = c.mean, c.se
-    assert mean is not None  # classify() has taken every contrast without a mean or a spread
-    assert se is not None
-    lower, upper = (float(p) for p in t_tail_p(mean, se, c.n - 1, delta))
+    found = t_tost(as_contrast(data), delta, alpha)
+    if found.degenerate:
+        return found
     flips = (
-        sign_flip_test(c, margin=-delta, alternative="greater", rng=rng),
-        sign_flip_test(c, margin=delta, alternative="less", rng=rng),
+        sign_flip_test(found.contrast, margin=-delta, alternative="greater", rng=rng),
+        sign_flip_test(found.contrast, margin=delta, alternative="less", rng=rng),
     )
+    p = max(flip.p for flip in flips if flip.p is not None)
+    return replace(found, p_signflip=p, p_signflip_min=max(flip.p_min for flip in flips if flip.p_min is not None))
+
+
+def t_tost(c: Contrast, delta: float, alpha: float) -> EquivalenceResult:
+    """The t-TOST alone, or rule 7: the sign-flip test beside it decides nothing, and its 2ⁿ sums take their time."""
+    known = classify(c, delta, alpha)
+    if known is not None:
+        return EquivalenceResult(c, delta, alpha, None, None, None, None, None, None, None, known.verdict, known.reason, True)
+    mean, se = c.spread
+    lower, upper = (float(p) for p in t_tail_p(mean, se, c.n - 1, delta))
     p = max(lower, upper)
     verdict = Verdict.EQUIVALENT if p <= alpha else Verdict.INCONCLUSIVE
-    return EquivalenceResult(
-        c,
-        delta,
-        alpha,
-        (mean + delta) / se,
-        (mean - delta) / se,
-        lower,
-        upper,
-        p,
-        max(flip.p for flip in flips if flip.p is not None),
-        max(flip.p_min for flip in flips if flip.p_min is not None),
-        verdict,
-        _reason(c, delta, alpha, verdict),
-        False,
-    )
+    reason, t = _reason(c, delta, alpha, verdict), ((mean + delta) / se, (mean - delta) / se)
+    return EquivalenceResult(c, delta, alpha, *t, lower, upper, p, None, None, verdict, reason, False)
 
 
 def _reason(c: Contrast, delta: float, alpha: float, verdict: Verdict) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special, stats
 
-from sics_analysis.results import Interval, Row, check_level, p_text
+from sics_analysis.results import Interval, Row, check_level, columns, p_text
 from sics_analysis.rows.arms import Seed
 from sics_analysis.rows.contrasts import POINTS
 
@@ -84,16 +84,7 @@ class McNemarResult:
     def to_row(self) -> Row:
         """The numbers as one table row."""
         return {
-            "scorer": self.name,
-            "reference": self.reference,
-            "seed": self.seed,
-            "both": self.both,
-            "only_a": self.only_a,
-            "only_b": self.only_b,
-            "neither": self.neither,
-            "difference": self.difference,
-            "statistic": self.statistic,
-            "p": self.p,
+            **columns(self, "scorer=name reference seed both only_a only_b neither difference statistic p"),
             "scope": SCOPE,
         }
 
@@ -153,13 +144,6 @@ def mcnemar_table(
 ) -> McNemarResult:
     """McNemar's exact test from the four counts.
 
-    Raises
-    ------
-    ValueError
-        If a count is negative or all are zero.
-
-    Examples
-    --------
     >>> result = mcnemar_table(101, 70, 59, 33)
     >>> result.statistic, round(result.p, 7)
     (59, 0.3786877)

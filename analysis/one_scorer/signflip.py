@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sics_analysis.results import Interval, Row, p_text
+from sics_analysis.results import Computed, Row, columns, p_text
 from sics_analysis.rows.contrasts import Contrast, FloatArray, as_contrast
 
 Alternative: TypeAlias = Literal["greater", "less", "two-sided"]
@@ -28,7 +28,7 @@ DRAW_SEED = 20_260_509  # of the draws beyond EXACT_LIMIT when the caller brings
 
 
 @dataclass(frozen=True, slots=True)
-class SignFlipResult:
+class SignFlipResult(Computed):
     """Sign-flip test of a mean difference against a margin.
 
     Parameters
@@ -55,10 +55,6 @@ class SignFlipResult:
     p_min: float | None
     exact: bool
 
-    def confidence_interval(self, level: float = 0.95) -> Interval | None:
-        """None: the interval of a line is its Student-t interval."""
-        return None
-
     def describe(self) -> str:
         """One sentence a reviewer can quote."""
         if self.p is None or self.mean is None:
@@ -71,17 +67,7 @@ class SignFlipResult:
 
     def to_row(self) -> Row:
         """The numbers as one table row."""
-        return {
-            "n": self.n,
-            "difference": self.mean,
-            "margin": self.margin,
-            "alternative": self.alternative,
-            "count": self.count,
-            "total": self.total,
-            "p": self.p,
-            "p_min_attainable": self.p_min,
-            "exact": self.exact,
-        }
+        return columns(self, "n difference=mean margin alternative count total p p_min_attainable=p_min exact")
 
 
 def sign_flip_test(
@@ -165,8 +151,6 @@ def tie_slack(c: Contrast) -> float:
 def subset_sums(values: FloatArray) -> tuple[FloatArray, NDArray[np.int64]]:
     """Sum and size of every subset of a few numbers, shapes (2ⁿ,); the empty subset comes first.
 
-    Examples
-    --------
     >>> sums, sizes = subset_sums(np.array([1.0, 10.0]))
     >>> sums.tolist(), sizes.tolist()
     ([0.0, 1.0, 10.0, 11.0], [0, 1, 1, 2])
@@ -179,16 +163,10 @@ def subset_sums(values: FloatArray) -> tuple[FloatArray, NDArray[np.int64]]:
 
 
 def subset_means(c: Contrast, *, rng: np.random.Generator | None = None, draws: int = DRAWS) -> tuple[FloatArray, int]:
-    """Mean of d over the subsets of seeds that a test counts, and how many subsets it counts in all.
+    """Mean of d over the non-empty subsets of seeds that a test counts, and how many it counts with the empty one.
 
-    Returns
-    -------
-    means, total
-        Means of the non-empty subsets, and the number of subsets with the empty one: 2ⁿ − 1 and 2ⁿ up to
-        `EXACT_LIMIT` seeds, a sample of `draws` subsets beyond.
+    That is 2ⁿ up to `EXACT_LIMIT` seeds, and a sample of `draws` subsets beyond.
 
-    Examples
-    --------
     >>> from sics_analysis.rows.contrasts import differences
     >>> means, total = subset_means(differences([1.0, 3.0]))
     >>> means.tolist(), total

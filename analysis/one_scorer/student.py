@@ -10,8 +10,6 @@ from sics_analysis.rows.contrasts import Contrast
 def p_above(contrast: Contrast, margin: float) -> float | None:
     """One-sided t p of "mean difference above margin"; None on degenerate data.
 
-    Examples
-    --------
     >>> from sics_analysis.rows.contrasts import differences
     >>> round(p_above(differences([1.0, 2.0, 3.0]), 0.0), 6)
     0.03709

@@ -9,11 +9,10 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from numbers import Integral
 from typing import Any
 
 from sics_analysis.planning.power import Design, PowerResult, Test, check_design, escape_power, tost_power
-from sics_analysis.results import MAX_MARGIN, Interval, Row
+from sics_analysis.results import MAX_MARGIN, Computed, Row, columns, is_whole
 from sics_analysis.rows.contrasts import MIN_SEEDS
 
 MAX_SEEDS = 100_000
@@ -21,7 +20,7 @@ ROTATION_DRAWS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class SeedsNeeded:
+class SeedsNeeded(Computed):
     """Fewest seeds that reach a target power; ``n`` is None where no number up to 100 000 does."""
 
     test: Test
@@ -47,10 +46,6 @@ class SeedsNeeded:
             f"(target {100 * self.target:g} %) at a true difference "
             f"of {self.difference:+g} points, sd {self.sd:g}, delta {self.delta:g}, alpha {self.alpha:g}."
         )
-
-    def confidence_interval(self, level: float = 0.95) -> Interval | None:
-        """None: a number of seeds is computed, not estimated from data."""
-        return None
 
     def to_row(self) -> Row:
         """Return the fields as a flat dictionary."""
@@ -119,7 +114,7 @@ def seeds_needed(
 
 
 @dataclass(frozen=True, slots=True)
-class Resolution:
+class Resolution(Computed):
     """Smallest p-values a design of n paired seeds can reach, whatever the data."""
 
     n: int
@@ -133,10 +128,6 @@ class Resolution:
             f"With {self.n} seeds the exact sign-flip test reaches p = {_fraction(self.sign_flip_one_sided)} one-sided "
             f"and {_fraction(self.sign_flip_two_sided)} two-sided at best; the rotation test {float(self.rotation):g}."
         )
-
-    def confidence_interval(self, level: float = 0.95) -> Interval | None:
-        """None: a resolution is no estimate."""
-        return None
 
     def to_row(self) -> Row:
         """Return the fields as a flat dictionary of numbers."""
@@ -163,16 +154,16 @@ def resolution(n: int, draws: int = ROTATION_DRAWS) -> Resolution:
     >>> str(resolution(5).sign_flip_one_sided), str(resolution(5).sign_flip_two_sided)
     ('1/32', '1/16')
     """
-    if not isinstance(n, Integral) or not 1 <= n <= MAX_SEEDS:
+    if not is_whole(n) or not 1 <= n <= MAX_SEEDS:
         raise ValueError(f"`n` must be a whole number of 1 to {MAX_SEEDS} seeds, got {n!r}")
-    if not isinstance(draws, Integral) or draws < 1:
+    if not is_whole(draws) or draws < 1:
         raise ValueError(f"`draws` must be a whole number of at least 1, got {draws!r}")
     n = int(n)
     return Resolution(n, Fraction(1, 2**n), Fraction(min(2, 2**n), 2**n), Fraction(1, int(draws)))
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Computed):
     """What a number of seeds can show: powers, seeds needed and resolution, with the whole power curve."""
 
     equivalence: PowerResult
@@ -187,17 +178,10 @@ class Plan:
         parts = (self.equivalence, self.equivalence_seeds, self.escape, self.escape_seeds, self.resolution)
         return " ".join(part.describe() for part in parts)
 
-    def confidence_interval(self, level: float = 0.95) -> Interval | None:
-        """None: a plan is computed, not estimated from data."""
-        return None
-
     def to_row(self) -> Row:
         """Return the plan in one row; `to_dict` has the curve."""
         return {
-            "n": self.equivalence.n,
-            "sd": self.equivalence.sd,
-            "delta": self.equivalence.delta,
-            "alpha": self.equivalence.alpha,
+            **columns(self.equivalence, "n sd delta alpha"),
             "family": self.escape.family,
             "equivalence_power": self.equivalence.power,
             "equivalence_seeds": self.equivalence_seeds.n,

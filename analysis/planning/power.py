@@ -11,14 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from numbers import Integral
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from sics_analysis.results import MAX_MARGIN, Interval, Row, is_number
+from sics_analysis.results import MAX_MARGIN, Computed, Row, is_number, is_whole
 
 Design = Literal["paired", "two-sample"]
 Test = Literal["equivalence", "escape", "superiority"]
@@ -36,11 +35,11 @@ def check_design(sd: float, delta: float, alpha: float, n: int, design: str, fam
         raise ValueError(f"`delta` must be a finite number of accuracy points >= 0, got {delta!r}")
     if not (is_number(alpha) and 0 < alpha < 0.5):
         raise ValueError(f"`alpha` must lie in (0, 0.5), got {alpha!r}")
-    if not isinstance(n, Integral) or n < 2:
+    if not is_whole(n) or n < 2:
         raise ValueError(f"`n` must be a whole number of at least 2 seeds, got {n!r}")
     if design not in ("paired", "two-sample"):
         raise ValueError(f"`design` must be 'paired' or 'two-sample', got {design!r}")
-    if not isinstance(family, Integral) or family < 1:
+    if not is_whole(family) or family < 1:
         raise ValueError(f"`family` must be a whole number of at least 1 scorer, got {family!r}")
 
 
@@ -77,7 +76,7 @@ def _sd_nodes(
 
 
 @dataclass(frozen=True, slots=True)
-class PowerResult:
+class PowerResult(Computed):
     """Power of one test at one number of seeds. Differences, sd and delta in accuracy points."""
 
     test: Test
@@ -103,10 +102,6 @@ class PowerResult:
             f"{self.alpha:g}, if the true difference is {self.difference:+g} points and its sd "
             f"between seeds {self.sd:g}."
         )
-
-    def confidence_interval(self, level: float = 0.95) -> Interval | None:
-        """None: a power is computed, not estimated from data."""
-        return None
 
     def to_row(self) -> Row:
         """Return the fields as a flat dictionary."""

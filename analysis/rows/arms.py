@@ -6,11 +6,10 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 
-Seed: TypeAlias = int | str
+from sics_analysis.results import Seed as Seed
 
 _WHOLE = re.compile(r"([+-]?[0-9]{1,300})(?:\.0*)?")
 _NO_HASH = frozenset({"", "nan", "none", "null", "na", "<na>"})  # what a missing hash becomes in a column made text
@@ -203,8 +202,6 @@ def plain_seed(seed: Seed) -> Seed:
 def seed_label(value: object) -> Seed:
     """One label for a seed however it is written: whole numbers and their texts become int, other labels stripped text.
 
-    Examples
-    --------
     >>> [seed_label(value) for value in (0, 0.0, "0", " 0.0", "a ")]
     [0, 0, 0, 0, 'a']
     """

@@ -104,6 +104,14 @@ class Contrast:
         return None if self.sd is None else self.sd / math.sqrt(self.n)
 
     @property
+    def spread(self) -> tuple[float, float]:
+        """Mean and standard error of a contrast that is not degenerate, so that it has both."""
+        mean, se = self.mean, self.se
+        assert mean is not None
+        assert se is not None
+        return mean, se
+
+    @property
     def tolerance(self) -> float:
         """How far apart two differences may be, in points, and still count as equal.
 
@@ -179,6 +187,48 @@ class Contrast:
             reference=self.name,
             differences=tuple(-d if d else 0.0 for d in self.differences),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class OfContrast:
+    """What is said of one contrast, and what the contrast itself says."""
+
+    contrast: Contrast
+
+    @property
+    def name(self) -> str:
+        """The scorer."""
+        return self.contrast.name
+
+    @property
+    def reference(self) -> str:
+        """What it is compared with."""
+        return self.contrast.reference
+
+    @property
+    def sparsity(self) -> float | None:
+        """S of both."""
+        return self.contrast.sparsity
+
+    @property
+    def n(self) -> int:
+        """Number of seeds."""
+        return self.contrast.n
+
+    @property
+    def mean(self) -> float | None:
+        """Mean difference in points."""
+        return self.contrast.mean
+
+    @property
+    def sd(self) -> float | None:
+        """Standard deviation of the differences in points."""
+        return self.contrast.sd
+
+    @property
+    def se(self) -> float | None:
+        """Standard error of the mean difference in points."""
+        return self.contrast.se
 
 
 def contrast(arm: Arm, reference: Arm, *, sparsity: float | None = None, noise_floor: float = 0.0) -> Contrast:

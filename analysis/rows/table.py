@@ -21,33 +21,17 @@ APART = ("control", "baseline", "peer", "adaptive")  # roles that are, too, what
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """The complete evaluations of a run, by scorer and sparsity.
+    """The complete evaluations of a run, by scorer and sparsity."""
 
-    Attributes
-    ----------
-    arms
-        One `Arm` for each (scorer, sparsity) of the frame; sparsity 0 is left out.
-    kappa
-        Complexity of each scorer, None for controls, baselines and where unknown.
-    has_kappa
-        Whether the frame says anything about κ.
-    unit, pool
-        What was pruned and ranked, where the frame says so.
-    floors
-        Noise floor by sparsity in points, where known.
-    apart
-        Scorers whose role the frame gives as one of `APART`.
-    """
-
-    arms: Mapping[tuple[str, float], Arm]
-    kappa: Mapping[str, int | None]
+    arms: Mapping[tuple[str, float], Arm]  # by (scorer, S); S = 0 is left out
+    kappa: Mapping[str, int | None]  # None for controls, baselines and where unknown
     has_kappa: bool
     seeds: tuple[Seed, ...]
     sparsities: tuple[float, ...]
     unit: str | None
     pool: str | None
-    floors: Mapping[float, float] = field(default_factory=dict)
-    apart: frozenset[str] = frozenset()
+    floors: Mapping[float, float] = field(default_factory=dict)  # noise floor by S in points, where known
+    apart: frozenset[str] = frozenset()  # scorers whose role is one of `APART`
 
     @property
     def scorers(self) -> tuple[str, ...]:
@@ -110,20 +94,7 @@ class Table:
 
 
 def read_table(frame: pd.DataFrame) -> Table:
-    """Check a frame and cut it into arms.
-
-    Parameters
-    ----------
-    frame
-        A row per (seed, scorer, sparsity) with accuracy as a fraction; an empty accuracy marks a cell without a result.
-        Columns kappa, correct with n, mask_hash, unit, pool and role are used where present, all others ignored.
-
-    Raises
-    ------
-    ValueError
-        In one line, for missing or repeated columns, values out of range, repeated cells, or a frame of several units
-        or pools.
-    """
+    """Check a frame with a row per (seed, scorer, S) and cut it into arms; a cell without accuracy has no result yet."""
     if not isinstance(frame, pd.DataFrame):
         raise ValueError(f"Expected `frame` as a pandas DataFrame, got {type(frame).__name__}")
     missing = [name for name in REQUIRED if name not in frame.columns]

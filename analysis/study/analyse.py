@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from sics_analysis.families.plateau import PlateauClaim, holm_equivalence
 from sics_analysis.families.winner import best_of
 from sics_analysis.one_scorer.bootstrap import N_RESAMPLES
 from sics_analysis.one_scorer.equivalence import equivalence_test
-from sics_analysis.results import check_alpha, check_delta
+from sics_analysis.results import check_alpha, check_delta, is_whole
 from sics_analysis.rows.arms import seed_label
 from sics_analysis.rows.table import PLATEAU, Table, noise_floors, read_table
 from sics_analysis.study.outcome import Analysis, Families, Line
@@ -109,11 +108,11 @@ def analyse(
     """
     check_delta(delta)
     check_alpha(alpha)
-    if not isinstance(draws, Integral) or draws < 100:
+    if not is_whole(draws) or draws < 100:
         raise ValueError(f"Expected `draws` as a whole number of at least 100, got {draws!r}")
-    if not isinstance(n_resamples, Integral) or n_resamples < 1:
+    if not is_whole(n_resamples) or n_resamples < 1:
         raise ValueError(f"Expected `n_resamples` as a whole number of at least 1, got {n_resamples!r}")
-    if rng is None and (not isinstance(seed, Integral) or seed < 0):
+    if rng is None and (not is_whole(seed) or seed < 0):
         raise ValueError(f"Expected `seed` as a whole number of at least 0, got {seed!r}")
     table = read_table(frame)
     _check_reference(table, reference)

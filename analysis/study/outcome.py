@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from sics_analysis.families.attribution import AttributionLine
 from sics_analysis.families.family import FamilyResult
 from sics_analysis.families.kappa import Spectrum
 from sics_analysis.families.plateau import PlateauClaim
-from sics_analysis.families.winner import Winner
 from sics_analysis.one_scorer.bootstrap import Bootstrap
 from sics_analysis.one_scorer.effect import EffectSize
 from sics_analysis.one_scorer.equivalence import EquivalenceResult
 from sics_analysis.one_scorer.mcnemar import McNemarResult
-from sics_analysis.results import Interval, Row, Verdict, p_text, signed
-from sics_analysis.rows.arms import Seed
+from sics_analysis.results import Interval, LineRow, Row, Seed, Winner, columns, limits
 from sics_analysis.rows.contrasts import Contrast
 from sics_analysis.rows.table import Table
 
@@ -26,65 +24,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A scorer against the reference at one sparsity; accuracy points.
-
-    Attributes
-    ----------
-    in_family
-        Whether the line belongs to the escape family of its S; otherwise it is tested on its own, as a family of one,
-        and its adjusted p-values are its raw ones.
-    equivalence
-        The paired TOST with its sign-flip cross-check.
-    p_superior, p_escape
-        One-sided t of "above 0" and "above +δ", for this line alone.
-    p_escape_adjusted, p_degrade_adjusted
-        Adjusted within the families of this S (`sics_analysis.families.max_t.max_t_family`).
-    p_equivalence_holm
-        TOST p with Holm over the lines of this S.
-    p_min_attainable
-        The smallest p an exact sign-flip test of this many seeds can give.
-    simultaneous
-        Interval that holds jointly with those of the family; None outside it.
-    bootstrap, p_bootstrap
-        Percentile, BCa, studentized and basic intervals, and p of the equivalence test by the studentized bootstrap.
-    crossed
-        Interval for new seeds and new test images; None without per-example results.
-    """
+class Line(LineRow):
+    """A scorer against the reference at one sparsity: its row of the report, and the tests behind it."""
 
     contrast: Contrast
-    kappa: int | None
-    in_family: bool
     equivalence: EquivalenceResult
     effect: EffectSize
-    p_superior: float | None
-    p_escape: float | None
-    p_escape_adjusted: float | None
-    p_degrade_adjusted: float | None
-    p_equivalence_holm: float | None
-    p_min_attainable: float | None
-    simultaneous: Interval | None
     bootstrap: Bootstrap
-    p_bootstrap: float | None
-    crossed: Interval | None
-    verdict: Verdict
-    reason: str
-
-    @property
-    def scorer(self) -> str:
-        """The scorer."""
-        return self.contrast.name
-
-    @property
-    def sparsity(self) -> float:
-        """The sparsity S."""
-        assert self.contrast.sparsity is not None
-        return self.contrast.sparsity
-
-    @property
-    def n(self) -> int:
-        """Number of complete seeds of this contrast."""
-        return self.contrast.n
 
     def confidence_interval(self, level: float = 0.95) -> Interval | None:
         """Student-t interval of the difference; None below three seeds."""
@@ -92,82 +38,31 @@ class Line:
 
     def describe(self) -> str:
         """Return one sentence a reviewer can quote."""
-        head = f"{self.scorer} against {self.contrast.reference} at S = {self.sparsity:g}"
-        mean, interval = self.contrast.mean, self.confidence_interval(0.90)
-        if mean is None:
-            return f"{head}: {self.verdict}, {self.reason}."
-        shown = "" if interval is None else f", {interval}"
-        tests = ""
-        if self.p_escape_adjusted is not None:
-            kind = "adjusted" if self.in_family else "unadjusted, a line of its own"
-            tests = (
-                f"; equivalence {p_text(self.equivalence.p)}, escape {p_text(self.p_escape_adjusted)} and "
-                f"degradation {p_text(self.p_degrade_adjusted)} {kind}"
-            )
-        why = f" ({self.reason})" if self.reason else ""
-        return (
-            f"{head}: {signed(mean)} points over {self.n} seeds{shown}, δ = {self.equivalence.delta:g}{tests}: "
-            f"{self.verdict}{why}."
-        )
+        return self.sentence
 
     def to_row(self) -> Row:
         """Return the columns of `Analysis.to_frame` as one row; what is undefined is None."""
-        ci90, ci95 = self.confidence_interval(0.90), self.confidence_interval(0.95)
         return {
-            "scorer": self.scorer,
-            "sparsity": self.sparsity,
-            "n": self.n,
-            "difference": self.contrast.mean,
-            "ci90_low": None if ci90 is None else ci90.low,
-            "ci90_high": None if ci90 is None else ci90.high,
-            "ci95_low": None if ci95 is None else ci95.low,
-            "ci95_high": None if ci95 is None else ci95.high,
-            "p_equivalence": self.equivalence.p,
-            "p_equivalence_holm": self.p_equivalence_holm,
-            "p_superior": self.p_superior,
-            "p_escape": self.p_escape,
-            "p_escape_adjusted": self.p_escape_adjusted,
-            "p_degrade_adjusted": self.p_degrade_adjusted,
-            "p_min_attainable": self.p_min_attainable,
-            "verdict": str(self.verdict),
-            "reason": self.reason,
+            **columns(self, "scorer sparsity n difference=mean"),
+            **limits("ci90", self.ci90),
+            **limits("ci95", self.ci95),
+            **columns(self, _TESTS),
+            **columns(self, "verdict reason"),
         }
 
 
 SCHEMA = 1
-COLUMNS = (
-    "scorer",
-    "sparsity",
-    "n",
-    "difference",
-    "ci90_low",
-    "ci90_high",
-    "ci95_low",
-    "ci95_high",
-    "p_equivalence",
-    "p_equivalence_holm",
-    "p_superior",
-    "p_escape",
-    "p_escape_adjusted",
-    "p_degrade_adjusted",
-    "p_min_attainable",
-    "verdict",
-    "reason",
-)
+_TESTS = "p_equivalence p_equivalence_holm p_superior p_escape p_escape_adjusted p_degrade_adjusted p_min_attainable"
+_NUMBERS = f"sparsity difference ci90_low ci90_high ci95_low ci95_high {_TESTS}".split()
+COLUMNS = ("scorer", "sparsity", "n", *_NUMBERS[1:], "verdict", "reason")
 
 
 @dataclass(frozen=True, slots=True)
 class Families:
-    """The tests of the escape family at one sparsity.
-
-    Attributes
-    ----------
-    members
-        The scorers of the family, those included that left it before any test because they are degenerate.
-    """
+    """The tests of the escape family at one sparsity."""
 
     sparsity: float
-    members: tuple[str, ...]
+    members: tuple[str, ...]  # those included that left before any test because they are degenerate
     escape: FamilyResult
     degrade: FamilyResult
     superiority: FamilyResult
@@ -310,23 +205,17 @@ class Analysis:
         import pandas as pd
 
         frame = pd.DataFrame([line.to_row() for line in self.lines], columns=list(COLUMNS))
-        numbers = [name for name in COLUMNS if name not in ("scorer", "n", "verdict", "reason")]
-        return frame.astype({**dict.fromkeys(numbers, "float64"), "n": "int64"})
+        return frame.astype({**dict.fromkeys(_NUMBERS, "float64"), "n": "int64"})
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain nested data, ready for `json.dumps(..., allow_nan=False)`; undefined numbers are None."""
         found = {
             "schema": SCHEMA,
-            "reference": self.reference,
-            "delta": self.delta,
-            "alpha": self.alpha,
-            "seed": self.seed,
-            "draws": self.draws,
+            **columns(self, "reference delta alpha seed draws"),
             "seeds": list(self.seeds),
             "sparsities": list(self.sparsities),
             "kappa": {name: self.kappa[name] for name in self.scorers},
-            "unit": self.unit,
-            "pool": self.pool,
+            **columns(self, "unit pool"),
             "noise_floor": {repr(S): floor for S, floor in sorted(self.noise_floor.items())},
             "plan": dict(self.plan),
             "lines": [self._line(line) for line in self.lines],
@@ -335,18 +224,12 @@ class Analysis:
                 {
                     "sparsity": family.sparsity,
                     "members": list(family.members),
-                    "escape": family.escape.to_rows(),
-                    "degrade": family.degrade.to_rows(),
-                    "superiority": family.superiority.to_rows(),
+                    **{name: getattr(family, name).to_rows() for name in ("escape", "degrade", "superiority")},
                 }
                 for family in self.families
             ],
-            "spectrum": None
-            if self.spectrum is None
-            else {
-                "points": self.spectrum.to_rows(),
-                "monotonicity": self.spectrum.monotonicity.to_row(),
-            },
+            "spectrum": self.spectrum
+            and {"points": self.spectrum.to_rows(), "monotonicity": self.spectrum.monotonicity.to_row()},
             "spectrum_reason": self.spectrum_reason,
             "attribution": [line.to_row() for line in self.attribution],
             "winners": [winner.to_row() for winner in self.winners],
@@ -359,32 +242,22 @@ class Analysis:
     def _line(line: Line) -> dict[str, Any]:
         return {
             **line.to_row(),
-            "kappa": line.kappa,
-            "in_family": line.in_family,
-            "seeds": list(line.contrast.seeds),
-            "differences": list(line.contrast.differences),
-            "p_signflip": line.equivalence.p_signflip,
-            "p_bootstrap": line.p_bootstrap,
-            "smallest_delta": line.equivalence.smallest_delta(),
+            **columns(line, "kappa in_family"),
+            "seeds": list(line.seeds),
+            "differences": list(line.differences),
+            **columns(line, "p_signflip=p_equivalence_signflip p_bootstrap=p_equivalence_bootstrap smallest_delta"),
             "hedges_g": line.effect.to_row(),
-            "simultaneous": _interval(line.simultaneous),
+            "simultaneous": line.simultaneous and asdict(line.simultaneous),
             "bootstrap": line.bootstrap.to_row(),
-            "crossed": _interval(line.crossed),
+            "crossed": line.crossed and asdict(line.crossed),
         }
 
     def describe(self) -> str:
         """Return the analysis as sentences, one per line."""
-        kappa = [f"κ(S) is not available: {self.spectrum_reason}."] if self.spectrum is None else []
-        kappa += [] if self.spectrum is None else [self.spectrum.describe()]
+        kappa = f"κ(S) is not available: {self.spectrum_reason}." if self.spectrum is None else self.spectrum.describe()
         parts: list[PlateauClaim | Line | Winner | AttributionLine]
         parts = [*self.plateaus, *self.lines, *self.winners, *self.attribution]
-        return "\n".join([*(part.describe() for part in parts), *kappa])
-
-
-def _interval(interval: Interval | None) -> dict[str, Any] | None:
-    if interval is None:
-        return None
-    return {"low": interval.low, "high": interval.high, "level": interval.level, "method": interval.method}
+        return "\n".join([*(part.describe() for part in parts), kappa])
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sics_analysis.families.multiplicity import holm
-from sics_analysis.results import Row, Verdict, signed
+from sics_analysis.results import Row, Verdict, columns, signed
 
 #: What a verdict against magnitude of the same run says of a scorer's place.
 STANDING = {
@@ -20,33 +20,19 @@ STANDING = {
 
 @dataclass(frozen=True, slots=True)
 class MapPoint:
-    """One scorer at one S in one run; differences in accuracy points.
+    """One scorer at one S in one run; differences in accuracy points."""
 
-    Attributes
-    ----------
-    run
-        The run's label: its pool, and what else tells it from the others.
-    overlap
-        Mean Jaccard overlap of the kept units with those of magnitude in the same run; None where not stored.
-    feature
-        Mean difference to magnitude in the same run, and its `verdict` there: what the scorer does once the pool is chosen.
-    total
-        Mean difference to magnitude in the first run, at the seeds that pruned the same dense network; None without any.
-    p_above, p_below
-        One-sided, of a feature above +δ and below −δ, adjusted for nothing; None where nothing was tested.
-    """
-
-    run: str
+    run: str  # its pool, and what else tells it from the others
     scorer: str
     kappa: int | None
     role: str
     sparsity: float
-    overlap: float | None
-    feature: float | None
-    verdict: Verdict
+    overlap: float | None  # mean Jaccard of the kept units with magnitude's in the same run; None where not stored
+    feature: float | None  # mean difference to magnitude in the same run: what the scorer does once the pool is chosen
+    verdict: Verdict  # on `feature`
     n: int
-    total: float | None
-    p_above: float | None = None
+    total: float | None  # to magnitude in the first run, at the seeds that pruned the same dense network; None without any
+    p_above: float | None = None  # one-sided, feature above +δ, adjusted for nothing; None where nothing was tested
     p_below: float | None = None
 
     @property
@@ -56,11 +42,7 @@ class MapPoint:
 
     def to_row(self) -> Row:
         """Return one flat row."""
-        return {
-            "run": self.run, "scorer": self.scorer, "kappa": self.kappa, "role": self.role, "sparsity": self.sparsity,
-            "overlap": self.overlap, "feature": self.feature, "verdict": str(self.verdict), "standing": self.standing,
-            "n": self.n, "total": self.total, "p_above": self.p_above, "p_below": self.p_below,
-        }  # fmt: skip
+        return columns(self, "run scorer kappa role sparsity overlap feature verdict standing n total p_above p_below")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +148,6 @@ _LEFT = (("above", "left it upwards"), ("below", "left it downwards"), ("undecid
 def pool_text(move: PoolMove, first: str) -> str:
     """What a pool does to magnitude, in words.
 
-    Examples
-    --------
     >>> pool_text(PoolMove("layer", 0.8, -3.2, Verdict.DEGRADES, 5), "global")
     'magnitude −3.20 points against global over 5 seeds (DEGRADES)'
     """

@@ -1,20 +1,22 @@
-"""The verdicts at other margins: how much of a report hangs on the δ that was fixed."""
+"""How much of a report hangs on what was fixed: its verdicts at other margins, its power with other numbers of seeds."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
-from scipy import special
 
+from sics_analysis.families.max_t import not_below, one_sided
 from sics_analysis.families.multiplicity import holm
 from sics_analysis.families.rotation import StepDown, rotation_directions
-from sics_analysis.one_scorer.equivalence import EquivalenceResult, t_tail_p
+from sics_analysis.one_scorer.equivalence import t_tost
+from sics_analysis.one_scorer.student import p_above, p_below
 from sics_analysis.one_scorer.verdict import verdict
-from sics_analysis.results import DeltaVerdict, Verdict
+from sics_analysis.planning.plan import plan
+from sics_analysis.results import DeltaVerdict, PowerCurve, PowerPoint
 from sics_analysis.rows.contrasts import Contrast
-from sics_analysis.rows.degenerate import classify
 from sics_analysis.study.outcome import Analysis
 
 #: Margins in accuracy points at which the verdicts are asked for, beside the report's own.
@@ -42,8 +44,8 @@ def delta_verdicts(analysis: Analysis) -> tuple[DeltaVerdict, ...]:
             for i, delta in enumerate(deltas):
                 word = line.verdict
                 if delta != analysis.delta:
-                    tost = _tost(line.contrast, delta, analysis.alpha)
-                    up, down = _tails(line.contrast, delta) if not line.in_family else (None, None)
+                    tost = t_tost(line.contrast, delta, analysis.alpha)
+                    up, down = (None, None) if line.in_family else (p_above(line.contrast, delta), p_below(line.contrast, -delta))
                     decision = verdict(
                         tost,
                         p_escape_adjusted=adjusted.get((line.scorer, i, 1), up),
@@ -56,25 +58,19 @@ def delta_verdicts(analysis: Analysis) -> tuple[DeltaVerdict, ...]:
     return tuple(found)
 
 
-def _tost(c: Contrast, delta: float, alpha: float) -> EquivalenceResult:
-    """The t-TOST alone: the sign-flip test beside it decides nothing, and its 2ⁿ sums at every margin would take minutes."""
-    known = classify(c, delta, alpha)
-    if known is not None:
-        none = None
-        return EquivalenceResult(
-            c, delta, alpha, none, none, none, none, none, none, none, known.verdict, known.reason, True
-        )  # fmt: skip
-    lower, upper = (float(p) for p in t_tail_p(_known(c.mean), _known(c.se), c.n - 1, delta))
-    p = max(lower, upper)
-    word = Verdict.EQUIVALENT if p <= alpha else Verdict.INCONCLUSIVE
-    return EquivalenceResult(c, delta, alpha, None, None, lower, upper, p, None, None, word, "", False)
-
-
-def _tails(c: Contrast, delta: float) -> tuple[float | None, float | None]:
-    if c.is_degenerate:
-        return None, None
-    lower, upper = t_tail_p(_known(c.mean), _known(c.se), c.n - 1, delta)
-    return 1.0 - float(upper), 1.0 - float(lower)
+def power_curve(analysis: Analysis) -> PowerCurve:
+    """The power of 3 to 40 seeds when differences spread as here: the median sd over the lines of the family."""
+    here = max((line.n for line in analysis.lines), default=0)
+    family = max((len(found.escape.tested) for found in analysis.families), default=0) or 1
+    spread = [line.sd for line in analysis.lines if line.in_family and not line.degenerate and line.sd]
+    spread = spread or [line.sd for line in analysis.lines if not line.degenerate and line.sd]
+    effect = 2 * analysis.delta
+    if not spread:
+        return PowerCurve(None, effect, family, here, None, None, (), "no line has a spread between seeds to plan with")
+    sd = statistics.median(spread)
+    made = plan(max(here, 3), sd, delta=analysis.delta, alpha=analysis.alpha, family=family)
+    points = tuple(PowerPoint(*point) for point in made.curve)
+    return PowerCurve(sd, effect, family, here, made.equivalence_seeds.n, made.escape_seeds.n, points, "")
 
 
 def _adjusted(members: Sequence[Contrast], deltas: Sequence[float], rng: np.random.Generator) -> Adjusted:
@@ -92,18 +88,7 @@ def _adjusted(members: Sequence[Contrast], deltas: Sequence[float], rng: np.rand
             for counter in counters.values():
                 counter.add(chunk)
     for i, sign, delta in sides:
-        t = np.array([(sign * _known(c.mean) - delta) / _known(c.se) for c in members])
-        p = special.stdtr(np.array([c.n - 1 for c in members]), -t)
-        if counters:
-            order = np.argsort(-t, kind="stable")
-            corrected = np.empty(len(members))
-            corrected[order] = np.maximum.accumulate(np.maximum(counters[i, sign].adjusted(), p)[order])
-        else:
-            corrected = np.array(holm(p.tolist()), dtype=np.float64)
+        t, p = one_sided(members, delta, sign)
+        corrected = not_below(counters[i, sign].adjusted(), p, t) if counters else np.array(holm(p.tolist()), dtype=np.float64)
         found.update({(c.name, i, sign): float(value) for c, value in zip(members, corrected, strict=True)})
     return found
-
-
-def _known(value: float | None) -> float:
-    assert value is not None  # a tested column has a mean and a spread
-    return value

@@ -23,8 +23,7 @@ from sics_analysis.one_scorer.equivalence import EquivalenceResult, equivalence_
 from sics_analysis.one_scorer.mcnemar import mcnemar_exact
 from sics_analysis.one_scorer.student import p_above, p_below
 from sics_analysis.one_scorer.verdict import verdict
-from sics_analysis.results import Interval
-from sics_analysis.rows.arms import Seed
+from sics_analysis.results import Interval, Seed, Verdict, p_text, signed
 from sics_analysis.rows.contrasts import Contrast
 from sics_analysis.rows.table import Table
 from sics_analysis.study.outcome import Families, Line, McNemarLine
@@ -83,13 +82,9 @@ def make_line(
     """Put all that is said of one scorer at one sparsity into a line, verdict included."""
     contrast, name, delta = equivalence.contrast, equivalence.name, setting.delta
     in_family = name in families.members
-    escape, degrade, simultaneous, notes = None, None, None, ("", "")
-    if not in_family:
-        escape, degrade = p_above(contrast, delta), p_below(contrast, -delta)
-    elif name in {line.name for line in families.escape.lines}:
-        escape, degrade = families.escape[name].p_adjusted, families.degrade[name].p_adjusted
-        simultaneous = families.escape[name].simultaneous
-        notes = families.escape.note(name), families.degrade.note(name)
+    tested = families.escape.get(name)
+    escape = families.escape.adjusted(name) if in_family else p_above(contrast, delta)
+    degrade = families.degrade.adjusted(name) if in_family else p_below(contrast, -delta)
     decision = verdict(
         equivalence,
         p_escape_adjusted=escape,
@@ -97,31 +92,65 @@ def make_line(
         alpha=setting.alpha,
         noise_floor=setting.floors.get(families.sparsity),
         in_family=in_family,
-        escape_note=notes[0],
-        degrade_note=notes[1],
+        escape_note=families.escape.note(name),
+        degrade_note=families.degrade.note(name),
     )
+    effect = hedges_g(contrast)
     resampled = bootstrap_mean(contrast, rng=rng, n_resamples=setting.n_resamples)
     alone = setting.table.pools(setting.reference) and setting.table.kappa[name] == 0 and not setting.table.pooled(name)
+    reason = "the only κ = 0 scorer: there is no other to be its plateau" if alone else decision.reason
+    kind = "adjusted" if in_family else "unadjusted, a line of its own"
     return Line(
-        contrast=contrast,
+        scorer=name,
         kappa=setting.table.kappa[name],
         in_family=in_family,
-        equivalence=equivalence,
-        effect=hedges_g(contrast),
+        sparsity=families.sparsity,
+        n=contrast.n,
+        seeds=contrast.seeds,
+        differences=contrast.differences,
+        mean=contrast.mean,
+        sd=contrast.sd,
+        ci90=contrast.t_interval(0.90),
+        ci95=contrast.t_interval(0.95),
+        ci_equivalence=contrast.t_interval(1 - 2 * setting.alpha),
+        simultaneous=None if tested is None else tested.simultaneous,
+        crossed=crossed,
+        p_equivalence=equivalence.p,
+        p_equivalence_holm=holm,
+        p_equivalence_signflip=equivalence.p_signflip,
+        p_equivalence_bootstrap=bootstrap_tost(contrast, delta, alpha=setting.alpha, resampled=resampled).p,
         p_superior=p_above(contrast, 0.0),
         p_escape=p_above(contrast, delta),
         p_escape_adjusted=escape,
+        p_escape_holm=None if tested is None else tested.p_holm,
+        p_escape_signflip_joint=None if tested is None else tested.p_signflip_joint,
         p_degrade_adjusted=degrade,
-        p_equivalence_holm=holm,
         # Beyond 1074 seeds 2⁻ⁿ is smaller than any float, and still no zero.
         p_min_attainable=(0.5**contrast.n or _TINY) if contrast.n and not contrast.is_identical else None,
-        simultaneous=simultaneous,
-        bootstrap=resampled,
-        p_bootstrap=bootstrap_tost(contrast, delta, alpha=setting.alpha, resampled=resampled).p,
-        crossed=crossed,
+        smallest_delta=equivalence.smallest_delta(),
+        g_z=effect.g_z,
+        degenerate=equivalence.degenerate,
         verdict=decision.verdict,
-        reason="the only κ = 0 scorer: there is no other to be its plateau" if alone else decision.reason,
+        reason=reason,
+        sentence=_sentence(equivalence, escape, degrade, kind, decision.verdict, reason),
+        contrast=contrast,
+        equivalence=equivalence,
+        effect=effect,
+        bootstrap=resampled,
     )
+
+
+def _sentence(line: EquivalenceResult, escape: float | None, degrade: float | None, kind: str, word: Verdict, reason: str) -> str:
+    head = f"{line.name} against {line.reference} at S = {line.sparsity:g}"
+    interval = line.confidence_interval(0.90)
+    if line.mean is None:
+        return f"{head}: {word}, {reason}."
+    shown = "" if interval is None else f", {interval}"
+    tests = ""
+    if escape is not None:
+        tests = f"; equivalence {p_text(line.p)}, escape {p_text(escape)} and degradation {p_text(degrade)} {kind}"
+    why = f" ({reason})" if reason else ""
+    return f"{head}: {signed(line.mean)} points over {line.n} seeds{shown}, δ = {line.delta:g}{tests}: {word}{why}."
 
 
 def plateau_claims(setting: Setting, equivalences: list[EquivalenceResult], sparsity: float) -> list[PlateauClaim]:

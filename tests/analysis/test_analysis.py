@@ -476,9 +476,9 @@ def test_the_bootstrap_test_and_its_interval_rest_on_the_same_resamples() -> Non
     for line in drawn:
         assert line.bootstrap.n_resamples == 199
         interval = line.bootstrap.confidence_interval(0.90, "studentized")
-        assert line.p_bootstrap is not None
+        assert line.p_equivalence_bootstrap is not None
         if interval is not None:
-            assert (line.p_bootstrap <= 0.05) == (interval.low > -0.5 and interval.high < 0.5)
+            assert (line.p_equivalence_bootstrap <= 0.05) == (interval.low > -0.5 and interval.high < 0.5)
 
 
 def counted(seeds: int = 5, images: int = IMAGES) -> tuple[pd.DataFrame, dict[tuple[Any, str, float], np.ndarray]]:
@@ -534,7 +534,7 @@ def test_renaming_seeds_moves_no_number(seeds: int) -> None:
         assert one.to_row() == pytest.approx(two.to_row(), nan_ok=True)
         assert one.bootstrap.to_row() == pytest.approx(two.bootstrap.to_row())
         assert one.equivalence.to_row() == pytest.approx(two.equivalence.to_row())
-        assert one.p_bootstrap == two.p_bootstrap
+        assert one.p_equivalence_bootstrap == two.p_equivalence_bootstrap
     for here, there in zip(ours.families, theirs.families, strict=True):
         for mine, yours in zip(here.escape.lines, there.escape.lines, strict=True):
             assert mine.p_signflip == yours.p_signflip
@@ -544,7 +544,7 @@ def test_swapping_the_arms_mirrors_drawn_numbers_too() -> None:
     frame = bare(run(seeds=24))
     pair = frame[frame["scorer"].isin(["magnitude", "chaos"])]
     there, back = quick(pair).line("chaos", 0.7), quick(pair, reference="chaos").line("magnitude", 0.7)
-    assert there.p_bootstrap == back.p_bootstrap
+    assert there.p_equivalence_bootstrap == back.p_equivalence_bootstrap
     assert there.equivalence.p_signflip == back.equivalence.p_signflip
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sics_analysis.one_scorer.signflip import sign_flip_test
 from sics_analysis.results import Verdict
 from sics_analysis.rows.table import read_table
 from sics_analysis.study.analyse import analyse
@@ -255,8 +256,9 @@ def test_renaming_seeds_moves_no_p_of_a_family() -> None:
     pd.testing.assert_frame_equal(quick(rows).to_frame()[columns], quick(renamed).to_frame()[columns])
 
 
-def test_the_smallest_attainable_p_is_never_zero() -> None:
-    n = 1200
+def test_the_smallest_attainable_p_is_never_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    n = 1200  # beyond the exponents of a float; the draws of the sign flips are not the point
+    monkeypatch.setitem(sign_flip_test.__kwdefaults__, "draws", 1_000)
     result = quick(frame({"magnitude": [0.0] * n, "chaos": spread(0.2, 0.3, n), "bump": spread(0.1, 0.3, n, 1)}))
     smallest = result.line("chaos", 0.7).p_min_attainable
     assert smallest is not None

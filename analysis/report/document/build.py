@@ -3,28 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
-from sics_analysis.claims.scorecard import evaluate, evaluate_all
+from sics_analysis.claims.scorecard import ClaimResult, evaluate, evaluate_all
 from sics_analysis.claims.statement import Claim, parse_claim
+from sics_analysis.families.attribution import AttributionLine
 from sics_analysis.report.document.document import ReportDocument
-from sics_analysis.report.document.findings import attribution_info, claim_info, kappa_infos, line_info, plateau_infos, power_info
 from sics_analysis.report.document.footnotes import footnotes
-from sics_analysis.report.document.joint import SpectrumInfo
-from sics_analysis.report.document.lines import LineInfo, McNemarInfo, WinnerInfo
+from sics_analysis.report.document.joint import ClaimFinding, ClaimInfo, KappaInfo, PlateauInfo, SpectrumInfo
+from sics_analysis.report.document.lines import AttributionInfo, LineInfo, McNemarInfo
 from sics_analysis.report.document.rows import Cell, Deviation, Fact, Planned, ScorerInfo, SettingsInfo, SourceInfo, SparsityInfo
-from sics_analysis.results import Verdict
-from sics_analysis.rows.arms import Seed, seed_label
+from sics_analysis.results import Seed, Verdict
+from sics_analysis.rows.arms import seed_label
 from sics_analysis.study.analyse import analyse
-from sics_analysis.study.outcome import Analysis
-from sics_analysis.study.sensitivity import delta_verdicts
+from sics_analysis.study.outcome import Analysis, Line, McNemarLine
+from sics_analysis.study.sensitivity import delta_verdicts, power_curve
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 DENSE = "dense"
 _ROLES = {0: "rank-monotone", 1: "smooth", 2: "raw"}
 _NAMED = {"fake": "control", "information": "control", "gradient": "baseline", "random": "baseline"}
+
+
+def paper_kappa(sparsity: float) -> int:
+    """κ(S) as the paper states it: 0 below S = 0.65, 1 to 0.75, 2 above.
+
+    >>> [paper_kappa(S) for S in (0.5, 0.7, 0.8)]
+    [0, 1, 2]
+    """
+    return 0 if sparsity < 0.65 else 1 if sparsity <= 0.75 else 2
+
+
+def _row(kind: type[T], result: object, /, **given: object) -> T:
+    """A row of the document: what is given, and everything else as the result has it under the same name."""
+    return kind(**{field.name: getattr(result, field.name) for field in fields(kind) if field.name not in given}, **given)
+
+
+def _line(line: Line) -> LineInfo:
+    bca, studentized = (line.bootstrap.confidence_interval(0.95, method) for method in ("bca", "studentized"))
+    return _row(LineInfo, line, bca=bca, studentized=studentized, g_z_ci=line.effect.confidence_interval(0.95))
+
+
+def _attribution(line: AttributionLine) -> AttributionInfo:
+    gain, information, complexity = line.gain.mean, line.information.mean, line.complexity.mean
+    split = {"gain": gain, "information": information, "complexity": complexity, "ci95": line.confidence_interval()}
+    return _row(AttributionInfo, line, **split, p_equivalence=line.equivalence.p, sentence=line.describe())
+
+
+def _mcnemar(line: McNemarLine) -> McNemarInfo:
+    found = line.result
+    place = {"scorer": line.scorer, "sparsity": line.sparsity, "ci95": line.confidence_interval()}
+    return _row(McNemarInfo, found, **place, only_scorer=found.only_a, only_reference=found.only_b)
+
+
+def _claim(found: ClaimResult, *, gate: bool = False) -> ClaimInfo:
+    findings = tuple(_row(ClaimFinding, finding) for finding in found.findings)
+    claim = {name: getattr(found.claim, name) for name in ("id", "kind", "statement", "where", "reading", "points")}
+    return _row(ClaimInfo, found, **claim, sparsity=found.decisive.sparsity, findings=findings, gate=gate)
+
+
+def _spectrum(analysis: Analysis) -> SpectrumInfo:
+    if analysis.spectrum is None:
+        return SpectrumInfo((), "", "", analysis.spectrum_reason)
+    points = (_row(KappaInfo, p, paper=paper_kappa(p.sparsity), sentence=p.describe()) for p in analysis.spectrum.points)
+    trend = analysis.spectrum.monotonicity
+    return SpectrumInfo(tuple(points), str(trend.trend), trend.describe(), analysis.spectrum_reason)
 
 
 def scorer_infos(analysis: Analysis, frame: pd.DataFrame) -> tuple[ScorerInfo, ...]:
@@ -144,9 +193,7 @@ def build_document(
     gates
         Claims asked for by `--fail-on`.
     """
-    spectrum, trend = kappa_infos(analysis), analysis.spectrum.monotonicity if analysis.spectrum else None
-    claims = tuple(claim_info(found) for found in evaluate_all(analysis))
-    lines = tuple(line_info(line, analysis.family(line.sparsity)) for line in analysis.lines)
+    lines = tuple(_line(line) for line in analysis.lines)
     return ReportDocument(
         source=origin.source,
         settings=SettingsInfo(
@@ -161,28 +208,18 @@ def build_document(
         sparsities=tuple(SparsityInfo(S, analysis.noise_floor.get(S), analysis.below_noise(S)) for S in analysis.sparsities),
         cells=cell_infos(analysis, frame),
         lines=lines,
-        plateaus=plateau_infos(analysis),
-        spectrum=SpectrumInfo(
-            spectrum,
-            "" if trend is None else str(trend.trend),
-            "" if trend is None else trend.describe(),
-            analysis.spectrum_reason,
+        plateaus=tuple(
+            _row(PlateauInfo, claim, scorers=claim.lines, interval=claim.largest, sentence=claim.describe())
+            for claim in analysis.plateaus
         ),
-        attribution=tuple(attribution_info(line) for line in analysis.attribution),
-        winners=tuple(
-            WinnerInfo(w.scorer, float(w.sparsity or 0.0), w.n, w.family, w.interval, w.describe()) for w in analysis.winners
-        ),
-        mcnemar=tuple(
-            McNemarInfo(
-                line.scorer, line.sparsity, line.seed, line.result.only_a, line.result.only_b, line.result.total,
-                line.result.difference, line.confidence_interval(), line.result.p,
-            )
-            for line in analysis.mcnemar
-        ),
+        spectrum=_spectrum(analysis),
+        attribution=tuple(_attribution(line) for line in analysis.attribution),
+        winners=analysis.winners,
+        mcnemar=tuple(_mcnemar(line) for line in analysis.mcnemar),
         deltas=delta_verdicts(analysis),
-        power=power_info(analysis, lines),
-        claims=claims,
-        gates=tuple(claim_info(evaluate(claim, analysis), gate=True) for claim in gates),
+        power=power_curve(analysis),
+        claims=tuple(_claim(found) for found in evaluate_all(analysis)),
+        gates=tuple(_claim(evaluate(claim, analysis), gate=True) for claim in gates),
         deviations=_deviations(origin, lines),
         provenance=origin.provenance,
         notes=tuple(footnotes(analysis, origin.source.varied, origin.fixed, origin.planned, origin.stamps, origin.remarks)),

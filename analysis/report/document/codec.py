@@ -15,15 +15,8 @@ T = TypeVar("T")
 
 
 def encode(value: Any) -> Any:
-    """Return nested dicts, lists and scalars; numpy scalars become Python's.
+    """Return nested dicts, lists and scalars; numpy scalars become Python's, and a float that is not finite is refused.
 
-    Raises
-    ------
-    ValueError
-        For a float that is not finite: what is undefined is None in a document.
-
-    Examples
-    --------
     >>> from sics_analysis.results import Interval
     >>> encode((Interval(0.0, 1.0, 0.9, "student-t"), None))
     [{'low': 0.0, 'high': 1.0, 'level': 0.9, 'method': 'student-t'}, None]
@@ -44,15 +37,8 @@ def encode(value: Any) -> Any:
 
 
 def decode(kind: type[T], value: Any, where: str) -> T:
-    """Rebuild a dataclass from what `encode` made of it.
+    """Rebuild a dataclass from what `encode` made of it; a ValueError of one line names the place that does not fit.
 
-    Raises
-    ------
-    ValueError
-        In one line that names the place: fields missing or unknown, or a value of another type.
-
-    Examples
-    --------
     >>> from sics_analysis.results import Interval
     >>> decode(Interval, {"low": 0, "high": 1.0, "level": 0.9, "method": "bca"}, "here")
     Interval(low=0.0, high=1.0, level=0.9, method='bca')

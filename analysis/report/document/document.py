@@ -12,28 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sics_analysis.report.document.codec import decode, encode
-from sics_analysis.report.document.joint import ClaimFinding as ClaimFinding
-from sics_analysis.report.document.joint import ClaimInfo as ClaimInfo
-from sics_analysis.report.document.joint import KappaInfo as KappaInfo
-from sics_analysis.report.document.joint import PlateauInfo as PlateauInfo
-from sics_analysis.report.document.joint import PowerInfo as PowerInfo
-from sics_analysis.report.document.joint import PowerPoint as PowerPoint
-from sics_analysis.report.document.joint import SpectrumInfo as SpectrumInfo
-from sics_analysis.report.document.lines import AttributionInfo as AttributionInfo
-from sics_analysis.report.document.lines import LineInfo as LineInfo
-from sics_analysis.report.document.lines import McNemarInfo as McNemarInfo
-from sics_analysis.report.document.lines import WinnerInfo as WinnerInfo
-from sics_analysis.report.document.rows import Cell as Cell
-from sics_analysis.report.document.rows import Deviation as Deviation
-from sics_analysis.report.document.rows import Fact as Fact
-from sics_analysis.report.document.rows import Planned as Planned
-from sics_analysis.report.document.rows import ScorerInfo as ScorerInfo
-from sics_analysis.report.document.rows import Seed as Seed
-from sics_analysis.report.document.rows import SettingsInfo as SettingsInfo
-from sics_analysis.report.document.rows import SourceInfo as SourceInfo
-from sics_analysis.report.document.rows import SparsityInfo as SparsityInfo
-from sics_analysis.report.document.rows import Strength as Strength
-from sics_analysis.results import DeltaVerdict as DeltaVerdict
+from sics_analysis.report.document.joint import ClaimInfo, PlateauInfo, SpectrumInfo
+from sics_analysis.report.document.lines import AttributionInfo, LineInfo, McNemarInfo
+from sics_analysis.report.document.rows import Cell, Deviation, Fact, ScorerInfo, SettingsInfo, SourceInfo, SparsityInfo
+from sics_analysis.results import DeltaVerdict, PowerCurve, Seed, Winner
 
 SCHEMA = 2
 KIND = "sics-report"
@@ -74,10 +56,10 @@ class ReportDocument:
     plateaus: tuple[PlateauInfo, ...]
     spectrum: SpectrumInfo
     attribution: tuple[AttributionInfo, ...]
-    winners: tuple[WinnerInfo, ...]
+    winners: tuple[Winner, ...]
     mcnemar: tuple[McNemarInfo, ...]
     deltas: tuple[DeltaVerdict, ...]
-    power: PowerInfo
+    power: PowerCurve
     claims: tuple[ClaimInfo, ...]
     gates: tuple[ClaimInfo, ...]
     deviations: tuple[Deviation, ...]

@@ -1,4 +1,4 @@
-"""Parts of a report about several scorers at once: plateau, κ(S), power, claims."""
+"""Parts of a report about several scorers at once: plateau, κ(S), claims."""
 
 from __future__ import annotations
 
@@ -52,43 +52,6 @@ class SpectrumInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class PowerPoint:
-    """Power with n seeds: of equivalence at a true difference of 0, of an escape at a true difference of `effect`."""
-
-    n: int
-    equivalence: float
-    escape: float
-
-
-@dataclass(frozen=True, slots=True)
-class PowerInfo:
-    """The seed-power curve.
-
-    Attributes
-    ----------
-    sd
-        Median standard deviation of the differences of the lines, points.
-    effect
-        True difference the escape power is for: 2δ.
-    here
-        Seeds of this run.
-    needed_equivalence, needed_escape
-        Fewest seeds for a power of 80 %; None where beyond the search.
-    points
-        Empty where `reason` says why.
-    """
-
-    sd: float | None
-    effect: float
-    family: int
-    here: int
-    needed_equivalence: int | None
-    needed_escape: int | None
-    points: tuple[PowerPoint, ...]
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class ClaimFinding:
     """What was measured of a claim at one S."""
 
@@ -99,36 +62,24 @@ class ClaimFinding:
 
 @dataclass(frozen=True, slots=True)
 class ClaimInfo:
-    """A claim set against the rows.
-
-    Attributes
-    ----------
-    kind
-        plateau, kappa, escape, size or below.
-    claimed, points
-        What is claimed in few words; the size claimed in points, for kind "size".
-    sparsity, estimate, interval, p, n
-        The finding that stands for the claim.
-    gate
-        Whether it was asked for by `--fail-on`.
-    """
+    """A claim set against the rows."""
 
     id: str
-    kind: str
+    kind: str  # plateau, kappa, escape, size or below
     statement: str
     where: str
     reading: str
-    claimed: str
-    points: float | None
+    claimed: str  # in few words
+    points: float | None  # the size claimed, for kind "size"
     status: Status
-    sparsity: float
+    sparsity: float  # of the finding that stands for the claim, as all numbers up to n
     estimate: float | None
     interval: Interval | None
     p: float | None
     n: int
     findings: tuple[ClaimFinding, ...]
     paragraph: str
-    gate: bool = False
+    gate: bool = False  # whether it was asked for by `--fail-on`
 
     @property
     def tripped(self) -> bool:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
-Seed: TypeAlias = int | str
+from sics_analysis.results import Seed as Seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,29 +17,13 @@ class Strength:
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """Where the rows come from.
+    """Where the rows come from."""
 
-    Attributes
-    ----------
-    kind
-        "run", "csv" or "frame".
-    title
-        What it is, without any path.
-    identity
-        Run id, or sha256 of the file; "" where there is neither.
-    varied
-        What another seed changed.
-    saliency
-        The kind that the scorers were given; peers collect one of their own. None where the rows do not say.
-    strengths
-        The strength α of the scorers that have one.
-    """
-
-    kind: str
-    title: str
-    identity: str
-    varied: str
-    saliency: str | None = None
+    kind: str  # "run", "csv" or "frame"
+    title: str  # without any path
+    identity: str  # run id, or sha256 of the file; "" where there is neither
+    varied: str  # what another seed changed
+    saliency: str | None = None  # the kind that the scorers were given; peers collect one of their own
     strengths: tuple[Strength, ...] = ()
 
 
@@ -55,51 +38,27 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class SettingsInfo:
-    """Under what the rows were analysed.
-
-    Attributes
-    ----------
-    fixed
-        When margin, level and reference were fixed, in words.
-    planned
-        The plan's own settings; None where nobody can know.
-    stamps
-        What was decided only after data had been seen.
-    seed, draws
-        Root of the random draws, and how many each rotation test made.
-    """
+    """Under what the rows were analysed."""
 
     delta: float
     alpha: float
     reference: str
-    fixed: str
-    planned: Planned | None
-    stamps: tuple[str, ...]
-    seed: int
-    draws: int
+    fixed: str  # when margin, level and reference were, in words
+    planned: Planned | None  # None where nobody can know
+    stamps: tuple[str, ...]  # what was decided only after data had been seen
+    seed: int  # root of the random draws
+    draws: int  # of each rotation test
 
 
 @dataclass(frozen=True, slots=True)
 class ScorerInfo:
-    """A scorer of the rows.
-
-    Attributes
-    ----------
-    kappa
-        0, 1, 2; None for controls, baselines and where unknown.
-    role
-        "rank-monotone", "smooth", "raw", "control", "baseline" or "unknown".
-    in_family
-        Whether it belongs to the escape family.
-    flags
-        Such as "coordinate unresolved".
-    """
+    """A scorer of the rows."""
 
     name: str
-    kappa: int | None
-    role: str
-    in_family: bool
-    flags: tuple[str, ...] = ()
+    kappa: int | None  # None for controls, baselines and where unknown
+    role: str  # "rank-monotone", "smooth", "raw", "control", "baseline" or "unknown"
+    in_family: bool  # of the escapes
+    flags: tuple[str, ...] = ()  # such as "coordinate unresolved"
 
 
 @dataclass(frozen=True, slots=True)

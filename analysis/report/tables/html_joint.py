@@ -86,7 +86,7 @@ def _winners(document: ReportDocument) -> Table:
     )
     rows = tuple(
         (
-            sparsity(best.sparsity), named(best.scorer), Cell(str(best.family), best.family), Cell(str(best.n), best.n),
+            sparsity(best.sparsity or 0.0), named(best.scorer), Cell(str(best.family), best.family), Cell(str(best.n), best.n),
             Cell(f"{100 * best.interval.level:g} % {interval(best.interval)}", best.interval.low, title=best.sentence),
         )
         for best in document.winners
