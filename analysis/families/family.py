@@ -6,8 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from sics_analysis.results import Computed, Interval, Row, at_level, columns, limits, p_text, signed
-from sics_analysis.rows.arms import Seed
+from sics_analysis.results import Computed, Interval, Row, Seed, at_level, columns, limits, p_text, signed
 from sics_analysis.rows.contrasts import OfContrast
 
 Direction: TypeAlias = Literal["above", "below"]

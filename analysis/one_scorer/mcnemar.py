@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special, stats
 
-from sics_analysis.results import Interval, Row, check_level, columns, p_text
-from sics_analysis.rows.arms import Seed
+from sics_analysis.results import Interval, Row, Seed, check_level, columns, p_text
 from sics_analysis.rows.contrasts import POINTS
 
 SCOPE = "these two networks only"

@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from sics_analysis.results import Interval, check_level
+from sics_analysis.results import Seed as Seed
 from sics_analysis.rows.arms import Arm, complete_seeds, plain_seed
-from sics_analysis.rows.arms import Seed as Seed
 
 FloatArray: TypeAlias = NDArray[np.float64]
 

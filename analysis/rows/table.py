@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from sics_analysis.results import is_number
-from sics_analysis.rows.arms import Arm, Seed, pool_arms, seed_label
+from sics_analysis.results import Seed, is_number
+from sics_analysis.rows.arms import Arm, pool_arms, seed_label
 from sics_analysis.rows.contrasts import Contrast, contrast
 
 REQUIRED = ("seed", "scorer", "sparsity", "accuracy")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import statistics
 
 from sics_analysis.report.document.document import ReportDocument
-from sics_analysis.report.document.rows import Seed
 from sics_analysis.report.tables.html_by_scorer import attribution, equivalence, escapes, intervals
 from sics_analysis.report.tables.html_cells import Cell, Column, Table, named, num, sparsity, verdict_cell
 from sics_analysis.report.words.phrases import NONE, interval, p_value, percent
+from sics_analysis.results import Seed
 
 _WON = {"won": "↑", "lost": "↓"}
 
