@@ -47,6 +47,11 @@ def number(value: float | None) -> str:
     return NONE if value is None else signed(value)
 
 
+def decimals(value: float | None) -> str:
+    """A spread or margin in points, without a sign."""
+    return NONE if value is None else f"{value:.2f}"
+
+
 def interval(value: Interval | None) -> str:
     """Both limits in points."""
     return NONE if value is None else f"[{number(value.low)}, {number(value.high)}]"
