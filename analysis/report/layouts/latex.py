@@ -150,7 +150,7 @@ def _tables(document: ReportDocument) -> list[ReportTable]:
     )  # fmt: skip
     cut = labels([spelled_out(scorer.name) for scorer in document.scorers], NAME_WIDTH)
     names = {scorer.name: cut[spelled_out(scorer.name)] for scorer in document.scorers}
-    names |= {f"{name} (ref.)": f"{short} (ref.)" for name, short in names.items()}
+    names |= {f"{name} (reference)": f"{short} (ref.)" for name, short in names.items()}
     return [_shortened(maker(document).narrow(), names) for maker in makers]
 
 

@@ -48,8 +48,9 @@ def print_report(console: Console, document: ReportDocument) -> None:
     _print_key(console, document)
     _heading(console, "κ(S)", "complexity needed to leave the plateau; claimed when one value is left")
     _table(console, joint.spectrum(document), {"κ(S)": 20}, gap=2)
-    if document.spectrum.points:
-        console.print(show.hanging(console, document.spectrum.trend_sentence, 2), soft_wrap=True)
+    missing = [point.sentence for point in document.spectrum.points if point.p_values is None]
+    for sentence in [*missing, document.spectrum.trend_sentence] if document.spectrum.points else ():
+        console.print(show.hanging(console, sentence, 2), soft_wrap=True)
     _heading(console, "Attribution", "gain = information (same saliency, no complexity) + complexity")
     columns = ("S", "scorer", "gain", "information", "complexity", "its 95 % CI", "p > 0", "verdict")
     _table(console, by_scorer.attribution(document).narrow(*columns), {"scorer": show.NAME_WIDTH})

@@ -30,7 +30,7 @@ STYLES = {
 }
 NAME_WIDTH = 12
 WIDEST = 100  # columns of running text
-_GRID_COLUMNS = 5
+_GRID_COLUMNS = 4
 
 
 def plain_table(*columns: str | tuple[str, str], gap: int = 2) -> Table:
@@ -93,7 +93,7 @@ def print_overview(console: Console, document: ReportDocument) -> None:
     for i, part in enumerate(overview(document).across(2, _GRID_COLUMNS)):
         if i:
             console.print()
-        print_table(console, part, {"scorer": 20}, gap=2)
+        print_table(console, part, {"scorer": 22}, gap=2)
     legend = Text("  ")
     for word in GLYPHS:
         legend.append_text(marked(word)).append("   ")

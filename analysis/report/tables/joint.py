@@ -45,7 +45,7 @@ def overview(document: ReportDocument) -> ReportTable:
     kappa = {scorer.name: kappa_text(scorer) for scorer in document.scorers} | {reference: reference_kappa(document)}
 
     def name(scorer: str) -> TableCell:
-        return TableCell(scorer, scorer, head=True, short=f"{reference} (ref.)" if scorer == reference else "")
+        return TableCell(scorer, scorer, head=True, short=f"{reference} (reference)" if scorer == reference else "")
 
     def value(scorer: str, S: float) -> TableCell:
         if scorer == reference:
