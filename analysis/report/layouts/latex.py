@@ -83,8 +83,6 @@ def escaped(text: str) -> str:
     Letters with accents become accent commands; what T1 fonts lack is named by its code point. Words of more than 20
     characters may break.
 
-    Examples
-    --------
     >>> print(escaped("a_b% $x$ κ é"))
     a\_b\% \$x\$ $\kappa$ \'{e}
     >>> print(escaped("中"))
@@ -115,8 +113,6 @@ def _character(c: str) -> str:
 def spelled_out(text: str) -> str:
     """Text with the characters that T1 fonts lack named by their code points, for names that are cut to a width.
 
-    Examples
-    --------
     >>> spelled_out("é中κ")
     'éU+4E2Dκ'
     """

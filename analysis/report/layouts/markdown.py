@@ -39,8 +39,6 @@ def render_markdown(document: ReportDocument) -> str:
 def escaped(text: str) -> str:
     """Text that shows as itself: no markup, no HTML, no link, no mention, one line.
 
-    Examples
-    --------
     >>> print(escaped("smooth_chaos"), escaped("a|b"), escaped("<b>"), escaped("_x_"), escaped("p < .001"))
     smooth_chaos a\\|b \\<b> \\_x\\_ p < .001
     """
@@ -53,8 +51,6 @@ def escaped(text: str) -> str:
 def paragraph(text: str) -> str:
     """Text that shows as itself where a block may begin: no heading, list or quotation.
 
-    Examples
-    --------
     >>> print(paragraph("# x"), paragraph("1. x"), paragraph("x"))
     \\# x 1\\. x x
     """
