@@ -12,9 +12,8 @@ import pytest
 
 from sics_analysis.report import ReportDocument, render, report_table
 from sics_analysis.report.figures import FIGURES
+from sics_analysis.report.layouts.html import report_tables
 from sics_analysis.report.tables import joint
-from sics_analysis.report.tables.html_cells import grid_rows
-from sics_analysis.report.tables.html_joint import report_tables
 from sics_analysis.report.words.phrases import GLYPHS, number, plain
 
 VOID = {"meta", "br", "img", "link", "hr", "input"}
@@ -170,8 +169,9 @@ def test_provenance_holds_what_the_other_formats_hold(page: Page, document: Repo
 
 def test_a_pooled_reference_has_its_row(frame: pd.DataFrame) -> None:
     made = report_table(frame, reference="plateau", draws=1_000)
-    name, kappa, own, cells = grid_rows(made)[0]
-    assert (name, kappa, own) == ("plateau", "0", True)
+    name, kappa, *cells = joint.overview(made).rows[0]
+    assert (name.text, kappa.text) == ("plateau", "0")
+    assert 'class="reference"><th scope="row" class="name">plateau <small>reference</small>' in render(made, "html")
     pooled = frame[(frame["kappa"] == 0) & (frame["sparsity"] == 0.5)]["accuracy"].mean()
     assert cells[0].sort == pytest.approx(pooled)
 

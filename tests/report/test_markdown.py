@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 
 from sics_analysis.report import render
 from sics_analysis.report.layouts.markdown import escaped, paragraph, render_markdown
-from sics_analysis.report.tables import joint
+from sics_analysis.report.tables import by_scorer
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.phrases import plain
 from sics_analysis.results import Interval, Verdict
@@ -127,7 +127,8 @@ def test_a_table_is_not_said_to_be_as_planned(document):
 
 
 def test_every_verdict_above_or_below_has_its_test_beside_it(document):
-    rows = {(row[0], row[1]): row for row in joint.escapes(document).rows}
+    texts = [[cell.plain for cell in row] for row in by_scorer.escapes(document).narrow().rows]
+    rows = {(row[0], row[1]): row for row in texts}
     for line in document.lines:
         row = rows[f"{line.sparsity:g}", line.scorer]
         assert (row[2] == "alone") == (not line.in_family)
@@ -138,9 +139,9 @@ def test_every_verdict_above_or_below_has_its_test_beside_it(document):
 
 
 def test_intervals_beyond_what_is_possible_are_explained(document):
-    assert "beyond ±100" not in joint.intervals(document).note
+    assert "beyond ±100" not in by_scorer.intervals(document).note
     line = replace(document.lines[-1], studentized=Interval(-700.0, 1.0, 0.95, "studentized"))
-    assert "beyond ±100" in joint.intervals(replace(document, lines=(line,))).note
+    assert "beyond ±100" in by_scorer.intervals(replace(document, lines=(line,))).note
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)

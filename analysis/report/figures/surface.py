@@ -18,18 +18,8 @@ _LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 def surface(name: str, score: Floats, curve: Floats, *, sparsity: float, said: str) -> Sketch:
     """The mean percentile of a score over ρ (across) and z (upwards), and what z adds to it on average.
 
-    Parameters
-    ----------
-    name
-        The scorer.
-    score : array, shape (ρ bins, z bins)
-        Percentiles in [0, 1]; nan where there are no units.
-    curve : array, shape (bins,)
-        Over z in (0, 1); nan where there are no units.
-    sparsity
-        The S at which it was taken: units below that percentile go.
-    said
-        What was measured, for the caption.
+    `score` has the shape (ρ bins, z bins) with percentiles in [0, 1], `curve` goes over z in (0, 1), both nan where there are no
+    units; units below the percentile `sparsity` go, and `said` is what was measured, for the caption.
     """
     sheet = drawing(DOUBLE, 2.95)
     left = sheet.axes(0.45, 0.3, 2.6, 2.0)

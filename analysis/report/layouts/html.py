@@ -12,9 +12,8 @@ from markupsafe import Markup
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.figures import Figure, figure_list
-from sics_analysis.report.tables import joint
-from sics_analysis.report.tables.html_cells import grid_rows, status_cell
-from sics_analysis.report.tables.html_joint import report_tables
+from sics_analysis.report.tables import by_scorer, joint
+from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words import phrases
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.headline import headline, undecided
@@ -56,20 +55,27 @@ def render_html(document: ReportDocument) -> str:
         tone_glyphs=TONE_GLYPHS,
         glyphs=phrases.GLYPHS,
         status_glyphs=phrases.STATUS_GLYPHS,
-        status_cell=status_cell,
-        grid=grid_rows(document),
+        overview=joint.overview(document),
         undecided=(open_lines, lines),
         figures=[(figure, _is_wide(figure), Markup(figure.svg or "")) for figure in figure_list(document)],
         tables=report_tables(document),
+        scorecard=joint.scorecard(document.claims),
+        gates=joint.scorecard(document.gates, "gate", "Gates"),
         provenance=joint.provenance(document).rows,
         no_deviations=phrases.no_deviations(document),
-        number=phrases.number,
-        interval=phrases.interval,
-        sparsity_list=phrases.sparsity_list,
         style=Markup(_asset("report.css")),
         script=Markup(script),
         script_digest=digest,
     )  # fmt: skip
+
+
+def report_tables(document: ReportDocument) -> tuple[ReportTable, ...]:
+    """All tables below the figures, in the order of the page."""
+    makers = (
+        joint.plateaus, by_scorer.equivalence, by_scorer.escapes, by_scorer.intervals, joint.spectrum, by_scorer.attribution,
+        joint.winners, joint.mcnemar, joint.cells,
+    )  # fmt: skip
+    return tuple(make(document).wide() for make in makers)
 
 
 def _asset(name: str) -> str:

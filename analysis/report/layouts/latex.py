@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.figures.drawing.labels import labels
-from sics_analysis.report.tables import joint
-from sics_analysis.report.tables.table import Grid
+from sics_analysis.report.tables import by_scorer, joint
+from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.headline import headline
 from sics_analysis.report.words.phrases import PAPER, identity_line, margin_line, plain
@@ -36,7 +36,7 @@ _SPECIAL = {
     "λ": r"$\lambda$", "Π": r"$\Pi$", "θ": r"$\theta$", "μ": r"$\mu$", "−": "$-$", "–": "--", "—": "---", "±": r"$\pm$",
     "≤": r"$\leq$", "≥": r"$\geq$", "×": r"$\times$", "→": r"$\rightarrow$", "²": "$^2$", "³": "$^3$", "·": r"$\cdot$",
     "…": r"\ldots{}", "▲": r"$\blacktriangle$", "▼": r"$\blacktriangledown$", "≡": r"$\equiv$", "✓": r"\checkmark{}",
-    "✗": r"$\times$", "\u00a0": "~", "’": "'",
+    "✗": r"$\times$", "●": r"$\bullet$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "\u00a0": "~", "’": "'",
     "‘": r"\textquoteleft{}", "“": r"\textquotedblleft{}", "”": r"\textquotedblright{}",
     "ß": r"\ss{}", "ø": r"\o{}", "Ø": r"\O{}", "æ": r"\ae{}", "Æ": r"\AE{}", "å": r"\aa{}", "Å": r"\AA{}", "ł": r"\l{}",
     "Ł": r"\L{}", "ı": r"\i{}", "§": r"\S{}", "°": r"\textdegree{}",
@@ -57,7 +57,7 @@ def render_latex(document: ReportDocument) -> str:
 
 def latex_tables(document: ReportDocument) -> dict[str, str]:
     r"""Return every table by itself, a ``longtable`` with booktabs rules, by its id (``equivalence``, ``escapes``, …)."""
-    return {grid.id: "\n".join(_table(grid)) + "\n" for grid in _grids(document)}
+    return {table.id: "\n".join(_longtable(table)) + "\n" for table in _tables(document)}
 
 
 def save_tables(document: ReportDocument, directory: Path) -> list[Path]:
@@ -83,8 +83,6 @@ def escaped(text: str) -> str:
     Letters with accents become accent commands; what T1 fonts lack is named by its code point. Words of more than 20
     characters may break.
 
-    Examples
-    --------
     >>> print(escaped("a_b% $x$ κ é"))
     a\_b\% \$x\$ $\kappa$ \'{e}
     >>> print(escaped("中"))
@@ -115,8 +113,6 @@ def _character(c: str) -> str:
 def spelled_out(text: str) -> str:
     """Text with the characters that T1 fonts lack named by their code points, for names that are cut to a width.
 
-    Examples
-    --------
     >>> spelled_out("é中κ")
     'éU+4E2Dκ'
     """
@@ -141,32 +137,34 @@ def _head() -> list[str]:
     ]
 
 
-def _grids(document: ReportDocument) -> list[Grid]:
+def _tables(document: ReportDocument) -> list[ReportTable]:
+    """Every table with the columns that a page has room for, and names cut to a width where a column is of scorers."""
     makers = (
-        joint.overview, joint.plateaus, joint.equivalence, joint.escapes, joint.intervals, joint.winners, joint.spectrum,
-        joint.attribution, lambda document: joint.scorecard(document.claims), joint.deviations, joint.mcnemar, joint.cells,
-        joint.provenance,
+        joint.overview, joint.plateaus, by_scorer.equivalence, by_scorer.escapes, by_scorer.intervals, joint.winners,
+        joint.spectrum, by_scorer.attribution, lambda document: joint.scorecard(document.claims), joint.deviations, joint.mcnemar,
+        joint.cells, joint.provenance,
     )  # fmt: skip
-    return [_shortened(maker(document), document) for maker in makers]
-
-
-def _shortened(grid: Grid, document: ReportDocument) -> Grid:
-    """Cut the names of scorers to a width a page has, where a column is of scorers."""
-    column = next((i for i, column in enumerate(grid.columns) if column.heading == "scorer"), None)
-    if column is None:
-        return grid
     cut = labels([spelled_out(scorer.name) for scorer in document.scorers], NAME_WIDTH)
     names = {scorer.name: cut[spelled_out(scorer.name)] for scorer in document.scorers}
-    reference = document.settings.reference
-    names[f"{reference} (reference)"] = f"{names.get(reference, reference)} (ref.)"
-    rows = tuple((*row[:column], names.get(row[column], row[column]), *row[column + 1 :]) for row in grid.rows)
-    return replace(grid, rows=rows)
+    names |= {f"{name} (reference)": f"{short} (ref.)" for name, short in names.items()}
+    return [_shortened(maker(document).narrow(), names) for maker in makers]
+
+
+def _shortened(table: ReportTable, names: Mapping[str, str]) -> ReportTable:
+    rows = tuple(
+        tuple(
+            replace(cell, text=names.get(cell.plain, cell.plain), short="") if column.short == "scorer" else cell
+            for column, cell in zip(table.columns, row, strict=True)
+        )
+        for row in table.rows
+    )
+    return replace(table, rows=rows)
 
 
 def _commands(document: ReportDocument) -> Iterator[str]:
-    for grid in _grids(document):
-        yield rf"\def\sics{grid.id.capitalize()}{{%"
-        yield from _table(grid)
+    for table in _tables(document):
+        yield rf"\def\sics{table.id.capitalize()}{{%"
+        yield from _longtable(table)
         yield "}"
 
 
@@ -180,11 +178,11 @@ def _body(document: ReportDocument) -> Iterator[str]:
     yield rf"\textbf{{{escaped(headline(document))}}}\par"
     for answer in answers(document):
         yield rf"\textbf{{{escaped(answer.question)}}} \emph{{{escaped(answer.short)}.}} {escaped(answer.text)}\par"
-    for grid in _grids(document):
-        title = f"The paper's claims ({PAPER})" if grid.id == "scorecard" else grid.title
+    for table in _tables(document):
+        title = f"The paper's claims ({PAPER})" if table.id == "scorecard" else table.title
         yield rf"\subsection*{{{escaped(title)}}}"
-        yield rf"\sics{grid.id.capitalize()}"
-        if grid.id == "scorecard":
+        yield rf"\sics{table.id.capitalize()}"
+        if table.id == "scorecard":
             for claim in document.claims:
                 yield rf"\textbf{{{escaped(claim.id)}: {claim.status}.}} {escaped(claim.paragraph)}\par"
     yield r"\subsection*{Notes}"
@@ -206,43 +204,35 @@ _WIDTHS = {
 }  # fmt: skip
 
 
-def _table(grid: Grid) -> Iterator[str]:
-    if not grid.rows:
-        yield rf"{escaped(grid.absent)}\par"
+def _longtable(table: ReportTable) -> Iterator[str]:
+    if not table.rows:
+        yield rf"{escaped(table.absent)}\par"
         return
-    across = _ACROSS.get(grid.id, len(grid.columns))
-    if len(grid.columns) > _KEPT + across:
-        for start in range(_KEPT, len(grid.columns), across):
-            chosen = [*range(_KEPT), *range(start, min(start + across, len(grid.columns)))]
-            rows = tuple(tuple(row[i] for i in chosen) for row in grid.rows)
-            last = start + across >= len(grid.columns)
-            yield from _table(
-                replace(grid, columns=tuple(grid.columns[i] for i in chosen), rows=rows, note=grid.note if last else "")
-            )
-        return
-    gap = 3 if len(grid.columns) < 12 else 2
-    yield rf"\begingroup\footnotesize\setlength{{\tabcolsep}}{{{gap}pt}}"
-    yield r"\setlength{\LTleft}{0pt}\setlength{\LTright}{0pt plus 1fill}%"
-    yield r"\setcounter{LTchunksize}{500}%"  # the columns fit at the first run
-    yield rf"\begin{{longtable}}{{@{{}}{''.join(_column(grid, i) for i in range(len(grid.columns)))}@{{}}}}"
-    heading = " & ".join(escaped(column.heading) for column in grid.columns)
-    yield rf"\toprule {heading} \\ \midrule \endhead"
-    yield r"\bottomrule \endfoot"
-    for i, row in enumerate(grid.rows):
-        if i in grid.breaks:
-            yield r"\addlinespace"
-        repeated = bool(grid.breaks) and i > 0 and i not in grid.breaks
-        cells = ["" if repeated and j == 0 else escaped(cell) for j, cell in enumerate(row)]
-        yield rf"{' & '.join(cells)} \\"
-    yield r"\end{longtable}"
-    if grid.note:
-        yield rf"{escaped(grid.note)}\par"
-    yield r"\endgroup"
+    parts = table.across(_KEPT, _ACROSS.get(table.id, len(table.columns)))
+    for part in parts:
+        gap = 3 if len(part.columns) < 12 else 2
+        yield rf"\begingroup\footnotesize\setlength{{\tabcolsep}}{{{gap}pt}}"
+        yield r"\setlength{\LTleft}{0pt}\setlength{\LTright}{0pt plus 1fill}%"
+        yield r"\setcounter{LTchunksize}{500}%"  # the columns fit at the first run
+        yield rf"\begin{{longtable}}{{@{{}}{''.join(_column(part, i) for i in range(len(part.columns)))}@{{}}}}"
+        heading = " & ".join(escaped(column.short) for column in part.columns)
+        yield rf"\toprule {heading} \\ \midrule \endhead"
+        yield r"\bottomrule \endfoot"
+        for i, row in enumerate(part.rows):
+            if i in part.breaks:
+                yield r"\addlinespace"
+            repeated = bool(part.breaks) and i > 0 and i not in part.breaks
+            cells = ["" if repeated and j == 0 else escaped(cell.plain) for j, cell in enumerate(row)]
+            yield rf"{' & '.join(cells)} \\"
+        yield r"\end{longtable}"
+        if table.note and part is parts[-1]:
+            yield rf"{escaped(table.note)}\par"
+        yield r"\endgroup"
 
 
-def _column(grid: Grid, i: int) -> str:
-    column = grid.columns[i]
-    share = _WIDTHS.get((grid.id, column.heading))
+def _column(table: ReportTable, i: int) -> str:
+    column = table.columns[i]
+    share = _WIDTHS.get((table.id, column.short))
     if share is not None:
         return rf">{{\raggedright\arraybackslash}}p{{{share}\linewidth}}"
-    return "r" if column.right else "l"
+    return "l" if column.left or i == 0 else "r"

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from sics_analysis.report.document.document import ReportDocument
-from sics_analysis.report.tables import joint
-from sics_analysis.report.tables.table import Grid
+from sics_analysis.report.tables import by_scorer, joint
+from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.headline import headline
 from sics_analysis.report.words.phrases import PAPER, STATUS_GLYPHS, identity_line, margin_line, plain
@@ -39,8 +39,6 @@ def render_markdown(document: ReportDocument) -> str:
 def escaped(text: str) -> str:
     """Text that shows as itself: no markup, no HTML, no link, no mention, one line.
 
-    Examples
-    --------
     >>> print(escaped("smooth_chaos"), escaped("a|b"), escaped("<b>"), escaped("_x_"), escaped("p < .001"))
     smooth_chaos a\\|b \\<b> \\_x\\_ p < .001
     """
@@ -53,8 +51,6 @@ def escaped(text: str) -> str:
 def paragraph(text: str) -> str:
     """Text that shows as itself where a block may begin: no heading, list or quotation.
 
-    Examples
-    --------
     >>> print(paragraph("# x"), paragraph("1. x"), paragraph("x"))
     \\# x 1\\. x x
     """
@@ -80,59 +76,46 @@ def _parts(document: ReportDocument) -> Iterator[str]:
     yield ""
     yield from _section(joint.overview(document))
     if document.gates:
-        yield from _section(joint.scorecard(document.gates, "gates", "Gates"))
+        yield from _section(joint.scorecard(document.gates, "gate", "Gates"))
         tripped = len(document.tripped)
         yield f"{tripped} of {len(document.gates)} tripped.\n" if tripped else "None tripped.\n"
-    for grid in (joint.plateaus, joint.equivalence, joint.escapes, joint.spectrum, joint.attribution):
-        yield from _section(grid(document))
-    for grid in (joint.intervals, joint.winners):
-        yield from _section(grid(document))
-    yield from _claims(document)
+    for make in (
+        joint.plateaus, by_scorer.equivalence, by_scorer.escapes, joint.spectrum, by_scorer.attribution, by_scorer.intervals,
+        joint.winners,
+    ):  # fmt: skip
+        yield from _section(make(document))
+    yield from _section(joint.scorecard(document.claims, title=f"The paper's claims ({PAPER})"))
+    for claim in document.claims:
+        yield f"### {STATUS_GLYPHS[claim.status]} {escaped(claim.id)}: {claim.status}\n"
+        yield f"{paragraph(claim.paragraph)}\n"
     yield from _section(joint.deviations(document))
-    for grid in (joint.mcnemar, joint.cells):
-        yield from _folded(grid(document))
+    yield from _section(joint.mcnemar(document), folded=True)
+    yield from _section(joint.cells(document), folded=True)
     yield from _section(joint.provenance(document))
     yield "## Notes\n"
     for number, note in enumerate(document.notes, start=1):
         yield f"{number}. {paragraph(note)}"
 
 
-def _claims(document: ReportDocument) -> Iterator[str]:
-    yield f"## The paper's claims ({PAPER})\n"
-    yield from _table(joint.scorecard(document.claims))
-    for claim in document.claims:
-        yield f"### {STATUS_GLYPHS[claim.status]} {escaped(claim.id)}: {claim.status}\n"
-        yield f"{paragraph(claim.paragraph)}\n"
-
-
-def _section(grid: Grid) -> Iterator[str]:
-    yield f"## {escaped(grid.title)}\n"
-    yield from _table(grid)
-
-
-def _folded(grid: Grid) -> Iterator[str]:
-    """A long table behind a line that opens it."""
-    yield f"## {escaped(grid.title)}\n"
-    if not grid.rows:
-        yield f"{paragraph(grid.absent)}\n"
+def _section(table: ReportTable, *, folded: bool = False) -> Iterator[str]:
+    """A table below its heading; a long one behind a line that opens it."""
+    yield f"## {escaped(table.title)}\n"
+    if not table.rows:
+        yield f"{paragraph(table.absent)}\n"
         return
-    yield f"<details><summary>{len(grid.rows)} rows</summary>\n"
-    yield from _table(grid)
-    yield "</details>\n"
-
-
-def _table(grid: Grid) -> Iterator[str]:
-    if not grid.rows:
-        yield f"{paragraph(grid.absent)}\n"
-        return
-    yield _row(column.heading for column in grid.columns)
-    yield _row(("--:" if column.right else ":--" for column in grid.columns), raw=True)
-    for row in grid.rows:
-        yield _row(row)
+    if folded:
+        yield f"<details><summary>{len(table.rows)} rows</summary>\n"
+    shown = table.narrow()
+    yield _row(escaped(column.short) for column in shown.columns)
+    yield _row(":--" if column.left or i == 0 else "--:" for i, column in enumerate(shown.columns))
+    for row in shown.rows:
+        yield _row(escaped(cell.plain) for cell in row)
     yield ""
-    if grid.note:
-        yield f"{paragraph(grid.note)}\n"
+    if table.note:
+        yield f"{paragraph(table.note)}\n"
+    if folded:
+        yield "</details>\n"
 
 
-def _row(cells: Iterable[str], *, raw: bool = False) -> str:
-    return f"| {' | '.join(cell if raw else escaped(cell) for cell in cells)} |"
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"

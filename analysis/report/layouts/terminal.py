@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.text import Text
@@ -10,6 +11,8 @@ from rich.text import Text
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.joint import ClaimInfo
 from sics_analysis.report.layouts import terminal_tables as show
+from sics_analysis.report.tables import by_scorer, joint
+from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.headline import headline
 from sics_analysis.report.words.phrases import PAPER, identity_line, interval, margin_line, plain, wrapped
@@ -44,17 +47,15 @@ def print_report(console: Console, document: ReportDocument) -> None:
         _print_sparsity(console, document, info.sparsity, info.noise_floor)
     _print_key(console, document)
     _heading(console, "κ(S)", "complexity needed to leave the plateau; claimed when one value is left")
-    if document.spectrum.points:
-        show.print_spectrum(console, document.spectrum)
-    else:
-        _text(console, f"Not available: {document.spectrum.reason}.")
+    _table(console, joint.spectrum(document), {"κ(S)": 20}, gap=2)
+    missing = [point.sentence for point in document.spectrum.points if point.p_values is None]
+    for sentence in [*missing, document.spectrum.trend_sentence] if document.spectrum.points else ():
+        console.print(show.hanging(console, sentence, 2), soft_wrap=True)
     _heading(console, "Attribution", "gain = information (same saliency, no complexity) + complexity")
-    if document.attribution:
-        show.print_attribution(console, document.attribution)
-    else:
-        _text(console, "Not available: it needs the scorer information beside scorers of κ ≥ 1, with another reference.")
+    columns = ("S", "scorer", "gain", "information", "complexity", "its 95 % CI", "p > 0", "verdict")
+    _table(console, by_scorer.attribution(document).narrow(*columns), {"scorer": show.NAME_WIDTH})
     _heading(console, "The paper's claims", f"{PAPER}, on these rows")
-    show.print_scorecard(console, document.claims)
+    _print_scorecard(console, document.claims)
     console.print()
     for claim in document.claims:
         _print_claim(console, claim)
@@ -130,6 +131,18 @@ def _print_key(console: Console, document: ReportDocument) -> None:
     console.print(Text(wrapped(key, _width(console), 2, 2), style="dim"), soft_wrap=True)
 
 
+def _table(console: Console, table: ReportTable, folded: Mapping[str, int], gap: int = 1) -> None:
+    if table.rows:
+        show.print_table(console, table, folded, gap)
+    else:
+        _text(console, table.absent)
+
+
+def _print_scorecard(console: Console, claims: Sequence[ClaimInfo]) -> None:
+    columns = ("claim", "claimed", "S", "ours", "interval", "status")
+    _table(console, joint.scorecard(claims).narrow(*columns), {"claim": 24, "claimed": show.NAME_WIDTH})
+
+
 def _print_claim(console: Console, claim: ClaimInfo) -> None:
     mark = show.marked(claim.status, plain(claim.id))
     console.print(Text("  ").append_text(mark), soft_wrap=True)
@@ -138,7 +151,7 @@ def _print_claim(console: Console, claim: ClaimInfo) -> None:
 
 def _print_gates(console: Console, document: ReportDocument) -> None:
     _heading(console, "Gates", "--fail-on: anything but supported fails")
-    show.print_scorecard(console, document.gates)
+    _print_scorecard(console, document.gates)
     for gate in document.gates:
         if gate.id not in {claim.id for claim in document.claims}:
             _text(console, gate.paragraph)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -10,21 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from sics_analysis.report.document.document import ReportDocument
-from sics_analysis.report.document.joint import ClaimInfo, SpectrumInfo
-from sics_analysis.report.document.lines import AttributionInfo
-from sics_analysis.report.words.phrases import (
-    GLYPHS,
-    NONE,
-    STATUS_GLYPHS,
-    interval,
-    number,
-    p_short,
-    percent,
-    plain,
-    reference_accuracy,
-    undecided_reasons,
-    wrapped,
-)
+from sics_analysis.report.document.joint import ClaimInfo
+from sics_analysis.report.tables.by_scorer import lines_at
+from sics_analysis.report.tables.joint import overview
+from sics_analysis.report.tables.table import Column, ReportTable, TableCell
+from sics_analysis.report.words.phrases import GLYPHS, STATUS_GLYPHS, p_short, plain, undecided_reasons, wrapped
 from sics_analysis.results import Verdict
 
 STYLES = {
@@ -39,7 +30,7 @@ STYLES = {
 }
 NAME_WIDTH = 12
 WIDEST = 100  # columns of running text
-_GRID_COLUMNS = 6
+_GRID_COLUMNS = 4
 
 
 def plain_table(*columns: str | tuple[str, str], gap: int = 2) -> Table:
@@ -70,27 +61,39 @@ def hanging(console: Console, text: str, indent: int, style: str = "") -> Text:
     return Text(wrapped(text, min(console.width, WIDEST), indent, indent + 2), style=style)
 
 
+def print_table(console: Console, table: ReportTable, folded: Mapping[str, int], gap: int = 1) -> None:
+    """Print a table with its narrow columns; a column of `folded`, named by its heading, folds beyond that width."""
+    shown = table.narrow()
+    left = [column.left or i == 0 for i, column in enumerate(shown.columns)]
+    headings = [_NARROWER.get(column.short, column.short) for column in shown.columns]
+    found = plain_table(*(h if at_left else (h, "right") for h, at_left in zip(headings, left, strict=True)), gap=gap)
+    for place, heading in enumerate(headings):
+        if heading in folded:
+            fold(found, place, [row[place].plain for row in shown.rows], folded[heading])
+    for i, row in enumerate(shown.rows):
+        cells = [_cell(cell, column) for cell, column in zip(row, shown.columns, strict=True)]
+        if shown.breaks and i and i not in shown.breaks:
+            cells[0] = Text("")
+        found.add_row(*cells)
+    console.print(found)
+
+
+_NARROWER = {"information": "info.", "p": "p =", "p down": "p dn"}
+
+
+def _cell(cell: TableCell, column: Column[Any]) -> Text:
+    if column.p:
+        return Text(p_short(cell.sort if isinstance(cell.sort, float) else None))
+    text = plain(cell.plain) if column.left or not cell.glyph else f"{cell.glyph} {cell.text:>6}"
+    return Text(text, style=STYLES.get(cell.word, ""))
+
+
 def print_overview(console: Console, document: ReportDocument) -> None:
     """Print a row per scorer and a column per S: the glyph of the verdict and the difference."""
-    reference = document.settings.reference
-    sparsities = [info.sparsity for info in document.sparsities]
-    lines = {(line.scorer, line.sparsity): line for line in document.lines}
-    kappa = {scorer.name: NONE if scorer.kappa is None else str(scorer.kappa) for scorer in document.scorers}
-    for start in range(0, len(sparsities), _GRID_COLUMNS):
-        chunk = sparsities[start : start + _GRID_COLUMNS]
-        table = plain_table("scorer", "κ", *((f"S = {S:g}", "right") for S in chunk))
-        fold(table, 0, [*kappa, f"{reference} (reference)"], 22)
-        if start:
+    for i, part in enumerate(overview(document).across(2, _GRID_COLUMNS)):
+        if i:
             console.print()
-        base = [percent(reference_accuracy(document, S)) for S in chunk]
-        table.add_row(Text(f"{plain(reference)} (reference)"), kappa.get(reference, "0"), *base)
-        for scorer in document.compared:
-            cells = []
-            for S in chunk:
-                line = lines.get((scorer.name, S))
-                cells.append(Text(NONE) if line is None or not line.n else marked(str(line.verdict), f"{number(line.mean):>6}"))
-            table.add_row(Text(plain(scorer.name)), kappa[scorer.name], *cells)
-        console.print(table)
+        print_table(console, part, {"scorer": 22}, gap=2)
     legend = Text("  ")
     for word in GLYPHS:
         legend.append_text(marked(word)).append("   ")
@@ -99,25 +102,8 @@ def print_overview(console: Console, document: ReportDocument) -> None:
 
 def print_lines(console: Console, document: ReportDocument, sparsity: float) -> None:
     """Print every scorer at one S with its tests, then why the undecided are undecided."""
-    lines = document.lines_at(sparsity)
-    level = f"{100 * (1 - 2 * document.settings.alpha):g} % interval"
-    right = [(heading, "right") for heading in ("n", "diff.", level, "p =", "p up", "p dn")]
-    table = plain_table("scorer", "κ", *right, "verdict", gap=1)
-    fold(table, 0, [line.scorer for line in lines], 16)
-    for line in lines:
-        table.add_row(
-            Text(plain(line.scorer)),
-            NONE if line.kappa is None else str(line.kappa),
-            str(line.n),
-            number(line.mean),
-            interval(line.ci_equivalence),
-            p_short(line.p_equivalence),
-            p_short(line.p_escape_adjusted),
-            p_short(line.p_degrade_adjusted),
-            marked(str(line.verdict)),
-        )
-    console.print(table)
-    for reason, names in undecided_reasons(lines).items():
+    print_table(console, lines_at(document, sparsity), {"scorer": 16})
+    for reason, names in undecided_reasons(document.lines_at(sparsity)).items():
         console.print(hanging(console, f"undecided, {reason}: {', '.join(map(plain, names))}", 2), soft_wrap=True)
 
 
@@ -141,64 +127,6 @@ def print_examples(console: Console, document: ReportDocument, sparsity: float) 
     if told:
         text = f"McNemar, networks won:lost against {plain(document.settings.reference)}: {', '.join(told)}"
         console.print(hanging(console, text, 2), soft_wrap=True)
-
-
-def print_spectrum(console: Console, spectrum: SpectrumInfo) -> None:
-    """Print κ(S): the claim, the values not rejected and the p of each."""
-    right = [(heading, "right") for heading in ("p κ=0", "p κ=1", "p κ=2", "level")]
-    table = plain_table("S", ("n", "right"), "κ(S)", "paper", "not rejected", *right)
-    for point in spectrum.points:
-        open_ = point.kappa is None
-        claimed = Text("undetermined" if open_ else f"{point.kappa} claimed", style="yellow" if open_ else "bold green")
-        values = (None, None, None) if point.p_values is None else point.p_values
-        left = "{" + ", ".join(map(str, point.not_rejected)) + "}"
-        table.add_row(
-            f"{point.sparsity:g}", str(point.n), claimed, str(point.paper), left, *map(p_short, values), f"{point.level:.3g}"
-        )
-    console.print(table)
-    for point in spectrum.points:
-        if point.p_values is None:
-            console.print(hanging(console, point.sentence, 2), soft_wrap=True)
-    console.print(hanging(console, spectrum.trend_sentence, 2), soft_wrap=True)
-
-
-def print_attribution(console: Console, lines: Sequence[AttributionInfo]) -> None:
-    """Print what each κ ≥ 1 scorer gains over the reference, and how much of it `information` gains too."""
-    right = [(heading, "right") for heading in ("gain", "info.", "complexity", "its 95 % CI", "p > 0")]
-    table = plain_table("S", "scorer", *right, "verdict", gap=1)
-    fold(table, 1, [line.scorer for line in lines])
-    last = None
-    for line in lines:
-        table.add_row(
-            "" if line.sparsity == last else f"{line.sparsity:g}",
-            Text(plain(line.scorer)),
-            number(line.gain),
-            number(line.information),
-            number(line.complexity),
-            interval(line.ci95),
-            p_short(line.p_superior_adjusted),
-            marked(str(line.verdict)),
-        )
-        last = line.sparsity
-    console.print(table)
-
-
-def print_scorecard(console: Console, claims: Sequence[ClaimInfo]) -> None:
-    """Print a row per claim: claimed, measured, status."""
-    right = [(heading, "right") for heading in ("S", "ours", "interval")]
-    table = plain_table("claim", "claimed", *right, "status", gap=1)
-    fold(table, 0, [claim.id for claim in claims], 24)
-    fold(table, 1, [word for claim in claims for word in claim.claimed.split()])
-    for claim in claims:
-        table.add_row(
-            Text(plain(claim.id)),
-            Text(plain(claim.claimed)),
-            f"{claim.sparsity:g}",
-            number(claim.estimate),
-            interval(claim.interval),
-            marked(claim.status),
-        )
-    console.print(table)
 
 
 def claims_in_short(console: Console, claims: Sequence[ClaimInfo]) -> list[Text]:

@@ -2,117 +2,158 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sics_analysis.report.document.document import ReportDocument
-from sics_analysis.report.document.lines import LineInfo
-from sics_analysis.report.tables.table import Column, Grid, by_sparsity, verdict_text
-from sics_analysis.report.words.phrases import NONE, interval, number, p_value
+from sics_analysis.report.document.lines import AttributionInfo, LineInfo
+from sics_analysis.report.tables.table import (
+    Column,
+    ReportTable,
+    TableCell,
+    count,
+    limits,
+    named,
+    num,
+    p_column,
+    sparsity,
+    table,
+    verdict,
+)
+from sics_analysis.report.words.phrases import NONE, decimals, kappa_text, number
 
 _FULL = 100.0  # points between no and every answer right
+_ABSENT = "No scorer stands beside the reference."
+_S: Column[LineInfo] = Column("S", "S", lambda line: sparsity(line.sparsity))
+_SCORER: Column[LineInfo] = Column("Scorer", "scorer", lambda line: named(line.scorer), left=True)
+_N: Column[LineInfo] = Column("n", "n", lambda line: count(line.n), "complete seeds")
+_MEAN: Column[LineInfo] = Column("Difference", "diff.", lambda line: num(line.mean), "accuracy points")
+_VERDICT: Column[LineInfo] = Column("Verdict", "verdict", lambda line: verdict(line.verdict, line.sentence), left=True)
 
 
-def equivalence(document: ReportDocument) -> Grid:
-    """Every line with its equivalence tests."""
-    settings = document.settings
-    level = f"{100 * (1 - 2 * settings.alpha):g} %"
-    rows, breaks = by_sparsity(
-        document.lines,
-        lambda line: (
-            line.scorer, NONE if line.kappa is None else str(line.kappa), str(line.n), number(line.mean),
-            interval(line.ci_equivalence), p_value(line.p_equivalence), p_value(line.p_equivalence_holm),
-            p_value(line.p_equivalence_signflip), NONE if line.smallest_delta is None else f"{line.smallest_delta:.2f}",
-            verdict_text(line.verdict),
-        ),
-    )  # fmt: skip
-    note = (
-        f"Difference to {settings.reference} in accuracy points. p: paired t-TOST at ±{settings.delta:g}; it is at most "
-        f"{settings.alpha:g} exactly when the {level} interval lies inside ±{settings.delta:g}. Holm: adjusted over "
-        "the lines of an S. flip: exact sign-flip TOST. least δ: smallest margin that is passed."
-    )
-    right = ("n", "diff.", f"{level} interval", "p", "Holm", "flip", "least δ")
-    columns = (Column("S"), Column("scorer"), Column("κ"), *(Column(text, True) for text in right), Column("verdict"))
-    return Grid("equivalence", "Equivalence", columns, rows, note, breaks, "No scorer stands beside the reference.")
+def _level(share: float) -> str:
+    return f"{100 * share:g} %"
 
 
-def escapes(document: ReportDocument) -> Grid:
-    """Every line's tests above +δ and below −δ; in the family adjusted, and with its simultaneous interval."""
-    settings = document.settings
-    rows, breaks = by_sparsity(
-        document.lines,
-        lambda line: (
-            line.scorer, _tested(line), str(line.n), number(line.mean),
-            interval(line.simultaneous), p_value(line.p_escape_adjusted), p_value(line.p_escape_holm),
-            p_value(line.p_escape_signflip_joint), p_value(line.p_min_attainable), p_value(line.p_degrade_adjusted),
-            _effect(line), verdict_text(line.verdict),
-        ),
-    )  # fmt: skip
-    level = f"{100 * (1 - settings.alpha):g} %"
-    note = (
-        f"Simultaneous {level} intervals hold jointly within an S. p up and p down: above +{settings.delta:g} and below "
-        f"−{settings.delta:g}, rotation max-T, adjusted in the family of the S; Holm and joint sign-flip beside p up. alone: "
-        "outside the family, a one-sided t-test of its own, unadjusted. least p: smallest p an exact sign-flip test of n seeds "
-        "can give. g: Hedges' standardised difference."
-    )
-    right = ("n", "diff.", "simultaneous", "p up", "Holm", "flip", "least p", "p down", "g")
-    columns = (Column("S"), Column("scorer"), Column("κ"), *(Column(text, True) for text in right), Column("verdict"))
-    return Grid("escapes", "Escapes", columns, rows, note, breaks, "No scorer stands beside the reference.")
-
-
-def _tested(line: LineInfo) -> str:
-    if not line.in_family:
-        return "alone"
+def _kappa(line: LineInfo) -> str:
     return NONE if line.kappa is None else str(line.kappa)
 
 
-def _effect(line: LineInfo) -> str:
-    return NONE if line.g_z is None else number(line.g_z)
+def equivalence(document: ReportDocument) -> ReportTable:
+    """Every line with its equivalence tests."""
+    settings = document.settings
+    level = f"{_level(1 - 2 * settings.alpha)} interval"
+    role = {scorer.name: kappa_text(scorer) for scorer in document.scorers}
+    columns: tuple[Column[LineInfo], ...] = (
+        _S, _SCORER,
+        Column("κ", "κ", lambda line: TableCell(role[line.scorer], role[line.scorer], short=_kappa(line)), left=True),
+        _N, _MEAN,
+        Column(level, level, lambda line: limits(line.ci_equivalence, line.mean), "Student t, decides"),
+        p_column("p", "p", lambda line: line.p_equivalence, "paired t-TOST"),
+        p_column("Holm", "Holm", lambda line: line.p_equivalence_holm, "over the lines of this S"),
+        p_column("Sign-flip", "flip", lambda line: line.p_equivalence_signflip, "exact TOST"),
+        p_column("Bootstrap", "", lambda line: line.p_equivalence_bootstrap, "studentized"),
+        Column("Smallest δ", "least δ", lambda line: num(line.smallest_delta, decimals), "at which the line would be equivalent"),
+        _VERDICT,
+        Column("Why", "", lambda line: TableCell(line.reason, line.reason), left=True, wide=True),
+    )  # fmt: skip
+    caption = (
+        f"Each scorer against {settings.reference}. A line is equivalent exactly when its {level} lies inside "
+        f"±{settings.delta:g} points (paired t-TOST at α = {settings.alpha:g}, unadjusted); every other p beside it decides"
+        " nothing."
+    )
+    return table("equivalence", "Equivalence", caption, columns, document.lines, _ABSENT)
 
 
-def attribution(document: ReportDocument) -> Grid:
+def escapes(document: ReportDocument) -> ReportTable:
+    """Every line's tests above +δ and below −δ; in the family adjusted, and with its simultaneous interval."""
+    delta, level = document.settings.delta, _level(1 - document.settings.alpha)
+    columns: tuple[Column[LineInfo], ...] = (
+        _S, _SCORER,
+        Column(
+            "Tested", "κ",
+            lambda line: TableCell(
+                "family" if line.in_family else "alone", short=_kappa(line) if line.in_family else "alone"
+            ),
+            "of the escape family, or alone", left=True,
+        ),
+        replace(_N, heading=""), _MEAN,
+        Column(f"Simultaneous {level}", "simultaneous", lambda line: limits(line.simultaneous, line.mean)),
+        p_column("p up", "p up", lambda line: line.p_escape_adjusted, f"above +{delta:g}, adjusted, decides"),
+        p_column("Holm", "Holm", lambda line: line.p_escape_holm),
+        p_column("Joint sign-flip", "flip", lambda line: line.p_escape_signflip_joint, "exact, jointly"),
+        p_column("Smallest p", "least p", lambda line: line.p_min_attainable, "an exact sign-flip test can give"),
+        p_column("Unadjusted", "", lambda line: line.p_escape, f"above +{delta:g}"),
+        p_column("p above 0", "", lambda line: line.p_superior, "plain superiority, unadjusted"),
+        p_column("p down", "p down", lambda line: line.p_degrade_adjusted, f"below −{delta:g}, adjusted, decides"),
+        Column("g_z", "g", lambda line: num(line.g_z), "Hedges, standardised by the sd between seeds"),
+        Column("g_z 95 %", "", lambda line: limits(line.g_z_ci, line.g_z)),
+        _VERDICT,
+    )  # fmt: skip
+    caption = (
+        "One-sided tests of a minimal effect. In the family p is adjusted by the rotation max-T, step-down, within each S; "
+        "Holm and the exact joint sign-flip stand beside it as cross-checks. A scorer outside it is tested alone, by a t-test of "
+        f"its own, unadjusted. Simultaneous {level} intervals hold jointly within an S."
+    )
+    return table("escapes", "Escapes", caption, columns, document.lines, _ABSENT)
+
+
+def lines_at(document: ReportDocument, S: float) -> ReportTable:
+    """The lines of one S with what decides of both tables."""
+    level = f"{_level(1 - 2 * document.settings.alpha)} interval"
+    both = (*equivalence(document).columns, *escapes(document).columns)
+    wanted = ("scorer", "κ", "n", "diff.", level, "p", "p up", "p down", "verdict")
+    columns = tuple(next(column for column in both if column.short == heading) for heading in wanted)
+    return table("lines", f"S = {S:g}", "", columns, document.lines_at(S))
+
+
+def intervals(document: ReportDocument) -> ReportTable:
+    """Every interval of a difference at 95 %, and the differences by seed."""
+    columns: tuple[Column[LineInfo], ...] = (
+        _S, _SCORER, _N,
+        Column("Difference", "", lambda line: num(line.mean)),
+        Column("sd", "sd", lambda line: num(line.sd, decimals), "between seeds"),
+        Column("Student t 95 %", "Student t", lambda line: limits(line.ci95, line.mean), "primary"),
+        Column("Bootstrap-t 95 %", "bootstrap-t", lambda line: limits(line.studentized, line.mean)),
+        Column("BCa 95 %", "BCa", lambda line: limits(line.bca, line.mean)),
+        Column("Crossed 95 %", "crossed", lambda line: limits(line.crossed, line.mean), "for new seeds and new images"),
+        Column("By seed", "", _by_seed, "in the order of the seeds", left=True),
+    )  # fmt: skip
+    caption = (
+        "All 95 % intervals of a difference, in accuracy points. The crossed bootstrap resamples seeds and test images "
+        "independently; it needs the per-example results."
+    )
+    made = [found for line in document.lines for found in (line.ci95, line.studentized, line.bca, line.crossed)]
+    if any(found is not None and (found.low < -_FULL or found.high > _FULL) for found in made):
+        caption += " With few seeds an interval may reach beyond ±100, where no difference can lie; bootstrap-t most of all."
+    return table("intervals", "Intervals", caption, columns, document.lines, _ABSENT)
+
+
+def _by_seed(line: LineInfo) -> TableCell:
+    pairs = zip(line.seeds, line.differences, strict=True)
+    title = "; ".join(f"seed {seed}: {number(value)}" for seed, value in pairs)
+    return TableCell("  ".join(map(number, line.differences)), title=title)
+
+
+def attribution(document: ReportDocument) -> ReportTable:
     """What is due to information and what to complexity."""
-    rows, last = [], None
-    breaks = set()
-    for i, line in enumerate(document.attribution):
-        if last is not None and line.sparsity != last:
-            breaks.add(i)
-        cells = (
-            line.scorer, str(line.kappa), str(line.n), number(line.gain), number(line.information), number(line.complexity),
-            interval(line.ci95), interval(line.simultaneous), p_value(line.p_superior_adjusted), verdict_text(line.verdict),
-        )  # fmt: skip
-        rows.append((f"{line.sparsity:g}", *cells))
-        last = line.sparsity
-    right = ("n", "gain", "information", "complexity", "its 95 %", "simultaneous", "p > 0")
-    columns = (Column("S"), Column("scorer"), Column("κ"), *(Column(text, True) for text in right), Column("verdict"))
-    note = (
-        "gain over the reference = what the control information gains from the same saliency + what complexity adds; intervals "
-        "(95 % alone, and jointly within an S), p (adjusted within an S) and verdict, at "
-        f"δ = {document.settings.delta:g}, are about what complexity adds."
+    columns: tuple[Column[AttributionInfo], ...] = (
+        Column("S", "S", lambda line: sparsity(line.sparsity)),
+        Column("Scorer", "scorer", lambda line: named(line.scorer), left=True),
+        Column("κ", "κ", lambda line: count(line.kappa), left=True),
+        Column("n", "n", lambda line: count(line.n), "complete seeds"),
+        Column("Gain", "gain", lambda line: num(line.gain), f"over {document.settings.reference}"),
+        Column("Information", "information", lambda line: num(line.information), "what the control gains"),
+        Column("Complexity", "complexity", lambda line: num(line.complexity), "gain − information"),
+        Column("its 95 % CI", "its 95 % CI", lambda line: limits(line.ci95, line.complexity), "Student t, alone"),
+        Column("Simultaneous", "simultaneous", lambda line: limits(line.simultaneous, line.complexity), "jointly within an S"),
+        p_column("p above 0", "p > 0", lambda line: line.p_superior_adjusted, "adjusted within an S"),
+        p_column("p equal", "", lambda line: line.p_equivalence, "paired t-TOST"),
+        Column("Verdict", "verdict", lambda line: verdict(line.verdict, line.sentence), left=True),
+        Column("Why", "", lambda line: TableCell(line.reason, line.reason), left=True, wide=True),
+    )
+    caption = (
+        "The control information sees the same saliency as the scorers of κ ≥ 1 but is monotone in it. Gain = information + "
+        f"complexity, seed by seed; intervals, p and verdict, at δ = {document.settings.delta:g}, are about what complexity adds."
     )
     absent = "Not available: it needs the scorer information beside scorers of κ ≥ 1, with another reference."
-    return Grid("attribution", "Attribution", columns, tuple(rows), note, frozenset(breaks), absent)
-
-
-def intervals(document: ReportDocument) -> Grid:
-    """Every interval of a difference at 95 %."""
-    rows, breaks = by_sparsity(
-        document.lines,
-        lambda line: (
-            line.scorer, str(line.n), NONE if line.sd is None else f"{line.sd:.2f}", interval(line.ci95),
-            interval(line.studentized), interval(line.bca), interval(line.crossed),
-        ),
-    )  # fmt: skip
-    right = ("n", "sd", "Student t", "bootstrap-t", "BCa", "crossed")
-    columns = (Column("S"), Column("scorer"), *(Column(text, True) for text in right))
-    note = (
-        "95 % intervals of the difference, points. Student t is the primary one. crossed: for new seeds and new test images, "
-        f"from per-example results.{beyond(document)}"
-    )
-    absent = "No scorer stands beside the reference."
-    return Grid("intervals", "Intervals", columns, rows, note, breaks, absent)
-
-
-def beyond(document: ReportDocument) -> str:
-    """A sentence about intervals that reach further than accuracies can differ; "" where none does."""
-    made = [interval for line in document.lines for interval in (line.ci95, line.studentized, line.bca, line.crossed)]
-    if not any(found is not None and (found.low < -_FULL or found.high > _FULL) for found in made):
-        return ""
-    return " With few seeds an interval may reach beyond ±100, where no difference can lie; bootstrap-t most of all."
+    return table("attribution", "Attribution", caption, columns, document.attribution, absent)

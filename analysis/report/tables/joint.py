@@ -1,22 +1,33 @@
-"""The tables of a report as plain cells, from which Markdown and LaTeX are laid out; user text stands in them as it is."""
+"""The other tables: verdicts in short, plateau, κ(S), winners, claims, single networks, provenance, deviations."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sics_analysis.report.document.document import ReportDocument
-from sics_analysis.report.document.joint import ClaimInfo
-from sics_analysis.report.document.lines import LineInfo
-from sics_analysis.report.tables.by_scorer import attribution as attribution
-from sics_analysis.report.tables.by_scorer import equivalence as equivalence
-from sics_analysis.report.tables.by_scorer import escapes as escapes
-from sics_analysis.report.tables.by_scorer import intervals as intervals
-from sics_analysis.report.tables.table import Column, Grid, matrix
+from sics_analysis.report.document.joint import ClaimInfo, KappaInfo, PlateauInfo
+from sics_analysis.report.document.lines import McNemarInfo, WinnerInfo
+from sics_analysis.report.document.rows import Cell, Deviation, Seed
+from sics_analysis.report.tables.table import (
+    Column,
+    ReportTable,
+    TableCell,
+    count,
+    limits,
+    named,
+    num,
+    p_column,
+    sparsity,
+    status,
+    table,
+    verdict,
+)
 from sics_analysis.report.words.phrases import (
     GLYPHS,
     NONE,
-    STATUS_GLYPHS,
-    interval,
+    decimals,
     kappa_text,
     no_deviations,
     number,
@@ -27,121 +38,200 @@ from sics_analysis.report.words.phrases import (
 )
 
 
-def overview(document: ReportDocument) -> Grid:
-    """A row per scorer, a column per S: glyph of the verdict and difference."""
-    values = [info.sparsity for info in document.sparsities]
-    lines = {(line.scorer, line.sparsity): line for line in document.lines}
+def overview(document: ReportDocument) -> ReportTable:
+    """The reference with its accuracy, then a row per scorer; a column per S with glyph of the verdict and difference."""
     reference = document.settings.reference
-    base = [percent(reference_accuracy(document, S)) for S in values]
-    rows = [(f"{reference} (reference)", reference_kappa(document), *base)]
-    for scorer in document.compared:
-        cells = [_overview_cell(lines.get((scorer.name, S))) for S in values]
-        rows.append((scorer.name, kappa_text(scorer), *cells))
-    note = (
-        f"Accuracy of the reference; difference to it in accuracy points for every other scorer. "
+    lines = {(line.scorer, line.sparsity): line for line in document.lines}
+    kappa = {scorer.name: kappa_text(scorer) for scorer in document.scorers} | {reference: reference_kappa(document)}
+
+    def name(scorer: str) -> TableCell:
+        return TableCell(scorer, scorer, head=True, short=f"{reference} (reference)" if scorer == reference else "")
+
+    def value(scorer: str, S: float) -> TableCell:
+        if scorer == reference:
+            return num(reference_accuracy(document, S), percent)
+        line = lines.get((scorer, S))
+        if line is None or line.mean is None:
+            return TableCell(NONE)
+        return TableCell(number(line.mean), line.mean, str(line.verdict), GLYPHS[line.verdict], line.sentence)
+
+    values = [info.sparsity for info in document.sparsities]
+    columns: tuple[Column[str], ...] = (
+        Column("Scorer", "scorer", name, left=True),
+        Column("κ", "κ", lambda scorer: TableCell(kappa[scorer], kappa[scorer]), left=True),
+        *(Column(f"S = {S:g}", f"S = {S:g}", lambda scorer, S=S: value(scorer, S)) for S in values),  # type: ignore[misc]
+    )
+    caption = (
+        "Accuracy of the reference; difference to it in accuracy points for every other scorer. "
         f"{'; '.join(f'{glyph} {word}' for word, glyph in GLYPHS.items())}."
     )
-    columns = (Column("scorer"), Column("κ"), *(Column(f"S = {S:g}", True) for S in values))
-    return Grid("overview", "In short", columns, tuple(rows), note)
+    return table("overview", "In short", caption, columns, [reference, *(scorer.name for scorer in document.compared)])
 
 
-def _overview_cell(line: LineInfo | None) -> str:
-    return NONE if line is None or line.mean is None else f"{GLYPHS[line.verdict]} {number(line.mean)}"
-
-
-def spectrum(document: ReportDocument) -> Grid:
-    """κ(S) with the p of every value."""
-    rows = []
-    for point in document.spectrum.points:
-        values = (None, None, None) if point.p_values is None else point.p_values
-        claimed = "undetermined" if point.kappa is None else f"{point.kappa} claimed"
-        if point.p_values is None:
-            claimed = f"not available: {point.reason}"
-        left = "{" + ", ".join(map(str, point.not_rejected)) + "}"
-        cells = (str(point.paper), left, *map(p_value, values), f"{point.level:.3g}")
-        rows.append((f"{point.sparsity:g}", str(point.n), claimed, *cells))
-    right = ("p κ=0", "p κ=1", "p κ=2", "level")
-    columns = (Column("S"), Column("n", True), Column("κ(S)"), Column("paper"), Column("not rejected"))
-    note = f"κ(S) is claimed when one value is left at its level (Holm over S). {document.spectrum.trend_sentence}".strip()
-    absent = f"Not available: {document.spectrum.reason}."
-    return Grid("kappa", "κ(S)", (*columns, *(Column(text, True) for text in right)), tuple(rows), note, absent=absent)
-
-
-def scorecard(claims: Sequence[ClaimInfo], name: str = "scorecard", title: str = "Scorecard") -> Grid:
-    """Claimed, measured, status."""
-    rows = tuple(
-        (
-            claim.id, claim.claimed, f"{claim.sparsity:g}", str(claim.n), number(claim.estimate), interval(claim.interval),
-            p_value(claim.p), f"{STATUS_GLYPHS[claim.status]} {claim.status}",
-        )
-        for claim in claims
-    )  # fmt: skip
-    right = ("S", "n", "ours", "interval", "p")
-    columns = (Column("claim"), Column("claimed"), *(Column(text, True) for text in right), Column("status"))
-    note = "Where a claim speaks of several S, the numbers are those of the S that decides it."
-    return Grid(name, title, columns, rows, note, absent="No claims.")
-
-
-def plateaus(document: ReportDocument) -> Grid:
+def plateaus(document: ReportDocument) -> ReportTable:
     """The joint claim about the κ = 0 scorers, S by S."""
-    rows = tuple(
-        (
-            f"{claim.sparsity:g}", ", ".join(claim.scorers), str(claim.n), interval(claim.interval), p_value(claim.p),
-            f"{GLYPHS[claim.verdict]} {claim.verdict}", claim.reason,
-        )
-        for claim in document.plateaus
-    )  # fmt: skip
-    right = (Column("n", True), Column("interval", True), Column("p", True))
-    columns = (Column("S"), Column("scorers"), *right, Column("verdict"), Column("why"))
-    note = (
-        f"Every rank-monotone scorer within ±{document.settings.delta:g} of {document.settings.reference} at once: an "
-        "intersection-union test, each line at α, no correction. The interval holds the interval of every line."
+    columns: tuple[Column[PlateauInfo], ...] = (
+        Column("S", "S", lambda claim: sparsity(claim.sparsity)),
+        Column("Rank-monotone scorers", "scorers", lambda claim: TableCell(", ".join(claim.scorers)), left=True),
+        Column("n", "n", lambda claim: count(claim.n)),
+        Column("Interval", "interval", lambda claim: limits(claim.interval), "holds every line's own"),
+        p_column("p", "p", lambda claim: claim.p, "intersection-union"),
+        p_column("Sign-flip", "", lambda claim: claim.p_signflip),
+        Column("Verdict", "verdict", lambda claim: verdict(claim.verdict, claim.sentence), left=True),
+        Column("Why", "why", lambda claim: TableCell(claim.reason, claim.reason), left=True, wide=True),
     )
-    return Grid("plateau", "Plateau", columns, rows, note, absent="The rows hold no second scorer of κ = 0.")
+    caption = (
+        f"That all rank-monotone scorers (κ = 0) lie within ±{document.settings.delta:g} points of {document.settings.reference} "
+        "at once: every line at α, without correction. Identical masks are an identity, not evidence."
+    )
+    return table("plateau", "Plateau", caption, columns, document.plateaus, "The rows hold no second scorer of κ = 0.")
 
 
-def winners(document: ReportDocument) -> Grid:
+def spectrum(document: ReportDocument) -> ReportTable:
+    """κ(S) with the p of every value."""
+
+    def p(kappa: int) -> Column[KappaInfo]:
+        heading = f"p κ = {kappa}"
+        return p_column(heading, heading.replace(" = ", "="), lambda point: point.p_values and point.p_values[kappa])
+
+    def left(point: KappaInfo) -> TableCell:
+        return TableCell(f"{{{', '.join(map(str, point.not_rejected))}}}")
+
+    columns: tuple[Column[KappaInfo], ...] = (
+        Column("S", "S", lambda point: sparsity(point.sparsity)),
+        Column("n", "n", lambda point: count(point.n)),
+        Column("κ(S)", "κ(S)", _claimed, left=True),
+        Column("Paper", "paper", lambda point: count(point.paper), left=True),
+        Column(
+            "Not rejected", "not rejected", lambda point: TableCell(f"{{{', '.join(map(str, point.not_rejected))}}}"), left=True
+        ),
+        *map(p, (0, 1, 2)),
+        Column("Level", "level", lambda point: TableCell(f"{point.level:.3g}", point.level), "α after Holm's steps over S"),
+        p_column("Claim p", "", lambda point: point.p_claim_adjusted, "Holm-adjusted over S"),
+    )
+    caption = (
+        "κ(S) is the complexity a scorer needs to leave the plateau. The three values are tested and one is claimed only "
+        f"when it alone is not rejected. {document.spectrum.trend_sentence}"
+    ).strip()
+    return table("kappa", "κ(S)", caption, columns, document.spectrum.points, f"Not available: {document.spectrum.reason}.")
+
+
+def _claimed(point: KappaInfo) -> TableCell:
+    if point.kappa is not None:
+        return TableCell(f"{point.kappa} claimed", point.kappa, "supported", "●", point.sentence)
+    text = "undetermined" if point.p_values is not None else f"not available: {point.reason}"
+    return TableCell(text, None, "undecided", "?", point.sentence)
+
+
+def scorecard(claims: Sequence[ClaimInfo], id: str = "scorecard", title: str = "Scorecard") -> ReportTable:
+    """Claimed, measured, status."""
+    anchor = "claim" if id == "scorecard" else id
+    anchors = {claim.id: f"{anchor}-{place}" for place, claim in enumerate(claims, start=1)}
+    columns: tuple[Column[ClaimInfo], ...] = (
+        Column("Claim", "claim", lambda claim: TableCell(claim.id, claim.id, head=True, link=anchors[claim.id]), left=True),
+        Column("Claimed", "claimed", lambda claim: TableCell(claim.claimed), left=True),
+        Column("S", "S", lambda claim: sparsity(claim.sparsity)),
+        Column("n", "n", lambda claim: count(claim.n)),
+        Column("Ours", "ours", lambda claim: num(claim.estimate)),
+        Column("Interval", "interval", lambda claim: limits(claim.interval)),
+        p_column("p", "p", lambda claim: claim.p),
+        Column("Status", "status", lambda claim: status(claim.status), left=True),
+    )
+    caption = "Where a claim speaks of several S, the numbers are those of the S that decides it."
+    return table(id, title, caption, columns, claims, "No claims.")
+
+
+def winners(document: ReportDocument) -> ReportTable:
     """The best of the family at each S, by its simultaneous interval alone."""
-    rows = tuple(
-        (
-            f"{best.sparsity:g}", best.scorer, str(best.family), str(best.n), f"{100 * best.interval.level:g} %",
-            interval(best.interval),
-        )
-        for best in document.winners
-    )  # fmt: skip
-    right = (Column("of", True), Column("n", True), Column("level", True), Column("simultaneous", True))
-    note = "Its own mean is not given: it was selected for being large. The interval holds for whichever scorer the data pick."
+    columns: tuple[Column[WinnerInfo], ...] = (
+        Column("S", "S", lambda best: sparsity(best.sparsity)),
+        Column("Scorer", "scorer", lambda best: named(best.scorer), left=True),
+        Column("of", "of", lambda best: count(best.family)),
+        Column("n", "n", lambda best: count(best.n)),
+        Column("Level", "level", lambda best: TableCell(f"{100 * best.interval.level:g} %", best.interval.level)),
+        Column("Simultaneous interval", "simultaneous", lambda best: limits(best.interval)),
+    )
+    caption = (
+        "The scorer with the largest mean difference, by an interval that holds for whichever scorer the data pick. Its own mean "
+        "is not given: it was selected for being large."
+    )
     absent = "No scorer of the family could be tested."
-    return Grid("winners", "The best of each family", (Column("S"), Column("scorer"), *right), rows, note, absent=absent)
+    return table("winners", "The best of each family", caption, columns, document.winners, absent)
 
 
-def mcnemar(document: ReportDocument) -> Grid:
+_Pair = tuple[float, str]  # sparsity and scorer
+
+
+def _pairs(rows: Sequence[McNemarInfo | Cell]) -> list[_Pair]:
+    return list(dict.fromkeys((row.sparsity, row.scorer) for row in rows))
+
+
+_OF_PAIR: tuple[Column[_Pair], ...] = (
+    Column("S", "S", lambda pair: sparsity(pair[0])),
+    Column("Scorer", "scorer", lambda pair: named(pair[1]), left=True),
+)
+
+
+def _by_seed(seed: Seed, cells: dict[tuple[float, str, Seed], TableCell]) -> Column[_Pair]:
+    return Column(f"seed {seed}", f"seed {seed}", lambda pair: cells.get((*pair, seed), TableCell(NONE)))
+
+
+def mcnemar(document: ReportDocument) -> ReportTable:
     """Exact McNemar of every network, a column a seed."""
-    seeds = list(dict.fromkeys(row.seed for row in document.mcnemar))
-    found: dict[tuple[float, str], dict[object, str]] = {}
-    for row in document.mcnemar:
-        found.setdefault((row.sparsity, row.scorer), {})[row.seed] = f"{number(row.difference)} ({p_value(row.p)})"
-    rows, breaks = matrix(found, seeds)
-    columns = (Column("S"), Column("scorer"), *(Column(f"seed {seed}", True) for seed in seeds))
-    note = "Difference in points and exact two-sided p: a statement about the two networks of that seed only."
-    return Grid("mcnemar", "McNemar, seed by seed", columns, rows, note, breaks, "The rows carry no per-example results.")
+    alpha, reference = document.settings.alpha, document.settings.reference
+
+    def cell(row: McNemarInfo) -> TableCell:
+        # Words of its own: a verdict would be about networks of other seeds too.
+        word, glyph = ("", "") if row.p > alpha else ("won", "↑") if row.difference > 0 else ("lost", "↓")
+        title = f"only {row.scorer} right: {row.only_scorer}; only {reference} right: {row.only_reference}; of {row.total}"
+        text = f"{row.only_scorer}:{row.only_reference} p {p_value(row.p)}"
+        return TableCell(text, row.p, word, glyph, title, short=f"{number(row.difference)} ({p_value(row.p)})")
+
+    cells = {(row.sparsity, row.scorer, row.seed): cell(row) for row in document.mcnemar}
+    seeds = dict.fromkeys(row.seed for row in document.mcnemar)
+    caption = "Exact McNemar for each pair of networks: a statement about those two networks only, two-sided, unadjusted."
+    page = (
+        f"Test images only the scorer's network gets right, against images only that of {reference} does, and p; an arrow marks "
+        f"p ≤ {alpha:g}: ↑ won, ↓ lost."
+    )
+    columns = (*_OF_PAIR, *(_by_seed(seed, cells) for seed in seeds))
+    absent = "The rows hold no per-example results."
+    found = table("mcnemar", "McNemar, seed by seed", caption, columns, _pairs(document.mcnemar), absent)
+    return replace(found, on_page=page, beside="Difference in points, and p.")
 
 
-def cells(document: ReportDocument) -> Grid:
+def cells(document: ReportDocument) -> ReportTable:
     """Every accuracy in percent, a column a seed."""
-    seeds = list(dict.fromkeys([*document.seeds, *(cell.seed for cell in document.cells)]))
-    found: dict[tuple[float, str], dict[object, str]] = {}
-    for cell in document.cells:
-        found.setdefault((cell.sparsity, cell.scorer), {})[cell.seed] = f"{100 * cell.accuracy:.2f}"
-    rows, breaks = matrix(found, seeds)
-    columns = (Column("S"), Column("scorer"), *(Column(f"seed {seed}", True) for seed in seeds))
-    return Grid("cells", "Accuracies", columns, rows, "Accuracy in percent; S = 0 is the unpruned network.", breaks, "No cells.")
+    rows: dict[_Pair, list[Cell]] = {}
+    for row in document.cells:
+        rows.setdefault((row.sparsity, row.scorer), []).append(row)
+
+    def spread(pair: _Pair) -> TableCell:
+        found = [row.accuracy for row in rows[pair]]
+        return num(100 * statistics.stdev(found) if len(found) > 1 else None, decimals)
+
+    def overlap(pair: _Pair) -> TableCell:
+        found = [row.jaccard for row in rows[pair] if row.jaccard is not None]
+        return num(statistics.fmean(found) if found else None, lambda value: NONE if value is None else f"{value:.3f}")
+
+    seeds = dict.fromkeys([*document.seeds, *(row.seed for row in document.cells)])
+    shown = {(row.sparsity, row.scorer, row.seed): num(row.accuracy, percent) for row in document.cells}
+    columns: tuple[Column[_Pair], ...] = (
+        *_OF_PAIR,
+        Column("Mean", "", lambda pair: num(statistics.fmean(row.accuracy for row in rows[pair]), percent)),
+        Column("sd", "", spread, "points, between seeds"),
+        Column("Overlap", "", overlap, "mean Jaccard index of the kept units with magnitude's"),
+        *(_by_seed(seed, shown) for seed in seeds),
+    )
+    if all(row.jaccard is None for row in document.cells):
+        columns = tuple(column for column in columns if column.heading != "Overlap")
+    return table("cells", "Accuracies", "S = 0 is the unpruned network.", columns, _pairs(document.cells), "No cells.")
 
 
-def provenance(document: ReportDocument) -> Grid:
+def provenance(document: ReportDocument) -> ReportTable:
     """Where the numbers come from."""
     settings, identity = document.settings, document.source.identity
-    rows = [
+    facts = [
         ("source", document.source.title),
         *([("identity", identity)] if identity and identity not in {fact.value for fact in document.provenance} else []),
         ("unit, pool", f"{document.unit or 'unknown'}, {document.pool or 'unknown'}"),
@@ -151,17 +241,20 @@ def provenance(document: ReportDocument) -> Grid:
         ("random draws", f"{settings.draws} rotations, root {settings.seed}"),
         *((fact.label, fact.value) for fact in document.provenance),
     ]
-    return Grid("provenance", "Provenance", (Column("what"), Column("value")), tuple(rows))
+    columns: tuple[Column[tuple[str, str]], ...] = (
+        Column("what", "what", lambda fact: TableCell(fact[0]), left=True),
+        Column("value", "value", lambda fact: TableCell(fact[1]), left=True),
+    )
+    return table("provenance", "Provenance", "", columns, facts)
 
 
-def deviations(document: ReportDocument) -> Grid:
+def deviations(document: ReportDocument) -> ReportTable:
     """What is not as planned."""
-    rows = tuple(
-        (
-            item.kind, item.scorer or NONE, NONE if item.sparsity is None else f"{item.sparsity:g}",
-            NONE if item.seed is None else str(item.seed), item.text,
-        )
-        for item in document.deviations
-    )  # fmt: skip
-    columns = (Column("kind"), Column("scorer"), Column("S"), Column("seed"), Column("what"))
-    return Grid("deviations", "Deviations from the plan", columns, rows, absent=no_deviations(document))
+    columns: tuple[Column[Deviation], ...] = (
+        Column("kind", "kind", lambda item: TableCell(item.kind), left=True),
+        Column("scorer", "scorer", lambda item: TableCell(item.scorer or NONE), left=True),
+        Column("S", "S", lambda item: TableCell(NONE if item.sparsity is None else f"{item.sparsity:g}"), left=True),
+        Column("seed", "seed", lambda item: TableCell(NONE if item.seed is None else str(item.seed)), left=True),
+        Column("what", "what", lambda item: TableCell(item.text), left=True),
+    )
+    return table("deviations", "Deviations from the plan", "", columns, document.deviations, no_deviations(document))

@@ -1,67 +1,136 @@
-"""A table of plain cells, and how its rows are grouped by S; user text stands in it as it is."""
+"""A table as every format lays it out: columns, and cells with the few facts a format needs; user text is as it came."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Generic, TypeVar
 
-from sics_analysis.report.document.lines import LineInfo
-from sics_analysis.report.words.phrases import GLYPHS, NONE
-from sics_analysis.results import Verdict
+from sics_analysis.report.words.phrases import GLYPHS, STATUS_GLYPHS, interval, number, p_value
+from sics_analysis.results import Interval, Verdict
 
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A heading, and whether its cells are aligned right."""
-
-    heading: str
-    right: bool = False
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
-    """One table.
+class TableCell:
+    """One cell of text."""
 
-    Attributes
-    ----------
-    id
-        A word of letters.
-    title, note
-        What it shows, and how to read its columns.
-    rows
-        Cells of text, as many a row as `columns`.
-    breaks
-        Rows before which a new group (an S) begins.
-    absent
-        Why there are no rows.
-    """
+    text: str
+    sort: float | str | None = None  # what a column is sorted by on the page; None sorts last
+    word: str = ""  # a verdict, status or outcome, which gives the colour
+    glyph: str = ""  # stands before the text: nothing is told by colour alone
+    title: str = ""  # shown while a pointer rests on it; never the only place where it is said
+    head: bool = False  # names its row
+    link: str = ""  # an anchor on the page
+    short: str = ""  # in place of `text` beside the page, where columns are narrow
 
-    id: str
+    @property
+    def plain(self) -> str:
+        """The text where there is no page, with its glyph."""
+        return self.short or f"{self.glyph} {self.text}".lstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[T]):
+    """A heading, and the cell of a row's item below it."""
+
+    heading: str  # on the page; "" where it is not shown there
+    short: str  # the heading beside the page, where columns are narrow; "" where only the page has room for the column
+    cell: Callable[[T], TableCell]
+    hint: str = ""  # what it holds: below the heading, or after the table
+    left: bool = False  # words, and no numbers
+    wide: bool = False  # sentences
+    p: bool = False  # p-values, whose number is the cell's `sort`
+
+
+@dataclass(frozen=True, slots=True)
+class ReportTable:
+    """A table; `absent` says why it has no rows."""
+
+    id: str  # a word of letters
     title: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
-    breaks: frozenset[int] = frozenset()
+    caption: str
+    columns: tuple[Column[Any], ...]
+    rows: tuple[tuple[TableCell, ...], ...]
     absent: str = ""
+    on_page: str = ""  # the caption goes on there, where cells read otherwise than beside it
+    beside: str = ""
+
+    @property
+    def breaks(self) -> frozenset[int]:
+        """The rows before which a new S begins, where an S has several."""
+        values = [row[0].text for row in self.rows] if self.columns[0].heading == "S" else []
+        found = frozenset(i for i, (before, after) in enumerate(pairwise(values), start=1) if before != after)
+        return found if len(found) < len(values) - 1 else frozenset()
+
+    @property
+    def note(self) -> str:
+        """The caption, and what the short headings mean."""
+        key = "; ".join(f"{column.short}: {column.hint}" for column in self.columns if column.short and column.hint)
+        return " ".join(part for part in (self.caption, self.beside, f"{key}." if key else "") if part)
+
+    def wide(self) -> ReportTable:
+        """The columns that the page shows."""
+        return self._chosen(i for i, column in enumerate(self.columns) if column.heading)
+
+    def narrow(self, *headings: str) -> ReportTable:
+        """The columns that have a short heading, or those of these short headings."""
+        return self._chosen(i for i, c in enumerate(self.columns) if (c.short in headings if headings else c.short))
+
+    def across(self, kept: int, count: int) -> list[ReportTable]:
+        """The table in parts: its first `kept` columns, with at most `count` of the others in each."""
+        starts = range(kept, max(len(self.columns), kept + 1), count)
+        return [self._chosen([*range(kept), *range(start, min(start + count, len(self.columns)))]) for start in starts]
+
+    def _chosen(self, places: Iterable[int]) -> ReportTable:
+        chosen = list(places)
+        rows = tuple(tuple(row[i] for i in chosen) for row in self.rows)
+        return replace(self, columns=tuple(self.columns[i] for i in chosen), rows=rows)
 
 
-def verdict_text(verdict: Verdict) -> str:
-    """The verdict with its glyph."""
-    return f"{GLYPHS[verdict]} {verdict}"
+def table(id: str, title: str, caption: str, columns: Sequence[Column[T]], items: Iterable[T], absent: str = "") -> ReportTable:
+    """A table with a row an item."""
+    rows = tuple(tuple(column.cell(item) for column in columns) for item in items)
+    return ReportTable(id, title, caption, tuple(columns), rows, absent)
 
 
-def matrix(
-    found: dict[tuple[float, str], dict[object, str]], seeds: Sequence[object]
-) -> tuple[tuple[tuple[str, ...], ...], frozenset[int]]:
-    """Rows of a table with a column a seed, and where a new S begins."""
-    keys = list(found)
-    rows = tuple((f"{S:g}", name, *(found[S, name].get(seed, NONE) for seed in seeds)) for S, name in keys)
-    return rows, frozenset(i for i in range(1, len(keys)) if keys[i][0] != keys[i - 1][0])
+def num(value: float | None, show: Callable[[float | None], str] = number) -> TableCell:
+    """A number, sorted by its value."""
+    return TableCell(show(value), value)
 
 
-def by_sparsity(
-    lines: Sequence[LineInfo], cells_of: Callable[[LineInfo], tuple[str, ...]]
-) -> tuple[tuple[tuple[str, ...], ...], frozenset[int]]:
-    """Rows of a table with a row a line, and where a new S begins."""
-    rows = tuple((f"{line.sparsity:g}", *cells_of(line)) for line in lines)
-    return rows, frozenset(i for i in range(1, len(lines)) if lines[i].sparsity != lines[i - 1].sparsity)
+def count(value: int) -> TableCell:
+    """A whole number."""
+    return TableCell(str(value), value)
+
+
+def named(name: str) -> TableCell:
+    """The name of a scorer, at the head of its row."""
+    return TableCell(name, name, head=True)
+
+
+def sparsity(value: float) -> TableCell:
+    """A sparsity."""
+    return TableCell(f"{value:g}", value)
+
+
+def limits(value: Interval | None, sort: float | None = None) -> TableCell:
+    """An interval, sorted by the estimate it belongs to, else by its lower limit."""
+    return TableCell(interval(value), None if value is None else value.low if sort is None else sort)
+
+
+def verdict(value: Verdict, sentence: str) -> TableCell:
+    """A verdict, with the sentence to quote."""
+    return TableCell(str(value), value.lower(), str(value), GLYPHS[value], sentence)
+
+
+def status(value: str) -> TableCell:
+    """The status of a claim."""
+    return TableCell(value, value, value, STATUS_GLYPHS[value])
+
+
+def p_column(heading: str, short: str, p: Callable[[T], float | None], hint: str = "") -> Column[T]:
+    """A column of p-values."""
+    return Column(heading, short, lambda item: num(p(item), p_value), hint, p=True)

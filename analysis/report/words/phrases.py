@@ -28,8 +28,6 @@ PAPER = "arXiv 2605.09345"
 def plain(text: str) -> str:
     """Text with its control characters, which a terminal would obey, written as escapes.
 
-    Examples
-    --------
     >>> plain("[bold]x[/]"), plain("a" + chr(27) + "[31m")
     ('[bold]x[/]', 'a\\\\x1b[31m')
     """
@@ -39,12 +37,15 @@ def plain(text: str) -> str:
 def number(value: float | None) -> str:
     """A difference in points with its sign.
 
-    Examples
-    --------
     >>> number(-0.5), number(None)
     ('−0.50', '–')
     """
     return NONE if value is None else signed(value)
+
+
+def decimals(value: float | None) -> str:
+    """A spread or margin in points, without a sign."""
+    return NONE if value is None else f"{value:.2f}"
 
 
 def interval(value: Interval | None) -> str:
@@ -55,8 +56,6 @@ def interval(value: Interval | None) -> str:
 def percent(fraction: float | None, digits: int = 2) -> str:
     """An accuracy, which is a fraction, in percent.
 
-    Examples
-    --------
     >>> percent(0.9137)
     '91.37 %'
     """
@@ -66,8 +65,6 @@ def percent(fraction: float | None, digits: int = 2) -> str:
 def p_short(p: float | None) -> str:
     """A p-value in five characters; never zero.
 
-    Examples
-    --------
     >>> p_short(0.03508), p_short(0.00001), p_short(0.99996), p_short(1.0), p_short(None)
     ('.035', '<.001', '>.999', '1', '–')
     """
@@ -83,8 +80,6 @@ def p_short(p: float | None) -> str:
 def p_value(p: float | None) -> str:
     """A p-value with three significant digits for a table that has room.
 
-    Examples
-    --------
     >>> p_value(0.0480691), p_value(0.0000123), p_value(1e-9), p_value(None)
     ('0.0481', '1.2e-05', '<1e-06', '–')
     """
@@ -105,8 +100,6 @@ def kappa_text(scorer: ScorerInfo) -> str:
 def listed(names: Sequence[str], limit: int = 0) -> str:
     """Names in a sentence; beyond `limit` they are counted.
 
-    Examples
-    --------
     >>> listed(["a"]), listed(["a", "b", "c"]), listed(["a", "b", "c", "d"], 2)
     ('a', 'a, b and c', 'a, b and 2 more')
     """
@@ -118,8 +111,6 @@ def listed(names: Sequence[str], limit: int = 0) -> str:
 def plural(count: int, noun: str, nouns: str = "") -> str:
     """A count with its noun.
 
-    Examples
-    --------
     >>> plural(1, "seed"), plural(2, "seed"), plural(0, "analysis", "analyses")
     ('1 seed', '2 seeds', '0 analyses')
     """
@@ -129,8 +120,6 @@ def plural(count: int, noun: str, nouns: str = "") -> str:
 def sparsity_list(values: Iterable[float]) -> str:
     """Sparsities in a sentence.
 
-    Examples
-    --------
     >>> sparsity_list([0.7, 0.8])
     'S = 0.7 and 0.8'
     """
@@ -191,8 +180,6 @@ def identity_line(document: ReportDocument) -> str:
 def tied(text: str) -> str:
     """Text whose numbers stay with their signs and units at the end of a line, and safe to show; for prose, not for names.
 
-    Examples
-    --------
     >>> tied("p = 0.5 at S = 0.7, 95 % CI")
     'p\\xa0=\\xa00.5 at S\\xa0=\\xa00.7, 95\\xa0%\\xa0CI'
     """

@@ -12,8 +12,6 @@ from sics_analysis.results import Interval, signed
 def short(name: str, limit: int = 16) -> str:
     """A name for a label: control characters as escapes, at most `limit` columns wide, with an ellipsis where cut.
 
-    Examples
-    --------
     >>> short("smooth_chaos"), short("a" * 200, 8), short("a" + chr(10) + "b")
     ('smooth_chaos', 'aaaaaaa…', 'a\\\\nb')
     """
@@ -31,8 +29,6 @@ def short(name: str, limit: int = 16) -> str:
 def labels(names: Sequence[str], limit: int = 16) -> dict[str, str]:
     """Short names that still differ: those that a cut would make equal lose their middle, or else end in a number.
 
-    Examples
-    --------
     >>> labels(["a_long_name_1", "a_long_name_2", "x"], 8)
     {'a_long_name_1': 'a_lo…e_1', 'a_long_name_2': 'a_lo…e_2', 'x': 'x'}
     >>> labels(["a_long_1_name", "a_long_2_name"], 8)
@@ -87,8 +83,6 @@ def limits(interval: Interval | None) -> str:
 def plural(count: int, word: str) -> str:
     """A count with its noun.
 
-    Examples
-    --------
     >>> plural(1, "seed"), plural(5, "seed")
     ('1 seed', '5 seeds')
     """

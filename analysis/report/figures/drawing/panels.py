@@ -32,8 +32,6 @@ def window(rows: Sequence[Sequence[float]], delta: float) -> tuple[float, float]
     A row further out than three times the median row, and than 6 δ, would press all others together: it is left
     outside, for an arrow with its number.
 
-    Examples
-    --------
     >>> low, high = window([[0.1, 0.3], [-0.2, 0.4], [1.1], [-37.0, -36.0]], 0.5)
     >>> round(low, 2), round(high, 2)
     (-0.86, 1.21)
@@ -71,12 +69,7 @@ def row_panels(
 ) -> tuple[Drawing, list[Panel]]:
     """Empty panels for these scorers, labelled and grouped, with the key of the verdicts below.
 
-    Parameters
-    ----------
-    foot
-        Inches below a panel, for its ticks and the label of the axis.
-    hollow
-        Whether the figure draws inconclusive lines hollow.
+    `foot` is the inches below a panel for its ticks and label; `hollow` tells whether inconclusive lines are drawn hollow.
     """
     values = sparsities(document)
     rows, across = grid(len(values))

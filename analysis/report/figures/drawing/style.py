@@ -69,8 +69,6 @@ class Series:
 def series(index: int) -> Series:
     """A look of its own for each scorer: six colours by seven markers, 42 of them, then other fills and dashes.
 
-    Examples
-    --------
     >>> len({(s.colour, s.marker, s.fill) for s in map(series, range(160))})
     160
     """
@@ -202,8 +200,6 @@ def drawing(width: float, height: float) -> Drawing:
 def grid(count: int) -> tuple[int, int]:
     """Rows and columns of panels: at most four beside each other, evenly filled.
 
-    Examples
-    --------
     >>> grid(1), grid(4), grid(6), grid(7)
     ((1, 1), (1, 4), (2, 3), (2, 4))
     """

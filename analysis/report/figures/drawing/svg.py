@@ -21,22 +21,10 @@ _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
 
 def inline_svg(canvas: Canvas, name: str, title: str, description: str, tips: Iterable[Tip] = ()) -> str:
-    """Render as an SVG element without prolog.
+    """Render as an SVG element without prolog; `name` is the prefix of every id in it, unique on the page.
 
-    Parameters
-    ----------
-    name
-        Prefix of every id in it, unique on the page.
-    title, description
-        For those who cannot see it; any text.
-    tips
-        Hover texts.
-
-    Returns
-    -------
-    str
-        Black is `currentColor`, the ground transparent, text is text in the page's sans-serif; no style sheet, no
-        script, nothing from a network. The same canvas gives the same bytes.
+    Black is `currentColor`, the ground transparent, text is text in the page's sans-serif; no style sheet, no script, nothing
+    from a network. The same canvas gives the same bytes.
     """
     buffer = io.BytesIO()
     canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
@@ -72,8 +60,6 @@ def inline_svg(canvas: Canvas, name: str, title: str, description: str, tips: It
 def xml_text(text: str) -> str:
     """Text without what XML cannot hold, or what turns a line around: these characters become escapes.
 
-    Examples
-    --------
     >>> xml_text("a" + chr(0) + "b")
     'a\\\\x00b'
     """
