@@ -27,8 +27,6 @@ def count(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
 def comma_list(item: Callable[[str], Any], name: str) -> Callable[..., list[Any] | None]:
     """Make a callback that splits at commas and converts each item; `name` says what the items are.
 
-    Examples
-    --------
     >>> comma_list(float, "numbers")(None, None, ".5, .6")
     [0.5, 0.6]
     """

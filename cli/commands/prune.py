@@ -28,8 +28,6 @@ _FILE = click.Path(path_type=Path)
 def model_options(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, Any], ...]:
     """Read NAME=VALUE, once a name: a value is a number, true, false, or text.
 
-    Examples
-    --------
     >>> model_options(None, None, ("num_classes=10", "global_pool=avg", "class_token=false"))
     (('num_classes', 10), ('global_pool', 'avg'), ('class_token', False))
     """

@@ -83,13 +83,7 @@ def report(
 
 
 def _by_ending(output: Path | None) -> str:
-    """The format that the name of the output asks for; "terminal" without an ending.
-
-    Raises
-    ------
-    ConfigError
-        An ending of no format.
-    """
+    """The format that the name of the output asks for; "terminal" without an ending."""
     if output is None or not output.suffix:
         return "terminal"
     from sics_analysis.report.layouts.formats import ENDINGS

@@ -40,8 +40,6 @@ def fact(console: Console, label: str, text: str, style: str = "") -> None:
 def seed_text(seeds: Sequence[int]) -> str:
     """Name seeds in short.
 
-    Examples
-    --------
     >>> seed_text([0, 1, 2]), seed_text([7]), seed_text([3, 5])
     ('seeds 0 to 2', 'seed 7', 'seeds 3, 5')
     """

@@ -87,13 +87,7 @@ def changed_settings(a: RunRows, b: RunRows) -> list[str]:
 
 
 def pair(a: RunRows, b: RunRows, *, across_devices: bool = False) -> Pairs:
-    """Pair the rows of two runs.
-
-    Raises
-    ------
-    ConfigError
-        No row can be paired: in one line, why.
-    """
+    """Pair the rows of two runs."""
     tests = [(run.recipe["data"]["digest"], run.recipe["data"]["split_digest"], run.recipe["data"]["test"]) for run in (a, b)]
     if tests[0] != tests[1]:
         named = "; ".join(differences({"data": a.recipe["data"]}, {"data": b.recipe["data"]}))

@@ -22,8 +22,6 @@ class Spread:
     def of(cls, values: Sequence[float]) -> Spread:
         """Summarise at least one value.
 
-        Examples
-        --------
         >>> Spread.of([1.0, 3.0])
         Spread(n=2, mean=2.0, sd=1.4142135623730951)
         """

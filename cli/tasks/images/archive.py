@@ -34,8 +34,6 @@ class Member:
 def archive_suffix(path: Path) -> str | None:
     """Suffix by which `path` is an archive, or None.
 
-    Examples
-    --------
     >>> archive_suffix(Path("images.tar.xz")), archive_suffix(Path("images.zip"))
     ('.tar.xz', None)
     """
@@ -43,14 +41,7 @@ def archive_suffix(path: Path) -> str | None:
 
 
 def members(path: Path, source: str) -> Iterator[Member]:
-    """Members of the archive in its order, once, checked.
-
-    Raises
-    ------
-    DataError
-        The archive is broken or ends early, or holds what a folder of images does not: links, devices, names that
-        point outside, one name twice, giant or sparse members.
-    """
+    """Members of the archive in its order, once, checked."""
     suffix = archive_suffix(path)
     assert suffix is not None, path
     try:

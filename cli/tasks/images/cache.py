@@ -54,21 +54,7 @@ def cache_path(key: str) -> Path:
 
 
 def image_facts(source: ImageSource, say: Callable[[str], None] = lambda line: None) -> ImageFacts:
-    """Facts of `source` from its cache file's header; the first time, or if that is damaged, it is decoded.
-
-    Parameters
-    ----------
-    source : ImageSource
-    say : callable, optional
-        Is told in one line why this takes a while.
-
-    Raises
-    ------
-    DataError
-        The source cannot be read.
-    StorageError
-        The cache folder cannot be written.
-    """
+    """Facts of `source` from its cache file's header; the first time, or if that is damaged, it is decoded."""
     return _found(source, read_facts, say)
 
 

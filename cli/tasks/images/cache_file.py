@@ -29,20 +29,7 @@ class DamagedCacheError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What is known of a decoded data set without its pixels.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        (n, channels, height, width).
-    classes : tuple of str
-        Names of the classes; labels index it.
-    train : int or None
-        The first `train` examples are the source's own training part, the others its test part; None when it has no
-        parts of its own.
-    digest : str
-        Sha256 over shape, classes, `train`, labels and pixels.
-    """
+    """What is known of a decoded data set without its pixels."""
 
     shape: Shape
     classes: tuple[str, ...]
@@ -76,13 +63,7 @@ class Contents:
 
 
 def write_images(path: Path, contents: Contents, name: str) -> None:
-    """Decode `contents` into a new file at `path`, one image in memory at a time; `name` is for messages.
-
-    Raises
-    ------
-    DataError
-        The images given are not the ones listed.
-    """
+    """Decode `contents` into a new file at `path`, one image in memory at a time; `name` is for messages."""
     labels = np.ascontiguousarray(contents.labels, dtype="<i8")
     blank = ImageFacts(contents.shape, contents.classes, contents.train, "0" * 64)
     start = len(_header(blank))
@@ -143,15 +124,7 @@ def _header(facts: ImageFacts) -> bytes:
 
 
 def read_facts(path: Path) -> ImageFacts:
-    """Facts in the header of the cache file at `path`; the pixels are not read, but the file's length is checked.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is none.
-    DamagedCacheError
-        The header is not one that this module writes, or the file has another length than it says.
-    """
+    """Facts in the header of the cache file at `path`; the pixels are not read, but the file's length is checked."""
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         if length > _LONGEST_HEADER:

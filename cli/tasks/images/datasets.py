@@ -88,8 +88,6 @@ DATASETS: dict[str, DatasetSpec] = {"digits": DatasetSpec("digits", _DIGITS, _lo
 def key_name(name: str) -> str:
     """What stands for a data set's name in keys: an image folder that was moved is the same data.
 
-    Examples
-    --------
     >>> key_name("imagefolder:/data/photos"), key_name("cifar10")
     ('imagefolder', 'cifar10')
     """
@@ -99,15 +97,7 @@ def key_name(name: str) -> str:
 def data_facts(
     config: DataConfig, access: DataAccess | None = None, say: Callable[[str], None] = lambda line: None
 ) -> ImageFacts:
-    """What keys and checks need of a data set; images are decoded into the user's cache the first time.
-
-    Raises
-    ------
-    ConfigError
-        The name is unknown, the data are not there, or an option does not go with them.
-    DataError, StorageError
-        The images cannot be decoded, or the cache cannot be written.
-    """
+    """What keys and checks need of a data set; images are decoded into the user's cache the first time."""
     access = access or DataAccess()
     if config.name in DATASETS:
         for option, given in (("--data-dir", access.data_dir is not None), ("--download", access.download)):
@@ -131,13 +121,7 @@ def _image_source(config: DataConfig, access: DataAccess) -> ImageSource:
 
 
 def split_indices(config: DataConfig, facts: ImageFacts | None = None) -> tuple[Indices, Indices, Indices]:
-    """Indices of train, validation and test, disjoint; `facts` are looked up where they are not given.
-
-    Raises
-    ------
-    ConfigError
-        More examples are asked for than there are.
-    """
+    """Indices of train, validation and test, disjoint; `facts` are looked up where they are not given."""
     from sics_cli.tasks.images.split import image_split
 
     return image_split(
@@ -166,10 +150,7 @@ def content_digest(images: Images, labels: Labels) -> str:
 def load_split(config: DataConfig, facts: ImageFacts | None = None, access: DataAccess | None = None) -> Split:
     """Load, verify, split and standardise. Images of `sics_cli.tasks.images.sources` stay uint8 until a batch needs them.
 
-    Raises
-    ------
-    MismatchError
-        The data are not those that the digest in `facts` stands for.
+    A MismatchError if the data are not those that the digest in `facts` stands for.
     """
     expected = facts or data_facts(config, access)
     train, validation, test = split_indices(config, expected)

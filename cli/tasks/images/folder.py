@@ -33,20 +33,7 @@ _Named = tuple[str, Callable[[], bytes]]
 
 @dataclass(frozen=True, slots=True)
 class ImageFolder:
-    """Images below `path`, a folder or an archive.
-
-    Parameters
-    ----------
-    path : Path
-        A folder or a .tar, .tar.gz or .tar.xz file, laid out as `image_layout.lay_out` says.
-    image_size : int, optional
-        Cut every image to a centred square and scale it to this many pixels; without it all must have one size.
-
-    Raises
-    ------
-    ConfigError
-        `path` is neither, or `image_size` is not from 1 to 1024.
-    """
+    """Images below `path`, a folder or an archive."""
 
     path: Path
     image_size: int | None = None
@@ -87,13 +74,7 @@ class ImageFolder:
         return state.hexdigest()
 
     def contents(self) -> Contents:
-        """List the images and look at the header of each: size and mode are known before any is decoded.
-
-        Raises
-        ------
-        DataError
-            The layout is not accepted, a file is broken, or sizes differ; the line names the file.
-        """
+        """List the images and look at the header of each: size and mode are known before any is decoded."""
         files: list[str] = []
         folders: list[str] = []
         probed: dict[str, tuple[tuple[int, int], str]] = {}

@@ -17,8 +17,6 @@ IMAGE_NAMES = (*TORCHVISION, f"{IMAGE_FOLDER}PATH")
 def is_image_data(name: str) -> bool:
     """Whether `name` is a data set of this module.
 
-    Examples
-    --------
     >>> is_image_data("cifar10"), is_image_data("imagefolder:photos.tar"), is_image_data("digits")
     (True, True, False)
     """
@@ -28,24 +26,7 @@ def is_image_data(name: str) -> bool:
 def image_source(
     name: str, *, data_dir: Path | None = None, download: bool = False, image_size: int | None = None
 ) -> ImageSource:
-    """Give the source that `data.name` means.
-
-    Parameters
-    ----------
-    name : str
-        A name of `TORCHVISION`, or `imagefolder:PATH`; "~" in PATH is the user's home.
-    data_dir : Path, optional
-        For torchvision's sets: the folder that holds them.
-    download : bool
-        For torchvision's sets: fetch what is missing.
-    image_size : int, optional
-        For image folders: scale all images to squares of this size.
-
-    Raises
-    ------
-    ConfigError
-        The name is unknown, PATH is missing or neither folder nor archive, or an option does not go with the source.
-    """
+    """Give the source that `data.name` means."""
     if name.startswith(IMAGE_FOLDER):
         path = name.removeprefix(IMAGE_FOLDER)
         if not path:

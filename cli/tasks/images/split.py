@@ -22,13 +22,6 @@ def image_split(
     A source with parts of its own gives its test part to test alone, and its training part to train and validation;
     one without is permuted as a whole. Both permutations come from `split_seed`, not from a replicate's seed.
 
-    Raises
-    ------
-    ConfigError
-        More examples are asked for than there are.
-
-    Examples
-    --------
     >>> facts = ImageFacts((10, 1, 2, 2), ("a", "b"), 6, "")
     >>> [sorted(part.tolist()) for part in image_split(facts, train=6, validation=0, test=4, split_seed=0)]
     [[0, 1, 2, 3, 4, 5], [], [6, 7, 8, 9]]
@@ -62,8 +55,6 @@ def channel_statistics(images: Pixels, indices: Indices) -> ChannelStatistics:
 
     The sums are of integers, so they are exact and do not depend on any order. A constant channel has scale 1.
 
-    Examples
-    --------
     >>> found = channel_statistics(np.array([0, 2, 9], np.uint8).reshape(3, 1, 1, 1), np.array([0, 1]))
     >>> found.mean.tolist(), found.scale.tolist()
     ([1.0], [1.0])

@@ -57,20 +57,7 @@ def default_data_dir() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class TorchvisionSource:
-    """One of `TORCHVISION` below `data_dir`, the `root` of torchvision's classes.
-
-    Parameters
-    ----------
-    name : str
-    data_dir : Path
-    download : bool, default False
-        Let torchvision fetch the files when they are not there. This is not part of the key.
-
-    Raises
-    ------
-    ConfigError
-        No such data set.
-    """
+    """One of `TORCHVISION` below `data_dir`, the `root` of torchvision's classes."""
 
     name: str
     data_dir: Path
@@ -81,15 +68,7 @@ class TorchvisionSource:
             raise ConfigError(f"data.name = {self.name!r} is not accepted: give {' | '.join(TORCHVISION)}")
 
     def key(self) -> str:
-        """Sha256 of names, sizes and times of the files; they are downloaded before if that was asked for.
-
-        Raises
-        ------
-        ConfigError
-            The files are not there, and no download was asked for.
-        StorageError
-            The download failed.
-        """
+        """Sha256 of names, sizes and times of the files; they are downloaded before if that was asked for."""
         spec = TORCHVISION[self.name]
         if self.download and self._missing():
             with _readable_errors(self.name, f"downloading to --data-dir {self.data_dir}", StorageError):
@@ -106,13 +85,7 @@ class TorchvisionSource:
         return digest({"source": self.name, "holds": stamps})
 
     def contents(self) -> Contents:
-        """Read both parts through torchvision; examples keep its order, train first.
-
-        Raises
-        ------
-        DataError
-            The files are not the ones that torchvision knows.
-        """
+        """Read both parts through torchvision; examples keep its order, train first."""
         spec = TORCHVISION[self.name]
         where = f"reading {self.data_dir / spec.folder}"
         with _readable_errors(self.name, where, DataError):
