@@ -11,8 +11,8 @@ from sics_cli.base.errors import ConfigError
 from sics_cli.settings.config import DataConfig
 from sics_cli.settings.presets import DIGITS
 from sics_cli.settings.seeding import calibration_batches
-from sics_cli.tasks.images.cache_file import ImageFacts
-from sics_cli.tasks.images.datasets import DATASETS, DataAccess, Part, data_facts, load_split
+from sics_cli.tasks.images.cache import ImageFacts
+from sics_cli.tasks.images.datasets import DATASETS, ChannelStatistics, DataAccess, Part, data_facts, load_split
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -75,8 +75,6 @@ class CalibrationImages:
     def standardise_as(self, model: nn.Module) -> None:
         """Standardise by the numbers that timm has for the model's architecture, from now on."""
         import numpy as np
-
-        from sics_cli.tasks.images.split import ChannelStatistics
 
         if self._train.statistics is None:
             raise ConfigError(f"--standardise timm: is for images of pixels, not for {self.request.name}; give data")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sics_cli.base.errors import DataError
-from sics_cli.tasks.images.cache_file import Labels
+from sics_cli.tasks.images.cache import Labels
 
 #: File names that are images, whatever the case; what the content really is, the decoder finds out.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")

@@ -18,7 +18,7 @@ import numpy as np
 from sics_cli.base.errors import ConfigError, DataError, StorageError
 from sics_cli.base.files import cache_folder
 from sics_cli.base.hashing import digest
-from sics_cli.tasks.images.cache_file import Contents, Pixels
+from sics_cli.tasks.images.cache import Contents, Pixels
 
 _IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
@@ -84,7 +84,7 @@ class TorchvisionSource:
         stamps = [[name, fact.st_size, fact.st_mtime_ns] for name, fact in zip(spec.files, facts, strict=True)]
         return digest({"source": self.name, "holds": stamps})
 
-    def contents(self) -> Contents:
+    def contents(self, scratch: Path) -> Contents:
         """Read both parts through torchvision; examples keep its order, train first."""
         spec = TORCHVISION[self.name]
         where = f"reading {self.data_dir / spec.folder}"

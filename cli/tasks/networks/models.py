@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sics_cli.base.errors import ConfigError
 from sics_cli.settings.config import Experiment, ModelConfig
 from sics_cli.settings.seeding import Stream, torch_seed
-from sics_cli.tasks.images.cache_file import ImageFacts
+from sics_cli.tasks.images.cache import ImageFacts
 from sics_cli.tasks.images.datasets import DATASETS, key_name
 
 if TYPE_CHECKING:
