@@ -15,7 +15,7 @@ from sics_cli.base.errors import ConfigError, SicsError
 from sics_cli.experiment.cells import CHANGED
 from sics_cli.experiment.recipe import DENSE
 from sics_cli.results.csv_rows import read_csv
-from sics_cli.results.summary import paired_seeds, summarise
+from sics_cli.results.summary import noise_floors, paired_seeds
 from sics_cli.store.database import is_sqlite
 from sics_cli.store.export import COLUMNS, export_row
 from sics_cli.store.rows import CellRow, PlanRow, RepeatRow, stale_remark
@@ -134,7 +134,6 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
     deviations += [Deviation("missing", text) for text in unfinished(plans, rows)]
     deviations += [Deviation("flag", text) for text in flagged(pruned)]
     data, model, saliency = recipe["data"]["name"], recipe["model"]["name"], recipe["saliency"]["kind"]
-    blocks = summarise(pruned, repeats, planned.reference if planned else DEFAULT_REFERENCE)
     return Source(
         kind="run",
         title=f"{model} on {data}, saliency {saliency}, {recipe['environment']['device_class']}",
@@ -145,7 +144,7 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
         planned=planned,
         fixed=when_fixed(plans),
         stamps=tuple(dict.fromkeys(plan.stamp for plan in plans if plan.stamp)),
-        noise_floor={block.sparsity: block.noise.points for block in blocks if block.noise is not None},
+        noise_floor={sparsity: floor.points for sparsity, floor in noise_floors(pruned, repeats).items()},
         deviations=tuple(deviations),
         provenance=tuple(_provenance(store, pruned, plans)),
         saliency=saliency,
