@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 def pack_bits(hits: NDArray[np.bool_]) -> bytes:
     """Pack booleans of shape (n,), first example in the highest bit of the first byte, zeros after the last.
 
-    Examples
-    --------
     >>> pack_bits(np.array([True, False, True]))
     b'\\xa0'
     """
@@ -18,15 +16,8 @@ def pack_bits(hits: NDArray[np.bool_]) -> bytes:
 
 
 def unpack_bits(packed: bytes, n: int) -> NDArray[np.bool_]:
-    """Unpack to booleans of shape (n,), the inverse of `pack_bits`.
+    """Unpack to booleans of shape (n,), the inverse of `pack_bits`; other than ceil(n/8) bytes are a ValueError.
 
-    Raises
-    ------
-    ValueError
-        `packed` has not ceil(n/8) bytes.
-
-    Examples
-    --------
     >>> unpack_bits(b'\\xa0', 3)
     array([ True, False,  True])
     """
@@ -38,8 +29,6 @@ def unpack_bits(packed: bytes, n: int) -> NDArray[np.bool_]:
 def count_bits(packed: bytes) -> int:
     """Count the set bits.
 
-    Examples
-    --------
     >>> count_bits(b'\\xa0')
     2
     """

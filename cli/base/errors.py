@@ -77,8 +77,6 @@ class InterruptedRunError(SicsError):
 def is_storage_failure(error: BaseException) -> bool:
     """Whether `error` is the disk or the folder refusing, rather than a fault of what was being computed.
 
-    Examples
-    --------
     >>> is_storage_failure(OSError(errno.ENOSPC, "No space left on device")), is_storage_failure(ValueError())
     (True, False)
     """

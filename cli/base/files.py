@@ -17,8 +17,6 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
 
     `durable=False` skips the flush to disk, for files whose loss costs nothing (progress).
 
-    Examples
-    --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     target = Path(folder) / "x"

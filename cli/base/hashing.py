@@ -11,17 +11,9 @@ def canonical_json(value: Any) -> str:
     """JSON with sorted keys, no spaces and no NaN; the order of a mapping's keys does not matter.
 
     Tuples become lists; floats are written by `repr`, the shortest text that reads back to the same double.
+    NaN and infinity are a ValueError; a key that is no string is a TypeError, since JSON would turn 1 into "1" and two
+    different mappings could then share one text.
 
-    Raises
-    ------
-    ValueError
-        A float is NaN or infinite.
-    TypeError
-        Something has no JSON form, or a mapping has a key that is not a string (JSON would turn 1 into "1" and
-        two different mappings could then share one text).
-
-    Examples
-    --------
     >>> canonical_json({"b": (1, 2.0), "a": None})
     '{"a":null,"b":[1,2.0]}'
     """
@@ -43,8 +35,6 @@ def _refuse_other_keys(value: Any) -> None:
 def digest(value: Any) -> str:
     """Sha256 (64 hex digits) of the canonical JSON of `value`.
 
-    Examples
-    --------
     >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     True
     """

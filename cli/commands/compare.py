@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sics_cli.base.errors import ConfigError
-from sics_cli.commands.options import level, margin
+from sics_cli.commands.options import LEVEL, MARGIN
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("run_a", type=click.Path(path_type=Path))
 @click.argument("run_b", type=click.Path(path_type=Path))
-@click.option("--delta", callback=margin, metavar="POINTS", help="Equivalence margin.  [default: the plans', else 0.5]")
-@click.option("--alpha", callback=level, help="Error rate of the tests.  [default: the plans', else 0.05]")
+@click.option("--delta", type=MARGIN, metavar="POINTS", help="Equivalence margin.  [default: the plans', else 0.5]")
+@click.option("--alpha", type=LEVEL, help="Error rate of the tests.  [default: the plans', else 0.05]")
 @click.option("--across-devices", is_flag=True, help="Pair rows that were evaluated on different devices.")
 def compare(run_a: Path, run_b: Path, delta: float | None, alpha: float | None, across_devices: bool) -> None:
     """Test RUN_A minus RUN_B (folders, or their stores), scorer by scorer at each sparsity.

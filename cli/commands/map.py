@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sics_cli.base.errors import ConfigError, StorageError
-from sics_cli.commands.options import level, margin
+from sics_cli.commands.options import LEVEL, MARGIN
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,8 +20,8 @@ _ENDINGS = (".pdf", ".png")
 
 @click.command(name="map")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
-@click.option("--delta", callback=margin, metavar="POINTS", help="Equivalence margin.  [default: the first run's plan, else 0.5]")
-@click.option("--alpha", callback=level, help="Error rate of the tests.  [default: the first run's plan, else 0.05]")
+@click.option("--delta", type=MARGIN, metavar="POINTS", help="Equivalence margin.  [default: the first run's plan, else 0.5]")
+@click.option("--alpha", type=LEVEL, help="Error rate of the tests.  [default: the first run's plan, else 0.05]")
 @click.option("--across-devices", is_flag=True, help="Pair rows that were evaluated on different devices.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="The figure, as .pdf and .png.")
 def plateau_map(

@@ -1,4 +1,4 @@
-"""Callbacks that read options: a value that is not accepted is answered with what is."""
+"""Types of options: a value that is not accepted is answered with what is."""
 
 from __future__ import annotations
 
@@ -11,24 +11,38 @@ import click
 MAX_COUNT = 10_000
 
 
-def count(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    """Read a whole number from 1 to `MAX_COUNT`."""
-    if value is None:
-        return None
-    try:
-        number = int(value)
-        if not 1 <= number <= MAX_COUNT:
-            raise ValueError
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is not accepted: give a whole number from 1 to {MAX_COUNT}") from None
-    return number
+class Number(click.ParamType):
+    """A number of `kind` that `accepts` says yes to; `what` is what an error asks for."""
+
+    name = "number"
+
+    def __init__(self, what: str, accepts: Callable[[Any], bool], kind: type[int] | type[float] = float) -> None:
+        self.what, self.accepts, self.kind = what, accepts, kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | int:
+        """Read the number from an option's text."""
+        try:
+            number = self.kind(value)
+            if self.accepts(number):
+                return number
+        except ValueError:
+            pass
+        self.fail(f"{value!r} is not accepted: give {self.what}", param, ctx)
 
 
-def comma_list(item: Callable[[str], Any], name: str) -> Callable[..., list[Any] | None]:
+COUNT = Number(f"a whole number from 1 to {MAX_COUNT}", lambda n: 1 <= n <= MAX_COUNT, int)
+MARGIN = Number("accuracy points above 0 and below 100", lambda x: 0 < x < 100)
+LEVEL = Number("a level above 0 and below 0.5", lambda x: 0 < x < 0.5)
+PROBABILITY = Number("a probability above 0 and below 1", lambda x: 0 < x < 1)
+FRACTION = Number("a fraction above 0 and below 1", lambda x: 0 < x < 1)
+POINTS = Number("accuracy points from -100 to 100", lambda x: -100 <= x <= 100)
+
+
+def comma_list(
+    item: Callable[[str], Any], name: str, accepts: Callable[[Any], bool] = lambda value: True
+) -> Callable[..., list[Any] | None]:
     """Make a callback that splits at commas and converts each item; `name` says what the items are.
 
-    Examples
-    --------
     >>> comma_list(float, "numbers")(None, None, ".5, .6")
     [0.5, 0.6]
     """
@@ -37,52 +51,13 @@ def comma_list(item: Callable[[str], Any], name: str) -> Callable[..., list[Any]
         if value is None:
             return None
         items = []
-        for text in value.split(","):
+        for text in map(str.strip, value.split(",")):
             try:
-                if not text.strip():
+                if not text or not accepts(item(text)):
                     raise ValueError
-                items.append(item(text.strip()))
+                items.append(item(text))
             except ValueError:
-                raise click.BadParameter(
-                    f"{text.strip()!r} in {value!r} is not accepted: give {name} separated by commas"
-                ) from None
+                raise click.BadParameter(f"{text!r} in {value!r} is not accepted: give {name} separated by commas") from None
         return items
 
     return convert
-
-
-def margin(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """Read a number of accuracy points above 0 and below 100."""
-    return _number(value, lambda x: 0 < x < 100, "accuracy points above 0 and below 100")
-
-
-def level(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """Read a level above 0 and below 0.5."""
-    return _number(value, lambda x: 0 < x < 0.5, "a level above 0 and below 0.5")
-
-
-def probability(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """Read a probability strictly between 0 and 1."""
-    return _number(value, lambda x: 0 < x < 1, "a probability above 0 and below 1")
-
-
-def fraction(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """Read a fraction strictly between 0 and 1."""
-    return _number(value, lambda x: 0 < x < 1, "a fraction above 0 and below 1")
-
-
-def points(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """Read a difference in accuracy points, of either sign."""
-    return _number(value, lambda x: -100 <= x <= 100, "accuracy points from -100 to 100")
-
-
-def _number(value: str | None, accepts: Callable[[float], bool], what: str) -> float | None:
-    if value is None:
-        return None
-    try:
-        number = float(value)
-        if not accepts(number):
-            raise ValueError
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is not accepted: give {what}") from None
-    return number

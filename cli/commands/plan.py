@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sics_cli.base.errors import ConfigError
-from sics_cli.commands.options import count, level, margin, points, probability
+from sics_cli.commands.options import COUNT, LEVEL, MARGIN, POINTS, PROBABILITY
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,17 +33,17 @@ class Spread:
 
 
 @click.command()
-@click.option("--sd", callback=margin, metavar="POINTS", help="Sd between seeds of the paired differences, from a pilot.")
+@click.option("--sd", type=MARGIN, metavar="POINTS", help="Sd between seeds of the paired differences, from a pilot.")
 @click.option(
     "--from", "pilot", type=click.Path(path_type=Path), metavar="RUN|FILE.csv", help="Rows to take the sd of each S from."
 )
-@click.option("--seeds", callback=count, metavar="N", help="Seeds of the plan.  [default: those of --from, else 5]")
-@click.option("--delta", callback=margin, metavar="POINTS", help="Equivalence margin.  [default: that of --from, else 0.5]")
-@click.option("--alpha", callback=level, help="Error rate of the tests.  [default: that of --from, else 0.05]")
+@click.option("--seeds", type=COUNT, metavar="N", help="Seeds of the plan.  [default: those of --from, else 5]")
+@click.option("--delta", type=MARGIN, metavar="POINTS", help="Equivalence margin.  [default: that of --from, else 0.5]")
+@click.option("--alpha", type=LEVEL, help="Error rate of the tests.  [default: that of --from, else 0.05]")
 @click.option("--reference", metavar="SCORER", help="Reference in --from.  [default: the plan's, else magnitude]")
-@click.option("--power", callback=probability, help="Chance of a verdict to aim at.  [default: 0.8]")
-@click.option("--difference", callback=points, metavar="POINTS", help="True difference of an escape.  [default: 2 delta]")
-@click.option("--family", callback=count, metavar="N", help="Scorers tested together.  [default: those of --from, else 5]")
+@click.option("--power", type=PROBABILITY, help="Chance of a verdict to aim at.  [default: 0.8]")
+@click.option("--difference", type=POINTS, metavar="POINTS", help="True difference of an escape.  [default: 2 delta]")
+@click.option("--family", type=COUNT, metavar="N", help="Scorers tested together.  [default: those of --from, else 5]")
 def plan(
     sd: float | None,
     pilot: Path | None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sics_cli.base.errors import ConfigError, DataError
-from sics_cli.commands.options import count, fraction
+from sics_cli.commands.options import COUNT, FRACTION
 from sics_cli.settings.config import POOLS, SALIENCIES, UNITS, ModelConfig
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ _FILE = click.Path(path_type=Path)
 def model_options(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, Any], ...]:
     """Read NAME=VALUE, once a name: a value is a number, true, false, or text.
 
-    Examples
-    --------
     >>> model_options(None, None, ("num_classes=10", "global_pool=avg", "class_token=false"))
     (('num_classes', 10), ('global_pool', 'avg'), ('class_token', False))
     """
@@ -81,7 +79,7 @@ def min_keep(ctx: click.Context, param: click.Parameter, value: str | None) -> f
     metavar="NAME=VALUE",
     help="For its constructor; repeatable.",
 )
-@click.option("--sparsity", required=True, callback=fraction, metavar="S", help="Fraction of units removed, above 0 and below 1.")
+@click.option("--sparsity", required=True, type=FRACTION, metavar="S", help="Fraction of units removed, above 0 and below 1.")
 @click.option("--scorer", default="adaptive", metavar="NAME|MODULE:CLASS", help="What ranks them.  [default: adaptive]")
 @click.option("--unit", type=click.Choice(UNITS), default="weight", help="What is removed.  [default: weight]")
 @click.option(
@@ -103,11 +101,11 @@ def min_keep(ctx: click.Context, param: click.Parameter, value: str | None) -> f
 @click.option(
     "--table", type=click.Choice(["hypothesis", "measured"]), help="adaptive chooses by this table.  [default: hypothesis]"
 )
-@click.option("--calibrate", callback=count, metavar="BUDGET", help="adaptive chooses by so many evaluations on held-out images.")
-@click.option("--held-out", callback=count, metavar="N", help=f"Images for that, none of the batches'.  [default: {HELD_OUT}]")
-@click.option("--batches", callback=count, metavar="N", help=f"Calibration batches.  [default: {BATCHES}]")
-@click.option("--batch-size", callback=count, metavar="N", help=f"Images in each.  [default: {BATCH_SIZE}]")
-@click.option("--image-size", callback=count, metavar="PIXELS", help="Scale images of a folder to squares of this size.")
+@click.option("--calibrate", type=COUNT, metavar="BUDGET", help="adaptive chooses by so many evaluations on held-out images.")
+@click.option("--held-out", type=COUNT, metavar="N", help=f"Images for that, none of the batches'.  [default: {HELD_OUT}]")
+@click.option("--batches", type=COUNT, metavar="N", help=f"Calibration batches.  [default: {BATCHES}]")
+@click.option("--batch-size", type=COUNT, metavar="N", help=f"Images in each.  [default: {BATCH_SIZE}]")
+@click.option("--image-size", type=COUNT, metavar="PIXELS", help="Scale images of a folder to squares of this size.")
 @click.option(
     "--standardise",
     type=click.Choice(["data", "timm"]),

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
-from rich.text import Text
 
 from sics_cli.base.errors import ConfigError, SicsError
-from sics_cli.commands.options import comma_list, count
+from sics_cli.commands.options import COUNT, comma_list
 from sics_cli.console import progress_bars, tables
 from sics_cli.experiment.cells import Grid, families
 from sics_cli.experiment.recipe import DENSE, Recipe
 from sics_cli.experiment.user_scorers import expanded
-from sics_cli.results.summary import Block, Spread, dense_spread, summarise
+from sics_cli.results.summary import noise_floors
 from sics_cli.runs.executors import EXECUTORS, make_place
 from sics_cli.runs.run import Outcome, run_session
 from sics_cli.runs.session import Asker, Session, open_session, with_data
@@ -47,7 +46,7 @@ FAILED_CELLS = 3
 @click.command()
 @click.option("--preset", type=click.Choice(list(PRESETS)), help=f"Experiment to run.  [default: {DEFAULT_PRESET}]")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE.toml", help="Settings over the preset's.")
-@click.option("--seeds", callback=count, metavar="N", help="Replicates: seeds 0 to N-1.  [default: 5]")
+@click.option("--seeds", type=COUNT, metavar="N", help="Replicates: seeds 0 to N-1.  [default: 5]")
 @click.option(
     "--scorers",
     callback=comma_list(str, "names"),
@@ -82,7 +81,7 @@ FAILED_CELLS = 3
 )
 @click.option("--pretrained", is_flag=True, default=None, help="Begin training with timm's published weights.")
 @click.option("--device", metavar="auto|cpu|cuda[:I]", help="Where networks run.  [default: auto]")
-@click.option("--workers", callback=count, metavar="N", help="Processes, one seed each.  [default: one a core, or one a GPU]")
+@click.option("--workers", type=COUNT, metavar="N", help="Processes, one seed each.  [default: one a core, or one a GPU]")
 @click.option(
     "--executor", type=click.Choice(EXECUTORS), default="local", help="Where jobs run: docs/cluster.md.  [default: local]"
 )
@@ -263,9 +262,10 @@ def _print_results(out: Console, session: Session, outcome: Outcome, report: boo
         rows = [row for row in everything if row.cell_key in keys]
         repeats = [row for row in store.repeats() if row.repeat_key in keys]
         failed = [row for row in store.failures() if row.cell_key in keys]
-    blocks = summarise(rows, repeats, session.experiment.reference)
+    from sics_cli.console.verdict_tables import print_results  # only now: `--help` loads none of the analysis
+
     document = _analysed(session, rows, repeats)
-    _print_blocks(out, blocks, dense_spread(rows), session.experiment.reference, len(failed), document)
+    print_results(out, rows, noise_floors(rows, repeats), document, len(failed))
     out.print()
     if outcome.plan_stamp:
         tables.fact(out, "note", outcome.plan_stamp)
@@ -347,29 +347,3 @@ def _is_drawn(page: Path) -> bool:
 
     code = [path for place in report.__path__ for path in Path(place).rglob("*") if path.is_file() and path.suffix != ".pyc"]
     return page.is_file() and page.stat().st_mtime > max(path.stat().st_mtime for path in code)
-
-
-def _print_blocks(
-    out: Console, blocks: Sequence[Block], dense: Spread | None, reference: str, failed: int, report: ReportDocument | str
-) -> None:
-    if isinstance(report, str):
-        tables.print_blocks(out, blocks, dense, reference, failed)
-        tables.fact(out, "verdicts", f"none: {report}")
-        return
-    from sics_cli.console import verdict_tables
-
-    document, settings = report, report.settings
-
-    def print_block(block: Block) -> None:
-        verdict_tables.print_block(out, block, document)
-
-    tables.print_blocks(out, blocks, dense, reference, failed, print_block)
-    key = (
-        f"diff.: points above {reference} at the same seed; p up: above +{settings.delta:g}, adjusted in the family of "
-        f"this S (κ ≥ 1) at α = {settings.alpha:g}; verdicts at δ = {settings.delta:g} points"
-    )
-    out.print(Text(verdict_tables.wrapped(out, key, 2, 2), style="dim"), soft_wrap=True)
-    for deviation in document.deviations:
-        if deviation.kind != "stamp" and deviation.scorer is None:
-            out.print(Text(verdict_tables.wrapped(out, deviation.text, 2, 2), style="dim"), soft_wrap=True)
-    verdict_tables.print_conclusions(out, document)

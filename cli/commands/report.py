@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sics_cli.base.errors import ConfigError
-from sics_cli.commands.options import level, margin
+from sics_cli.commands.options import LEVEL, MARGIN
 
 if TYPE_CHECKING:
     from sics_analysis.claims.statement import Claim
@@ -27,8 +27,8 @@ FORMATS = ("terminal", "html", "md", "latex", "json")
     "--figures", type=click.Path(path_type=Path), metavar="DIR", help="Write every figure as PDF and PNG, sized for a paper."
 )
 @click.option("--fail-on", multiple=True, metavar="CLAIM", help="Exit with 4 unless CLAIM is supported; may be repeated.")
-@click.option("--delta", callback=margin, metavar="POINTS", help="Equivalence margin.  [default: the plan's, else 0.5]")
-@click.option("--alpha", callback=level, help="Error rate of the tests.  [default: the plan's, else 0.05]")
+@click.option("--delta", type=MARGIN, metavar="POINTS", help="Equivalence margin.  [default: the plan's, else 0.5]")
+@click.option("--alpha", type=LEVEL, help="Error rate of the tests.  [default: the plan's, else 0.05]")
 @click.option("--reference", metavar="SCORER", help="A scorer, or plateau.  [default: the plan's, else magnitude]")
 @click.option("--across-devices", is_flag=True, help="Pair rows of one seed that come from different devices.")
 def report(
@@ -83,13 +83,7 @@ def report(
 
 
 def _by_ending(output: Path | None) -> str:
-    """The format that the name of the output asks for; "terminal" without an ending.
-
-    Raises
-    ------
-    ConfigError
-        An ending of no format.
-    """
+    """The format that the name of the output asks for; "terminal" without an ending."""
     if output is None or not output.suffix:
         return "terminal"
     from sics_analysis.report.layouts.formats import ENDINGS

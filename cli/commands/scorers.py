@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sics_cli.base.errors import ConfigError
-from sics_cli.commands.options import comma_list, count
+from sics_cli.commands.options import COUNT, comma_list
 from sics_cli.console import progress_bars, tables
 from sics_cli.experiment.scorers import describe_scorers
 from sics_cli.experiment.user_scorers import expanded, offered
@@ -20,22 +20,6 @@ if TYPE_CHECKING:
     from sics_cli.results.scorer_meter import Measured, MeasuredNetwork
 
 _ENDINGS = (".csv", ".jsonl")
-#: Options that say how to measure: without --measure they would do nothing, so they are refused.
-_FOR_MEASURING = ("run", "seeds", "data", "data_dir", "saliency", "sparsities", "draws", "figures", "output")
-
-
-def _seed(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise ValueError
-    return value
-
-
-def _fraction(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1:
-        raise ValueError
-    return value
 
 
 @click.command()
@@ -45,23 +29,45 @@ def _fraction(text: str) -> float:
 @click.option("--measure", is_flag=True, help="Measure them on a trained network: κ, plateau or fake, monotone or noise.")
 @click.option("--run", type=click.Path(path_type=Path), metavar="RUN", help="On a run's dense networks and its saliency.")
 @click.option(
-    "--seeds", callback=comma_list(_seed, "seeds"), metavar="0,1", help="Which networks.  [default: RUN's first, else 0]"
+    "--seeds",
+    callback=comma_list(int, "seeds", lambda seed: seed >= 0),
+    metavar="0,1",
+    help="Which networks.  [default: RUN's first, else 0]",
 )
 @click.option("--data", metavar="imagefolder:PATH", help="Where the images of RUN are, if they are a folder's.")
 @click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where torchvision's files are.")
 @click.option("--saliency", type=click.Choice(SALIENCIES), help="What scorers are given.  [default: RUN's, else gradient]")
 @click.option(
-    "--sparsities", callback=comma_list(_fraction, "numbers between 0 and 1"), metavar="S,T",
+    "--sparsities", callback=comma_list(float, "numbers between 0 and 1", lambda s: 0 < s < 1), metavar="S,T",
     help="Where to measure.  [default: .5,.6,.7,.8]",
 )  # fmt: skip
-@click.option("--draws", callback=count, metavar="N", help="Bootstrap draws behind the confidence.  [default: 100]")
+@click.option("--draws", type=COUNT, metavar="N", help="Bootstrap draws behind the confidence.  [default: 100]")
 @click.option("--figures", type=click.Path(path_type=Path), metavar="DIR", help="Draw each over (ρ, z), as PDF and PNG.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Every number, as .csv or .jsonl.")
-def scorers(
-    names: tuple[str, ...],
+def scorers(names: tuple[str, ...], kappa: int | None, long: bool, measure: bool, **asked: Any) -> None:
+    """List the scorers: name, complexity κ (of feature classes), role, formula. Name some, or MODULE:CLASS or FILE.py:CLASS.
+
+    With --measure, what each is on the weights of a network: a run's, or else the default experiment's after a few epochs
+    of training, which takes seconds. docs/complexity.md says how.
+    """
+    wanted = expanded(names)
+    if measure:
+        if long:
+            raise ConfigError("--long: lists what is known of scorers, --measure what they are on a network; give one of them")
+        _measure(wanted, kappa, **asked)
+        return
+    if idle := [name for name, value in asked.items() if value is not None]:
+        raise ConfigError(f"--{idle[0].replace('_', '-')}: goes with --measure")
+    infos = describe_scorers(wanted, "gradient")
+    shown = [info for info in infos if (not wanted or info.spec in wanted) and (kappa is None or info.kappa == kappa)]
+    (tables.print_scorers_long if long else tables.print_scorers)(progress_bars.results(), shown)
+    if not names and kappa is None:
+        tables.print_offered(progress_bars.results(), offered())
+
+
+def _measure(
+    wanted: list[str],
     kappa: int | None,
-    long: bool,
-    measure: bool,
     run: Path | None,
     seeds: list[int] | None,
     data: str | None,
@@ -72,70 +78,31 @@ def scorers(
     figures: Path | None,
     output: Path | None,
 ) -> None:
-    """List the scorers: name, complexity κ (of feature classes), role, formula. Name some, or MODULE:CLASS or FILE.py:CLASS.
-
-    With --measure, what each is on the weights of a network: a run's, or else the default experiment's after a few epochs
-    of training, which takes seconds. docs/complexity.md says how.
-    """
-    wanted = expanded(names)
-    if not measure:
-        values = dict(
-            zip(_FOR_MEASURING, (run, seeds, data, data_dir, saliency, sparsities, draws, figures, output), strict=True)
-        )
-        if idle := [name for name, value in values.items() if value is not None]:
-            raise ConfigError(f"--{idle[0].replace('_', '-')}: goes with --measure")
-        infos = describe_scorers(wanted, "gradient")
-        shown = [info for info in infos if (not wanted or info.spec in wanted) and (kappa is None or info.kappa == kappa)]
-        (tables.print_scorers_long if long else tables.print_scorers)(progress_bars.results(), shown)
-        if not names and kappa is None:
-            tables.print_offered(progress_bars.results(), offered())
-        return
-    if long:
-        raise ConfigError("--long: lists what is known of scorers, --measure what they are on a network; give one of them")
     if run is None and (data is not None or data_dir is not None):
         raise ConfigError(f"--{'data' if data is not None else 'data-dir'}: goes with --run")
     if output is not None and output.suffix not in _ENDINGS:
         raise ConfigError(f"--output {output}: give a name ending in {' | '.join(_ENDINGS)}")
-    _measure(_networks(run, seeds, data, data_dir, saliency), wanted or None, kappa, sparsities, draws, figures, output)
-
-
-def _networks(
-    run: Path | None, seeds: list[int] | None, data: str | None, data_dir: Path | None, saliency: str | None
-) -> Iterable[MeasuredNetwork]:
     import torch
 
-    from sics_cli.results.scorer_meter import first_seed, quick_network, run_networks
-
-    torch.set_num_threads(1)  # as in a run: the same saliency to the last bit
-    if run is None:
-        return (quick_network(seed, saliency or "gradient") for seed in seeds or [0])
-    return run_networks(run, seeds or [first_seed(run)], data=data, data_dir=data_dir, saliency=saliency)
-
-
-def _measure(
-    networks: Iterable[MeasuredNetwork],
-    wanted: list[str] | None,
-    kappa: int | None,
-    sparsities: list[float] | None,
-    draws: int | None,
-    figures: Path | None,
-    output: Path | None,
-) -> None:
     from sics_cli.console.output import check_figures, write_document, write_surfaces
-    from sics_cli.results.scorer_meter import as_text, measure_all
+    from sics_cli.results.scorer_meter import as_text, first_seed, measure_all, quick_network, run_networks
+    from sics_plugin import list_scorers
 
     check_figures(figures)
-    if kappa is not None:
-        from sics_plugin import list_scorers
-
-        if wanted is not None:
-            raise ConfigError("--kappa: lists scorers by their class's κ; name scorers or give --kappa, not both")
-        wanted = list_scorers(kappa=kappa)
+    if kappa is not None and wanted:
+        raise ConfigError("--kappa: lists scorers by their class's κ; name scorers or give --kappa, not both")
+    chosen = wanted or (None if kappa is None else list_scorers(kappa=kappa))
+    torch.set_num_threads(1)  # as in a run: the same saliency to the last bit
+    networks: Iterable[MeasuredNetwork]
+    if run is None:
+        networks = (quick_network(seed, saliency or "gradient") for seed in seeds or [0])
+    else:
+        networks = run_networks(run, seeds or [first_seed(run)], data=data, data_dir=data_dir, saliency=saliency)
     out, progress = progress_bars.results(), progress_bars.reporter()
     found: list[Measured] = []
     for network in networks:
         here: list[Measured] = []
-        for one in measure_all(network, wanted, sparsities=sparsities, draws=draws):
+        for one in measure_all(network, chosen, sparsities=sparsities, draws=draws):
             progress.note(f"{one.network.experiment}, seed {one.network.seed}: {one.found.name} {one.found.kind}")
             here.append(one)
         if here:

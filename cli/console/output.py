@@ -17,13 +17,7 @@ if TYPE_CHECKING:
 
 
 def check_output(output: Path | None, source: Path) -> None:
-    """Refuse, before any work, an output that would destroy what it is made from.
-
-    Raises
-    ------
-    ConfigError
-        `output` is a folder, a store or the source itself.
-    """
+    """Refuse, before any work, an output that would destroy what it is made from."""
     if output is None or str(output) == "-" or is_stream(output):
         return
     if output.is_dir() or is_sqlite(output):
@@ -38,13 +32,7 @@ def is_stream(path: Path) -> bool:
 
 
 def check_figures(folder: Path | None) -> None:
-    """Refuse, before any work, a place where no figures can go.
-
-    Raises
-    ------
-    ConfigError
-        `folder`, or what it is to lie in, is a file.
-    """
+    """Refuse, before any work, a place where no figures can go."""
     if folder is None:
         return
     found = next(place for place in (folder, *folder.absolute().parents) if place.exists())
@@ -54,13 +42,7 @@ def check_figures(folder: Path | None) -> None:
 
 
 def write_document(output: Path, document: str | bytes) -> None:
-    """Put `document` at `output`; a link keeps pointing where it does, and a device or pipe is written to.
-
-    Raises
-    ------
-    StorageError
-        It cannot be written; what was there is still there.
-    """
+    """Put `document` at `output`; a link keeps pointing where it does, and a device or pipe is written to."""
     data = document.encode() if isinstance(document, str) else document
     try:
         if is_stream(output):
@@ -74,13 +56,7 @@ def write_document(output: Path, document: str | bytes) -> None:
 
 
 def write_figures(folder: Path, document: ReportDocument) -> None:
-    """Write every figure of a report into `folder`, as PDF and PNG.
-
-    Raises
-    ------
-    StorageError
-        It cannot be written.
-    """
+    """Write every figure of a report into `folder`, as PDF and PNG."""
     from sics_analysis.report import save_figures
 
     try:
@@ -91,13 +67,7 @@ def write_figures(folder: Path, document: ReportDocument) -> None:
 
 
 def write_surfaces(folder: Path, found: Sequence[tuple[Complexity, int]]) -> None:
-    """Write the figure of every measured scorer, with the seed of its network, into `folder`, as PDF and PNG.
-
-    Raises
-    ------
-    StorageError
-        It cannot be written.
-    """
+    """Write the figure of every measured scorer, with the seed of its network, into `folder`, as PDF and PNG."""
     from sics_analysis.report.figures.surface import save_surface
 
     written: list[Path] = []

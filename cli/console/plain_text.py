@@ -8,8 +8,6 @@ import codecs
 def plain(text: str) -> str:
     """Text with its control characters, which a terminal would obey, written as escapes.
 
-    Examples
-    --------
     >>> plain("[bold]x[/]"), plain("a" + chr(27) + "[31m")
     ('[bold]x[/]', 'a\\\\x1b[31m')
     """

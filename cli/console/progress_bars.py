@@ -39,8 +39,6 @@ def reporter() -> Reporter:
 def clock(seconds: float) -> str:
     """Seconds as m:ss or h:mm:ss.
 
-    Examples
-    --------
     >>> clock(75.4), clock(3601)
     ('1:15', '1:00:01')
     """

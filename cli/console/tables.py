@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from sics_cli.experiment.scorers import ScorerInfo
-from sics_cli.results.summary import Block, Line, Spread
 
 if TYPE_CHECKING:
     from sics_cli.results.scorer_meter import Measured
@@ -40,8 +39,6 @@ def fact(console: Console, label: str, text: str, style: str = "") -> None:
 def seed_text(seeds: Sequence[int]) -> str:
     """Name seeds in short.
 
-    Examples
-    --------
     >>> seed_text([0, 1, 2]), seed_text([7]), seed_text([3, 5])
     ('seeds 0 to 2', 'seed 7', 'seeds 3, 5')
     """
@@ -55,91 +52,6 @@ def seed_text(seeds: Sequence[int]) -> str:
 def kappa_text(kappa: int | None, role: str) -> str:
     """κ of a feature class, or the role of what has none."""
     return str(kappa) if kappa is not None else role
-
-
-def _sd(spread: Spread | None) -> str:
-    return NONE if spread is None or spread.sd is None else f"{spread.sd:.2f}"
-
-
-def _masks(line: Line, reference: str) -> str:
-    if line.scorer == reference or not line.shared_masks:
-        return str(line.distinct_masks)
-    if line.shared_masks == line.accuracy.n:
-        return f"= {reference}"
-    return f"{line.distinct_masks} ({line.shared_masks} = ref.)"
-
-
-def print_blocks(
-    console: Console,
-    blocks: Sequence[Block],
-    dense: Spread | None,
-    reference: str,
-    failed: int = 0,
-    print_block: Callable[[Block], None] | None = None,
-) -> None:
-    """Print one table per sparsity; differences are to `reference`, in accuracy points.
-
-    `print_block` prints another table in place of the one without verdicts.
-    """
-    if dense is not None:
-        console.print(f"dense networks: {dense.mean:.2f} % ± {_sd(dense)} (sd) over {_seeds(dense.n)}")
-    for block in blocks:
-        console.print()
-        console.print(Text(f"S = {block.sparsity:g}", style="bold"), f" {_masks_note(block)}; {_noise_note(block)}")
-        if print_block is None:
-            console.print(_block_table(block, reference))
-        else:
-            print_block(block)
-    for note in _footnotes(blocks, reference if print_block is None else None, failed):
-        console.print(f"  {note}", style="dim")
-
-
-def _block_table(block: Block, reference: str) -> Table:
-    table = plain_table(
-        "scorer", "κ", ("mean %", "right"), ("sd", "right"), ("difference", "right"), ("sd", "right"), "masks", ("n", "right")
-    )
-    for line in block.lines:
-        same = line.shared_masks == line.accuracy.n and line.scorer != reference
-        mark = " †" if line.flags else ""
-        table.add_row(
-            line.scorer + mark,
-            kappa_text(line.kappa, line.role),
-            f"{line.accuracy.mean:.2f}",
-            _sd(line.accuracy),
-            NONE if line.difference is None else f"{line.difference.mean:+.2f}",
-            _sd(line.difference),
-            _masks(line, reference),
-            str(line.accuracy.n),
-            style="dim" if same else "",
-        )
-    return table
-
-
-def _masks_note(block: Block) -> str:
-    low, high = min(block.masks_per_seed), max(block.masks_per_seed)
-    count = str(low) if low == high else f"{low} to {high}"
-    return f"{len(block.lines)} scorers, {count} distinct masks per seed"
-
-
-def _noise_note(block: Block) -> str:
-    if block.noise is None:
-        return "noise floor not measured"
-    changed = f", up to {block.noise.examples} examples changed" if block.noise.examples else ""
-    return f"noise floor {block.noise.points:.2f} points{changed}"
-
-
-def _footnotes(blocks: Sequence[Block], reference: str | None, failed: int) -> Iterable[str]:
-    if reference is not None:
-        yield f"difference to {reference} at the same seed, in points; masks: distinct ones"
-    flags = sorted({flag for block in blocks for line in block.lines for flag in line.flags})
-    if flags:
-        yield f"† {'; '.join(flags)}"
-    if failed:
-        yield f"{failed} cells failed and are missing here"
-
-
-def _seeds(n: int) -> str:
-    return f"{n} seed" if n == 1 else f"{n} seeds"
 
 
 def print_grid(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.text import Text
 
 from sics_analysis.report.document.document import ReportDocument
-from sics_analysis.report.document.joint import ClaimInfo, KappaInfo
+from sics_analysis.report.document.joint import KappaInfo
 from sics_analysis.report.layouts.terminal_tables import claims_in_short, fold, hanging, marked, plain_table
 from sics_analysis.report.words import phrases as say
 from sics_analysis.report.words.phrases import NONE, interval, number, p_short, plain, undecided_reasons
-from sics_cli.console.tables import kappa_text
-from sics_cli.results.summary import Block
+from sics_cli.console.tables import fact, kappa_text
+from sics_cli.experiment.recipe import DENSE
+from sics_cli.results.summary import NoiseFloor, points
+from sics_cli.store.rows import CellRow
 
 
 def wrapped(console: Console, text: str, first: int = 0, rest: int = 0) -> str:
@@ -21,27 +24,79 @@ def wrapped(console: Console, text: str, first: int = 0, rest: int = 0) -> str:
     return say.wrapped(text, min(console.width, 100), first, rest)
 
 
-def print_block(console: Console, block: Block, document: ReportDocument) -> None:
-    """Print accuracy and verdict of every scorer at one S: the closing table of `replicate`."""
-    level = f"{100 * (1 - 2 * document.settings.alpha):g} % interval"
-    right = [(heading, "right") for heading in ("mean %", "sd", "diff.", level, "p up")]
-    table = plain_table("scorer", "κ", *right, "verdict", gap=1)
-    shown = [scored.scorer + (" †" if scored.flags else "") for scored in block.lines]
+def print_results(
+    console: Console,
+    rows: Sequence[CellRow],
+    noise: Mapping[float, NoiseFloor],
+    document: ReportDocument | str,
+    failed: int = 0,
+) -> None:
+    """Print the closing tables of `replicate`: accuracy and verdict of every scorer at each S; or why there are no verdicts."""
+    dense = [points(row) for row in rows if row.scorer == DENSE]
+    pruned = [row for row in rows if row.scorer != DENSE]
+    if dense:
+        seeds = say.plural(len(dense), "seed")
+        console.print(f"dense networks: {statistics.fmean(dense):.2f} % ± {_sd(dense)} (sd) over {seeds}")
+    for sparsity in sorted({row.sparsity for row in pruned}):
+        here = [row for row in pruned if row.sparsity == sparsity]
+        masks = {len({row.mask_hash for row in here if row.seed == seed}) for seed in {row.seed for row in here}}
+        count = " to ".join(map(str, sorted({min(masks), max(masks)})))
+        floor = noise.get(sparsity)
+        noted = "noise floor not measured" if floor is None else f"noise floor {floor.points:.2f} points"
+        noted += f", up to {floor.examples} examples changed" if floor is not None and floor.examples else ""
+        what = f" {len({row.scorer for row in here})} scorers, {count} distinct masks per seed; {noted}"
+        console.print()
+        console.print(Text(f"S = {sparsity:g}", style="bold"), what)
+        _print_scorers(console, here, None if isinstance(document, str) else document)
+    flags = sorted({flag for row in pruned for flag in row.flags})
+    notes = [f"† {'; '.join(flags)}"] if flags else []
+    notes += [f"{failed} cells failed and are missing here"] if failed else []
+    for note in notes:
+        console.print(f"  {note}", style="dim")
+    if isinstance(document, str):
+        fact(console, "verdicts", f"none: {document}")
+        return
+    settings = document.settings
+    key = (
+        f"diff.: points above {settings.reference} at the same seed; p up: above +{settings.delta:g}, adjusted in the family of "
+        f"this S (κ ≥ 1) at α = {settings.alpha:g}; verdicts at δ = {settings.delta:g} points"
+    )
+    deviations = [one.text for one in document.deviations if one.kind != "stamp" and one.scorer is None]
+    for text in (key, *deviations):
+        console.print(Text(wrapped(console, text, 2, 2), style="dim"), soft_wrap=True)
+    _print_conclusions(console, document)
+
+
+def _sd(values: Sequence[float]) -> str:
+    return NONE if len(values) < 2 else f"{statistics.stdev(values):.2f}"
+
+
+def _print_scorers(console: Console, rows: Sequence[CellRow], document: ReportDocument | None) -> None:
+    """Print a row for each scorer at one S; without a document the masks over the seeds stand in place of the verdicts."""
+    columns = ["mean %", "sd", "masks", "n"]
+    if document is not None:
+        columns = ["mean %", "sd", "diff.", f"{100 * (1 - 2 * document.settings.alpha):g} % interval", "p up"]
+    right = [(heading, "right") for heading in columns]
+    table = plain_table("scorer", "κ", *right, *([] if document is None else ["verdict"]), gap=1)
+    by_scorer: dict[str, list[CellRow]] = {}
+    for row in rows:
+        by_scorer.setdefault(row.scorer, []).append(row)
+    shown = [name + (" †" if any(row.flags for row in own) else "") for name, own in by_scorer.items()]
     fold(table, 0, shown)
-    lines = {line.scorer: line for line in document.lines_at(round(block.sparsity, 9))}
-    for scored, name in zip(block.lines, shown, strict=True):
-        line = lines.get(scored.scorer)
-        sd = scored.accuracy.sd
-        table.add_row(
-            Text(plain(name)),
-            kappa_text(scored.kappa, scored.role),
-            f"{scored.accuracy.mean:.2f}",
-            NONE if sd is None else f"{sd:.2f}",
-            number(None if line is None else line.mean),
-            interval(None if line is None else line.ci_equivalence),
-            p_short(None if line is None else line.p_escape_adjusted),
-            Text("reference", style="dim") if line is None else marked(str(line.verdict)),
-        )
+    lines = {} if document is None else {line.scorer: line for line in document.lines_at(round(rows[0].sparsity, 9))}
+    for title, (name, own) in zip(shown, by_scorer.items(), strict=True):
+        values = [points(row) for row in own]
+        line = lines.get(name)
+        cells: list[str | Text] = [str(len({row.mask_hash for row in own})), str(len(own))]
+        if document is not None:
+            cells = [
+                number(None if line is None else line.mean),
+                interval(None if line is None else line.ci_equivalence),
+                p_short(None if line is None else line.p_escape_adjusted),
+                Text("reference", style="dim") if line is None else marked(str(line.verdict)),
+            ]
+        kappa = kappa_text(own[0].kappa, own[0].role)
+        table.add_row(Text(plain(title)), kappa, f"{statistics.fmean(values):.2f}", _sd(values), *cells)
     console.print(table)
     counts = {line.n for line in lines.values()}
     if len(counts) > 1:
@@ -51,7 +106,7 @@ def print_block(console: Console, block: Block, document: ReportDocument) -> Non
         console.print(hanging(console, f"undecided, {reason}: {', '.join(map(plain, names))}", 2), soft_wrap=True)
 
 
-def print_conclusions(console: Console, document: ReportDocument) -> None:
+def _print_conclusions(console: Console, document: ReportDocument) -> None:
     """Print κ(S) and the scorecard of the paper's claims in a few lines."""
     console.print()
     if document.spectrum.points:
@@ -60,12 +115,7 @@ def print_conclusions(console: Console, document: ReportDocument) -> None:
     else:
         console.print(hanging(console, f"κ(S) not available: {document.spectrum.reason}", 0), soft_wrap=True)
     console.print(Text("the paper's claims on these rows"))
-    print_claims_in_short(console, document.claims)
-
-
-def print_claims_in_short(console: Console, claims: Sequence[ClaimInfo]) -> None:
-    """Print one line per status, with the claims of that status."""
-    for line in claims_in_short(console, claims):
+    for line in claims_in_short(console, document.claims):
         console.print(line, soft_wrap=True)
 
 

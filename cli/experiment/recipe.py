@@ -10,7 +10,7 @@ from sics_cli.base.hashing import digest
 from sics_cli.experiment.scorers import ScorerInfo, plugin_digest
 from sics_cli.settings.config import DataConfig, Experiment, TrainingConfig
 from sics_cli.settings.seeding import Stream, calibration_batches, data_order, indices_hash, torch_seed
-from sics_cli.tasks.images.cache_file import ImageFacts
+from sics_cli.tasks.images.cache import ImageFacts
 from sics_cli.tasks.images.datasets import data_facts, key_name, split_digest, split_indices
 from sics_cli.tasks.networks.models import check_model
 from sics_cli.tasks.networks.start import Start, start_of

@@ -11,8 +11,8 @@ from sics_cli.base.errors import ConfigError
 from sics_cli.settings.config import DataConfig
 from sics_cli.settings.presets import DIGITS
 from sics_cli.settings.seeding import calibration_batches
-from sics_cli.tasks.images.cache_file import ImageFacts
-from sics_cli.tasks.images.datasets import DATASETS, DataAccess, Part, data_facts, load_split
+from sics_cli.tasks.images.cache import ImageFacts
+from sics_cli.tasks.images.datasets import DATASETS, ChannelStatistics, DataAccess, Part, data_facts, load_split
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -45,18 +45,7 @@ class ImageRequest:
 class CalibrationImages:
     """Batches of the training part of a data set, from the seed.
 
-    Parameters
-    ----------
-    request : ImageRequest
-    say : callable(str)
-        Told what takes a while.
-    colour : str
-        How colour images are standardised where the request leaves it open; others are by themselves.
-
-    Raises
-    ------
-    ConfigError, DataError
-        There is no such data set, or too little in it.
+    `colour` is how colour images are standardised where the request leaves it open; others are by themselves.
     """
 
     def __init__(self, request: ImageRequest, say: Callable[[str], None], colour: str = "data") -> None:
@@ -84,16 +73,8 @@ class CalibrationImages:
         return self.request.batches * self.request.batch_size
 
     def standardise_as(self, model: nn.Module) -> None:
-        """Standardise by the numbers that timm has for the model's architecture, from now on.
-
-        Raises
-        ------
-        ConfigError
-            The data are not pixels, or the model has no such numbers for so many channels.
-        """
+        """Standardise by the numbers that timm has for the model's architecture, from now on."""
         import numpy as np
-
-        from sics_cli.tasks.images.split import ChannelStatistics
 
         if self._train.statistics is None:
             raise ConfigError(f"--standardise timm: is for images of pixels, not for {self.request.name}; give data")

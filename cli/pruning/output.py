@@ -18,13 +18,7 @@ SCHEMA = 1
 
 
 def check_outputs(outputs: Mapping[str, Path | None], sources: Mapping[str, Path | None]) -> None:
-    """Refuse, before any work, places that cannot be written or hold what is read; keys are the options' names.
-
-    Raises
-    ------
-    ConfigError
-        A folder, a stream, a place in no folder or in one that cannot be written, one of `sources`, or one place twice.
-    """
+    """Refuse, before any work, places that cannot be written or hold what is read; keys are the options' names."""
     read = {name: path.resolve() for name, path in sources.items() if path is not None}
     taken: dict[Path, str] = {}
     for option, path in outputs.items():
@@ -48,10 +42,7 @@ def check_outputs(outputs: Mapping[str, Path | None], sources: Mapping[str, Path
 def write_state(option: str, path: Path, model: nn.Module, like: Mapping[str, Tensor], facts: Mapping[str, Any]) -> int:
     """Write the model's state dict with `facts` as metadata; every tensor in the type it has in `like`. Return its bytes.
 
-    Raises
-    ------
-    StorageError
-        It cannot be written; what was there is still there.
+    If it cannot be written, what was there is still there.
     """
     from safetensors.torch import save_file
 
@@ -72,13 +63,7 @@ def write_state(option: str, path: Path, model: nn.Module, like: Mapping[str, Te
 
 
 def write_masks(option: str, path: Path, model: nn.Module) -> None:
-    """Write the masks on a model, for `sics_plugin.load_masks`.
-
-    Raises
-    ------
-    StorageError
-        It cannot be written.
-    """
+    """Write the masks on a model, for `sics_plugin.load_masks`."""
     from sics_plugin import export_masks
 
     try:

@@ -60,13 +60,7 @@ class Pruned:
 
 
 def prune_file(request: PruneRequest, outputs: Outputs, images: CalibrationImages | None, say: Callable[[str], None]) -> Pruned:
-    """Read, prune and write; nothing is written before everything is known.
-
-    Raises
-    ------
-    SicsError
-        In one line: the file, the architecture, the images or an option does not go with the others.
-    """
+    """Read, prune and write; nothing is written before everything is known."""
     from sics_plugin import finalize, shrink
 
     source = weights_digest(request.weights, "WEIGHTS")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sics_cli.base.errors import ConfigError
 from sics_cli.experiment.recipe import DENSE, differences
 from sics_cli.results.source import flagged, unfinished
-from sics_cli.results.summary import paired_seeds, summarise
+from sics_cli.results.summary import noise_floors, paired_seeds
 from sics_cli.store.database import is_sqlite
 from sics_cli.store.rows import CellRow
 from sics_cli.store.store import Store, find_store
@@ -72,8 +72,7 @@ def read_rows(path: Path) -> RunRows:
         plans = store.plans()
         delta, alpha = (plans[-1].delta, plans[-1].alpha) if plans else (None, None)
         rows = store.cells()
-        blocks = summarise(rows, store.repeats(), "magnitude")
-        floors = {block.sparsity: block.noise.points for block in blocks if block.noise is not None}
+        floors = {sparsity: floor.points for sparsity, floor in noise_floors(rows, store.repeats()).items()}
         failed = sum(row.kind == "cell" for row in store.failures())
         remarks = [f"{stamp}." for stamp in dict.fromkeys(plan.stamp for plan in plans if plan.stamp)]
         remarks += [f"{failed} cells failed and are missing here."] if failed else []
@@ -87,13 +86,7 @@ def changed_settings(a: RunRows, b: RunRows) -> list[str]:
 
 
 def pair(a: RunRows, b: RunRows, *, across_devices: bool = False) -> Pairs:
-    """Pair the rows of two runs.
-
-    Raises
-    ------
-    ConfigError
-        No row can be paired: in one line, why.
-    """
+    """Pair the rows of two runs."""
     tests = [(run.recipe["data"]["digest"], run.recipe["data"]["split_digest"], run.recipe["data"]["test"]) for run in (a, b)]
     if tests[0] != tests[1]:
         named = "; ".join(differences({"data": a.recipe["data"]}, {"data": b.recipe["data"]}))

@@ -40,13 +40,7 @@ class ResultsTable:
 
 
 def read_csv(path: Path) -> ResultsTable:
-    """Read columns seed, scorer, sparsity, accuracy (a fraction) and the optional ones.
-
-    Raises
-    ------
-    CsvError
-        In one line.
-    """
+    """Read columns seed, scorer, sparsity, accuracy (a fraction) and the optional ones; a CsvError is one line."""
     import pandas as pd
 
     try:

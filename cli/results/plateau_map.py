@@ -18,13 +18,7 @@ REFERENCE = "magnitude"
 
 
 def map_runs(paths: Sequence[Path], delta: float | None, alpha: float | None, *, across_devices: bool = False) -> PlateauMap:
-    """Read runs and place their scorers; margin and level are those given, else the first run's plan.
-
-    Raises
-    ------
-    ConfigError
-        A run has no magnitude to be placed against, or is named twice.
-    """
+    """Read runs and place their scorers; margin and level are those given, else the first run's plan."""
     runs = [read_rows(path) for path in paths]
     if len({run.run_id for run in runs}) < len(runs):
         raise ConfigError("RUN: the same run is named twice: a map compares different ones")

@@ -17,13 +17,7 @@ if TYPE_CHECKING:
 
 
 def check_reference(source: Source, reference: str) -> None:
-    """Refuse a reference that the rows do not have.
-
-    Raises
-    ------
-    ConfigError
-        In one line, with those there are.
-    """
+    """Refuse a reference that the rows do not have."""
     frame = source.frame
     known = sorted(set(frame["scorer"][frame["sparsity"] > 0]))
     rank_monotone = "kappa" in frame.columns and (frame["kappa"] == 0).any()
@@ -38,15 +32,7 @@ def check_reference(source: Source, reference: str) -> None:
 
 
 def analyse_source(source: Source, settings: Settings) -> Analysis:
-    """Analyse under `settings`.
-
-    Raises
-    ------
-    ConfigError
-        The reference is not among the scorers.
-    InputError
-        The rows cannot be analysed.
-    """
+    """Analyse under `settings`."""
     from sics_analysis.study.analyse import analyse
 
     check_reference(source, settings.reference)
@@ -65,13 +51,7 @@ def analyse_source(source: Source, settings: Settings) -> Analysis:
 
 
 def document_of(source: Source, settings: Settings, gates: Sequence[Claim] = ()) -> ReportDocument:
-    """Analyse under `settings` and collect everything a report says.
-
-    Raises
-    ------
-    ConfigError, InputError
-        As `analyse_source`; or a gate on a scorer that is not there.
-    """
+    """Analyse under `settings` and collect everything a report says."""
     from sics_analysis.claims.scorecard import check_claim
     from sics_analysis.report.document.build import Origin, build_document
     from sics_analysis.report.document.rows import Planned, SourceInfo, Strength
@@ -107,15 +87,7 @@ def is_document(path: Path) -> bool:
 
 
 def read_document(path: Path, gates: Sequence[Claim] = ()) -> ReportDocument:
-    """Read a kept report; its gates are replaced by `gates`, which it must know.
-
-    Raises
-    ------
-    InputError
-        In one line: not a report, or of another version.
-    ConfigError
-        A gate on a claim that was not set against the rows when the report was made.
-    """
+    """Read a kept report; its gates are replaced by `gates`, which must be claims that it was asked when it was made."""
     from sics_analysis.report.document.document import ReportDocument
 
     try:
@@ -137,13 +109,7 @@ def read_document(path: Path, gates: Sequence[Claim] = ()) -> ReportDocument:
 
 
 def refuse_settings(path: Path, given: Mapping[str, object]) -> None:
-    """Refuse settings beside a kept report, which was analysed under its own.
-
-    Raises
-    ------
-    ConfigError
-        In one line, naming the first.
-    """
+    """Refuse settings beside a kept report, which was analysed under its own."""
     for name, value in given.items():
         if value is not None:
             raise ConfigError(f"--{name}: {path.name} is a report under its own settings: give the run or CSV it was made from")

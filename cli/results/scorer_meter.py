@@ -53,13 +53,7 @@ class MeasuredNetwork:
     validation: Examples | None = None
 
     def saliency_of(self, kind: str) -> Saliency:
-        """A saliency of another kind, of the same batches.
-
-        Raises
-        ------
-        ConfigError
-            The run is data-free, and this kind needs data.
-        """
+        """A saliency of another kind, of the same batches."""
         any_kind: Any = kind
         if kind in SIGNALS and not uses_data(kind):
             return Saliency(self.model, kind=any_kind)
@@ -80,13 +74,7 @@ def quick_network(seed: int, saliency: str) -> MeasuredNetwork:
 
 
 def first_seed(run: Path) -> int:
-    """The first seed of a run whose dense network is there.
-
-    Raises
-    ------
-    ConfigError, StoreError
-        There is none, or no run.
-    """
+    """The first seed of a run whose dense network is there."""
     with Store.open(find_store(run), read_only=True) as store:
         seeds = [row.seed for row in store.checkpoints()]
     if not seeds:
@@ -99,27 +87,8 @@ def run_networks(
 ) -> Iterator[MeasuredNetwork]:
     """The dense networks of a run, with its saliency measured again on its own calibration batches; nothing is written.
 
-    Parameters
-    ----------
-    run : Path
-        A run's folder.
-    seeds : sequence of int, optional
-        Which; default: all whose checkpoint is there.
-    data : str, optional
-        Where the images are, as `replicate --data` takes it: a store does not keep the path of a folder.
-    data_dir : Path, optional
-        The folder of torchvision's files.
-    saliency : str, optional
-        Another kind than the run's.
-
-    Raises
-    ------
-    ConfigError
-        There is no such seed, or the data are not those of the run.
-    StoreError
-        There is no run.
-    MismatchError
-        A checkpoint is missing or damaged.
+    `seeds` None: all whose checkpoint is there. `data` is where the images are, as `replicate --data` takes it: a store does
+    not keep the path of a folder. `saliency` is another kind than the run's.
     """
     path = find_store(run)
     with Store.open(path, read_only=True) as store:
@@ -223,11 +192,6 @@ def measure_all(
     """Measure scorers on one network, in the order given; default: all that run by default and can use its saliency.
 
     A scorer that requires a saliency of another kind is given that, and measured against the network's.
-
-    Raises
-    ------
-    ConfigError
-        A scorer is unknown, breaks the contract, or cannot be measured here.
     """
     for spec in specs if specs is not None else _usable(network):
         cls = scorer_class(spec)

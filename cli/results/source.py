@@ -15,7 +15,7 @@ from sics_cli.base.errors import ConfigError, SicsError
 from sics_cli.experiment.cells import CHANGED
 from sics_cli.experiment.recipe import DENSE
 from sics_cli.results.csv_rows import read_csv
-from sics_cli.results.summary import paired_seeds, summarise
+from sics_cli.results.summary import noise_floors, paired_seeds
 from sics_cli.store.database import is_sqlite
 from sics_cli.store.export import COLUMNS, export_row
 from sics_cli.store.rows import CellRow, PlanRow, RepeatRow, stale_remark
@@ -54,34 +54,11 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Rows to analyse and where they come from.
+    """Rows to analyse and where they come from; `identity` is the run id or the file's sha256.
 
-    Attributes
-    ----------
-    kind
-        "run" or "csv".
-    title
-        What it is, without any path.
-    identity
-        Run id, or sha256 of the file.
-    varied
-        What another seed changed.
-    planned
-        What a plan in the store fixed; None for a CSV, where nobody can know.
-    fixed
-        When it was fixed, in words.
-    stamps
-        "plan changed after data", "seeds extended after data": as the store's plans carry them.
-    noise_floor
-        Points by S; empty where nothing was evaluated twice.
-    deviations
-        Cells that failed, are missing or were left out, and flags.
-    remarks
-        What else a reader must know of the rows.
-    provenance
-        What made the rows: code, versions, machines.
-    saliency, strengths
-        The kind that scorers were given, and the strength α of those that have one; None and none where nobody can know.
+    `varied` is what another seed changed; `planned` what a plan in the store fixed, and `fixed` when, in words: None and unknown
+    for a CSV. `stamps` are the plans', such as "plan changed after data". `noise_floor` is points by S, empty where nothing was
+    evaluated twice. `strengths` are the α of the scorers that have one.
     """
 
     kind: str
@@ -107,13 +84,7 @@ class Source:
 
 
 def read_source(path: Path, *, across_devices: bool = False) -> Source:
-    """Read a run's folder, its store, or a CSV.
-
-    Raises
-    ------
-    InputError, StoreError
-        In one line: nothing there, not a run, or a CSV that cannot be analysed.
-    """
+    """Read a run's folder, its store, or a CSV."""
     if path.is_dir() or is_sqlite(path):
         return read_run(path, across_devices=across_devices)
     if not path.exists():
@@ -163,7 +134,6 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
     deviations += [Deviation("missing", text) for text in unfinished(plans, rows)]
     deviations += [Deviation("flag", text) for text in flagged(pruned)]
     data, model, saliency = recipe["data"]["name"], recipe["model"]["name"], recipe["saliency"]["kind"]
-    blocks = summarise(pruned, repeats, planned.reference if planned else DEFAULT_REFERENCE)
     return Source(
         kind="run",
         title=f"{model} on {data}, saliency {saliency}, {recipe['environment']['device_class']}",
@@ -174,7 +144,7 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
         planned=planned,
         fixed=when_fixed(plans),
         stamps=tuple(dict.fromkeys(plan.stamp for plan in plans if plan.stamp)),
-        noise_floor={block.sparsity: block.noise.points for block in blocks if block.noise is not None},
+        noise_floor={sparsity: floor.points for sparsity, floor in noise_floors(pruned, repeats).items()},
         deviations=tuple(deviations),
         provenance=tuple(_provenance(store, pruned, plans)),
         saliency=saliency,
@@ -216,8 +186,6 @@ def comparable(rows: Sequence[CellRow], *, across_devices: bool = False) -> tupl
 def when_fixed(plans: Sequence[PlanRow]) -> str:
     """When the settings of the last plan were fixed: its earliest predecessor with the same ones, without a break.
 
-    Examples
-    --------
     >>> one = PlanRow("a", "2026-01-01T00:00:00+00:00", 0.5, 0.05, "magnitude", {}, [0], ["magnitude"], [0.5])
     >>> when_fixed([one])
     '2026-01-01T00:00:00+00:00, before the first cell'

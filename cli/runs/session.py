@@ -21,7 +21,7 @@ from sics_cli.settings.config import Experiment
 from sics_cli.store.inbox import Inbox
 from sics_cli.store.run_folder import STORE_NAME, default_folder
 from sics_cli.store.store import Store
-from sics_cli.tasks.images.cache_file import ImageFacts
+from sics_cli.tasks.images.cache import ImageFacts
 from sics_cli.tasks.images.datasets import DataAccess, data_facts
 from sics_cli.tasks.networks.models import fitted
 from sics_cli.tasks.networks.start import pretrained_name, pretrained_path

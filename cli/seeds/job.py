@@ -10,7 +10,7 @@ from sics_cli.experiment.cells import Cell
 from sics_cli.experiment.recipe import Environment
 from sics_cli.settings.config import Experiment
 from sics_cli.store.rows import CellRow
-from sics_cli.tasks.images.cache_file import ImageFacts
+from sics_cli.tasks.images.cache import ImageFacts
 from sics_cli.tasks.images.datasets import DataAccess
 
 

@@ -195,8 +195,6 @@ def read_toml(path: Path) -> dict[str, Any]:
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`over` laid on `base`, tables merged key by key.
 
-    Examples
-    --------
     >>> merged({"training": {"epochs": 40, "batch_size": 64}}, {"training": {"epochs": 2}})
     {'training': {'epochs': 2, 'batch_size': 64}}
     """

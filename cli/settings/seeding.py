@@ -58,8 +58,6 @@ def data_order(seed: int, size: int, epochs: int) -> Iterator[Indices]:
 def calibration_batches(seed: int, size: int, batches: int, batch_size: int) -> list[Indices]:
     """Indices of the calibration batches: successive permutations of the training set, cut every `batch_size`.
 
-    Examples
-    --------
     >>> [len(batch) for batch in calibration_batches(0, size=5, batches=3, batch_size=4)]
     [4, 4, 4]
     """

@@ -1,5 +1,6 @@
 """The cache of decoded images: found again, whole or absent, damage noticed and repaired."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -12,13 +13,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
 
 from sics_cli.base.errors import DataError, StorageError
 from sics_cli.base.files import PARTIAL_MARK, cache_folder
 from sics_cli.tasks.images import cache as image_cache
-from sics_cli.tasks.images.cache import cache_path, image_facts, load_images
-from sics_cli.tasks.images.cache_file import Contents, DamagedCacheError, Labels, Pixels, read_cache, read_facts
+from sics_cli.tasks.images.cache import (
+    Contents,
+    DamagedCacheError,
+    Labels,
+    Pixels,
+    cache_path,
+    image_facts,
+    load_images,
+    read_cache,
+    read_facts,
+)
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 3, 4, 5), dtype=np.uint8)
 LABELS: Labels = np.array([0, 1, 0, 1, 1, 0, 1])
@@ -38,7 +47,7 @@ class Source:
     def key(self) -> str:
         return self.stamp
 
-    def contents(self) -> Contents:
+    def contents(self, scratch: Path) -> Contents:
         self.decoded += 1
         return Contents(self.images.shape, self.labels, ("cat", "Hündin"), self.train, self.each)
 
@@ -70,12 +79,15 @@ def test_decoded_once_then_mapped(cache: Path) -> None:
     assert cache_folder() == cache
 
 
-def test_the_file_is_safetensors() -> None:
+def test_numpy_reads_the_file() -> None:
     source = Source()
-    load_images(source)
-    tensors = load_file(cache_path(source.key()))
-    assert np.array_equal(tensors["images"], IMAGES)
-    assert np.array_equal(tensors["labels"], LABELS)
+    facts = load_images(source).facts
+    with cache_path(source.key()).open("rb") as stream:
+        said, labels, images = (np.load(stream) for _ in range(3))
+        assert not stream.read()
+    assert json.loads(said.tobytes())["digest"] == facts.digest
+    assert np.array_equal(images, IMAGES)
+    assert np.array_equal(labels, LABELS)
 
 
 def test_the_digest_is_of_everything_that_enters_a_number() -> None:
@@ -125,7 +137,7 @@ def test_every_changed_or_missing_byte_is_noticed_and_repaired() -> None:
 def test_another_version_of_the_decoding_is_another_file(monkeypatch: pytest.MonkeyPatch) -> None:
     source = Source()
     image_facts(source)
-    monkeypatch.setattr(image_cache, "CACHE_VERSION", 2)
+    monkeypatch.setattr(image_cache, "CACHE_VERSION", image_cache.CACHE_VERSION + 1)
     image_facts(source)
     assert source.decoded == 2
 
@@ -134,15 +146,14 @@ KILLED = """
 import os, signal
 from pathlib import Path
 import numpy as np
-from sics_cli.tasks.images.cache import image_facts
-from sics_cli.tasks.images.cache_file import Contents
+from sics_cli.tasks.images.cache import Contents, image_facts
 WHEN = "{when}"
 
 class Source:
     name = "killed"
     def key(self):
         return "1" * 64
-    def contents(self):
+    def contents(self, scratch):
         return Contents((7, 3, 4, 5), np.zeros(7, np.int64), ("a", "b"), None, self.each)
     def each(self):
         for index in range(7):
@@ -164,7 +175,7 @@ def test_killed_while_writing_or_before_the_rename(cache: Path, when: str) -> No
     done = subprocess.run([sys.executable, "-c", KILLED.format(when=when)], check=False, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert len(list(cache.glob(f"{PARTIAL_MARK}*"))) == 1
-    assert not list(cache.glob("v*.safetensors"))
+    assert not list(cache.glob("v*.npy"))
     source = Source()
     assert np.array_equal(load_images(source).images, IMAGES)
     assert not list(cache.glob(f"{PARTIAL_MARK}*")), "what the killed process left is gone"
@@ -203,15 +214,15 @@ def test_a_source_that_changes_while_it_is_read(cache: Path) -> None:
 
     with pytest.raises(DataError, match="seven: changed while it was read; try again"):
         load_images(Changing())
-    assert not list(cache.glob("*.safetensors"))
+    assert not list(cache.glob("*.npy"))
 
 
 def test_two_at_once_decode_once() -> None:
     class Slow(Source):
-        def contents(self) -> Contents:
+        def contents(self, scratch: Path) -> Contents:
             inside.set()
             assert go.wait(20)
-            return super().contents()
+            return super().contents(scratch)
 
     inside, go = threading.Event(), threading.Event()
     source, said = Slow(), list[str]()

@@ -7,16 +7,25 @@ import pytest
 import torch
 
 from sics_cli.base.errors import ConfigError
-from sics_cli.tasks.images import split
-from sics_cli.tasks.images.cache_file import ImageFacts
+from sics_cli.settings.config import DataConfig
+from sics_cli.settings.seeding import Indices
+from sics_cli.tasks.images import datasets
+from sics_cli.tasks.images.cache import ImageFacts, ImageSource
+from sics_cli.tasks.images.datasets import DataAccess, channel_statistics, split_indices
 from sics_cli.tasks.images.examples import standardise
 from sics_cli.tasks.images.folder import ImageFolder
-from sics_cli.tasks.images.sources import image_source
-from sics_cli.tasks.images.split import channel_statistics, image_split, standardised
 from sics_cli.tasks.images.torchvision_sets import TorchvisionSource
 
 PARTS = ImageFacts((60, 3, 8, 8), ("a", "b"), 40, "x")
 FLAT = ImageFacts((60, 3, 8, 8), ("a", "b"), None, "x")
+
+
+def image_source(name: str, image_size: int | None = None, **access: object) -> ImageSource:
+    return datasets.image_source(DataConfig(name, 1, 1, 1, image_size=image_size), DataAccess(**access))  # type: ignore[arg-type]
+
+
+def image_split(facts: ImageFacts, *, train: int, validation: int, test: int, split_seed: int) -> tuple[Indices, ...]:
+    return split_indices(DataConfig("x", train, validation, test, split_seed), facts)
 
 
 def test_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,7 +40,7 @@ def test_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("mnist", {}, r"give cifar10 \| cifar100 \| fashion-mnist \| imagefolder:PATH"),
+        ("mnist", {}, r"give digits \| cifar10 \| cifar100 \| fashion-mnist \| imagefolder:PATH"),
         ("imagefolder:", {}, "give a folder or an archive"),
         ("imagefolder:/nowhere", {}, "there is no such folder or archive"),
         ("imagefolder:.", {"data_dir": Path("x")}, "--data-dir and --download are not for it"),
@@ -83,7 +92,7 @@ def test_statistics_of_the_training_part_alone(monkeypatch: pytest.MonkeyPatch) 
     part = images[chosen].astype(np.float64)
     assert found.mean == pytest.approx(part.mean(axis=(0, 2, 3)), rel=1e-6)
     assert found.scale == pytest.approx(part.std(axis=(0, 2, 3)), rel=1e-6)
-    monkeypatch.setattr(split, "_CHUNK", 7)
+    monkeypatch.setattr(datasets, "_CHUNK", 7)
     again = channel_statistics(images, chosen[::-1].copy())
     assert np.array_equal(again.mean, found.mean)
     assert np.array_equal(again.scale, found.scale)
@@ -97,15 +106,17 @@ def test_standardised_training_images_have_mean_0_and_deviation_1() -> None:
     images = rng.integers(0, 256, (40, 3, 8, 8), dtype=np.uint8)
     images[:, 2] = 9  # a constant channel is zero afterwards, not a division by zero
     statistics = channel_statistics(images, np.arange(40))
-    plain = standardised(images, statistics)
+    mean, scale = torch.from_numpy(statistics.mean), torch.from_numpy(statistics.scale)
+    plain = standardise(torch.from_numpy(images), mean, scale).numpy()
     assert plain.dtype == np.float32
     assert plain[:, :2].mean(axis=(0, 2, 3)) == pytest.approx([0, 0], abs=1e-5)
     assert plain[:, :2].std(axis=(0, 2, 3)) == pytest.approx([1, 1], abs=1e-5)
     assert not plain[:, 2].any()
 
 
-def test_tensors_are_standardised_to_the_same_bits() -> None:
+def test_tensors_are_standardised_to_the_bits_of_numpy() -> None:
     images = np.random.default_rng(2).integers(0, 256, (40, 3, 8, 8), dtype=np.uint8)
     statistics = channel_statistics(images, np.arange(20))
     mean, scale = torch.from_numpy(statistics.mean), torch.from_numpy(statistics.scale)
-    assert np.array_equal(standardise(torch.from_numpy(images), mean, scale).numpy(), standardised(images, statistics))
+    expected = (images.astype(np.float32) - statistics.mean[:, None, None]) / statistics.scale[:, None, None]
+    assert np.array_equal(standardise(torch.from_numpy(images), mean, scale).numpy(), expected)

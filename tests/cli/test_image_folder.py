@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sics_cli.base.errors import ConfigError, DataError
+from sics_cli.base.errors import ConfigError, DataError, StorageError
 from sics_cli.tasks.images import archive, folder
-from sics_cli.tasks.images.cache import image_facts, load_images
+from sics_cli.tasks.images.cache import cache_path, image_facts, load_images
 from sics_cli.tasks.images.folder import ImageFolder
 from sics_cli.tasks.images.folder_layout import lay_out
 
@@ -102,11 +102,27 @@ def test_an_archive_gives_what_its_folder_gives(tmp_path: Path, suffix: str, out
     assert np.array_equal(archive.images, folder.images)
 
 
-def test_nothing_is_extracted(tmp_path: Path, cache: Path) -> None:
+def test_nothing_stays_unpacked(tmp_path: Path, cache: Path) -> None:
     source = ImageFolder(tar_of(tmp_path / "images.tar.xz", files_of(SPLIT)))
     load_images(source)
     assert {path.name for path in tmp_path.iterdir()} == {"images.tar.xz", "cache"}
-    assert sorted(path.suffix for path in cache.iterdir()) == [".lock", ".safetensors"]
+    assert sorted(path.suffix for path in cache.iterdir()) == [".lock", ".npy"]
+
+
+def test_what_a_killed_process_unpacked_is_removed(tmp_path: Path, cache: Path) -> None:
+    source = ImageFolder(tar_of(tmp_path / "images.tar", files_of(SPLIT)))
+    write_folder(cache / f".partial-unpacked-{cache_path(source.key()).name}", {"train/ant/left.png": picture(7)})
+    assert image_facts(source).size == len(SPLIT)
+    assert not list(cache.glob(".partial*"))
+
+
+def test_an_archive_that_the_disk_has_no_room_for(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = ImageFolder(tar_of(tmp_path / "images.tar", files_of(SPLIT)))
+    usage = archive.shutil.disk_usage(".")
+    monkeypatch.setattr(archive.shutil, "disk_usage", lambda path: usage._replace(free=200))
+    with pytest.raises(StorageError, match=r"has no room to unpack imagefolder:.*XDG_CACHE_HOME chooses another"):
+        image_facts(source)
+    assert not list(cache.glob(".partial*"))
 
 
 def test_what_desktops_leave_behind_is_passed_over(tmp_path: Path) -> None:
@@ -207,7 +223,7 @@ def test_faults_are_one_line_that_names_the_file(
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "object at" not in str(caught.value)
-    assert not list(cache.glob("*.safetensors")), "nothing half made is kept"
+    assert not list(cache.glob("*.npy")), "nothing half made is kept"
     assert not list(cache.glob(".partial*"))
 
 

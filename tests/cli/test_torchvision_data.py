@@ -220,8 +220,8 @@ def test_once_cached_torch_is_not_needed(tmp_path: Path, monkeypatch: pytest.Mon
     facts = image_facts(TorchvisionSource("fashion-mnist", tmp_path))
     program = (
         "import sys\nfrom pathlib import Path\n"
-        "from sics_cli.tasks.images.sources import image_source\nfrom sics_cli.tasks.images.cache import image_facts\n"
-        f"print(image_facts(image_source('fashion-mnist', data_dir=Path({str(tmp_path)!r}))).digest)\n"
+        "from sics_cli.settings.config import DataConfig\nfrom sics_cli.tasks.images.datasets import DataAccess, data_facts\n"
+        f"print(data_facts(DataConfig('fashion-mnist', 1, 1, 1), DataAccess(Path({str(tmp_path)!r}))).digest)\n"
         "assert 'torch' not in sys.modules and 'torchvision' not in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

@@ -31,16 +31,8 @@ BINS = 31
 class Augmentation:
     """What is done to training images, in this order.
 
-    Parameters
-    ----------
-    crop_padding : int, default 4
-        Pad with black by this many pixels and cut the old size out at random; 0 leaves that out.
-    flip : bool, default True
-        Mirror left and right with probability 1/2.
-    randaugment : int, default 0
-        Operations per image (Cubuk et al. 2020, N); 0 leaves them out.
-    magnitude : int, default 9
-        Their strength (M), 0 to 30, on torchvision's scale.
+    Cut the old size out at random of the image with `crop_padding` black pixels around it; mirror left and right with
+    probability 1/2 (`flip`); `randaugment` operations per image (Cubuk et al. 2020, N) of strength `magnitude` (M, 0 to 30).
     """
 
     crop_padding: int = 4
@@ -79,23 +71,8 @@ def draw(augmentation: Augmentation, n: int, seed: int, epoch: int, batch: int) 
 
 
 def augment(images: Tensor, augmentation: Augmentation, *, seed: int, epoch: int, batch: int) -> Tensor:
-    """Augment a batch; `images` is left as it is.
+    """Augment a batch (n, 1 or 3, height, width) of uint8, which is left as it is; (seed, epoch, batch) is where in training.
 
-    Parameters
-    ----------
-    images : Tensor
-        (n, 1 or 3, height, width), uint8.
-    augmentation : Augmentation
-    seed, epoch, batch : int
-        Where in training this is.
-
-    Returns
-    -------
-    Tensor
-        As `images`, on the same device.
-
-    Examples
-    --------
     >>> images = torch.arange(2 * 3 * 8 * 8, dtype=torch.uint8).reshape(2, 3, 8, 8)
     >>> again = [augment(images, Augmentation(randaugment=2), seed=0, epoch=1, batch=7) for _ in range(2)]
     >>> again[0].shape, torch.equal(*again)

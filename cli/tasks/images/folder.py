@@ -6,11 +6,10 @@ EXIF orientation is not applied (as torchvision's ImageFolder does not).
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,33 +18,22 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sics_cli.base.errors import ConfigError, DataError
 from sics_cli.base.hashing import digest
-from sics_cli.tasks.images.archive import MAX_FILE_BYTES, MAX_FILES, archive_suffix, members
-from sics_cli.tasks.images.cache_file import Contents, Pixels
-from sics_cli.tasks.images.folder_layout import Layout, is_hidden, is_image, lay_out
+from sics_cli.tasks.images.archive import MAX_FILE_BYTES, MAX_FILES, archive_suffix, unpack
+from sics_cli.tasks.images.cache import Contents, Pixels
+from sics_cli.tasks.images.folder_layout import is_hidden, is_image, lay_out
 
 #: Decoders that Pillow may try, whatever a file is called.
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM")
 #: Largest picture decoded; a small file can claim a much larger one.
 MAX_PIXELS = 1 << 26
 _GREY, _COLOUR = ("1", "L"), ("RGB", "P")
-_Named = tuple[str, Callable[[], bytes]]
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFolder:
-    """Images below `path`, a folder or an archive.
+    """Images below `path`: a folder or an archive laid out as `folder_layout.lay_out` says.
 
-    Parameters
-    ----------
-    path : Path
-        A folder or a .tar, .tar.gz or .tar.xz file, laid out as `image_layout.lay_out` says.
-    image_size : int, optional
-        Cut every image to a centred square and scale it to this many pixels; without it all must have one size.
-
-    Raises
-    ------
-    ConfigError
-        `path` is neither, or `image_size` is not from 1 to 1024.
+    With `image_size` every image is cut to a centred square and scaled to so many pixels; without it all must have one size.
     """
 
     path: Path
@@ -86,45 +74,35 @@ class ImageFolder:
                 state.update(os.fsencode(name) + f"\0{facts.st_size} {facts.st_mtime_ns}\0".encode())
         return state.hexdigest()
 
-    def contents(self) -> Contents:
+    def contents(self, scratch: Path) -> Contents:
         """List the images and look at the header of each: size and mode are known before any is decoded.
 
-        Raises
-        ------
-        DataError
-            The layout is not accepted, a file is broken, or sizes differ; the line names the file.
+        An archive is unpacked into `scratch`, and read as the folder it was made from.
         """
+        root = self.path
+        if not root.is_dir():
+            unpack(self.path, root := scratch, self.name)
         files: list[str] = []
         folders: list[str] = []
         probed: dict[str, tuple[tuple[int, int], str]] = {}
-        for name, read in self._entries(folders):
-            files.append(name)
-            if is_image(name) and not is_hidden(name):
-                with _opened(name, read(), self.name) as image:
+        for count, (name, entry) in enumerate(_walk(root, self.name)):
+            if count >= MAX_FILES:
+                raise DataError(f"{self.name}: holds more than {MAX_FILES} files")
+            (folders if entry.is_dir() else files).append(name)
+            if entry.is_file() and is_image(name):
+                with _opened(root, name, self.name) as image:
                     probed[name] = (image.size, image.mode)
         layout = lay_out(files, folders, self.name)
         ordered = [(name, *probed[name]) for name in layout.index]
         channels = 1 if all(mode in _GREY for _, _, mode in ordered) else 3
         width, height = self._common_size([(name, size) for name, size, _ in ordered])
-        shape = (len(layout.labels), channels, height, width)
-        return Contents(shape, layout.labels, layout.classes, layout.train, functools.partial(self._images, layout, channels))
 
-    def _entries(self, folders: list[str]) -> Iterator[_Named]:
-        """Give name and reader of every file; names of folders are put into `folders`."""
-        if not self.path.is_dir():
-            for member in members(self.path, self.name):
-                if member.is_folder:
-                    folders.append(member.name)
-                else:
-                    yield member.name, member.read
-            return
-        for count, (name, entry) in enumerate(_walk(self.path, self.name)):
-            if count > MAX_FILES:
-                raise DataError(f"{self.name}: holds more than {MAX_FILES} files")
-            if entry.is_dir():
-                folders.append(name)
-            else:
-                yield name, functools.partial(_file_bytes, self.path / name, name, self.name)
+        def images() -> Iterator[tuple[int, Pixels]]:
+            for name, index in layout.index.items():
+                with _opened(root, name, self.name) as image:
+                    yield index, _pixels(image, channels, self.image_size, f"{self.name}: {name!r}")
+
+        return Contents((len(layout.labels), channels, height, width), layout.labels, layout.classes, layout.train, images)
 
     def _common_size(self, sizes: Iterable[tuple[str, tuple[int, int]]]) -> tuple[int, int]:
         if self.image_size is not None:
@@ -137,13 +115,6 @@ class ImageFolder:
                     "give images of one size, or data.image_size to scale them"
                 )
         return common
-
-    def _images(self, layout: Layout, channels: int) -> Iterator[tuple[int, Pixels]]:
-        for name, read in self._entries([]):
-            index = layout.index.get(name)
-            if index is not None:
-                with _opened(name, read(), self.name) as image:
-                    yield index, _pixels(image, channels, self.image_size, f"{self.name}: {name!r}")
 
 
 def _walk(root: Path, source: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -171,19 +142,15 @@ def _walk(root: Path, source: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
                 waiting.append((Path(entry.path), name + "/", above | {place}))
 
 
-def _file_bytes(path: Path, name: str, source: str) -> bytes:
+def _opened(root: Path, name: str, source: str) -> Image.Image:
+    """Open an image; only its header is decoded."""
     try:
-        with path.open("rb") as stream:
+        with (root / name).open("rb") as stream:
             data = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise DataError(f"{source}: {name!r} cannot be read ({error.strerror})") from None
     if len(data) > MAX_FILE_BYTES:
         raise DataError(f"{source}: {name!r} has more than {MAX_FILE_BYTES} bytes")
-    return data
-
-
-def _opened(name: str, data: bytes, source: str) -> Image.Image:
-    """Open an image; only its header is read."""
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Exception as error:  # decoders of hostile files raise what they please

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sics_cli.base.errors import DataError
-from sics_cli.tasks.images.cache_file import Labels
+from sics_cli.tasks.images.cache import Labels
 
 #: File names that are images, whatever the case; what the content really is, the decoder finds out.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -29,8 +29,6 @@ class Layout:
 def is_image(name: str) -> bool:
     """Whether a file of this name is taken for an image.
 
-    Examples
-    --------
     >>> is_image("cat/1.JPG"), is_image("cat/notes.txt")
     (True, False)
     """
@@ -47,21 +45,8 @@ def lay_out(files: Iterable[str], folders: Iterable[str], source: str) -> Layout
 
     Classes are sorted by name, examples by part (train first), class and name. One folder around everything is
     looked through, hidden files are left out, and files beside the class folders that are no images are none of ours.
+    Paths are below the root, parts joined by "/"; `source` is how errors call it.
 
-    Parameters
-    ----------
-    files, folders : iterable of str
-        Paths below the root, parts joined by "/".
-    source : str
-        How errors call the source.
-
-    Raises
-    ------
-    DataError
-        An image outside every class, a class without images, another file in a class, train/ without test/.
-
-    Examples
-    --------
     >>> layout = lay_out(["b/2.png", "b/1.png", "a/1.png"], [], "imagefolder:x")
     >>> layout.classes, layout.labels.tolist(), layout.index
     (('a', 'b'), [0, 1, 1], {'a/1.png': 0, 'b/1.png': 1, 'b/2.png': 2})

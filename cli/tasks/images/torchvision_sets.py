@@ -18,7 +18,7 @@ import numpy as np
 from sics_cli.base.errors import ConfigError, DataError, StorageError
 from sics_cli.base.files import cache_folder
 from sics_cli.base.hashing import digest
-from sics_cli.tasks.images.cache_file import Contents, Pixels
+from sics_cli.tasks.images.cache import Contents, Pixels
 
 _IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
@@ -57,20 +57,7 @@ def default_data_dir() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class TorchvisionSource:
-    """One of `TORCHVISION` below `data_dir`, the `root` of torchvision's classes.
-
-    Parameters
-    ----------
-    name : str
-    data_dir : Path
-    download : bool, default False
-        Let torchvision fetch the files when they are not there. This is not part of the key.
-
-    Raises
-    ------
-    ConfigError
-        No such data set.
-    """
+    """One of `TORCHVISION` below `data_dir`, the `root` of torchvision's classes."""
 
     name: str
     data_dir: Path
@@ -81,15 +68,7 @@ class TorchvisionSource:
             raise ConfigError(f"data.name = {self.name!r} is not accepted: give {' | '.join(TORCHVISION)}")
 
     def key(self) -> str:
-        """Sha256 of names, sizes and times of the files; they are downloaded before if that was asked for.
-
-        Raises
-        ------
-        ConfigError
-            The files are not there, and no download was asked for.
-        StorageError
-            The download failed.
-        """
+        """Sha256 of names, sizes and times of the files; they are downloaded before if that was asked for."""
         spec = TORCHVISION[self.name]
         if self.download and self._missing():
             with _readable_errors(self.name, f"downloading to --data-dir {self.data_dir}", StorageError):
@@ -105,14 +84,8 @@ class TorchvisionSource:
         stamps = [[name, fact.st_size, fact.st_mtime_ns] for name, fact in zip(spec.files, facts, strict=True)]
         return digest({"source": self.name, "holds": stamps})
 
-    def contents(self) -> Contents:
-        """Read both parts through torchvision; examples keep its order, train first.
-
-        Raises
-        ------
-        DataError
-            The files are not the ones that torchvision knows.
-        """
+    def contents(self, scratch: Path) -> Contents:
+        """Read both parts through torchvision; examples keep its order, train first."""
         spec = TORCHVISION[self.name]
         where = f"reading {self.data_dir / spec.folder}"
         with _readable_errors(self.name, where, DataError):

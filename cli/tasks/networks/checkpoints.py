@@ -60,15 +60,7 @@ def _save(path: Path, dense_key: str, state: State, record: str) -> None:
 
 
 def load_checkpoint(path: Path, dense_key: str) -> Checkpoint:
-    """Read and verify.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is none.
-    DamagedCheckpointError
-        It cannot be read, was made for another key, or its weights do not have the hash in its header.
-    """
+    """Read and verify: DamagedCheckpointError if it is unreadable, of another key, or without the hash in its header."""
     state, stored_hash, record = _load(path, dense_key)
     try:
         return Checkpoint(state, stored_hash, TrainingRecord(**record))

@@ -37,8 +37,6 @@ COLUMNS = tuple(field.name for field in dataclasses.fields(Epoch))
 def validated(epoch: int, epochs: int) -> bool:
     """Whether the network is validated after this epoch (from 1).
 
-    Examples
-    --------
     >>> [epoch for epoch in range(1, 26) if validated(epoch, 25)]
     [3, 6, 9, 12, 15, 18, 21, 24, 25]
     """
@@ -46,14 +44,7 @@ def validated(epoch: int, epochs: int) -> bool:
 
 
 class CurveLog:
-    """The file of one seed. What an interrupted training wrote after the epoch it goes on from is dropped.
-
-    Parameters
-    ----------
-    path : Path
-    begun : int
-        Epochs that are trained already.
-    """
+    """The file of one seed. What an interrupted training wrote after the `begun` epochs it goes on from is dropped."""
 
     def __init__(self, path: Path, begun: int) -> None:
         self._path = path

@@ -35,13 +35,7 @@ class Evaluation:
 
 @torch.inference_mode()
 def evaluate(model: nn.Module, part: Examples) -> Evaluation:
-    """Evaluate `model` (left in eval mode) on examples that lie on its device.
-
-    Raises
-    ------
-    FloatingPointError
-        The mean loss is not finite: such a number may not be stored.
-    """
+    """Evaluate `model` (left in eval mode) on examples that lie on its device; a loss that is not finite may not be stored."""
     model.eval()
     right: list[NDArray[np.bool_]] = []
     total = 0.0

@@ -20,15 +20,7 @@ _IN_THE_NAME = ("embed_dim", "depth", "num_heads", "num_classes")
 
 
 def begin_with(model: nn.Module, start: Start) -> None:
-    """Put the given weights into a network that a seed has initialised: all of them, or all but the classifier.
-
-    Raises
-    ------
-    ConfigError
-        They do not fit; the line names the option and what differs.
-    MismatchError
-        The file changed since the run began.
-    """
+    """Put the given weights into a network that a seed has initialised: all of them, or all but the classifier."""
     option = f"--{start.kind}"
     if weights_digest(start.path, option) != start.sha256:
         raise MismatchError(f"{option} {start.path}: the file changed while the run was going on: run the command again")
@@ -50,16 +42,7 @@ def classifier(model: nn.Module) -> tuple[str, ...]:
 def fetch_pretrained(model: ModelConfig, **overlay: Any) -> Path:
     """Have timm fetch its weights for this network, fitted to its image size and channels, and keep all but the classifier.
 
-    Parameters
-    ----------
-    model : ModelConfig
-    **overlay
-        Handed to timm's `pretrained_cfg_overlay`: a file instead of the hub, say.
-
-    Raises
-    ------
-    ConfigError
-        There are none, or they cannot be fetched.
+    `overlay` is handed to timm's `pretrained_cfg_overlay`: a file instead of the hub, say.
     """
     from safetensors.torch import save_file
 

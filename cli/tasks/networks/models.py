@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sics_cli.base.errors import ConfigError
 from sics_cli.settings.config import Experiment, ModelConfig
 from sics_cli.settings.seeding import Stream, torch_seed
-from sics_cli.tasks.images.cache_file import ImageFacts
+from sics_cli.tasks.images.cache import ImageFacts
 from sics_cli.tasks.images.datasets import DATASETS, key_name
 
 if TYPE_CHECKING:
@@ -38,11 +38,6 @@ def build_model(config: ModelConfig, seed: int, **timm_arguments: Any) -> nn.Mod
     """Build the model on the CPU, initialised from (seed, INITIALISATION): the same numbers for every device.
 
     `timm_arguments` are handed to `timm.create_model`, for what is no setting of a network (`pretrained`).
-
-    Raises
-    ------
-    ConfigError
-        The architecture is unknown or does not take these options, or its weights cannot be had.
     """
     import torch
 
@@ -82,13 +77,6 @@ def _timm(config: ModelConfig, arguments: dict[str, Any]) -> nn.Module:
 def fitted(experiment: Experiment, facts: ImageFacts) -> Experiment:
     """The experiment, its network's sizes filled in from the images where [model] leaves them out.
 
-    Raises
-    ------
-    ConfigError
-        In one line: the network is made for other images, or these cannot be augmented.
-
-    Examples
-    --------
     >>> from sics_cli.settings.config import experiment_from_mapping
     >>> from sics_cli.settings.presets import PRESETS
     >>> micro = experiment_from_mapping(PRESETS["cifar10-vit-micro"])

@@ -41,13 +41,7 @@ class Start:
 
 
 def start_of(experiment: Experiment) -> Start | None:
-    """Find the weights that `experiment` is given, and their digest; None where every seed initialises its own.
-
-    Raises
-    ------
-    ConfigError
-        The file cannot be read, or timm's weights were not fetched yet.
-    """
+    """Find the weights that `experiment` is given, and their digest; None where every seed initialises its own."""
     if experiment.checkpoint is not None:
         path = Path(experiment.checkpoint)
         return Start(CHECKPOINT, path, weights_digest(path, "--checkpoint"))
@@ -60,8 +54,6 @@ def start_of(experiment: Experiment) -> Start | None:
 def pretrained_name(model: ModelConfig) -> str:
     """timm's name for the weights that fit this network.
 
-    Examples
-    --------
     >>> pretrained_name(ModelConfig("vit", (("embed_dim", 384), ("depth", 12), ("num_heads", 6))))
     'vit_small_patch16_224'
     """

@@ -28,8 +28,6 @@ def one_cycle(step: int, total: int, peak: float) -> tuple[float, float]:
     Cosine from peak/25 up over 30 % of the steps, down to peak/250 000 over the rest; the moment from 0.95 to 0.85 and back.
     A function of the step alone, so that training can go on in another process.
 
-    Examples
-    --------
     >>> one_cycle(29, 100, 3e-3)
     (0.003, 0.85)
     """
@@ -106,12 +104,7 @@ class Trainer:
 class Batches:
     """The batches of an epoch, augmented and standardised as the configuration says.
 
-    Parameters
-    ----------
-    examples : Examples
-    config : TrainingConfig
-    seed : int
-        Of the replicate: what happens to an image depends on it, the epoch, the batch and the place in the batch.
+    What happens to an image depends on the replicate's seed, the epoch, the batch and the place in the batch.
     """
 
     def __init__(self, examples: Examples, config: TrainingConfig, seed: int) -> None:

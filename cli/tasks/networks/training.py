@@ -62,30 +62,9 @@ def train(
 ) -> TrainingRecord | HalfTrained:
     """Train `model` in place (AdamW, one-cycle, cross-entropy, augmented as configured) and leave it in eval mode.
 
-    Parameters
-    ----------
-    model : nn.Module
-        As the seed initialises it.
-    progress : callable(int)
-        Called with the number of finished epochs.
-    begin : HalfTrained, optional
-        Go on from here.
-    until : int, optional
-        Stop after so many epochs of the whole, if there are more.
-    log : callable(Epoch)
-        Told of every epoch.
-    keep : callable(callable() -> HalfTrained)
-        Called between epochs; what it calls gives all that the next epoch depends on.
-
-    Returns
-    -------
-    TrainingRecord or HalfTrained
-        The latter if training stopped at `until`; the weights are the same however often it stopped on its way.
-
-    Raises
-    ------
-    FloatingPointError
-        The loss is no longer finite.
+    `progress` is told the number of finished epochs, `log` of every epoch. `begin` goes on from there, `until` stops after so
+    many epochs of the whole; the weights are the same however often it stopped. `keep` is called between epochs with what
+    gives all that the next epoch depends on.
     """
     begun = time.perf_counter() - (begin.seconds if begin else 0.0)
     first = begin.epochs if begin else 0

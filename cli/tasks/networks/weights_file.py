@@ -33,19 +33,9 @@ def weights_digest(path: Path, option: str) -> str:
 
 
 def read_weights(path: Path, option: str) -> dict[str, Tensor]:
-    """Read a state dict by name, on the CPU.
+    """Read a state dict by name, on the CPU; errors begin with `option`.
 
-    Parameters
-    ----------
-    path : Path
-        Safetensors by its ending; anything else is taken for what `torch.save` wrote, and read with `weights_only=True`.
-    option : str
-        Named in errors.
-
-    Raises
-    ------
-    ConfigError
-        The file cannot be read, holds more than tensors (a whole pickled model), or no tensor at all.
+    Safetensors by its ending; anything else is taken for what `torch.save` wrote, and read with `weights_only=True`.
     """
     found = _unwrapped(_safetensors(path, option) if path.suffix == SAFETENSORS else _torch_file(path, option))
     tensors = {name: value for name, value in found.items() if _is_tensor(value)}
@@ -62,11 +52,6 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], what: str) -> No
     """Put all of `state` into all of `model`; `what` begins the line that says why that cannot be.
 
     Counters of batch norms may be missing.
-
-    Raises
-    ------
-    ConfigError
-        Names or shapes differ, or a weight is NaN or infinite.
     """
     import torch
 
