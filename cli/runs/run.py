@@ -6,7 +6,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sics_cli.base.errors import InterruptedRunError, StorageError
 from sics_cli.base.files import remove_partials
@@ -14,7 +14,7 @@ from sics_cli.experiment.cells import by_seed, make_plan, stamp
 from sics_cli.experiment.provenance import now
 from sics_cli.runs import local_loop
 from sics_cli.runs.open_run import OpenRun
-from sics_cli.runs.session import Session, stored_keys
+from sics_cli.runs.session import Session
 from sics_cli.runs.workers import Workers
 from sics_cli.seeds.progress import Reporter
 from sics_cli.slurm.campaign import Campaign, Desk
@@ -57,7 +57,8 @@ def run_session(
             if not isinstance(workers, SlurmCluster):
                 check_no_jobs(session.folder)
             with _open_store(session) as store:
-                return _compute_missing(OpenRun(session, store, reporter, force), workers, retry_failed)
+                run = OpenRun(session, store, reporter, force=force, queued=isinstance(workers, SlurmCluster))
+                return _compute_missing(run, workers, retry_failed)
     except OSError as error:
         what = f"{error.filename} cannot" if error.filename else "cannot"
         raise StorageError(
@@ -90,13 +91,12 @@ def _compute_missing(run: OpenRun, workers: Workers | SlurmCluster, retry_failed
     """Take in what an earlier driver left, fix the plan, compute."""
     coming = bool(Ledger(run.session.folder).open())
     run.inbox.prepare(shared=coming)
-    run.intake.keep = isinstance(workers, SlurmCluster)
-    run.intake.empty()
+    run.take_in()
     plan_stamp = _fix_plan(run)
     state = run.session.state(run.store)
     run.todo = {cell.key: cell for cell in state.missing(force=run.force, retry_failed=retry_failed)}
     skipped = 0 if run.force or retry_failed else len(state.failed)
-    run.intake.forget_counts()
+    run.intake.computed = run.intake.failed = 0
     if run.todo or coming:
         with _sigterm_as_interrupt():
             _compute_or_interrupt(run, workers)
@@ -110,7 +110,7 @@ def _fix_plan(run: OpenRun) -> str:
     plan = make_plan(run.session.experiment, run.session.scorers, now())
     earlier, cells = run.store.plans(), run.store.cells()
     if not earlier or earlier[-1].plan_hash != plan.plan_hash:
-        run.store.add_plan(plan.stamped(stamp(earlier, plan, len(cells)), len(cells)))
+        run.store.add_plan(replace(plan, stamp=stamp(earlier, plan, len(cells)), cells_before=len(cells)))
     return run.store.plans()[-1].stamp
 
 
@@ -147,7 +147,7 @@ def _desk(run: OpenRun, cluster: SlurmCluster) -> Desk:
         make_jobs=run.seed_jobs,
         progress=run.trained,
         remaining=lambda seed: run.seed_plan(seed, asked[seed]).remaining,
-        stored=lambda: stored_keys(store) | {row.cell_key for row in store.failures()},
+        stored=lambda: store.keys() | store.failed_keys(),
         seed_done=lambda seed: run.say_done(seed, asked[seed]),
         reporter=run.reporter,
     )

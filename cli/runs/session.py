@@ -54,12 +54,7 @@ class Session:
         waiting = Inbox(self.folder, self.recipe.run_id).keys()
         if store is None:
             return grid(self.cells, waiting, ())
-        return grid(self.cells, stored_keys(store) | waiting, [row.cell_key for row in store.failures()])
-
-
-def stored_keys(store: Store) -> set[str]:
-    """Keys of the cells and repeats that the store holds."""
-    return {row.cell_key for row in store.cells()} | {row.repeat_key for row in store.repeats()}
+        return grid(self.cells, store.keys() | waiting, store.failed_keys())
 
 
 class Asker:
