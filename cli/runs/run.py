@@ -10,16 +10,15 @@ from dataclasses import dataclass, replace
 
 from sics_cli.base.errors import InterruptedRunError, StorageError
 from sics_cli.base.files import remove_partials
-from sics_cli.experiment.cells import by_seed, make_plan, stamp
+from sics_cli.experiment.cells import make_plan, stamp
 from sics_cli.experiment.provenance import now
 from sics_cli.runs import local_loop
+from sics_cli.runs.campaign import Campaign
 from sics_cli.runs.open_run import OpenRun
 from sics_cli.runs.session import Session
 from sics_cli.runs.workers import Workers
 from sics_cli.seeds.progress import Reporter
-from sics_cli.slurm.campaign import Campaign, Desk
 from sics_cli.slurm.cluster import SlurmCluster
-from sics_cli.slurm.job_plan import run_parts
 from sics_cli.slurm.ledger import Ledger, check_no_jobs
 from sics_cli.store.run_folder import CHECKPOINTS_NAME, CURVES_NAME, forget_saliencies, run_lock
 from sics_cli.store.store import Store
@@ -118,7 +117,7 @@ def _compute_or_interrupt(run: OpenRun, workers: Workers | SlurmCluster) -> None
     try:
         with run.reporter:
             if isinstance(workers, SlurmCluster):
-                Campaign(_desk(run, workers), workers).run()
+                Campaign(run, workers).run()
             else:
                 local_loop.compute(run, workers)
     except KeyboardInterrupt:
@@ -131,26 +130,6 @@ def _compute_or_interrupt(run: OpenRun, workers: Workers | SlurmCluster) -> None
             f"interrupted; {run.intake.computed} cells of this command are in {run.session.store_path}: "
             f"the same command goes on from there{on}"
         ) from None
-
-
-def _desk(run: OpenRun, cluster: SlurmCluster) -> Desk:
-    """What the loop for a queue needs of this run."""
-    session, store = run.session, run.store
-    asked = by_seed(list(run.todo.values()))
-    return Desk(
-        folder=session.folder,
-        device="cuda:0" if session.gpus else "cpu",
-        inbox=run.inbox,
-        todo=run.todo,
-        take_in=run.take_in,
-        parts=lambda cells, alone: run_parts(session.recipe, session.folder, store, cells, cluster, alone),
-        make_jobs=run.seed_jobs,
-        progress=run.trained,
-        remaining=lambda seed: run.seed_plan(seed, asked[seed]).remaining,
-        stored=lambda: store.keys() | store.failed_keys(),
-        seed_done=lambda seed: run.say_done(seed, asked[seed]),
-        reporter=run.reporter,
-    )
 
 
 @contextlib.contextmanager
