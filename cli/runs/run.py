@@ -37,18 +37,10 @@ class Outcome:
 def run_session(
     session: Session, workers: Workers | SlurmCluster, reporter: Reporter, *, force: bool = False, retry_failed: bool = False
 ) -> Outcome:
-    """Compute what is missing. Returns when every cell is in the store or has failed.
+    """Compute what is missing; return when every cell is in the store or has failed.
 
-    Raises
-    ------
-    LockedError
-        Another driver writes this run, or jobs of a queue compute it and `workers` is not that queue.
-    StorageError, StoreError
-        The folder or the store cannot be written.
-    WorkersLostError
-        Workers died too often.
-    InterruptedRunError
-        Ctrl-C or SIGTERM; what was finished is in the store.
+    A `LockedError` says that another driver writes this run, or jobs of a queue compute it and `workers` is not that queue; an
+    `InterruptedRunError` that Ctrl-C or SIGTERM came. What was finished is in the store, whatever error ends this.
     """
     try:
         session.folder.mkdir(parents=True, exist_ok=True)

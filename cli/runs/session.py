@@ -130,14 +130,8 @@ def open_session(
 ) -> Session:
     """Decide everything; reads an existing store, and asks a worker only for what the store does not tell.
 
-    `experiment` and `facts` are what `with_data` gives; `gpus` says which GPUs the option `--device` means.
-
-    Raises
-    ------
-    ConfigError
-        The experiment cannot be run as asked, or `out` holds a run of another recipe.
-    StoreError
-        `out` holds a store that cannot be read.
+    `experiment` and `facts` are what `with_data` gives; `gpus` says which GPUs the option `--device` means. A `ConfigError` says
+    that the experiment cannot be run as asked, or `out` holds a run of another recipe.
     """
     if experiment.pretrained:
         ask.fetch()
