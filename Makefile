@@ -36,7 +36,7 @@ test-slow: $(STAMP) ## the long calibration and fault tests
 	$(BIN)/python -m pytest -m slow
 
 test-cluster: $(STAMP) ## every test that needs Slurm or Ray, the faults too (skips what is not installed)
-	$(BIN)/python -m pytest -rs tests/cli/slurm tests/cli/test_ray.py
+	$(BIN)/python -m pytest -rs tests/cli/slurm tests/cli/runs/test_ray.py
 
 calibration: $(STAMP) ## simulate the error rates of every test and interval; writes docs/calibration.md
 	$(BIN)/python bench/calibration.py

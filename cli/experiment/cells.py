@@ -108,8 +108,6 @@ def make_plan(experiment: Experiment, scorers: Sequence[ScorerInfo], created: st
 def stamp(earlier: Sequence[PlanRow], plan: PlanRow, cells_before: int) -> str:
     """What to say of a plan fixed when the store held `cells_before` rows and these earlier plans.
 
-    Examples
-    --------
     >>> one = PlanRow("a", "", 0.5, 0.05, "magnitude", {}, [0, 1], ["magnitude"], [0.5])
     >>> two = PlanRow("b", "", 0.5, 0.05, "magnitude", {}, [0, 1, 2], ["magnitude"], [0.5])
     >>> stamp([], one, 0), stamp([one], two, 9), stamp([two], one, 9)

@@ -77,8 +77,6 @@ def multiply_adds(model: ModelConfig) -> int | None:
 
     Attention itself, a small part for few tokens, is not counted.
 
-    Examples
-    --------
     >>> multiply_adds(ModelConfig("vit", (("img_size", 8), ("patch_size", 2), ("in_chans", 1), ("embed_dim", 64), ("depth", 4))))
     3149824
     """
@@ -130,16 +128,7 @@ class Cost:
 def estimate(
     experiment: Experiment, device_class: str, checkpoints: Sequence[CheckpointRow] = (), cells: Sequence[CellRow] = ()
 ) -> Cost | None:
-    """Cost of a seed: from this run's own rows where there are any, else guessed from the network's size, else None.
-
-    Parameters
-    ----------
-    experiment : Experiment
-    device_class : str
-        "cpu" or "cuda".
-    checkpoints, cells : sequences of rows
-        What the run's store holds.
-    """
+    """Cost of a seed: from the rows of this run's store where there are any, else guessed from the network's size, else None."""
     work = Work.of(experiment)
     kinds = [kind for kind in work.signals if work.signal(kind)]
     pruned = [row.wall_seconds for row in cells if row.mask_hash is not None]

@@ -51,14 +51,8 @@ class SeedStreams:
 class Recipe:
     """The part of an experiment that all its cells share, and the keys derived from it.
 
-    Two commands with one recipe belong to one run; seeds, scorers and sparsities may grow.
-
-    Parameters
-    ----------
-    experiment : Experiment
-    environment : Environment
-    facts : ImageFacts, optional
-        Of the data; looked up where they are not given.
+    Two commands with one recipe belong to one run; seeds, scorers and sparsities may grow. `facts` of the data are looked up
+    where they are not given.
     """
 
     def __init__(self, experiment: Experiment, environment: Environment, facts: ImageFacts | None = None) -> None:
@@ -186,8 +180,6 @@ def scorer_seed(seed: int) -> int:
 def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Name the settings in which two recipes differ, as "training.epochs 40 → 30".
 
-    Examples
-    --------
     >>> differences({"training": {"epochs": 40}}, {"training": {"epochs": 30}})
     ['training.epochs 40 → 30']
     >>> differences({"start": {"kind": "pretrained"}}, {})

@@ -62,13 +62,7 @@ class ScorerInfo:
 
 
 def scorer_class(spec: str) -> type[Scorer]:
-    """Find a scorer class: a registered name, or the user's own, which is imported (see `sics_cli.experiment.user_scorers`).
-
-    Raises
-    ------
-    ConfigError
-        There is no such scorer; the message lists what is accepted.
-    """
+    """Find a scorer class: a registered name, or the user's own, which is imported (see `sics_cli.experiment.user_scorers`)."""
     import sics_plugin
 
     if is_own(spec):
@@ -159,12 +153,8 @@ def choose(
     """Scorers to run, in the plugin's order, and notes about those left out, added, or out of their own pool.
 
     The reference is always among them, since every difference is against it. `asked` holds names, `module:Class`, and words for
-    several: "sics" the default, "peers" the published ones, "all" every registered one.
-
-    Raises
-    ------
-    ConfigError
-        A scorer asked for by name, or the reference, is unknown or cannot work with this saliency or unit.
+    several: "sics" the default, "peers" the published ones, "all" every registered one. One that is asked for by name, or as the
+    reference, and is unknown or cannot work with this saliency or unit is refused.
     """
     known = {info.spec: info for info in infos}
     by_name = {info.name: info for info in known.values()}

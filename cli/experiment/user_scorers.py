@@ -38,8 +38,6 @@ def offered() -> dict[str, str]:
 def expanded(specs: Sequence[str]) -> list[str]:
     """The same scorers, those of entry points as MODULE:CLASS and files by their whole path: workers may stand elsewhere.
 
-    Examples
-    --------
     >>> expanded(["chaos", "my_module:Mine"])
     ['chaos', 'my_module:Mine']
     """
@@ -53,13 +51,7 @@ def expanded(specs: Sequence[str]) -> list[str]:
 
 
 def own_class(spec: str) -> type[Scorer]:
-    """Import the class of MODULE:CLASS or FILE.py:CLASS.
-
-    Raises
-    ------
-    ConfigError
-        It cannot be imported, or is no registered scorer.
-    """
+    """Import the class of MODULE:CLASS or FILE.py:CLASS; refuse what cannot be imported, or is no registered scorer."""
     import sics_plugin
 
     place, _, name = spec.rpartition(":")
@@ -77,13 +69,7 @@ def own_class(spec: str) -> type[Scorer]:
 
 
 def check_own(spec: str, saliency: str) -> tuple[str, ...]:
-    """Refuse a scorer that breaks the plugin's contract; give remarks on one that keeps it.
-
-    Raises
-    ------
-    ConfigError
-        In one line, how it breaks it.
-    """
+    """Refuse a scorer that breaks the plugin's contract; give remarks on one that keeps it."""
     from sics_plugin import ContractError, check_scorer
 
     cls = own_class(spec)

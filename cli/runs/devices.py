@@ -27,13 +27,6 @@ def usable_gpus(device: str, ask_torch: Callable[[], tuple[str, ...]]) -> tuple[
 
     `ask_torch` names the GPUs torch can use; it is only called where the answer can matter.
 
-    Raises
-    ------
-    ConfigError
-        A GPU was asked for that torch does not see.
-
-    Examples
-    --------
     >>> usable_gpus("cpu", lambda: ("A", "B")), usable_gpus("cuda:1", lambda: ("A", "B"))
     ((), (1,))
     """
@@ -55,8 +48,6 @@ def usable_gpus(device: str, ask_torch: Callable[[], tuple[str, ...]]) -> tuple[
 def worker_devices(gpus: tuple[int, ...], workers: int | None, jobs: int) -> list[str]:
     """Device of each worker: by default one worker a GPU, or one a core; never more workers than jobs.
 
-    Examples
-    --------
     >>> worker_devices((), 3, jobs=2), worker_devices((0, 1), None, jobs=9)
     (['cpu', 'cpu'], ['cuda:0', 'cuda:1'])
     """

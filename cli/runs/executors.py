@@ -12,23 +12,9 @@ EXECUTORS = ("local", "slurm", "ray")
 
 
 def make_place(executor: str, slurm: str | None, workers: int | None, jobs: int) -> Workers | SlurmCluster:
-    """The workers, or the queue, that options ask for; nothing is started or submitted yet.
+    """The workers, or the queue, that `--executor`, `--slurm` and `--workers` ask for; nothing is started or submitted yet.
 
-    Parameters
-    ----------
-    executor : str
-        One of `EXECUTORS`.
-    slurm : str or None
-        What `--slurm` says.
-    workers : int or None
-        What `--workers` says: processes, Ray tasks, or jobs of one array that run at a time.
-    jobs : int
-        No more workers than this have something to do.
-
-    Raises
-    ------
-    ConfigError, SicsError
-        In one line: an option that is not accepted, an extra that is not installed, a Slurm that is not there.
+    `workers` are processes, Ray tasks, or jobs of one array that run at a time; no more than `jobs` have something to do.
     """
     if slurm is not None and executor != "slurm":
         raise ConfigError(f"--slurm {slurm}: is for --executor slurm, this is --executor {executor}")

@@ -18,15 +18,7 @@ _POLL_SECONDS = 0.1
 
 
 def compute(run: OpenRun, workers: Workers) -> None:
-    """Return when every cell of `run.todo` has come.
-
-    Raises
-    ------
-    WorkersLostError
-        Workers died too often.
-    StoreError
-        What they finish does not arrive.
-    """
+    """Return when every cell of `run.todo` has come."""
     losses = 0
     while run.todo:
         before = len(run.todo)

@@ -22,29 +22,19 @@ _TOLD_SECONDS = 5.0
 
 
 class OpenRun:
-    """One command's hold on one open store, under the run's lock.
+    """One command's hold on one open store, under the run's lock; `queued` where jobs of a queue compute.
 
-    Parameters
-    ----------
-    session : Session
-    store : Store
-    reporter : Reporter
-    force : bool
-        Rows that are there do not count as known.
-
-    Attributes
-    ----------
-    todo : dict of str to Cell
-        The cells still to be had by key; `take_in` removes what has come.
+    With `force`, rows that are there do not count as known. `todo` are the cells still to be had by key; `take_in` removes what
+    has come.
     """
 
-    def __init__(self, session: Session, store: Store, reporter: Reporter, force: bool) -> None:
+    def __init__(self, session: Session, store: Store, reporter: Reporter, *, force: bool, queued: bool) -> None:
         self.session = session
         self.store = store
         self.reporter = reporter
         self.force = force
         self.inbox = Inbox(session.folder, session.recipe.run_id)
-        self.intake = Intake(self.inbox, store, reporter.note)
+        self.intake = Intake(self.inbox, store, reporter.note, keep=queued)
         self.work = Work.of(session.experiment)
         self.todo: dict[str, Cell] = {}
         self.provenance = provenance()

@@ -96,13 +96,7 @@ class RayWorkers(Workers):
 
 
 def import_ray() -> Any:
-    """Import Ray, which is an extra.
-
-    Raises
-    ------
-    ConfigError
-        In one line, saying how to install it.
-    """
+    """Import Ray, which is an extra."""
     try:
         import ray
     except ImportError as error:

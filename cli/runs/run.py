@@ -6,20 +6,19 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sics_cli.base.errors import InterruptedRunError, StorageError
 from sics_cli.base.files import remove_partials
-from sics_cli.experiment.cells import by_seed, make_plan, stamp
+from sics_cli.experiment.cells import make_plan, stamp
 from sics_cli.experiment.provenance import now
 from sics_cli.runs import local_loop
+from sics_cli.runs.campaign import Campaign
 from sics_cli.runs.open_run import OpenRun
-from sics_cli.runs.session import Session, stored_keys
+from sics_cli.runs.session import Session
 from sics_cli.runs.workers import Workers
 from sics_cli.seeds.progress import Reporter
-from sics_cli.slurm.campaign import Campaign, Desk
 from sics_cli.slurm.cluster import SlurmCluster
-from sics_cli.slurm.job_plan import run_parts
 from sics_cli.slurm.ledger import Ledger, check_no_jobs
 from sics_cli.store.run_folder import CHECKPOINTS_NAME, CURVES_NAME, forget_saliencies, run_lock
 from sics_cli.store.store import Store
@@ -38,18 +37,10 @@ class Outcome:
 def run_session(
     session: Session, workers: Workers | SlurmCluster, reporter: Reporter, *, force: bool = False, retry_failed: bool = False
 ) -> Outcome:
-    """Compute what is missing. Returns when every cell is in the store or has failed.
+    """Compute what is missing; return when every cell is in the store or has failed.
 
-    Raises
-    ------
-    LockedError
-        Another driver writes this run, or jobs of a queue compute it and `workers` is not that queue.
-    StorageError, StoreError
-        The folder or the store cannot be written.
-    WorkersLostError
-        Workers died too often.
-    InterruptedRunError
-        Ctrl-C or SIGTERM; what was finished is in the store.
+    A `LockedError` says that another driver writes this run, or jobs of a queue compute it and `workers` is not that queue; an
+    `InterruptedRunError` that Ctrl-C or SIGTERM came. What was finished is in the store, whatever error ends this.
     """
     try:
         session.folder.mkdir(parents=True, exist_ok=True)
@@ -57,7 +48,8 @@ def run_session(
             if not isinstance(workers, SlurmCluster):
                 check_no_jobs(session.folder)
             with _open_store(session) as store:
-                return _compute_missing(OpenRun(session, store, reporter, force), workers, retry_failed)
+                run = OpenRun(session, store, reporter, force=force, queued=isinstance(workers, SlurmCluster))
+                return _compute_missing(run, workers, retry_failed)
     except OSError as error:
         what = f"{error.filename} cannot" if error.filename else "cannot"
         raise StorageError(
@@ -90,13 +82,12 @@ def _compute_missing(run: OpenRun, workers: Workers | SlurmCluster, retry_failed
     """Take in what an earlier driver left, fix the plan, compute."""
     coming = bool(Ledger(run.session.folder).open())
     run.inbox.prepare(shared=coming)
-    run.intake.keep = isinstance(workers, SlurmCluster)
-    run.intake.empty()
+    run.take_in()
     plan_stamp = _fix_plan(run)
     state = run.session.state(run.store)
     run.todo = {cell.key: cell for cell in state.missing(force=run.force, retry_failed=retry_failed)}
     skipped = 0 if run.force or retry_failed else len(state.failed)
-    run.intake.forget_counts()
+    run.intake.computed = run.intake.failed = 0
     if run.todo or coming:
         with _sigterm_as_interrupt():
             _compute_or_interrupt(run, workers)
@@ -110,7 +101,7 @@ def _fix_plan(run: OpenRun) -> str:
     plan = make_plan(run.session.experiment, run.session.scorers, now())
     earlier, cells = run.store.plans(), run.store.cells()
     if not earlier or earlier[-1].plan_hash != plan.plan_hash:
-        run.store.add_plan(plan.stamped(stamp(earlier, plan, len(cells)), len(cells)))
+        run.store.add_plan(replace(plan, stamp=stamp(earlier, plan, len(cells)), cells_before=len(cells)))
     return run.store.plans()[-1].stamp
 
 
@@ -118,7 +109,7 @@ def _compute_or_interrupt(run: OpenRun, workers: Workers | SlurmCluster) -> None
     try:
         with run.reporter:
             if isinstance(workers, SlurmCluster):
-                Campaign(_desk(run, workers), workers).run()
+                Campaign(run, workers).run()
             else:
                 local_loop.compute(run, workers)
     except KeyboardInterrupt:
@@ -131,26 +122,6 @@ def _compute_or_interrupt(run: OpenRun, workers: Workers | SlurmCluster) -> None
             f"interrupted; {run.intake.computed} cells of this command are in {run.session.store_path}: "
             f"the same command goes on from there{on}"
         ) from None
-
-
-def _desk(run: OpenRun, cluster: SlurmCluster) -> Desk:
-    """What the loop for a queue needs of this run."""
-    session, store = run.session, run.store
-    asked = by_seed(list(run.todo.values()))
-    return Desk(
-        folder=session.folder,
-        device="cuda:0" if session.gpus else "cpu",
-        inbox=run.inbox,
-        todo=run.todo,
-        take_in=run.take_in,
-        parts=lambda cells, alone: run_parts(session.recipe, session.folder, store, cells, cluster, alone),
-        make_jobs=run.seed_jobs,
-        progress=run.trained,
-        remaining=lambda seed: run.seed_plan(seed, asked[seed]).remaining,
-        stored=lambda: stored_keys(store) | {row.cell_key for row in store.failures()},
-        seed_done=lambda seed: run.say_done(seed, asked[seed]),
-        reporter=run.reporter,
-    )
 
 
 @contextlib.contextmanager

@@ -59,14 +59,7 @@ class SeedPlan:
 
 
 class Schedule:
-    """Hands out tasks.
-
-    Parameters
-    ----------
-    seeds : mapping of seed to SeedPlan
-        In the order they are wanted.
-    workers : int
-    """
+    """Hands out tasks of seeds, which come in the order they are wanted."""
 
     def __init__(self, seeds: Mapping[int, SeedPlan], workers: int) -> None:
         self._seeds = dict(seeds)

@@ -54,12 +54,7 @@ class Session:
         waiting = Inbox(self.folder, self.recipe.run_id).keys()
         if store is None:
             return grid(self.cells, waiting, ())
-        return grid(self.cells, stored_keys(store) | waiting, [row.cell_key for row in store.failures()])
-
-
-def stored_keys(store: Store) -> set[str]:
-    """Keys of the cells and repeats that the store holds."""
-    return {row.cell_key for row in store.cells()} | {row.repeat_key for row in store.repeats()}
+        return grid(self.cells, store.keys() | waiting, store.failed_keys())
 
 
 class Asker:
@@ -135,14 +130,8 @@ def open_session(
 ) -> Session:
     """Decide everything; reads an existing store, and asks a worker only for what the store does not tell.
 
-    `experiment` and `facts` are what `with_data` gives; `gpus` says which GPUs the option `--device` means.
-
-    Raises
-    ------
-    ConfigError
-        The experiment cannot be run as asked, or `out` holds a run of another recipe.
-    StoreError
-        `out` holds a store that cannot be read.
+    `experiment` and `facts` are what `with_data` gives; `gpus` says which GPUs the option `--device` means. A `ConfigError` says
+    that the experiment cannot be run as asked, or `out` holds a run of another recipe.
     """
     if experiment.pretrained:
         ask.fetch()

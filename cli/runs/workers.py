@@ -58,9 +58,7 @@ class PoolExecutor(Executor, Protocol):
 class LocalExecutor:
     """Spawned processes on this machine, one per entry of `devices` ("cpu", "cuda:0", …), started as jobs come.
 
-    Notes
-    -----
-    Workers end when the driver dies, however it dies: a thread in each waits for the driver's end of a pipe.
+    They end when the driver dies, however it dies: a thread in each waits for the driver's end of a pipe.
     """
 
     def __init__(self, devices: Sequence[str]) -> None:
@@ -91,12 +89,7 @@ class LocalExecutor:
 class Workers:
     """Keeps one executor going for a command, so that a worker which has imported torch is used again.
 
-    Parameters
-    ----------
-    count : int or None
-        Workers asked for; None for one a GPU, or one a core.
-    jobs : int
-        No more workers than this are started.
+    `count` workers are asked for (None: one a GPU, or one a core); no more than `jobs` are started.
     """
 
     def __init__(self, count: int | None, jobs: int) -> None:

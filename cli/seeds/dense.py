@@ -32,19 +32,7 @@ _FIRST_KEPT_AFTER = 1.0
 
 
 class DenseNetwork:
-    """Makes and finds the checkpoint of one seed.
-
-    Parameters
-    ----------
-    inbox : Inbox
-        Of the run; told of the checkpoint, and of files that had to be made again.
-    recipe : Recipe
-    split : Split
-    seed : int
-    device : torch.device
-    tell : callable(Epoch)
-        Called with every finished epoch.
-    """
+    """Makes and finds the checkpoint of one seed; the inbox hears of it and of files made again, `tell` of epochs."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Inside a worker process: its set-up, and the jobs it can do."""
+"""What a worker is told of a seed."""
 
 from __future__ import annotations
 

@@ -27,24 +27,10 @@ from sics_plugin import (
 
 
 def jaccard(one: Mapping[str, torch.Tensor], two: Mapping[str, torch.Tensor]) -> float:
-    """Jaccard index of the kept units of two masks over the same parameters: kept by both over kept by either.
+    """Jaccard index of the units that two masks over the same parameters keep (True): kept by both over kept by either.
 
-    Parameters
-    ----------
-    one, two : mapping of parameter name to bool Tensor
-        True where a unit is kept.
-
-    Raises
-    ------
-    ValueError
-        The masks do not name the same parameters.
-
-    Notes
-    -----
     1.0 where neither keeps anything: two empty sets are the same set.
 
-    Examples
-    --------
     >>> jaccard({"w": torch.tensor([True, True, False, False])}, {"w": torch.tensor([True, False, True, False])})
     0.3333333333333333
     """
@@ -59,8 +45,6 @@ def jaccard(one: Mapping[str, torch.Tensor], two: Mapping[str, torch.Tensor]) ->
 def seeded(key: str) -> Iterator[None]:
     """Seed torch's, numpy's and Python's global generators from a hexadecimal `key`, and put them back afterwards.
 
-    Examples
-    --------
     >>> with seeded("ff00" * 16):
     ...     first = random.random(), float(np.random.rand()), torch.rand(()).item()
     >>> with seeded("ff00" * 16):
@@ -87,13 +71,7 @@ class ConflictError(Exception):
 
 
 class MaskMaker:
-    """Makes the masks of one seed.
-
-    Parameters
-    ----------
-    recipe : Recipe
-    seed : int
-    """
+    """Makes the masks of one seed."""
 
     def __init__(self, recipe: Recipe, seed: int) -> None:
         self._recipe = recipe
@@ -104,13 +82,7 @@ class MaskMaker:
         self._plateau: tuple[float, Masks] | None = None
 
     def masks(self, model: nn.Module, saliency: Saliency, scorer: ScorerInfo, sparsity: float) -> tuple[Masks, PruningReport]:
-        """Make one mask; whatever the scorer draws, also from the global generators, depends on its cell alone.
-
-        Raises
-        ------
-        ConflictError
-            The scorer is no longer the one that the driver planned with.
-        """
+        """Make one mask; whatever the scorer draws, also from the global generators, depends on its cell alone."""
         if fingerprint_of(scorer.spec, self._recipe.experiment.saliency) != scorer.fingerprint:
             raise ConflictError(f"scorer {scorer.name} changed while the run was going on: run the command again")
         built = make_scorer(scorer.spec, scorer_seed(self._seed))

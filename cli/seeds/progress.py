@@ -40,16 +40,9 @@ class Reporter(Protocol):
 
 
 class Tracker:
-    """Turns what workers say into fractions and a time left.
+    """Turns what workers say into fractions and a time left; `workers` tasks run at a time.
 
-    Parameters
-    ----------
-    seeds : mapping of seed to float
-        Work of each seed, in example passes.
-    workers : int
-        How many tasks run at a time.
-    begun : mapping of task to Progress, optional
-        What tasks have said that were at work already; the work of `seeds` is what is left beyond it.
+    `seeds` is the work of each, in example passes: what is left beyond that which tasks at work already have said (`begun`).
     """
 
     def __init__(self, seeds: Mapping[int, float], workers: int, begun: Mapping[tuple[int, int], Progress] | None = None) -> None:
@@ -107,8 +100,6 @@ class Tracker:
 def time_left(remaining: list[float], workers: int) -> float:
     """Time until all is done when work is shared out evenly, but no seed faster than by one worker.
 
-    Examples
-    --------
     >>> time_left([4.0, 1.0, 5.0], workers=2), time_left([4.0, 1.0], workers=2)
     (5.0, 4.0)
     """

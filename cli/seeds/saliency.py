@@ -20,24 +20,9 @@ from sics_plugin.saliency.kinds import SIGNALS
 
 
 def saliency_of(model: nn.Module, kind: str, examples: Examples, batches: Sequence[Indices], unit: str = "weight") -> Saliency:
-    """Collect the saliency of `model`, in eval mode, over these batches of examples.
+    """Collect the saliency of `model`, in eval mode, over batches: positions among the examples, which are on the model's device.
 
-    Parameters
-    ----------
-    model : nn.Module
-    kind : str
-        One of `sics_plugin.saliency.kinds.SIGNALS`; those that read the weights alone need no batches.
-    examples : Examples
-        On the model's device.
-    batches : sequence of int64 arrays
-        Positions of each batch's examples.
-    unit : {"weight", "channel", "head"}
-        What will be pruned by it.
-
-    Raises
-    ------
-    ValueError
-        A loss or a gradient that is not finite.
+    `kind` is one of `SIGNALS`, of which those that read the weights alone need no batches; `unit` is what will be pruned by it.
     """
     wanted: Any = kind
     if SIGNALS[kind].collect is None:

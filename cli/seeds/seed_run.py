@@ -39,13 +39,7 @@ NONDETERMINISTIC = "nondeterministic"
 
 
 class SeedRun:
-    """One seed's work on one device.
-
-    Parameters
-    ----------
-    job : SeedJob
-    device : torch.device
-    """
+    """One seed's work on one device."""
 
     def __init__(self, job: SeedJob, device: torch.device) -> None:
         self.job = job

@@ -1,4 +1,4 @@
-"""Inside a worker process: its set-up, and the jobs it can do."""
+"""Inside a worker process: its set-up, and the tasks it can do."""
 
 from __future__ import annotations
 
@@ -56,11 +56,8 @@ def describe(
 ) -> Description:
     """Job: facts for the driver, which does not import torch.
 
-    Raises
-    ------
-    ConfigError
-        A scorer is unknown, the network of `experiment` has none of the units to prune, takes no images of this shape
-        (channels, height, width) or is not that of the weights given.
+    Refuses a scorer that is unknown, and a network of `experiment` that has none of the units to prune, takes no images of this
+    shape (channels, height, width) or is not that of the weights given.
     """
     import torch
 
@@ -73,13 +70,7 @@ def describe(
 
 
 def check_unit(experiment: Experiment) -> None:
-    """Refuse a network that has no channels or heads that can be taken out; weights there always are.
-
-    Raises
-    ------
-    ConfigError
-        In one line, before anything is trained.
-    """
+    """Refuse, before anything is trained, a network without channels or heads that can be taken out; weights there always are."""
     if experiment.unit == "weight":
         return
     from sics_cli.tasks.networks.models import build_model
@@ -94,13 +85,7 @@ def check_unit(experiment: Experiment) -> None:
 
 
 def check_network(experiment: Experiment, shape: tuple[int, ...]) -> None:
-    """Refuse a network that does not take the images, or that the given weights do not fit, before anything is trained.
-
-    Raises
-    ------
-    ConfigError
-        In one line.
-    """
+    """Refuse a network that does not take the images, or that the given weights do not fit, before anything is trained."""
     import torch
 
     from sics_cli.tasks.networks.given_weights import begin_with

@@ -11,14 +11,7 @@ from sics_cli.slurm.queue import ClusterFacts, Queue, cluster_facts
 
 
 class SlurmCluster:
-    """Where jobs of one command go.
-
-    Parameters
-    ----------
-    options : SlurmOptions
-    at_once : int or None
-        No more jobs of one array run at a time; None leaves that to the scheduler.
-    """
+    """Where jobs of one command go; no more than `at_once` of one array run at a time, None leaves that to the scheduler."""
 
     def __init__(self, options: SlurmOptions, at_once: int | None) -> None:
         self.options, self.at_once = options, at_once
@@ -36,13 +29,7 @@ class SlurmCluster:
         return self.facts().name
 
     def check(self) -> None:
-        """Refuse early where nothing can be submitted.
-
-        Raises
-        ------
-        ConfigError, SicsError
-            submitit or Slurm is missing here, or its controller does not answer.
-        """
+        """Refuse early where nothing can be submitted: submitit or Slurm is missing, or its controller does not answer."""
         import_submitit()
         self.name()
         try:

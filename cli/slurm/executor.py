@@ -45,13 +45,6 @@ class SlurmOptions:
     def parse(cls, text: str) -> Self:
         """Read "partition=gpu,gpus_per_node=1,timeout_min=60"; a name may be several: "partition=gpu,long,timeout_min=60".
 
-        Raises
-        ------
-        ConfigError
-            In one line: a key that is not known or comes twice, or a value that is not accepted.
-
-        Examples
-        --------
         >>> SlurmOptions.parse("partition=gpu,timeout_min=90").timeout_min
         90
         """
@@ -71,8 +64,6 @@ class SlurmOptions:
     def job_minutes(self) -> float:
         """The length to give jobs: where a guess is half of the truth, the time limit must not cut them off.
 
-        Examples
-        --------
         >>> SlurmOptions(timeout_min=6).job_minutes, SlurmOptions().job_minutes
         (3.0, 10.0)
         """
@@ -87,13 +78,7 @@ class SlurmOptions:
         return {key if key in plain else f"slurm_{key}": value for key, value in asked.items()}
 
     def gpus(self, device: str) -> tuple[int, ...]:
-        """GPUs inside a job, for the option `--device`: (0,) or none. This machine's own GPUs do not matter.
-
-        Raises
-        ------
-        ConfigError
-            The two options contradict each other.
-        """
+        """GPUs inside a job, for the option `--device`: (0,) or none. This machine's own GPUs do not matter."""
         if device.startswith("cuda") and not self.gpus_per_node:
             raise ConfigError(f"--device {device}: jobs get no GPU: give --slurm gpus_per_node=1")
         if device not in ("auto", "cuda", "cuda:0") and self.gpus_per_node:
@@ -250,13 +235,7 @@ def outside_of_jobs() -> Iterator[None]:
 
 
 def import_submitit() -> Any:
-    """Import submitit, which is an extra.
-
-    Raises
-    ------
-    ConfigError
-        In one line, saying how to install it.
-    """
+    """Import submitit, which is an extra."""
     try:
         import submitit
     except ImportError as error:

@@ -22,8 +22,6 @@ def minutes_for(seconds: Collection[float | None], minutes: float, workers: int 
 
     Eleven jobs of ten minutes keep eight workers for twenty, five of them idle for half of it; sixteen shorter ones do not.
 
-    Examples
-    --------
     >>> [round(minutes_for([60.0] * seeds, 10, 4), 2) for seeds in (8, 800, 44)], minutes_for([60.0] * 8, 10, None)
     ([2.25, 9.25, 6.25], 10)
     """
@@ -37,19 +35,10 @@ def minutes_for(seconds: Collection[float | None], minutes: float, workers: int 
 
 
 def group(seconds: Mapping[int, float | None], minutes: float, alone: Set[int] = frozenset()) -> list[tuple[int, ...]]:
-    """Put seeds together, in order, into jobs of about so many minutes.
+    """Put seeds together, in order, into jobs that are not expected to take longer than so many minutes, if of several seeds.
 
-    Parameters
-    ----------
-    seconds : mapping of seed to float or None
-        What each seed takes; one whose time is not known gets a job of its own.
-    minutes : float
-        No job of more than one seed is expected to take longer.
-    alone : set of int
-        Seeds that get a job of their own.
+    A seed whose seconds are not known, or that is to be `alone`, gets a job of its own.
 
-    Examples
-    --------
     >>> group({0: 60.0, 1: 60.0, 2: 60.0, 3: 900.0, 4: None}, minutes=3)
     [(0, 1), (2,), (3,), (4,)]
     """
@@ -73,23 +62,10 @@ def parts_of(
     workers: int | None = None,
     alone: Set[int] = frozenset(),
 ) -> list[Part]:
-    """Group cells into jobs.
+    """Group cells into jobs of so many minutes, shorter if `workers` that are to run at a time would otherwise not all have one.
 
-    All cells of a seed share its dense checkpoint and saliency, so they stay in one job; short seeds share a job.
-
-    Parameters
-    ----------
-    cells : sequence of Cell
-    cost : Cost or None
-        What a seed takes; None where that is not known, which gives each seed a job.
-    minutes : float
-        The length of a job of several seeds.
-    trained : callable(int) -> float
-        Fraction of a seed's training that is done.
-    workers : int, optional
-        Jobs that are to run at a time: they are made shorter if so many would otherwise not come together.
-    alone : set of int
-        Seeds that share a job with no other.
+    All cells of a seed share its dense checkpoint and saliency, so they stay in one job; short seeds share a job, but those that
+    are to be `alone`. A seed takes `cost` (None: not known, a job each), less the fraction of its training that is done.
     """
     seeds = by_seed(cells)
     seconds = {seed: cost.seconds(len(mine), trained(seed), signals_of(mine)) if cost else None for seed, mine in seeds.items()}
@@ -143,8 +119,6 @@ class Forecast:
 def forecast(seconds: Sequence[float], workers: int) -> Forecast:
     """Hand jobs out in order, each to the worker that is free first.
 
-    Examples
-    --------
     >>> forecast([60.0] * 5, 2)
     Forecast(workers=2, ideal=150.0, expected=180.0)
     """

@@ -35,20 +35,7 @@ class Flight:
 
 
 class Flights:
-    """The jobs on their way.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's.
-    device : str
-        What jobs compute on.
-    cluster : SlurmCluster
-    standing : callable(Part)
-        How things stand with what a job computes.
-    note : callable(str)
-        Told what users are to know.
-    """
+    """The jobs on their way of the run in `folder`; `note` is told what users are to know."""
 
     def __init__(
         self, folder: Path, device: str, cluster: SlurmCluster, standing: Callable[[Part], Standing], note: Callable[[str], None]
@@ -76,13 +63,7 @@ class Flights:
     # -- what an earlier driver submitted -----------------------------------------------------------------------
 
     def find_again(self) -> None:
-        """Take over what is written down as on its way.
-
-        Raises
-        ------
-        SicsError
-            The queue does not answer.
-        """
+        """Take over what is written down as on its way; refuse where the queue does not answer."""
         self.ledger.prepare()
         batches = self.ledger.open()
         if not batches:
@@ -132,13 +113,7 @@ class Flights:
     # -- what this driver submits -------------------------------------------------------------------------------
 
     def submit(self, parts: Sequence[Part], jobs: Mapping[int, SeedJob]) -> None:
-        """Submit jobs, in arrays no longer than the controller takes.
-
-        Raises
-        ------
-        RefusedJobsError
-            It takes them not; those submitted before are on their way.
-        """
+        """Submit jobs, in arrays no longer than the controller takes; if it refuses one, those before it are on their way."""
         longest = self.cluster.facts().array
         for start in range(0, len(parts), longest):
             self._submit(parts[start : start + longest], jobs)

@@ -36,22 +36,10 @@ class Part:
 
 @dataclass(slots=True)
 class Batch:
-    """One submission.
+    """One submission: `token` names its files and its jobs in the queue, `parts` are what its jobs compute, one each.
 
-    Attributes
-    ----------
-    token : str
-        Names the batch: its files, and its jobs in the queue.
-    executor, cluster : str
-        Where it went.
-    created : str
-        When it was written down.
-    parts : tuple of Part
-        One for each job.
-    submitted : str or None
-        The queue's id of the submission; None until it is known.
-    ended : dict of int to str
-        How the jobs that have ended did: DONE, or what the queue called them.
+    `submitted` is the queue's id of it, None until that is known; `ended` says how the jobs that have ended did: DONE, or what
+    the queue called them.
     """
 
     token: str
@@ -86,25 +74,13 @@ class Batch:
 
 
 class Ledger:
-    """The folder `jobs/` of a run.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-    """
+    """The folder `jobs/` of the run in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / JOBS_NAME
 
     def batches(self) -> list[Batch]:
-        """All that is written down, oldest first.
-
-        Raises
-        ------
-        StoreError
-            A record cannot be read; it names the file.
-        """
+        """All that is written down, oldest first; a record that cannot be read is a `StoreError` that names it."""
         found = []
         for path in self.folder.glob("*.json"):
             try:
@@ -166,13 +142,7 @@ def keys_on_their_way(batches: Iterable[Batch]) -> set[str]:
 
 
 def check_no_jobs(folder: Path) -> None:
-    """Refuse to compute what jobs in a queue compute already.
-
-    Raises
-    ------
-    LockedError
-        Jobs of this run are on their way, or may be.
-    """
+    """Refuse with a `LockedError` to compute what jobs in a queue compute already, or may."""
     ledger = Ledger(folder)
     batches = ledger.open()
     if not batches:

@@ -58,13 +58,7 @@ class JobState:
 
 
 def run_command(command: Sequence[str]) -> str:
-    """Output of one of Slurm's commands.
-
-    Raises
-    ------
-    SicsError
-        It failed, hangs, or is not installed.
-    """
+    """Output of one of Slurm's commands; a `SicsError` says that it failed, hangs, or is not installed."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False)
     except FileNotFoundError:
@@ -86,13 +80,7 @@ class ClusterFacts:
 
 
 def cluster_facts(run: Callable[[Sequence[str]], str] = run_command) -> ClusterFacts:
-    """Ask the controller.
-
-    Raises
-    ------
-    SicsError
-        It does not answer, or Slurm is not installed here.
-    """
+    """Ask the controller."""
     said = dict(re.findall(r"^(ClusterName|MaxArraySize)\s*=\s*(\S+)", run(["scontrol", "show", "config"]), re.MULTILINE))
     size = said.get("MaxArraySize", "")
     return ClusterFacts(
@@ -101,21 +89,9 @@ def cluster_facts(run: Callable[[Sequence[str]], str] = run_command) -> ClusterF
 
 
 class Queue:
-    """The queue's jobs of certain names.
+    """The queue's jobs of certain names, asked for every so many seconds at most.
 
-    Parameters
-    ----------
-    seconds : float
-        The queue is asked at most so often.
-    run, clock : callables
-        How commands are run and time is told.
-
-    Attributes
-    ----------
-    asked : int
-        How often the queue has answered.
-    trouble : str or None
-        Why it did not answer last time; what is known stays as it was.
+    `asked` is how often it has answered, `trouble` why it did not last time; what is known stays as it was.
     """
 
     def __init__(
@@ -188,8 +164,6 @@ class Queue:
 def parse_squeue(text: str) -> dict[str, JobState]:
     """Read lines "id|state|name|node|reason".
 
-    Examples
-    --------
     >>> parse_squeue("12_0|PENDING|sics-a||Priority\\n")["12_0"].reason
     'Priority'
     """

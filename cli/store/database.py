@@ -1,4 +1,4 @@
-"""The tables of a run's store, and how an older store becomes a current one.
+"""The tables of a run's store, and what is no store of ours.
 
 Every rule that a number must keep stands here as a CHECK, so that no path into the store can avoid it. (SQLite
 turns NaN into NULL, which NOT NULL refuses.)
@@ -23,7 +23,10 @@ _COUNTS = """
     bits BLOB NOT NULL CHECK (typeof(bits) = 'blob' AND length(bits) = (n + 7) / 8),
 """
 
-VERSION_1 = f"""
+#: Of the tables below; what another version wrote is refused.
+VERSION = 4
+
+SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 
 CREATE TABLE plans (
@@ -59,7 +62,7 @@ CREATE TABLE cells (
     kappa INTEGER CHECK (kappa IS NULL OR kappa IN (0, 1, 2)),
     role TEXT NOT NULL,
     unit TEXT NOT NULL CHECK (unit IN ('weight', 'channel', 'head')),
-    pool TEXT NOT NULL CHECK (pool IN ('global', 'layer', 'row')),
+    pool TEXT NOT NULL CHECK (pool IN ('global', 'layer', 'row', 'erk', 'native') OR pool GLOB '[1-9]*:[1-9]*'),
     form TEXT NOT NULL,
     saliency TEXT NOT NULL,
     sparsity REAL NOT NULL CHECK (sparsity >= 0 AND sparsity < 1),
@@ -76,6 +79,13 @@ CREATE TABLE cells (
     wall_seconds REAL NOT NULL CHECK (wall_seconds >= 0),
     finished TEXT NOT NULL,
     provenance_id TEXT NOT NULL REFERENCES provenance (provenance_id),
+    jaccard REAL CHECK (
+        jaccard IS NULL OR (typeof(jaccard) = 'real' AND jaccard BETWEEN 0 AND 1 AND scorer <> 'dense')
+    ),
+    fingerprint TEXT,
+    weight_sparsity REAL CHECK (
+        weight_sparsity IS NULL OR (typeof(weight_sparsity) = 'real' AND weight_sparsity BETWEEN 0 AND 1)
+    ),
     UNIQUE (seed, scorer, unit, pool, sparsity),
     CHECK ((scorer = 'dense') = (mask_hash IS NULL)),
     CHECK ((scorer = 'dense') = (sparsity = 0))
@@ -106,75 +116,10 @@ CREATE TABLE failures (
     trace TEXT NOT NULL,
     finished TEXT NOT NULL
 );
+
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {VERSION};
 """
-
-#: Columns that older rows do not have stay NULL in them.
-VERSION_2 = """
-ALTER TABLE cells ADD COLUMN jaccard REAL CHECK (
-    jaccard IS NULL OR (typeof(jaccard) = 'real' AND jaccard BETWEEN 0 AND 1 AND scorer <> 'dense')
-);
-ALTER TABLE cells ADD COLUMN fingerprint TEXT;
-"""
-
-#: Of weights, the sparsity of units is that of weights; units of another kind were not stored before.
-VERSION_3 = """
-ALTER TABLE cells ADD COLUMN weight_sparsity REAL CHECK (
-    weight_sparsity IS NULL OR (typeof(weight_sparsity) = 'real' AND weight_sparsity BETWEEN 0 AND 1)
-);
-UPDATE cells SET weight_sparsity = realised_sparsity WHERE unit = 'weight';
-"""
-
-_COLUMNS_4 = """
-    cell_key, seed, scorer, kappa, role, unit, pool, form, saliency, sparsity, correct, n, loss, bits, mask_hash,
-    evaluated_as, realised_sparsity, layers, flags, data_order_hash, calibration_hash, saliency_hash,
-    checkpoint_hash, wall_seconds, finished, provenance_id, jaccard, fingerprint, weight_sparsity
-"""
-
-#: More pools. A rule of a table cannot be changed, so the table is made anew; rows keep their order.
-VERSION_4 = f"""
-CREATE TABLE cells_4 (
-    cell_key TEXT PRIMARY KEY,
-    seed INTEGER NOT NULL CHECK (seed >= 0),
-    scorer TEXT NOT NULL,
-    kappa INTEGER CHECK (kappa IS NULL OR kappa IN (0, 1, 2)),
-    role TEXT NOT NULL,
-    unit TEXT NOT NULL CHECK (unit IN ('weight', 'channel', 'head')),
-    pool TEXT NOT NULL CHECK (pool IN ('global', 'layer', 'row', 'erk', 'native') OR pool GLOB '[1-9]*:[1-9]*'),
-    form TEXT NOT NULL,
-    saliency TEXT NOT NULL,
-    sparsity REAL NOT NULL CHECK (sparsity >= 0 AND sparsity < 1),
-    {_COUNTS}
-    mask_hash TEXT,
-    evaluated_as TEXT NOT NULL,
-    realised_sparsity REAL NOT NULL CHECK (realised_sparsity >= 0 AND realised_sparsity <= 1),
-    layers TEXT NOT NULL,
-    flags TEXT NOT NULL,
-    data_order_hash TEXT NOT NULL,
-    calibration_hash TEXT,
-    saliency_hash TEXT NOT NULL,
-    checkpoint_hash TEXT NOT NULL,
-    wall_seconds REAL NOT NULL CHECK (wall_seconds >= 0),
-    finished TEXT NOT NULL,
-    provenance_id TEXT NOT NULL REFERENCES provenance (provenance_id),
-    jaccard REAL CHECK (
-        jaccard IS NULL OR (typeof(jaccard) = 'real' AND jaccard BETWEEN 0 AND 1 AND scorer <> 'dense')
-    ),
-    fingerprint TEXT,
-    weight_sparsity REAL CHECK (
-        weight_sparsity IS NULL OR (typeof(weight_sparsity) = 'real' AND weight_sparsity BETWEEN 0 AND 1)
-    ),
-    UNIQUE (seed, scorer, unit, pool, sparsity),
-    CHECK ((scorer = 'dense') = (mask_hash IS NULL)),
-    CHECK ((scorer = 'dense') = (sparsity = 0))
-);
-INSERT INTO cells_4 ({_COLUMNS_4}) SELECT {_COLUMNS_4} FROM cells ORDER BY rowid;
-DROP TABLE cells;
-ALTER TABLE cells_4 RENAME TO cells;
-"""
-
-#: MIGRATIONS[v] takes a store from schema v to v + 1, in one transaction.
-MIGRATIONS: tuple[str, ...] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4)
-
 
 #: How every SQLite file begins.
 _SQLITE = b"SQLite format 3\0"
@@ -201,33 +146,21 @@ def is_sqlite(path: Path) -> bool:
 
 
 def check(path: Path, connection: sqlite3.Connection) -> None:
-    """Refuse what is not a store, what a newer version wrote, and what is damaged.
-
-    Raises
-    ------
-    StoreError
-        With the reason; SQLite's own errors are left to `explained`.
-    """
+    """Raise a `StoreError` at what is not a store, is of another version, or is damaged; SQLite's own are left to `explained`."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     stored = connection.execute("PRAGMA user_version").fetchone()[0]
     if application != APPLICATION_ID:
         raise StoreError(f"{path}: a SQLite file, but not a store of sics; nothing was changed")
-    if stored > len(MIGRATIONS):
+    if stored > VERSION:
         raise StoreError(
-            f"{path}: written by a newer sics (schema {stored}, this version reads up to {len(MIGRATIONS)}): "
+            f"{path}: written by a newer sics (schema {stored}, this version reads up to {VERSION}): "
             "upgrade sics; nothing was changed"
         )
+    if stored < VERSION:
+        raise StoreError(f"{path}: of schema {stored}, which no release wrote; this version reads {VERSION}; nothing was changed")
     verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
         raise damaged(path, " ".join(str(verdict).split()))
-
-
-def in_memory(connection: sqlite3.Connection) -> sqlite3.Connection:
-    """Copy a database into memory and close the original, which stays as it is."""
-    copy = sqlite3.connect(":memory:", isolation_level=None)
-    connection.backup(copy)
-    connection.close()
-    return copy
 
 
 def damaged(path: Path, why: str) -> StoreError:

@@ -6,14 +6,11 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sics_cli.base.errors import ConfigError
 from sics_cli.store.rows import CellRow
 from sics_cli.store.store import Store
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 #: First what an analysis needs, then what proves it, then the long ones.
 COLUMNS = (
@@ -46,13 +43,6 @@ def export_rows(store: Store) -> list[dict[str, Any]]:
     return [export_row(row) for row in store.cells()]
 
 
-def frame(store: Store) -> pd.DataFrame:
-    """The same rows as a pandas frame, for `sics_analysis.analyse`."""
-    import pandas as pd
-
-    return pd.DataFrame(export_rows(store), columns=list(COLUMNS)).astype({"kappa": "Int64"})
-
-
 def to_csv(rows: Iterable[dict[str, Any]]) -> str:
     """CSV with a header; None is an empty field, lists are JSON."""
     text = io.StringIO()
@@ -69,13 +59,7 @@ def to_jsonl(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def to_parquet(rows: Sequence[dict[str, Any]]) -> bytes:
-    """Parquet with the columns of the CSV; `layers` stays nested, kappa and the like are nullable.
-
-    Raises
-    ------
-    ConfigError
-        pyarrow, which writes it, is not installed.
-    """
+    """Parquet with the columns of the CSV; `layers` stays nested, kappa and the like are nullable. Needs pyarrow."""
     try:
         import pyarrow as arrow
         from pyarrow import parquet

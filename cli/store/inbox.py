@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Set
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +43,7 @@ class Progress:
 
 
 class Inbox:
-    """The folder `inbox/` of a run.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-    run_id : str
-        Rows of another run, which a copied folder may hold, are not taken in.
-    """
+    """The folder `inbox/` of the run in `folder`; rows of another run, which a copied folder may hold, are not taken in."""
 
     def __init__(self, folder: Path, run_id: str) -> None:
         self.folder = folder / INBOX_NAME
@@ -78,8 +70,7 @@ class Inbox:
     def post(self, row: Row) -> None:
         """Leave a row."""
         kind = next(name for name, cls in _KINDS.items() if isinstance(row, cls))
-        key = str(row.seed) if isinstance(row, CheckpointRow) else _key(row)
-        self._write(f"{kind}-{key}.json", kind, row.to_dict())
+        self._write(f"{kind}-{row.key}.json", kind, row.to_dict())
 
     def note(self, text: str) -> None:
         """Leave a line for the log."""
@@ -87,9 +78,8 @@ class Inbox:
 
     def tell(self, progress: Progress) -> None:
         """Say what a worker does now; replaces what was said before of the same part of a seed."""
-        body = {"seed": progress.seed, "phase": progress.phase, "work": progress.work, "part": progress.part}
         path = self.folder / f"progress-{progress.seed}-{progress.part}.json"
-        write_atomically(path, canonical_json(body).encode(), durable=False)
+        write_atomically(path, canonical_json(asdict(progress)).encode(), durable=False)
 
     def posted(self, keys: Set[str]) -> dict[str, CellRow | RepeatRow | FailureRow]:
         """Rows with these keys, whether they wait here or were taken in and set aside."""
@@ -103,7 +93,7 @@ class Inbox:
                 except FileNotFoundError:
                     continue
                 if isinstance(row, CellRow | RepeatRow | FailureRow):
-                    found[_key(row)] = row
+                    found[row.key] = row
         return found
 
     def _write(self, name: str, kind: str, body: dict[str, Any]) -> None:
@@ -162,38 +152,18 @@ class Inbox:
         return found
 
 
-def _key(row: CellRow | RepeatRow | FailureRow) -> str:
-    return row.repeat_key if isinstance(row, RepeatRow) else row.cell_key
-
-
 class Intake:
-    """Counts what it takes in.
+    """Takes letters into the store and counts its cells and repeats; `say` is told of notes, failures and damaged files.
 
-    Parameters
-    ----------
-    inbox : Inbox
-    store : Store
-    say : callable(str)
-        Told of notes, failures and damaged files.
-
-    Attributes
-    ----------
-    computed, failed : int
-        Cells and repeats taken in since the start, or since `forget_counts`.
-    keep : bool
-        Set letters aside instead of deleting them: jobs that are run again by their queue must see what they finished.
+    With `keep`, letters are set aside instead of deleted: jobs that are run again by their queue must see what they finished.
     """
 
-    def __init__(self, inbox: Inbox, store: Store, say: Callable[[str], None]) -> None:
+    def __init__(self, inbox: Inbox, store: Store, say: Callable[[str], None], *, keep: bool = False) -> None:
         self.computed = self.failed = 0
-        self.keep = False
+        self._keep = keep
         self._inbox = inbox
         self._store = store
         self._say = say
-
-    def forget_counts(self) -> None:
-        """Begin counting again."""
-        self.computed = self.failed = 0
 
     def empty(self) -> list[str]:
         """Take in all that waits; return the keys of its cells and repeats, failed ones included."""
@@ -205,7 +175,7 @@ class Intake:
                 self._say(letter.text)
             else:
                 keys += self._take(letter)
-            self._inbox.remove(path, keep=self.keep and isinstance(letter, CellRow | RepeatRow | FailureRow))
+            self._inbox.remove(path, keep=self._keep and isinstance(letter, CellRow | RepeatRow | FailureRow))
         return keys
 
     def _take(self, row: Row) -> list[str]:
@@ -214,22 +184,12 @@ class Intake:
         except RefusedRowError as error:
             if not isinstance(row, CellRow | RepeatRow):
                 raise
-            row = _refusal(row, error)
+            kind = "repeat" if isinstance(row, RepeatRow) else "cell"
+            row = FailureRow(row.key, kind, row.seed, row.scorer, row.sparsity, str(error), "", row.finished)
             self._store.put(row)
         if isinstance(row, FailureRow):
             self.failed += 1
             self._say(f"seed {row.seed}, {row.scorer} at S = {row.sparsity:g} failed: {row.error}")
-            return [row.cell_key]
-        if isinstance(row, CellRow | RepeatRow):
+        elif isinstance(row, CellRow | RepeatRow):
             self.computed += 1
-            return [_key_of(row)]
-        return []
-
-
-def _key_of(row: CellRow | RepeatRow) -> str:
-    return row.repeat_key if isinstance(row, RepeatRow) else row.cell_key
-
-
-def _refusal(row: CellRow | RepeatRow, error: Exception) -> FailureRow:
-    kind = "repeat" if isinstance(row, RepeatRow) else "cell"
-    return FailureRow(_key_of(row), kind, row.seed, row.scorer, row.sparsity, str(error), "", row.finished)
+        return [] if isinstance(row, CheckpointRow) else [row.key]

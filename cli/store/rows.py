@@ -14,22 +14,40 @@ from sics_cli.base.hashing import digest
 class _Record:
     """A record whose bytes fields are written as hex in JSON."""
 
+    def values(self) -> dict[str, Any]:
+        """Its fields by name."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able values."""
-        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {name: value.hex() if isinstance(value, bytes) else value for name, value in plain.items()}
+        return {name: value.hex() if isinstance(value, bytes) else value for name, value in self.values().items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Rebuild from `to_dict`; unknown or missing fields raise TypeError."""
-        ready = dict(values)
-        if "bits" in ready:
-            ready["bits"] = bytes.fromhex(ready["bits"])
-        return cls(**ready)
+        return cls(**values | ({"bits": bytes.fromhex(values["bits"])} if "bits" in values else {}))
 
 
-@dataclass(frozen=True, slots=True)
-class CellRow(_Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Evaluated(_Record):
+    """How a network did under one mask: which, and right or wrong on each of n test examples."""
+
+    seed: int
+    scorer: str
+    unit: str
+    pool: str
+    sparsity: float
+    correct: int
+    n: int
+    loss: float
+    bits: bytes
+    checkpoint_hash: str
+    wall_seconds: float
+    finished: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellRow(_Evaluated):
     """One evaluated cell, or the dense row of a seed (scorer "dense", sparsity 0, no mask).
 
     `evaluated_as` names the scorer whose evaluation these bits are: another one's where both made the same mask.
@@ -41,19 +59,10 @@ class CellRow(_Record):
     """
 
     cell_key: str
-    seed: int
-    scorer: str
     kappa: int | None
     role: str
-    unit: str
-    pool: str
     form: str
     saliency: str
-    sparsity: float
-    correct: int
-    n: int
-    loss: float
-    bits: bytes
     mask_hash: str | None
     evaluated_as: str
     realised_sparsity: float
@@ -62,33 +71,28 @@ class CellRow(_Record):
     data_order_hash: str
     calibration_hash: str | None
     saliency_hash: str
-    checkpoint_hash: str
-    wall_seconds: float
-    finished: str
     provenance: dict[str, Any]
     jaccard: float | None = None
     fingerprint: str | None = None
     weight_sparsity: float | None = None
 
+    @property
+    def key(self) -> str:
+        """What it is found by."""
+        return self.cell_key
 
-@dataclass(frozen=True, slots=True)
-class RepeatRow(_Record):
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepeatRow(_Evaluated):
     """A deliberate second evaluation of one mask, from a fresh load of the model."""
 
     repeat_key: str
-    seed: int
-    scorer: str
-    unit: str
-    pool: str
-    sparsity: float
-    correct: int
-    n: int
-    loss: float
-    bits: bytes
     mask_hash: str
-    checkpoint_hash: str
-    wall_seconds: float
-    finished: str
+
+    @property
+    def key(self) -> str:
+        """What it is found by."""
+        return self.repeat_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,11 @@ class CheckpointRow(_Record):
     validation_correct: int
     validation_n: int
     wall_seconds: float
+
+    @property
+    def key(self) -> str:
+        """What it is found by: a seed has one."""
+        return str(self.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +124,11 @@ class FailureRow(_Record):
     error: str
     trace: str
     finished: str
+
+    @property
+    def key(self) -> str:
+        """That of what failed."""
+        return self.cell_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,25 +147,13 @@ class PlanRow(_Record):
     cells_before: int = 0
     stamp: str = ""
 
-    def stamped(self, stamp: str, cells_before: int) -> Self:
-        """The same plan with what is known when it enters the store."""
-        return dataclasses.replace(self, stamp=stamp, cells_before=cells_before)
-
 
 Row = CellRow | RepeatRow | CheckpointRow | FailureRow
 
 
 def scorer_versions(rows: Sequence[CellRow], facts: Mapping[str, Any] | None) -> tuple[list[CellRow], list[CellRow]]:
-    """Split rows into those of each scorer's current version and the stale ones.
+    """Split rows into those of each scorer's current version and the stale ones; `facts` is what the store keeps of scorers.
 
-    Parameters
-    ----------
-    rows : sequence of CellRow
-    facts : mapping, optional
-        What the store keeps of scorers: `infos`, each with `name` and `fingerprint`.
-
-    Notes
-    -----
     Current is the version the last command met, if it has rows; else the version computed last. Rows that do not say
     their version (of the first schema) are current.
     """
@@ -160,18 +162,14 @@ def scorer_versions(rows: Sequence[CellRow], facts: Mapping[str, Any] | None) ->
     for row in sorted(rows, key=lambda row: row.finished):
         if row.fingerprint is not None and current.get(row.scorer) != known.get(row.scorer, ""):
             current[row.scorer] = row.fingerprint
-    good = [row for row in rows if row.fingerprint is None or row.fingerprint == current[row.scorer]]
-    return good, [row for row in rows if row.fingerprint is not None and row.fingerprint != current[row.scorer]]
+    split: tuple[list[CellRow], list[CellRow]] = [], []
+    for row in rows:
+        split[row.fingerprint is not None and row.fingerprint != current[row.scorer]].append(row)
+    return split
 
 
 def stale_remark(stale: Sequence[CellRow]) -> list[str]:
-    """What a reader must know of stale rows; nothing where there are none.
-
-    Examples
-    --------
-    >>> stale_remark([])
-    []
-    """
+    """What a reader must know of stale rows; nothing where there are none."""
     if not stale:
         return []
     names = ", ".join(dict.fromkeys(row.scorer for row in stale))

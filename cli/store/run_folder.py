@@ -30,8 +30,6 @@ TAKEN_NAME = "taken"
 def default_folder(name: str, saliency: str, run_id: str, unit: str = "weight") -> Path:
     """Where a run lies unless told otherwise: the same command finds it again, another recipe gets another.
 
-    Examples
-    --------
     >>> default_folder("digits", "gradient", "1f3a9c0b" * 8).as_posix()
     'runs/digits-gradient-1f3a9c0b'
     >>> default_folder("digits", "gradient", "1f3a9c0b" * 8, "head").as_posix()
@@ -88,13 +86,7 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
 @contextlib.contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of the run in `folder` (which must exist).
-
-    Raises
-    ------
-    LockedError
-        Another process holds it; the message names that process.
-    """
+    """Hold the lock of the run in `folder` (which must exist); a `LockedError` names the process that holds it already."""
     path = folder / LOCK_NAME
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import sqlite3
@@ -11,68 +10,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sics_cli.base.bits import count_bits, unpack_bits
+from sics_cli.base.bits import count_bits
 from sics_cli.base.errors import ConfigError, SicsError, StoreError
 from sics_cli.base.files import PARTIAL_MARK
 from sics_cli.base.hashing import canonical_json, digest
 from sics_cli.store import database
-from sics_cli.store.database import check, connect, damaged, explained, in_memory, is_sqlite
+from sics_cli.store.database import check, connect, damaged, explained, is_sqlite
 from sics_cli.store.rows import CellRow, CheckpointRow, FailureRow, PlanRow, RepeatRow, Row, scorer_versions
 from sics_cli.store.run_folder import STORE_NAME
-
-JSON_COLUMNS = frozenset({"layers", "flags", "families", "seeds", "scorers", "sparsities"})
-_PLACE = "seed = ? AND scorer = ? AND unit = ? AND pool = ? AND sparsity = ?"
-
-
-def write_row(connection: sqlite3.Connection, row: Row) -> None:
-    """Write one row inside a transaction; it replaces the row of the same coordinates, whatever key that had."""
-    values: dict[str, Any] = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
-    match row:
-        case CellRow():
-            connection.execute(f"DELETE FROM cells WHERE {_PLACE}", _place(row))
-            connection.execute(
-                "DELETE FROM failures WHERE kind = 'cell' AND seed = ? AND scorer = ? AND sparsity = ?",
-                (row.seed, row.scorer, row.sparsity),
-            )
-            values["provenance_id"] = digest(values.pop("provenance"))
-            connection.execute(
-                "INSERT OR IGNORE INTO provenance VALUES (?, ?)",
-                (values["provenance_id"], canonical_json(row.provenance)),
-            )
-            insert(connection, "cells", values)
-        case RepeatRow():
-            connection.execute(f"DELETE FROM repeats WHERE {_PLACE}", _place(row))
-            connection.execute("DELETE FROM failures WHERE cell_key = ?", (row.repeat_key,))
-            insert(connection, "repeats", values)
-        case CheckpointRow():
-            insert(connection, "checkpoints", values)
-        case FailureRow():
-            insert(connection, "failures", values)
-
-
-def insert(connection: sqlite3.Connection, table: str, values: Mapping[str, Any]) -> None:
-    """Insert or replace one row given by column."""
-    ready = {name: canonical_json(v) if name in JSON_COLUMNS else v for name, v in values.items()}
-    names, marks = ", ".join(ready), ", ".join("?" * len(ready))
-    connection.execute(f"INSERT OR REPLACE INTO {table} ({names}) VALUES ({marks})", tuple(ready.values()))
-
-
-def row_name(row: Row) -> str:
-    """How an error names a row."""
-    scorer = getattr(row, "scorer", "checkpoint")
-    return f"seed {row.seed}, {scorer}" + (f" at S = {row.sparsity}" if not isinstance(row, CheckpointRow) else "")
-
-
-def _place(row: CellRow | RepeatRow) -> tuple[Any, ...]:
-    return row.seed, row.scorer, row.unit, row.pool, row.sparsity
-
 
 #: Begins the name of a run that ships with the package.
 REFERENCE = "reference:"
 
+_JSON_COLUMNS = frozenset({"layers", "flags", "families", "seeds", "scorers", "sparsities"})
+_TABLES = {CellRow: "cells", RepeatRow: "repeats", CheckpointRow: "checkpoints", FailureRow: "failures", PlanRow: "plans"}
 _AnyRow = TypeVar("_AnyRow", CellRow, RepeatRow, CheckpointRow, FailureRow, PlanRow)
 
 
@@ -91,20 +42,15 @@ class Store:
 
     @classmethod
     def create(cls, path: Path, meta: Mapping[str, Any]) -> Self:
-        """Make a new store holding `meta`; the file appears whole or not at all.
-
-        Raises
-        ------
-        StorageError
-            The folder cannot be written, or the disk is full.
-        """
+        """Make a new store holding `meta`; the file appears whole or not at all (`StorageError`)."""
         partial = path.with_name(f"{PARTIAL_MARK}{os.getpid()}-{path.name}")
         with explained(path):
             partial.unlink(missing_ok=True)
             try:
-                store = cls(partial, connect(partial, "rwc"))
-                with store:
-                    store._migrate()
+                with cls(partial, connect(partial, "rwc")) as store:
+                    with store._transaction() as connection:
+                        for statement in database.SCHEMA.split(";\n"):
+                            connection.execute(statement)
                     for key, value in meta.items():
                         store.set_meta(key, value)
                 partial.rename(path)
@@ -116,12 +62,9 @@ class Store:
 
     @classmethod
     def open(cls, path: Path, *, read_only: bool = False) -> Self:
-        """Open an existing store, check it, and bring an older schema up to date (`read_only`: a copy in memory).
+        """Open an existing store and check it.
 
-        Raises
-        ------
-        StoreError
-            The file is missing, damaged, not a store, or of a newer schema. It is left as it is.
+        A `StoreError` says that the file is missing, damaged, not a store, or of another schema. It is left as it is.
         """
         if not path.is_file():
             raise StoreError(f"{path}: there is no such store")
@@ -133,31 +76,12 @@ class Store:
             connection = connect(path, "rw")
             try:
                 check(path, connection)
-                store = cls(path, connection)
-                if not read_only:
-                    store._migrate()
-                elif store._version() < len(database.MIGRATIONS):
-                    store = cls(path, in_memory(connection))
-                    store._migrate()
-                else:
+                if read_only:
                     connection.execute("PRAGMA query_only = ON")
             except BaseException:
                 connection.close()
                 raise
-        return store
-
-    def _version(self) -> int:
-        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
-
-    def _migrate(self) -> None:
-        stored = self._version()
-        for number, script in enumerate(database.MIGRATIONS[stored:], start=stored + 1):
-            with self._transaction():
-                for statement in script.split(";\n"):
-                    if statement.strip():
-                        self._connection.execute(statement)
-                self._connection.execute(f"PRAGMA application_id = {database.APPLICATION_ID}")
-                self._connection.execute(f"PRAGMA user_version = {number}")
+        return cls(path, connection)
 
     def __enter__(self) -> Self:
         return self
@@ -187,33 +111,36 @@ class Store:
     def put(self, row: Row) -> None:
         """Commit one row; it replaces the row of the same coordinates, whatever key that had.
 
-        Raises
-        ------
-        RefusedRowError
-            A rule of the schema refuses it.
-        StorageError
-            The disk refuses it.
+        Where a rule of the schema refuses it, that is a `RefusedRowError`; where the disk does, a `StorageError`.
         """
         try:
             if isinstance(row, CellRow | RepeatRow) and count_bits(row.bits) != row.correct:
                 raise RefusedRowError(f"correct = {row.correct}, but {count_bits(row.bits)} bits are set")
             with self._transaction() as connection:
-                write_row(connection, row)
+                _write(connection, row)
         except (sqlite3.IntegrityError, sqlite3.InterfaceError, OverflowError) as error:
-            raise RefusedRowError(f"the store refuses the row of {row_name(row)}: {error}") from None
+            scorer = "checkpoint" if isinstance(row, CheckpointRow) else f"{row.scorer} at S = {row.sparsity}"
+            raise RefusedRowError(f"the store refuses the row of seed {row.seed}, {scorer}: {error}") from None
 
     def add_plan(self, plan: PlanRow) -> None:
         """Append a plan."""
         with self._transaction() as connection:
-            insert(connection, "plans", {f.name: getattr(plan, f.name) for f in dataclasses.fields(plan)})
+            _insert(connection, plan, plan.values())
 
     # -- reading ----------------------------------------------------------------------------------------------
 
     def meta(self, key: str) -> Any:
         """Value kept under `key`, or None."""
-        with explained(self.path):
-            found = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return json.loads(found[0]) if found else None
+        found = self._select("SELECT value FROM meta WHERE key = ?", (key,))
+        return json.loads(found[0][0]) if found else None
+
+    def keys(self) -> set[str]:
+        """Keys of the cells and repeats that are there."""
+        return {key for (key,) in self._select("SELECT cell_key FROM cells UNION SELECT repeat_key FROM repeats")}
+
+    def failed_keys(self) -> set[str]:
+        """Keys of those that raised and have not succeeded since."""
+        return {key for (key,) in self._select("SELECT cell_key FROM failures")}
 
     def cells(self) -> list[CellRow]:
         """Cells and dense rows, by seed, sparsity and the plugin's order of scorers.
@@ -229,67 +156,70 @@ class Store:
     def _all_cells(self) -> list[CellRow]:
         bodies = {key: json.loads(body) for key, body in self._select("SELECT * FROM provenance")}
         rows = []
-        for values in self._dicts("SELECT * FROM cells ORDER BY seed, sparsity, scorer"):
-            values["provenance"] = bodies[values.pop("provenance_id")]
-            rows.append(CellRow(**values))
+        for values in self._dicts("SELECT * FROM cells"):
+            provenance = bodies[values.pop("provenance_id")]
+            rows.append(CellRow(**values, provenance=provenance))
         order = {info["name"]: place for place, info in enumerate((self.meta("scorers") or {}).get("infos", []))}
         return sorted(rows, key=lambda row: (row.seed, row.sparsity, order.get(row.scorer, len(order)), row.scorer))
 
-    def bits(self, seed: int, scorer: str, sparsity: float) -> NDArray[np.bool_]:
-        """Per-example correctness of one cell, shape (n,), in the order of the test split.
-
-        Raises
-        ------
-        KeyError
-            There is no such cell.
-        """
-        query = "SELECT bits, n FROM cells WHERE seed = ? AND scorer = ? AND sparsity = ?"
-        for packed, n in self._select(query, (seed, scorer, sparsity)):
-            return unpack_bits(packed, n)
-        raise KeyError((seed, scorer, sparsity))
-
     def repeats(self) -> list[RepeatRow]:
         """All deliberate re-evaluations."""
-        return self._rows(RepeatRow, "SELECT * FROM repeats ORDER BY seed, sparsity, scorer")
+        return self._rows(RepeatRow, "seed, sparsity, scorer")
 
     def checkpoints(self) -> list[CheckpointRow]:
         """The dense checkpoints the cells were made from."""
-        return self._rows(CheckpointRow, "SELECT * FROM checkpoints ORDER BY seed")
+        return self._rows(CheckpointRow, "seed")
 
     def failures(self) -> list[FailureRow]:
         """Cells and repeats that raised and have not succeeded since."""
-        return self._rows(FailureRow, "SELECT * FROM failures ORDER BY seed, sparsity, scorer")
+        return self._rows(FailureRow, "seed, sparsity, scorer")
 
     def plans(self) -> list[PlanRow]:
         """Plans in the order they were fixed."""
-        names = ", ".join(field.name for field in dataclasses.fields(PlanRow))
-        return self._rows(PlanRow, f"SELECT {names} FROM plans ORDER BY plan_id")
+        return self._rows(PlanRow, "plan_id")
 
-    def _rows(self, kind: type[_AnyRow], query: str) -> list[_AnyRow]:
-        return [kind(**values) for values in self._dicts(query)]
+    def _rows(self, kind: type[_AnyRow], order: str) -> list[_AnyRow]:
+        names = ", ".join(kind.__dataclass_fields__)
+        return [kind(**values) for values in self._dicts(f"SELECT {names} FROM {_TABLES[kind]} ORDER BY {order}")]
 
     def _dicts(self, query: str) -> Iterator[dict[str, Any]]:
         with explained(self.path):
             cursor = self._connection.execute(query)
             names = [column[0] for column in cursor.description]
             for values in cursor.fetchall():
-                row = dict(zip(names, values, strict=True))
-                yield {k: json.loads(v) if k in JSON_COLUMNS else v for k, v in row.items()}
+                row = zip(names, values, strict=True)
+                yield {name: json.loads(value) if name in _JSON_COLUMNS else value for name, value in row}
 
     def _select(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         with explained(self.path):
             return self._connection.execute(query, values).fetchall()
 
 
+def _write(connection: sqlite3.Connection, row: Row) -> None:
+    """Write one row inside a transaction; what is written has not failed any more."""
+    values = row.values()
+    if isinstance(row, CellRow):
+        values["provenance_id"] = digest(values.pop("provenance"))
+        body = canonical_json(row.provenance)
+        connection.execute("INSERT OR IGNORE INTO provenance VALUES (?, ?)", (values["provenance_id"], body))
+        place = row.seed, row.scorer, row.sparsity
+        connection.execute("DELETE FROM failures WHERE kind = 'cell' AND seed = ? AND scorer = ? AND sparsity = ?", place)
+    elif isinstance(row, RepeatRow):
+        connection.execute("DELETE FROM failures WHERE cell_key = ?", (row.key,))
+    _insert(connection, row, values)
+
+
+def _insert(connection: sqlite3.Connection, row: Row | PlanRow, values: Mapping[str, Any]) -> None:
+    """Insert, in place of rows with which this one cannot be together."""
+    ready = {name: canonical_json(value) if name in _JSON_COLUMNS else value for name, value in values.items()}
+    names, marks = ", ".join(ready), ", ".join("?" * len(ready))
+    connection.execute(f"INSERT OR REPLACE INTO {_TABLES[type(row)]} ({names}) VALUES ({marks})", tuple(ready.values()))
+
+
 def find_store(run: Path) -> Path:
     """Path of the store of `run`, which is a run's folder, the store itself, or the name of a run that ships with the package.
 
-    Raises
-    ------
-    StoreError
-        There is none.
-    ConfigError
-        No run of that name ships with the package.
+    A `StoreError` says that there is none, a `ConfigError` that no run of that name ships with the package.
     """
     run = shipped(run)
     path = run / STORE_NAME if run.is_dir() else run

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from sics_cli.base.errors import StorageError, StoreError
@@ -44,12 +43,12 @@ def test_rows_come_back_as_they_went_in(store: Store, cell_row: MakeCell, repeat
     assert store.meta("none") is None
 
 
-def test_bits_of_a_cell(store: Store, cell_row: MakeCell) -> None:
-    store.put(cell_row())
-    assert np.array_equal(store.bits(0, "chaos", 0.5), [1, 1, 1, 1, 1, 1, 0, 0])
-    assert store.bits(0, "chaos", 0.5).dtype == np.bool_
-    with pytest.raises(KeyError):
-        store.bits(1, "chaos", 0.5)
+def test_keys_are_those_of_cells_and_repeats_and_of_what_failed(
+    store: Store, cell_row: MakeCell, repeat_row: Callable[..., RepeatRow]
+) -> None:
+    for row in (cell_row(), cell_row(cell_key="other", seed=1), repeat_row(), replace(FAILURE, cell_key="no", seed=5)):
+        store.put(row)
+    assert (store.keys(), store.failed_keys()) == ({"key", "other", "repeat"}, {"no"})
 
 
 def test_a_new_row_replaces_the_one_in_its_place(store: Store, cell_row: MakeCell) -> None:
@@ -142,7 +141,7 @@ def test_full_disk_is_one_line_and_loses_nothing(store: Store, cell_row: MakeCel
 
 
 def test_creation_leaves_all_or_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "MIGRATIONS", (database.MIGRATIONS[0] + "CREATE TABLE cells (again);\n",))
+    monkeypatch.setattr(database, "SCHEMA", database.SCHEMA + "CREATE TABLE cells (again);\n")
     with pytest.raises(StoreError, match="already exists"):
         Store.create(path, {})
     assert list(path.parent.iterdir()) == []
@@ -163,10 +162,14 @@ def test_missing(path: Path) -> None:
         find_store(path.parent)
 
 
-def test_newer_schema_is_left_alone(store: Store, path: Path) -> None:
-    store._connection.execute("PRAGMA user_version = 99")
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [(99, r"newer sics \(schema 99, this version reads up to 4\): upgrade"), (3, "of schema 3, which no release wrote")],
+)
+def test_another_schema_is_left_alone(store: Store, path: Path, schema: int, words: str) -> None:
+    store._connection.execute(f"PRAGMA user_version = {schema}")
     before = path.read_bytes()
-    with pytest.raises(StoreError, match=r"newer sics \(schema 99, this version reads up to 4\): upgrade"):
+    with pytest.raises(StoreError, match=words):
         Store.open(path)
     assert path.read_bytes() == before
 
@@ -210,78 +213,6 @@ def test_scribbled_pages(store: Store, path: Path, cell_row: MakeCell) -> None:
         Store.open(path)
 
 
-# -- migrations -------------------------------------------------------------------------------------------------------
-
-SECOND = "ALTER TABLE cells ADD COLUMN colour TEXT;\nUPDATE cells SET colour = 'blue';\n"
-
-
-def version(path: Path) -> int:
-    connection = sqlite3.connect(path)
-    found = connection.execute("PRAGMA user_version").fetchone()[0]
-    connection.close()
-    return int(found)
-
-
-def colours(store: Store) -> list[Any]:
-    return [row[0] for row in store._connection.execute("SELECT colour FROM cells")]
-
-
-def test_an_older_store_is_brought_up_to_date(
-    store: Store, path: Path, cell_row: MakeCell, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store.put(cell_row())
-    monkeypatch.setattr(database, "MIGRATIONS", (*database.MIGRATIONS, SECOND))
-    with Store.open(path) as opened:
-        assert colours(opened) == ["blue"]
-    assert version(path) == len(database.MIGRATIONS)
-
-
-def test_reading_an_older_store_does_not_change_it(
-    store: Store, path: Path, cell_row: MakeCell, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store.put(cell_row())
-    before = path.read_bytes()
-    monkeypatch.setattr(database, "MIGRATIONS", (*database.MIGRATIONS, SECOND))
-    with Store.open(path, read_only=True) as opened:
-        assert colours(opened) == ["blue"]
-    assert path.read_bytes() == before
-
-
-def test_a_migration_that_fails_changes_nothing(
-    store: Store, path: Path, cell_row: MakeCell, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store.put(cell_row())
-    monkeypatch.setattr(database, "MIGRATIONS", (*database.MIGRATIONS, SECOND + "CREATE TABLE cells (again);\n"))
-    with pytest.raises(StoreError):
-        Store.open(path)
-    monkeypatch.undo()
-    assert version(path) == len(database.MIGRATIONS)
-    assert store.cells() == [cell_row()]
-
-
-def test_rows_of_the_first_schema_have_no_overlap_and_no_fingerprint(
-    path: Path, cell_row: MakeCell, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    columns = {"jaccard", "fingerprint", "weight_sparsity"}
-    monkeypatch.setattr(database, "MIGRATIONS", database.MIGRATIONS[:1])
-    with Store.create(path, {}) as old:
-        names = {row[1] for row in old._connection.execute("PRAGMA table_info(cells)")}
-        assert not names & columns
-        old._connection.execute("INSERT INTO provenance VALUES ('p', '{}')")
-        values = {k: v for k, v in cell_row().to_dict().items() if k not in {*columns, "provenance"}}
-        values |= {"bits": cell_row().bits, "layers": "[]", "flags": "[]", "provenance_id": "p"}
-        marks = ", ".join("?" * len(values))
-        old._connection.execute(f"INSERT INTO cells ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))
-    monkeypatch.undo()
-    with Store.open(path) as opened:
-        (row,) = opened.cells()
-        assert (row.cell_key, row.correct, row.jaccard, row.fingerprint) == ("key", 6, None, None)
-        opened.put(cell_row(cell_key="new", sparsity=0.6, jaccard=0.25, fingerprint="f"))
-        assert [(r.jaccard, r.fingerprint) for r in opened.cells()] == [(None, None), (0.25, "f")]
-        assert [r.weight_sparsity for r in opened.cells()] == [0.5, None], "of weights, units and weights are the same"
-    assert version(path) == 4
-
-
 @pytest.mark.parametrize("wrong", [-0.1, 1.5])
 def test_weight_sparsity_is_a_fraction(store: Store, cell_row: MakeCell, wrong: float) -> None:
     with pytest.raises(RefusedRowError, match="weight_sparsity"):
@@ -290,26 +221,10 @@ def test_weight_sparsity_is_a_fraction(store: Store, cell_row: MakeCell, wrong: 
     assert [row.weight_sparsity for row in store.cells()] == [0.25]
 
 
-def test_rows_of_the_third_schema_are_kept_in_order_and_new_pools_are_taken(
-    path: Path, cell_row: MakeCell, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows = [cell_row(cell_key=key, seed=seed) for seed, key in enumerate("cab")]
-    monkeypatch.setattr(database, "MIGRATIONS", database.MIGRATIONS[:3])
-    with Store.create(path, {}) as old:
-        for row in rows:
-            old.put(row)
-        with pytest.raises(RefusedRowError, match="pool IN"):
-            old.put(cell_row(cell_key="d", seed=7, pool="erk"))
-    monkeypatch.undo()
-    with Store.open(path) as store:
-        assert sorted(store.cells(), key=lambda row: row.seed) == rows
-        order = [key for (key,) in store._connection.execute("SELECT cell_key FROM cells ORDER BY rowid")]
-        assert order == ["c", "a", "b"]
-        for seed, pool in enumerate(("row", "erk", "native", "2:4", "4:8"), start=10):
-            store.put(cell_row(cell_key=str(seed), seed=seed, pool=pool))
-        for wrong in ("column", "2:", ":4"):
-            with pytest.raises(RefusedRowError, match="pool"):
-                store.put(cell_row(cell_key="w", seed=99, pool=wrong))
-        before = len(store.cells())
-        store.put(cell_row(cell_key="same", seed=0))  # a place still holds one row
-        assert len(store.cells()) == before
+def test_pools_are_those_that_masks_are_made_in(store: Store, cell_row: MakeCell) -> None:
+    for seed, pool in enumerate(("row", "erk", "native", "2:4", "4:8"), start=10):
+        store.put(cell_row(cell_key=str(seed), seed=seed, pool=pool))
+    for wrong in ("column", "2:", ":4"):
+        with pytest.raises(RefusedRowError, match="pool"):
+            store.put(cell_row(cell_key="w", seed=99, pool=wrong))
+    assert {row.pool for row in store.cells()} == {"row", "erk", "native", "2:4", "4:8"}

@@ -384,8 +384,7 @@ def test_a_requeued_job_leaves_out_what_it_finished(
     assert unfinished(seed_job) is seed_job
     row, failure = cell_row(cell_key="k0"), FailureRow("k1", "cell", 0, "chaos", 0.5, "no", "", "now")
     with Store.create(tmp_path / "run.sqlite", {}) as store:
-        intake = Intake(inbox, store, lambda line: None)
-        intake.keep = True
+        intake = Intake(inbox, store, lambda line: None, keep=True)
         inbox.post(row)
         inbox.post(failure)
         inbox.note("a note is not kept")

@@ -14,10 +14,11 @@ import pytest
 from sics_cli.base.errors import SicsError, WorkersLostError
 from sics_cli.experiment.cells import Cell
 from sics_cli.experiment.cost import Cost
+from sics_cli.runs import campaign
+from sics_cli.runs.campaign import Campaign
 from sics_cli.seeds import progress
 from sics_cli.seeds.progress import State
-from sics_cli.slurm import campaign, jobs_under_way
-from sics_cli.slurm.campaign import Campaign, Desk
+from sics_cli.slurm import jobs_under_way
 from sics_cli.slurm.executor import JobLostError, RefusedJobsError, SlurmOptions
 from sics_cli.slurm.job import JobFile, JobResult
 from sics_cli.slurm.job_plan import parts_of
@@ -148,16 +149,15 @@ class World:
         cluster: Any = SimpleNamespace(options=options, at_once=None, queue=queue, facts=lambda: facts, name=lambda: "here")
         inbox = Inbox(self._folder, "run")
         inbox.prepare(shared=bool(Ledger(self._folder).open()))
-        cost = Cost(SEED_SECONDS, 0.0, 0.0, "")
-        desk: Any = Desk(
-            folder=self._folder, device="cpu", inbox=inbox, todo=self.todo, take_in=self.take_in,
-            parts=lambda cells, alone: parts_of(cells, cost, minutes, lambda seed: 0.0, alone=alone),
-            make_jobs=lambda cells: {cell.seed: cell.seed for cell in cells},  # type: ignore[dict-item]
-            progress=lambda seed: 0, remaining=lambda seed: SEED_SECONDS - self.kept.get(seed, 0.0),
-            stored=lambda: set(self.letters), seed_done=lambda seed: self.notes.append(f"seed {seed} done"),
+        run: Any = SimpleNamespace(
+            session=SimpleNamespace(folder=self._folder, gpus=(), recipe=None), inbox=inbox, todo=self.todo, take_in=self.take_in,
+            store=SimpleNamespace(keys=lambda: set(self.letters), failed_keys=set, minutes=minutes), trained=lambda seed: 0,
+            seed_jobs=lambda cells: {cell.seed: cell.seed for cell in cells},
+            seed_plan=lambda seed, cells: SimpleNamespace(remaining=SEED_SECONDS - self.kept.get(seed, 0.0)),
+            say_done=lambda seed, cells: self.notes.append(f"seed {seed} done"),
             reporter=SimpleNamespace(note=self.notes.append, show=self.states.append),
         )  # fmt: skip
-        return Campaign(desk, cluster)
+        return Campaign(run, cluster)
 
     def take_in(self) -> None:
         for key in self.letters & set(self.todo):
@@ -165,6 +165,10 @@ class World:
 
     def told(self, words: str) -> int:
         return sum(words in note for note in self.notes)
+
+
+def in_parts(recipe: object, folder: Path, store: Any, cells: Sequence[Cell], cluster: object, alone: set[int]) -> list[Part]:
+    return parts_of(cells, Cost(SEED_SECONDS, 0.0, 0.0, ""), store.minutes, lambda seed: 0.0, alone=alone)
 
 
 def seeds_in(path: Path) -> tuple[Any, ...]:
@@ -177,6 +181,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., World
     def made(*asked: Any, **more: Any) -> World:
         world = World(tmp_path, *asked, **more)
         monkeypatch.setattr(campaign, "time", SimpleNamespace(monotonic=lambda: world.now, sleep=world.sleep))
+        monkeypatch.setattr(campaign, "run_parts", in_parts)
         monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: world.now))
         monkeypatch.setattr(jobs_under_way, "SlurmExecutor", world.executor)
         return world
