@@ -11,7 +11,7 @@ import click
 MAX_COUNT = 10_000
 
 
-class Number(click.ParamType):
+class Number(click.ParamType[Any]):
     """A number of `kind` that `accepts` says yes to; `what` is what an error asks for."""
 
     name = "number"

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.joint import ClaimInfo, KappaInfo, PlateauInfo
-from sics_analysis.report.document.lines import McNemarInfo, WinnerInfo
-from sics_analysis.report.document.rows import Cell, Deviation, Seed
+from sics_analysis.report.document.lines import McNemarInfo
+from sics_analysis.report.document.rows import Cell, Deviation
 from sics_analysis.report.tables.table import (
     Column,
     ReportTable,
@@ -36,6 +36,7 @@ from sics_analysis.report.words.phrases import (
     reference_accuracy,
     reference_kappa,
 )
+from sics_analysis.results import Seed, Winner
 
 
 def overview(document: ReportDocument) -> ReportTable:
@@ -143,8 +144,8 @@ def scorecard(claims: Sequence[ClaimInfo], id: str = "scorecard", title: str = "
 
 def winners(document: ReportDocument) -> ReportTable:
     """The best of the family at each S, by its simultaneous interval alone."""
-    columns: tuple[Column[WinnerInfo], ...] = (
-        Column("S", "S", lambda best: sparsity(best.sparsity)),
+    columns: tuple[Column[Winner], ...] = (
+        Column("S", "S", lambda best: sparsity(best.sparsity or 0.0)),
         Column("Scorer", "scorer", lambda best: named(best.scorer), left=True),
         Column("of", "of", lambda best: count(best.family)),
         Column("n", "n", lambda best: count(best.n)),
