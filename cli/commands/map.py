@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sics_cli.base.errors import ConfigError, StorageError
+from sics_cli.base.errors import ConfigError
+from sics_cli.base.files import written_for
 from sics_cli.commands.options import LEVEL, MARGIN
 
 if TYPE_CHECKING:
@@ -46,11 +47,9 @@ def plateau_map(
 def _draw(found: PlateauMap, output: Path) -> None:
     from sics_analysis.report.figures.plateau_map import save_plateau_map
 
-    try:
+    with written_for("--output", output):
         output.parent.mkdir(parents=True, exist_ok=True)
         written = save_plateau_map(found, output.with_suffix(""))
-    except OSError as error:
-        raise StorageError(f"--output {output}: cannot be written ({error.strerror or error})") from None
     if not written:
         raise ConfigError("nothing to draw: no row has an overlap with magnitude's mask")
     click.echo(f"written to {' and '.join(map(str, written))}", err=True)

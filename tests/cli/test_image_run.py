@@ -24,8 +24,7 @@ from sics_cli.tasks.images.datasets import DataAccess, load_split
 from sics_cli.tasks.networks.checkpoints import load_checkpoint
 from sics_cli.tasks.networks.curves import COLUMNS as CURVE
 from sics_cli.tasks.networks.models import build_model
-from sics_cli.tasks.networks.trainers import Trainer
-from sics_cli.tasks.networks.training import TrainingRecord, train
+from sics_cli.tasks.networks.training import Trainer, TrainingRecord, train
 
 CPU = torch.device("cpu")
 #: 16×16 pixels, three classes, and a network of two blocks with 2 heads and 64 hidden channels each.

@@ -13,9 +13,8 @@ from safetensors.torch import save_file
 from sics_cli.base.errors import ConfigError, MismatchError
 from sics_cli.experiment.recipe import GIVEN, Environment, Recipe
 from sics_cli.settings.config import Experiment, ModelConfig
-from sics_cli.tasks.networks.given_weights import begin_with, fetch_pretrained
 from sics_cli.tasks.networks.models import build_model
-from sics_cli.tasks.networks.start import Start, pretrained_name, start_of
+from sics_cli.tasks.networks.start import Start, begin_with, fetch_pretrained, pretrained_name, start_of
 
 CPU = Environment("cpu", "2.15", "1.0")
 RESNET = ModelConfig("timm:resnet10t", (("in_chans", 1), ("num_classes", 10)))
