@@ -61,7 +61,7 @@ def _print(out: Console, found: PlateauMap) -> None:
     from sics_analysis.report.layouts.terminal_tables import fold, marked, plain_table
     from sics_analysis.report.words.phrases import NONE, number, plain
     from sics_cli.console.tables import kappa_text
-    from sics_cli.console.verdict_tables import wrapped
+    from sics_cli.console.verdict_tables import paragraph
 
     several = len(found.runs) > 1
     for i, run in enumerate(found.runs if several else ()):
@@ -88,7 +88,7 @@ def _print(out: Console, found: PlateauMap) -> None:
                 )
         out.print(table)
         for sentence in found.describe(sparsity):
-            out.print(Text(wrapped(out, plain(sentence), 2, 4)), soft_wrap=True)
+            paragraph(out, plain(sentence), 2, 4)
     out.print()
     note = (
         f"overlap: Jaccard of the kept units with magnitude's in the same run, mean over seeds. feature: accuracy points against "
@@ -98,8 +98,8 @@ def _print(out: Console, found: PlateauMap) -> None:
         note += (
             " total: against magnitude in A, at the seeds that pruned the same dense network; total less feature is the pool's."
         )
-    out.print(Text(wrapped(out, note), style="dim"), soft_wrap=True)
-    out.print(Text(wrapped(out, plain(_adjusted(found))), style="dim"), soft_wrap=True)
+    paragraph(out, note, style="dim")
+    paragraph(out, plain(_adjusted(found)), style="dim")
 
 
 def _adjusted(found: PlateauMap) -> str:

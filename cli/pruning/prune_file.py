@@ -62,7 +62,7 @@ def prune_file(request: PruneRequest, outputs: Outputs, images: CalibrationImage
     with _told(notes):
         calibrated, saliency = (None, None) if images is None else _calibrate(model, images, kind, request.unit, say, notes)
         if request.budget is not None:
-            say(f"choosing by at most {request.budget} evaluations on {images.held_out_count if images else 0} held-out images")
+            say(f"choosing by at most {request.budget} evaluations on {images.request.held_out if images else 0} held-out images")
         report = _prune(model, scorer, request, saliency, images, notes)
     notes += report.flags
     facts: dict[str, Any] = {
