@@ -8,6 +8,8 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from sics_cli.base.errors import StorageError
+
 #: Unfinished files carry this mark; whoever holds the run's lock may delete what a killed process left.
 PARTIAL_MARK = ".partial-"
 
@@ -46,6 +48,15 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
         raise
     if durable:
         _flush(path.parent)
+
+
+@contextlib.contextmanager
+def written_for(option: str, path: Path) -> Iterator[None]:
+    """A disk or folder that refuses becomes a StorageError which names the option and the path it was given."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{option} {path}: cannot be written ({error.strerror or error})") from None
 
 
 def _flush(path: Path) -> None:

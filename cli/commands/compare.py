@@ -31,6 +31,7 @@ def compare(run_a: Path, run_b: Path, delta: float | None, alpha: float | None, 
     """
     from sics_analysis.one_scorer.bootstrap import SMALL_N, coverage_caveat
     from sics_analysis.report.layouts.terminal import terminal
+    from sics_cli.console.verdict_tables import paragraph
     from sics_cli.results.compare_runs import changed_settings, compare_pairs, pair, read_rows
 
     a, b = read_rows(run_a), read_rows(run_b)
@@ -39,21 +40,22 @@ def compare(run_a: Path, run_b: Path, delta: float | None, alpha: float | None, 
     lines = compare_pairs(pairs, *settled)
     out = terminal()
     changes = changed_settings(a, b)
-    _say(out, f"A  {run_a}, run {a.run_id[:16]}")
-    _say(out, f"B  {run_b}, run {b.run_id[:16]}")
-    _say(out, f"{'What differs: ' + '; '.join(changes) if changes else 'One recipe: what differs is the code or the machine'}.")
+    paragraph(out, f"A  {run_a}, run {a.run_id[:16]}")
+    paragraph(out, f"B  {run_b}, run {b.run_id[:16]}")
+    differs = "What differs: " + "; ".join(changes) if changes else "One recipe: what differs is the code or the machine"
+    paragraph(out, f"{differs}.")
     seeds = sorted({one.seed for one, _ in pairs.pairs})
     margins = f"δ = {settled[0]:g} points, α = {settled[1]:g}{_fixed(settled, a, b)}"
-    _say(out, f"{len(pairs.pairs)} pairs of rows, {len(seeds)} seeds ({', '.join(map(str, seeds))}); {margins}")
+    paragraph(out, f"{len(pairs.pairs)} pairs of rows, {len(seeds)} seeds ({', '.join(map(str, seeds))}); {margins}")
     for name, run in (("A", a), ("B", b)):
         for remark in run.remarks:
-            _say(out, f"{name}: {remark}", style="yellow")
+            paragraph(out, f"{name}: {remark}", style="yellow")
     for reason in pairs.refused:
-        _say(out, f"not paired: {reason}", style="yellow")
+        paragraph(out, f"not paired: {reason}", style="yellow")
     for sparsity in sorted({line.contrast.sparsity or 0.0 for line in lines}):
         _print_sparsity(out, sparsity, [line for line in lines if line.contrast.sparsity == sparsity])
     out.print()
-    _say(
+    paragraph(
         out,
         "A − B in accuracy points at the same seed. p =: equivalence within ±δ (paired t-TOST). p A>B, p A<B: one-sided "
         "against 0, adjusted over the scorers of this S (rotation max-T; Holm where they miss different seeds). ESCAPES, "
@@ -91,7 +93,7 @@ def _print_sparsity(out: Console, sparsity: float, lines: Sequence[ComparedLine]
 
     from sics_analysis.report.layouts.terminal_tables import fold, marked, plain_table
     from sics_analysis.report.words.phrases import interval, number, p_short, plain
-    from sics_cli.console.verdict_tables import wrapped
+    from sics_cli.console.verdict_tables import paragraph
 
     out.print()
     out.print(Text(f"S = {sparsity:g}", style="bold"))
@@ -114,12 +116,4 @@ def _print_sparsity(out: Console, sparsity: float, lines: Sequence[ComparedLine]
         )
     out.print(table)
     for reason, names in reasons.items():
-        out.print(Text(wrapped(out, f"undecided, {reason}: {', '.join(names)}", 2, 4)), soft_wrap=True)
-
-
-def _say(out: Console, text: str, style: str = "") -> None:
-    from rich.text import Text
-
-    from sics_cli.console.verdict_tables import wrapped
-
-    out.print(Text(wrapped(out, text), style=style), soft_wrap=True)
+        paragraph(out, f"undecided, {reason}: {', '.join(names)}", 2, 4)

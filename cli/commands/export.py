@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from sics_cli.base.errors import ConfigError
+from sics_cli.commands.options import format_of
 from sics_cli.console.output import check_output, write_document
 from sics_cli.store.export import FORMATS, export_rows
 from sics_cli.store.rows import stale_remark
@@ -23,7 +24,7 @@ def export(run: Path, kind: str | None, output: Path | None) -> None:
 
     Columns: seed, scorer, kappa, unit, pool, sparsity, correct, n, accuracy (a fraction), loss, mask_hash and more.
     """
-    chosen = kind or _by_ending(output)
+    chosen = kind or format_of(output, {f".{name}": name for name in FORMATS}, "csv")
     if chosen == "parquet" and output is None:
         raise ConfigError("--format parquet: is not text; say where to, -o FILE.parquet")
     with Store.open(find_store(run), read_only=True) as store:
@@ -38,14 +39,3 @@ def export(run: Path, kind: str | None, output: Path | None) -> None:
     check_output(output, run)
     write_document(output, document)
     print(f"{len(rows)} rows", file=sys.stderr)
-
-
-def _by_ending(output: Path | None) -> str:
-    """The format that the name of the output asks for; csv without an ending."""
-    if output is None or not output.suffix:
-        return "csv"
-    found = output.suffix.removeprefix(".").lower()
-    if found not in FORMATS:
-        endings, formats = (" | ".join(prefix + name for name in FORMATS) for prefix in (".", ""))
-        raise ConfigError(f"--output {output}: give a name ending in {endings}, or say --format {formats}")
-    return found

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sics_cli.base.errors import ConfigError, StorageError
+from sics_cli.base.errors import ConfigError
+from sics_cli.base.files import written_for
 from sics_cli.commands.options import LEVEL, MARGIN
 
 if TYPE_CHECKING:
@@ -46,11 +47,9 @@ def plateau_map(
 def _draw(found: PlateauMap, output: Path) -> None:
     from sics_analysis.report.figures.plateau_map import save_plateau_map
 
-    try:
+    with written_for("--output", output):
         output.parent.mkdir(parents=True, exist_ok=True)
         written = save_plateau_map(found, output.with_suffix(""))
-    except OSError as error:
-        raise StorageError(f"--output {output}: cannot be written ({error.strerror or error})") from None
     if not written:
         raise ConfigError("nothing to draw: no row has an overlap with magnitude's mask")
     click.echo(f"written to {' and '.join(map(str, written))}", err=True)
@@ -62,7 +61,7 @@ def _print(out: Console, found: PlateauMap) -> None:
     from sics_analysis.report.layouts.terminal_tables import fold, marked, plain_table
     from sics_analysis.report.words.phrases import NONE, number, plain
     from sics_cli.console.tables import kappa_text
-    from sics_cli.console.verdict_tables import wrapped
+    from sics_cli.console.verdict_tables import paragraph
 
     several = len(found.runs) > 1
     for i, run in enumerate(found.runs if several else ()):
@@ -89,7 +88,7 @@ def _print(out: Console, found: PlateauMap) -> None:
                 )
         out.print(table)
         for sentence in found.describe(sparsity):
-            out.print(Text(wrapped(out, plain(sentence), 2, 4)), soft_wrap=True)
+            paragraph(out, plain(sentence), 2, 4)
     out.print()
     note = (
         f"overlap: Jaccard of the kept units with magnitude's in the same run, mean over seeds. feature: accuracy points against "
@@ -99,8 +98,8 @@ def _print(out: Console, found: PlateauMap) -> None:
         note += (
             " total: against magnitude in A, at the seeds that pruned the same dense network; total less feature is the pool's."
         )
-    out.print(Text(wrapped(out, note), style="dim"), soft_wrap=True)
-    out.print(Text(wrapped(out, plain(_adjusted(found))), style="dim"), soft_wrap=True)
+    paragraph(out, note, style="dim")
+    paragraph(out, plain(_adjusted(found)), style="dim")
 
 
 def _adjusted(found: PlateauMap) -> str:

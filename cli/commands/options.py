@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
+
+from sics_cli.base.errors import ConfigError
 
 #: Above any real design: a mistyped number of seeds is refused, not laid out cell by cell.
 MAX_COUNT = 10_000
 
 
-class Number(click.ParamType[Any]):
+class Number(click.ParamType):  # type: ignore[type-arg]  # not generic in click 8.1
     """A number of `kind` that `accepts` says yes to; `what` is what an error asks for."""
 
     name = "number"
@@ -61,3 +64,14 @@ def comma_list(
         return items
 
     return convert
+
+
+def format_of(output: Path | None, endings: Mapping[str, str], default: str) -> str:
+    """The format that the name of the output asks for, by its ending; `default` without one."""
+    if output is None or not output.suffix:
+        return default
+    found = endings.get(output.suffix.lower())
+    if found is None:
+        formats = " | ".join(dict.fromkeys([default, *endings.values()]))
+        raise ConfigError(f"--output {output}: give a name ending in {' | '.join(endings)}, or say --format {formats}")
+    return found

@@ -126,14 +126,14 @@ def _print(out: Console, spreads: list[Spread], plans: list[Plan], source: Sourc
     from rich.text import Text
 
     from sics_cli.console.tables import plain_table
-    from sics_cli.console.verdict_tables import wrapped
+    from sics_cli.console.verdict_tables import paragraph
 
     first = plans[0]
     n, target = first.equivalence.n, 100 * first.equivalence_seeds.target
     margins = f"δ = {first.equivalence.delta:g} points, α = {first.equivalence.alpha:g}"
     out.print(Text(f"Plan for {n} seeds at {margins}", style="bold"))
     if source is not None:
-        out.print(Text(wrapped(out, f"sd from {source.title}, {source.kind} {source.identity[:16]}")))
+        paragraph(out, f"sd from {source.title}, {source.kind} {source.identity[:16]}")
     seeds = f"seeds {target:g} %"
     right = [(heading, "right") for heading in ("sd", "equivalent", seeds, "escape", seeds)]
     table = plain_table("", *right)
@@ -155,10 +155,10 @@ def _print(out: Console, spreads: list[Spread], plans: list[Plan], source: Sourc
     )
     if source is not None:
         key += " It is the root mean square over the escape family, itself an estimate: few seeds leave it uncertain."
-    out.print(Text(wrapped(out, key, 2, 2), style="dim"))
+    paragraph(out, key, 2, 2, style="dim")
     if len(plans) == 1:
         _print_curve(out, first)
-    out.print(Text(wrapped(out, first.resolution.describe())))
+    paragraph(out, first.resolution.describe())
 
 
 def _print_curve(out: Console, made: Plan) -> None:

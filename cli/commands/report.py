@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sics_cli.base.errors import ConfigError
-from sics_cli.commands.options import LEVEL, MARGIN
+from sics_cli.commands.options import LEVEL, MARGIN, format_of
 
 if TYPE_CHECKING:
     from sics_analysis.claims.statement import Claim
@@ -51,14 +51,15 @@ def report(
     the report lists them. Settings other than the plan's are stamped.
     """
     gates = _claims(fail_on)
-    from sics_cli.console.output import check_figures, check_output, write_document
+    from sics_analysis.report.layouts.formats import ENDINGS
+    from sics_cli.console.output import check_figures, check_output, write_document, write_figures
     from sics_cli.console.plain_text import plain
     from sics_cli.results.report import document_of, is_document, read_document, refuse_settings
     from sics_cli.results.source import Settings, read_source
     from sics_cli.store.store import shipped
 
     source = shipped(source)
-    chosen = kind or _by_ending(output)
+    chosen = kind or format_of(output, ENDINGS, "terminal")
     check_output(output, source)
     check_figures(figures)
     if is_document(source):
@@ -73,26 +74,11 @@ def report(
     else:
         _show(document, chosen)
     if figures is not None:
-        from sics_cli.console.output import write_figures
-
         write_figures(figures, document)
     for gate in document.tripped:
         found = next(f.text for f in gate.findings if f.sparsity == gate.sparsity)
         print(plain(f"sics-run: --fail-on {gate.id}: {gate.status}, S = {gate.sparsity:g}: {found}"), file=sys.stderr)
     return GATE_TRIPPED if document.tripped else 0
-
-
-def _by_ending(output: Path | None) -> str:
-    """The format that the name of the output asks for; "terminal" without an ending."""
-    if output is None or not output.suffix:
-        return "terminal"
-    from sics_analysis.report.layouts.formats import ENDINGS
-
-    found = ENDINGS.get(output.suffix.lower())
-    if found is None:
-        formats = " | ".join(FORMATS)
-        raise ConfigError(f"--output {output}: give a name ending in {' | '.join(ENDINGS)}, or say --format {formats}")
-    return found
 
 
 def _render(document: ReportDocument, kind: str) -> str:

@@ -85,7 +85,7 @@ def _measure(
     import torch
 
     from sics_cli.console.output import check_figures, write_document, write_surfaces
-    from sics_cli.results.scorer_meter import as_text, first_seed, measure_all, quick_network, run_networks
+    from sics_cli.results.scorer_meter import as_text, measure_all, quick_network, run_networks
     from sics_plugin import list_scorers
 
     check_figures(figures)
@@ -97,7 +97,7 @@ def _measure(
     if run is None:
         networks = (quick_network(seed, saliency or "gradient") for seed in seeds or [0])
     else:
-        networks = run_networks(run, seeds or [first_seed(run)], data=data, data_dir=data_dir, saliency=saliency)
+        networks = run_networks(run, seeds, data=data, data_dir=data_dir, saliency=saliency)
     out, progress = progress_bars.results(), progress_bars.reporter()
     found: list[Measured] = []
     for network in networks:

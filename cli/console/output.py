@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sics_cli.base.errors import ConfigError, StorageError
-from sics_cli.base.files import write_atomically
+from sics_cli.base.errors import ConfigError
+from sics_cli.base.files import write_atomically, written_for
 from sics_cli.store.database import is_sqlite
 
 if TYPE_CHECKING:
@@ -44,14 +44,12 @@ def check_figures(folder: Path | None) -> None:
 def write_document(output: Path, document: str | bytes) -> None:
     """Put `document` at `output`; a link keeps pointing where it does, and a device or pipe is written to."""
     data = document.encode() if isinstance(document, str) else document
-    try:
+    with written_for("--output", output):
         if is_stream(output):
             with output.open("wb") as stream:
                 stream.write(data)
         else:
             write_atomically(output.resolve(), data)
-    except OSError as error:
-        raise StorageError(f"--output {output}: cannot be written ({error.strerror or error})") from None
     print(f"written to {output}", file=sys.stderr)
 
 
@@ -59,10 +57,8 @@ def write_figures(folder: Path, document: ReportDocument) -> None:
     """Write every figure of a report into `folder`, as PDF and PNG."""
     from sics_analysis.report import save_figures
 
-    try:
+    with written_for("--figures", folder):
         written = save_figures(document, folder)
-    except OSError as error:
-        raise StorageError(f"--figures {folder}: cannot be written ({error.strerror or error})") from None
     print(f"{len(written)} files written to {folder}", file=sys.stderr)
 
 
@@ -71,7 +67,7 @@ def write_surfaces(folder: Path, found: Sequence[tuple[Complexity, int]]) -> Non
     from sics_analysis.report.figures.surface import save_surface
 
     written: list[Path] = []
-    try:
+    with written_for("--figures", folder):
         for one, seed in found:
             stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in one.name)
             kappa = "" if one.kappa is None else f", κ = {one.kappa}"
@@ -80,6 +76,4 @@ def write_surfaces(folder: Path, found: Sequence[tuple[Complexity, int]]) -> Non
             written += save_surface(
                 folder, f"{stem}-seed-{seed}", one.name, surface.score, surface.curve, sparsity=surface.sparsity, said=said
             )
-    except OSError as error:
-        raise StorageError(f"--figures {folder}: cannot be written ({error.strerror or error})") from None
     print(f"{len(written)} files written to {folder}", file=sys.stderr)

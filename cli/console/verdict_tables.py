@@ -10,7 +10,7 @@ from rich.text import Text
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.joint import KappaInfo
-from sics_analysis.report.layouts.terminal_tables import claims_in_short, fold, hanging, marked, plain_table
+from sics_analysis.report.layouts.terminal_tables import WIDEST, claims_in_short, fold, marked, plain_table
 from sics_analysis.report.words import phrases as say
 from sics_analysis.report.words.phrases import NONE, interval, number, p_short, plain, undecided_reasons
 from sics_cli.console.tables import fact, kappa_text
@@ -19,9 +19,9 @@ from sics_cli.results.summary import NoiseFloor, points
 from sics_cli.store.rows import CellRow
 
 
-def wrapped(console: Console, text: str, first: int = 0, rest: int = 0) -> str:
-    """Text broken between words at the console's width, at most 100, with these indents."""
-    return say.wrapped(text, min(console.width, 100), first, rest)
+def paragraph(console: Console, text: str, first: int = 0, rest: int = 0, style: str = "") -> None:
+    """Print text broken between words at the console's width, at most 100, with these indents."""
+    console.print(Text(say.wrapped(text, min(console.width, WIDEST), first, rest), style=style), soft_wrap=True)
 
 
 def print_results(
@@ -63,7 +63,7 @@ def print_results(
     )
     deviations = [one.text for one in document.deviations if one.kind != "stamp" and one.scorer is None]
     for text in (key, *deviations):
-        console.print(Text(wrapped(console, text, 2, 2), style="dim"), soft_wrap=True)
+        paragraph(console, text, 2, 2, style="dim")
     _print_conclusions(console, document)
 
 
@@ -101,9 +101,9 @@ def _print_scorers(console: Console, rows: Sequence[CellRow], document: ReportDo
     counts = {line.n for line in lines.values()}
     if len(counts) > 1:
         seeds = "; ".join(f"{n}: {', '.join(plain(x.scorer) for x in lines.values() if x.n == n)}" for n in sorted(counts))
-        console.print(hanging(console, f"seeds n = {seeds}", 2), soft_wrap=True)
+        paragraph(console, f"seeds n = {seeds}", 2, 4)
     for reason, names in undecided_reasons(lines.values()).items():
-        console.print(hanging(console, f"undecided, {reason}: {', '.join(map(plain, names))}", 2), soft_wrap=True)
+        paragraph(console, f"undecided, {reason}: {', '.join(map(plain, names))}", 2, 4)
 
 
 def _print_conclusions(console: Console, document: ReportDocument) -> None:
@@ -111,9 +111,9 @@ def _print_conclusions(console: Console, document: ReportDocument) -> None:
     console.print()
     if document.spectrum.points:
         points = [f"S = {p.sparsity:g}: {_kappa_left(p)}" for p in document.spectrum.points]
-        console.print(hanging(console, f"κ(S)  {'; '.join(points)}", 0), soft_wrap=True)
+        paragraph(console, f"κ(S)  {'; '.join(points)}", 0, 2)
     else:
-        console.print(hanging(console, f"κ(S) not available: {document.spectrum.reason}", 0), soft_wrap=True)
+        paragraph(console, f"κ(S) not available: {document.spectrum.reason}", 0, 2)
     console.print(Text("the paper's claims on these rows"))
     for line in claims_in_short(console, document.claims):
         console.print(line, soft_wrap=True)

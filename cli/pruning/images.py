@@ -63,11 +63,6 @@ class CalibrationImages:
         self.request = replace(request, standardise=request.standardise or fitting)
 
     @property
-    def held_out_count(self) -> int:
-        """Held-out images."""
-        return self.request.held_out
-
-    @property
     def count(self) -> int:
         """Images in the calibration batches."""
         return self.request.batches * self.request.batch_size

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sics_cli.base.errors import ConfigError, StorageError
-from sics_cli.base.files import atomic_path
+from sics_cli.base.errors import ConfigError
+from sics_cli.base.files import atomic_path, written_for
 from sics_cli.base.hashing import canonical_json
 
 if TYPE_CHECKING:
@@ -52,13 +52,10 @@ def write_state(option: str, path: Path, model: nn.Module, like: Mapping[str, Te
     state = {
         name: tensor.detach().cpu().to(like[name].dtype, copy=True).contiguous() for name, tensor in model.state_dict().items()
     }
-    try:
-        with atomic_path(path.resolve()) as partial:
-            # One entry: safetensors writes several in an order that changes from call to call.
-            save_file(state, partial, metadata={METADATA_KEY: canonical_json({"schema": SCHEMA, **facts})})
-            _readable(partial)
-    except OSError as error:
-        raise StorageError(f"{option} {path}: cannot be written ({error.strerror or error})") from None
+    with written_for(option, path), atomic_path(path.resolve()) as partial:
+        # One entry: safetensors writes several in an order that changes from call to call.
+        save_file(state, partial, metadata={METADATA_KEY: canonical_json({"schema": SCHEMA, **facts})})
+        _readable(partial)
     return path.stat().st_size
 
 
@@ -66,12 +63,9 @@ def write_masks(option: str, path: Path, model: nn.Module) -> None:
     """Write the masks on a model, for `sics_plugin.load_masks`."""
     from sics_plugin import export_masks
 
-    try:
-        with atomic_path(path.resolve()) as partial:
-            export_masks(model, partial)
-            _readable(partial)
-    except OSError as error:
-        raise StorageError(f"{option} {path}: cannot be written ({error.strerror or error})") from None
+    with written_for(option, path), atomic_path(path.resolve()) as partial:
+        export_masks(model, partial)
+        _readable(partial)
 
 
 def _readable(path: Path) -> None:

@@ -6,13 +6,13 @@ import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sics_cli.base.errors import ConfigError, SicsError, StorageError
-from sics_cli.base.files import write_atomically
+from sics_cli.base.errors import ConfigError, SicsError
+from sics_cli.base.files import write_atomically, written_for
 from sics_cli.base.versions import full_version
 from sics_cli.pruning.output import write_masks, write_state
 from sics_cli.pruning.request import ADAPTIVE, PruneRequest, asked_scorer, check_adaptive, notes_on, saliency_kind
@@ -35,17 +35,6 @@ class Outputs:
     weights: Path
     report: Path | None
     masks: Path | None
-
-
-@dataclass(frozen=True, slots=True)
-class Calibrated:
-    """How the dense network did on some of the calibration images: a check of preprocessing and labels, not a measurement."""
-
-    data: str
-    images: int
-    standardise: str
-    checked: int
-    correct: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +62,14 @@ def prune_file(request: PruneRequest, outputs: Outputs, images: CalibrationImage
     with _told(notes):
         calibrated, saliency = (None, None) if images is None else _calibrate(model, images, kind, request.unit, say, notes)
         if request.budget is not None:
-            say(f"choosing by at most {request.budget} evaluations on {images.held_out_count if images else 0} held-out images")
+            say(f"choosing by at most {request.budget} evaluations on {images.request.held_out if images else 0} held-out images")
         report = _prune(model, scorer, request, saliency, images, notes)
     notes += report.flags
     facts: dict[str, Any] = {
         "source_sha256": source,
         "model": {"name": request.model.name, "options": dict(request.model.options)},
         "requested": {"scorer": request.scorer, "sparsity": request.sparsity, "min_keep": request.min_keep, "seed": request.seed},
-        "calibration": None if calibrated is None else asdict(calibrated),
+        "calibration": calibrated,
         "versions": {name: full_version(name) for name in ("sics", "torch", "timm")},
         "report": {name: value for name, value in report.to_dict().items() if name not in ("layers", "parameters")},
         "shrunk": None,
@@ -121,7 +110,8 @@ def _built(request: PruneRequest, state: Mapping[str, Tensor]) -> nn.Module:
 
 def _calibrate(
     model: nn.Module, images: CalibrationImages, kind: str, unit: str, say: Callable[[str], None], notes: list[str]
-) -> tuple[Calibrated, Saliency]:
+) -> tuple[dict[str, Any], Saliency]:
+    """The saliency, and how the dense network did on some of the images: a check of preprocessing and labels."""
     from sics_plugin import Saliency
 
     name, asked = images.request.name, images.request
@@ -141,7 +131,8 @@ def _calibrate(
     say(f"{kind} saliency on {images.count} images of {name}")
     any_kind: Any = kind
     saliency = _explained(f"--data {name}", lambda: Saliency(model, images.batches(), kind=any_kind, unit=unit))
-    return Calibrated(name, images.count, asked.standardise, checked, correct), saliency
+    facts = {"data": name, "images": images.count, "standardise": asked.standardise, "checked": checked, "correct": correct}
+    return facts, saliency
 
 
 def _outputs(model: nn.Module, images: CalibrationImages) -> Iterator[tuple[Tensor, Tensor]]:
@@ -237,7 +228,5 @@ def _told(notes: list[str]) -> Iterator[None]:
 def _write_report(path: Path, report: PruningReport, facts: Mapping[str, Any], notes: list[str]) -> None:
     document = {"kind": "sics-pruning-report", "schema": 1, **facts, "report": report.to_dict(), "notes": notes}
     text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-    try:
+    with written_for("--report", path):
         write_atomically(path.resolve(), text.encode())
-    except OSError as error:
-        raise StorageError(f"--report {path}: cannot be written ({error.strerror or error})") from None

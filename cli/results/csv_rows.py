@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -109,22 +110,18 @@ def _read(path: Path, line: int, name: str, value: str) -> Any:
     if not value and empty:
         return None
     try:
+        if not value:
+            raise ValueError
         return convert(value)
     except ValueError:
-        hint = "; divide percentages by 100" if name == "accuracy" and _is_number(value) else ""
+        hint = ""
+        with contextlib.suppress(ValueError):
+            hint = "; divide percentages by 100" if name == "accuracy" and math.isfinite(float(value)) else ""
         raise CsvError(f"{path} line {line}: {name} = {value[:80]!r} is not accepted: give {accepted}{hint}") from None
 
 
 def _seed(value: str) -> int | str:
-    if not value:
-        raise ValueError
     return int(value) if value.lstrip("-").isdecimal() and value.isascii() else value
-
-
-def _name(value: str) -> str:
-    if not value:
-        raise ValueError
-    return value
 
 
 def _number(accepts: Callable[[float], bool]) -> Callable[[str], float]:
@@ -137,37 +134,18 @@ def _number(accepts: Callable[[float], bool]) -> Callable[[str], float]:
     return convert
 
 
-def _whole(least: int) -> Callable[[str], int]:
-    def convert(value: str) -> int:
-        number = float(value)
-        if not (number.is_integer() and number >= least):
-            raise ValueError
-        return int(number)
-
-    return convert
-
-
-def _is_number(value: str) -> bool:
-    try:
-        return math.isfinite(float(value))
-    except ValueError:
-        return False
-
-
-def _kappa(value: str) -> int:
-    number = _whole(0)(value)
-    if number > 2:
-        raise ValueError
-    return number
+def _whole(least: int, most: float = math.inf) -> Callable[[str], int]:
+    inside = _number(lambda x: x.is_integer() and least <= x <= most)
+    return lambda value: int(inside(value))
 
 
 #: column → (conversion, what is accepted, whether it may be empty)
 _COLUMNS: dict[str, tuple[Callable[[str], Any], str, bool]] = {
     "seed": (_seed, "a number or a name", False),
-    "scorer": (_name, "a name", False),
+    "scorer": (str, "a name", False),
     "sparsity": (_number(lambda x: 0 <= x < 1), "a fraction of at least 0 and below 1", False),
     "accuracy": (_number(lambda x: 0 <= x <= 1), "a fraction from 0 to 1", True),
-    "kappa": (_kappa, "0, 1, 2 or nothing", True),
+    "kappa": (_whole(0, 2), "0, 1, 2 or nothing", True),
     "unit": (str, "a name", True),
     "pool": (str, "a name", True),
     "correct": (_whole(0), "a count", True),

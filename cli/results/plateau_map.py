@@ -9,10 +9,10 @@ from pathlib import Path
 from sics_analysis.study.plateau_map import MapPoint, PlateauMap, PoolMove
 from sics_cli.base.errors import ConfigError
 from sics_cli.experiment.recipe import DENSE
-from sics_cli.results.compare_runs import RunRows, compare_pairs, pair, read_rows
+from sics_cli.results.compare_runs import Pairs, RunRows, compare_pairs, pair, read_rows
 from sics_cli.results.report import analyse_source
 from sics_cli.results.source import Settings, comparable, read_run
-from sics_cli.store.rows import CellRow
+from sics_cli.results.summary import points
 
 REFERENCE = "magnitude"
 
@@ -28,18 +28,19 @@ def map_runs(paths: Sequence[Path], delta: float | None, alpha: float | None, *,
     )
     # What is no pair within its own run is none here: neither in overlap and total, nor between the runs.
     runs = [replace(run, rows=tuple(comparable(run.rows, across_devices=across_devices)[0])) for run in runs]
-    points: list[MapPoint] = []
+    placed: list[MapPoint] = []
     moves: list[PoolMove] = []
     for i, (path, run, label) in enumerate(zip(paths, runs, labels, strict=True)):
         source = replace(read_run(path, across_devices=across_devices), bits={})  # no test of single examples is asked for
         analysis = analyse_source(source, settings)
-        paired = _paired_magnitude(run, runs[0], across_devices)
+        pairs = _paired_magnitude(run, runs[0], across_devices)
+        paired = {} if isinstance(pairs, str) else {(mine.seed, mine.sparsity): base for mine, base in pairs.pairs}
         rows = [row for row in run.rows if row.scorer != DENSE]
         for line in analysis.lines:
             own = [row for row in rows if (row.scorer, round(row.sparsity, 9)) == (line.scorer, line.sparsity)]
             kept = [row.jaccard for row in own if row.jaccard is not None]
-            total = [_points(row) - _points(base) for row in own if (base := paired.get((row.seed, row.sparsity))) is not None]
-            points.append(
+            total = [points(row) - points(base) for row in own if (base := paired.get((row.seed, row.sparsity))) is not None]
+            placed.append(
                 MapPoint(
                     run=label,
                     scorer=line.scorer,
@@ -56,8 +57,8 @@ def map_runs(paths: Sequence[Path], delta: float | None, alpha: float | None, *,
                 )
             )
         if i:
-            moves += _moves(label, run, runs[0], settings, across_devices)
-    return PlateauMap(tuple(labels), settings.delta, tuple(points), tuple(moves), settings.alpha)
+            moves += _moves(label, run, pairs, settings)
+    return PlateauMap(tuple(labels), settings.delta, tuple(placed), tuple(moves), settings.alpha)
 
 
 def label_runs(paths: Sequence[Path], runs: Sequence[RunRows]) -> list[str]:
@@ -71,28 +72,18 @@ def label_runs(paths: Sequence[Path], runs: Sequence[RunRows]) -> list[str]:
     return [f"{label} ({path.name})" for label, path in zip(labels, paths, strict=True)]
 
 
-def _points(row: CellRow) -> float:
-    return 100 * row.correct / row.n
-
-
-def _paired_magnitude(run: RunRows, first: RunRows, across_devices: bool) -> dict[tuple[int, float], CellRow]:
-    """Magnitude of the first run by (seed, S), where this run pruned the same dense network."""
-    if run.run_id == first.run_id:
-        return {(row.seed, row.sparsity): row for row in first.rows if row.scorer == REFERENCE}
+def _paired_magnitude(run: RunRows, first: RunRows, across_devices: bool) -> Pairs | str:
+    """Magnitude of a run and of the first one where both pruned the same dense network, or why nothing pairs."""
     try:
-        pairs = pair(_only_magnitude(run), _only_magnitude(first), across_devices=across_devices)
-    except ConfigError:
-        return {}
-    return {(mine.seed, mine.sparsity): base for mine, base in pairs.pairs}
-
-
-def _moves(label: str, run: RunRows, first: RunRows, settings: Settings, across_devices: bool) -> list[PoolMove]:
-    try:
-        pairs = pair(_only_magnitude(run), _only_magnitude(first), across_devices=across_devices)
+        return pair(_only_magnitude(run), _only_magnitude(first), across_devices=across_devices)
     except ConfigError as error:
+        return str(error).partition("nothing can be paired: ")[2] or str(error)
+
+
+def _moves(label: str, run: RunRows, pairs: Pairs | str, settings: Settings) -> list[PoolMove]:
+    if isinstance(pairs, str):
         sparsities = sorted({row.sparsity for row in run.rows if row.scorer == REFERENCE})
-        why = str(error).partition("nothing can be paired: ")[2] or str(error)
-        return [PoolMove(label, sparsity, None, None, 0, why) for sparsity in sparsities]
+        return [PoolMove(label, sparsity, None, None, 0, pairs) for sparsity in sparsities]
     return [
         PoolMove(
             label,

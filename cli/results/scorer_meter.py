@@ -73,21 +73,12 @@ def quick_network(seed: int, saliency: str) -> MeasuredNetwork:
     return _network(name, seed, model.eval(), experiment, split)
 
 
-def first_seed(run: Path) -> int:
-    """The first seed of a run whose dense network is there."""
-    with Store.open(find_store(run), read_only=True) as store:
-        seeds = [row.seed for row in store.checkpoints()]
-    if not seeds:
-        raise ConfigError(f"--run {run}: holds no dense network yet")
-    return min(seeds)
-
-
 def run_networks(
     run: Path, seeds: Sequence[int] | None, *, data: str | None = None, data_dir: Path | None = None, saliency: str | None = None
 ) -> Iterator[MeasuredNetwork]:
     """The dense networks of a run, with its saliency measured again on its own calibration batches; nothing is written.
 
-    `seeds` None: all whose checkpoint is there. `data` is where the images are, as `replicate --data` takes it: a store does
+    Without `seeds`: the first. `data` is where the images are, as `replicate --data` takes it: a store does
     not keep the path of a folder. `saliency` is another kind than the run's.
     """
     path = find_store(run)
@@ -106,7 +97,7 @@ def run_networks(
         if facts.digest != recipe["data"]["digest"]:
             raise ConfigError(f"--data {data or experiment.data.name}: is not the data that {run} was made on")
         split = load_split(experiment.data, facts, access)
-    for seed in sorted(kept) if seeds is None else seeds:
+    for seed in seeds or [min(kept)]:
         file = checkpoint_path(path.parent, seed, kept[seed])
         try:
             checkpoint = load_checkpoint(file, kept[seed])

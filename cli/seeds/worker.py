@@ -88,9 +88,8 @@ def check_network(experiment: Experiment, shape: tuple[int, ...]) -> None:
     """Refuse a network that does not take the images, or that the given weights do not fit, before anything is trained."""
     import torch
 
-    from sics_cli.tasks.networks.given_weights import begin_with
     from sics_cli.tasks.networks.models import build_model, is_timm
-    from sics_cli.tasks.networks.start import start_of
+    from sics_cli.tasks.networks.start import begin_with, start_of
 
     start = start_of(experiment)
     if start is None and not is_timm(experiment.model):
@@ -111,7 +110,7 @@ def check_network(experiment: Experiment, shape: tuple[int, ...]) -> None:
 
 def fetch_weights(model: ModelConfig) -> None:
     """Job: have timm's published weights in the cache."""
-    from sics_cli.tasks.networks.given_weights import fetch_pretrained
+    from sics_cli.tasks.networks.start import fetch_pretrained
 
     fetch_pretrained(model)
 

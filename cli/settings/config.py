@@ -9,7 +9,8 @@ import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from sics_cli.base.errors import ConfigError, RefusedSettingError
 
@@ -26,6 +27,7 @@ FORMS = ("exact",)
 PRECISIONS = ("fp32", "bf16")
 #: Begins a data set's name where the rest is a path.
 IMAGE_FOLDER = "imagefolder:"
+_IN_WORDS = {int: "an integer", float: "a number", str: "a string", bool: "true or false"}
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _Section = TypeVar("_Section")
 
@@ -49,8 +51,7 @@ class DataConfig:
         path = self.name.removeprefix(IMAGE_FOLDER)
         if path != self.name and path:
             object.__setattr__(self, "name", f"{IMAGE_FOLDER}{Path(path).expanduser().absolute()}")
-        for field in ("train", "validation", "test"):
-            _require(getattr(self, field) >= 1, f"data.{field}", getattr(self, field), "a count of at least 1")
+        _require_counts("data", train=self.train, validation=self.validation, test=self.test)
         _require(self.split_seed >= 0, "data.split_seed", self.split_seed, "an integer of at least 0")
 
 
@@ -84,8 +85,7 @@ class TrainingConfig:
     magnitude: int = 9
 
     def __post_init__(self) -> None:
-        _require(self.epochs >= 1, "training.epochs", self.epochs, "a count of at least 1")
-        _require(self.batch_size >= 1, "training.batch_size", self.batch_size, "a count of at least 1")
+        _require_counts("training", epochs=self.epochs, batch_size=self.batch_size)
         _require(self.learning_rate > 0, "training.learning_rate", self.learning_rate, "a number above 0")
         _require(self.weight_decay >= 0, "training.weight_decay", self.weight_decay, "a number of at least 0")
         _require(self.precision in PRECISIONS, "training.precision", self.precision, " | ".join(PRECISIONS))
@@ -109,8 +109,7 @@ class CalibrationConfig:
     batch_size: int
 
     def __post_init__(self) -> None:
-        _require(self.batches >= 1, "calibration.batches", self.batches, "a count of at least 1")
-        _require(self.batch_size >= 1, "calibration.batch_size", self.batch_size, "a count of at least 1")
+        _require_counts("calibration", batches=self.batches, batch_size=self.batch_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +179,11 @@ class Experiment:
 def _require(accepted: bool, option: str, value: object, accepts: str) -> None:
     if not accepted:
         raise RefusedSettingError(option, value, accepts)
+
+
+def _require_counts(table: str, **counts: int) -> None:
+    for name, value in counts.items():
+        _require(value >= 1, f"{table}.{name}", value, "a count of at least 1")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -269,20 +273,12 @@ def _section(kind: type[_Section], values: Mapping[str, Any], prefix: str, built
 
 
 def _typed(value: Any, hint: Any, where: str) -> Any:
-    """`value` as the type `hint` says, or a ConfigError: TOML's 1 is taken for a float, 1.0 not for a count."""
-    if hint is float:
-        _require(isinstance(value, int | float) and not isinstance(value, bool), where, value, "a number")
-        return float(value)
-    if value is None and hint in (int | None, str | None, tuple[str, ...] | None):
-        return None
-    if hint is bool:
-        _require(isinstance(value, bool), where, value, "true or false")
-        return value
-    if hint in (int, str, int | None, str | None):
-        wanted = str if hint in (str, str | None) else int
-        good = isinstance(value, wanted) and not isinstance(value, bool)
-        _require(good, where, value, {int: "an integer", str: "a string"}[wanted])
-        return value
-    item = {tuple[int, ...]: int, tuple[float, ...]: float}.get(hint, str)
-    _require(isinstance(value, Sequence) and not isinstance(value, str), where, value, "a list")
-    return tuple(_typed(element, item, where) for element in value)
+    """`value` as the annotation says, or a ConfigError: TOML's 1 is taken for a float, 1.0 not for a count."""
+    if isinstance(hint, UnionType):  # of one type and None
+        return None if value is None else _typed(value, get_args(hint)[0], where)
+    if get_origin(hint) is tuple:
+        _require(isinstance(value, Sequence) and not isinstance(value, str), where, value, "a list")
+        return tuple(_typed(element, get_args(hint)[0], where) for element in value)
+    good = isinstance(value, (int, float) if hint is float else hint) and isinstance(value, bool) == (hint is bool)
+    _require(good, where, value, _IN_WORDS[hint])
+    return hint(value)

@@ -1,4 +1,4 @@
-"""Evaluation of one network: one bit per test example."""
+"""Images and labels on a device, standardised batch by batch."""
 
 from __future__ import annotations
 

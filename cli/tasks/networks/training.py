@@ -7,19 +7,20 @@ import itertools
 import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from sics_cli.settings.config import TrainingConfig
-from sics_cli.settings.seeding import data_order, epoch_seed
-from sics_cli.tasks.images.datasets import Split
+from sics_cli.settings.seeding import Indices, data_order, epoch_seed
+from sics_cli.tasks.images.datasets import Part, Split
 from sics_cli.tasks.images.examples import part_on
 from sics_cli.tasks.networks.curves import Epoch, validated
 from sics_cli.tasks.networks.evaluation import evaluate
-from sics_cli.tasks.networks.trainers import State, Trainer
+
+State = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,100 @@ class HalfTrained:
     state: State
     seconds: float
     nondeterministic: bool
+
+
+def one_cycle(step: int, total: int, peak: float) -> tuple[float, float]:
+    """Learning rate and first AdamW moment of step `step` (from 0) of `total`, as torch's OneCycleLR sets them.
+
+    Cosine from peak/25 up over 30 % of the steps, down to peak/250 000 over the rest; the moment from 0.95 to 0.85 and back.
+    A function of the step alone, so that training can go on in another process.
+
+    >>> one_cycle(29, 100, 3e-3)
+    (0.003, 0.85)
+    """
+    low, lowest, rise = peak / 25, peak / 25 / 1e4, 0.3 * total - 1
+    if step <= rise:
+        return _cosine(low, peak, step / rise), _cosine(0.95, 0.85, step / rise)
+    down = (step - rise) / (total - 1 - rise)
+    return _cosine(peak, lowest, down), _cosine(0.85, 0.95, down)
+
+
+def _cosine(start: float, end: float, fraction: float) -> float:
+    return end + (start - end) / 2.0 * (math.cos(math.pi * fraction) + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One epoch over the training examples: mean loss (nats) and share of right answers, as met while the weights moved."""
+
+    loss: float
+    accuracy: float
+    learning_rate: float
+
+
+class Trainer:
+    """Trains one network in place, epoch by epoch: AdamW under a one-cycle schedule, through autograd.
+
+    All that the next epoch depends on is in `state`, so that training may stop after any epoch and go on elsewhere, bit for bit.
+    """
+
+    def __init__(self, model: nn.Module, config: TrainingConfig, train: Part, device: torch.device, seed: int = 0) -> None:
+        self._model = model.to(device)
+        self._config, self._device, self._seed = config, device, seed
+        self._examples = part_on(train, device)
+        self._steps = math.ceil(len(train) / config.batch_size)
+        parameters = list(model.parameters())
+        self._optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+
+    def epoch(self, number: int, order: Indices) -> Pass:
+        """Train one epoch; dropout and the like draw from torch's generator, which the caller seeds for each epoch."""
+        self._model.train()
+        total = torch.zeros((), dtype=torch.float64, device=self._device)
+        right = torch.zeros((), dtype=torch.int64, device=self._device)
+        rate = 0.0
+        for step, (images, labels) in enumerate(self._batches(number, order), start=number * self._steps):
+            rate, moment = one_cycle(step, self._steps * self._config.epochs, self._config.learning_rate)
+            for group in self._optimiser.param_groups:
+                group["lr"], group["betas"] = rate, (moment, group["betas"][1])
+            self._optimiser.zero_grad(set_to_none=True)
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._config.precision == "bf16"):
+                logits = self._model(images)
+            loss = nn.functional.cross_entropy(logits.float(), labels)
+            loss.backward()
+            self._optimiser.step()
+            total += loss.detach() * len(labels)  # stays on the device: asking for it would wait for every step
+            right += (logits.detach().argmax(dim=1) == labels).sum()
+        return Pass(float(total.item()) / len(order), int(right.item()) / len(order), rate)
+
+    def _batches(self, number: int, order: Indices) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Images (n, channels, height, width), float32, and labels (n,) of each batch of epoch `number`, as the settings say."""
+        index = torch.from_numpy(order).to(self._device)
+        for place, batch in enumerate(index.split(self._config.batch_size)):
+            if not self._config.augments:
+                yield self._examples.at(batch)
+                continue
+            from sics_cli.tasks.images.augment import Augmentation, augment  # only now: it brings torchvision along
+
+            config = self._config
+            asked = Augmentation(config.crop_padding, config.flip, config.randaugment, config.magnitude)
+            changed = augment(self._examples.pixels[batch], asked, seed=self._seed, epoch=number, batch=place)
+            yield self._examples.standard(changed), self._examples.labels[batch]
+
+    def state(self) -> State:
+        """Module state, and the optimiser's by parameter name; tensors that training goes on changing."""
+        moments = {
+            f"{key}/{name}": value
+            for name, parameter in self._model.named_parameters()
+            for key, value in self._optimiser.state[parameter].items()
+        }
+        return {f"model/{name}": value for name, value in self._model.state_dict().items()} | moments
+
+    def load(self, state: State) -> None:
+        """Go on from what `state` gave, of a trainer of the same configuration."""
+        self._model.load_state_dict({key.removeprefix("model/"): v for key, v in state.items() if key.startswith("model/")})
+        for name, parameter in self._model.named_parameters():
+            keys = [key for key in state if key.endswith(f"/{name}") and not key.startswith("model/")]
+            self._optimiser.state[parameter] = {key.partition("/")[0]: state[key].to(parameter.device, copy=True) for key in keys}
 
 
 def _ignore(_: object) -> None:

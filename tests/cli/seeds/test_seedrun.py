@@ -32,7 +32,7 @@ from sics_cli.tasks.images.datasets import load_split
 from sics_cli.tasks.images.examples import part_on
 from sics_cli.tasks.networks import training
 from sics_cli.tasks.networks.evaluation import evaluate
-from sics_cli.tasks.networks.trainers import Trainer
+from sics_cli.tasks.networks.training import Trainer
 from sics_plugin import (
     Scorer,
     compute_masks,

@@ -14,7 +14,7 @@ from sics_cli.base.errors import ConfigError
 from sics_cli.commands import scorers as command
 from sics_cli.main import main
 from sics_cli.results import scorer_meter as module
-from sics_cli.results.scorer_meter import first_seed, quick_network, run_networks
+from sics_cli.results.scorer_meter import quick_network, run_networks
 
 
 @pytest.fixture(autouse=True)
@@ -29,12 +29,12 @@ def _one_thread() -> Iterator[None]:
 def test_a_runs_networks_are_its_own(finished: Any, rows_of: Any) -> None:
     """The same weights and the same saliency as the run's, to the last bit."""
     stored = {row["seed"]: row["saliency_hash"] for row in rows_of(finished.store, "cells")}
-    for network in run_networks(finished.run, None):
+    for network in run_networks(finished.run, [0, 1]):
         assert network.saliency is not None
         assert network.saliency.digest == stored[network.seed]
         assert (network.kind, network.experiment) == ("gradient", "run")
     assert [n.seed for n in run_networks(finished.run, [1], saliency="neighbourhood")] == [1]
-    assert first_seed(finished.run) == 0
+    assert [n.seed for n in run_networks(finished.run, None)] == [0]
 
 
 def test_measured_through_the_command_line(finished: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

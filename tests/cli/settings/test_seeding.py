@@ -1,11 +1,12 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sics_cli.settings import seeding
 from sics_cli.settings.seeding import Stream
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 50), st.integers(1, 6), st.integers(1, 30))
 def test_calibration_batches_are_successive_permutations(seed: int, size: int, batches: int, batch_size: int) -> None:
     made = seeding.calibration_batches(seed, size, batches, batch_size)

@@ -1,7 +1,6 @@
 """Networks that do not begin at random: one checkpoint for all seeds, or published weights under a fresh classifier."""
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +11,10 @@ from safetensors.torch import save_file
 
 from sics_cli.base.errors import ConfigError, MismatchError
 from sics_cli.experiment.recipe import GIVEN, Environment, Recipe
+from sics_cli.main import main
 from sics_cli.settings.config import Experiment, ModelConfig
-from sics_cli.tasks.networks.given_weights import begin_with, fetch_pretrained
 from sics_cli.tasks.networks.models import build_model
-from sics_cli.tasks.networks.start import Start, pretrained_name, start_of
+from sics_cli.tasks.networks.start import Start, begin_with, fetch_pretrained, pretrained_name, start_of
 
 CPU = Environment("cpu", "2.15", "1.0")
 RESNET = ModelConfig("timm:resnet10t", (("in_chans", 1), ("num_classes", 10)))
@@ -106,26 +105,28 @@ def test_an_unknown_timm_name_is_told_with_its_neighbours() -> None:
         build_model(ModelConfig("timm:resnet188"), 0)
 
 
-def test_a_resnet_of_ones_own_is_pruned_by_channels(cli: Callable[..., object], tmp_path: Path) -> None:
+def test_a_resnet_of_ones_own_is_pruned_by_channels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """End to end: a file of weights, no training, calibration the only thing a seed varies, and the report says so."""
+    monkeypatch.chdir(tmp_path)
     save_file(build_model(RESNET, 3).state_dict(), tmp_path / "mine.safetensors")
     (tmp_path / "res.toml").write_text(
         'name = "res"\nsparsities = [0.5]\n[model]\nname = "timm:resnet10t"\n[data]\ntrain = 200\nvalidation = 64\ntest = 100\n'
         "[calibration]\nbatches = 2\nbatch_size = 32\n"
     )
-    asked = ["replicate", "--config", "res.toml", "--checkpoint", "mine.safetensors", "--unit", "channel", "--seeds", "3"]
-    done = cli(*asked, "--scorers", "magnitude,chaos", "--out", "own", "--no-report")  # type: ignore[operator]
-    assert done.returncode == 0, done.stderr
-    assert "training" not in done.stderr
-    assert "about as many as by chance" in " ".join(done.stdout.split())
-    plain = cli("replicate", "--config", "res.toml", "--scorers", "magnitude", "--out", "own", "--dry-run")  # type: ignore[operator]
-    assert plain.returncode == 2
-    assert "start.kind checkpoint → None" in plain.stderr
-    told = cli("report", "own", "--format", "md").stdout  # type: ignore[operator]
-    assert "one given network is pruned at every seed" in told
-    kept = " ".join(cli("status", "own").stdout.split())  # type: ignore[operator]
+    asked = ["replicate", "--config", "res.toml", "--checkpoint", "mine.safetensors", "--unit", "channel", "--seeds", "2"]
+    assert main([*asked, "--scorers", "magnitude,chaos", "--out", "own", "--no-report", "--workers", "1"]) == 0
+    done = capsys.readouterr()
+    assert "training" not in done.err
+    assert "about as many as by chance" in " ".join(done.out.split())
+    assert main(["replicate", "--config", "res.toml", "--scorers", "magnitude", "--out", "own", "--dry-run"]) == 2
+    assert "start.kind checkpoint → None" in capsys.readouterr().err
+    assert main(["report", "own", "--format", "md"]) == 0
+    assert "one given network is pruned at every seed" in capsys.readouterr().out
+    assert main(["status", "own"]) == 0
+    kept = " ".join(capsys.readouterr().out.split())
     assert re.search(r"timm:resnet10t, given weights [0-9a-f]{12}, not trained; saliency", kept)
     assert "trained in" not in kept
-    refused = cli(*asked[:4], "res.toml", "--out", "other")  # type: ignore[operator]
-    assert refused.returncode == 2
-    assert refused.stderr.strip().splitlines()[-1].startswith("sics-run: --checkpoint ")
+    assert main([*asked[:4], "res.toml", "--out", "other"]) == 2
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith("sics-run: --checkpoint ")

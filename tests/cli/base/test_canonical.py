@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sics_cli.base.hashing import canonical_json, digest
@@ -16,12 +16,14 @@ def shuffled(value: object) -> object:
     return [shuffled(item) for item in value] if isinstance(value, list) else value
 
 
+@settings(max_examples=40)
 @given(VALUES)
 def test_order_of_keys_does_not_matter(value: object) -> None:
     assert canonical_json(value) == canonical_json(shuffled(value))
     assert digest(value) == digest(shuffled(value))
 
 
+@settings(max_examples=40)
 @given(VALUES, VALUES)
 def test_one_text_one_value(one: object, two: object) -> None:
     import json

@@ -525,12 +525,14 @@ def test_adaptive_chooses_on_held_out_images_within_its_budget(prune: Pruner) ->
     assert "--table: says how --scorer adaptive chooses, not for chaos" in prune.err
 
 
-def test_adaptive_is_a_scorer_of_its_own_in_replicate(copy: Any) -> None:
-    done = copy(*copy.tiny, "--scorers", "magnitude,adaptive")
-    assert done.returncode == 0, done.stderr
-    shown = copy("report", "run", "--format", "json")
-    assert shown.returncode == 0, shown.stderr
-    document = json.loads(shown.stdout)
+def test_adaptive_is_a_scorer_of_its_own_in_replicate(
+    copy: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(copy.folder)
+    assert main([*copy.tiny, "--scorers", "magnitude,adaptive", "--workers", "1"]) == 0
+    capsys.readouterr()
+    assert main(["report", "run", "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
     (scorer,) = [entry for entry in document["scorers"] if entry["name"] == "adaptive"]
     assert (scorer["kappa"], scorer["role"], scorer["in_family"]) == (None, "adaptive", False)
     lines = {line["sparsity"]: line for line in document["lines"] if line["scorer"] == "adaptive"}

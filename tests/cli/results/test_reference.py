@@ -14,7 +14,7 @@ from sics_cli.results.source import Settings, read_source
 from sics_cli.store.store import Store
 from sics_data import reference_runs
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NAMES = list(reference_runs())
 
 

@@ -24,8 +24,7 @@ from sics_cli.tasks.images.datasets import DataAccess, load_split
 from sics_cli.tasks.networks.checkpoints import load_checkpoint
 from sics_cli.tasks.networks.curves import COLUMNS as CURVE
 from sics_cli.tasks.networks.models import build_model
-from sics_cli.tasks.networks.trainers import Trainer
-from sics_cli.tasks.networks.training import TrainingRecord, train
+from sics_cli.tasks.networks.training import Trainer, TrainingRecord, train
 
 CPU = torch.device("cpu")
 #: 16×16 pixels, three classes, and a network of two blocks with 2 heads and 64 hidden channels each.
@@ -287,11 +286,13 @@ def test_options_that_do_not_go_with_the_data(
     assert not Path("run").exists()
 
 
-def test_a_network_without_such_units_is_refused_before_training(cli: Any, photos: Path, cache: Path) -> None:
+def test_a_network_without_such_units_is_refused_before_training(
+    cli: Any, photos: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(cli.folder)
     (cli.folder / "images.toml").write_text(CONFIG.replace("depth = 2", "depth = 2\nscale_mlp_norm = true"))
-    done = cli(*arguments(photos, "--unit", "channel"))
-    assert done.returncode == 2
-    last = done.stderr.splitlines()[-1]
+    assert main(arguments(photos, "--unit", "channel")) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
     assert "--unit channel: model.name = 'vit' as set cannot be pruned so: " in last
     assert "LayerNorm" in last
     assert not cli.run.exists()
@@ -348,7 +349,7 @@ def test_augmentation_belongs_to_seed_epoch_and_batch(photos: Path, cache: Path)
 
     def met(seed: int, epoch: int, **changes: Any) -> torch.Tensor:
         trainer = Trainer(model, replace(experiment.training, **changes), split.train, CPU, seed)
-        return torch.cat([images for images, _ in trainer._batches.epoch(epoch, order)])
+        return torch.cat([images for images, _ in trainer._batches(epoch, order)])
 
     assert torch.equal(met(0, 1), met(0, 1))
     assert not torch.equal(met(0, 1), met(0, 2))

@@ -17,8 +17,7 @@ from sics_cli.tasks.networks import evaluation
 from sics_cli.tasks.networks.checkpoints import DamagedCheckpointError, load_checkpoint, save_checkpoint, state_hash
 from sics_cli.tasks.networks.evaluation import Evaluation, evaluate
 from sics_cli.tasks.networks.models import build_model
-from sics_cli.tasks.networks.trainers import one_cycle
-from sics_cli.tasks.networks.training import HalfTrained, TrainingRecord, train
+from sics_cli.tasks.networks.training import HalfTrained, TrainingRecord, one_cycle, train
 from sics_plugin import compute_masks, masked
 
 CPU = torch.device("cpu")
