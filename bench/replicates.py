@@ -35,7 +35,7 @@ from pathlib import Path
 
 from sics_cli.base.versions import full_version, minor_version
 from sics_cli.experiment.cells import plan_cells
-from sics_cli.experiment.cost import Work
+from sics_cli.experiment.cost import Cost
 from sics_cli.experiment.recipe import Environment, Recipe
 from sics_cli.experiment.scorers import ScorerInfo, choose
 from sics_cli.runs.schedule import Schedule, SeedPlan, Task
@@ -147,7 +147,7 @@ class Ours:
     def run(self, experiment: Experiment, scorers: tuple[ScorerInfo, ...], *, train: bool, cells: bool) -> float:
         """Train every seed, compute the cells of those that are trained, or both; return seconds."""
         environment = Environment("cpu", minor_version("torch"), full_version("timm").split("+")[0])
-        recipe, work, epochs = Recipe(experiment, environment), Work.of(experiment), experiment.training.epochs
+        recipe, work, epochs = Recipe(experiment, environment), Cost.of(experiment), experiment.training.epochs
         planned = plan_cells(recipe, scorers)
         own = {seed: tuple(cell for cell in planned if cell.seed == seed) for seed in experiment.seeds}
 

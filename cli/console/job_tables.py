@@ -51,7 +51,7 @@ def print_jobs(out: Console, session: Session, store: Store | None, cluster: Slu
         tables.fact(out, "cost", "not known before the first seed has ended: a job for each seed")
         return
     seeds = by_seed(cells)
-    per_seed = max(cost.seconds(len(mine), signals=signals_of(mine)) for mine in seeds.values())
+    per_seed = max(cost.total(len(mine), signals=signals_of(mine)) for mine in seeds.values())
     limit = cluster.options.timeout_min
     remark = f"; longer than timeout_min={limit}: goes on in another job" if per_seed > 60 * limit else ""
     tables.fact(out, "cost", f"{len(seeds)} seeds × {_minutes(per_seed)} ({cost.source}){remark}")

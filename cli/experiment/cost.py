@@ -37,34 +37,38 @@ _VIT = {"img_size": 224, "patch_size": 16, "in_chans": 3, "embed_dim": 768, "dep
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """Work of a seed's training, of its saliency, of one cell, and of every other signal that scorers may ask for."""
+class Cost:
+    """What one seed's parts take, in passes of one example; or in seconds on one worker, and `source` says how that is known.
+
+    `signals` are the saliencies that scorers may collect for themselves, by kind: not the run's own, which each seed has already.
+    """
 
     training: float
     saliency: float
     cell: float
-    kind: str = ""
+    source: str = ""
     signals: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, experiment: Experiment) -> Self:
-        """Estimate for one experiment; a seed costs training + saliency + signals + cells · cell."""
-        calibration = experiment.calibration.batches * experiment.calibration.batch_size
+        """Passes that an experiment needs; a seed costs training + saliency + signals + cells · cell."""
+        calibration = BACKWARD * experiment.calibration.batches * experiment.calibration.batch_size
+        signals = {kind: times * calibration for kind, times in SIGNALS.items()} | {"synflow": SYNFLOW}
+        signals.pop(experiment.saliency, None)
         return cls(
             training=0.0 if experiment.checkpoint else BACKWARD * experiment.data.train * experiment.training.epochs,
-            saliency=0.0 if experiment.saliency == "neighbourhood" else BACKWARD * calibration,
+            saliency=0.0 if experiment.saliency == "neighbourhood" else calibration,
             cell=MASKING * experiment.data.test,
-            kind=experiment.saliency,
-            signals={**{kind: times * BACKWARD * calibration for kind, times in SIGNALS.items()}, "synflow": SYNFLOW},
+            signals=signals,
         )
 
-    def signal(self, kind: str) -> float:
-        """Work of collecting one kind of saliency; none for the run's own, which every seed has already."""
-        return 0.0 if kind == self.kind else self.signals.get(kind, 0.0)
+    def collecting(self, kinds: Iterable[str]) -> float:
+        """What all these kinds of signal take, each once a seed."""
+        return sum(self.signals.get(kind, 0.0) for kind in kinds)
 
-    def collecting(self, cells: Iterable[Cell]) -> float:
-        """Work of all signals that these cells' scorers bring along, each once a seed."""
-        return sum(map(self.signal, signals_of(cells)))
+    def total(self, cells: int, trained: float = 0.0, signals: Iterable[str] = ()) -> float:
+        """A seed with so many cells to go that ask for these signals; a fraction `trained` of its training is done."""
+        return self.training * (1 - trained) + (self.saliency + self.collecting(signals) + self.cell * cells if cells else 0.0)
 
 
 def signals_of(cells: Iterable[Cell]) -> frozenset[str]:
@@ -106,47 +110,32 @@ GUESSED_RATES = {"cpu": 4e10, "cuda": 4e12}
 LAUNCHED = {"cpu": (0.0, 0.0), "cuda": (0.01, 0.1)}
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Seconds that one seed's parts take on one worker; `source` says how that is known.
-
-    `signals` are those of the saliencies that scorers collect for themselves, by kind.
-    """
-
-    training: float
-    saliency: float
-    cell: float
-    source: str
-    signals: Mapping[str, float] = field(default_factory=dict)
-
-    def seconds(self, cells: int, trained: float = 0.0, signals: Iterable[str] = ()) -> float:
-        """Seconds of a seed with so many cells to go that ask for these signals; a fraction `trained` of its training is done."""
-        collecting = sum(self.signals.get(kind, 0.0) for kind in signals)
-        return self.training * (1 - trained) + (self.saliency + collecting + self.cell * cells if cells else 0.0)
-
-
 def estimate(
     experiment: Experiment, device_class: str, checkpoints: Sequence[CheckpointRow] = (), cells: Sequence[CellRow] = ()
 ) -> Cost | None:
     """Cost of a seed: from the rows of this run's store where there are any, else guessed from the network's size, else None."""
-    work = Work.of(experiment)
-    kinds = [kind for kind in work.signals if work.signal(kind)]
+    work = Cost.of(experiment)
     pruned = [row.wall_seconds for row in cells if row.mask_hash is not None]
     if checkpoints and (work.training or pruned):
         training = mean(row.wall_seconds for row in checkpoints)
         pace = training / work.training if work.training else mean(pruned) / work.cell  # a network that is given is not trained
         cell = mean(pruned) if pruned else pace * work.cell
         source = f"measured on {len(checkpoints)} seed{'s' * (len(checkpoints) > 1)}"
-        return Cost(training, pace * work.saliency, cell, source, {kind: pace * work.signal(kind) for kind in kinds})
+        return Cost(training, pace * work.saliency, cell, source, {kind: pace * passes for kind, passes in work.signals.items()})
     operations = multiply_adds(experiment.model)
     if operations is None:
         return None
     pace = 2 * operations / GUESSED_RATES[device_class]
     step, cell = LAUNCHED[device_class]
-    steps = experiment.training.epochs * -(-experiment.data.train // experiment.training.batch_size)
-    training, saliency = max(pace * work.training, step * steps), max(pace * work.saliency, step * experiment.calibration.batches)
-    signals = {kind: max(pace * work.signal(kind), step * experiment.calibration.batches) for kind in kinds}
-    return Cost(training, saliency, max(pace * work.cell, cell), "guessed from the network's size", signals)
+    collecting = step * experiment.calibration.batches
+    training = step * experiment.training.epochs * -(-experiment.data.train // experiment.training.batch_size)
+    return Cost(
+        max(pace * work.training, training),
+        max(pace * work.saliency, collecting),
+        max(pace * work.cell, cell),
+        "guessed from the network's size",
+        {kind: max(pace * passes, collecting) for kind, passes in work.signals.items()},
+    )
 
 
 def epochs_kept(recipe: Recipe, folder: Path, seed: int) -> int:

@@ -73,7 +73,7 @@ class Recipe:
             **({"start": {"kind": self.start.kind, "sha256": self.start.sha256}} if self.start else {}),
             "training": self._training(),
             "saliency": {"kind": experiment.saliency, "calibration": calibration},
-            # The plugin's own files make the masks: an edit there is another run, never a mixture.
+            # An edit of the code that makes the masks is another run, never a mixture.
             "evaluation": {"version": EVALUATION_VERSION, "plugin": plugin_digest("")},
             "unit": experiment.unit,
             "pool": experiment.pool,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 #: Scorers of these roles run by default; `adaptive` only chooses among the others.
 DEFAULT_ROLES = ("feature", "control", "baseline")
 PEER = "peer"
+#: Folders of the plugin that a mask depends on. An edit elsewhere (the complexity meter, say) leaves a run what it is.
+MASK_MAKERS = ("selection", "scorers", "network", "histogram", "saliency", "pruning", "tables")
 #: Words of --scorers that stand for several: those that run by default, the published ones, all that are registered.
 WORDS = ("all", "sics", "peers")
 _OTHERS = f"one of the words {', '.join(WORDS)}, or MODULE:CLASS or FILE.py:CLASS of your own"
@@ -26,8 +28,7 @@ _OTHERS = f"one of the words {', '.join(WORDS)}, or MODULE:CLASS or FILE.py:CLAS
 
 @dataclass(frozen=True, slots=True)
 class ScorerInfo:
-    """Facts about one scorer. `spec` is how to find it: its registered name, or where it lies;
-    `remark` is for the user.
+    """Facts about one scorer. `spec` is how to find it: its registered name, or where it lies; `remark` is for the user.
 
     `pool` is what its source ranks against each other, `units` what it is defined for. `signal` is the kind of saliency that it
     brings itself, whatever the run's is (peers do), and `calibrated` whether that takes calibration data. `source` says where it
@@ -55,10 +56,6 @@ class ScorerInfo:
     def pool_in(self, run: str) -> str:
         """The pool it is ranked in, in a run of that pool."""
         return self.pool if run == "native" else run
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON-able values, the inverse of `ScorerInfo(**facts)`."""
-        return asdict(self)
 
 
 def scorer_class(spec: str) -> type[Scorer]:
@@ -129,7 +126,7 @@ def _info(spec: str, saliency: str, remark: str = "") -> ScorerInfo:
 
 
 def plugin_digest(torch_version: str) -> str:
-    """Sha256 over the plugin's files and torch's version, found without importing either.
+    """Sha256 over the plugin's code that makes masks, its tables, and torch's version, found without importing either.
 
     While it stays the same, facts told by `describe_scorers` stay true.
     """
@@ -137,9 +134,9 @@ def plugin_digest(torch_version: str) -> str:
     if found is None or not found.submodule_search_locations:
         raise ConfigError("the package sics_plugin is not installed")
     folder = Path(found.submodule_search_locations[0])
-    files = sorted(path for pattern in ("*.py", "*.npy") for path in folder.rglob(pattern))
-    hashes = {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-    return digest({"files": hashes, "torch": torch_version})
+    files = [path for room in MASK_MAKERS for pattern in ("*.py", "*.npy") for path in (folder / room).rglob(pattern)]
+    # By content alone: a file that is renamed, and not changed, makes the masks it made before.
+    return digest({"files": sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in files), "torch": torch_version})
 
 
 def choose(

@@ -8,7 +8,7 @@ from sics_cli.base.errors import StoreError, WorkersLostError
 from sics_cli.experiment.cells import Cell, by_seed
 from sics_cli.runs.open_run import OpenRun
 from sics_cli.runs.schedule import Schedule, Task
-from sics_cli.runs.workers import PoolExecutor, Workers, lost
+from sics_cli.runs.workers import Executor, Workers, lost
 from sics_cli.seeds.progress import Tracker
 from sics_cli.seeds.worker import run_seed, train_seed
 
@@ -67,7 +67,7 @@ def _drain(run: OpenRun, pool: Workers) -> None:
         run.reporter.show(tracker.state(len(run.todo)))
 
 
-def _submit(run: OpenRun, executor: PoolExecutor, task: Task, asked: tuple[Cell, ...]) -> Future[int]:
+def _submit(run: OpenRun, executor: Executor, task: Task, asked: tuple[Cell, ...]) -> Future[int]:
     rows = [row for row in run.store.cells() if row.seed == task.seed]
     if task.cells:
         return executor.submit(run_seed, run.seed_job(task.seed, task.cells, rows, task.part))

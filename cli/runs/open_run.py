@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sics_cli.experiment.cells import Cell, by_seed
-from sics_cli.experiment.cost import Work, epochs_kept
+from sics_cli.experiment.cost import Cost, epochs_kept, signals_of
 from sics_cli.experiment.provenance import provenance
 from sics_cli.experiment.recipe import DENSE
 from sics_cli.runs.schedule import SeedPlan
@@ -35,7 +35,7 @@ class OpenRun:
         self.force = force
         self.inbox = Inbox(session.folder, session.recipe.run_id)
         self.intake = Intake(self.inbox, store, reporter.note, keep=queued)
-        self.work = Work.of(session.experiment)
+        self.work = Cost.of(session.experiment)
         self.todo: dict[str, Cell] = {}
         self.provenance = provenance()
 
@@ -74,7 +74,8 @@ class OpenRun:
     def seed_plan(self, seed: int, cells: tuple[Cell, ...]) -> SeedPlan:
         """What these cells of a seed need, given the epochs that are kept."""
         work, epochs = self.work, self.session.experiment.training.epochs
-        return SeedPlan(cells, work.training, work.saliency + work.collecting(cells), work.cell, epochs, self.trained(seed))
+        preparation = work.saliency + work.collecting(signals_of(cells))
+        return SeedPlan(cells, work.training, preparation, work.cell, epochs, self.trained(seed))
 
     def trained(self, seed: int) -> int:
         """Epochs of a seed that are kept."""

@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from sics_cli.base.errors import ConfigError, SicsError
 from sics_cli.runs.devices import usable_gpus
-from sics_cli.runs.workers import PoolExecutor, Workers
+from sics_cli.runs.workers import Executor, Workers
 from sics_cli.seeds import worker
 
 P = ParamSpec("P")
@@ -81,7 +81,7 @@ class RayWorkers(Workers):
         room = int(resources.get("GPU" if gpus else "CPU", 1))
         return max(1, min(self._count or room, room, self._jobs))
 
-    def executor(self, gpus: tuple[int, ...]) -> PoolExecutor:
+    def executor(self, gpus: tuple[int, ...]) -> Executor:
         """The executor, connected if need be."""
         if self._executor is None:
             self._executor = RayExecutor(self._connected(), "cuda:0" if gpus else "cpu")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,7 @@ def open_session(
     own = any(is_own(spec) for spec in experiment.scorers or ())
     current = plugin_digest(full_version("torch"))
     if told is None or told["digest"] != current or own:
-        told = {"digest": current, "infos": [info.to_dict() for info in ask().scorers]}
+        told = {"digest": current, "infos": [asdict(info) for info in ask().scorers]}
     known = [ScorerInfo(**info) for info in told["infos"]]
     scorers, notes = choose(
         known, experiment.scorers, experiment.saliency, experiment.reference, experiment.unit, experiment.pool

@@ -22,37 +22,16 @@ from sics_cli.runs.devices import usable_gpus, worker_devices
 
 P = ParamSpec("P")
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-
-
-class Future(Protocol[T_co]):
-    """A call that was submitted: the part of `concurrent.futures.Future` that every queue can offer."""
-
-    def result(self) -> T_co:
-        """What the call returned, or raise what it raised."""
-
-    def done(self) -> bool:
-        """Whether `result` has something to say."""
-
-    def cancel(self) -> bool:
-        """Try to keep the call from running."""
 
 
 class Executor(Protocol):
-    """Runs functions elsewhere."""
+    """Runs functions elsewhere: its futures can be waited for, and its jobs end with this process."""
 
-    def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+    def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> concurrent.futures.Future[T]:
         """Queue a call; if its worker dies, `result()` raises an error that `lost` recognises."""
 
     def stop(self) -> None:
         """End now: running jobs are killed, queued ones dropped. Files they finished stay."""
-
-
-class PoolExecutor(Executor, Protocol):
-    """An executor of this process: its futures can be waited for, and its jobs end with it."""
-
-    def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> concurrent.futures.Future[T]:
-        """Queue a call."""
 
 
 class LocalExecutor:
@@ -96,13 +75,13 @@ class Workers:
         self._count = count
         self._jobs = jobs
         self._devices: list[str] = []
-        self._executor: PoolExecutor | None = None
+        self._executor: Executor | None = None
 
     def gpus(self, device: str, ask: Callable[[], tuple[str, ...]]) -> tuple[int, ...]:
         """Indices of the GPUs that the option `--device` means here."""
         return usable_gpus(device, ask)
 
-    def executor(self, gpus: tuple[int, ...]) -> PoolExecutor:
+    def executor(self, gpus: tuple[int, ...]) -> Executor:
         """The executor on these GPUs (none: the CPU), started if need be."""
         devices = worker_devices(gpus, self._count, self._jobs)
         if self._executor is None or devices != self._devices:

@@ -14,7 +14,7 @@ from torch import nn
 from sics_cli.base.errors import ConfigError, MismatchError, is_storage_failure
 from sics_cli.base.hashing import digest
 from sics_cli.experiment.cells import Cell
-from sics_cli.experiment.cost import Work
+from sics_cli.experiment.cost import Cost
 from sics_cli.experiment.provenance import now
 from sics_cli.experiment.recipe import DENSE, Recipe
 from sics_cli.experiment.scorers import ScorerInfo
@@ -48,7 +48,7 @@ class SeedRun:
         if self.recipe.run_id != job.run_id:
             raise MismatchError("the installed sics_plugin or a file of weights changed while the run was going on: run it again")
         self.inbox = Inbox(job.folder, self.recipe.run_id)
-        self.work = Work.of(job.experiment)
+        self.work = Cost.of(job.experiment)
         self.split = load_split(job.experiment.data, self.recipe.facts, job.access)
         self.test = part_on(self.split.test, device)
         self.evaluated: dict[tuple[float, str], tuple[Evaluation, str]] = {
@@ -121,7 +121,7 @@ class SeedRun:
             made = self._kept(kind) if self.job.keep and SIGNALS[kind].collect is not None else self._collected(kind)
             self._agree(f"{kind} saliency", made.digest, {row.saliency_hash for row in self.job.known if row.saliency == kind})
             self._saliencies[kind] = made
-            self._done += self.work.signal(kind)
+            self._done += self.work.collecting([kind])
         return self._saliencies[kind]
 
     def _kept(self, kind: str) -> Saliency:
@@ -169,52 +169,54 @@ class SeedRun:
         self._tell("pruning", self._before + self._done)
         return good
 
+    def _measured(self, cell: Cell, evaluation: Evaluation, begun: float) -> dict[str, Any]:
+        """What rows of cells and of repeats have in common."""
+        return {
+            "seed": cell.seed,
+            "scorer": cell.scorer_name,
+            "unit": self.job.experiment.unit,
+            "pool": self.job.experiment.pool,
+            "sparsity": cell.sparsity,
+            **dataclasses.asdict(evaluation),
+            "checkpoint_hash": self.checkpoint.hash,
+            "wall_seconds": time.perf_counter() - begun,
+            "finished": now(),
+        }
+
     def _cell(self, cell: Cell) -> CellRow:
-        saliency, experiment = self._saliency_of(cell.scorer), self.job.experiment
+        saliency, scorer = self._saliency_of(cell.scorer), cell.scorer
         begun = time.perf_counter()
-        if cell.scorer is None:
+        if scorer is None:
             evaluation, evaluated_as = evaluate(self.model, self.test), DENSE
             mask: dict[str, Any] = {
                 "mask_hash": None, "realised_sparsity": 0.0, "weight_sparsity": 0.0, "layers": [], "flags": [],
             }  # fmt: skip
         else:
-            evaluation, evaluated_as, report, overlap = self._pruned(cell.scorer, cell.sparsity)
+            evaluation, evaluated_as, report, overlap = self._pruned(scorer, cell.sparsity)
             mask = {
                 "jaccard": overlap,
-                "fingerprint": digest(cell.scorer.fingerprint),
+                "fingerprint": digest(scorer.fingerprint),
                 "mask_hash": report.mask_hash,
                 "realised_sparsity": report.sparsity,
                 "weight_sparsity": report.weight_sparsity if isinstance(report, ChannelReport) else report.sparsity,
                 "layers": [[layer.name, layer.total, layer.pruned] for layer in report.layers],
                 "flags": list(report.flags),
             }
-            if experiment.pool == "native" and report.pool != "global":
+            if self.job.experiment.pool == "native" and report.pool != "global":
                 mask["flags"].append(f"pool {report.pool}")
         mask["flags"] = sorted({*mask["flags"], *self.flags})
-        streams = self.recipe.streams(self.job.seed)
         return CellRow(
             cell_key=cell.key,
-            seed=cell.seed,
-            scorer=cell.scorer_name,
-            kappa=cell.scorer.kappa if cell.scorer else None,
-            role=cell.scorer.role if cell.scorer else DENSE,
-            unit=experiment.unit,
-            pool=experiment.pool,
-            form=experiment.form,
+            kappa=scorer.kappa if scorer else None,
+            role=scorer.role if scorer else DENSE,
+            form=self.job.experiment.form,
             saliency=saliency.kind,
-            sparsity=cell.sparsity,
-            correct=evaluation.correct,
-            n=evaluation.n,
-            loss=evaluation.loss,
-            bits=evaluation.bits,
             evaluated_as=evaluated_as,
-            data_order_hash=streams.data_order_hash,
-            calibration_hash=self.recipe.calibration_hash(self.job.seed, cell.scorer),
+            data_order_hash=self.recipe.streams(self.job.seed).data_order_hash,
+            calibration_hash=self.recipe.calibration_hash(self.job.seed, scorer),
             saliency_hash=saliency.digest,
-            checkpoint_hash=self.checkpoint.hash,
-            wall_seconds=time.perf_counter() - begun,
-            finished=now(),
             provenance={**self.job.provenance, **self._facts},
+            **self._measured(cell, evaluation, begun),
             **mask,
         )
 
@@ -238,23 +240,8 @@ class SeedRun:
         begun = time.perf_counter()
         model = self._fresh_model()
         masks, report = self.masker.masks(model, self._saliency_of(cell.scorer).bind(model), cell.scorer, cell.sparsity)
-        evaluation = self._evaluation(model, masks)
-        return RepeatRow(
-            repeat_key=cell.key,
-            seed=cell.seed,
-            scorer=cell.scorer_name,
-            unit=self.job.experiment.unit,
-            pool=self.job.experiment.pool,
-            sparsity=cell.sparsity,
-            correct=evaluation.correct,
-            n=evaluation.n,
-            loss=evaluation.loss,
-            bits=evaluation.bits,
-            mask_hash=report.mask_hash,
-            checkpoint_hash=self.checkpoint.hash,
-            wall_seconds=time.perf_counter() - begun,
-            finished=now(),
-        )
+        measured = self._measured(cell, self._evaluation(model, masks), begun)
+        return RepeatRow(repeat_key=cell.key, mask_hash=report.mask_hash, **measured)
 
     def _fail_all(self, error: Exception) -> int:
         _raise_if_fatal(error)

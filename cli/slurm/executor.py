@@ -1,4 +1,4 @@
-"""Slurm by submitit: an `Executor` whose jobs outlive this process."""
+"""Slurm by submitit: jobs that outlive this process."""
 
 from __future__ import annotations
 
@@ -173,11 +173,6 @@ class SlurmFuture:
             raise JobLostError(str(value).strip().splitlines()[-1])
         return value
 
-    def cancel(self) -> bool:
-        """Ask Slurm to end the job."""
-        self._job.cancel(check=False)
-        return True
-
 
 class SlurmExecutor:
     """Submits to the queue; what jobs read and print lies in `folder`. Several submits within `batch()` make one array."""
@@ -213,9 +208,6 @@ class SlurmExecutor:
         if not job.paths.submitted_pickle.exists():
             submitit.core.utils.DelayedSubmission(function, *args, **kwargs).dump(job.paths.submitted_pickle)
         return SlurmFuture(job, self._queue)
-
-    def stop(self) -> None:
-        """Nothing: jobs go on without this process, and `SlurmFuture.cancel` ends one."""
 
 
 @contextlib.contextmanager

@@ -94,10 +94,9 @@ def _leave(number: int, frame: object) -> None:
 
 def _portable(error: Exception) -> SicsError | None:
     """What stops a whole run, in a form that survives pickling; None for anything else."""
-    if isinstance(error, ConfigError):
-        return ConfigError(str(error))
-    if isinstance(error, MismatchError):
-        return MismatchError(str(error))
+    for kind in (ConfigError, MismatchError):
+        if isinstance(error, kind):
+            return kind(str(error))
     if is_storage_failure(error):
         what = getattr(error, "filename", None)
         return StorageError(f"{what}: cannot be written ({error})" if what else str(error))

@@ -68,7 +68,7 @@ def parts_of(
     are to be `alone`. A seed takes `cost` (None: not known, a job each), less the fraction of its training that is done.
     """
     seeds = by_seed(cells)
-    seconds = {seed: cost.seconds(len(mine), trained(seed), signals_of(mine)) if cost else None for seed, mine in seeds.items()}
+    seconds = {seed: cost.total(len(mine), trained(seed), signals_of(mine)) if cost else None for seed, mine in seeds.items()}
     parts = []
     for together in group(seconds, minutes_for(seconds.values(), minutes, workers), alone):
         keys = tuple(cell.key for seed in together for cell in seeds[seed])

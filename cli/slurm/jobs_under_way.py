@@ -148,11 +148,7 @@ class Flights:
         if self.queue.trouble is not None:
             self._unsure[batch.token] = batch, self.queue.asked
             self._note(f"{error}; {self.queue.trouble}: finding out whether they arrived when it answers again")
-        elif self._identify(batch):
-            self._adopt(batch)
-            self._say_submitted(batch)
-        else:
-            self.ledger.drop(batch)
+        elif not self._arrived(batch):
             raise error
 
     def make_sure(self, *, at_once: bool = False) -> None:
@@ -160,11 +156,15 @@ class Flights:
         if at_once and self._unsure:
             self.queue.look_now(self.names())
         for token, (batch, asked) in list(self._unsure.items()):
-            if self.queue.asked < asked + (1 if at_once else 2):
-                continue
-            del self._unsure[token]
-            if self._identify(batch):
-                self._adopt(batch)
-                self._say_submitted(batch)
-            else:
-                self.ledger.drop(batch)
+            if self.queue.asked >= asked + (1 if at_once else 2):
+                del self._unsure[token]
+                self._arrived(batch)
+
+    def _arrived(self, batch: Batch) -> bool:
+        """Take over a submission that nobody confirmed if the queue knows it, forget it if not."""
+        if not self._identify(batch):
+            self.ledger.drop(batch)
+            return False
+        self._adopt(batch)
+        self._say_submitted(batch)
+        return True

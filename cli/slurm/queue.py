@@ -14,21 +14,10 @@ from dataclasses import dataclass
 from sics_cli.base.errors import ConfigError, SicsError
 
 #: States that a job does not leave by itself; all others are on the way to one of them.
-ENDED = frozenset(
-    [
-        "BOOT_FAIL",
-        "CANCELLED",
-        "COMPLETED",
-        "DEADLINE",
-        "FAILED",
-        "NODE_FAIL",
-        "OUT_OF_MEMORY",
-        "PREEMPTED",
-        "REVOKED",
-        "SPECIAL_EXIT",
-        "TIMEOUT",
-    ]
-)
+ENDED = frozenset([
+    "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED",
+    "SPECIAL_EXIT", "TIMEOUT",
+])  # fmt: skip
 RUNNING = frozenset(["RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"])
 #: Reasons to wait that only a person can take away: the job asks for what its partition or account never gives, or is held.
 _NEVER = re.compile(

@@ -16,11 +16,19 @@ from sics_cli.base.errors import StorageError, StoreError
 #: "sics" in ASCII: tells our stores from other SQLite files.
 APPLICATION_ID = 0x73696373
 
-_COUNTS = """
+_EVALUATION = """
+    seed INTEGER NOT NULL CHECK (seed >= 0),
+    scorer TEXT NOT NULL,
+    unit TEXT NOT NULL CHECK (unit IN ('weight', 'channel', 'head')),
+    pool TEXT NOT NULL CHECK (pool IN ('global', 'layer', 'row', 'erk', 'native') OR pool GLOB '[1-9]*:[1-9]*'),
+    sparsity REAL NOT NULL CHECK (sparsity >= 0 AND sparsity < 1),
     correct INTEGER NOT NULL CHECK (typeof(correct) = 'integer' AND correct BETWEEN 0 AND n),
     n INTEGER NOT NULL CHECK (typeof(n) = 'integer' AND n > 0),
     loss REAL NOT NULL CHECK (typeof(loss) = 'real' AND loss >= 0 AND loss < 1e300),
     bits BLOB NOT NULL CHECK (typeof(bits) = 'blob' AND length(bits) = (n + 7) / 8),
+    checkpoint_hash TEXT NOT NULL,
+    wall_seconds REAL NOT NULL CHECK (wall_seconds >= 0),
+    finished TEXT NOT NULL,
 """
 
 #: Of the tables below; what another version wrote is refused.
@@ -57,16 +65,11 @@ CREATE TABLE checkpoints (
 
 CREATE TABLE cells (
     cell_key TEXT PRIMARY KEY,
-    seed INTEGER NOT NULL CHECK (seed >= 0),
-    scorer TEXT NOT NULL,
+    {_EVALUATION}
     kappa INTEGER CHECK (kappa IS NULL OR kappa IN (0, 1, 2)),
     role TEXT NOT NULL,
-    unit TEXT NOT NULL CHECK (unit IN ('weight', 'channel', 'head')),
-    pool TEXT NOT NULL CHECK (pool IN ('global', 'layer', 'row', 'erk', 'native') OR pool GLOB '[1-9]*:[1-9]*'),
     form TEXT NOT NULL,
     saliency TEXT NOT NULL,
-    sparsity REAL NOT NULL CHECK (sparsity >= 0 AND sparsity < 1),
-    {_COUNTS}
     mask_hash TEXT,
     evaluated_as TEXT NOT NULL,
     realised_sparsity REAL NOT NULL CHECK (realised_sparsity >= 0 AND realised_sparsity <= 1),
@@ -75,9 +78,6 @@ CREATE TABLE cells (
     data_order_hash TEXT NOT NULL,
     calibration_hash TEXT,
     saliency_hash TEXT NOT NULL,
-    checkpoint_hash TEXT NOT NULL,
-    wall_seconds REAL NOT NULL CHECK (wall_seconds >= 0),
-    finished TEXT NOT NULL,
     provenance_id TEXT NOT NULL REFERENCES provenance (provenance_id),
     jaccard REAL CHECK (
         jaccard IS NULL OR (typeof(jaccard) = 'real' AND jaccard BETWEEN 0 AND 1 AND scorer <> 'dense')
@@ -93,17 +93,10 @@ CREATE TABLE cells (
 
 CREATE TABLE repeats (
     repeat_key TEXT PRIMARY KEY,
-    seed INTEGER NOT NULL,
-    scorer TEXT NOT NULL,
-    unit TEXT NOT NULL,
-    pool TEXT NOT NULL,
-    sparsity REAL NOT NULL CHECK (sparsity > 0 AND sparsity < 1),
-    {_COUNTS}
+    {_EVALUATION}
     mask_hash TEXT NOT NULL,
-    checkpoint_hash TEXT NOT NULL,
-    wall_seconds REAL NOT NULL CHECK (wall_seconds >= 0),
-    finished TEXT NOT NULL,
-    UNIQUE (seed, scorer, unit, pool, sparsity)
+    UNIQUE (seed, scorer, unit, pool, sparsity),
+    CHECK (sparsity > 0)
 );
 
 CREATE TABLE failures (

@@ -1,5 +1,7 @@
 """Helpers for the tests of the command line, as fixtures: a tiny experiment, the real CLI as a process, snapshots."""
 
+import contextlib
+import io
 import os
 import shutil
 import signal
@@ -7,13 +9,18 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from sics_cli.main import main
+from sics_cli.runs import workers
+from sics_cli.seeds import worker
 from sics_cli.settings.config import Experiment, experiment_from_mapping, merged
 from sics_cli.settings.presets import DIGITS
 from sics_cli.store.rows import CellRow, RepeatRow
@@ -40,6 +47,24 @@ def heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+class InlineExecutor:
+    """Does at once what a worker would do."""
+
+    def __init__(self, devices: Sequence[str]) -> None:
+        assert set(devices) == {"cpu"}
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(function(*arguments))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+    def stop(self) -> None:
+        pass
+
+
 class Cli:
     """Runs `sics-run` as a user does: another process, in a folder of its own."""
 
@@ -57,6 +82,30 @@ class Cli:
         return subprocess.run(
             self.command(*arguments), cwd=self.folder, capture_output=True, text=True, timeout=120, check=False, **options
         )
+
+    def here(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The same in this process, workers too: torch is imported already. For what is not about processes."""
+        import sics_plugin
+
+        out, err, modules, scorers = io.StringIO(), io.StringIO(), set(sys.modules), set(sics_plugin.list_scorers())
+        threads = torch.get_num_threads()
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            patch.chdir(self.folder)
+            patch.setattr(sys, "path", [*sys.path])
+            patch.setattr(sys, "dont_write_bytecode", True)
+            patch.setattr(workers, "LocalExecutor", InlineExecutor)
+            patch.setattr(worker, "_log_to", lambda path: None)
+            try:
+                code = main(list(arguments))
+            finally:
+                torch.set_num_threads(threads)
+                torch.use_deterministic_algorithms(False)
+                for name in set(sys.modules) - modules:  # a user's scorers
+                    if str(self.folder) in str(getattr(sys.modules[name], "__file__", "")):
+                        del sys.modules[name]
+                for name in set(sics_plugin.list_scorers()) - scorers:
+                    sics_plugin.unregister_scorer(name)
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start in a session of its own, so that a signal to its group reaches nobody else, and heed Ctrl-C.

@@ -1,4 +1,5 @@
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def test_facts_survive_json_and_know_the_saliency() -> None:
     import json
 
     (info,) = [one for one in describe_scorers((), "gradient") if one.name == "chaos"]
-    assert ScorerInfo(**json.loads(json.dumps(info.to_dict()))) == info
+    assert ScorerInfo(**json.loads(json.dumps(asdict(info)))) == info
     assert (info.kappa, info.role, info.requires) == (2, "feature", None)
     (other,) = [one for one in describe_scorers((), "neighbourhood") if one.name == "chaos"]
     assert other.fingerprint != info.fingerprint, "α depends on the saliency"
@@ -81,16 +82,29 @@ def test_bad_specs(module: str, spec: str, words: str) -> None:
         scorer_class(spec)
 
 
-def test_plugin_digest_sees_torch_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plugin_digest_sees_torch_and_what_makes_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert plugin_digest("2.15.0") == plugin_digest("2.15.0") != plugin_digest("2.16.0")
     package = tmp_path / "sics_plugin"
-    package.mkdir()
-    (package / "__init__.py").write_text("x = 1\n")
+    for name in ("__init__.py", "scorers/one.py", "tables/spectra.npy", "complexity/meter.py"):
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(name)
     found = importlib_spec(package)
     monkeypatch.setattr(scorers.importlib.util, "find_spec", lambda name: found)
     before = plugin_digest("2.15.0")
-    (package / "__init__.py").write_text("x = 2\n")
-    assert plugin_digest("2.15.0") != before
+    for name in ("scorers/one.py", "tables/spectra.npy"):
+        (package / name).write_text("changed")
+        assert plugin_digest("2.15.0") != before
+        (package / name).write_text(name)
+    (package / "scorers" / "one.py").rename(package / "scorers" / "renamed.py")
+    (package / "complexity" / "meter.py").write_text("changed")
+    assert plugin_digest("2.15.0") == before, "neither changes a mask"
+
+
+def test_plugin_digest_covers_folders_that_are_there() -> None:
+    import sics_plugin
+
+    folder = Path(sics_plugin.__path__[0])
+    assert all(any((folder / room).iterdir()) for room in scorers.MASK_MAKERS)
 
 
 def importlib_spec(package: Path) -> object:

@@ -137,7 +137,7 @@ def test_specs_that_lead_nowhere(folder: Path) -> None:
 
 def test_replicate_refuses_before_it_trains_and_runs_a_file(cli: Any, rows_of: Any) -> None:
     write(cli.folder / "bad.py", body="z.log() * float('nan')")
-    done = cli(*cli.tiny, "--scorers", "./bad.py:Mine")
+    done = cli.here(*cli.tiny, "--scorers", "./bad.py:Mine")
     assert done.returncode == 2
     assert not cli.run.exists()
     last = done.stderr.splitlines()[-1]
@@ -146,11 +146,11 @@ def test_replicate_refuses_before_it_trains_and_runs_a_file(cli: Any, rows_of: A
     write(cli.folder / "good.py", "from help_me import one", "one(z)")
     (cli.folder / "help_me.py").write_text("def one(z):\n    return 0 * z\n")
     command = [*cli.tiny, "--seeds", "1", "--sparsities", ".5", "--scorers", "./good.py:Mine"]
-    done = cli(*command)
+    done = cli.here(*command)
     assert done.returncode == 0, done.stderr
     assert {row["scorer"] for row in rows_of(cli.store, "cells")} == {"dense", "magnitude", "mine_of_a_test"}
-    again = cli(*command)
+    again = cli.here(*command)
     assert "0 of them computed now" in again.stdout
     (cli.folder / "help_me.py").write_text("def one(z):\n    return z\n")
-    edited = cli(*command)
+    edited = cli.here(*command)
     assert "1 of them computed now" in edited.stdout, "its cell only"

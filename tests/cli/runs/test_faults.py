@@ -145,12 +145,12 @@ def test_second_writer_is_refused_and_names_the_first(copy: Any, snapshot: Snaps
         lock.truncate()
         lock.write('{"pid": 4242, "since": "12:00:00"}')
         lock.flush()
-        done = copy(*copy.tiny, "--seeds", "3")
+        done = copy.here(*copy.tiny, "--seeds", "3")
         assert done.returncode == 1
         one_line(done, "run is being written by process 4242, since 12:00:00")
-        assert "writer    process 4242, since 12:00:00" in copy("status", "run").stdout
+        assert "writer    process 4242, since 12:00:00" in copy.here("status", "run").stdout
     assert snapshot(copy.store) == before
-    assert "writer    nobody" in copy("status", "run").stdout
+    assert "writer    nobody" in copy.here("status", "run").stdout
 
 
 # -- disks and folders ------------------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ def test_a_store_that_cannot_grow(finished: Any, copy: Any, snapshot: Snapshot) 
     assert done.returncode == 1, done.stderr
     one_line(done, "run/run.sqlite: cannot be written", "finished cells are kept")
     assert set(kept) <= set(snapshot(copy.store)["cells"])
-    assert copy(*copy.tiny).returncode == 0
+    assert copy.here(*copy.tiny).returncode == 0
     assert snapshot(copy.store) == snapshot(finished.store)
 
 
@@ -255,7 +255,7 @@ def test_read_only_run_can_be_read_but_not_written(copy: Any, snapshot: Snapshot
 
 def test_out_is_a_file(cli: Any) -> None:
     (cli.folder / "run").write_text("mine")
-    done = cli(*cli.tiny)
+    done = cli.here(*cli.tiny)
     assert done.returncode == 1
     one_line(done, "--out run", "cannot be written")
     assert (cli.folder / "run").read_text() == "mine"
@@ -276,7 +276,7 @@ def test_a_store_that_cannot_be_used_is_left_alone(copy: Any, fault: str) -> Non
     before = {path: path.read_bytes() for path in copy.run.rglob("*") if path.is_file()}
     words = {"truncated": "damaged", "empty": "damaged", "newer": "newer sics (schema 9", "foreign": "not a store of sics"}
     for command in (copy.tiny, ["status", "run"], ["export", "run"]):
-        done = copy(*command)
+        done = copy.here(*command)
         assert done.returncode == 1
         assert done.stdout == ""
         assert len(done.stderr.splitlines()) == 1
@@ -295,7 +295,7 @@ def test_a_killed_commit_is_rolled_back(copy: Any, snapshot: Snapshot) -> None:
     )
     subprocess.run([copy.command()[0], "-c", code], cwd=copy.folder, check=False)
     assert (copy.run / "run.sqlite-journal").stat().st_size > 0
-    assert copy("status", "run").returncode == 0
+    assert copy.here("status", "run").returncode == 0
     assert snapshot(copy.store) == before
 
 
@@ -307,7 +307,7 @@ def test_damaged_checkpoint_is_trained_again(finished: Any, copy: Any, snapshot:
     connection.execute("DELETE FROM cells WHERE seed = 0 AND sparsity = 0.5")
     connection.commit()
     connection.close()
-    done = copy(*copy.tiny)
+    done = copy.here(*copy.tiny)
     assert done.returncode == 0, done.stderr
     assert (
         f"seed 0: the dense checkpoint {path.name} its weights do not have the hash in its header: trained again" in done.stderr
@@ -324,12 +324,12 @@ def test_rows_never_mix_two_checkpoints(copy: Any, snapshot: Snapshot) -> None:
     connection.commit()
     connection.close()
     before = snapshot(copy.store)["cells"]
-    done = copy(*copy.tiny)
+    done = copy.here(*copy.tiny)
     assert done.returncode == 3
     assert "the dense checkpoint of seed 0 differs from that of its rows in the store: --force recomputes them" in done.stderr
     assert snapshot(copy.store)["cells"] == before
-    assert copy(*copy.tiny, "--force").returncode == 0
-    assert "pairing   all rows of each of 2 seeds" in copy("status", "run").stdout
+    assert copy.here(*copy.tiny, "--force").returncode == 0
+    assert "pairing   all rows of each of 2 seeds" in copy.here("status", "run").stdout
 
 
 def test_damaged_inbox_file_is_computed_again(finished: Any, copy: Any, snapshot: Snapshot, rows_of: Rows) -> None:
@@ -339,7 +339,7 @@ def test_damaged_inbox_file_is_computed_again(finished: Any, copy: Any, snapshot
     connection.commit()
     connection.close()
     (copy.run / "inbox" / f"cell-{key}.json").write_text('{"letter": ')
-    done = copy(*copy.tiny)
+    done = copy.here(*copy.tiny)
     assert done.returncode == 0, done.stderr
     assert f"cell-{key}.json in the inbox is damaged or of another run: removed" in done.stderr
     assert snapshot(copy.store)["cells"] == snapshot(finished.store)["cells"]
@@ -368,7 +368,7 @@ def test_a_failing_scorer_does_not_stop_the_others(finished: Any, copy: Any, sna
     (copy.folder / "own.py").write_text(OWN_SCORER.format(body=body))
     (copy.folder / "broken").touch()
     command = [*copy.tiny, "--scorers", "own:Mine,chaos", "--sparsities", ".6,.8"]
-    done = copy(*command)
+    done = copy.here(*command)
     assert done.returncode == 3, done.stderr
     assert "magnitude is added: it is the reference" in done.stderr
     assert "seed 1, mine at S = 0.8 failed: ValueError: no luck" in done.stderr
@@ -379,14 +379,14 @@ def test_a_failing_scorer_does_not_stop_the_others(finished: Any, copy: Any, sna
     assert {("mine", 0.6), ("chaos", 0.6), ("chaos", 0.8)} <= {
         (row["scorer"], row["sparsity"]) for row in rows_of(copy.store, "cells")
     }
-    assert "failed    seed 0, mine at S = 0.8: ValueError: no luck" in copy("status", "run").stdout
+    assert "failed    seed 0, mine at S = 0.8: ValueError: no luck" in copy.here("status", "run").stdout
 
     (copy.folder / "broken").unlink()
-    again = copy(*command)
+    again = copy.here(*command)
     assert again.returncode == 3, "failed cells wait until they are asked for"
     assert "2 failed before (--retry-failed tries them again)" in again.stderr
     assert "0 of them computed now" in again.stdout
-    retried = copy(*command, "--retry-failed")
+    retried = copy.here(*command, "--retry-failed")
     assert retried.returncode == 0, retried.stderr
     assert "2 of them computed now, 0 failed" in retried.stdout
     assert rows_of(copy.store, "failures") == []
@@ -396,7 +396,7 @@ def test_a_failing_scorer_does_not_stop_the_others(finished: Any, copy: Any, sna
 def test_training_that_diverges_fails_the_seeds_cells(cli: Any, rows_of: Rows) -> None:
     config = (cli.folder / "tiny.toml").read_text().replace("epochs = 12", "epochs = 1\nlearning_rate = 1e30")
     (cli.folder / "tiny.toml").write_text(config)
-    done = cli(*cli.tiny, "--seeds", "1", "--sparsities", ".5", "--scorers", "magnitude")
+    done = cli.here(*cli.tiny, "--seeds", "1", "--sparsities", ".5", "--scorers", "magnitude")
     assert done.returncode == 3, done.stderr
     assert rows_of(cli.store, "cells") == []
     failures = rows_of(cli.store, "failures")
@@ -409,6 +409,6 @@ def test_training_that_diverges_fails_the_seeds_cells(cli: Any, rows_of: Rows) -
 
 def test_a_model_that_cannot_be_built_is_a_usage_error(cli: Any) -> None:
     (cli.folder / "tiny.toml").write_text((cli.folder / "tiny.toml").read_text().replace("depth = 1", "dephts = 1"))
-    done = cli(*cli.tiny)
+    done = cli.here(*cli.tiny)
     assert done.returncode == 2
     one_line(done, "[model] does not make a vit", "dephts")

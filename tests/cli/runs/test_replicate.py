@@ -152,7 +152,7 @@ def test_bars_on_a_terminal(copy: Any) -> None:
         os.chdir(copy.folder)
         os.environ.update({"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "40"})
         more = ["--sparsities", "0.5,0.6,0.7,0.8", "--scorers", "magnitude,chaos"]
-        os.execv(sys.executable, copy.command(*copy.tiny, *more))
+        os.execv(sys.executable, copy.command(*copy.tiny, "--workers", "1", *more))
     shown = b""
     while True:
         try:
@@ -193,7 +193,7 @@ def test_dry_run_shows_cells_and_writes_nothing(cli: Any, copy: Any, capsys: pyt
 
 
 def test_dry_run_of_a_new_run_makes_no_folder(cli: Any) -> None:
-    done = cli(*cli.tiny, "--dry-run")
+    done = cli.here(*cli.tiny, "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "80 cells, 0 there, 80 to compute" in done.stdout
     assert "would be kept in run/run.sqlite" in done.stdout
@@ -205,7 +205,7 @@ def test_default_folder_is_found_again(finished: Any, cli: Any) -> None:
     with Store.open(finished.store, read_only=True) as store:
         run_id = store.meta("run_id")
     shutil.copytree(finished.run, cli.folder / "runs" / f"tiny-gradient-{run_id[:8]}")
-    done = cli("replicate", "--config", "tiny.toml")
+    done = cli.here("replicate", "--config", "tiny.toml")
     assert done.returncode == 0, done.stderr
     assert "0 of them computed now" in done.stdout
     assert [path.name for path in (cli.folder / "runs").iterdir()] == [f"tiny-gradient-{run_id[:8]}"]
@@ -251,7 +251,7 @@ def test_a_report_is_drawn_where_there_is_a_new_one_to_draw(
 
 
 def test_one_worker_elsewhere_gives_the_same_numbers(finished: Any, cli: Any, snapshot: Snapshot) -> None:
-    done = cli(*cli.tiny, "--workers", "1")
+    done = cli.here(*cli.tiny, "--workers", "1")
     assert done.returncode == 0, done.stderr
     assert "1 worker(s)" in done.stderr
     assert snapshot(cli.store) == snapshot(finished.store)
@@ -261,7 +261,7 @@ def test_one_worker_elsewhere_gives_the_same_numbers(finished: Any, cli: Any, sn
 
 def test_more_seeds_extend_the_run_and_say_so(copy: Any, snapshot: Snapshot, rows_of: Rows) -> None:
     before = snapshot(copy.store)
-    done = copy(*copy.tiny, "--seeds", "3")
+    done = copy.here(*copy.tiny, "--seeds", "3")
     assert done.returncode == 0, done.stderr
     assert "120 cells, 80 there, 40 to compute" in done.stderr
     assert "note      seeds extended after data" in done.stdout
@@ -275,7 +275,7 @@ def test_more_seeds_extend_the_run_and_say_so(copy: Any, snapshot: Snapshot, row
 
 def test_another_margin_is_another_plan_and_no_new_cell(copy: Any, rows_of: Rows) -> None:
     for _ in range(2):
-        done = copy(*copy.tiny, "--delta", "1.0", "--alpha", "0.01", "--reference", "power")
+        done = copy.here(*copy.tiny, "--delta", "1.0", "--alpha", "0.01", "--reference", "power")
         assert done.returncode == 0, done.stderr
         assert "note      plan changed after data" in done.stdout
         assert re.search(r"^magnitude .*≡ IDENTICAL", done.stdout, re.MULTILINE)
@@ -290,7 +290,7 @@ def test_another_margin_is_another_plan_and_no_new_cell(copy: Any, rows_of: Rows
 
 def test_force_recomputes_and_finds_the_same(copy: Any, snapshot: Snapshot, rows_of: Rows) -> None:
     before, times = snapshot(copy.store), {r["cell_key"]: r["wall_seconds"] for r in rows_of(copy.store, "cells")}
-    done = copy(*copy.tiny, "--force")
+    done = copy.here(*copy.tiny, "--force")
     assert done.returncode == 0, done.stderr
     assert f"{CELLS + 6} of them computed now" in done.stdout
     assert snapshot(copy.store) == before
@@ -300,7 +300,7 @@ def test_force_recomputes_and_finds_the_same(copy: Any, snapshot: Snapshot, rows
 
 def test_another_recipe_does_not_enter_the_run(copy: Any, snapshot: Snapshot) -> None:
     before = snapshot(copy.store)
-    done = copy(*copy.tiny, "--saliency", "activation")
+    done = copy.here(*copy.tiny, "--saliency", "activation")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert "holds a run of another recipe (saliency.kind gradient → activation)" in done.stderr
@@ -308,14 +308,14 @@ def test_another_recipe_does_not_enter_the_run(copy: Any, snapshot: Snapshot) ->
 
 
 def test_neighbourhood_leaves_the_gradient_out_with_a_note(cli: Any, rows_of: Rows) -> None:
-    done = cli(*cli.tiny, "--saliency", "neighbourhood", "--sparsities", ".7", "--seeds", "1")
+    done = cli.here(*cli.tiny, "--saliency", "neighbourhood", "--sparsities", ".7", "--seeds", "1")
     assert done.returncode == 0, done.stderr
     assert "gradient is left out: it needs --saliency gradient, this run uses neighbourhood" in done.stderr
     cells = rows_of(cli.store, "cells")
     assert len(cells) == 12
     assert "gradient" not in {row["scorer"] for row in cells}
     assert {row["calibration_hash"] for row in cells} == {None}
-    asked = cli("replicate", "--config", "tiny.toml", "--saliency", "activation", "--scorers", "gradient", "--out", "other")
+    asked = cli.here("replicate", "--config", "tiny.toml", "--saliency", "activation", "--scorers", "gradient", "--out", "other")
     assert asked.returncode == 2
     assert asked.stderr.splitlines()[-1] == ("sics-run: --scorers gradient: needs --saliency gradient, this run uses activation")
     assert not (cli.folder / "other").exists()

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sics_cli.console import progress_bars
 from sics_cli.experiment.cells import Cell
-from sics_cli.experiment.cost import Work
+from sics_cli.experiment.cost import Cost, signals_of
 from sics_cli.experiment.scorers import describe_scorers
 from sics_cli.seeds.progress import State, Tracker, time_left
 from sics_cli.settings.config import CalibrationConfig, Experiment
@@ -45,7 +45,7 @@ def test_no_time_left_before_anything_is_known() -> None:
 
 
 def test_work_of_an_experiment(experiment: Experiment) -> None:
-    work = Work.of(experiment)
+    work = Cost.of(experiment)
     assert work.training == 3 * 1000 * 2
     assert work.saliency == 3 * 3 * 64
     assert work.cell == 1.5 * 600
@@ -54,21 +54,21 @@ def test_work_of_an_experiment(experiment: Experiment) -> None:
 def test_signals_that_peers_collect_count_once_a_seed_and_the_runs_own_not_at_all(experiment: Experiment) -> None:
     infos = {info.name: info for info in describe_scorers((), "gradient")}
     cells = [Cell(f"{name}{s}", 0, infos[name], s) for name in ("magnitude", "fisher", "wanda", "lamp") for s in (0.5, 0.7)]
-    work = Work.of(experiment)
-    assert work.collecting(cells) == pytest.approx((2.0 + 0.4) * work.saliency)
-    assert work.collecting([*cells, Cell("dense", 0, None, 0.0)]) == work.collecting(cells)
-    assert Work.of(replace(experiment, saliency="activation")).collecting(cells) == pytest.approx(2.0 * work.saliency)
-    assert work.collecting(cells[:2]) == 0.0
-    assert Work.of(replace(experiment, calibration=CalibrationConfig(1, 1))).signal("synflow") == work.signal("synflow") > 0
+    work = Cost.of(experiment)
+    assert work.collecting(signals_of(cells)) == pytest.approx((2.0 + 0.4) * work.saliency)
+    assert work.collecting(signals_of([*cells, Cell("dense", 0, None, 0.0)])) == work.collecting(signals_of(cells))
+    assert Cost.of(replace(experiment, saliency="activation")).collecting(signals_of(cells)) == pytest.approx(2.0 * work.saliency)
+    assert work.collecting(signals_of(cells[:2])) == 0.0
+    assert Cost.of(replace(experiment, calibration=CalibrationConfig(1, 1))).signals["synflow"] == work.signals["synflow"] > 0
 
 
 def test_every_signal_that_a_peer_may_ask_for_has_a_cost(experiment: Experiment) -> None:
     from sics_plugin.saliency.kinds import SIGNALS
 
     collected = {kind for kind, signal in SIGNALS.items() if signal.collect is not None}
-    work = Work(1.0, 1.0, 1.0, "neighbourhood", Work.of(experiment).signals)
-    assert {kind for kind in collected if not work.signal(kind)} == set()
-    assert work.signal("lamp") == 0.0
+    signals = Cost.of(replace(experiment, saliency="neighbourhood")).signals
+    assert {kind for kind in collected if not signals.get(kind)} == set()
+    assert "lamp" not in signals
 
 
 def test_plain_lines_have_no_control_characters(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

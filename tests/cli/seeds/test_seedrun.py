@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from sics_cli.base.errors import ConfigError, MismatchError
 from sics_cli.base.hashing import digest
 from sics_cli.experiment.cells import plan_cells
-from sics_cli.experiment.cost import Work
+from sics_cli.experiment.cost import Cost
 from sics_cli.experiment.recipe import Environment, Recipe, scorer_seed
 from sics_cli.experiment.scorers import ScorerInfo, describe_scorers, make_scorer
 from sics_cli.results.summary import paired_seeds
@@ -394,6 +394,6 @@ def test_the_work_told_grows_to_all_of_it(run: Run, experiment: Experiment, monk
     monkeypatch.setattr(Inbox, "tell", lambda self, progress: told.append(progress.work))
     rows = run("magnitude", "chaos")
     cells = [row for row in rows if isinstance(row, CellRow | RepeatRow)]
-    work = Work.of(experiment)
+    work = Cost.of(experiment)
     assert told == sorted(told)
     assert told[-1] == pytest.approx(work.training + work.saliency + work.cell * len(cells))

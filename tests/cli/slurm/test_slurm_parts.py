@@ -316,7 +316,7 @@ def test_cells_of_one_checkpoint_stay_together_and_ten_thousand_cells_are_a_few_
     for part in parts:
         assert part.seconds is not None
         assert part.seconds <= 600
-    assert len(parts) == -(-200 // int((600 - 15) // cost.seconds(len(cells) // 200)))
+    assert len(parts) == -(-200 // int((600 - 15) // cost.total(len(cells) // 200)))
     done = parts_of(cells, cost, minutes=10, trained=lambda seed: 1.0)
     assert len(done) < len(parts), "what is trained already is shorter"
     wide = parts_of(cells, cost, minutes=10, trained=lambda seed: 0.0, workers=50)
@@ -344,10 +344,10 @@ def test_cost_is_guessed_then_measured(experiment: Experiment, cell_row: Callabl
     assert measured is not None
     assert (measured.training, measured.source) == (25.0, "measured on 2 seeds")
     assert measured.cell == pytest.approx(0.3)
-    assert measured.seconds(10, trained=0.5) == pytest.approx(12.5 + measured.saliency + 3.0)
+    assert measured.total(10, trained=0.5) == pytest.approx(12.5 + measured.saliency + 3.0)
     for cost in (guessed, measured):
-        assert cost.seconds(10, signals=("fisher", "lamp")) == pytest.approx(cost.seconds(10) + cost.signals["fisher"])
-        assert cost.seconds(0, 0.5, ("fisher",)) == cost.seconds(0, 0.5)
+        assert cost.total(10, signals=("fisher", "lamp")) == pytest.approx(cost.total(10) + cost.signals["fisher"])
+        assert cost.total(0, 0.5, ("fisher",)) == cost.total(0, 0.5)
     given = replace(experiment, checkpoint=Path("own.safetensors"))
     assert estimate(given, "cpu", checkpoints, cells).cell == pytest.approx(0.3)
     assert estimate(given, "cpu", checkpoints).source == "guessed from the network's size", (
