@@ -16,7 +16,7 @@ from sics_cli.experiment.cost import signals_of
 from sics_cli.runs.session import Session
 from sics_cli.slurm.cluster import SlurmCluster
 from sics_cli.slurm.job_plan import cost_of, forecast, run_parts
-from sics_cli.slurm.ledger import DONE, Batch, Ledger, Part, keys_on_their_way
+from sics_cli.slurm.ledger import DONE, Batch, JobPart, Ledger, keys_on_their_way
 from sics_cli.slurm.queue import ENDED, RUNNING, JobState, Queue, cluster_facts
 from sics_cli.store.store import Store
 
@@ -62,7 +62,7 @@ def print_jobs(out: Console, session: Session, store: Store | None, cluster: Slu
         tables.fact(out, "", f"{nodes}: about {clock(told.expected)} once they run ({clock(told.ideal)} if work could be cut)")
 
 
-def _part(part: Part) -> str:
+def _part(part: JobPart) -> str:
     length = "" if part.seconds is None else f", about {_minutes(part.seconds)}"
     return f"{tables.seed_text(part.seeds)}, {len(part.keys)} cells{length}"
 

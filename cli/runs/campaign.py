@@ -20,7 +20,7 @@ from sics_cli.slurm.executor import JobLostError, RefusedJobsError
 from sics_cli.slurm.job import JobResult
 from sics_cli.slurm.job_plan import run_parts
 from sics_cli.slurm.jobs_under_way import Flight, Flights, Standing
-from sics_cli.slurm.ledger import DONE, Batch, Part
+from sics_cli.slurm.ledger import DONE, Batch, JobPart
 from sics_cli.slurm.queue import RUNNING
 
 #: How often in a row a seed's jobs may end without bringing it further.
@@ -77,7 +77,7 @@ class Campaign:
             time.sleep(min(_LOOK_SECONDS, self.cluster.options.poll_seconds))
         self._finish()
 
-    def _standing(self, part: Part) -> Standing:
+    def _standing(self, part: JobPart) -> Standing:
         return sum(key in self.todo for key in part.keys), sum(self.open_run.trained(seed) for seed in part.seeds)
 
     def _submit_missing(self) -> None:

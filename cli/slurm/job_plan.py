@@ -10,7 +10,7 @@ from sics_cli.experiment.cells import Cell, by_seed
 from sics_cli.experiment.cost import Cost, epochs_kept, estimate, signals_of
 from sics_cli.experiment.recipe import Recipe
 from sics_cli.slurm.cluster import SlurmCluster
-from sics_cli.slurm.ledger import Part
+from sics_cli.slurm.ledger import JobPart
 from sics_cli.store.store import Store
 
 #: Seconds from a job's start to its first number: Python, torch, data.
@@ -61,7 +61,7 @@ def parts_of(
     trained: Callable[[int], float],
     workers: int | None = None,
     alone: Set[int] = frozenset(),
-) -> list[Part]:
+) -> list[JobPart]:
     """Group cells into jobs of so many minutes, shorter if `workers` that are to run at a time would otherwise not all have one.
 
     All cells of a seed share its dense checkpoint and saliency, so they stay in one job; short seeds share a job, but those that
@@ -74,7 +74,7 @@ def parts_of(
         keys = tuple(cell.key for seed in together for cell in seeds[seed])
         expected = [seconds[seed] for seed in together]
         known = [value for value in expected if value is not None]
-        parts.append(Part(together, keys, START_SECONDS + sum(known) if len(known) == len(expected) else None))
+        parts.append(JobPart(together, keys, START_SECONDS + sum(known) if len(known) == len(expected) else None))
     return parts
 
 
@@ -85,7 +85,7 @@ def run_parts(
     cells: Sequence[Cell],
     cluster: SlurmCluster,
     alone: Set[int] = frozenset(),
-) -> list[Part]:
+) -> list[JobPart]:
     """Group a run's cells, at the cost that its store tells."""
     epochs, cost = recipe.experiment.training.epochs, cost_of(recipe, store)
 

@@ -12,7 +12,7 @@ from sics_cli.seeds.job import SeedJob
 from sics_cli.slurm.cluster import SlurmCluster
 from sics_cli.slurm.executor import RefusedJobsError, SlurmExecutor, SlurmFuture
 from sics_cli.slurm.job import JobFile, run_part
-from sics_cli.slurm.ledger import Batch, Ledger, Part
+from sics_cli.slurm.ledger import Batch, JobPart, Ledger
 
 #: How things stand with a job's part: cells that are missing, and epochs that its seeds were trained for.
 Standing = tuple[int, int]
@@ -29,7 +29,7 @@ class Flight:
     settled: int | None = None
 
     @property
-    def part(self) -> Part:
+    def part(self) -> JobPart:
         """What it computes."""
         return self.batch.parts[self.index]
 
@@ -38,7 +38,12 @@ class Flights:
     """The jobs on their way of the run in `folder`; `note` is told what users are to know."""
 
     def __init__(
-        self, folder: Path, device: str, cluster: SlurmCluster, standing: Callable[[Part], Standing], note: Callable[[str], None]
+        self,
+        folder: Path,
+        device: str,
+        cluster: SlurmCluster,
+        standing: Callable[[JobPart], Standing],
+        note: Callable[[str], None],
     ) -> None:
         self.cluster, self.queue, self.ledger = cluster, cluster.queue, Ledger(folder)
         self.aloft: list[Flight] = []
@@ -112,13 +117,13 @@ class Flights:
 
     # -- what this driver submits -------------------------------------------------------------------------------
 
-    def submit(self, parts: Sequence[Part], jobs: Mapping[int, SeedJob]) -> None:
+    def submit(self, parts: Sequence[JobPart], jobs: Mapping[int, SeedJob]) -> None:
         """Submit jobs, in arrays no longer than the controller takes; if it refuses one, those before it are on their way."""
         longest = self.cluster.facts().array
         for start in range(0, len(parts), longest):
             self._submit(parts[start : start + longest], jobs)
 
-    def _submit(self, parts: Sequence[Part], jobs: Mapping[int, SeedJob]) -> None:
+    def _submit(self, parts: Sequence[JobPart], jobs: Mapping[int, SeedJob]) -> None:
         batch = self.ledger.begin("slurm", self.cluster.name(), now(), parts)
         for index, part in enumerate(parts):
             JobFile(self._device, tuple(jobs[seed] for seed in part.seeds)).write(self._path(batch, index))

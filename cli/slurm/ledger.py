@@ -26,7 +26,7 @@ _LOGS = ("*_log.out", "*_log.err")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class JobPart:
     """What one job computes: seeds, the keys of their cells, and the seconds that was expected to take (None: unknown)."""
 
     seeds: tuple[int, ...]
@@ -46,7 +46,7 @@ class Batch:
     executor: str
     cluster: str
     created: str
-    parts: tuple[Part, ...]
+    parts: tuple[JobPart, ...]
     submitted: str | None = None
     ended: dict[int, str] = field(default_factory=dict)
 
@@ -68,7 +68,7 @@ class Batch:
     def from_dict(cls, body: dict[str, object]) -> Self:
         """Read what `asdict` gives after a way through JSON."""
         made = cls(**body)  # type: ignore[arg-type]
-        made.parts = tuple(Part(tuple(part["seeds"]), tuple(part["keys"]), part["seconds"]) for part in body["parts"])  # type: ignore[attr-defined]
+        made.parts = tuple(JobPart(tuple(part["seeds"]), tuple(part["keys"]), part["seconds"]) for part in body["parts"])  # type: ignore[attr-defined]
         made.ended = {int(index): how for index, how in made.ended.items()}
         return made
 
@@ -103,7 +103,7 @@ class Ledger:
             if path.is_dir() and path.name not in known:
                 shutil.rmtree(path, ignore_errors=True)
 
-    def begin(self, executor: str, cluster: str, created: str, parts: Sequence[Part]) -> Batch:
+    def begin(self, executor: str, cluster: str, created: str, parts: Sequence[JobPart]) -> Batch:
         """Make a batch and its folder; it counts once it is saved."""
         batch = Batch(uuid.uuid4().hex[:12], executor, cluster, created, tuple(parts))
         self.place(batch).mkdir(parents=True)

@@ -22,7 +22,7 @@ from sics_cli.slurm import jobs_under_way
 from sics_cli.slurm.executor import JobLostError, RefusedJobsError, SlurmOptions
 from sics_cli.slurm.job import JobFile, JobResult
 from sics_cli.slurm.job_plan import parts_of
-from sics_cli.slurm.ledger import Ledger, Part
+from sics_cli.slurm.ledger import JobPart, Ledger
 from sics_cli.slurm.queue import ClusterFacts, Queue
 from sics_cli.store.inbox import Inbox, Progress
 
@@ -57,7 +57,7 @@ class World:
         self.states: list[State] = []
         self.squeue_silent = False
         self.tells = True
-        self.sbatch: Callable[[list[Part]], str | None] = lambda parts: None
+        self.sbatch: Callable[[list[JobPart]], str | None] = lambda parts: None
         self.events: dict[float, Callable[[], None]] = {}
         self.letters: set[str] = set()
         self.kept: dict[int, float] = {}
@@ -126,7 +126,7 @@ class World:
         def batch() -> Iterator[None]:
             yield
             seeds = [tuple(int(seed) for seed in seeds_in(entry.path)) for entry in queued]
-            trouble = self.sbatch([Part(mine, ()) for mine in seeds])
+            trouble = self.sbatch([JobPart(mine, ()) for mine in seeds])
             if trouble is None or trouble == "taken, but nobody heard":
                 number = next(self._ids)
                 for index, (mine, entry) in enumerate(zip(seeds, queued, strict=True)):
@@ -167,7 +167,7 @@ class World:
         return sum(words in note for note in self.notes)
 
 
-def in_parts(recipe: object, folder: Path, store: Any, cells: Sequence[Cell], cluster: object, alone: set[int]) -> list[Part]:
+def in_parts(recipe: object, folder: Path, store: Any, cells: Sequence[Cell], cluster: object, alone: set[int]) -> list[JobPart]:
     return parts_of(cells, Cost(SEED_SECONDS, 0.0, 0.0, ""), store.minutes, lambda seed: 0.0, alone=alone)
 
 
@@ -247,7 +247,7 @@ def test_refused_jobs_end_the_command_only_where_none_is_on_its_way(make: Make) 
 def test_a_submission_that_nobody_confirmed_is_not_made_twice(make: Make, arrived: bool) -> None:
     world = make(3)
 
-    def sbatch(parts: list[Part]) -> str | None:
+    def sbatch(parts: list[JobPart]) -> str | None:
         world.sbatch = lambda parts: None
         world.squeue_silent = True
         world.events[30.0] = lambda: setattr(world, "squeue_silent", False)
@@ -264,7 +264,7 @@ def test_a_submission_that_nobody_confirmed_is_not_made_twice(make: Make, arrive
 def test_results_of_a_submission_that_nobody_confirmed_are_taken_though_the_queue_stays_silent(make: Make) -> None:
     world = make(3)
 
-    def sbatch(parts: list[Part]) -> str:
+    def sbatch(parts: list[JobPart]) -> str:
         world.squeue_silent = True
         return "taken, but nobody heard"
 

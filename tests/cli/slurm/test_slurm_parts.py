@@ -26,7 +26,7 @@ from sics_cli.settings.config import Experiment, ModelConfig
 from sics_cli.slurm.executor import SlurmOptions, outside_of_jobs
 from sics_cli.slurm.job import JobFile, JobResult, run_part, unfinished
 from sics_cli.slurm.job_plan import forecast, group, parts_of
-from sics_cli.slurm.ledger import DONE, Batch, Ledger, Part, keys_on_their_way
+from sics_cli.slurm.ledger import DONE, Batch, JobPart, Ledger, keys_on_their_way
 from sics_cli.slurm.queue import GONE, ClusterFacts, Queue, cluster_facts, parse_squeue, run_command
 from sics_cli.store.inbox import Inbox, Intake
 from sics_cli.store.rows import CellRow, CheckpointRow, FailureRow, RepeatRow
@@ -218,7 +218,7 @@ def test_a_command_that_fails_says_why_in_one_line() -> None:
 def test_records_come_back_as_they_were(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     assert ledger.open() == []
-    batch = ledger.begin("slurm", "pax", "2026-01-01", [Part((0, 1), ("a", "b"), 60.0), Part((2,), ("c",))])
+    batch = ledger.begin("slurm", "pax", "2026-01-01", [JobPart((0, 1), ("a", "b"), 60.0), JobPart((2,), ("c",))])
     assert ledger.batches() == [], "not before it is saved"
     ledger.save(batch)
     assert ledger.open() == [batch]
@@ -233,9 +233,9 @@ def test_records_come_back_as_they_were(tmp_path: Path) -> None:
 
 def test_what_no_driver_wrote_down_goes_and_what_jobs_finished_stays(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
-    kept = ledger.begin("slurm", "pax", "now", [Part((0,), ("a",))])
+    kept = ledger.begin("slurm", "pax", "now", [JobPart((0,), ("a",))])
     ledger.save(kept)
-    forgotten = ledger.begin("slurm", "pax", "now", [Part((0,), ("a",))])
+    forgotten = ledger.begin("slurm", "pax", "now", [JobPart((0,), ("a",))])
     (ledger.folder / TAKEN_NAME).mkdir()
     (ledger.folder / ".partial-x").touch()
     ledger.prepare()
@@ -246,7 +246,7 @@ def test_what_no_driver_wrote_down_goes_and_what_jobs_finished_stays(tmp_path: P
 @pytest.mark.parametrize(("how", "left"), [(DONE, None), ("FAILED", {"5_0_log.err", "5_0_log.out"})])
 def test_logs_stay_where_a_job_failed(tmp_path: Path, how: str, left: set[str] | None) -> None:
     ledger = Ledger(tmp_path)
-    batch = ledger.begin("slurm", "pax", "now", [Part((0,), ("a",))])
+    batch = ledger.begin("slurm", "pax", "now", [JobPart((0,), ("a",))])
     for name in ("5_0_log.err", "5_0_log.out", "5_submitted.pkl", "part-0.pkl"):
         (ledger.place(batch) / name).touch()
     batch.ended = {0: how}
@@ -267,7 +267,7 @@ def test_another_executor_is_refused_while_jobs_may_be_on_their_way(tmp_path: Pa
     from sics_cli.slurm import ledger as records
 
     ledger = Ledger(tmp_path)
-    batch = ledger.begin("slurm", "pax", "now", [Part((0,), ("a",))])
+    batch = ledger.begin("slurm", "pax", "now", [JobPart((0,), ("a",))])
     batch.submitted = "5"
     ledger.save(batch)
 
