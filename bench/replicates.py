@@ -1,15 +1,15 @@
-"""Replicates, ours beside the plain loop: one process, two threads, one seed after another, on timm's module through autograd.
+"""Replicates, ours beside the plain loop: one process, two threads, one seed after another.
 
-Both do the same work at the same settings, in turns within one run: the training alone; saliency, masks and evaluation of every
-cell alone, on the networks trained; and both, which for the plain loop is the sum of the two, and for ours one schedule. Last the
-whole job from start to exit, where ours is the command itself with everything it writes and the report it ends with. Medians
-over the rounds. Beside them the floor: the matrix products of that work and nothing else, on all workers at once, and how much
-of the machine other programs took meanwhile: above a few percent a ratio means nothing, since the plain loop's threads wait for
-each other.
+Both do the same work at the same settings on timm's module through autograd, in turns within one run: the training alone;
+saliency, masks and evaluation of every cell alone, on the networks trained; and both, which for the plain loop is the sum of the
+two, and for ours one schedule. Last the whole job from start to exit, where ours is the command itself with everything it writes
+and the report it ends with. Medians over the rounds. Beside them the floor: the matrix products of that work and nothing else, on
+all workers at once, and how much of the machine other programs took meanwhile: above a few percent a ratio means nothing, since
+the plain loop's threads wait for each other.
 
-    python bench/replicates.py [--rounds 3 --epochs 80 --seeds 5 --workers 2 --threads 2 --job 1 --markdown PAGE]
+    python bench/replicates.py [--rounds 3 --epochs 60 --seeds 5 --workers 2 --threads 2 --job 1 --markdown PAGE]
 
-About a quarter of an hour; `--job 0` leaves out the whole job, fewer `--epochs` make shorter rounds (the whole job keeps the
+About twenty minutes; `--job 0` leaves out the whole job, fewer `--epochs` make shorter rounds (the whole job keeps the
 preset's). Ours saves and validates networks, compares masks and writes rows in the seconds
 that count; the plain loop does none of it.
 """
@@ -224,10 +224,12 @@ class Floor:
             at_once = [executor.submit(products, experiment, examples, backward) for _ in range(workers)]
             return max(future.result() for future in at_once)
 
+        from sics_cli.experiment.evaluation import EVALUATION_BATCH
+
         training, calibration, seeds = experiment.training, experiment.calibration, len(experiment.seeds)
         step, saliency = seconds(training.batch_size, True), seconds(calibration.batch_size, True)
         steps = math.ceil(experiment.data.train / training.batch_size) * training.epochs
-        evaluation = seconds(100, False) / 100 * experiment.data.test
+        evaluation = seconds(EVALUATION_BATCH, False) / EVALUATION_BATCH * experiment.data.test
         return cls(steps * step * seeds / workers, (calibration.batches * saliency + cells * evaluation) * seeds / workers)
 
 
@@ -301,7 +303,8 @@ def write_between(page: Path, text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("rounds", 3), ("epochs", 80), ("seeds", 5), ("workers", 2), ("threads", 2), ("job", 1)):
+    epochs = experiment_from_mapping(DIGITS).training.epochs
+    for name, default in (("rounds", 3), ("epochs", epochs), ("seeds", 5), ("workers", 2), ("threads", 2), ("job", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--markdown", type=Path, metavar="PAGE", help="write the table into this page, between its markers")
     parser.add_argument("--plain-job", action="store_true", help=argparse.SUPPRESS)

@@ -229,7 +229,7 @@ def test_digits_are_calibrated_on_the_training_part_of_the_main_job(prune: Prune
     from sics_cli.settings.config import DataConfig
     from sics_cli.tasks.images.datasets import DataAccess, load_split
 
-    split = load_split(DataConfig("digits", train=1000, validation=197, test=600))
+    split = load_split(DataConfig("digits", train=700, validation=197, test=900))
     images = CalibrationImages(ImageRequest("digits", DataAccess(), None, 16, 64, "", 0, held_out=50), lambda line: None)
     rows = {row.tobytes() for row in split.train.images}
     met = {row.numpy().tobytes() for pixels, _ in images.batches() for row in pixels}

@@ -47,7 +47,8 @@ def test_rows_are_consistent(finished: Any) -> None:
         cells, repeats, checkpoints = store.cells(), store.repeats(), store.checkpoints()
     for row in cells:
         hits = unpack_bits(row.bits, row.n)
-        assert (hits.dtype, hits.shape, int(hits.sum())) == (np.bool_, (600,), row.correct)
+        assert (hits.dtype, hits.shape, int(hits.sum())) == (np.bool_, (900,), row.correct)
+        assert row.n == 900
         if row.scorer != "dense":
             total = sum(layer[1] for layer in row.layers)
             pruned = sum(layer[2] for layer in row.layers)
@@ -135,8 +136,8 @@ def test_the_table_says_what_the_store_says(finished: Any, rows_of: Rows) -> Non
     cells = {(row["seed"], row["scorer"], row["sparsity"]): row["correct"] for row in rows_of(finished.store, "cells")}
     block = out.split("S = 0.7")[1].split("S = 0.8")[0]
     for scorer in ("magnitude", "smooth_chaos", "random"):
-        values = [100 * cells[seed, scorer, 0.7] / 600 for seed in (0, 1)]
-        differences = [100 * (cells[seed, scorer, 0.7] - cells[seed, "magnitude", 0.7]) / 600 for seed in (0, 1)]
+        values = [100 * cells[seed, scorer, 0.7] / 900 for seed in (0, 1)]
+        differences = [100 * (cells[seed, scorer, 0.7] - cells[seed, "magnitude", 0.7]) / 900 for seed in (0, 1)]
         (line,) = [line.replace("†", " ").split() for line in block.splitlines() if line.startswith(scorer)]
         assert line[2:4] == [f"{np.mean(values):.2f}", f"{np.std(values, ddof=1):.2f}"]
         if scorer != "magnitude":

@@ -46,9 +46,9 @@ def test_no_time_left_before_anything_is_known() -> None:
 
 def test_work_of_an_experiment(experiment: Experiment) -> None:
     work = Cost.of(experiment)
-    assert work.training == 3 * 1000 * 2
+    assert work.training == 3 * 700 * 2
     assert work.saliency == 3 * 3 * 64
-    assert work.cell == 1.5 * 600
+    assert work.cell == 1.5 * 900
 
 
 def test_signals_that_peers_collect_count_once_a_seed_and_the_runs_own_not_at_all(experiment: Experiment) -> None:

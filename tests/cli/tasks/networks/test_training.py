@@ -135,12 +135,12 @@ def test_evaluation_counts_by_hand(experiment: Experiment, monkeypatch: pytest.M
 
     result = evaluate(Fixed(), part_on(part, CPU))
     right = int((part.labels == 3).sum())
-    assert (result.correct, result.n) == (right, 600)
+    assert (result.correct, result.n) == (right, 900)
     total = np.log(np.exp(2) + 9)
-    assert result.loss == pytest.approx(total - 2 * right / 600)
+    assert result.loss == pytest.approx(total - 2 * right / 900)
     from sics_cli.base.bits import unpack_bits
 
-    assert np.array_equal(unpack_bits(result.bits, 600), part.labels == 3)
+    assert np.array_equal(unpack_bits(result.bits, 900), part.labels == 3)
     monkeypatch.setattr(evaluation, "EVALUATION_BATCH", 7)
     assert evaluate(Fixed(), part_on(part, CPU)).bits == result.bits
 
