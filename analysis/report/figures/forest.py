@@ -11,10 +11,12 @@ from matplotlib.ticker import MaxNLocator
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.lines import AttributionInfo, LineInfo
 from sics_analysis.report.document.rows import ScorerInfo
-from sics_analysis.report.figures.drawing.labels import limits, plural, points, short
+from sics_analysis.report.figures.drawing.labels import short
 from sics_analysis.report.figures.drawing.panels import Panel, glyph, off_axis, row_panels, shade_margin, window
 from sics_analysis.report.figures.drawing.style import FAINT, INK, VERDICTS, Drawing, Sketch, Tip, refusal
-from sics_analysis.results import Interval, Verdict
+from sics_analysis.report.words.phrases import interval as limits
+from sics_analysis.report.words.phrases import plural
+from sics_analysis.results import Interval, Verdict, signed
 
 _THICK, _THIN = 2.6, 0.9  # points
 
@@ -48,7 +50,7 @@ class _Row:
         shown = [interval for interval in (self.thick, self.thin) if interval is not None]
         said = "".join(f"; {100 * interval.level:g} % {self.kind}{limits(interval)}" for interval in shown)
         why = f" ({self.reason})" if self.reason else ""
-        head = f"{self.scorer}, S = {self.sparsity:g}: {points(self.mean)} points over {plural(self.n, 'seed')}"
+        head = f"{self.scorer}, S = {self.sparsity:g}: {signed(self.mean)} points over {plural(self.n, 'seed')}"
         return f"{head}{said}; {self.verdict}{why}"
 
 
