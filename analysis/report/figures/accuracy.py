@@ -31,7 +31,7 @@ from sics_analysis.report.figures.drawing.style import (
     series,
 )
 from sics_analysis.report.figures.forest import no_intervals
-from sics_analysis.report.words.phrases import plural
+from sics_analysis.report.words.phrases import gathered, plural
 
 _SLOPES: tuple[tuple[str, Dashes], ...] = ((GREEN, "-"), (VERMILLION, (0, (3, 1.2))), (FAINT, (0, (1, 1))))
 
@@ -170,10 +170,7 @@ def _groups(document: ReportDocument) -> list[tuple[str, Sequence[ScorerInfo]]]:
 
 
 def _by_key(document: ReportDocument) -> dict[tuple[str, float], list[float]]:
-    found: dict[tuple[str, float], list[float]] = {}
-    for cell in document.cells:
-        found.setdefault((cell.scorer, cell.sparsity), []).append(100 * cell.accuracy)
-    return found
+    return gathered(((cell.scorer, cell.sparsity), 100 * cell.accuracy) for cell in document.cells)
 
 
 def _reference(document: ReportDocument, by_key: dict[tuple[str, float], list[float]], S: float) -> list[float]:
@@ -182,10 +179,8 @@ def _reference(document: ReportDocument, by_key: dict[tuple[str, float], list[fl
     if any(scorer.name == reference for scorer in document.scorers):
         return by_key.get((reference, S), [])
     pooled = {scorer.name for scorer in document.scorers if scorer.kappa == 0}
-    by_seed: dict[object, list[float]] = {}
-    for cell in document.cells:
-        if cell.sparsity == S and cell.scorer in pooled:
-            by_seed.setdefault(cell.seed, []).append(100 * cell.accuracy)
+    here = (cell for cell in document.cells if cell.sparsity == S and cell.scorer in pooled)
+    by_seed = gathered((cell.seed, 100 * cell.accuracy) for cell in here)
     return [statistics.fmean(found) for found in by_seed.values() if len(found) == len(pooled)]
 
 

@@ -19,6 +19,7 @@ from sics_analysis.report.figures.drawing.style import (
     series,
 )
 from sics_analysis.report.figures.forest import no_intervals
+from sics_analysis.report.words.phrases import gathered
 from sics_analysis.results import Verdict, signed
 
 
@@ -73,13 +74,13 @@ def _smallest(document: ReportDocument) -> str:
 
 def overlap(document: ReportDocument) -> Sketch:
     """Jaccard overlap with the reference mask across, difference in accuracy upwards; a panel per S."""
-    cells = [cell for cell in document.cells if cell.jaccard is not None and cell.scorer != document.settings.reference]
-    if not cells:
+    kept = gathered(
+        ((cell.scorer, cell.sparsity), cell.jaccard)
+        for cell in document.cells
+        if cell.jaccard is not None and cell.scorer != document.settings.reference
+    )
+    if not kept:
         return refusal("The rows carry no overlap of masks (a column jaccard, which a run's own store gives).")
-    kept: dict[tuple[str, float], list[float]] = {}
-    for cell in cells:
-        assert cell.jaccard is not None
-        kept.setdefault((cell.scorer, cell.sparsity), []).append(cell.jaccard)
     shown = {(line.scorer, line.sparsity) for line in document.lines if line.mean is not None}
     if not shown & set(kept):
         return refusal("No scorer has both an overlap with the reference's mask and a difference in accuracy.")
