@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 from numbers import Integral, Real
+from operator import attrgetter
 from typing import Protocol, TypeAlias, runtime_checkable
 
 RowValue: TypeAlias = str | int | float | bool | None
@@ -135,13 +136,13 @@ def at_level(interval: Interval | None, level: float) -> Interval | None:
 
 
 def columns(result: object, names: str) -> Row:
-    """The attributes of a result as columns of a row; "column=attribute" where their names differ.
+    """The attributes of a result as columns of a row; "column=attribute", or "column=part.attribute", where their names differ.
 
     >>> columns(Interval(0.0, 1.0, 0.9, "bca"), "low high length=width")
     {'low': 0.0, 'high': 1.0, 'length': 1.0}
     """
     pairs = (name.partition("=") for name in names.split())
-    values = ((column, getattr(result, attribute or column)) for column, _, attribute in pairs)
+    values = ((column, attrgetter(attribute or column)(result)) for column, _, attribute in pairs)
     return {column: str(value) if isinstance(value, StrEnum) else value for column, value in values}
 
 

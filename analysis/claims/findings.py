@@ -47,7 +47,7 @@ def off_plateau(analysis: Analysis) -> str | None:
 
 def pools(analysis: Analysis) -> bool:
     """Whether the reference pools the κ = 0 scorers, and is no scorer that happens to have its name."""
-    return analysis.reference == PLATEAU and PLATEAU not in analysis.kappa
+    return analysis.table.pools(analysis.reference)
 
 
 def incomplete(contrast: Contrast, analysis: Analysis) -> str | None:

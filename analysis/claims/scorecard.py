@@ -86,10 +86,9 @@ class ClaimResult:
     def to_row(self) -> Row:
         """Return the scorecard's row."""
         return {
-            "claim": self.claim.id,
-            **columns(self.claim, "statement where"),
-            **columns(self, "claimed status"),
-            "sparsity": self.decisive.sparsity,
+            **columns(
+                self, "claim=claim.id statement=claim.statement where=claim.where claimed status sparsity=decisive.sparsity"
+            ),
             "deciding": ", ".join(f"{finding.sparsity:g}" for finding in self.deciding),
             "estimate": self.estimate,
             **limits("", self.interval),

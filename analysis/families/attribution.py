@@ -97,16 +97,10 @@ class AttributionLine:
 
     def to_row(self) -> Row:
         """Return the split as one row."""
-        return {
-            **columns(self, "scorer kappa sparsity n"),
-            "gain": self.gain.mean,
-            "information": self.information.mean,
-            "complexity": self.complexity.mean,
-            **limits("ci95", self.confidence_interval()),
-            **columns(self, "p_superior p_superior_adjusted p_escape_adjusted"),
-            "p_equivalence": self.equivalence.p,
-            **columns(self, "verdict reason"),
-        }
+        means = "gain=gain.mean information=information.mean complexity=complexity.mean"
+        tests = "p_superior p_superior_adjusted p_escape_adjusted p_equivalence=equivalence.p verdict reason"
+        numbers = columns(self, f"scorer kappa sparsity n {means}")
+        return numbers | limits("ci95", self.confidence_interval()) | columns(self, tests)
 
 
 def attribute(

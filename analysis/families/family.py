@@ -70,13 +70,8 @@ class FamilyLine(OfContrast):
 
     def to_row(self) -> Row:
         """The numbers as one table row."""
-        numbers = "t p p_adjusted p_holm p_signflip p_signflip_joint"
-        return {
-            **columns(self, "scorer=name reference sparsity n difference=mean"),
-            **columns(self, numbers),
-            **limits("simultaneous", self.simultaneous),
-            "reason": self.reason,
-        }
+        numbers = "scorer=name reference sparsity n difference=mean t p p_adjusted p_holm p_signflip p_signflip_joint"
+        return columns(self, numbers) | limits("simultaneous", self.simultaneous) | {"reason": self.reason}
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,13 +187,10 @@ class KappaPoint:
 
     def to_row(self) -> Row:
         """Return the claim as one row."""
-        p0, p1, p2 = (None, None, None) if self.p_values is None else self.p_values
         return {
             **columns(self, "sparsity n kappa"),
             "not_rejected": ",".join(map(str, self.not_rejected)),
-            "p_kappa_0": p0,
-            "p_kappa_1": p1,
-            "p_kappa_2": p2,
+            **{f"p_kappa_{k}": None if self.p_values is None else self.p_values[k] for k in range(3)},
             **columns(self, "p_claim p_claim_adjusted reason"),
         }
 
@@ -224,10 +221,8 @@ class Spectrum:
             "sparsities": ", ".join(f"{point.sparsity:g}" for point in self.points),
             "kappa": ", ".join("?" if point.kappa is None else str(point.kappa) for point in self.points),
             "n": min((point.n for point in self.points), default=0),
-            "delta": self.delta,
-            "alpha": self.alpha,
         }
-        return row | self.monotonicity.to_row()
+        return row | columns(self, "delta alpha") | self.monotonicity.to_row()
 
     def to_rows(self) -> list[Row]:
         """Return one row per sparsity."""

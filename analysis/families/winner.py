@@ -61,8 +61,8 @@ class Confirmed:
 
     def to_row(self) -> Row:
         """Return the estimate as one row."""
-        numbers = columns(self, "scorer sparsity n_selection")
-        return numbers | {"n": self.contrast.n, "difference": self.mean} | limits("ci95", self.confidence_interval())
+        numbers = columns(self, "scorer sparsity n_selection n=contrast.n difference=mean")
+        return numbers | limits("ci95", self.confidence_interval())
 
 
 def confirm_best(contrasts: Sequence[Contrast], confirm_seeds: Iterable[Seed]) -> Confirmed:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sics_analysis.one_scorer.bootstrap import EXACT_LIMIT, N_RESAMPLES, Bootstrap, bootstrap_mean
+from sics_analysis.one_scorer.bootstrap import N_RESAMPLES, Bootstrap, bootstrap_mean
 from sics_analysis.results import Interval, Row, Verdict, check_alpha, check_delta, columns, limits, p_text, signed
 from sics_analysis.rows.contrasts import Contrast, as_contrast
 from sics_analysis.rows.degenerate import classify
@@ -60,7 +60,6 @@ def bootstrap_tost(
     alpha: float = 0.05,
     rng: np.random.Generator | None = None,
     n_resamples: int = N_RESAMPLES,
-    exact_limit: int = EXACT_LIMIT,
     resampled: Bootstrap | None = None,
 ) -> BootstrapEquivalence:
     """Equivalence at ±delta by inverting the bootstrap-t interval.
@@ -81,7 +80,7 @@ def bootstrap_tost(
     degenerate = classify(line, delta)
     if resampled is not None and resampled.values != line.differences:
         raise ValueError(f"Expected `resampled` of these {line.n} differences, got one of {resampled.n} others")
-    result = resampled or bootstrap_mean(line, rng=rng, n_resamples=n_resamples, exact_limit=exact_limit)
+    result = resampled or bootstrap_mean(line, rng=rng, n_resamples=n_resamples)
     mean, se = line.mean, line.se
     if degenerate is not None or result.studentized is None or result.weights is None or mean is None or not se:
         verdict = Verdict.INCONCLUSIVE if degenerate is None else degenerate.verdict

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from sics_analysis.results import Interval, Row, check_level, columns, signed
+from sics_analysis.results import Interval, Row, check_level, columns, limits, signed
 
 Key = TypeVar("Key", bound=Hashable)
 CrossedMethod: TypeAlias = Literal["student-t", "percentile"]
@@ -101,19 +101,10 @@ class CrossedBootstrap(Generic[Key]):
     def to_rows(self) -> list[Row]:
         """Return one row per contrast with the 95 % interval for new seeds and new images."""
         rows: list[Row] = []
-        for key, mean in zip(self.keys, self.means, strict=True):
+        for key, mean in zip(self.keys, map(float, self.means), strict=True):
             interval = self.confidence_interval(key)
-            rows.append(
-                {
-                    "contrast": str(key),
-                    "n_seeds": self.n_seeds,
-                    "n_images": self.n_images,
-                    "difference": float(mean),
-                    "low": None if interval is None else interval.low,
-                    "high": None if interval is None else interval.high,
-                    "text": f"{signed(float(mean))} {'' if interval is None else interval}".strip(),
-                }
-            )
+            row: Row = {"contrast": str(key), **columns(self, "n_seeds n_images"), "difference": mean}
+            rows.append(row | limits("", interval) | {"text": f"{signed(mean)} {interval or ''}".strip()})
         return rows
 
 

@@ -12,7 +12,7 @@ from scipy import special
 from scipy.optimize import brentq
 
 from sics_analysis.results import Interval, Row, check_level, columns, limits, signed
-from sics_analysis.rows.contrasts import Contrast, as_contrast
+from sics_analysis.rows.contrasts import Contrast, OfContrast, as_contrast
 
 _LARGE_T = 30.0  # where t·s spreads so far beyond Z that Z is the better variable to integrate over
 _TAIL = 1e-18
@@ -20,13 +20,13 @@ _NODES, _WEIGHTS = special.roots_legendre(400)
 
 
 @dataclass(frozen=True, slots=True)
-class EffectSize:
+class EffectSize(OfContrast):
     """Standardised mean difference of paired data.
 
     Parameters
     ----------
-    n
-        Seeds.
+    contrast
+        The paired differences.
     d_z
         Mean over standard deviation of the differences; None where the data are degenerate.
     g_z
@@ -35,9 +35,6 @@ class EffectSize:
         J = Γ(ν/2) / (√(ν/2) Γ((ν−1)/2)) with ν = n − 1; None where degenerate.
     """
 
-    name: str
-    reference: str
-    n: int
     d_z: float | None
     g_z: float | None
     correction: float | None
@@ -95,11 +92,11 @@ def hedges_g(data: Contrast | ArrayLike) -> EffectSize:
     """
     c = as_contrast(data)
     if c.is_degenerate or c.mean is None or not c.sd:
-        return EffectSize(c.name, c.reference, c.n, None, None, None)
+        return EffectSize(c, None, None, None)
     half = (c.n - 1) / 2
     correction = math.exp(math.lgamma(half) - math.lgamma(half - 0.5)) / math.sqrt(half)
     d_z = c.mean / c.sd
-    return EffectSize(c.name, c.reference, c.n, d_z, correction * d_z, correction)
+    return EffectSize(c, d_z, correction * d_z, correction)
 
 
 def noncentrality_interval(t: float, df: int, level: float) -> tuple[float, float]:

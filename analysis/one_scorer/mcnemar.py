@@ -82,10 +82,8 @@ class McNemarResult:
 
     def to_row(self) -> Row:
         """The numbers as one table row."""
-        return {
-            **columns(self, "scorer=name reference seed both only_a only_b neither difference statistic p"),
-            "scope": SCOPE,
-        }
+        numbers = columns(self, "scorer=name reference seed both only_a only_b neither difference statistic p")
+        return numbers | {"scope": SCOPE}
 
 
 def mcnemar_exact(

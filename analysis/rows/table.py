@@ -146,19 +146,20 @@ def _numbers(column: pd.Series, name: str) -> pd.Series:
     return numbers
 
 
+def _refuse(bad: pd.Series, expected: str, advice: str = "") -> None:
+    if len(bad):
+        raise ValueError(f"Expected {expected}, got {float(bad.iloc[0]):g}{advice}")
+
+
 def _sparsity(column: pd.Series) -> pd.Series:
     values = _numbers(column, "sparsity")
-    bad = values[~((values >= 0) & (values < 1))]
-    if len(bad):
-        raise ValueError(f"Expected `sparsity` in [0, 1), got {float(bad.iloc[0]):g}")
+    _refuse(values[~((values >= 0) & (values < 1))], "`sparsity` in [0, 1)")
     return values.round(9)  # 0.7 and 0.1 + 0.6 are one sparsity
 
 
 def _accuracy(column: pd.Series) -> pd.Series:
     values = _numbers(column, "accuracy")
-    bad = values[(values < 0) | (values > 1)]
-    if len(bad):
-        raise ValueError(f"Expected `accuracy` as a fraction in [0, 1], got {float(bad.iloc[0]):g}; divide percentages by 100")
+    _refuse(values[(values < 0) | (values > 1)], "`accuracy` as a fraction in [0, 1]", "; divide percentages by 100")
     return values
 
 
@@ -169,10 +170,8 @@ def _scorer(column: pd.Series) -> pd.Series:
 
 
 def _seed(column: pd.Series) -> pd.Series:
-    if column.isna().any():
-        raise ValueError("Expected a label in every row of column `seed`, got an empty cell")
     labels = [seed_label(value) for value in column]
-    if "" in labels:
+    if column.isna().any() or "" in labels:
         raise ValueError("Expected a label in every row of column `seed`, got an empty cell")
     return pd.Series(labels, index=column.index, dtype=object)
 
@@ -214,12 +213,8 @@ def _has_counts(rows: pd.DataFrame) -> bool:
     if (correct.isna() | total.isna())[known].any():
         return False
     for name, values in (("correct", correct), ("n", total)):
-        bad = values[known & ~np.isfinite(values)]
-        if len(bad):
-            raise ValueError(f"Expected whole numbers in column `{name}`, got {float(bad.iloc[0]):g}")
-    bad = total[known & ~(total > 0)]
-    if len(bad):
-        raise ValueError(f"Expected test examples in column `n`, got {float(bad.iloc[0]):g}")
+        _refuse(values[known & ~np.isfinite(values)], f"whole numbers in column `{name}`")
+    _refuse(total[known & ~(total > 0)], "test examples in column `n`")
     # An accuracy rounded in print still names its count: it lies within half an example of it.
     wrong = known & ~((correct / total - rows["accuracy"]).abs() <= 0.5 / total + 1e-9)
     if wrong.any():

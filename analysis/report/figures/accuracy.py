@@ -11,12 +11,13 @@ from matplotlib.ticker import MaxNLocator
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.rows import ScorerInfo
-from sics_analysis.report.figures.drawing.labels import labels, plural, short
-from sics_analysis.report.figures.drawing.panels import sparsities, window
+from sics_analysis.report.figures.drawing.labels import labels, short
+from sics_analysis.report.figures.drawing.panels import arrow, sparsities, window
 from sics_analysis.report.figures.drawing.style import (
     DOUBLE,
     FAINT,
     GREEN,
+    HEAD,
     INK,
     SINGLE,
     SMALL,
@@ -30,6 +31,7 @@ from sics_analysis.report.figures.drawing.style import (
     series,
 )
 from sics_analysis.report.figures.forest import no_intervals
+from sics_analysis.report.words.phrases import gathered, plural
 
 _SLOPES: tuple[tuple[str, Dashes], ...] = ((GREEN, "-"), (VERMILLION, (0, (3, 1.2))), (FAINT, (0, (1, 1))))
 
@@ -48,17 +50,16 @@ def curves(document: ReportDocument) -> Sketch:
     across = (width - left - (len(groups) - 1) * gap - 0.06) / len(groups)
     longest = max(len(group) for _, group in groups) + 1
     key = 0.135 * longest + 0.05
-    sheet = drawing(width, 0.24 + 1.7 + 0.42 + key)
+    sheet = drawing(width, HEAD + 1.7 + 0.42 + key)
     plateau = {S: _reference(document, by_key, S) for S in values}
     room = int((across + gap - 0.42) / 0.073)
     names = labels([scorer.name for scorer in document.scorers], room)
     room = max(4, room - 7)
-    for i, (title, group) in enumerate(groups):
-        axes = sheet.axes(left + i * (across + gap), 0.24, across, 1.7)
+    panels = sheet.panels(len(groups), len(groups), 1.7, left=left, gap=gap)
+    panels[0].set_ylabel("accuracy (%)")
+    for axes, (title, group) in zip(panels, groups, strict=True):
         axes.set_title(title)
         axes.set_xlabel("sparsity S")
-        if i == 0:
-            axes.set_ylabel("accuracy (%)")
         axes.set_xticks(values, [f"{value:g}" for value in values], rotation=90 if len(values) > 6 else 0)
         axes.yaxis.set_major_locator(MaxNLocator(5))
         known = [S for S in values if plateau[S]]
@@ -103,15 +104,13 @@ def slopes(document: ReportDocument) -> Sketch:
     rows, across = -(-len(values) // 2), min(len(values), 2)
     names = labels([scorer.name for scorer in scorers], 16)
     foot = 0.1 + 0.061 * max(len(text) for text in names.values())
-    left, gap, body = 0.55, 0.42, 1.15
+    body, below = 1.15, 0.02
     width = DOUBLE if across == 2 or len(scorers) > 12 else SINGLE
-    panel = (width - left - (across - 1) * gap - 0.05) / across
-    sheet = drawing(width, rows * (0.26 + body) + foot + 0.22)
-    for i, S in enumerate(values):
-        row, column = divmod(i, across)
-        axes = sheet.axes(left + column * (panel + gap), row * (0.26 + body) + 0.24, panel, body)
+    sheet = drawing(width, rows * (HEAD + body + below) + foot + 0.22)
+    panels = sheet.panels(len(values), across, body, left=0.55, right=0.05, foot=below)
+    for i, (axes, S) in enumerate(zip(panels, values, strict=True)):
         axes.set_title(f"S = {S:g}")
-        if column == 0:
+        if i % across == 0:
             axes.set_ylabel("accuracy (%)")
         _slopes_at(document, sheet, axes, S)
         last = i + across >= len(values)
@@ -156,8 +155,7 @@ def _slopes_at(document: ReportDocument, sheet: Drawing, axes: Axes, S: float) -
         assert line.mean is not None
         sheet.tips.append(Tip(axes, (x - 0.5, bottom - pad, x + 0.5, top + pad), line.sentence))
         if not low <= line.mean <= high:
-            arrow = "▾" if line.mean < 0 else "▴"
-            text = f"{arrow} {line.mean:+.0f}".replace("-", "−")
+            text = arrow(line.mean < 0, line.mean)
             axes.text(x + 0.36, bottom, text, fontsize=6, rotation=90, ha="left", va="bottom", color=INK)
     axes.yaxis.set_major_locator(MaxNLocator(4))
 
@@ -172,10 +170,7 @@ def _groups(document: ReportDocument) -> list[tuple[str, Sequence[ScorerInfo]]]:
 
 
 def _by_key(document: ReportDocument) -> dict[tuple[str, float], list[float]]:
-    found: dict[tuple[str, float], list[float]] = {}
-    for cell in document.cells:
-        found.setdefault((cell.scorer, cell.sparsity), []).append(100 * cell.accuracy)
-    return found
+    return gathered(((cell.scorer, cell.sparsity), 100 * cell.accuracy) for cell in document.cells)
 
 
 def _reference(document: ReportDocument, by_key: dict[tuple[str, float], list[float]], S: float) -> list[float]:
@@ -184,10 +179,8 @@ def _reference(document: ReportDocument, by_key: dict[tuple[str, float], list[fl
     if any(scorer.name == reference for scorer in document.scorers):
         return by_key.get((reference, S), [])
     pooled = {scorer.name for scorer in document.scorers if scorer.kappa == 0}
-    by_seed: dict[object, list[float]] = {}
-    for cell in document.cells:
-        if cell.sparsity == S and cell.scorer in pooled:
-            by_seed.setdefault(cell.seed, []).append(100 * cell.accuracy)
+    here = (cell for cell in document.cells if cell.sparsity == S and cell.scorer in pooled)
+    by_seed = gathered((cell.seed, 100 * cell.accuracy) for cell in here)
     return [statistics.fmean(found) for found in by_seed.values() if len(found) == len(pooled)]
 
 

@@ -11,10 +11,12 @@ from matplotlib.ticker import MaxNLocator
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.lines import AttributionInfo, LineInfo
 from sics_analysis.report.document.rows import ScorerInfo
-from sics_analysis.report.figures.drawing.labels import limits, plural, points, short
+from sics_analysis.report.figures.drawing.labels import short
 from sics_analysis.report.figures.drawing.panels import Panel, glyph, off_axis, row_panels, shade_margin, window
 from sics_analysis.report.figures.drawing.style import FAINT, INK, VERDICTS, Drawing, Sketch, Tip, refusal
-from sics_analysis.results import Interval, Verdict
+from sics_analysis.report.words.phrases import interval as limits
+from sics_analysis.report.words.phrases import plural
+from sics_analysis.results import Interval, Verdict, signed
 
 _THICK, _THIN = 2.6, 0.9  # points
 
@@ -23,12 +25,8 @@ _THICK, _THIN = 2.6, 0.9  # points
 class _Row:
     """One row of a panel; accuracy points."""
 
-    scorer: str
-    sparsity: float
-    n: int
+    line: LineInfo | AttributionInfo
     mean: float
-    verdict: Verdict
-    reason: str
     thin: Interval | None
     kind: str = ""
     thick: Interval | None = None
@@ -47,9 +45,10 @@ class _Row:
         """Its numbers, to be shown while a pointer rests on it."""
         shown = [interval for interval in (self.thick, self.thin) if interval is not None]
         said = "".join(f"; {100 * interval.level:g} % {self.kind}{limits(interval)}" for interval in shown)
-        why = f" ({self.reason})" if self.reason else ""
-        head = f"{self.scorer}, S = {self.sparsity:g}: {points(self.mean)} points over {plural(self.n, 'seed')}"
-        return f"{head}{said}; {self.verdict}{why}"
+        line = self.line
+        why = f" ({line.reason})" if line.reason else ""
+        head = f"{line.scorer}, S = {line.sparsity:g}: {signed(self.mean)} points over {plural(line.n, 'seed')}"
+        return f"{head}{said}; {line.verdict}{why}"
 
 
 def equivalence(document: ReportDocument) -> Sketch:
@@ -59,13 +58,10 @@ def equivalence(document: ReportDocument) -> Sketch:
         return refusal(why)
     delta, reference = document.settings.delta, document.settings.reference
     rows = [
-        _Row(
-            line.scorer, line.sparsity, line.n, line.mean, line.verdict, line.reason, line.ci95, thick=line.ci_equivalence,
-            seeds=line.differences,
-        )
+        _Row(line, line.mean, line.ci95, thick=line.ci_equivalence, seeds=line.differences)
         for line in document.lines
         if line.mean is not None
-    ]  # fmt: skip
+    ]
     sheet = _forest(document, document.compared, rows, reference, dots=True)
     level = f"{100 * (1 - 2 * document.settings.alpha):g} %"
     caption = (
@@ -88,13 +84,7 @@ def escape(document: ReportDocument) -> Sketch:
     family = [line for line in document.lines if line.in_family]
     if not any(line.simultaneous for line in family):
         return refusal("No line of the escape family has a simultaneous interval: all of them are degenerate.")
-    rows = [
-        _Row(
-            line.scorer, line.sparsity, line.n, line.mean, line.verdict, line.reason, line.simultaneous, kind="simultaneous "
-        )
-        for line in family
-        if line.mean is not None
-    ]  # fmt: skip
+    rows = [_Row(line, line.mean, line.simultaneous, kind="simultaneous ") for line in family if line.mean is not None]
     sheet = _forest(document, members, rows, document.settings.reference, dots=False)
     level = f"{100 * (1 - document.settings.alpha):g} %"
     caption = (
@@ -115,11 +105,7 @@ def attribution(document: ReportDocument) -> Sketch:
         return refusal(f"The rows have {plural(max(line.n for line in lines), 'seed')} a line: an interval takes three.")
     names = {line.scorer for line in lines}
     members = [scorer for scorer in document.compared if scorer.name in names]
-    rows = [
-        _Row(line.scorer, line.sparsity, line.n, line.complexity, line.verdict, line.reason, line.ci95)
-        for line in lines
-        if line.complexity is not None
-    ]
+    rows = [_Row(line, line.complexity, line.ci95) for line in lines if line.complexity is not None]
     sheet = _forest(document, members, rows, "information", dots=False)
     caption = (
         "What complexity adds: each scorer against the control information, which sees the same saliency and has no complexity; "
@@ -148,9 +134,9 @@ def _forest(
     sheet, panels = row_panels(document, scorers, f"difference to {short(against, room)} (accuracy points)")
     place = {scorer.name: i for i, scorer in enumerate(scorers)}
     for panel in panels:
-        own = [row for row in rows if row.sparsity == panel.sparsity and row.scorer in place]
+        own = [row for row in rows if row.line.sparsity == panel.sparsity and row.line.scorer in place]
         _fill(sheet, panel, own, place, document.settings.delta, dots=dots)
-        for name in place.keys() - {row.scorer for row in own}:
+        for name in place.keys() - {row.line.scorer for row in own}:
             panel.axes.text(
                 0.5, place[name], "no seeds", transform=panel.axes.get_yaxis_transform(), ha="center", va="center",
                 color=FAINT, fontsize=6,
@@ -170,16 +156,16 @@ def _fill(sheet: Drawing, panel: Panel, rows: Sequence[_Row], place: dict[str, i
     seeds: list[tuple[float, float]] = []
     means: dict[Verdict, list[tuple[float, float]]] = {}
     for row in rows:
-        y = place[row.scorer]
-        glyph(axes, y, row.verdict)
+        y, verdict = place[row.line.scorer], row.line.verdict
+        glyph(axes, y, verdict)
         sheet.tips.append(Tip(axes, (low, y - 0.5, high, y + 0.5), row.tip))
         if off_axis(axes, y, row.mean):
             continue
         for width, interval in ((_THICK, row.thick), (_THIN, row.thin)):
             if interval is not None:
                 bars[width].append([(interval.low, y - raised), (interval.high, y - raised)])
-                colours[width].append(VERDICTS[row.verdict].colour)
-        means.setdefault(row.verdict, []).append((row.mean, y - raised))
+                colours[width].append(VERDICTS[verdict].colour)
+        means.setdefault(verdict, []).append((row.mean, y - raised))
         seeds.extend((value, y + 0.26) for value in row.seeds)
     for width, segments in bars.items():
         axes.add_collection(LineCollection(segments, colors=colours[width], linewidths=width, capstyle="butt"), autolim=False)

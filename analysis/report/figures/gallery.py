@@ -19,26 +19,14 @@ from sics_analysis.report.figures.drawing.svg import inline_svg
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure of a report.
+    """One figure of a report."""
 
-    Attributes
-    ----------
-    id
-        Its name in a page and in a file name.
-    title, caption, alt
-        Heading, what to read in it, and its content for those who cannot see it.
-    svg
-        An SVG element for inline use; None where the data cannot support the figure.
-    reason
-        Why there is no drawing, in words.
-    """
-
-    id: str
+    id: str  # in a page and in a file name
     title: str
-    caption: str
-    alt: str
-    svg: str | None
-    reason: str | None
+    caption: str  # what to read in it
+    alt: str  # its content, for those who cannot see it
+    svg: str | None  # for inline use; None where the data cannot support the figure
+    reason: str | None  # why there is no drawing
 
 
 _FIGURES: tuple[tuple[str, str, Callable[[ReportDocument], Sketch]], ...] = (

@@ -7,7 +7,7 @@ from matplotlib.ticker import MaxNLocator
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.joint import ClaimInfo
-from sics_analysis.report.figures.drawing.labels import labels, limits, plural, points
+from sics_analysis.report.figures.drawing.labels import labels
 from sics_analysis.report.figures.drawing.panels import off_axis, window
 from sics_analysis.report.figures.drawing.style import (
     BLUE,
@@ -24,6 +24,8 @@ from sics_analysis.report.figures.drawing.style import (
     drawing,
     refusal,
 )
+from sics_analysis.report.words.phrases import interval, percent, plural
+from sics_analysis.results import PowerPoint, signed
 
 _TARGET = 0.8
 
@@ -60,8 +62,7 @@ def power(document: ReportDocument) -> Sketch:
         va="bottom", fontsize=SMALL,
     )  # fmt: skip
     for point in info.points:
-        text = f"n = {point.n}: equivalence {100 * point.equivalence:.0f} %, escape {100 * point.escape:.0f} %"
-        sheet.tips.append(Tip(axes, (point.n - 0.5, 0, point.n + 0.5, 1.0), text))
+        sheet.tips.append(Tip(axes, (point.n - 0.5, 0, point.n + 0.5, 1.0), f"n = {point.n}: {_chances(point)}"))
     needed = (
         f"80 % takes {_needed(info.needed_equivalence)} for equivalence and {_needed(info.needed_escape)} for an escape in a "
         f"family of {info.family}"
@@ -70,19 +71,16 @@ def power(document: ReportDocument) -> Sketch:
         f"Chance of a verdict against the number of seeds, if differences spread as here (median sd {info.sd:.2f} points), "
         f"at δ = {delta:g}. {needed}. The sd is itself an estimate from {plural(info.here, 'seed')}."
     )
-    return Sketch(caption, f"Power curves. With {plural(info.here, 'seed')}: {_here(document)}. {needed}.", sheet)
+    here = next((_chances(point) for point in info.points if point.n == info.here), "no test")
+    return Sketch(caption, f"Power curves. With {plural(info.here, 'seed')}: {here}. {needed}.", sheet)
 
 
 def _needed(n: int | None) -> str:
     return "more seeds than were searched" if n is None else plural(n, "seed")
 
 
-def _here(document: ReportDocument) -> str:
-    info = document.power
-    found = next((point for point in info.points if point.n == info.here), None)
-    if found is None:
-        return "no test"
-    return f"equivalence {100 * found.equivalence:.0f} %, escape {100 * found.escape:.0f} %"
+def _chances(point: PowerPoint) -> str:
+    return f"equivalence {percent(point.equivalence, 0)}, escape {percent(point.escape, 0)}"
 
 
 def paper(document: ReportDocument) -> Sketch:
@@ -163,11 +161,7 @@ def _claim(document: ReportDocument, sheet: Drawing, axes: Axes, row: int, claim
         axes.text(x, row, text, transform=axes.get_yaxis_transform(), ha=side, va="center", fontsize=SMALL, color=INK)
     axes.text(1.02, row, mark.glyph, transform=axes.get_yaxis_transform(), va="center", fontsize=SMALL + 1)
     axes.text(1.07, row, claim.claimed, transform=axes.get_yaxis_transform(), va="center", fontsize=SMALL)
-    shown = (
-        ""
-        if claim.interval is None
-        else f" {points(claim.estimate) if claim.estimate is not None else ''} {limits(claim.interval)}"
-    )
+    shown = f" {'' if claim.estimate is None else signed(claim.estimate)} {interval(claim.interval)}" if claim.interval else ""
     sheet.tips.append(Tip(axes, (low, row - 0.5, high, row + 0.5), f"{claim.id}: claimed {claim.claimed};{shown} {claim.status}"))
 
 

@@ -5,28 +5,22 @@ from __future__ import annotations
 import statistics
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from sics_analysis.report.document.document import ReportDocument
-from sics_analysis.report.figures.drawing.labels import labels, points, short
-from sics_analysis.report.figures.drawing.panels import row_panels, sparsities, window
+from sics_analysis.report.figures.drawing.panels import row_panels, sparsities
+from sics_analysis.report.figures.drawing.scatter import beyond, scatter_panels, shade_heights
 from sics_analysis.report.figures.drawing.style import (
-    DOUBLE,
     FAINT,
-    INK,
-    SINGLE,
-    SMALL,
     VERDICTS,
     Drawing,
     Sketch,
     Tip,
-    drawing,
-    grid,
     refusal,
     series,
 )
 from sics_analysis.report.figures.forest import no_intervals
-from sics_analysis.results import Verdict
+from sics_analysis.report.words.phrases import gathered
+from sics_analysis.results import Verdict, signed
 
 
 def deltas(document: ReportDocument) -> Sketch:
@@ -80,35 +74,23 @@ def _smallest(document: ReportDocument) -> str:
 
 def overlap(document: ReportDocument) -> Sketch:
     """Jaccard overlap with the reference mask across, difference in accuracy upwards; a panel per S."""
-    cells = [cell for cell in document.cells if cell.jaccard is not None and cell.scorer != document.settings.reference]
-    if not cells:
+    kept = gathered(
+        ((cell.scorer, cell.sparsity), cell.jaccard)
+        for cell in document.cells
+        if cell.jaccard is not None and cell.scorer != document.settings.reference
+    )
+    if not kept:
         return refusal("The rows carry no overlap of masks (a column jaccard, which a run's own store gives).")
-    kept: dict[tuple[str, float], list[float]] = {}
-    for cell in cells:
-        assert cell.jaccard is not None
-        kept.setdefault((cell.scorer, cell.sparsity), []).append(cell.jaccard)
     shown = {(line.scorer, line.sparsity) for line in document.lines if line.mean is not None}
     if not shown & set(kept):
         return refusal("No scorer has both an overlap with the reference's mask and a difference in accuracy.")
     if all(value == 1.0 for found in kept.values() for value in found):
         return refusal("Every mask is the reference's: the overlap is 1 everywhere, and there is nothing to set beside it.")
     values = sparsities(document)
-    rows, across = grid(len(values))
-    width = SINGLE if len(values) == 1 else DOUBLE
-    left, gap, body, foot = 0.52, 0.42, 1.35, 0.42
-    panel = (width - left - (across - 1) * gap - 0.06) / across
-    per_line = int((width - 0.2) / 1.36)
-    key = 0.15 * -(-len(document.compared) // per_line) + 0.08
-    sheet = drawing(width, rows * (0.24 + body + foot) + key)
-    for i, S in enumerate(values):
-        row, column = divmod(i, across)
-        axes = sheet.axes(left + column * (panel + gap), row * (0.24 + body + foot) + 0.24, panel, body)
-        axes.set_title(f"S = {S:g}")
-        axes.set_xlabel("Jaccard")
-        if column == 0:
-            axes.set_ylabel("difference (points)")
+    scorers = {scorer.name: scorer.kappa for scorer in document.compared}
+    sheet, panels, _ = scatter_panels(values, scorers, "Jaccard", 1.35, 0.08)
+    for S, axes in zip(values, panels, strict=True):
         _scatter(document, sheet, axes, S, kept)
-    _key(document, sheet, key, per_line)
     caption = (
         f"How far a mask lies from {document.settings.reference}'s (Jaccard overlap of the kept units, mean over seeds) and what "
         f"that changes in accuracy (mean over seeds, points). Shaded: ±{document.settings.delta:g}. Another mask is not yet "
@@ -116,7 +98,7 @@ def overlap(document: ReportDocument) -> Sketch:
     )
     said = "; ".join(
         f"{line.scorer} at S = {line.sparsity:g}: overlap {statistics.fmean(kept[line.scorer, line.sparsity]):.2f}, "
-        f"{points(line.mean)} points"
+        f"{'undefined' if line.mean is None else signed(line.mean)} points"
         for line in document.lines
         if (line.scorer, line.sparsity) in kept
     )
@@ -124,19 +106,15 @@ def overlap(document: ReportDocument) -> Sketch:
 
 
 def _scatter(document: ReportDocument, sheet: Drawing, axes: Axes, S: float, kept: dict[tuple[str, float], list[float]]) -> None:
-    delta = document.settings.delta
     lines = [line for line in document.lines_at(S) if line.mean is not None and (line.scorer, S) in kept]
     number = {scorer.name: i for i, scorer in enumerate(document.compared)}
-    low, high = window([[line.mean] for line in lines if line.mean is not None], delta)
-    axes.axhspan(-delta, delta, color=FAINT, alpha=0.18, linewidth=0, zorder=0)
-    axes.axhline(0, color=INK, linewidth=0.5, zorder=0.5)
+    low, high = shade_heights(axes, [line.mean for line in lines if line.mean is not None], document.settings.delta)
     if any(line.mean is not None and line.mean < low for line in lines):
         low -= 0.14 * (high - low)  # room for the arrows
     axes.set_ylim(low, high)
     means = {line.scorer: statistics.fmean(kept[line.scorer, S]) for line in lines}
     span = max(means.values(), default=1.0) - min(means.values(), default=0.0) or 0.1
-    start, end = min(means.values(), default=0.0) - 0.1 * span, max(means.values(), default=1.0) + 0.1 * span
-    axes.set_xlim(start, end)
+    axes.set_xlim(min(means.values(), default=0.0) - 0.1 * span, max(means.values(), default=1.0) + 0.1 * span)
     for line in lines:
         x, style = means[line.scorer], series(number[line.scorer])
         assert line.mean is not None
@@ -146,25 +124,6 @@ def _scatter(document: ReportDocument, sheet: Drawing, axes: Axes, S: float, kep
             markeredgewidth=0.9, clip_on=False,
         )  # fmt: skip
         if y != line.mean:
-            text = f"{'▾' if line.mean < y else '▴'} {line.mean:+.0f}".replace("-", "−")
-            right = x < (start + end) / 2
-            axes.annotate(
-                text, (x, y), xytext=(4 if right else -4, 5 if line.mean < y else -5), textcoords="offset points",
-                ha="left" if right else "right", va="center", fontsize=6,
-            )  # fmt: skip
-        text = f"{line.scorer}, S = {S:g}: overlap {x:.3f}, {points(line.mean)} points; {line.verdict}"
+            beyond(axes, x, y, line.mean)
+        text = f"{line.scorer}, S = {S:g}: overlap {x:.3f}, {signed(line.mean)} points; {line.verdict}"
         sheet.tips.append(Tip(axes, (x, y, x, y), text))
-    axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
-
-
-def _key(document: ReportDocument, sheet: Drawing, height: float, per_line: int) -> None:
-    width = float(sheet.canvas.get_size_inches()[0])
-    names = labels([scorer.name for scorer in document.compared], 18)
-    for i, scorer in enumerate(document.compared):
-        row, column = divmod(i, per_line)
-        x, y = 0.15 + column * (width - 0.2) / per_line, sheet.height - height + 0.08 + 0.15 * row
-        style = series(i)
-        sheet.marker(x, y, style.colour, style.marker, style.fill)
-        kappa = "" if scorer.kappa is None else f" (κ {scorer.kappa})"
-        sheet.text(x + 0.09, y, short(names[scorer.name] + kappa, 24), va="center", fontsize=SMALL)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.joint import PlateauInfo
 from sics_analysis.report.words.headline import SHOWN, escaping, grouped, target_name
-from sics_analysis.report.words.phrases import NONE, interval, listed, p_value, plural, sparsity_list
-from sics_analysis.report.words.reasons import LIMIT, Answer, Tone, attribution_answer, certainty_answer
+from sics_analysis.report.words.phrases import NONE, gathered, interval, listed, p_value, plural, sparsity_list
+from sics_analysis.report.words.reasons import LIMIT, Answer, Tone, attribution_answer, certainty_answer, placed
 from sics_analysis.results import Verdict
 
 
@@ -52,9 +52,7 @@ def _plateau(document: ReportDocument) -> Answer:
             f"{claims[0].reference}, jointly ({_joint_p(close)})."
         )
     open_ = [claim for claim in claims if not claim.holds]
-    reasons: dict[str, list[float]] = {}
-    for claim in open_:
-        reasons.setdefault(claim.reason, []).append(claim.sparsity)
+    reasons = gathered((claim.reason, claim.sparsity) for claim in open_)
     parts += [f"At {sparsity_list(where)} it is {reason}." for reason, where in reasons.items()]
     tone: Tone = "yes" if not open_ else "open"
     short = (
@@ -84,10 +82,8 @@ def _escape(document: ReportDocument) -> Answer:
     target, delta = target_name(document), document.settings.delta
     question = f"Who escapes {target}, by how much, at which sparsity?"
     found = escaping(document)
-    parts = []
-    for sparsity in sorted({line.sparsity for line in found}):
-        here = [f"{line.scorer} by {interval(line.simultaneous)}" for line in found if line.sparsity == sparsity]
-        parts.append(f"At S = {sparsity:g}: {listed(here)} points.")
+    by_sparsity = gathered((line.sparsity, f"{line.scorer} by {interval(line.simultaneous)}") for line in found)
+    parts = [f"At S = {sparsity:g}: {listed(by_sparsity[sparsity])} points." for sparsity in sorted(by_sparsity)]
     if found:
         level = f"{100 * (1 - document.settings.alpha):g} %"
         parts.append(
@@ -104,11 +100,10 @@ def _escape(document: ReportDocument) -> Answer:
         parts.append(f"{open_} of {len(family)} lines of the family are undecided, which is not agreement.")
     others = [line for line in document.lines if not line.in_family and line.verdict is Verdict.ESCAPES]
     if others:
-        names = listed([f"{line.scorer} at S = {line.sparsity:g}" for line in others], LIMIT)
-        parts.append(f"Outside the family, each tested on its own: {names}.")
+        parts.append(f"Outside the family, each tested on its own: {placed(others)}.")
     down = [line for line in document.lines if line.in_family and line.verdict is Verdict.DEGRADES]
     if down:
-        parts.append(f"Shown below −{delta:g}: {listed([f'{x.scorer} at S = {x.sparsity:g}' for x in down], LIMIT)}.")
+        parts.append(f"Shown below −{delta:g}: {placed(down)}.")
     groups = grouped(found)
     short = "; ".join(f"{listed(who, 4)}, {sparsity_list(at)}" for who, at in groups) or (
         "Nobody is shown to" if family else "Nobody was tested"
@@ -130,17 +125,12 @@ def _kappa(document: ReportDocument) -> Answer:
         if point.kappa is not None:
             agrees = "as the paper has it" if point.kappa == point.paper else f"where the paper has {point.paper}"
             parts.append(f"κ({point.sparsity:g}) = {point.kappa} is claimed, {agrees}.")
-    by_set: dict[tuple[int, ...], list[float]] = {}
-    for point in spectrum.points:
-        if point.kappa is None and point.p_values is not None:
-            by_set.setdefault(point.not_rejected, []).append(point.sparsity)
+    open_ = [point for point in spectrum.points if point.kappa is None and point.p_values is not None]
+    by_set = gathered((point.not_rejected, point.sparsity) for point in open_)
     for left, where in by_set.items():
         values = listed([str(value) for value in left]).replace(" and ", " or ") or "no value, which no truth explains"
         parts.append(f"At {sparsity_list(where)} the data leave {values}.")
-    missing: dict[str, list[float]] = {}
-    for point in spectrum.points:
-        if point.p_values is None:
-            missing.setdefault(point.reason, []).append(point.sparsity)
+    missing = gathered((point.reason, point.sparsity) for point in spectrum.points if point.p_values is None)
     parts += [f"At {sparsity_list(where)} it is not available: {reason}." for reason, where in missing.items()]
     parts.append(spectrum.trend_sentence)
     short = ", ".join(f"κ({point.sparsity:g}) = {point.kappa}" for point in claimed) or "Undetermined"
@@ -150,13 +140,9 @@ def _kappa(document: ReportDocument) -> Answer:
 def _paper(document: ReportDocument) -> Answer:
     question = "What of the paper's claims?"
     count = {word: [c.id for c in document.claims if c.status == word] for word in ("supported", "contradicted", "undecided")}
-    parts = [f"{_capital(word)}: {listed(ids)}." for word, ids in count.items() if ids]
+    parts = [f"{word.capitalize()}: {listed(ids)}." for word, ids in count.items() if ids]
     numbers = [f"{len(ids)} {word}" for word, ids in count.items() if ids]
     tones: dict[str, Tone] = {"supported": "yes", "contradicted": "no"}
     only = [word for word, ids in count.items() if ids]
     tone = tones.get(only[0], "open") if len(only) == 1 else "open"
     return Answer("paper", question, tone, ", ".join(numbers) or NONE, " ".join(parts))
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

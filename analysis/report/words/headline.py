@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.lines import LineInfo
-from sics_analysis.report.words.phrases import listed, plural, sparsity_list
+from sics_analysis.report.words.phrases import gathered, listed, plural, sparsity_list
 from sics_analysis.results import Verdict
 
 MIN_SEEDS = 3  # as in sics_analysis.rows.contrasts, which a kept report does not load
@@ -50,12 +50,8 @@ def _nobody(document: ReportDocument, target: str) -> str:
 
 def grouped(lines: Sequence[LineInfo]) -> list[tuple[list[str], tuple[float, ...]]]:
     """The scorers of these lines by the sparsities they stand at, so that nobody is said to be where another is."""
-    where: dict[str, list[float]] = {}
-    for line in lines:
-        where.setdefault(line.scorer, []).append(line.sparsity)
-    groups: dict[tuple[float, ...], list[str]] = {}
-    for name, values in where.items():
-        groups.setdefault(tuple(sorted(values)), []).append(name)
+    where = gathered((line.scorer, line.sparsity) for line in lines)
+    groups = gathered((tuple(sorted(values)), name) for name, values in where.items())
     return [(names, at) for at, names in groups.items()]
 
 

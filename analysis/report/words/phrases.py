@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 import statistics
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TypeVar
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.lines import LineInfo
 from sics_analysis.report.document.rows import ScorerInfo
 from sics_analysis.results import Interval, Verdict, signed
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
 
 NONE = "–"
 #: word → glyph: no verdict or status is ever told by colour alone
@@ -108,6 +112,18 @@ def listed(names: Sequence[str], limit: int = 0) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
 
 
+def gathered(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
+    """What stands under each key, in the order given.
+
+    >>> gathered([("a", 1), ("b", 2), ("a", 3)])
+    {'a': [1, 3], 'b': [2]}
+    """
+    found: dict[Key, list[Value]] = {}
+    for key, value in pairs:
+        found.setdefault(key, []).append(value)
+    return found
+
+
 def plural(count: int, noun: str, nouns: str = "") -> str:
     """A count with its noun.
 
@@ -150,11 +166,7 @@ def no_deviations(document: ReportDocument) -> str:
 
 def undecided_reasons(lines: Iterable[LineInfo]) -> dict[str, list[str]]:
     """The scorers without a verdict, by the reason why."""
-    found: dict[str, list[str]] = {}
-    for line in lines:
-        if line.verdict is Verdict.INCONCLUSIVE:
-            found.setdefault(line.reason, []).append(line.scorer)
-    return found
+    return gathered((line.reason, line.scorer) for line in lines if line.verdict is Verdict.INCONCLUSIVE)
 
 
 def margin_line(document: ReportDocument) -> str:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from sics_analysis.report.document.document import ReportDocument
-from sics_analysis.report.document.lines import AttributionInfo
+from sics_analysis.report.document.lines import AttributionInfo, LineInfo
 from sics_analysis.report.document.rows import SettingsInfo
 from sics_analysis.report.words.headline import escaping, undecided
-from sics_analysis.report.words.phrases import interval, listed, plural, sparsity_list
+from sics_analysis.report.words.phrases import interval, listed, percent, plural, sparsity_list
 from sics_analysis.results import Verdict
 
 Tone: TypeAlias = Literal["yes", "no", "open"]
@@ -50,16 +50,19 @@ def attribution_answer(document: ReportDocument) -> Answer:
         f"complexity is shown to add more than {delta:g} points in {len(better)}, to add less than {delta:g} and cost less than "
         f"{delta:g} in {len(same)}, to cost more than {delta:g} in {len(worse)}; {open_} undecided."
     ]
-    wanted = _matching(document, lines)
+    found = {(line.scorer, line.sparsity) for line in escaping(document)}
+    wanted = [line for line in lines if (line.scorer, line.sparsity) in found]
     shown = wanted[:LIMIT]
     if shown:
-        split = "; ".join(_split(line, document.settings) for line in shown)
+        # The joint interval alone: the line was selected for a large gain, of which this is a part.
+        said = ((line, interval(line.simultaneous), _conclusion(line, document.settings)) for line in shown)
+        split = "; ".join(f"{line.scorer} at S = {line.sparsity:g} {limits}, {conclusion}" for line, limits, conclusion in said)
         level = f"{100 * (1 - document.settings.alpha):g} %"
         more = f"; {len(wanted) - len(shown)} more in the table" if len(wanted) > len(shown) else ""
         what = f"what complexity adds to information (simultaneous {level} intervals)"
         parts.append(f"Of those that escape, {what}: {split}{more}.")
     if better:
-        parts.append(f"Complexity adds: {listed([f'{x.scorer} at S = {x.sparsity:g}' for x in better], LIMIT)}.")
+        parts.append(f"Complexity adds: {placed(better)}.")
     some = [line for line in lines if line.verdict is Verdict.INCONCLUSIVE and _superior(line, document.settings)]
     decided = len(same) + len(worse)
     tone: Tone = "yes" if better else "open" if some or open_ else "no"
@@ -74,14 +77,9 @@ def attribution_answer(document: ReportDocument) -> Answer:
     return Answer("attribution", question, tone, short, " ".join(parts))
 
 
-def _matching(document: ReportDocument, lines: Sequence[AttributionInfo]) -> list[AttributionInfo]:
-    found = {(line.scorer, line.sparsity) for line in escaping(document)}
-    return [line for line in lines if (line.scorer, line.sparsity) in found]
-
-
-def _split(line: AttributionInfo, settings: SettingsInfo) -> str:
-    """The joint interval alone: the line was selected for a large gain, of which this is a part."""
-    return f"{line.scorer} at S = {line.sparsity:g} {interval(line.simultaneous)}, {_conclusion(line, settings)}"
+def placed(lines: Sequence[LineInfo | AttributionInfo]) -> str:
+    """Scorers with the S they stand at, in a sentence."""
+    return listed([f"{line.scorer} at S = {line.sparsity:g}" for line in lines], LIMIT)
 
 
 def _conclusion(line: AttributionInfo, settings: SettingsInfo) -> str:
@@ -107,7 +105,7 @@ def certainty_answer(document: ReportDocument) -> Answer:
     if power.points:
         here = next((point for point in power.points if point.n == power.here), None)
         if here is not None and power.sd is not None:
-            found, same = _chance(here.escape), _chance(here.equivalence)
+            found, same = percent(here.escape, 0), percent(here.equivalence, 0)
             needed = f"{_needed(power.needed_escape)} and {_needed(power.needed_equivalence)}"
             effect = f"{power.effect:g} point{'s' * (power.effect != 1)}"
             parts.append(
@@ -126,10 +124,6 @@ def certainty_answer(document: ReportDocument) -> Answer:
     return Answer(
         "certainty", question, tone, f"{open_} of {total} undecided" if total else "Nothing was tested", " ".join(parts)
     )
-
-
-def _chance(power: float) -> str:
-    return f"{100 * power:.0f} %"
 
 
 def _needed(seeds: int | None) -> str:

@@ -1,4 +1,4 @@
-"""Text in figures and reports: names cut to a width, control characters made visible, numbers with their signs."""
+"""Names for labels: cut to a width, and still told apart."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import unicodedata
 from collections.abc import Sequence
 
-from sics_analysis.results import Interval, signed
+from sics_analysis.report.words.phrases import plain
 
 
 def short(name: str, limit: int = 16) -> str:
@@ -15,7 +15,7 @@ def short(name: str, limit: int = 16) -> str:
     >>> short("smooth_chaos"), short("a" * 200, 8), short("a" + chr(10) + "b")
     ('smooth_chaos', 'aaaaaaa…', 'a\\\\nb')
     """
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in name)
+    text = plain(name)
     if columns(text) <= limit:
         return text
     kept = ""
@@ -68,22 +68,3 @@ def _without_middle(name: str, limit: int) -> str:
 def columns(text: str) -> int:
     """Width of a text in columns: wide characters take two, combining ones none."""
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
-
-
-def points(value: float | None) -> str:
-    """A difference in points for a hover text."""
-    return "undefined" if value is None else signed(value)
-
-
-def limits(interval: Interval | None) -> str:
-    """Both limits for a hover text."""
-    return "no interval" if interval is None else f"[{signed(interval.low)}, {signed(interval.high)}]"
-
-
-def plural(count: int, word: str) -> str:
-    """A count with its noun.
-
-    >>> plural(1, "seed"), plural(5, "seed")
-    ('1 seed', '5 seeds')
-    """
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"

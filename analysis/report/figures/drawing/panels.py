@@ -13,6 +13,7 @@ from sics_analysis.report.figures.drawing.labels import labels
 from sics_analysis.report.figures.drawing.style import (
     DOUBLE,
     FAINT,
+    HEAD,
     INK,
     ROW,
     SINGLE,
@@ -47,13 +48,23 @@ def window(rows: Sequence[Sequence[float]], delta: float) -> tuple[float, float]
     return low - pad, high + pad
 
 
+def arrow(below: bool, *values: float) -> str:
+    """What marks values below or above a panel.
+
+    >>> arrow(True, -37.2, -36.0)
+    '▾ −37/−36'
+    """
+    said = dict.fromkeys(f"{value:+.0f}".replace("-", "−") for value in values)
+    return f"{'▾' if below else '▴'} {'/'.join(said)}"
+
+
 def sparsities(document: ReportDocument) -> list[float]:
     """The values of S, ascending."""
     return [info.sparsity for info in document.sparsities]
 
 
 _NAMES, _GROUP, _GLYPHS, _GAP = 1.12, 0.2, 0.16, 0.1  # inches
-_HEAD, _LEGEND = 0.24, 0.24
+_LEGEND = 0.24
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +90,13 @@ def row_panels(
     panel_width = (width - left - across * _GLYPHS - (across - 1) * _GAP - 0.04) / across
     body = max(len(scorers), 2) * ROW
     legend = _LEGEND * (2 if width < DOUBLE else 1)
-    sheet = drawing(width, rows * (_HEAD + body + foot) + legend)
+    pitch = HEAD + body + foot
+    sheet = drawing(width, rows * pitch + legend)
     names = labels([scorer.name for scorer in scorers])
     panels = []
     for i, sparsity in enumerate(values):
         row, column = divmod(i, across)
-        top = row * (_HEAD + body + foot) + _HEAD
-        axes = sheet.axes(left + column * (panel_width + _GLYPHS + _GAP), top, panel_width, body)
+        axes = sheet.axes(left + column * (panel_width + _GLYPHS + _GAP), row * pitch + HEAD, panel_width, body)
         axes.set_ylim(max(len(scorers), 2) - 0.5, -0.5)
         axes.spines["left"].set_visible(False)
         axes.set_yticks([])
@@ -95,12 +106,12 @@ def row_panels(
             axes.set_yticks(range(len(scorers)), [names[scorer.name] for scorer in scorers])
             axes.tick_params(axis="y", length=0, pad=3)
             if grouped:
-                _groups(sheet, scorers, top, body / max(len(scorers), 2))
+                _groups(sheet, scorers, row * pitch + HEAD, body / max(len(scorers), 2))
         for edge in _edges(scorers) if grouped else ():
             axes.axhline(edge - 0.5, color=FAINT, linewidth=0.4, alpha=0.6, zorder=0)
         panels.append(Panel(sparsity, axes))
     for row in range(rows):
-        y = (row + 1) * (_HEAD + body + foot) - 0.14
+        y = (row + 1) * pitch - 0.14
         sheet.text(left + (width - left) / 2 if width == DOUBLE else width / 2, y, xlabel, ha="center", va="center")
     _legend(sheet, width, legend, hollow=hollow)
     return sheet, panels

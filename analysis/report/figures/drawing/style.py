@@ -18,6 +18,7 @@ from sics_analysis.results import Verdict
 SINGLE, DOUBLE = 3.4, 7.0  # inches: one and two columns of a paper
 FONT, SMALL = 8.0, 7.0  # points
 ROW = 0.158  # inches of height for a row of a table-like figure
+HEAD = 0.24  # inches for the title of a panel
 Fill: TypeAlias = Literal["full", "none", "left", "bottom"]
 Dashes: TypeAlias = str | tuple[float, tuple[float, ...]]
 INK = "#000000"  # becomes `currentColor` in an inline SVG
@@ -52,7 +53,7 @@ STATUS = {
 }
 _COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_FILLS: tuple[Fill, ...] = ("full", "none", "left", "bottom")
+FILLS: tuple[Fill, ...] = ("full", "none", "left", "bottom")
 _DASHES: tuple[Dashes, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 
 
@@ -73,7 +74,7 @@ def series(index: int) -> Series:
     160
     """
     turn = index // 42
-    return Series(_COLOURS[index % 6], _MARKERS[index % 7], _FILLS[turn % 4], _DASHES[(index // 6) % 4])
+    return Series(_COLOURS[index % 6], _MARKERS[index % 7], FILLS[turn % 4], _DASHES[(index // 6) % 4])
 
 
 _RC: Mapping[Any, Any] = {
@@ -138,43 +139,45 @@ class Drawing:
     tips: list[Tip] = field(default_factory=list)
 
     @property
+    def width(self) -> float:
+        """Inches."""
+        return float(self.canvas.get_size_inches()[0])
+
+    @property
     def height(self) -> float:
         """Inches."""
         return float(self.canvas.get_size_inches()[1])
 
+    def place(self, x: float, y: float) -> tuple[float, float]:
+        """Inches from the left and from the top as shares of the canvas from the left and from the bottom."""
+        return x / self.width, 1 - y / self.height
+
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:
         """Add axes; inches from the left and from the top."""
-        full_width, full_height = self.canvas.get_size_inches()
-        return self.canvas.add_axes(
-            (left / full_width, 1 - (top + height) / full_height, width / full_width, height / full_height)
-        )
+        return self.canvas.add_axes((*self.place(left, top + height), width / self.width, height / self.height))
+
+    def panels(
+        self, count: int, across: int, body: float, *, left: float, gap: float = 0.42, right: float = 0.06, foot: float = 0.0
+    ) -> list[Axes]:
+        """Add axes of the height `body` in rows, `across` beside each other, a title's height above and `foot` below; inches."""
+        width = (self.width - left - (across - 1) * gap - right) / across
+        places = (divmod(i, across) for i in range(count))
+        pitch = HEAD + body + foot
+        return [self.axes(left + column * (width + gap), row * pitch + HEAD, width, body) for row, column in places]
 
     def text(self, x: float, y: float, text: str, **kwargs: object) -> Text:
         """Write at inches from the left and from the top."""
-        full_width, full_height = self.canvas.get_size_inches()
-        return self.canvas.text(x / full_width, 1 - y / full_height, text, **kwargs)  # type: ignore[arg-type]
+        return self.canvas.text(*self.place(x, y), text, **kwargs)  # type: ignore[arg-type]
 
     def marker(self, x: float, y: float, colour: str, marker: str, fill: Fill = "full") -> None:
         """Draw a marker at inches from the left and from the top."""
-        full_width, full_height = self.canvas.get_size_inches()
-        self.canvas.add_artist(
-            Line2D(
-                [x / full_width],
-                [1 - y / full_height],
-                linestyle="none",
-                marker=marker,
-                markersize=4.0,
-                color=colour,
-                fillstyle=fill,
-            )
-        )
+        at = ([share] for share in self.place(x, y))
+        self.canvas.add_artist(Line2D(*at, linestyle="none", marker=marker, markersize=4.0, color=colour, fillstyle=fill))
 
     def line(self, start: float, end: float, y: float, colour: str, dashes: Dashes) -> None:
         """Draw a piece of line at inches from the left and from the top."""
-        full_width, full_height = self.canvas.get_size_inches()
-        height = 1 - y / full_height
-        line = Line2D([start / full_width, end / full_width], [height, height], color=colour, linestyle=dashes)  # type: ignore[arg-type]
-        self.canvas.add_artist(line)
+        ends = zip(self.place(start, y), self.place(end, y), strict=True)
+        self.canvas.add_artist(Line2D(*ends, color=colour, linestyle=dashes))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
