@@ -174,13 +174,13 @@ def comparable(rows: Sequence[CellRow], *, across_devices: bool = False) -> tupl
     remarks = []
     if unpaired:
         remarks.append(
-            f"Left out: seed {_listed(unpaired)}, whose rows met different checkpoints, data order, saliency or calibration "
+            f"Left out: seed {listed(unpaired)}, whose rows met different checkpoints, data order, saliency or calibration "
             "batches (replicate --force recomputes them)."
         )
     if mixed and not across_devices:
-        remarks.append(f"Left out: seed {_listed(mixed)}, whose rows come from different devices (--across-devices pairs them).")
+        remarks.append(f"Left out: seed {listed(mixed)}, whose rows come from different devices (--across-devices pairs them).")
     elif mixed:
-        remarks.append(f"Seed {_listed(mixed)}: rows of different devices are paired, as asked.")
+        remarks.append(f"Seed {listed(mixed)}: rows of different devices are paired, as asked.")
     dropped = {*unpaired, *([] if across_devices else mixed)}
     return [row for row in rows if row.seed not in dropped], remarks
 
@@ -270,5 +270,6 @@ def _commit(body: dict[str, Any]) -> str | None:
     return None if sha is None else f"{sha[:12]}{' with uncommitted changes' if body.get('git_dirty') else ''}"
 
 
-def _listed(seeds: Sequence[int]) -> str:
-    return ", ".join(map(str, seeds))
+def listed(values: Iterable[object]) -> str:
+    """Values with commas between them."""
+    return ", ".join(map(str, values))
