@@ -140,7 +140,7 @@ def split_indices(config: DataConfig, facts: ImageFacts | None = None) -> tuple[
 
     >>> facts = ImageFacts((10, 1, 2, 2), ("a", "b"), 6, "")
     >>> [sorted(part.tolist()) for part in split_indices(DataConfig("x", train=5, validation=1, test=4), facts)]
-    [[0, 1, 2, 3, 5], [4], [6, 7, 8, 9]]
+    [[0, 2, 3, 4, 5], [1], [6, 7, 8, 9]]
     """
     facts = facts or data_facts(config)
     train, both = config.train, config.train + config.validation
