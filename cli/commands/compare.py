@@ -32,14 +32,15 @@ def compare(run_a: Path, run_b: Path, delta: float | None, alpha: float | None, 
     from sics_analysis.one_scorer.bootstrap import SMALL_N, coverage_caveat
     from sics_analysis.report.layouts.terminal import terminal
     from sics_cli.console.verdict_tables import paragraph
-    from sics_cli.results.compare_runs import changed_settings, compare_pairs, pair, read_rows
+    from sics_cli.experiment.recipe import differences
+    from sics_cli.results.compare_runs import compare_pairs, pair, read_rows
 
     a, b = read_rows(run_a), read_rows(run_b)
     pairs = pair(a, b, across_devices=across_devices)
     settled = [_agreed("delta", delta, a.delta, b.delta, 0.5), _agreed("alpha", alpha, a.alpha, b.alpha, 0.05)]
     lines = compare_pairs(pairs, *settled)
     out = terminal()
-    changes = changed_settings(a, b)
+    changes = differences(a.recipe, b.recipe)
     paragraph(out, f"A  {run_a}, run {a.run_id[:16]}")
     paragraph(out, f"B  {run_b}, run {b.run_id[:16]}")
     differs = "What differs: " + "; ".join(changes) if changes else "One recipe: what differs is the code or the machine"

@@ -133,7 +133,7 @@ def _print(out: Console, spreads: list[Spread], plans: list[Plan], source: Sourc
     margins = f"δ = {first.equivalence.delta:g} points, α = {first.equivalence.alpha:g}"
     out.print(Text(f"Plan for {n} seeds at {margins}", style="bold"))
     if source is not None:
-        paragraph(out, f"sd from {source.title}, {source.kind} {source.identity[:16]}")
+        paragraph(out, f"sd from {source.title}, {source.origin.source.kind} {source.origin.source.identity[:16]}")
     seeds = f"seeds {target:g} %"
     right = [(heading, "right") for heading in ("sd", "equivalent", seeds, "escape", seeds)]
     table = plain_table("", *right)

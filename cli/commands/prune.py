@@ -129,8 +129,7 @@ def prune(weights: Path, architecture: str, options: Any, **asked: Any) -> None:
     architecture; with --shrink into a smaller one, which sics_plugin.load_shrunk(create_model(NAME), FILE) builds.
     """
     from sics_cli.console import progress_bars
-    from sics_cli.pruning.output import check_outputs
-    from sics_cli.pruning.prune_file import Outputs, prune_file
+    from sics_cli.pruning.prune_file import Outputs, check_outputs, prune_file
     from sics_cli.pruning.request import PruneRequest
     from sics_cli.tasks.networks.models import check_model
 

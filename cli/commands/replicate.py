@@ -172,7 +172,7 @@ def _base(preset: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _say_start(note: Callable[[str], None], session: Session, place: Workers | SlurmCluster) -> None:
-    grid = session.state(None) if not session.store_path.exists() else _stored_state(session)
+    grid = _state(session)
     where = f"{len(session.gpus)} GPU(s)" if session.gpus else "the CPU"
     seeds = len(session.experiment.seeds)
     on = (
@@ -192,7 +192,9 @@ def _setting(session: Session) -> str:
     return f"unit {asked.unit}, pool {asked.pool}, saliency {asked.saliency}{own}; {data}"
 
 
-def _stored_state(session: Session) -> Grid:
+def _state(session: Session) -> Grid:
+    if not session.store_path.exists():
+        return session.state(None)
     with Store.open(session.store_path, read_only=True) as store:
         return session.state(store)
 
@@ -204,7 +206,7 @@ def _counts(grid: Grid) -> str:
 
 
 def _print_dry_run(out: Console, session: Session) -> None:
-    grid = _stored_state(session) if session.store_path.exists() else session.state(None)
+    grid = _state(session)
     cells = {(cell.seed, cell.scorer_name, cell.sparsity, cell.repeat): cell for cell in grid.cells}
 
     def marker(name: str, repeat: bool = False) -> Callable[[int, float], str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sics_cli.base.errors import ConfigError
 from sics_cli.experiment.recipe import DENSE, differences
-from sics_cli.results.source import flagged, unfinished
+from sics_cli.results.source import flagged, listed, unfinished
 from sics_cli.results.summary import noise_floors, paired_seeds
 from sics_cli.store.database import is_sqlite
 from sics_cli.store.rows import CellRow
@@ -80,11 +80,6 @@ def read_rows(path: Path) -> RunRows:
         return RunRows(store.meta("run_id"), store.meta("recipe"), delta, alpha, tuple(rows), floors, tuple(remarks))
 
 
-def changed_settings(a: RunRows, b: RunRows) -> list[str]:
-    """Name the settings in which the two recipes differ."""
-    return differences(a.recipe, b.recipe)
-
-
 def pair(a: RunRows, b: RunRows, *, across_devices: bool = False) -> Pairs:
     """Pair the rows of two runs."""
     tests = [(run.recipe["data"]["digest"], run.recipe["data"]["split_digest"], run.recipe["data"]["test"]) for run in (a, b)]
@@ -95,23 +90,23 @@ def pair(a: RunRows, b: RunRows, *, across_devices: bool = False) -> Pairs:
     for name, run in (("A", a), ("B", b)):
         _, bad = paired_seeds(run.rows)
         if bad:
-            refused.append(f"seed {_listed(bad)}: rows of {name} met different networks, saliency or calibration batches")
+            refused.append(f"seed {listed(bad)}: rows of {name} met different networks, saliency or calibration batches")
     unusable = {seed for run in (a, b) for seed in paired_seeds(run.rows)[1]}
     in_b = {(row.seed, row.scorer, row.sparsity): row for row in b.rows if row.scorer != DENSE}
     both = [(row, in_b[place]) for row in a.rows if (place := (row.seed, row.scorer, row.sparsity)) in in_b]
     both = [(x, y) for x, y in both if x.seed not in unusable]
     other = sorted({x.seed for x, y in both if x.checkpoint_hash != y.checkpoint_hash})
     if other:
-        refused.append(f"seed {_listed(other)}: the dense checkpoints differ, so A and B pruned different networks")
+        refused.append(f"seed {listed(other)}: the dense checkpoints differ, so A and B pruned different networks")
     both = [(x, y) for x, y in both if x.checkpoint_hash == y.checkpoint_hash]
     moved = sorted({x.seed for x, y in both if _device(x) != _device(y)})
     if moved and not across_devices:
-        refused.append(f"seed {_listed(moved)}: evaluated on different devices (--across-devices pairs them)")
+        refused.append(f"seed {listed(moved)}: evaluated on different devices (--across-devices pairs them)")
         both = [(x, y) for x, y in both if _device(x) == _device(y)]
     for what in ("seed", "scorer", "sparsity"):
         only = sorted({getattr(row, what) for row in a.rows} ^ {getattr(row, what) for row in b.rows})
         if only:
-            refused.append(f"{what} {_listed(only)}: in one of the runs only")
+            refused.append(f"{what} {listed(only)}: in one of the runs only")
     if not both:
         why = "; ".join(refused) or "they share no seed, scorer and sparsity"
         raise ConfigError(f"RUN_A and RUN_B: nothing can be paired: {why}")
@@ -121,10 +116,6 @@ def pair(a: RunRows, b: RunRows, *, across_devices: bool = False) -> Pairs:
 
 def _device(row: CellRow) -> str:
     return str(row.provenance.get("device"))
-
-
-def _listed(values: Sequence[object]) -> str:
-    return ", ".join(map(str, values))
 
 
 def compare_pairs(pairs: Pairs, delta: float, alpha: float) -> tuple[ComparedLine, ...]:

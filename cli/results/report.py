@@ -44,7 +44,7 @@ def analyse_source(source: Source, settings: Settings) -> Analysis:
             settings.alpha,
             noise_floor=source.noise_floor or None,
             bits=source.bits,
-            plan={"fixed": source.fixed, "stamps": list(source.stamps_under(settings))},
+            plan={"fixed": source.origin.fixed, "stamps": list(source.stamps_under(settings))},
         )
     except ValueError as error:
         raise InputError(f"{source.title}: {error}") from None
@@ -53,32 +53,15 @@ def analyse_source(source: Source, settings: Settings) -> Analysis:
 def document_of(source: Source, settings: Settings, gates: Sequence[Claim] = ()) -> ReportDocument:
     """Analyse under `settings` and collect everything a report says."""
     from sics_analysis.claims.scorecard import check_claim
-    from sics_analysis.report.document.build import Origin, build_document
-    from sics_analysis.report.document.rows import Planned, SourceInfo, Strength
+    from sics_analysis.report.document.build import build_document
 
-    analysis, plan = analyse_source(source, settings), source.planned
+    analysis = analyse_source(source, settings)
     for gate in gates:
         try:
             check_claim(gate, analysis)
         except ValueError as error:
             raise ConfigError(f"--fail-on {gate.id!r}: {error}") from None
-    origin = Origin(
-        SourceInfo(
-            source.kind,
-            source.title,
-            source.identity,
-            source.varied,
-            source.saliency,
-            tuple(Strength(name, alpha) for name, alpha in source.strengths.items()),
-        ),
-        source.fixed,
-        None if plan is None else Planned(plan.delta, plan.alpha, plan.reference),
-        source.stamps_under(settings),
-        source.deviations,
-        source.remarks,
-        source.provenance,
-    )
-    return build_document(analysis, source.frame, origin, gates)
+    return build_document(analysis, source.frame, replace(source.origin, stamps=source.stamps_under(settings)), gates)
 
 
 def is_document(path: Path) -> bool:

@@ -24,7 +24,8 @@ from sics_cli.store.store import Store, find_store
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sics_analysis.report.document.rows import Deviation, Fact
+    from sics_analysis.report.document.build import Origin
+    from sics_analysis.report.document.rows import Fact, Strength
 
 
 Bits = dict[tuple[int | str, str, float], NDArray[np.bool_]]
@@ -54,33 +55,29 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Rows to analyse and where they come from; `identity` is the run id or the file's sha256.
+    """Rows to analyse, and what a report says of them; `noise_floor` is points by S, empty where nothing was evaluated twice."""
 
-    `varied` is what another seed changed; `planned` what a plan in the store fixed, and `fixed` when, in words: None and unknown
-    for a CSV. `stamps` are the plans', such as "plan changed after data". `noise_floor` is points by S, empty where nothing was
-    evaluated twice. `strengths` are the α of the scorers that have one.
-    """
-
-    kind: str
-    title: str
-    identity: str
-    varied: str
     frame: pd.DataFrame
     bits: Bits
-    planned: Settings | None
-    fixed: str
-    stamps: tuple[str, ...] = ()
+    origin: Origin
     noise_floor: dict[float, float] = field(default_factory=dict)
-    deviations: tuple[Deviation, ...] = ()
-    remarks: tuple[str, ...] = ()
-    provenance: tuple[Fact, ...] = ()
-    saliency: str | None = None
-    strengths: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """What it is, without any path."""
+        return self.origin.source.title
+
+    @property
+    def planned(self) -> Settings | None:
+        """What a plan in the store fixed; None for a CSV, where nobody can know."""
+        plan = self.origin.planned
+        return None if plan is None else Settings(plan.delta, plan.alpha, plan.reference)
 
     def stamps_under(self, settings: Settings) -> tuple[str, ...]:
         """The stamps of an analysis under `settings`, which may not be what was planned."""
         moved = self.planned is not None and settings != self.planned
-        return (*self.stamps, *([CHANGED] if moved and CHANGED not in self.stamps else []))
+        stamps = self.origin.stamps
+        return (*stamps, *([CHANGED] if moved and CHANGED not in stamps else []))
 
 
 def read_source(path: Path, *, across_devices: bool = False) -> Source:
@@ -91,21 +88,18 @@ def read_source(path: Path, *, across_devices: bool = False) -> Source:
         raise InputError(f"{path}: there is no such run or file: give a run's folder, its run.sqlite, or a CSV of results")
     if across_devices:
         raise ConfigError(f"--across-devices: is for runs, which know their devices; {path.name} is a CSV")
-    from sics_analysis.report.document.rows import Fact
+    from sics_analysis.report.document.build import Origin
+    from sics_analysis.report.document.rows import Fact, SourceInfo
 
     table = read_csv(path)
-    return Source(
-        kind="csv",
-        title=path.name,
-        identity=table.sha256,
-        varied="unknown: a CSV does not say what another seed changed, nor whether equal seeds of two scorers share a network",
-        frame=table.frame,
-        bits=table.bits,
-        planned=None,
+    varied = "unknown: a CSV does not say what another seed changed, nor whether equal seeds of two scorers share a network"
+    origin = Origin(
+        SourceInfo("csv", path.name, table.sha256, varied),
         fixed="unknown: a CSV does not say",
         remarks=("The noise floor is unknown: a CSV has no repeated evaluations.",),
         provenance=(Fact("file", path.name), Fact("sha256", table.sha256)),
     )
+    return Source(table.frame, table.bits, origin)
 
 
 def read_run(path: Path, *, across_devices: bool = False) -> Source:
@@ -118,7 +112,8 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
     """Make a source of these rows of a store, under its last plan."""
     import pandas as pd
 
-    from sics_analysis.report.document.rows import Deviation
+    from sics_analysis.report.document.build import Origin
+    from sics_analysis.report.document.rows import Deviation, Planned, SourceInfo
 
     plans, recipe, failures = store.plans(), store.meta("recipe"), store.failures()
     kept, remarks = comparable(rows, across_devices=across_devices)
@@ -126,7 +121,6 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
     pruned = [row for row in kept if row.scorer != DENSE]
     if not pruned:
         raise InputError(f"{store.path}: holds no pruned network that could be analysed; replicate computes them")
-    planned = Settings(plans[-1].delta, plans[-1].alpha, plans[-1].reference) if plans else None
     failed = [row for row in failures if row.kind == "cell"]
     deviations = [Deviation("left out" if text.startswith("Left out") else "paired", text) for text in remarks]
     deviations += [Deviation("failed", f"{len(failed)} cells failed and are missing here.")] if failed else []
@@ -134,29 +128,37 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
     deviations += [Deviation("missing", text) for text in unfinished(plans, rows)]
     deviations += [Deviation("flag", text) for text in flagged(pruned)]
     data, model, saliency = recipe["data"]["name"], recipe["model"]["name"], recipe["saliency"]["kind"]
-    return Source(
-        kind="run",
-        title=f"{model} on {data}, saliency {saliency}, {recipe['environment']['device_class']}",
-        identity=store.meta("run_id"),
-        varied=_varied(recipe),
-        frame=pd.DataFrame([export_row(row) for row in kept], columns=list(COLUMNS)).astype({"kappa": "Int64"}),
-        bits={(row.seed, row.scorer, row.sparsity): unpack_bits(row.bits, row.n) for row in pruned},
-        planned=planned,
-        fixed=when_fixed(plans),
-        stamps=tuple(dict.fromkeys(plan.stamp for plan in plans if plan.stamp)),
-        noise_floor={sparsity: floor.points for sparsity, floor in noise_floors(pruned, repeats).items()},
-        deviations=tuple(deviations),
+    info = SourceInfo(
+        "run",
+        f"{model} on {data}, saliency {saliency}, {recipe['environment']['device_class']}",
+        store.meta("run_id"),
+        _varied(recipe),
+        saliency,
+        _strengths(store, {row.scorer for row in pruned}),
+    )
+    origin = Origin(
+        info,
+        when_fixed(plans),
+        Planned(plans[-1].delta, plans[-1].alpha, plans[-1].reference) if plans else None,
+        tuple(dict.fromkeys(plan.stamp for plan in plans if plan.stamp)),
+        tuple(deviations),
         provenance=tuple(_provenance(store, pruned, plans)),
-        saliency=saliency,
-        strengths=_strengths(store, {row.scorer for row in pruned}),
+    )
+    return Source(
+        pd.DataFrame([export_row(row) for row in kept], columns=list(COLUMNS)).astype({"kappa": "Int64"}),
+        {(row.seed, row.scorer, row.sparsity): unpack_bits(row.bits, row.n) for row in pruned},
+        origin,
+        {sparsity: floor.points for sparsity, floor in noise_floors(pruned, repeats).items()},
     )
 
 
-def _strengths(store: Store, names: set[str]) -> dict[str, float]:
+def _strengths(store: Store, names: set[str]) -> tuple[Strength, ...]:
     """The strength of every scorer that has one, as the driver that computed the rows was told it."""
+    from sics_analysis.report.document.rows import Strength
+
     facts = store.meta("scorers") or {}
     found = {info["name"]: info["fingerprint"].get("parameters", {}).get("alpha") for info in facts.get("infos", ())}
-    return {name: float(alpha) for name, alpha in found.items() if name in names and isinstance(alpha, int | float)}
+    return tuple(Strength(name, float(a)) for name, a in found.items() if name in names and isinstance(a, int | float))
 
 
 def comparable(rows: Sequence[CellRow], *, across_devices: bool = False) -> tuple[list[CellRow], list[str]]:
@@ -172,13 +174,13 @@ def comparable(rows: Sequence[CellRow], *, across_devices: bool = False) -> tupl
     remarks = []
     if unpaired:
         remarks.append(
-            f"Left out: seed {_listed(unpaired)}, whose rows met different checkpoints, data order, saliency or calibration "
+            f"Left out: seed {listed(unpaired)}, whose rows met different checkpoints, data order, saliency or calibration "
             "batches (replicate --force recomputes them)."
         )
     if mixed and not across_devices:
-        remarks.append(f"Left out: seed {_listed(mixed)}, whose rows come from different devices (--across-devices pairs them).")
+        remarks.append(f"Left out: seed {listed(mixed)}, whose rows come from different devices (--across-devices pairs them).")
     elif mixed:
-        remarks.append(f"Seed {_listed(mixed)}: rows of different devices are paired, as asked.")
+        remarks.append(f"Seed {listed(mixed)}: rows of different devices are paired, as asked.")
     dropped = {*unpaired, *([] if across_devices else mixed)}
     return [row for row in rows if row.seed not in dropped], remarks
 
@@ -268,5 +270,6 @@ def _commit(body: dict[str, Any]) -> str | None:
     return None if sha is None else f"{sha[:12]}{' with uncommitted changes' if body.get('git_dirty') else ''}"
 
 
-def _listed(seeds: Sequence[int]) -> str:
-    return ", ".join(map(str, seeds))
+def listed(values: Iterable[object]) -> str:
+    """Values with commas between them."""
+    return ", ".join(map(str, values))

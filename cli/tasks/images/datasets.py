@@ -28,7 +28,6 @@ _CHUNK = 4096
 class DatasetSpec:
     """A data set that comes with a dependency: `load()` gives images (n, channels, height, width) and labels (n,)."""
 
-    name: str
     facts: ImageFacts
     load: Callable[[], tuple[Images, Labels]]
 
@@ -85,7 +84,7 @@ _DIGITS = ImageFacts(
     (1797, 1, 8, 8), tuple("0123456789"), None, "a19c302514ebc49f2d0611f29a0a2f81e94ab384ccde59bce20345eb91363ef3"
 )
 #: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI 1998; scikit-learn ships it.
-DATASETS: dict[str, DatasetSpec] = {"digits": DatasetSpec("digits", _DIGITS, _load_digits)}
+DATASETS: dict[str, DatasetSpec] = {"digits": DatasetSpec(_DIGITS, _load_digits)}
 
 
 def key_name(name: str) -> str:
@@ -141,7 +140,7 @@ def split_indices(config: DataConfig, facts: ImageFacts | None = None) -> tuple[
 
     >>> facts = ImageFacts((10, 1, 2, 2), ("a", "b"), 6, "")
     >>> [sorted(part.tolist()) for part in split_indices(DataConfig("x", train=5, validation=1, test=4), facts)]
-    [[0, 1, 2, 3, 5], [4], [6, 7, 8, 9]]
+    [[0, 2, 3, 4, 5], [1], [6, 7, 8, 9]]
     """
     facts = facts or data_facts(config)
     train, both = config.train, config.train + config.validation

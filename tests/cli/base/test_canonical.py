@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sics_cli.base.hashing import canonical_json, digest
@@ -16,14 +16,14 @@ def shuffled(value: object) -> object:
     return [shuffled(item) for item in value] if isinstance(value, list) else value
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 @given(VALUES)
 def test_order_of_keys_does_not_matter(value: object) -> None:
     assert canonical_json(value) == canonical_json(shuffled(value))
     assert digest(value) == digest(shuffled(value))
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 @given(VALUES, VALUES)
 def test_one_text_one_value(one: object, two: object) -> None:
     import json

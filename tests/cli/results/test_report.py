@@ -554,7 +554,8 @@ def test_when_settings_were_fixed() -> None:
 
 def test_csv_source_is_what_the_file_says(table: Path) -> None:
     source = read_source(table)
-    assert (source.kind, source.title, source.planned, source.stamps) == ("csv", "results.csv", None, ())
+    info = source.origin.source
+    assert (info.kind, source.title, source.planned, source.origin.stamps) == ("csv", "results.csv", None, ())
     assert source.stamps_under(Settings(delta=3.0)) == (), "nobody knows when a CSV's margin was fixed"
-    assert len(source.identity) == 64
+    assert len(info.identity) == 64
     assert source.frame["accuracy"].tolist()[:2] == [0.902, 0.896]

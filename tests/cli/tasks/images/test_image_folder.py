@@ -15,8 +15,7 @@ from PIL import Image
 from sics_cli.base.errors import ConfigError, DataError, StorageError
 from sics_cli.tasks.images import archive, folder
 from sics_cli.tasks.images.cache import cache_path, image_facts, load_images
-from sics_cli.tasks.images.folder import ImageFolder
-from sics_cli.tasks.images.folder_layout import lay_out
+from sics_cli.tasks.images.folder import ImageFolder, lay_out
 
 SPLIT = [f"{part}/{name}/{number}.png" for part in ("train", "test") for name in ("cat", "ant", "bee") for number in (0, 1)]
 FLAT = [f"{name}/{number}.png" for name in ("b", "a", "c") for number in (10, 9)]
