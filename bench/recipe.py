@@ -16,8 +16,8 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 
-from sics_cli.experiment.config import Experiment, experiment_from_mapping
-from sics_cli.experiment.presets import DIGITS
+from sics_cli.settings.config import Experiment, experiment_from_mapping
+from sics_cli.settings.presets import DIGITS
 
 FIRST_SEED = 100
 CANDIDATES = (

@@ -224,7 +224,7 @@ class Floor:
             at_once = [executor.submit(products, experiment, examples, backward) for _ in range(workers)]
             return max(future.result() for future in at_once)
 
-        from sics_cli.experiment.evaluation import EVALUATION_BATCH
+        from sics_cli.tasks.networks.evaluation import EVALUATION_BATCH
 
         training, calibration, seeds = experiment.training, experiment.calibration, len(experiment.seeds)
         step, saliency = seconds(training.batch_size, True), seconds(calibration.batch_size, True)
