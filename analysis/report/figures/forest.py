@@ -136,7 +136,8 @@ def _forest(
     for panel in panels:
         own = [row for row in rows if row.line.sparsity == panel.sparsity and row.line.scorer in place]
         _fill(sheet, panel, own, place, document.settings.delta, dots=dots)
-        for name in place.keys() - {row.line.scorer for row in own}:
+        shown = {row.line.scorer for row in own}
+        for name in (name for name in place if name not in shown):
             panel.axes.text(
                 0.5, place[name], "no seeds", transform=panel.axes.get_yaxis_transform(), ha="center", va="center",
                 color=FAINT, fontsize=6,

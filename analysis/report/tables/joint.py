@@ -38,6 +38,9 @@ from sics_analysis.report.words.phrases import (
 )
 from sics_analysis.results import Seed, Winner
 
+#: Characters of a role that fit beside the numbers of four S at 80 columns.
+_ROLE = 12
+
 
 def overview(document: ReportDocument) -> ReportTable:
     """The reference with its accuracy, then a row per scorer; a column per S with glyph of the verdict and difference."""
@@ -47,6 +50,10 @@ def overview(document: ReportDocument) -> ReportTable:
 
     def name(scorer: str) -> TableCell:
         return TableCell(scorer, scorer, head=True, short=f"{reference} (reference)" if scorer == reference else "")
+
+    def role(scorer: str) -> TableCell:
+        # A role is free text: beside the page, where the numbers need the room, a long one gives way.
+        return TableCell(kappa[scorer], kappa[scorer], short=NONE if len(kappa[scorer]) > _ROLE else "")
 
     def value(scorer: str, S: float) -> TableCell:
         if scorer == reference:
@@ -59,7 +66,7 @@ def overview(document: ReportDocument) -> ReportTable:
     values = [info.sparsity for info in document.sparsities]
     columns: tuple[Column[str], ...] = (
         Column("Scorer", "scorer", name, left=True),
-        Column("κ", "κ", lambda scorer: TableCell(kappa[scorer], kappa[scorer]), left=True),
+        Column("κ", "κ", role, left=True),
         *(Column(f"S = {S:g}", f"S = {S:g}", lambda scorer, S=S: value(scorer, S)) for S in values),  # type: ignore[misc]
     )
     caption = (
@@ -103,9 +110,7 @@ def spectrum(document: ReportDocument) -> ReportTable:
         Column("n", "n", lambda point: count(point.n)),
         Column("κ(S)", "κ(S)", _claimed, left=True),
         Column("Paper", "paper", lambda point: count(point.paper), left=True),
-        Column(
-            "Not rejected", "not rejected", lambda point: TableCell(f"{{{', '.join(map(str, point.not_rejected))}}}"), left=True
-        ),
+        Column("Not rejected", "not rejected", left, left=True),
         *map(p, (0, 1, 2)),
         Column("Level", "level", lambda point: TableCell(f"{point.level:.3g}", point.level), "α after Holm's steps over S"),
         p_column("Claim p", "", lambda point: point.p_claim_adjusted, "Holm-adjusted over S"),
@@ -124,12 +129,12 @@ def _claimed(point: KappaInfo) -> TableCell:
     return TableCell(text, None, "undecided", "?", point.sentence)
 
 
-def scorecard(claims: Sequence[ClaimInfo], id: str = "scorecard", title: str = "Scorecard") -> ReportTable:
+def scorecard(claims: Sequence[ClaimInfo], name: str = "scorecard", title: str = "Scorecard") -> ReportTable:
     """Claimed, measured, status."""
-    anchor = "claim" if id == "scorecard" else id
-    anchors = {claim.id: f"{anchor}-{place}" for place, claim in enumerate(claims, start=1)}
+    anchor = "claim" if name == "scorecard" else name
+    anchors = {id(claim): f"{anchor}-{place}" for place, claim in enumerate(claims, start=1)}
     columns: tuple[Column[ClaimInfo], ...] = (
-        Column("Claim", "claim", lambda claim: TableCell(claim.id, claim.id, head=True, link=anchors[claim.id]), left=True),
+        Column("Claim", "claim", lambda claim: TableCell(claim.id, claim.id, head=True, link=anchors[id(claim)]), left=True),
         Column("Claimed", "claimed", lambda claim: TableCell(claim.claimed), left=True),
         Column("S", "S", lambda claim: sparsity(claim.sparsity)),
         Column("n", "n", lambda claim: count(claim.n)),
@@ -139,13 +144,13 @@ def scorecard(claims: Sequence[ClaimInfo], id: str = "scorecard", title: str = "
         Column("Status", "status", lambda claim: status(claim.status), left=True),
     )
     caption = "Where a claim speaks of several S, the numbers are those of the S that decides it."
-    return table(id, title, caption, columns, claims, "No claims.")
+    return table(name, title, caption, columns, claims, "No claims.")
 
 
 def winners(document: ReportDocument) -> ReportTable:
     """The best of the family at each S, by its simultaneous interval alone."""
     columns: tuple[Column[Winner], ...] = (
-        Column("S", "S", lambda best: sparsity(best.sparsity or 0.0)),
+        Column("S", "S", lambda best: sparsity(best.sparsity)),
         Column("Scorer", "scorer", lambda best: named(best.scorer), left=True),
         Column("of", "of", lambda best: count(best.family)),
         Column("n", "n", lambda best: count(best.n)),
@@ -189,7 +194,8 @@ def mcnemar(document: ReportDocument) -> ReportTable:
         return TableCell(text, row.p, word, glyph, title, short=f"{number(row.difference)} ({p_value(row.p)})")
 
     cells = {(row.sparsity, row.scorer, row.seed): cell(row) for row in document.mcnemar}
-    seeds = dict.fromkeys(row.seed for row in document.mcnemar)
+    met = {row.seed for row in document.mcnemar}
+    seeds = [seed for seed in document.seeds if seed in met]
     caption = "Exact McNemar for each pair of networks: a statement about those two networks only, two-sided, unadjusted."
     page = (
         f"Test images only the scorer's network gets right, against images only that of {reference} does, and p; an arrow marks "

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Generic, TypeVar
 
-from sics_analysis.report.words.phrases import GLYPHS, STATUS_GLYPHS, interval, number, p_value
+from sics_analysis.report.words.phrases import GLYPHS, NONE, STATUS_GLYPHS, interval, number, p_value
 from sics_analysis.results import Interval, Verdict
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ class ReportTable:
     @property
     def breaks(self) -> frozenset[int]:
         """The rows before which a new S begins, where an S has several."""
-        values = [row[0].text for row in self.rows] if self.columns[0].heading == "S" else []
+        values = [row[0].sort for row in self.rows] if self.columns[0].heading == "S" else []
         found = frozenset(i for i, (before, after) in enumerate(pairwise(values), start=1) if before != after)
         return found if len(found) < len(values) - 1 else frozenset()
 
@@ -111,9 +111,9 @@ def named(name: str) -> TableCell:
     return TableCell(name, name, head=True)
 
 
-def sparsity(value: float) -> TableCell:
+def sparsity(value: float | None) -> TableCell:
     """A sparsity."""
-    return TableCell(f"{value:g}", value)
+    return TableCell(NONE if value is None else f"{value:g}", value)
 
 
 def limits(value: Interval | None, sort: float | None = None) -> TableCell:
