@@ -14,6 +14,7 @@ import re
 import sys
 from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 from click.testing import CliRunner
@@ -29,9 +30,16 @@ _FIGURE = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
 
 
 @cache
-def shown(name: str, kind: str) -> str:
+def kept_report(name: str) -> Path:
+    """What ``sics-run report`` says of a run, kept as JSON: analysed once, shown in every format."""
+    path = Path(mkdtemp()) / "report.json"
+    path.write_text(told(f"reference:{name}", "json"), encoding="utf-8")
+    return path
+
+
+def told(what: str, kind: str) -> str:
     """What ``sics-run report`` prints."""
-    done = CliRunner().invoke(report, [f"reference:{name}", "--format", kind], env={"COLUMNS": WIDTH}, standalone_mode=False)
+    done = CliRunner().invoke(report, [what, "--format", kind], env={"COLUMNS": WIDTH}, standalone_mode=False)
     assert done.exception is None, done.exception
     assert done.return_value == 0
     return done.stdout
@@ -39,7 +47,7 @@ def shown(name: str, kind: str) -> str:
 
 def parts(name: str, kind: str) -> dict[str, str]:
     """The hash of a report; of a page also that of its figures."""
-    text = _LONG.sub(lambda found: f"{float(found[0]):.9g}", shown(name, kind))
+    text = _LONG.sub(lambda found: f"{float(found[0]):.9g}", told(str(kept_report(name)), kind))
     texts = {kind: text}
     if kind == "html":
         texts = {kind: _FIGURE.sub("", text), "html figures": "\n".join(_FIGURE.findall(text))}
