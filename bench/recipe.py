@@ -44,9 +44,9 @@ def train_one(experiment: Experiment, recipe: Recipe, seed: int) -> tuple[float,
     """Percent of the validation images that one seed's network gets right, and processor seconds of its training."""
     import torch
 
-    from sics_cli.experiment.datasets import load_split
-    from sics_cli.experiment.models import build_model
-    from sics_cli.experiment.training import TrainingRecord, train
+    from sics_cli.tasks.images.datasets import load_split
+    from sics_cli.tasks.networks.models import build_model
+    from sics_cli.tasks.networks.training import TrainingRecord, train
 
     torch.set_num_threads(1)
     config = replace(experiment.training, epochs=recipe.epochs, batch_size=recipe.batch, learning_rate=recipe.rate)

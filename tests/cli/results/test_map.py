@@ -39,8 +39,8 @@ def layer(finished: Any, tmp_path: Path) -> Path:
     """As in another pool: magnitude and all that share its mask 4 points worse, chaos as good as ever."""
     return changed(
         finished.run, tmp_path / "by-layer",
-        "UPDATE cells SET correct = correct - 24 WHERE scorer IN ('magnitude', 'power', 'log')",
-        "UPDATE repeats SET correct = correct - 24",
+        "UPDATE cells SET correct = correct - 36 WHERE scorer IN ('magnitude', 'power', 'log')",
+        "UPDATE repeats SET correct = correct - 36",
         "UPDATE cells SET pool = 'layer'", pool="layer",
     )  # fmt: skip
 
@@ -92,8 +92,8 @@ def test_what_the_pool_seems_to_lift_is_not_said_where_the_pool_is_not_shown_to_
     better = changed(
         finished.run,
         tmp_path / "b",
-        "UPDATE cells SET correct = correct + 24 WHERE sparsity > 0",
-        "UPDATE repeats SET correct = correct + 24",
+        "UPDATE cells SET correct = correct + 36 WHERE sparsity > 0",
+        "UPDATE repeats SET correct = correct + 36",
         pool="layer",
     )
     found = map_runs([finished.run, better], None, None)

@@ -516,7 +516,7 @@ def test_stamps_and_remarks_of_a_store(copy: Any, capsys: pytest.CaptureFixture[
         connection.execute("DELETE FROM cells WHERE scorer = 'chaos' AND seed = 1 AND sparsity = 0.7")
         connection.execute("UPDATE cells SET calibration_hash = 'other' WHERE scorer = 'wiggle' AND seed = 0 AND sparsity = 0.5")
         connection.execute("UPDATE plans SET stamp = 'seeds extended after data', cells_before = 9")
-        connection.execute("UPDATE repeats SET correct = correct - 12")
+        connection.execute("UPDATE repeats SET correct = correct - 18")
     connection.close()
     assert main(["report", str(copy.run)]) == 0
     out = words(capsys.readouterr().out)
