@@ -41,7 +41,7 @@ from sics_cli.experiment.scorers import ScorerInfo, choose
 from sics_cli.runs.schedule import Schedule, SeedPlan, Task
 from sics_cli.runs.workers import LocalExecutor
 from sics_cli.seeds.job import SeedJob
-from sics_cli.seeds.machine import cpu_model
+from sics_cli.seeds.seed_run import cpu_model
 from sics_cli.seeds.worker import describe, run_seed, train_seed, warm_up
 from sics_cli.settings.config import Experiment, experiment_from_mapping
 from sics_cli.settings.presets import DIGITS

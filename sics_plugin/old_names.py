@@ -9,20 +9,32 @@ from types import ModuleType
 #: Module of then → today's with its classes. A module that is moved again, and has classes that are not public, joins.
 MOVED: dict[str, tuple[str, ...]] = {
     "adaptive": ("scorers.adaptive",),
+    "channel_discovery": ("network.discovery",),
+    "channel_masks": ("network.unit_masks",),
+    "channels": ("pruning.channels",),
     "chaos": ("scorers.spectra",),
+    "checked": ("torch_methods.global_unstructured",),
+    "contract": ("scorers.contract",),
     "channel_groups": ("network.groups",),
     "channel_report": ("pruning.report",),
     "complexity_result": ("complexity.result",),
     "held_out": ("pruning.calibration",),
+    "held_out_scores": ("pruning.calibration",),
     "masks": ("network.masks",),
+    "method_base": ("torch_methods.base",),
+    "model": ("pruning.weights",),
     "methods": ("torch_methods.unstructured",),
     "peer_methods": ("torch_methods.unstructured", "torch_methods.n_of_m"),
     "peers": ("scorers.peers",),
+    "rebuilding": ("network.rebuild",),
     "registry": ("scorers.units", "scorers.base", "scorers.registry"),
     "report": ("pruning.report",),
     "saliency": ("saliency.collection",),
     "scorers": ("scorers.sics", "scorers.adaptive"),
+    "sharing": ("scorers.coordinate",),
+    "shrinking": ("network.shrink",),
     "structured_methods": ("torch_methods.structured",),
+    "targets": ("network.targets",),
     "vectors": ("scorers.units",),
 }
 
@@ -33,3 +45,4 @@ for _old, _rooms in MOVED.items():
         for _name, _value in vars(import_module(f"sics_plugin.{_room}")).items():
             if callable(_value):
                 vars(_module).setdefault(_name, _value)
+    vars(sys.modules["sics_plugin"]).setdefault(_old, _module)

@@ -142,19 +142,6 @@ def _claimed(claim: Claim) -> str:
     return f"below {claim.than}"
 
 
-def setting_text(analysis: Analysis) -> str:
-    """What every paragraph takes for granted, in one sentence, to be said once.
-
-    >>> import pandas as pd
-    >>> from sics_analysis.study.analyse import analyse
-    >>> rows = [(i, name, 0.7, 0.9) for name in ("magnitude", "chaos") for i in range(3)]
-    >>> setting_text(analyse(pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"]), draws=100))
-    'Differences are to magnitude in accuracy points; δ = 0.5, α = 0.05.'
-    """
-    unit = "" if analysis.unit is None else f", unit {analysis.unit}"
-    return f"Differences are to {analysis.reference} in accuracy points; δ = {analysis.delta:g}, α = {analysis.alpha:g}{unit}."
-
-
 def check_claim(claim: Claim, analysis: Analysis) -> None:
     """Refuse a claim named by the user about a scorer that the analysis does not have: a slip of the pen trips no gate.
 

@@ -29,20 +29,10 @@ if TYPE_CHECKING:
     from sics_analysis.report.words.reasons import Answer as Answer
 
 _HOME = {
-    "document.build": (
-        "Origin",
-        "build_document",
-        "report_table",
-    ),
+    "document.build": ("Origin", "build_document", "report_table"),
     "document.document": ("ReportDocument",),
-    "figures": (
-        "figure_list",
-        "save_figures",
-    ),
-    "layouts.formats": (
-        "FORMATS",
-        "render",
-    ),
+    "figures": ("figure_list", "save_figures"),
+    "layouts.formats": ("FORMATS", "render"),
     "words.headline": ("headline",),
     "words.reasons": ("Answer",),
 }

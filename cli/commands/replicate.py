@@ -32,7 +32,7 @@ from sics_cli.settings.config import (
     read_toml,
 )
 from sics_cli.settings.presets import DEFAULT_PRESET, PRESETS
-from sics_cli.slurm.cluster import SlurmCluster
+from sics_cli.slurm.executor import SlurmCluster
 from sics_cli.store.rows import CellRow, RepeatRow
 from sics_cli.store.store import Store
 from sics_cli.tasks.images.datasets import DataAccess, key_name

@@ -14,7 +14,7 @@ from sics_cli.console.progress_bars import clock
 from sics_cli.experiment.cells import Cell, by_seed
 from sics_cli.experiment.cost import signals_of
 from sics_cli.runs.session import Session
-from sics_cli.slurm.cluster import SlurmCluster
+from sics_cli.slurm.executor import SlurmCluster
 from sics_cli.slurm.job_plan import cost_of, forecast, run_parts
 from sics_cli.slurm.ledger import DONE, Batch, JobPart, Ledger, keys_on_their_way
 from sics_cli.slurm.queue import ENDED, RUNNING, JobState, Queue, cluster_facts

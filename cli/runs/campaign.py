@@ -15,8 +15,7 @@ from sics_cli.base.errors import WorkersLostError
 from sics_cli.experiment.cells import by_seed
 from sics_cli.runs.open_run import OpenRun
 from sics_cli.seeds.progress import Tracker
-from sics_cli.slurm.cluster import SlurmCluster
-from sics_cli.slurm.executor import JobLostError, RefusedJobsError
+from sics_cli.slurm.executor import JobLostError, RefusedJobsError, SlurmCluster
 from sics_cli.slurm.job import JobResult
 from sics_cli.slurm.job_plan import run_parts
 from sics_cli.slurm.jobs_under_way import Flight, Flights, Standing

@@ -5,8 +5,7 @@ from __future__ import annotations
 from sics_cli.base.errors import ConfigError
 from sics_cli.runs.ray_workers import RayWorkers, import_ray
 from sics_cli.runs.workers import Workers
-from sics_cli.slurm.cluster import SlurmCluster
-from sics_cli.slurm.executor import SlurmOptions
+from sics_cli.slurm.executor import SlurmCluster, SlurmOptions
 
 EXECUTORS = ("local", "slurm", "ray")
 

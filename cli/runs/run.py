@@ -18,7 +18,7 @@ from sics_cli.runs.open_run import OpenRun
 from sics_cli.runs.session import Session
 from sics_cli.runs.workers import Workers
 from sics_cli.seeds.progress import Reporter
-from sics_cli.slurm.cluster import SlurmCluster
+from sics_cli.slurm.executor import SlurmCluster
 from sics_cli.slurm.ledger import Ledger, check_no_jobs
 from sics_cli.store.run_folder import CHECKPOINTS_NAME, CURVES_NAME, forget_saliencies, run_lock
 from sics_cli.store.store import Store

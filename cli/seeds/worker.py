@@ -157,7 +157,7 @@ def _prepare_torch() -> torch.device:
     """One thread and deterministic kernels, so that results do not depend on the number of workers."""
     import torch
 
-    from sics_cli.seeds.machine import keep_freed_memory
+    from sics_cli.seeds.seed_run import keep_freed_memory
 
     keep_freed_memory()
     torch.set_num_threads(1)

@@ -9,7 +9,7 @@ from pathlib import Path
 from sics_cli.experiment.cells import Cell, by_seed
 from sics_cli.experiment.cost import Cost, epochs_kept, estimate, signals_of
 from sics_cli.experiment.recipe import Recipe
-from sics_cli.slurm.cluster import SlurmCluster
+from sics_cli.slurm.executor import SlurmCluster
 from sics_cli.slurm.ledger import JobPart
 from sics_cli.store.store import Store
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from sics_cli.base.errors import SicsError
 from sics_cli.experiment.provenance import now
 from sics_cli.seeds.job import SeedJob
-from sics_cli.slurm.cluster import SlurmCluster
-from sics_cli.slurm.executor import RefusedJobsError, SlurmExecutor, SlurmFuture
+from sics_cli.slurm.executor import RefusedJobsError, SlurmCluster, SlurmExecutor, SlurmFuture
 from sics_cli.slurm.job import JobFile, run_part
 from sics_cli.slurm.ledger import Batch, JobPart, Ledger
 

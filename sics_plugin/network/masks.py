@@ -102,7 +102,11 @@ def masked_copy(values: Tensor, kept: Tensor) -> Tensor:
 
 def pruned_targets(model: nn.Module) -> list[Target]:
     """Every parameter of the model that carries a mask."""
-    return [target for target, _ in all_targets(model) if f"{target.name}_orig" in target.module._parameters]
+    return [
+        target
+        for target, _ in all_targets(model)
+        if f"{target.name}_orig" in target.module._parameters and f"{target.name}_mask" in target.module._buffers
+    ]
 
 
 def current_masks(model: nn.Module) -> dict[str, Tensor]:

@@ -116,7 +116,7 @@ def compute_channel_masks(
     bound = bind_groups(model, find_groups(model, unit) if groups is None else groups)
     if (found := bound[0].group.unit) != unit:
         raise ValueError(f"Expected `groups` of unit {unit!r}, got {found!r}")
-    method_name, scorer = scorer_of(method, parameters, ("unstructured", "structured"))
+    method_name, scorer = scorer_of(method, parameters, structured=True)
     check_sparsity(sparsity)
     if pool == "row" or n_of_m(pool) is not None:
         raise ValueError(

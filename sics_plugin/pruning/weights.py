@@ -355,15 +355,16 @@ class _Plan:
         )
 
 
-def scorer_of(method: Method, parameters: Mapping[str, Any], types: Sequence[str] = ("unstructured",)) -> tuple[str, Scorer]:
-    """The name of a method as reports give it, and its scorer. ``types`` are the pruning types whose methods stand for one.
+def scorer_of(method: Method, parameters: Mapping[str, Any], structured: bool = False) -> tuple[str, Scorer]:
+    """The name of a method as reports give it, and its scorer. ``structured``: its structured methods stand for it too.
 
     >>> scorer_of("chaos", {"alpha": 0.2})
     ('chaos', Chaos(alpha=0.2))
     """
     if isinstance(method, str):
         return method, build_scorer(method, **parameters)
-    if isinstance(method, type) and getattr(method, "PRUNING_TYPE", None) in types and hasattr(method, "scorer_class"):
+    allowed = structured or getattr(method, "PRUNING_TYPE", None) != "structured"
+    if isinstance(method, type) and allowed and hasattr(method, "scorer_class"):
         return method.__name__, method.scorer_class(**parameters)
     if isinstance(method, AdaptiveTable):
         return "adaptive", Adaptive(table=method, **parameters)

@@ -6,7 +6,7 @@ and ``c`` that signal, both float64. None of them has a κ: they are compared wi
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
@@ -19,8 +19,6 @@ class PeerScorer(Scorer):
     """s as a function of magnitude and one signal, unit by unit. Subclasses override :meth:`of` where s is not the signal."""
 
     role = "peer"
-    #: Whether its signal is collected from batches; otherwise the weights say it all.
-    batches: ClassVar[bool] = True
 
     def of(self, m: Tensor, c: Tensor) -> Tensor:
         """Scores of shape (n,), higher is kept."""
@@ -29,7 +27,7 @@ class PeerScorer(Scorer):
     def score(self, units: Units, sparsity: float) -> Tensor:  # noqa: D102
         if units.saliency is None or units.saliency_kind != self.requires:
             got = "none" if units.saliency is None else f"{units.saliency_kind!r}"
-            batches = "batches, loss, " if self.batches else ""
+            batches = "" if self.requires in ("lamp", "relative") else "batches, loss, "  # those the weights say alone
             raise ValueError(
                 f"scorer {self.name!r} needs {self.requires} saliency, got {got}: pass saliency=Saliency(model, {batches}"
                 f"kind={self.requires!r}), or its .vector(params) to a pruning method of torch"
@@ -108,7 +106,7 @@ class Lamp(PeerScorer):
     """Layer-adaptive magnitude: s = w²/Σv² over the weights v of the layer that are not smaller; of units with their norms."""
 
     name, summary, requires = "lamp", "w²/Σv² over |v| ≥ |w| in the layer", "lamp"
-    source, batches = "Lee et al. 2021, LAMP (arXiv 2010.07611)", False
+    source = "Lee et al. 2021, LAMP (arXiv 2010.07611)"
 
 
 @register_scorer
@@ -116,7 +114,7 @@ class RelativeImportance(PeerScorer):
     """RI: s = m/(sum of its row) + m/(sum of its column)."""
 
     name, summary, requires = "ri", "m/Σrow + m/Σcolumn", "relative"
-    source, batches = "Zhang et al. 2024, Plug-and-Play (ICLR 2024, OpenReview Tr0lPx9woF)", False
+    source = "Zhang et al. 2024, Plug-and-Play (ICLR 2024, OpenReview Tr0lPx9woF)"
     pool, units = "layer", ("weight",)
 
 

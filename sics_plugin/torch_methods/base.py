@@ -141,13 +141,14 @@ class AdaptiveMethod(ScorerMethod):
         See :class:`~sics_plugin.Calibration`.
         """
         how = Calibration(evaluate, budget, options.pop("candidates", None))
-        return calibrate(model, amount, how, prune=cls._prune, unit=cls._unit, **options)
+        unit = options.pop("unit", cls._unit)
 
-    @classmethod
-    def _prune(cls, model: nn.Module, scorer: Method, amount: float | int, **options: Any) -> PruningReport:
-        if cls._unit == "weight":
-            return prune_model(model, scorer, amount=amount, **options)
-        return prune_channels(model, scorer, amount, unit=cast(Any, cls._unit), **options)
+        def prune(model: nn.Module, scorer: Method, amount: float | int, **rest: Any) -> PruningReport:
+            if unit == "weight":
+                return prune_model(model, scorer, amount=amount, **rest)
+            return prune_channels(model, scorer, amount, unit=unit, **rest)
+
+        return calibrate(model, amount, how, prune=prune, unit=unit, **options)
 
     def __repr__(self) -> str:
         table = getattr(self.scorer, "table", None)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sics_analysis.claims.scorecard import ClaimResult, check_claim, evaluate, evaluate_all, setting_text
+from sics_analysis.claims.scorecard import ClaimResult, check_claim, evaluate, evaluate_all
 from sics_analysis.claims.statement import Claim, load_claims, paper_claims, parse_claim
 from sics_analysis.results import Result, Status, Verdict
 from sics_analysis.study.analyse import analyse
@@ -468,10 +468,6 @@ def test_the_paragraph_says_the_setting_nowhere_and_equal_findings_once() -> Non
     assert "α =" not in found.paragraph
     assert "At S = 0.5, 0.6, 0.7, 0.8: log, power: within ±0.5" in found.paragraph
     assert found.explanation.startswith("at S = 0.5, 0.6, 0.7, 0.8: log, power")
-    setting = setting_text(analysis(AS_CLAIMED))
-    assert setting == "Differences are to magnitude in accuracy points; δ = 0.5, α = 0.05."
-    unit = rows(AS_CLAIMED).assign(unit="channel")
-    assert setting_text(analyse(unit, delta=1, draws=500)).endswith("δ = 1, α = 0.05, unit channel.")
 
 
 def test_every_sparsity_that_decides_is_named() -> None:

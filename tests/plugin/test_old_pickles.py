@@ -7,6 +7,7 @@ method of that version, named after it and pruned by its ``apply``; ``results.pt
 
 from __future__ import annotations
 
+import importlib
 import pickletools
 import zipfile
 from pathlib import Path
@@ -168,3 +169,12 @@ def test_a_measurement_and_the_scorers_are_todays(results: dict) -> None:
     for name, scorer in results["Scorer"].items():
         assert type(scorer) is sics.get_scorer(name)
         assert scorer.fingerprint("gradient") == sics.build_scorer(name).fingerprint("gradient")
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("model", "prune_model"), ("held_out_scores", "held_out_loss"), ("contract", "ContractError")]
+)
+def test_a_flat_module_of_then_is_reached_by_import_and_as_an_attribute(module: str, name: str) -> None:
+    found = importlib.import_module(f"sics_plugin.{module}")
+    assert getattr(found, name) is getattr(sics, name)
+    assert getattr(sics, module) is found

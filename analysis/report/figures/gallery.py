@@ -12,9 +12,8 @@ from matplotlib.font_manager import findfont, get_font
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.figures import accuracy, forest, outlook, sensitivity, spectrum
-from sics_analysis.report.figures.drawing.files import quiet, save_canvas
+from sics_analysis.report.figures.drawing.files import inline_svg, quiet, save_canvas
 from sics_analysis.report.figures.drawing.style import Sketch, figure_style
-from sics_analysis.report.figures.drawing.svg import inline_svg
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.figures.drawing.labels import labels
@@ -58,23 +57,6 @@ def render_latex(document: ReportDocument) -> str:
 def latex_tables(document: ReportDocument) -> dict[str, str]:
     r"""Return every table by itself, a ``longtable`` with booktabs rules, by its id (``equivalence``, ``escapes``, …)."""
     return {table.id: "\n".join(_longtable(table)) + "\n" for table in _tables(document)}
-
-
-def save_tables(document: ReportDocument, directory: Path) -> list[Path]:
-    r"""Write ``latex_tables`` as files of their own, each for ``\input`` where the table belongs.
-
-    Returns
-    -------
-    list of Path
-        The files written, in the order of the report.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, text in latex_tables(document).items():
-        path = directory / f"{name}.tex"
-        path.write_text(f"% needs [T1]fontenc, booktabs, longtable, array, amssymb\n{text}", encoding="ascii", newline="\n")
-        written.append(path)
-    return written
 
 
 def escaped(text: str) -> str:

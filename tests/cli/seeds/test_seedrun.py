@@ -21,9 +21,8 @@ from sics_cli.experiment.scorers import ScorerInfo, describe_scorers, make_score
 from sics_cli.results.summary import paired_seeds
 from sics_cli.seeds import masks, seed_run
 from sics_cli.seeds.job import SeedJob
-from sics_cli.seeds.machine import cpu_model, device_facts, keep_freed_memory
 from sics_cli.seeds.masks import seeded
-from sics_cli.seeds.seed_run import NONDETERMINISTIC, SeedRun
+from sics_cli.seeds.seed_run import NONDETERMINISTIC, SeedRun, cpu_model, device_facts, keep_freed_memory
 from sics_cli.seeds.worker import check_unit
 from sics_cli.settings.config import Experiment
 from sics_cli.store.inbox import Inbox, Note

@@ -1,7 +1,7 @@
 """Start and stop a Slurm cluster of one node in a folder of its own, without touching any Slurm that is configured here.
 
-    python tests/cli/slurm/cluster.py start FOLDER     prints the environment that talks to it, NAME=VALUE a line
-    python tests/cli/slurm/cluster.py stop FOLDER
+    python tests/cli/slurm/executor.py start FOLDER     prints the environment that talks to it, NAME=VALUE a line
+    python tests/cli/slurm/executor.py stop FOLDER
 
 Works as root or as an ordinary user, without cgroups, systemd or accounting. Exit code 77: Slurm is not installed, or
 cannot run here; the last line says why.

@@ -547,3 +547,19 @@ def test_a_damaged_mask_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="damaged"):
         load_masks(fresh, tmp_path / "masks.safetensors")
     assert not current_masks(fresh)
+
+
+class Rewound(nn.Linear):
+    """Keeps its first weights under the name that torch gives to a pruned one's, as lottery tickets do."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.weight_orig = nn.Parameter(self.weight.detach().clone(), requires_grad=False)
+
+
+def test_a_parameter_called_as_torchs_is_no_mask() -> None:
+    model = nn.Sequential(Rewound(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    assert current_masks(model) == {}
+    assert type(clone_pruned(model)[0]) is Rewound
+    finalize(model)
+    assert "weight_orig" in dict(model[0].named_parameters())

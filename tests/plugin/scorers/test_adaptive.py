@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
@@ -571,3 +572,11 @@ def test_a_method_of_torch_takes_a_table_by_name(mlp: nn.Sequential) -> None:
         ValueError, match=r"Expected `table` to be an AdaptiveTable .* or one of hypothesis, measured, got 'best'"
     ):
         SICSAdaptive(0.5, table="best")
+
+
+@pytest.mark.parametrize(("method", "unit"), [(SICSStructuredAdaptive, "head"), (SICSAdaptive, "channel")])
+def test_a_methods_calibration_takes_the_unit_it_is_given(method: type, unit: str) -> None:
+    vit = timm.create_model("vit_tiny_patch16_224", img_size=32, embed_dim=48, depth=1, num_heads=4, num_classes=4).eval()
+    batches = [(torch.randn(4, 3, 32, 32), torch.randint(4, (4,)))]
+    table = method.calibrate(vit, 0.5, evaluate=held_out_loss(batches), budget=2, unit=unit)
+    assert table.unit == unit
