@@ -9,8 +9,9 @@ The parts stand alone as well: `equivalence_test`, `plateau_claim`, `escape_test
 `mcnemar_exact`. Names load on first use, so that importing the package costs nothing.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from sics_analysis.lazy import attach
 
 if TYPE_CHECKING:
     from sics_analysis.claims.scorecard import ClaimResult as ClaimResult
@@ -99,18 +100,4 @@ _HOME = {
     "study.analyse": ("analyse",),
     "study.outcome": ("Analysis",),
 }
-_MODULE = {name: module for module, names in _HOME.items() for name in names}
-
-__all__ = sorted(_MODULE)
-
-
-def __getattr__(name: str) -> object:
-    if name not in _MODULE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_MODULE[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULE})
+__getattr__, __dir__, __all__ = attach(__name__, _HOME)

@@ -64,46 +64,8 @@ from sics_plugin.scorers.units import Units as Units
 from sics_plugin.torch_methods.base import CoordinateUnresolvedWarning as CoordinateUnresolvedWarning
 from sics_plugin.torch_methods.global_unstructured import global_unstructured as global_unstructured
 from sics_plugin.torch_methods.n_of_m import SICSNofM as SICSNofM
-from sics_plugin.torch_methods.structured import SICSStructured as SICSStructured
-from sics_plugin.torch_methods.structured import SICSStructuredAdaptive as SICSStructuredAdaptive
-from sics_plugin.torch_methods.structured import SICSStructuredBump as SICSStructuredBump
-from sics_plugin.torch_methods.structured import SICSStructuredChaos as SICSStructuredChaos
-from sics_plugin.torch_methods.structured import SICSStructuredFake as SICSStructuredFake
-from sics_plugin.torch_methods.structured import SICSStructuredGradient as SICSStructuredGradient
-from sics_plugin.torch_methods.structured import SICSStructuredInformation as SICSStructuredInformation
-from sics_plugin.torch_methods.structured import SICSStructuredLog as SICSStructuredLog
-from sics_plugin.torch_methods.structured import SICSStructuredMagnitude as SICSStructuredMagnitude
-from sics_plugin.torch_methods.structured import SICSStructuredPower as SICSStructuredPower
-from sics_plugin.torch_methods.structured import SICSStructuredRandom as SICSStructuredRandom
-from sics_plugin.torch_methods.structured import SICSStructuredSmoothChaos as SICSStructuredSmoothChaos
-from sics_plugin.torch_methods.structured import SICSStructuredSmoothMouse as SICSStructuredSmoothMouse
-from sics_plugin.torch_methods.structured import SICSStructuredWiggle as SICSStructuredWiggle
-from sics_plugin.torch_methods.structured import structured_method_for as structured_method_for
-from sics_plugin.torch_methods.unstructured import SICSRIA as SICSRIA
-from sics_plugin.torch_methods.unstructured import SICSAdaptive as SICSAdaptive
-from sics_plugin.torch_methods.unstructured import SICSBump as SICSBump
-from sics_plugin.torch_methods.unstructured import SICSChaos as SICSChaos
-from sics_plugin.torch_methods.unstructured import SICSFake as SICSFake
-from sics_plugin.torch_methods.unstructured import SICSFisher as SICSFisher
-from sics_plugin.torch_methods.unstructured import SICSGradient as SICSGradient
-from sics_plugin.torch_methods.unstructured import SICSGrasp as SICSGrasp
-from sics_plugin.torch_methods.unstructured import SICSInformation as SICSInformation
-from sics_plugin.torch_methods.unstructured import SICSLamp as SICSLamp
-from sics_plugin.torch_methods.unstructured import SICSLog as SICSLog
-from sics_plugin.torch_methods.unstructured import SICSMagnitude as SICSMagnitude
-from sics_plugin.torch_methods.unstructured import SICSMethod as SICSMethod
-from sics_plugin.torch_methods.unstructured import SICSPower as SICSPower
-from sics_plugin.torch_methods.unstructured import SICSRandom as SICSRandom
-from sics_plugin.torch_methods.unstructured import SICSRelativeImportance as SICSRelativeImportance
-from sics_plugin.torch_methods.unstructured import SICSSensitivity as SICSSensitivity
-from sics_plugin.torch_methods.unstructured import SICSSmoothChaos as SICSSmoothChaos
-from sics_plugin.torch_methods.unstructured import SICSSmoothMouse as SICSSmoothMouse
-from sics_plugin.torch_methods.unstructured import SICSSnip as SICSSnip
-from sics_plugin.torch_methods.unstructured import SICSSynFlow as SICSSynFlow
-from sics_plugin.torch_methods.unstructured import SICSTaylor as SICSTaylor
-from sics_plugin.torch_methods.unstructured import SICSWanda as SICSWanda
-from sics_plugin.torch_methods.unstructured import SICSWiggle as SICSWiggle
-from sics_plugin.torch_methods.unstructured import method_for as method_for
+from sics_plugin.torch_methods.structured import *  # noqa: F403  (its `__all__`)
+from sics_plugin.torch_methods.unstructured import *  # noqa: F403
 
 #: The public face: all classes and functions above.
 __all__ = [_name for _name, _value in list(globals().items()) if callable(_value)]

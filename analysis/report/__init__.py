@@ -13,8 +13,9 @@ From a table of (seed, scorer, sparsity, accuracy) to a page that can be forward
 Names load on first use, so that importing the package costs nothing.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from sics_analysis.lazy import attach
 
 if TYPE_CHECKING:
     from sics_analysis.report.document.build import Origin as Origin
@@ -25,29 +26,14 @@ if TYPE_CHECKING:
     from sics_analysis.report.figures import save_figures as save_figures
     from sics_analysis.report.layouts.formats import FORMATS as FORMATS
     from sics_analysis.report.layouts.formats import render as render
-    from sics_analysis.report.words.headline import headline as headline
     from sics_analysis.report.words.reasons import Answer as Answer
+    from sics_analysis.report.words.reasons import headline as headline
 
 _HOME = {
     "document.build": ("Origin", "build_document", "report_table"),
     "document.document": ("ReportDocument",),
     "figures": ("figure_list", "save_figures"),
     "layouts.formats": ("FORMATS", "render"),
-    "words.headline": ("headline",),
-    "words.reasons": ("Answer",),
+    "words.reasons": ("Answer", "headline"),
 }
-_MODULE = {name: module for module, names in _HOME.items() for name in names}
-
-__all__ = sorted(_MODULE)
-
-
-def __getattr__(name: str) -> object:
-    if name not in _MODULE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_MODULE[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULE})
+__getattr__, __dir__, __all__ = attach(__name__, _HOME)

@@ -1,7 +1,7 @@
 """Where jobs run. An `Executor` is a small `concurrent.futures.Executor`, here for processes of this machine.
 
 Results travel by files (`sics_cli.store.inbox`), so an adapter to a cluster needs only a shared folder and a few
-methods: `sics_cli.runs.ray_workers`, `sics_cli.slurm.executor`.
+methods: `sics_cli.runs.executors`, `sics_cli.slurm.executor`.
 """
 
 from __future__ import annotations

@@ -21,10 +21,9 @@ from sics_cli.tasks.networks.checkpoints import (
     save_checkpoint,
     save_half_trained,
 )
-from sics_cli.tasks.networks.curves import CurveLog, Epoch
 from sics_cli.tasks.networks.models import build_model
 from sics_cli.tasks.networks.start import begin_with
-from sics_cli.tasks.networks.training import HalfTrained, train, validated_only
+from sics_cli.tasks.networks.training import CurveLog, Epoch, HalfTrained, train, validated_only
 
 #: A network in training is kept as often as takes this share of the time at most: so much is lost to a kill, and no more.
 _KEPT_SHARE = 0.01

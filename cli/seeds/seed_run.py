@@ -31,10 +31,9 @@ from sics_cli.store.inbox import Inbox, Progress
 from sics_cli.store.rows import CellRow, FailureRow, RepeatRow
 from sics_cli.tasks.images.datasets import load_split
 from sics_cli.tasks.images.examples import part_on
-from sics_cli.tasks.networks.curves import Epoch
 from sics_cli.tasks.networks.evaluation import Evaluation, evaluate
 from sics_cli.tasks.networks.models import build_model
-from sics_cli.tasks.networks.training import warned
+from sics_cli.tasks.networks.training import Epoch, warned
 from sics_plugin import ChannelReport, PruningReport, Saliency, masked
 from sics_plugin.saliency.kinds import SIGNALS
 

@@ -29,6 +29,14 @@ from sics_plugin.scorers.units import SaliencyVector, units_of
 from sics_plugin.torch_methods import unstructured as plain
 from sics_plugin.torch_methods.base import AdaptiveMethod, ScorerMethod, find_method
 
+#: The public names, all of which the package hands on.
+__all__ = [
+    "SICSStructured", "SICSStructuredAdaptive", "SICSStructuredBump", "SICSStructuredChaos", "SICSStructuredFake",
+    "SICSStructuredGradient", "SICSStructuredInformation", "SICSStructuredLog", "SICSStructuredMagnitude",
+    "SICSStructuredPower", "SICSStructuredRandom", "SICSStructuredSmoothChaos", "SICSStructuredSmoothMouse",
+    "SICSStructuredWiggle", "structured_method_for",
+]  # fmt: skip  # fmt: skip
+
 
 class SICSStructured(ScorerMethod):
     """A registered scorer as torch's structured pruning method. Subclasses name their ``scorer_class`` and nothing else.

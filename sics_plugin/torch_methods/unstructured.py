@@ -29,6 +29,14 @@ from sics_plugin.scorers.units import SaliencyVector, units_of
 from sics_plugin.selection.parts import Part, count_kept
 from sics_plugin.torch_methods.base import AdaptiveMethod, ScorerMethod, find_method
 
+#: The public names, all of which the package hands on.
+__all__ = [
+    "SICSRIA", "SICSAdaptive", "SICSBump", "SICSChaos", "SICSFake", "SICSFisher", "SICSGradient", "SICSGrasp",
+    "SICSInformation", "SICSLamp", "SICSLog", "SICSMagnitude", "SICSMethod", "SICSPower", "SICSRandom",
+    "SICSRelativeImportance", "SICSSensitivity", "SICSSmoothChaos", "SICSSmoothMouse", "SICSSnip", "SICSSynFlow", "SICSTaylor",
+    "SICSWanda", "SICSWiggle", "method_for",
+]  # fmt: skip  # fmt: skip
+
 
 class SICSMethod(ScorerMethod):
     """A registered scorer as torch's pruning method. Subclasses name their ``scorer_class`` and nothing else.

@@ -6,8 +6,8 @@ from typing import Any
 
 from sics_analysis.report import ReportDocument, headline, report_table
 from sics_analysis.report.words.answers import answers
-from sics_analysis.report.words.headline import escaping, target_name, undecided
 from sics_analysis.report.words.phrases import interval, number
+from sics_analysis.report.words.reasons import escaping, target_name, undecided
 from sics_analysis.results import Verdict
 
 

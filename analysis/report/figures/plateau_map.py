@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from sics_analysis.report.figures.drawing.files import save_canvas
 from sics_analysis.report.figures.drawing.labels import short
-from sics_analysis.report.figures.drawing.scatter import LINE, beyond, scatter_panels, shade_heights
+from sics_analysis.report.figures.drawing.panels import LINE, beyond, scatter_panels, shade_heights
 from sics_analysis.report.figures.drawing.style import FILLS, INK, SMALL, Sketch, figure_style, refusal, series
 from sics_analysis.report.words.phrases import number
 from sics_analysis.study.plateau_map import MapPoint, PlateauMap

@@ -7,8 +7,7 @@ import statistics
 from matplotlib.axes import Axes
 
 from sics_analysis.report.document.document import ReportDocument
-from sics_analysis.report.figures.drawing.panels import row_panels, sparsities
-from sics_analysis.report.figures.drawing.scatter import beyond, scatter_panels, shade_heights
+from sics_analysis.report.figures.drawing.panels import beyond, row_panels, scatter_panels, shade_heights, sparsities
 from sics_analysis.report.figures.drawing.style import (
     FAINT,
     VERDICTS,

@@ -16,8 +16,7 @@ from sics_analysis.report.tables import by_scorer, joint
 from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words import phrases
 from sics_analysis.report.words.answers import answers
-from sics_analysis.report.words.headline import headline, undecided
-from sics_analysis.report.words.reasons import TONE_GLYPHS
+from sics_analysis.report.words.reasons import TONE_GLYPHS, headline, undecided
 
 TEMPLATE = "report.html"
 _WIDE = 340  # CSS pixels: figures wider than one column of a paper take the whole width

@@ -19,8 +19,8 @@ from sics_analysis.report.figures.drawing.labels import labels
 from sics_analysis.report.tables import by_scorer, joint
 from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words.answers import answers
-from sics_analysis.report.words.headline import headline
 from sics_analysis.report.words.phrases import PAPER, identity_line, margin_line, plain
+from sics_analysis.report.words.reasons import headline
 
 _KEPT = 2  # columns before those of S or of seeds
 _ACROSS = {"overview": 7, "mcnemar": 5, "cells": 10}  # columns of S or of seeds that fit beside each other

@@ -9,9 +9,8 @@ from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.tables import by_scorer, joint
 from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words.answers import answers
-from sics_analysis.report.words.headline import headline
 from sics_analysis.report.words.phrases import PAPER, STATUS_GLYPHS, identity_line, margin_line, plain
-from sics_analysis.report.words.reasons import TONE_GLYPHS
+from sics_analysis.report.words.reasons import TONE_GLYPHS, headline
 
 _ESCAPES: Sequence[tuple[re.Pattern[str], str]] = tuple(
     (re.compile(pattern), replacement)

@@ -14,9 +14,8 @@ from sics_analysis.report.layouts import terminal_tables as show
 from sics_analysis.report.tables import by_scorer, joint
 from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words.answers import answers
-from sics_analysis.report.words.headline import headline
 from sics_analysis.report.words.phrases import PAPER, identity_line, interval, margin_line, plain, wrapped
-from sics_analysis.report.words.reasons import TONE_GLYPHS
+from sics_analysis.report.words.reasons import TONE_GLYPHS, headline
 
 WIDTH = 80
 _TONES = {"yes": "bold green", "no": "red", "open": "yellow"}

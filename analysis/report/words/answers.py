@@ -6,9 +6,19 @@ from collections.abc import Sequence
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.joint import PlateauInfo
-from sics_analysis.report.words.headline import SHOWN, escaping, grouped, target_name
 from sics_analysis.report.words.phrases import NONE, gathered, interval, listed, p_value, plural, sparsity_list
-from sics_analysis.report.words.reasons import LIMIT, Answer, Tone, attribution_answer, certainty_answer, placed
+from sics_analysis.report.words.reasons import (
+    LIMIT,
+    SHOWN,
+    Answer,
+    Tone,
+    attribution_answer,
+    certainty_answer,
+    escaping,
+    grouped,
+    placed,
+    target_name,
+)
 from sics_analysis.results import Verdict
 
 

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from sics_cli.store.run_folder import kept_epochs
 from sics_cli.tasks.networks.checkpoints import save_checkpoint, save_half_trained
-from sics_cli.tasks.networks.curves import COLUMNS, VALIDATIONS, CurveLog, Epoch, validated
-from sics_cli.tasks.networks.training import HalfTrained, TrainingRecord
+from sics_cli.tasks.networks.training import COLUMNS, VALIDATIONS, CurveLog, Epoch, HalfTrained, TrainingRecord, validated
 
 
 def epoch(number: int, loss: float = 1.5) -> Epoch:
