@@ -22,7 +22,7 @@ from sics_cli.settings.config import experiment_from_mapping
 from sics_cli.settings.presets import PRESETS
 from sics_cli.settings.seeding import calibration_batches
 from sics_cli.tasks.images.datasets import load_split
-from sics_cli.tasks.images.examples import part_on
+from sics_cli.tasks.images.examples import Examples
 from sics_cli.tasks.networks.models import build_model
 from sics_cli.tasks.networks.training import train
 from sics_plugin import Saliency, Scorer, Units, list_scorers
@@ -102,14 +102,14 @@ class Network:
 def _digits(seed: int) -> tuple[Any, list[tuple[Tensor, Tensor]]]:
     experiment = experiment_from_mapping(PRESETS["digits"])
     split = load_split(experiment.data)
-    examples = part_on(split.train, torch.device("cpu"))
+    examples = Examples(split.train, torch.device("cpu"))
     indices = calibration_batches(seed, len(examples), 40, 64)
     return (experiment, split), [examples.at(torch.from_numpy(batch)) for batch in indices]
 
 
 def _fit(model: nn.Module, seed: int, epochs: int) -> Saliency:
     (_, split), batches = _digits(seed)
-    examples = part_on(split.train, torch.device("cpu"))
+    examples = Examples(split.train, torch.device("cpu"))
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
     generator = torch.Generator().manual_seed(seed)
     model.train()

@@ -71,11 +71,11 @@ def plain_training(experiment: Experiment) -> float:
 
     from sics_cli.settings.seeding import data_order
     from sics_cli.tasks.images.datasets import load_split
-    from sics_cli.tasks.images.examples import part_on
+    from sics_cli.tasks.images.examples import Examples
     from sics_cli.tasks.networks.models import build_model
 
     config, split = experiment.training, load_split(experiment.data)
-    images, labels = part_on(split.train, torch.device("cpu"))
+    images, labels = Examples(split.train, torch.device("cpu"))
     begun = time.perf_counter()
     for seed in experiment.seeds:
         model = build_model(experiment.model, seed).train()
@@ -101,13 +101,13 @@ def plain_cells(experiment: Experiment, scorers: tuple[ScorerInfo, ...]) -> floa
     from sics_cli.experiment.scorers import make_scorer
     from sics_cli.settings.seeding import calibration_batches
     from sics_cli.tasks.images.datasets import load_split
-    from sics_cli.tasks.images.examples import part_on
+    from sics_cli.tasks.images.examples import Examples
     from sics_cli.tasks.networks.evaluation import evaluate
     from sics_plugin import Saliency, compute_masks, masked
 
     split, calibration = load_split(experiment.data), experiment.calibration
-    images, labels = part_on(split.train, torch.device("cpu"))
-    test = part_on(split.test, torch.device("cpu"))
+    images, labels = Examples(split.train, torch.device("cpu"))
+    test = Examples(split.test, torch.device("cpu"))
     begun = time.perf_counter()
     for seed in experiment.seeds:
         model = _models[seed]

@@ -12,12 +12,10 @@ from sics_cli.settings.config import DataConfig
 from sics_cli.settings.presets import DIGITS
 from sics_cli.settings.seeding import calibration_batches
 from sics_cli.tasks.images.cache import ImageFacts
-from sics_cli.tasks.images.datasets import DATASETS, ChannelStatistics, DataAccess, Part, data_facts, load_split
+from sics_cli.tasks.images.datasets import DATASETS, ChannelStatistics, DataAccess, data_facts, load_split
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from sics_cli.tasks.images.examples import Examples
 
 #: Images kept in memory take at most so many bytes, unless the batches asked for are more.
 _KEPT_BYTES = 1 << 29
@@ -85,7 +83,9 @@ class CalibrationImages:
         """Images and labels, batch by batch; the same at every call."""
         import torch
 
-        examples, asked = _on_cpu(self._train), self.request
+        from sics_cli.tasks.images.examples import Examples
+
+        examples, asked = Examples(self._train), self.request
         told = time.monotonic()
         for number, index in enumerate(calibration_batches(asked.seed, len(self._train), asked.batches, asked.batch_size)):
             if say and time.monotonic() - told > _TELL_SECONDS:
@@ -95,15 +95,9 @@ class CalibrationImages:
 
     def held_out(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The held-out images and labels, in order."""
-        yield from _on_cpu(self._held_out).batches(self.request.batch_size)
+        from sics_cli.tasks.images.examples import Examples
 
-
-def _on_cpu(part: Part) -> Examples:
-    import torch
-
-    from sics_cli.tasks.images.examples import part_on
-
-    return part_on(part, torch.device("cpu"))
+        yield from Examples(self._held_out).batches(self.request.batch_size)
 
 
 def _counts(request: ImageRequest, facts: ImageFacts) -> tuple[int, int, int]:

@@ -23,7 +23,7 @@ from sics_cli.settings.seeding import calibration_batches
 from sics_cli.store.run_folder import checkpoint_path
 from sics_cli.store.store import Store, find_store
 from sics_cli.tasks.images.datasets import DataAccess, Split, data_facts, key_name, load_split
-from sics_cli.tasks.images.examples import Examples, part_on
+from sics_cli.tasks.images.examples import Examples
 from sics_cli.tasks.networks.checkpoints import DamagedCheckpointError, load_checkpoint
 from sics_cli.tasks.networks.models import build_model
 from sics_cli.tasks.networks.training import train
@@ -149,11 +149,11 @@ def _network(name: str, seed: int, model: nn.Module, experiment: Experiment, spl
     if split is None or kind == "neighbourhood":
         return MeasuredNetwork(name, seed, model, kind, None)
     part = experiment.calibration
-    examples = part_on(split.train, _CPU)
+    examples = Examples(split.train, _CPU)
     indices = list(calibration_batches(seed, len(examples), part.batches, part.batch_size))
     batches = tuple(examples.at(torch.from_numpy(batch)) for batch in indices)
     saliency = saliency_of(model, kind, examples, indices)
-    return MeasuredNetwork(name, seed, model, kind, saliency, batches, part_on(split.validation, _CPU))
+    return MeasuredNetwork(name, seed, model, kind, saliency, batches, Examples(split.validation, _CPU))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -30,7 +30,7 @@ from sics_cli.settings.seeding import Indices, calibration_batches
 from sics_cli.store.inbox import Inbox, Progress
 from sics_cli.store.rows import CellRow, FailureRow, RepeatRow
 from sics_cli.tasks.images.datasets import load_split
-from sics_cli.tasks.images.examples import part_on
+from sics_cli.tasks.images.examples import Examples
 from sics_cli.tasks.networks.evaluation import Evaluation, evaluate
 from sics_cli.tasks.networks.models import build_model
 from sics_cli.tasks.networks.training import Epoch, warned
@@ -85,7 +85,7 @@ class SeedRun:
         self.inbox = Inbox(job.folder, self.recipe.run_id)
         self.work = Cost.of(job.experiment)
         self.split = load_split(job.experiment.data, self.recipe.facts, job.access)
-        self.test = part_on(self.split.test, device)
+        self.test = Examples(self.split.test, device)
         self.evaluated: dict[tuple[float, str], tuple[Evaluation, str]] = {
             (row.sparsity, row.mask_hash): (Evaluation(row.correct, row.n, row.loss, row.bits), row.evaluated_as)
             for row in job.known
@@ -170,7 +170,7 @@ class SeedRun:
         return made
 
     def _collected(self, kind: str) -> Saliency:
-        experiment, examples = self.job.experiment, part_on(self.split.train, self.device)
+        experiment, examples = self.job.experiment, Examples(self.split.train, self.device)
         batches: list[Indices] = []
         if SIGNALS[kind].collect is not None:
             part = experiment.calibration

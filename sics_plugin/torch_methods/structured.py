@@ -35,7 +35,7 @@ __all__ = [
     "SICSStructuredGradient", "SICSStructuredInformation", "SICSStructuredLog", "SICSStructuredMagnitude",
     "SICSStructuredPower", "SICSStructuredRandom", "SICSStructuredSmoothChaos", "SICSStructuredSmoothMouse",
     "SICSStructuredWiggle", "structured_method_for",
-]  # fmt: skip  # fmt: skip
+]  # fmt: skip
 
 
 class SICSStructured(ScorerMethod):

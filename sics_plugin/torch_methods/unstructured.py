@@ -35,7 +35,7 @@ __all__ = [
     "SICSInformation", "SICSLamp", "SICSLog", "SICSMagnitude", "SICSMethod", "SICSPower", "SICSRandom",
     "SICSRelativeImportance", "SICSSensitivity", "SICSSmoothChaos", "SICSSmoothMouse", "SICSSnip", "SICSSynFlow", "SICSTaylor",
     "SICSWanda", "SICSWiggle", "method_for",
-]  # fmt: skip  # fmt: skip
+]  # fmt: skip
 
 
 class SICSMethod(ScorerMethod):

@@ -9,6 +9,7 @@ import torch
 from sics_cli.tasks.images.datasets import Part
 
 Tensors = tuple[torch.Tensor, torch.Tensor]
+CPU = torch.device("cpu")
 
 
 def standardise(images: torch.Tensor, mean: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
@@ -22,7 +23,7 @@ class Examples:
     Unpacks into all images and labels. `pixels` are the images as they are kept: float32, or uint8 with `mean` and `scale`.
     """
 
-    def __init__(self, part: Part, device: torch.device) -> None:
+    def __init__(self, part: Part, device: torch.device = CPU) -> None:
         self.pixels = torch.from_numpy(part.images).to(device)
         self.labels = torch.from_numpy(part.labels).to(device)
         self._moments: Tensors | None = None
@@ -49,8 +50,3 @@ class Examples:
         """Images and labels in order, `size` at a time."""
         for pixels, labels in zip(self.pixels.split(size), self.labels.split(size), strict=True):
             yield self.standard(pixels), labels
-
-
-def part_on(part: Part, device: torch.device) -> Examples:
-    """Images and labels of `part` on `device`."""
-    return Examples(part, device)

@@ -22,7 +22,7 @@ from sics_cli.base.files import write_atomically
 from sics_cli.settings.config import TrainingConfig
 from sics_cli.settings.seeding import Indices, data_order, epoch_seed
 from sics_cli.tasks.images.datasets import Part, Split
-from sics_cli.tasks.images.examples import part_on
+from sics_cli.tasks.images.examples import Examples
 from sics_cli.tasks.networks.evaluation import evaluate
 
 #: Validations in a whole training, besides the last epoch's: enough for a curve, a small part of the time.
@@ -147,7 +147,7 @@ class Trainer:
     def __init__(self, model: nn.Module, config: TrainingConfig, train: Part, device: torch.device, seed: int = 0) -> None:
         self._model = model.to(device)
         self._config, self._device, self._seed = config, device, seed
-        self._examples = part_on(train, device)
+        self._examples = Examples(train, device)
         self._steps = math.ceil(len(train) / config.batch_size)
         parameters = list(model.parameters())
         self._optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
@@ -232,7 +232,7 @@ def train(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         trainer = Trainer(model, config, split.train, device, seed)
-        validation = part_on(split.validation, device)
+        validation = Examples(split.validation, device)
         if begin is not None:
             trainer.load(begin.state)
         orders = itertools.islice(data_order(seed, len(split.train), config.epochs), first, last)
@@ -266,7 +266,7 @@ def train(
 def validated_only(model: nn.Module, split: Split, device: torch.device) -> TrainingRecord:
     """The record of a network that is given: nothing was trained, the validation images were counted."""
     begun = time.perf_counter()
-    checked = evaluate(model.to(device).eval(), part_on(split.validation, device))
+    checked = evaluate(model.to(device).eval(), Examples(split.validation, device))
     return TrainingRecord(checked.correct, checked.n, time.perf_counter() - begun)
 
 

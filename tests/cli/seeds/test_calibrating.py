@@ -12,7 +12,7 @@ from sics_cli.seeds.saliency import saliency_of
 from sics_cli.settings.config import Experiment
 from sics_cli.settings.seeding import calibration_batches
 from sics_cli.tasks.images.datasets import load_split
-from sics_cli.tasks.images.examples import part_on
+from sics_cli.tasks.images.examples import Examples
 from sics_cli.tasks.networks.models import build_model
 from sics_cli.tasks.networks.training import train
 from sics_plugin import Saliency, prunable_parameters
@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 def test_the_saliency_is_that_of_the_calibration_batches(experiment: Experiment, kind: str) -> None:
     split, model = load_split(experiment.data), build_model(experiment.model, 0)
     train(model, replace(experiment.training, epochs=2), split, 0, CPU)
-    examples = part_on(split.train, CPU)
+    examples = Examples(split.train, CPU)
     batches = calibration_batches(0, len(examples), 5, 48)
     found = saliency_of(model, kind, examples, batches)
     assert (found.kind, found.samples) == (kind, 240)
@@ -38,12 +38,12 @@ def test_the_saliency_is_that_of_the_calibration_batches(experiment: Experiment,
 
 def test_the_neighbourhood_needs_no_batches(experiment: Experiment) -> None:
     split, model = load_split(experiment.data), build_model(experiment.model, 0)
-    assert saliency_of(model, "neighbourhood", part_on(split.train, CPU), []).kind == "neighbourhood"
+    assert saliency_of(model, "neighbourhood", Examples(split.train, CPU), []).kind == "neighbourhood"
 
 
 def test_a_network_without_numbers_has_no_saliency(experiment: Experiment) -> None:
     split, model = load_split(experiment.data), build_model(experiment.model, 0)
-    examples = part_on(split.train, CPU)
+    examples = Examples(split.train, CPU)
     batches = calibration_batches(0, len(examples), 2, 16)
     with torch.no_grad():
         model.head.weight.fill_(1e38)  # type: ignore[union-attr, operator]

@@ -28,7 +28,7 @@ from sics_cli.settings.config import Experiment
 from sics_cli.store.inbox import Inbox, Note
 from sics_cli.store.rows import CellRow, CheckpointRow, FailureRow, RepeatRow
 from sics_cli.tasks.images.datasets import load_split
-from sics_cli.tasks.images.examples import part_on
+from sics_cli.tasks.images.examples import Examples
 from sics_cli.tasks.networks import training
 from sics_cli.tasks.networks.evaluation import evaluate
 from sics_cli.tasks.networks.training import Trainer
@@ -141,7 +141,7 @@ def test_a_pruned_channel_is_gone_from_the_evaluated_network(run: Run, experimen
     assert report.mask_hash == row.mask_hash
     smaller = shrink(model)
     assert sum(p.numel() for p in smaller.parameters()) < sum(p.numel() for p in model.parameters())
-    found = evaluate(smaller.eval(), part_on(load_split(experiment.data).test, CPU))
+    found = evaluate(smaller.eval(), Examples(load_split(experiment.data).test, CPU))
     assert found.bits == row.bits
     assert found.loss == pytest.approx(row.loss, rel=1e-5)
 

@@ -12,7 +12,7 @@ from sics_cli.base.errors import ConfigError
 from sics_cli.settings.config import Experiment, experiment_from_mapping
 from sics_cli.settings.presets import DIGITS
 from sics_cli.tasks.images.datasets import Part, load_split
-from sics_cli.tasks.images.examples import part_on
+from sics_cli.tasks.images.examples import Examples
 from sics_cli.tasks.networks import evaluation
 from sics_cli.tasks.networks.checkpoints import DamagedCheckpointError, load_checkpoint, save_checkpoint, state_hash
 from sics_cli.tasks.networks.evaluation import Evaluation, evaluate
@@ -133,7 +133,7 @@ def test_evaluation_counts_by_hand(experiment: Experiment, monkeypatch: pytest.M
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return 2.0 * nn.functional.one_hot(torch.full((len(images),), 3), 10).float()
 
-    result = evaluate(Fixed(), part_on(part, CPU))
+    result = evaluate(Fixed(), Examples(part, CPU))
     right = int((part.labels == 3).sum())
     assert (result.correct, result.n) == (right, 900)
     total = np.log(np.exp(2) + 9)
@@ -142,13 +142,13 @@ def test_evaluation_counts_by_hand(experiment: Experiment, monkeypatch: pytest.M
 
     assert np.array_equal(unpack_bits(result.bits, 900), part.labels == 3)
     monkeypatch.setattr(evaluation, "EVALUATION_BATCH", 7)
-    assert evaluate(Fixed(), part_on(part, CPU)).bits == result.bits
+    assert evaluate(Fixed(), Examples(part, CPU)).bits == result.bits
 
 
 def test_a_mask_is_evaluated_alike_whatever_was_evaluated_before(experiment: Experiment) -> None:
     model, split = build_model(experiment.model, 0), load_split(experiment.data)
     train(model, replace(experiment.training, epochs=2), split, 0, CPU)
-    before, part = state_hash(model.state_dict()), part_on(split.test, CPU)
+    before, part = state_hash(model.state_dict()), Examples(split.test, CPU)
     dense = evaluate(model, part)
     for sparsity in (0.3, 0.95):
         masks, _ = compute_masks(model, "magnitude", amount=sparsity)
@@ -170,7 +170,7 @@ def made_up(shape: dict[str, object], n: int) -> Part:
 def test_a_module_in_training_mode_is_evaluated_without_dropout() -> None:
     shape = {name: value for name, value in DIGITS["model"].items() if name != "name"}
     model = timm.models.VisionTransformer(**shape, proj_drop_rate=0.3)
-    part = part_on(made_up(shape, 300), CPU)
+    part = Examples(made_up(shape, 300), CPU)
     expected = evaluate(model.eval(), part)
     assert evaluate(model.train(), part) == expected
 
@@ -178,7 +178,7 @@ def test_a_module_in_training_mode_is_evaluated_without_dropout() -> None:
 def test_one_class() -> None:
     shape = {name: value for name, value in DIGITS["model"].items() if name != "name"} | {"num_classes": 1}
     model = timm.models.VisionTransformer(**shape)
-    assert evaluate(model, part_on(made_up(shape, 30), CPU)).correct == 30
+    assert evaluate(model, Examples(made_up(shape, 30), CPU)).correct == 30
 
 
 def test_a_network_without_numbers_has_no_evaluation(experiment: Experiment) -> None:
@@ -186,7 +186,7 @@ def test_a_network_without_numbers_has_no_evaluation(experiment: Experiment) -> 
     with torch.no_grad():
         model.head.bias.fill_(float("nan"))  # type: ignore[union-attr, operator]
     with pytest.raises(FloatingPointError, match="loss is nan"):
-        evaluate(model, part_on(load_split(experiment.data).test, CPU))
+        evaluate(model, Examples(load_split(experiment.data).test, CPU))
 
 
 def test_a_loss_that_is_not_finite_is_no_result() -> None:
