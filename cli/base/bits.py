@@ -24,3 +24,8 @@ def unpack_bits(packed: bytes, n: int) -> NDArray[np.bool_]:
     if len(packed) != (n + 7) // 8:
         raise ValueError(f"{n} examples need {(n + 7) // 8} bytes, got {len(packed)}")
     return np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=n).astype(np.bool_)
+
+
+def count_bits(packed: bytes) -> int:
+    """How many bits are set."""
+    return int.from_bytes(packed).bit_count()

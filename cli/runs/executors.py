@@ -1,4 +1,4 @@
-"""`--executor`: where a command's jobs run."""
+"""`--executor`: where a command's jobs run; the workers of a Ray cluster."""
 
 from __future__ import annotations
 

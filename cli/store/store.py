@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from sics_cli.base.bits import count_bits
 from sics_cli.base.errors import ConfigError, SicsError, StoreError
 from sics_cli.base.files import PARTIAL_MARK
 from sics_cli.base.hashing import canonical_json, digest
@@ -113,8 +114,8 @@ class Store:
         Where a rule of the schema refuses it, that is a `RefusedRowError`; where the disk does, a `StorageError`.
         """
         try:
-            if isinstance(row, CellRow | RepeatRow) and int.from_bytes(row.bits).bit_count() != row.correct:
-                raise RefusedRowError(f"correct = {row.correct}, but {int.from_bytes(row.bits).bit_count()} bits are set")
+            if isinstance(row, CellRow | RepeatRow) and count_bits(row.bits) != row.correct:
+                raise RefusedRowError(f"correct = {row.correct}, but {count_bits(row.bits)} bits are set")
             with self._transaction() as connection:
                 _write(connection, row)
         except (sqlite3.IntegrityError, sqlite3.InterfaceError, OverflowError) as error:

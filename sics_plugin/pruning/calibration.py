@@ -26,7 +26,7 @@ from sics_plugin.scorers.sics import ALPHA_DEFAULT
 from sics_plugin.scorers.units import kind_of
 
 Evaluate = Callable[[nn.Module], float]
-#: Prunes a model in place: (model, scorer, amount, **options) -> report.
+#: `prune_model` or `prune_channels`, which are defined above this module: (model, scorer, amount=, **options) -> report.
 Prune = Callable[..., PruningReport]
 
 
@@ -142,22 +142,21 @@ def calibrate(
     >>> mlp = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4))
     >>> batches = [(torch.randn(16, 64), torch.randint(4, (16,))) for _ in range(2)]
     >>> how = Calibration(held_out_loss(batches), budget=3)
-    >>> def prune(model, scorer, amount, **options):
-    ...     return prune_model(model, scorer, amount=amount, **options)
-    >>> table = calibrate(mlp, 0.7, how, prune=prune, saliency=Saliency(mlp, batches))
+    >>> table = calibrate(mlp, 0.7, how, prune=prune_model, saliency=Saliency(mlp, batches))
     >>> [trial.scorer for trial in table.trials]
     ['magnitude', 'information', 'smooth_chaos']
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"Expected a model to calibrate on, got {type(model).__name__}: parameters alone cannot be evaluated")
-    saliency = options.get("saliency")
-    kind = _kind(saliency)
+    if unit != "weight":
+        prune = partial(prune, unit=unit)
+    kind = _kind(options.get("saliency"))
     trials: list[Trial] = []
     known: dict[str, float] = {}
     target = _target(model, amount, unit, prune, options)
     for name, alpha in how.listed(kind, target):
         twin = clone_pruned(model)
-        report = prune(twin, built(name, alpha), amount, **options)
+        report = prune(twin, built(name, alpha), amount=amount, **options)
         if report.mask_hash not in known:
             if len(known) == how.budget:
                 break
@@ -199,7 +198,7 @@ def _target(model: nn.Module, amount: float | int, unit: str, prune: Prune, opti
         return float(options["sparsity"])
     twin = clone_pruned(model)
     before = _present(twin, unit, options)
-    report = prune(twin, PLATEAU, amount, **{name: value for name, value in options.items() if name != "saliency"})
+    report = prune(twin, PLATEAU, amount=amount, **{name: value for name, value in options.items() if name != "saliency"})
     return (report.pruned - (report.total - before)) / before
 
 
@@ -207,8 +206,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def adaptive_options(prune: Prune) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorator of what prunes a model: ``calibrate=`` becomes a ``table=`` by trials of ``prune``, tables are checked."""
+def adaptive_options(prune: Callable[[], Prune]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorator of what prunes a model: ``calibrate=`` becomes a ``table=`` by trials of ``prune()``, tables are checked."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
@@ -223,7 +222,7 @@ def adaptive_options(prune: Prune) -> Callable[[Callable[P, R]], Callable[P, R]]
             given.apply_defaults()
             values = {**given.arguments, **given.arguments.get("parameters", {})}
             if how is not None:
-                kwargs["table"] = values["table"] = _calibrated(how, values, prune)
+                kwargs["table"] = values["table"] = _calibrated(how, values, prune())
             method, unit, pool = values["method"], values.get("unit", "weight"), values.get("pool", "global")
             for table in (values.get("table"), method, getattr(method, "table", None)):
                 if isinstance(table, AdaptiveTable):
@@ -247,6 +246,4 @@ def _calibrated(how: object, values: dict[str, Any], prune: Prune) -> AdaptiveTa
             raise TypeError(f"Expected no `{name}` beside `calibrate`, which chooses class and strength by the model's weights")
     names = [name for name in ("saliency", "pool", "min_keep", "sparsity", "groups") if values.get(name) is not None]
     unit, options = values.get("unit", "weight"), {name: values[name] for name in names}
-    if unit != "weight":
-        prune = partial(prune, unit=unit)
     return calibrate(values["model"], values["amount"], how, prune=prune, unit=unit, **options)

@@ -24,7 +24,7 @@ from sics_plugin.network.discovery import find_groups
 from sics_plugin.network.groups import BoundGroup, ChannelGroup, Unit, bind_groups
 from sics_plugin.network.masks import mask_hash
 from sics_plugin.network.unit_masks import install_units, masks_of
-from sics_plugin.pruning.calibration import adaptive_options
+from sics_plugin.pruning.calibration import Prune, adaptive_options
 from sics_plugin.pruning.choose import Choice, decide
 from sics_plugin.pruning.inputs import floors_of, join
 from sics_plugin.pruning.report import ChannelReport, LayerSparsity, count_weights, unit_sparsities
@@ -39,11 +39,11 @@ from sics_plugin.selection.pools import check_amount_for, erk_removals, n_of_m, 
 SALIENCY_CONSTANT = "saliency constant within every layer"
 
 
-def _trial(model: nn.Module, scorer: Method, amount: float | int, **options: Any) -> ChannelReport:
-    return prune_channels(model, scorer, amount, **options)
+def _prune() -> Prune:
+    return prune_channels
 
 
-@adaptive_options(_trial)
+@adaptive_options(_prune)
 def compute_channel_masks(
     model: nn.Module,
     method: Method,
@@ -171,7 +171,7 @@ def compute_channel_masks(
     )
 
 
-@adaptive_options(_trial)
+@adaptive_options(_prune)
 def prune_channels(
     model: nn.Module,
     method: Method,

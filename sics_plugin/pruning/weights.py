@@ -15,7 +15,7 @@ from torch.nn.utils.prune import BasePruningMethod
 from sics_plugin.network.masks import Masks, hash_of_bits, install_mask, mask_hash, packed_bits, put_mask, put_zeros
 from sics_plugin.network.masks import finalize as finalize_model
 from sics_plugin.network.targets import Parameter, Target, resolve_targets, without_ties
-from sics_plugin.pruning.calibration import adaptive_options
+from sics_plugin.pruning.calibration import Prune, adaptive_options
 from sics_plugin.pruning.choose import Choice, choose
 from sics_plugin.pruning.inputs import Scores, floors_of, lazy_saliencies, parts_of
 from sics_plugin.pruning.report import LayerSparsity, PruningReport
@@ -39,11 +39,11 @@ class VanishedLayerWarning(UserWarning):
     """A prune left a layer without a single weight."""
 
 
-def _trial(model: nn.Module, scorer: Method, amount: float | int, **options: Any) -> PruningReport:
-    return prune_model(model, scorer, amount=amount, **options)
+def _prune() -> Prune:
+    return prune_model
 
 
-@adaptive_options(_trial)
+@adaptive_options(_prune)
 def compute_masks(
     model: nn.Module | Iterable[Parameter],
     method: Method,
@@ -101,7 +101,7 @@ def compute_masks(
     return _Plan(model, method, amount, saliency, pool, min_keep, sparsity, importance_scores, exact, parameters).masks()
 
 
-@adaptive_options(_trial)
+@adaptive_options(_prune)
 def prune_model(
     model: nn.Module | Iterable[Parameter],
     method: Method,

@@ -12,8 +12,7 @@ from torch.nn.utils.prune import BasePruningMethod, PruningContainer
 from sics_plugin.pruning.calibration import Calibration, calibrate
 from sics_plugin.pruning.channels import prune_channels
 from sics_plugin.pruning.choose import decide
-from sics_plugin.pruning.report import PruningReport
-from sics_plugin.pruning.weights import Method, prune_model
+from sics_plugin.pruning.weights import prune_model
 from sics_plugin.scorers.adaptive import AdaptiveTable
 from sics_plugin.scorers.adaptive_from_report import table_from_report
 from sics_plugin.scorers.base import AdaptiveChoice, Scorer
@@ -142,12 +141,7 @@ class AdaptiveMethod(ScorerMethod):
         """
         how = Calibration(evaluate, budget, options.pop("candidates", None))
         unit = options.pop("unit", cls._unit)
-
-        def prune(model: nn.Module, scorer: Method, amount: float | int, **rest: Any) -> PruningReport:
-            if unit == "weight":
-                return prune_model(model, scorer, amount=amount, **rest)
-            return prune_channels(model, scorer, amount, unit=unit, **rest)
-
+        prune = prune_model if unit == "weight" else prune_channels
         return calibrate(model, amount, how, prune=prune, unit=unit, **options)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""What an answer is, and the longer ones: whether complexity adds anything to information, and how sure it all is."""
+"""The headline, what an answer is, and the longer ones: whether complexity adds to information, and how sure it all is."""
 
 from __future__ import annotations
 

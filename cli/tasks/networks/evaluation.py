@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from sics_cli.base.bits import pack_bits
+from sics_cli.base.bits import count_bits, pack_bits
 from sics_cli.tasks.images.examples import Examples
 
 #: Fixed, since a batch's size may move the last bits of a logit.
@@ -29,8 +29,8 @@ class Evaluation:
     def __post_init__(self) -> None:
         if not math.isfinite(self.loss):
             raise FloatingPointError(f"loss is {self.loss}, not a finite number")
-        if int.from_bytes(self.bits).bit_count() != self.correct:
-            raise ValueError(f"correct = {self.correct}, but {int.from_bytes(self.bits).bit_count()} bits are set")
+        if count_bits(self.bits) != self.correct:
+            raise ValueError(f"correct = {self.correct}, but {count_bits(self.bits)} bits are set")
 
 
 @torch.inference_mode()

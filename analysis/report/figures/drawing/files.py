@@ -1,4 +1,4 @@
-"""A drawing as files: PDF (TrueType fonts) and PNG (300 dots an inch), the same bytes for the same drawing."""
+"""A drawing as PDF (TrueType fonts), PNG (300 dots an inch) and inline SVG, the same bytes for the same drawing."""
 
 from __future__ import annotations
 

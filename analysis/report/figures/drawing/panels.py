@@ -1,4 +1,4 @@
-"""Panels of rows: one per S, a row per scorer, the scorers grouped by κ; what the forests and the δ-strips share."""
+"""Panels of rows: one per S, a row per scorer, the scorers grouped by κ, for forests and δ-strips; and panels of points."""
 
 from __future__ import annotations
 
