@@ -22,11 +22,13 @@ from sics_plugin.network.masks import install_mask as install_mask
 from sics_plugin.network.masks import load_masks as load_masks
 from sics_plugin.network.masks import mask_hash as mask_hash
 from sics_plugin.network.masks import masked as masked
+from sics_plugin.network.prunable import Coverage as Coverage
+from sics_plugin.network.prunable import coverage as coverage
+from sics_plugin.network.prunable import prunable_parameters as prunable_parameters
 from sics_plugin.network.rebuild import load_shrunk as load_shrunk
 from sics_plugin.network.rebuild import remove_units as remove_units
 from sics_plugin.network.rebuild import removed_units as removed_units
 from sics_plugin.network.shrink import shrink as shrink
-from sics_plugin.network.targets import prunable_parameters as prunable_parameters
 from sics_plugin.network.unit_masks import unit_masks as unit_masks
 from sics_plugin.pruning.calibration import Calibration as Calibration
 from sics_plugin.pruning.calibration import held_out_accuracy as held_out_accuracy

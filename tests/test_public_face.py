@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 #: Module, and the names that come from it.
 FACE = {
     "sics_plugin": """
-    AdaptiveChoice AdaptiveTable Calibration ChannelGroup ChannelReport ContractError CoordinateScorer
+    AdaptiveChoice AdaptiveTable Calibration ChannelGroup ChannelReport ContractError Coverage CoordinateScorer
     CoordinateUnresolvedWarning LayerSparsity MagnitudeScorer PeerScorer PruningReport RankScorer SICSAdaptive SICSBump
     SICSChaos SICSFake SICSFisher SICSGradient SICSGrasp SICSInformation SICSLamp SICSLog SICSMagnitude SICSMethod
     SICSNofM SICSPower SICSRIA SICSRandom SICSRelativeImportance SICSSensitivity SICSSmoothChaos SICSSmoothMouse
@@ -26,7 +26,7 @@ FACE = {
     SICSStructuredGradient SICSStructuredInformation SICSStructuredLog SICSStructuredMagnitude SICSStructuredPower
     SICSStructuredRandom SICSStructuredSmoothChaos SICSStructuredSmoothMouse SICSStructuredWiggle SICSSynFlow SICSTaylor
     SICSWanda SICSWiggle Saliency SaliencyVector Scorer SharedRanks Slice Trial Units VanishedLayerWarning build_scorer
-    channel_group channel_saliency check_scorer clone_pruned compute_channel_masks compute_masks current_masks
+    channel_group channel_saliency check_scorer clone_pruned compute_channel_masks compute_masks coverage current_masks
     export_masks finalize find_groups get_scorer global_unstructured held_out_accuracy held_out_loss install_mask
     list_scorers load_masks load_shrunk mask_hash masked method_for prunable_parameters prune_channels prune_model
     prune_n_m prune_to_sparsity register_scorer remove_units removed_units shrink structured_method_for unit_masks

@@ -180,7 +180,7 @@ def _prune(
 def _fitting(model: nn.Module, pool: str, notes: list[str]) -> nn.Module | list[tuple[nn.Module, str]]:
     """The model, or what of it an N:M pool can hold; a first convolution of three channels stays dense."""
     from sics_plugin import prunable_parameters
-    from sics_plugin.network.targets import divisible
+    from sics_plugin.network.prunable import divisible
 
     _, _, group = pool.partition(":")
     if not group:

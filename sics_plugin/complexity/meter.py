@@ -21,7 +21,8 @@ from sics_plugin.complexity.kinds import BINS_FOR_RAW, KAPPA, STRUCTURE, Kind, a
 from sics_plugin.complexity.rank_correlation import kendall, midranks, spearman
 from sics_plugin.complexity.result import Complexity, ComplexityAt, Share, Surface
 from sics_plugin.complexity.structure import labels_of, largest_share
-from sics_plugin.network.targets import Parameter, resolve_targets, without_ties
+from sics_plugin.network.prunable import resolve_targets
+from sics_plugin.network.targets import Parameter, without_ties
 from sics_plugin.pruning.inputs import join, lazy_saliencies, remaining_values
 from sics_plugin.pruning.weights import Method, scorer_of
 from sics_plugin.saliency.collection import Saliency

@@ -14,7 +14,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from sics_plugin.network.targets import CONVOLUTIONS, Target, all_targets, check_target, plain_name
+from sics_plugin.network.layouts import CONVOLUTIONS
+from sics_plugin.network.targets import Target, all_targets, check_target, plain_name
 
 Unit = Literal["channel", "head"]
 

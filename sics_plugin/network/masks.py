@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
+from sics_plugin.network.callers import drop_refreshes, refresh_where_read
 from sics_plugin.network.targets import Target, all_targets, check_target, plain_name
 from sics_plugin.selection.parts import Part
 from sics_plugin.selection.threads import over
@@ -52,9 +53,13 @@ def install_mask(module: nn.Module, name: str, mask: Tensor) -> None:
     """
     target = Target(module, name, name)
     check_target(target)
+    _install(target, mask)
+
+
+def _install(target: Target, mask: Tensor) -> None:
     parameter = target.parameter
     if mask.shape != parameter.shape:
-        raise ValueError(f"Expected a mask of shape {tuple(parameter.shape)} for {name}, got {tuple(mask.shape)}")
+        raise ValueError(f"Expected a mask of shape {tuple(parameter.shape)} for {target.path}, got {tuple(mask.shape)}")
     # A copy, so that the buffer neither shares memory with nor keeps alive a vector over the whole model.
     put_mask(target, (mask.to(parameter.device) != 0) & target.present())
 
@@ -193,6 +198,7 @@ def finalize(model: M, targets: Sequence[Target] | None = None) -> M:
         _untie(model, chosen)
         for target in chosen:
             prune.remove(target.module, target.name)
+    drop_refreshes(model)
     return model
 
 
@@ -295,9 +301,10 @@ def load_masks(model: nn.Module, path: str | Path) -> str:
     by_path = {target.path: target for target, _ in all_targets(model)}
     _check_fit(masks, {name: target.parameter for name, target in by_path.items() if name in masks})
     for name in masks:
-        check_target(by_path[name])
+        check_target(by_path[name], refreshed=True)
     for name, mask in masks.items():
-        install_mask(by_path[name].module, by_path[name].name, mask)
+        _install(by_path[name], mask)
+    refresh_where_read(model)
     return mask_hash(masks)
 
 

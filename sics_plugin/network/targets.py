@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from sics_plugin.warn import warn_caller
+from sics_plugin.network.layouts import Layout, layout_of
 
 #: A parameter as torch's prune functions take it.
 Parameter = tuple[nn.Module, str]
 
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NEVER_CALLED = nn.modules.linear.NonDynamicallyQuantizableLinear
 
 
@@ -43,6 +42,21 @@ class Target:
             raise ValueError(
                 f"Expected {self.path} to be a parameter of {type(self.module).__name__}; it is missing, None, or computed by a "
                 "parametrization"
+            )
+        return found
+
+    @property
+    def layout(self) -> Layout:
+        """How its outputs and inputs lie; refused where that is not known."""
+        if self.parameter.dim() < 2:
+            raise ValueError(
+                f"Expected {self.path} to have rows, a weight of two dimensions or more, got shape {tuple(self.parameter.shape)}"
+            )
+        found = layout_of(self.module, self.name)
+        if found is None:
+            raise ValueError(
+                f"which dimension of {self.path} are its outputs is not known for a {type(self.module).__name__}: leave it out, "
+                "or take pool='global' or 'layer'"
             )
         return found
 
@@ -106,98 +120,20 @@ def dense_parameters(model: nn.Module, *, remove_duplicate: bool = True) -> Iter
             yield target.path, parameter
 
 
-def check_target(target: Target) -> None:
-    """Refuse a parameter whose mask would have no effect.
+def check_target(target: Target, *, refreshed: bool = False) -> None:
+    """Refuse a parameter whose mask would have no effect. ``refreshed``: what reads it will mask it anew.
 
     ``nn.MultiheadAttention`` reads ``out_proj.weight`` without calling ``out_proj``: the pruning hook never runs, and the
     mask silently goes stale with the next optimiser step or loaded checkpoint.
     """
-    if isinstance(target.module, _NEVER_CALLED):
+    if isinstance(target.module, _NEVER_CALLED) and not refreshed:
         raise ValueError(
             f"{target.path} is the output projection of nn.MultiheadAttention, which never calls it: a pruning hook there "
-            "would not run. Leave it out, or use an attention module that calls its projections (timm's do)"
+            "would not run. Leave it out, or name it in prune_model(model, ..., params=...), which masks it where it is read"
         )
     parameter = target.parameter
     if not parameter.is_floating_point():
         raise TypeError(f"Expected {target.path} to be of a floating point type, got {parameter.dtype}")
-
-
-def _head_modules(model: nn.Module) -> list[nn.Module]:
-    """The classifier: what the model says it is (timm), else its last ``nn.Linear``."""
-    getter = getattr(model, "get_classifier", None)
-    if callable(getter):
-        found = getter()
-        heads = list(found) if isinstance(found, tuple | list) else [found]
-        parts = [part for head in heads if isinstance(head, nn.Module) for part in head.modules()]
-        if parts:  # an Identity where the head was taken off: then there is no head
-            return parts
-    linears: list[nn.Module] = [m for m in model.modules() if isinstance(m, nn.Linear)]
-    return linears[-1:]
-
-
-def prunable_parameters(model: nn.Module) -> list[Parameter]:
-    """The weights pruned by default: every ``nn.Linear`` and convolution but the head and a patch embedding.
-
-    Norms, biases and embeddings stay. The head is ``model.get_classifier()`` where there is one (timm), else the last
-    ``nn.Linear``; a model whose only weight is that one has it pruned. The patch embedding is a first convolution whose
-    stride equals its kernel.
-
-    Returns
-    -------
-    list of (module, "weight")
-        In the order of ``model.named_modules()``, ready for ``prune.global_unstructured``.
-
-    Examples
-    --------
-    >>> mlp = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
-    >>> prunable_parameters(mlp)
-    [(Linear(in_features=8, out_features=16, bias=True), 'weight')]
-    """
-    kinds = (nn.Linear, *CONVOLUTIONS)
-    candidates = [(path, module) for path, module in model.named_modules() if isinstance(module, kinds)]
-    never_called = [f"{path}.weight" for path, module in candidates if isinstance(module, _NEVER_CALLED)]
-    if never_called:
-        warn_caller(
-            f"left out: {', '.join(never_called)} (nn.MultiheadAttention never calls its output projection, so a pruning "
-            "hook there would not run)"
-        )
-    convolutions = [module for _, module in candidates if isinstance(module, CONVOLUTIONS)]
-    left_out = {id(module) for module in _head_modules(model)}
-    left_out |= {id(conv) for conv in convolutions[:1] if conv.kernel_size == conv.stride and max(conv.kernel_size) > 1}
-    usable = [module for _, module in candidates if not isinstance(module, _NEVER_CALLED)]
-    chosen = [module for module in usable if id(module) not in left_out] or usable
-    return [(module, "weight") for module in chosen]
-
-
-def resolve_targets(parameters: nn.Module | Iterable[Parameter]) -> list[Target]:
-    """Checked targets with names, in the order given; a model stands for its :func:`prunable_parameters`.
-
-    Parameters that are one tensor under several names (tied weights) are all returned; see :func:`without_ties`. Without a
-    model to name them, the first pair is called ``[0].weight``.
-    """
-    paths: dict[int, str] | None = None
-    if isinstance(parameters, nn.Module):
-        paths = {id(module): plain_name(path) for path, module in parameters.named_modules()}
-        parameters = prunable_parameters(parameters)
-    if isinstance(parameters, Tensor) or not isinstance(parameters, Iterable):
-        raise TypeError(f"Expected `parameters` to be (module, name) pairs, got {type(parameters).__name__}")
-    targets: list[Target] = []
-    seen: set[tuple[int, str]] = set()
-    for position, pair in enumerate(parameters):
-        ordered = isinstance(pair, Sequence) and len(pair) == 2
-        if not (ordered and isinstance(pair[0], nn.Module) and isinstance(pair[1], str)):
-            raise TypeError(f"Expected `parameters` to be (module, name) pairs, got {pair!r:.60} at position {position}")
-        module, name = pair
-        if (id(module), name) in seen:
-            raise ValueError(f"{type(module).__name__}.{name} is listed twice in `parameters`, again at position {position}")
-        seen.add((id(module), name))
-        path = f"[{position}]" if paths is None else paths[id(module)]
-        target = Target(module, name, f"{path}.{name}" if path else name)
-        check_target(target)
-        targets.append(target)
-    if not targets:
-        raise ValueError("Expected at least one (module, name) pair in `parameters`, got none")
-    return targets
 
 
 def without_ties(targets: Sequence[Target]) -> list[Target]:
@@ -206,15 +142,3 @@ def without_ties(targets: Sequence[Target]) -> list[Target]:
     for target in targets:
         found.setdefault(id(target.parameter), []).append(target)
     return [first if not others else replace(first, ties=tuple(others)) for first, *others in found.values()]
-
-
-def divisible(parameters: Sequence[Parameter], m: int) -> tuple[list[Parameter], list[Parameter]]:
-    """Those whose rows (for convolutions, input channels) ``m`` divides, so that an N:M mask exists; and the others.
-
-    >>> stem, body = nn.Conv2d(3, 8, 3), nn.Linear(8, 4)
-    >>> [[type(module).__name__ for module, _ in some] for some in divisible([(stem, "weight"), (body, "weight")], 4)]
-    [['Linear'], ['Conv2d']]
-    """
-    fits = [getattr(module, name).dim() > 1 and getattr(module, name).shape[1] % m == 0 for module, name in parameters]
-    one, other = ([pair for pair, fit in zip(parameters, fits, strict=True) if fit is wanted] for wanted in (True, False))
-    return one, other

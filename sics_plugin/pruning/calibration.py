@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from sics_plugin.network.discovery import find_groups
 from sics_plugin.network.groups import bind_groups
 from sics_plugin.network.masks import clone_pruned
-from sics_plugin.network.targets import resolve_targets, without_ties
+from sics_plugin.network.prunable import resolve_targets
+from sics_plugin.network.targets import without_ties
 from sics_plugin.pruning.report import PruningReport
 from sics_plugin.saliency.batches import NO_BATCHES, Batch, Loss, evaluating, moved
 from sics_plugin.saliency.collection import Saliency

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from sics_plugin.network.groups import BoundGroup
 from sics_plugin.network.masks import Masks
-from sics_plugin.network.targets import Target, plain_name, prunable_parameters
+from sics_plugin.network.prunable import Coverage, prunable_parameters
+from sics_plugin.network.targets import Target, plain_name
 from sics_plugin.pruning.choose import Choice
 from sics_plugin.scorers.base import AdaptiveChoice
 from sics_plugin.selection.parts import count_kept
@@ -48,7 +49,8 @@ class PruningReport:
 
     ``sparsity`` counts earlier prunes too; ``threshold`` is the highest score that was removed (None where several pools had
     their own, or nothing was removed); ``scorer`` is the class that really ran, which differs from ``method`` for the
-    adaptive one, whose ``choice`` says why.
+    adaptive one, whose ``choice`` says why. ``coverage`` says what share of the model's matrix weights was ranked at all; a list
+    of pairs has no model, and None.
     """
 
     method: str
@@ -67,6 +69,7 @@ class PruningReport:
     layers: tuple[LayerSparsity, ...]
     flags: tuple[str, ...] = ()
     choice: AdaptiveChoice | None = None
+    coverage: Coverage | None = None
 
     @classmethod
     def of(
@@ -108,6 +111,7 @@ class PruningReport:
         facts["sparsity"] = self.sparsity
         facts["layers"] = [layer.to_dict() for layer in self.layers]
         facts["flags"] = list(self.flags)
+        facts["coverage"] = None if self.coverage is None else self.coverage.to_dict()
         if self.choice is not None:
             facts["choice"]["trials"] = list(facts["choice"]["trials"])
         return facts
@@ -119,6 +123,8 @@ class PruningReport:
         ]
         if self.choice is not None:
             rows.append(f"  chose {self.choice}")
+        if self.coverage is not None:
+            rows.append(f"  {self.coverage}")
         width = max(len(layer.name) for layer in self.layers)
         rows += [f"  {layer.name:<{width}}  {layer.sparsity:7.2%}  of {layer.total:,}" for layer in self.layers]
         rows += [f"  note: {flag}" for flag in self.flags]

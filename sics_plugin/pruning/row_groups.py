@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sics_plugin.network.layouts import ROWS_FIRST, Layout
 from sics_plugin.pruning.choose import Choice
 from sics_plugin.scorers.base import Scorer
 from sics_plugin.scorers.units import SaliencyVector, units_of
@@ -21,6 +22,7 @@ def choose_in_groups(
     amount: float,
     *,
     name: str,
+    layout: Layout = ROWS_FIRST,
     pattern: tuple[int, int] | None = None,
     saliency_kind: str | None = None,
     sparsity: float | None = None,
@@ -30,7 +32,7 @@ def choose_in_groups(
 
     ``amount`` is the fraction of every row's units still there that goes, round(amount·n). With a ``pattern`` (N, M) groups are M
     consecutive inputs (for a convolution input channels, at one place of the kernel), of which N are kept. ``floor`` units of the
-    tensor stay at least.
+    tensor stay at least. ``layout`` says what a row is.
 
     >>> from sics_plugin import build_scorer
     >>> weight = torch.tensor([[0.1, 0.2, 0.3, 0.4], [5.0, 7.0, 6.0, 8.0]])
@@ -43,7 +45,7 @@ def choose_in_groups(
         raise ValueError(f"Expected {name} to have rows, a weight of two dimensions or more, got shape {tuple(shape)}")
     flat, gone = part.flat(), part.gone()
     here = torch.ones_like(flat, dtype=torch.bool) if gone is None else ~gone
-    there = _grouped(here.view(shape), pattern, name).sum(1)
+    there = _grouped(layout.rows(here.view(shape)), pattern, name).sum(1)
     if pattern is None:
         count = torch.tensor([round(amount * n) for n in there.tolist()], device=there.device)
     else:
@@ -67,11 +69,12 @@ def choose_in_groups(
             f"Expected finite scores of shape {tuple(units.magnitude.shape)}, got {tuple(score.shape)}, or NaN or infinite"
         )
     removed = _lowest_of_each(
-        _grouped(_spread(score.double(), here).view(shape), pattern, name),
-        _grouped(_spread(units.magnitude.double(), here).view(shape), pattern, name),
+        _grouped(layout.rows(_spread(score.double(), here).view(shape)), pattern, name),
+        _grouped(layout.rows(_spread(units.magnitude.double(), here).view(shape)), pattern, name),
         count,
     )
-    kept = here & ~_ungrouped(removed, shape, pattern)
+    rows = _ungrouped(removed, layout.shape_of_rows(shape), pattern)
+    kept = here & ~layout.back(rows, shape).reshape(-1)
     return Choice.by(running, (kept,), n, units.saliency_kind)
 
 
@@ -101,9 +104,8 @@ def _grouped(values: Tensor, pattern: tuple[int, int] | None, name: str) -> Tens
     return values.movedim(1, -1).reshape(-1, pattern[1])
 
 
-def _ungrouped(groups: Tensor, shape: torch.Size, pattern: tuple[int, int] | None) -> Tensor:
-    """The vector in the tensor's own order again."""
+def _ungrouped(groups: Tensor, shape: tuple[int, ...], pattern: tuple[int, int] | None) -> Tensor:
+    """In the shape of the rows again."""
     if pattern is None:
-        return groups.reshape(-1)
-    moved = (shape[0], *shape[2:], shape[1])
-    return groups.view(moved).movedim(-1, 1).reshape(-1)
+        return groups.reshape(shape)
+    return groups.view(shape[0], *shape[2:], shape[1]).movedim(-1, 1)

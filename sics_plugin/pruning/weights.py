@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.prune import BasePruningMethod
 
+from sics_plugin.network.callers import refresh_where_read
 from sics_plugin.network.masks import Masks, hash_of_bits, install_mask, mask_hash, packed_bits, put_mask, put_zeros
 from sics_plugin.network.masks import finalize as finalize_model
-from sics_plugin.network.targets import Parameter, Target, resolve_targets, without_ties
+from sics_plugin.network.prunable import Coverage, coverage, resolve_targets
+from sics_plugin.network.targets import Parameter, Target, without_ties
 from sics_plugin.pruning.calibration import Prune, adaptive_options
 from sics_plugin.pruning.choose import Choice, choose
 from sics_plugin.pruning.inputs import Scores, floors_of, lazy_saliencies, parts_of
@@ -33,6 +35,8 @@ from sics_plugin.warn import warn_caller
 Method = str | Scorer | type[BasePruningMethod] | AdaptiveTable
 #: "global", "layer", "row", "erk" or "N:M": see :mod:`sics_plugin.selection.pools`.
 Pool = str
+#: Of a model: (module, name) pairs, or paths.
+Params = Iterable[Parameter | str]
 
 
 class VanishedLayerWarning(UserWarning):
@@ -55,6 +59,7 @@ def compute_masks(
     sparsity: float | None = None,
     importance_scores: Scores | None = None,
     exact: bool | None = True,
+    params: Params | None = None,
     **parameters: Any,
 ) -> tuple[dict[str, Tensor], PruningReport]:
     """Masks for a model without touching it.
@@ -62,7 +67,8 @@ def compute_masks(
     Parameters
     ----------
     model : nn.Module or iterable of (module, name)
-        A model stands for its :func:`~sics_plugin.prunable_parameters`. Tied weights count once and get one mask.
+        A model stands for its :func:`~sics_plugin.prunable_parameters`, or for ``params``. Tied weights count once and share
+        a mask.
     method : str, Scorer, SICSMethod subclass or AdaptiveTable
         A registered scorer's name, an instance, the pruning method of one, or a table for the adaptive one.
     amount : float or int
@@ -82,6 +88,8 @@ def compute_masks(
     exact : bool, optional
         True: exact ranks. False: the histogram form of ρ and z, for scorers built on them and weights narrower than float64.
         None: that form above 2²² units of a pool. ``report.form`` says which one ran; the magnitude family is always exact.
+    params : iterable of (module, name) or str, optional
+        Which parameters of the model, as pairs or paths. What is read without calling its layer is masked where it is read.
     **parameters
         The scorer's own (``alpha``, ``seed``; for "adaptive" ``table``, or ``calibrate``, a :class:`~sics_plugin.Calibration`).
 
@@ -98,7 +106,7 @@ def compute_masks(
     >>> report.pruned, report.layers[0].name, int((~masks["0.weight"]).sum())
     (1434, '0.weight', 1434)
     """
-    return _Plan(model, method, amount, saliency, pool, min_keep, sparsity, importance_scores, exact, parameters).masks()
+    return _Plan(model, method, amount, saliency, pool, min_keep, sparsity, importance_scores, exact, parameters, params).masks()
 
 
 @adaptive_options(_prune)
@@ -114,6 +122,7 @@ def prune_model(
     importance_scores: Scores | None = None,
     finalize: bool = False,
     exact: bool | None = None,
+    params: Params | None = None,
     **parameters: Any,
 ) -> PruningReport:
     """Prune a model in place; all masks are made before the first is put on.
@@ -135,7 +144,18 @@ def prune_model(
     pairs = model if isinstance(model, nn.Module) else list(model)
     # Hooks and buffers will take more memory than long steps do; where everything is in place, that would be the peak.
     plan = _Plan(
-        pairs, method, amount, saliency, pool, min_keep, sparsity, importance_scores, exact, parameters, roomy=not finalize
+        pairs,
+        method,
+        amount,
+        saliency,
+        pool,
+        min_keep,
+        sparsity,
+        importance_scores,
+        exact,
+        parameters,
+        params,
+        roomy=not finalize,
     )
     if finalize:
         return _finalized(plan)
@@ -148,6 +168,7 @@ def prune_model(
         mask = named[target.path]
         put_mask(target, mask if id(mask) not in held else mask.clone())  # tied names: a buffer each
         held.add(id(mask))
+    refresh_where_read(plan.root)
     return report
 
 
@@ -179,6 +200,7 @@ def prune_to_sparsity(
     saliency: Saliency | Tensor | None = None,
     min_keep: float | int = 0,
     finalize: bool = False,
+    params: Params | None = None,
     **parameters: Any,
 ) -> PruningReport:
     """Prune until a fraction ``sparsity`` of all weights is gone, whatever was pruned before.
@@ -200,12 +222,12 @@ def prune_to_sparsity(
         raise TypeError("Expected `sparsity` to be a fraction in [0, 1], got None")
     check_sparsity(sparsity)
     pairs = model if isinstance(model, nn.Module) else list(model)
-    targets = without_ties(resolve_targets(pairs))
+    targets = without_ties(resolve_targets(pairs, params))
     total = sum(t.parameter.numel() for t in targets)
     present = sum(int(t.present().sum()) for t in targets)
     missing = round(sparsity * total) - (total - present)
     if missing == 0 and not present:  # nothing is left to rank: masks stay as they are, or are made permanent
-        plan = _Plan(pairs, method, 0, saliency, "global", 0, sparsity, None, True, parameters)
+        plan = _Plan(pairs, method, 0, saliency, "global", 0, sparsity, None, True, parameters, params)
         plan.choices.append(Choice(iter(()), None, plan.scorer.resolve(sparsity, None), None, None, ()))
         masks = {t.path: t.present() for t in plan.targets}
         report = plan.report(layer_sparsities(plan.targets, masks), mask_hash(plan.by_name(masks)))
@@ -214,7 +236,7 @@ def prune_to_sparsity(
         return report
     if missing < 0:
         raise ValueError(f"Expected `sparsity` of at least {1 - present / total:.4g}, what is already pruned, got {sparsity}")
-    given: dict[str, Any] = {"saliency": saliency, "min_keep": min_keep, "finalize": finalize, **parameters}
+    given: dict[str, Any] = {"saliency": saliency, "min_keep": min_keep, "finalize": finalize, "params": params, **parameters}
     return prune_model(pairs, method, amount=missing, sparsity=sparsity, **given)
 
 
@@ -270,11 +292,12 @@ class _Plan:
     scores: Scores | None
     exact: bool | None
     parameters: Mapping[str, Any]
+    params: Params | None = None
     roomy: bool = False
     choices: list[Choice] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.listed = resolve_targets(self.model)
+        self.listed = resolve_targets(self.model, self.params)
         self.targets = without_ties(self.listed)
         model = self.model if isinstance(self.model, nn.Module) else None
         self.root = self.listed[0].module if model is None else model
@@ -295,8 +318,9 @@ class _Plan:
         self.floors = floors_of([t.parameter.numel() for t in self.targets], self.min_keep)
         self.shares: Sequence[float | int] = [self.amount] * len(self.parts)
         if self.pool == "erk":
-            shapes = [tuple(t.parameter.shape) for t in self.targets]
-            self.shares = erk_removals(shapes, self.amount, present=[p.present for p in self.parts])
+            shapes = [t.layout.shape_of_layer(t.parameter.shape) for t in self.targets]
+            sizes = [p.numel for p in self.parts]
+            self.shares = erk_removals(shapes, self.amount, sizes=sizes, present=[p.present for p in self.parts])
 
     def kept(self) -> Iterator[tuple[Target, Tensor]]:
         """Yield every distinct target with its mask, a bool vector, in order."""
@@ -317,7 +341,15 @@ class _Plan:
         if self.pool == "row" or pattern is not None:
             name, amount, floor = self.targets[i].path, float(self.amount), self.floors[i]
             return choose_in_groups(
-                scorer, self.parts[i], amount, name=name, pattern=pattern, saliency_kind=kind, sparsity=self.sparsity, floor=floor
+                scorer,
+                self.parts[i],
+                amount,
+                name=name,
+                layout=self.targets[i].layout,
+                pattern=pattern,
+                saliency_kind=kind,
+                sparsity=self.sparsity,
+                floor=floor,
             )
         return choose(
             scorer,
@@ -341,6 +373,11 @@ class _Plan:
         by_parameter = {id(t.parameter): of_target[t.path] for t in self.targets}
         return {t.path: by_parameter[id(t.parameter)] for t in self.listed}
 
+    def coverage(self) -> Coverage | None:
+        """What share of the model this is; a list of pairs has no model."""
+        listed = [(t.module, t.name) for t in self.listed]
+        return coverage(self.model, listed) if isinstance(self.model, nn.Module) else None
+
     def report(self, layers: Sequence[LayerSparsity], found_hash: str) -> PruningReport:
         """What was done, with a warning for every layer that vanished."""
         return PruningReport.of(
@@ -352,6 +389,7 @@ class _Plan:
             unit="weight",
             pool=self.pool,
             mask_hash=found_hash,
+            coverage=self.coverage(),
         )
 
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from sics_plugin.network.discovery import find_groups
 from sics_plugin.network.groups import ChannelGroup, Unit
-from sics_plugin.network.targets import Parameter, Target, dense_parameters, plain_name, resolve_targets
+from sics_plugin.network.prunable import resolve_targets
+from sics_plugin.network.targets import Parameter, Target, dense_parameters, plain_name
 from sics_plugin.saliency.activation import expand_to_weight
 from sics_plugin.saliency.batches import Batch, Loss
 from sics_plugin.saliency.gradient import rms_of

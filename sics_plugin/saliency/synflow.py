@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from sics_plugin.network.groups import BoundGroup, ChannelGroup, bind_groups
 from sics_plugin.network.masks import clone_pruned
-from sics_plugin.network.targets import dense_parameters, resolve_targets, without_ties
+from sics_plugin.network.prunable import resolve_targets
+from sics_plugin.network.targets import dense_parameters, without_ties
 from sics_plugin.saliency.batches import NO_BATCHES, Batch
 from sics_plugin.saliency.contributions import Collected
 

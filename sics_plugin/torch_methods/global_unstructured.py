@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from sics_plugin.network.targets import Parameter, resolve_targets, without_ties
+from sics_plugin.network.prunable import resolve_targets
+from sics_plugin.network.targets import Parameter, without_ties
 from sics_plugin.pruning.inputs import Scores, remaining_values
 from sics_plugin.pruning.report import PruningReport
 from sics_plugin.pruning.weights import install_masks, layer_sparsities, prune_model, warn_vanished

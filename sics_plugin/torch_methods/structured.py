@@ -20,8 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.prune import BasePruningMethod
 
+from sics_plugin.network.layouts import CONVOLUTIONS
 from sics_plugin.network.masks import install_mask
-from sics_plugin.network.targets import CONVOLUTIONS, Target, check_target
+from sics_plugin.network.targets import Target, check_target
 from sics_plugin.pruning.unit_norms import row_norms
 from sics_plugin.saliency.collection import Saliency
 from sics_plugin.scorers import adaptive, sics

@@ -18,7 +18,7 @@ from sics_plugin.complexity.meter import measure, measure_units
 from sics_plugin.complexity.rank_correlation import inversions, kendall, spearman
 from sics_plugin.complexity.result import Complexity
 from sics_plugin.complexity.structure import labels_of
-from sics_plugin.network.targets import resolve_targets
+from sics_plugin.network.prunable import resolve_targets
 from sics_plugin.scorers.coordinate import coordinate, percentile, ranks
 
 KNOWN = {

@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn.utils import prune
 
 from sics_plugin import prunable_parameters, prune_model
-from sics_plugin.network.targets import Target, resolve_targets, without_ties
+from sics_plugin.network.prunable import resolve_targets
+from sics_plugin.network.targets import Target, without_ties
 
 
 def names(model: nn.Module) -> list[str]:
@@ -55,18 +56,22 @@ def test_resnet18_prunes_every_convolution_but_not_the_head(model_of: Callable[[
 
 def test_torchvision_vit_leaves_out_proj_out_and_says_so(model_of: Callable[[str], nn.Module]) -> None:
     model = model_of("mha_vit")
-    with pytest.warns(UserWarning, match=r"left out: encoder.*self_attention\.out_proj\.weight.*never calls"):
+    with pytest.warns(UserWarning, match=r"left out, read without calling its layer: encoder.*self_attention\.out_proj\.weight"):
         found = names(model)
-    assert found == [f"encoder.layers.encoder_layer_{i}.mlp.{j}.weight" for i in range(2) for j in (0, 3)]
+    parts = ("self_attention.in_proj_weight", "mlp.0.weight", "mlp.3.weight")
+    assert found == [f"encoder.layers.encoder_layer_{i}.{part}" for i in range(2) for part in parts]
 
 
 def test_sequential_mlp_leaves_its_last_linear_out(mlp: nn.Sequential) -> None:
     assert names(mlp) == ["0.weight", "2.weight"]
 
 
-def test_a_model_whose_only_weight_is_the_last_linear_has_it_pruned() -> None:
-    assert names(nn.Linear(3, 2)) == ["weight"]
-    assert names(nn.Sequential(nn.ReLU(), nn.Linear(3, 2))) == ["1.weight"]
+def test_a_model_whose_only_weight_is_its_head_has_nothing_to_prune() -> None:
+    model = nn.Sequential(nn.ReLU(), nn.Linear(3, 2))
+    with pytest.raises(ValueError, match="nothing to prune in this Sequential beside its head: name the parameters"):
+        names(model)
+    assert prunable_parameters(model, head=()) == [(model[1], "weight")]
+    assert names(nn.Linear(3, 2)) == ["weight"]  # a layer by itself has no head
 
 
 def test_a_patch_embedding_is_the_first_convolution_whose_stride_is_its_kernel() -> None:
@@ -129,7 +134,7 @@ def test_bad_lists_of_parameters_are_refused(parameters, error, match: str) -> N
 
 
 def test_a_model_without_a_weight_to_prune_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match="nothing to prune"):
         prune_model(nn.Sequential(nn.ReLU()), "magnitude", amount=0.5)
 
 
