@@ -135,8 +135,8 @@ def calibrate(
     """Try candidates on held-out data and make a table of the best at this one sparsity; ties go to the one tried first.
 
     ``model`` is unchanged: every candidate prunes a copy, by the ``prune`` that follows, of ``unit``s, with its ``options``
-    (``saliency``, ``pool``, ``min_keep``, ``sparsity``, and ``groups`` for channels). The table has every trial and its score.
-    The winner's own score is the largest of several, so it is too high: measure the result on other data.
+    (``saliency``, ``pool``, ``min_keep``, ``sparsity``; ``params`` or, of channels, ``groups``). The table has every trial and
+    its score. The winner's own score is the largest of several, so it is too high: measure the result on other data.
 
     >>> from sics_plugin import held_out_loss, prune_model
     >>> _ = torch.manual_seed(0)
@@ -148,9 +148,14 @@ def calibrate(
     ['magnitude', 'information', 'smooth_chaos']
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(f"Expected a model to calibrate on, got {type(model).__name__}: parameters alone cannot be evaluated")
+        raise TypeError(
+            f"Expected a model to calibrate on, got {type(model).__name__}: parameters alone cannot be evaluated; "
+            "give the model, and name them in `params`"
+        )
     if unit != "weight":
         prune = partial(prune, unit=unit)
+    if options.get("params") is not None:  # by their paths, which a copy of the model has as well
+        options["params"] = [target.path for target in resolve_targets(model, options["params"])]
     kind = _kind(options.get("saliency"))
     trials: list[Trial] = []
     known: dict[str, float] = {}
@@ -187,7 +192,8 @@ def _score(evaluate: Evaluate, model: nn.Module, name: str) -> float:
 def _present(model: nn.Module, unit: str, options: dict[str, Any]) -> int:
     """How many units are there before."""
     if unit == "weight":
-        return sum(int(target.present().sum()) for target in without_ties(resolve_targets(model)))
+        targets = without_ties(resolve_targets(model, options.get("params")))
+        return sum(int(target.present().sum()) for target in targets)
     groups = options.get("groups")
     bound = bind_groups(model, find_groups(model, cast(Any, unit)) if groups is None else groups)
     return sum(int(group.present().sum()) for group in bound)
@@ -217,8 +223,9 @@ def adaptive_options(prune: Callable[[], Prune]) -> Callable[[Callable[P, R]], C
         @wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> R:
             how = kwargs.pop("calibrate", None)
-            if kwargs.get("groups") is not None:
-                kwargs["groups"] = list(kwargs["groups"])  # gone through more than once
+            for name in ("groups", "params"):
+                if kwargs.get(name) is not None and not isinstance(kwargs[name], str):
+                    kwargs[name] = list(kwargs[name])  # gone through more than once
             given = signature.bind(*args, **kwargs)
             given.apply_defaults()
             values = {**given.arguments, **given.arguments.get("parameters", {})}
@@ -245,6 +252,6 @@ def _calibrated(how: object, values: dict[str, Any], prune: Prune) -> AdaptiveTa
     for name in ("table", "alpha", "importance_scores"):
         if values.get(name) is not None:
             raise TypeError(f"Expected no `{name}` beside `calibrate`, which chooses class and strength by the model's weights")
-    names = [name for name in ("saliency", "pool", "min_keep", "sparsity", "groups") if values.get(name) is not None]
+    names = [name for name in ("saliency", "pool", "min_keep", "sparsity", "groups", "params") if values.get(name) is not None]
     unit, options = values.get("unit", "weight"), {name: values[name] for name in names}
     return calibrate(values["model"], values["amount"], how, prune=prune, unit=unit, **options)

@@ -475,6 +475,19 @@ def test_channels_and_later_steps_are_calibrated_as_they_will_be_pruned(mlp: nn.
     assert later.mask_hash == max(later.choice.trials, key=lambda trial: trial.score).mask_hash
 
 
+def test_parameters_of_ones_own_are_calibrated_on_copies(mlp: nn.Sequential, batches: list[Any]) -> None:
+    """As pairs, which a copy does not have, or as paths; the trials prune nothing else."""
+    saliency, how = Saliency(mlp, batches), Calibration(Counted(mlp), 3, ("magnitude", "information", "smooth_chaos"))
+    kept = mlp[0].weight.detach().clone()
+    by_pairs = prune_model(clone_pruned(mlp), "adaptive", amount=0.5, saliency=saliency, params=["2.weight"], calibrate=how)
+    report = prune_model(mlp, "adaptive", amount=0.5, saliency=saliency, params=iter([(mlp[2], "weight")]), calibrate=how)
+    assert report.mask_hash == by_pairs.mask_hash
+    assert [layer.name for layer in report.layers] == ["2.weight"]
+    assert report.choice is not None
+    assert report.mask_hash == max(report.choice.trials, key=lambda trial: trial.score).mask_hash
+    assert torch.equal(mlp[0].weight, kept)
+
+
 def test_calibrating_by_heads_of_a_pruned_model_takes_what_is_left() -> None:
     from timm.models.vision_transformer import VisionTransformer
 
