@@ -137,14 +137,15 @@ def prunable_parameters(
     >>> len(prunable_parameters(mlp, head=()))
     2
     """
-    wanted = {DEPTHWISE: depthwise, UNCALLED: uncalled}
+    wanted = {kind for kind, asked in ((DEPTHWISE, depthwise), (UNCALLED, uncalled)) if asked}
     chosen: list[Parameter] = []
     warned: dict[str, list[str]] = {}
-    for target, kind in _classified(model, head):
-        if kind is None or wanted.get(kind, False):
+    for target, reasons in _classified(model, head):
+        against = [kind for kind in reasons if kind not in wanted]
+        if not against:
             chosen.append((target.module, target.name))
-        elif kind in _SAID:
-            warned.setdefault(kind, []).append(target.path)
+        elif against[0] in _SAID:
+            warned.setdefault(against[0], []).append(target.path)
     if not chosen:
         raise ValueError(
             f"there is nothing to prune in this {type(model).__name__} beside its head: name the parameters as (module, name) "
@@ -169,24 +170,24 @@ def coverage(model: nn.Module, parameters: Iterable[Parameter] | None = None, *,
     """
     kinds = list(_classified(model, head))
     if parameters is None:
-        listed = {id(target.parameter) for target, kind in kinds if kind is None}
+        listed = {id(target.parameter) for target, reasons in kinds if not reasons}
     else:
         listed = {id(Target(module, name, name).parameter) for module, name in parameters}
     sizes = {id(target.parameter): target.parameter.numel() for target, _ in kinds}
     left: dict[str, dict[str, int]] = {}
     counted = set(listed)
-    for target, kind in kinds:
+    for target, reasons in kinds:
         if (own := id(target.parameter)) not in counted:  # tied ones count once, as what they are first
             counted.add(own)
-            left.setdefault(kind or "not listed", {})[target.path] = sizes[own]
+            left.setdefault(reasons[0] if reasons else "not listed", {})[target.path] = sizes[own]
     parts = [LeftOut(kind, sum(own.values()), tuple(own)) for kind, own in left.items()]
     parts.sort(key=lambda part: -part.weights)
     covered = sum(sizes.get(own, 0) for own in listed)
     return Coverage(covered, covered + sum(part.weights for part in parts), tuple(parts))
 
 
-def _classified(model: nn.Module, head: Heads | None) -> Iterator[tuple[Target, str | None]]:
-    """Every matrix weight of a model, under each of its names, and why it is left out by default; None: it is not."""
+def _classified(model: nn.Module, head: Heads | None) -> Iterator[tuple[Target, tuple[str, ...]]]:
+    """Every matrix weight of a model, under each of its names, and why it is left out by default: for no reason, it is not."""
     for target, parameter in all_targets(model):
         if isinstance(parameter, UninitializedParameter):
             raise ValueError(f"{target.path} has no shape yet: run the model on one batch before")
@@ -203,24 +204,21 @@ def _classified(model: nn.Module, head: Heads | None) -> Iterator[tuple[Target, 
         kind = kind_of_weight(module, name, parameter.dim())
         if kind is None and sum(length > 1 for length in parameter.shape) < 2:
             continue
-        if id(module) in adapters:
-            yield target, ADAPTER
-        elif id(parameter) in embeddings or (kind is None and parameter.shape[0] == 1):  # of positions: one for all samples
-            yield target, EMBEDDING
-        elif kind is None:
-            yield target, _unknown(module, name, parameter)
-        elif not parameter.is_floating_point():
-            yield target, f"of {str(parameter.dtype).removeprefix('torch.')}"
-        elif id(module) in heads:
-            yield target, HEAD
-        elif module in patches:
-            yield target, PATCHES
-        elif is_depthwise(module):
-            yield target, DEPTHWISE
-        elif (id(module), name) in read_above:
-            yield target, UNCALLED
+        if kind is None:
+            found_kind = _unknown(module, name, parameter)
         else:
-            yield target, None
+            found_kind = None if parameter.is_floating_point() else f"of {str(parameter.dtype).removeprefix('torch.')}"
+        reasons = {
+            ADAPTER: id(module) in adapters,
+            EMBEDDING: id(parameter) in embeddings
+            or (kind is None and parameter.shape[0] == 1),  # of positions: one for all samples
+            found_kind: found_kind is not None,
+            HEAD: id(module) in heads,
+            PATCHES: module in patches,
+            DEPTHWISE: is_depthwise(module),
+            UNCALLED: (id(module), name) in read_above,
+        }
+        yield target, tuple(reason for reason, holds in reasons.items() if reason is not None and holds)
 
 
 def _unknown(module: nn.Module, name: str, parameter: Tensor) -> str:

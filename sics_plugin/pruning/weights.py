@@ -222,6 +222,8 @@ def prune_to_sparsity(
         raise TypeError("Expected `sparsity` to be a fraction in [0, 1], got None")
     check_sparsity(sparsity)
     pairs = model if isinstance(model, nn.Module) else list(model)
+    if params is not None and not isinstance(params, str):
+        params = list(params)  # gone through twice
     targets = without_ties(resolve_targets(pairs, params))
     total = sum(t.parameter.numel() for t in targets)
     present = sum(int(t.present().sum()) for t in targets)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from sics_plugin import coverage, prunable_parameters, prune_model
+from sics_plugin import coverage, prunable_parameters, prune_model, prune_to_sparsity
 from sics_plugin.network.prunable import resolve_targets
 
 
@@ -155,6 +155,17 @@ def test_depthwise_convolutions_come_in_by_asking() -> None:
     assert names(model, depthwise=True) == ["0.weight", "1.weight", "2.weight"]
 
 
+def test_what_is_left_out_for_two_reasons_takes_both_to_come_in() -> None:
+    """Mamba's depthwise convolution is read without a call where there is a kernel for it."""
+    transformers = pytest.importorskip("transformers")
+    config = transformers.MambaConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, state_size=4)
+    model = transformers.MambaForCausalLM(config)
+    convolution = "backbone.layers.0.mixer.conv1d.weight"
+    assert convolution not in names(model, depthwise=True)
+    assert convolution not in names(model, uncalled=True)
+    assert convolution in names(model, depthwise=True, uncalled=True)
+
+
 def test_adapters_and_parametrised_weights_are_left_out_and_said() -> None:
     peft = pytest.importorskip("peft")
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
@@ -196,3 +207,4 @@ def test_params_are_pairs_or_paths_of_the_model() -> None:
         prune_model([(model[0], "weight")], "magnitude", amount=0.5, params=["0.weight"])
     with pytest.raises(TypeError, match=r"Expected `params` to be \(module, name\) pairs or paths of parameters, got str"):
         prune_model(model, "magnitude", amount=0.5, params="0.weight")
+    assert prune_to_sparsity(model, "magnitude", 0.75, params=iter(["2.weight"])).pruned == 6  # 4 of them were gone
