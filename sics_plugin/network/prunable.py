@@ -204,21 +204,18 @@ def _classified(model: nn.Module, head: Heads | None) -> Iterator[tuple[Target, 
         kind = kind_of_weight(module, name, parameter.dim())
         if kind is None and sum(length > 1 for length in parameter.shape) < 2:
             continue
-        if kind is None:
-            found_kind = _unknown(module, name, parameter)
-        else:
-            found_kind = None if parameter.is_floating_point() else f"of {str(parameter.dtype).removeprefix('torch.')}"
+        unknown = _unknown(module, name, parameter) if kind is None else f"of {str(parameter.dtype).removeprefix('torch.')}"
         reasons = {
             ADAPTER: id(module) in adapters,
             EMBEDDING: id(parameter) in embeddings
             or (kind is None and parameter.shape[0] == 1),  # of positions: one for all samples
-            found_kind: found_kind is not None,
+            unknown: kind is None or not parameter.is_floating_point(),
             HEAD: id(module) in heads,
             PATCHES: module in patches,
             DEPTHWISE: is_depthwise(module),
             UNCALLED: (id(module), name) in read_above,
         }
-        yield target, tuple(reason for reason, holds in reasons.items() if reason is not None and holds)
+        yield target, tuple(reason for reason, holds in reasons.items() if holds)
 
 
 def _unknown(module: nn.Module, name: str, parameter: Tensor) -> str:
