@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from sics_plugin.network.discovery import all_groups
 from sics_plugin.network.groups import ChannelGroup, Slice, bind_groups, modules_by_name
-from sics_plugin.network.masks import clone_pruned, current_masks, finalize
+from sics_plugin.network.masks import clone_pruned, current_masks
+from sics_plugin.network.permanent import finalize
 from sics_plugin.network.targets import CONVOLUTIONS
 
 M = TypeVar("M", bound=nn.Module)

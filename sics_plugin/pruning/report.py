@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from sics_plugin.network.groups import BoundGroup
 from sics_plugin.network.masks import Masks
-from sics_plugin.network.targets import Target, plain_name, prunable_parameters
+from sics_plugin.network.names import plain_paths
+from sics_plugin.network.targets import Target, prunable_parameters
 from sics_plugin.pruning.choose import Choice
 from sics_plugin.scorers.base import AdaptiveChoice
 from sics_plugin.selection.parts import count_kept
@@ -137,7 +138,7 @@ def unit_sparsities(bound: Sequence[BoundGroup], present: Sequence[Tensor], remo
 
 def count_weights(model: nn.Module, bound: Sequence[BoundGroup], masks: Mapping[str, Tensor]) -> tuple[int, int]:
     """Entries of all prunable weights, and those that are masked; a weight matrix touched here is one of them."""
-    paths = {id(module): plain_name(path) for path, module in model.named_modules()}
+    paths = plain_paths(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of projections that nobody asked to prune
         prunable = prunable_parameters(model)

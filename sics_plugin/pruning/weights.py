@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.prune import BasePruningMethod
 
-from sics_plugin.network.masks import Masks, hash_of_bits, install_mask, mask_hash, packed_bits, put_mask, put_zeros
-from sics_plugin.network.masks import finalize as finalize_model
-from sics_plugin.network.targets import Parameter, Target, resolve_targets, without_ties
+from sics_plugin.network.masks import Masks, hash_of_bits, install_mask, mask_hash, packed_bits, put_mask
+from sics_plugin.network.permanent import finalize as finalize_model
+from sics_plugin.network.permanent import put_zeros
+from sics_plugin.network.targets import Parameter, Target, check_hooked, resolve_targets, without_ties
 from sics_plugin.pruning.calibration import Prune, adaptive_options
 from sics_plugin.pruning.choose import Choice, choose
 from sics_plugin.pruning.inputs import Scores, floors_of, lazy_saliencies, parts_of
@@ -139,9 +140,7 @@ def prune_model(
     )
     if finalize:
         return _finalized(plan)
-    if narrow := [t for t in plan.listed if t.parameter.element_size() == 1]:  # 8-bit floats
-        path, dtype = narrow[0].path, narrow[0].parameter.dtype
-        raise TypeError(f"torch's pruning hook cannot multiply {path} of {dtype} by a mask: use finalize=True")
+    check_hooked(plan.listed)
     named, report = plan.masks()
     held: set[int] = set()
     for target in plan.listed:
@@ -277,7 +276,7 @@ class _Plan:
         self.listed = resolve_targets(self.model)
         self.targets = without_ties(self.listed)
         model = self.model if isinstance(self.model, nn.Module) else None
-        self.root = self.listed[0].module if model is None else model
+        self.root = model
         self.name, self.scorer = scorer_of(self.method, self.parameters)
         check_amount(self.amount)
         check_sparsity(self.sparsity)
