@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -27,6 +27,7 @@ from sics_plugin.network.targets import (
 )
 from sics_plugin.selection.parts import Part
 from sics_plugin.selection.threads import over
+from sics_plugin.selection.zeros import is_zero
 
 Masks = Mapping[str, Tensor]
 M = TypeVar("M", bound=nn.Module)
@@ -220,7 +221,7 @@ def mask_zeros(model: nn.Module | Iterable[Parameter]) -> dict[str, Tensor]:
     """
     targets = resolve_targets(model)
     check_hooked(targets)
-    kept = {t.path: t.present() & (t.parameter != 0) for t in targets}
+    kept = {t.path: t.present() & ~is_zero(t.parameter) for t in targets}
     masks = {t.path: kept[t.path] for t in targets if t.mask is not None or not bool(kept[t.path].all())}
     for t in targets:
         if t.path in masks:

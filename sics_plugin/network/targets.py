@@ -163,10 +163,10 @@ def check_values(values: Tensor, name: str) -> None:
     if distributed is not None and isinstance(values, distributed.DTensor):
         raise TypeError(f"{name} is a {kind}, a shard of a distributed weight: {_GATHER}")
     if values.layout != torch.strided or isinstance(values, SparseSemiStructuredTensor):
-        form = kind if values.layout == torch.strided else values.layout
+        form = kind if values.layout == torch.strided else str(values.layout)
         raise TypeError(f"{name} is sparse ({form}), and its zeros have no place in a mask: make it dense first, .to_dense()")
     if not values.is_floating_point() or is_traceable_wrapper_subclass(values) or values.dtype in _NO_ZERO:
-        form = kind if is_traceable_wrapper_subclass(values) else values.dtype
+        form = kind if is_traceable_wrapper_subclass(values) else str(values.dtype)
         raise TypeError(f"Expected {name} to be of a floating point type, got {form}: prune before quantising")
     if values.is_meta:
         raise ValueError(f"Expected parameters with values to prune, got {name} on the meta device: load its weights first")
@@ -177,7 +177,8 @@ def check_hooked(targets: Iterable[Target]) -> None:
     for t in targets:
         if t.parameter.element_size() == 1:
             raise TypeError(
-                f"torch's pruning hook cannot multiply {t.path} of {t.parameter.dtype} by a mask: use finalize=True of prune_model"
+                f"torch's pruning hook cannot multiply {t.path} of {t.parameter.dtype} by a mask: use finalize=True, which "
+                "prune_model, prune_n_m and prune_to_sparsity take"
             )
 
 
@@ -277,8 +278,8 @@ def checked_pairs(parameters: Iterable[Parameter]) -> list[Parameter]:
     >>> checked_pairs(nn.Linear(2, 2).parameters())
     Traceback (most recent call last):
     ...
-    TypeError: Expected (module, name) pairs, got a Parameter at position 0, as model.parameters() gives: hand over the model, or
-    prunable_parameters(model)
+    TypeError: Expected `parameters` to be (module, name) pairs, got a Parameter at position 0, as model.parameters() gives: hand
+    over the model, or prunable_parameters(model)
     """
     if isinstance(parameters, MethodType) and isinstance(parameters.__self__, nn.Module):
         raise TypeError(f"Expected `parameters` to be (module, name) pairs, got the method {parameters.__name__}: {_PAIRS}")
@@ -299,10 +300,8 @@ def _refuse_pair(pair: object, position: int) -> NoReturn:
     if isinstance(pair, Tensor):
         what, source = f"a {type(pair).__name__}", "parameters"
     elif isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], Tensor | nn.Module):
-        what, source = (
-            f"{pair[0]!r} and a {type(pair[1]).__name__}",
-            f"named_{'parameters' if isinstance(pair[1], Tensor) else 'modules'}",
-        )
+        what = f"{pair[0]!r} and a {type(pair[1]).__name__}"
+        source = "named_parameters" if isinstance(pair[1], Tensor) else "named_modules"
     hint = f", as model.{source}() gives: {_PAIRS}" if source else ""
     raise TypeError(f"Expected `parameters` to be (module, name) pairs, got {what} at position {position}{hint}")
 

@@ -49,7 +49,8 @@ class PruningReport:
 
     ``sparsity`` counts earlier prunes too; ``threshold`` is the highest score that was removed (None where several pools had
     their own, or nothing was removed); ``scorer`` is the class that really ran, which differs from ``method`` for the
-    adaptive one, whose ``choice`` says why.
+    adaptive one, whose ``choice`` says why. ``zeros`` counts the weights that are zero afterwards, whether a mask made them so
+    or they were before (None where units are not weights).
     """
 
     method: str
@@ -68,6 +69,7 @@ class PruningReport:
     layers: tuple[LayerSparsity, ...]
     flags: tuple[str, ...] = ()
     choice: AdaptiveChoice | None = None
+    zeros: int | None = None
 
     @classmethod
     def of(
@@ -100,13 +102,19 @@ class PruningReport:
 
     @property
     def sparsity(self) -> float:
-        """Realised overall sparsity."""
+        """Realised overall sparsity: what masks take."""
         return self.pruned / self.total
+
+    @property
+    def zero_fraction(self) -> float | None:
+        """Fraction of the weights that are zero, masked or not."""
+        return None if self.zeros is None else self.zeros / self.total
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, with the realised sparsities."""
         facts = asdict(self)
         facts["sparsity"] = self.sparsity
+        facts["zero_fraction"] = self.zero_fraction
         facts["layers"] = [layer.to_dict() for layer in self.layers]
         facts["flags"] = list(self.flags)
         if self.choice is not None:
@@ -124,6 +132,15 @@ class PruningReport:
         rows += [f"  {layer.name:<{width}}  {layer.sparsity:7.2%}  of {layer.total:,}" for layer in self.layers]
         rows += [f"  note: {flag}" for flag in self.flags]
         return "\n".join(rows)
+
+
+def zeros_flag(unmasked: int, layers: Sequence[LayerSparsity]) -> tuple[str, ...]:
+    """The flag of a report whose sparsity is not all that is zero; none where there is no other zero."""
+    if not unmasked:
+        return ()
+    total = sum(layer.total for layer in layers)
+    zero = (unmasked + sum(layer.pruned for layer in layers)) / total
+    return (f"{zero:.4g} of the weights are zero: {unmasked:,} were before, without a mask; `mask_zeros` makes masks of them",)
 
 
 def unit_sparsities(bound: Sequence[BoundGroup], present: Sequence[Tensor], removed: Mapping[int, Tensor]) -> list[LayerSparsity]:
