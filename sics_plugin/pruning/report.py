@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from numbers import Integral
 from typing import Any, Self
 
@@ -100,6 +100,15 @@ class PruningReport:
             **facts,
         )
 
+    def __setstate__(self, state: Sequence[Any]) -> None:
+        """Values in the order of the fields; pickles of earlier versions lack the later ones."""
+        names = [f.name for f in fields(self)]
+        if len(state) < len(names):
+            names.remove("zeros")
+            object.__setattr__(self, "zeros", None)
+        for name, value in zip(names, state, strict=True):
+            object.__setattr__(self, name, value)
+
     @property
     def sparsity(self) -> float:
         """Realised overall sparsity: what masks take."""
@@ -131,16 +140,10 @@ class PruningReport:
         width = max(len(layer.name) for layer in self.layers)
         rows += [f"  {layer.name:<{width}}  {layer.sparsity:7.2%}  of {layer.total:,}" for layer in self.layers]
         rows += [f"  note: {flag}" for flag in self.flags]
+        if self.zeros is not None and self.zeros > self.pruned:
+            more = f"{self.zeros - self.pruned:,} were before, without a mask; `mask_zeros` makes masks of them"
+            rows.append(f"  note: {self.zero_fraction:.4g} of the {self.unit}s are zero: {more}")
         return "\n".join(rows)
-
-
-def zeros_flag(unmasked: int, layers: Sequence[LayerSparsity]) -> tuple[str, ...]:
-    """The flag of a report whose sparsity is not all that is zero; none where there is no other zero."""
-    if not unmasked:
-        return ()
-    total = sum(layer.total for layer in layers)
-    zero = (unmasked + sum(layer.pruned for layer in layers)) / total
-    return (f"{zero:.4g} of the weights are zero: {unmasked:,} were before, without a mask; `mask_zeros` makes masks of them",)
 
 
 def unit_sparsities(bound: Sequence[BoundGroup], present: Sequence[Tensor], removed: Mapping[int, Tensor]) -> list[LayerSparsity]:

@@ -18,7 +18,7 @@ from sics_plugin.network.targets import Parameter, Target, check_hooked, checked
 from sics_plugin.pruning.calibration import Prune, adaptive_options
 from sics_plugin.pruning.choose import Choice, choose
 from sics_plugin.pruning.inputs import Scores, floors_of, lazy_saliencies, parts_of
-from sics_plugin.pruning.report import LayerSparsity, PruningReport, zeros_flag
+from sics_plugin.pruning.report import LayerSparsity, PruningReport
 from sics_plugin.pruning.row_groups import choose_in_groups
 from sics_plugin.pruning.zeros import without_zeros, zeros_masked
 from sics_plugin.saliency.collection import Saliency, saliency_for
@@ -224,7 +224,8 @@ def prune_to_sparsity(
     if isinstance(saliency, Tensor):
         saliency = without_zeros(saliency, listed, targets)
     with zeros_masked(listed):
-        return _prune_the_rest(pairs, method, missing, sparsity, left == zeros, saliency=saliency, **given)
+        report = _prune_the_rest(pairs, method, missing, sparsity, left == zeros, saliency=saliency, **given)
+    return replace(report, amount=missing + zeros)  # so many were there, by the masks, before this call
 
 
 def _prune_the_rest(
@@ -393,7 +394,7 @@ class _Plan:
             self.choices,
             layers,
             amount=self.amount,
-            flags=(*warn_vanished(layers), *zeros_flag(self.zeros, layers)),
+            flags=warn_vanished(layers),
             zeros=self.zeros + sum(layer.pruned for layer in layers),
             method=self.name,
             unit="weight",

@@ -17,7 +17,7 @@ from sics_plugin.selection.zeros import is_zero
 
 @contextmanager
 def zeros_masked(listed: Sequence[Target]) -> Iterator[None]:
-    """Masks of the zeros that are there, on the targets; all is as it was if the prune inside fails, to the bit and in its order."""
+    """Masks of the zeros that are there, on the targets; if the prune inside fails all is as it was, bits and order."""
     modules = {id(t.module): t.module for t in listed}.values()
     held: list[dict[Any, Any]] = [d for m in modules for d in (m._parameters, m._buffers, m._forward_pre_hooks, m.__dict__)]
     before = [(now, dict(now)) for now in held]
