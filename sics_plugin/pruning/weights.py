@@ -210,9 +210,8 @@ def prune_to_sparsity(
     listed = resolve_targets(pairs)
     targets = without_ties(listed)
     total = sum(t.parameter.numel() for t in targets)
-    present = [t.present() for t in targets]
-    left = sum(int(p.sum()) for p in present)
-    zeros = sum(count_zeros(t.parameter, p) for t, p in zip(targets, present, strict=True))
+    left = sum(t.parameter.numel() if t.shared_mask is None else count_kept(t.present()) for t in targets)
+    zeros = sum(count_zeros(t.parameter, None if t.shared_mask is None else t.present()) for t in targets)
     missing = round(sparsity * total) - (total - left + zeros)
     if missing < 0:
         unmasked = f" ({zeros:,} zeros without a mask included)" if zeros else ""
