@@ -16,7 +16,7 @@ from typing import Any, cast, get_args
 from torch import nn
 
 from sics_plugin.network.groups import ChannelGroup, Slice, Unit, channel_group
-from sics_plugin.network.targets import plain_name
+from sics_plugin.network.names import plain_modules
 
 SUPPORTED: dict[Unit, str] = {
     "channel": "timm Mlp, torchvision MLP (ViTs, Swin), BasicBlock and Bottleneck of timm and torchvision ResNets",
@@ -86,12 +86,12 @@ class _Finder:
 
 def _found(model: nn.Module, unit: Unit, *, strict: bool) -> Iterator[ChannelGroup]:
     finders = [finder for finder in _FINDERS if finder.unit == unit]
-    for path, module in model.named_modules():
+    for path, module in plain_modules(model):
         for finder in finders:
             if not finder.handles(module):
                 continue
             try:
-                yield from finder.find(model, f"{name}." if (name := plain_name(path)) else "", module)
+                yield from finder.find(model, f"{path}." if path else "", module)
             except UnsupportedError:
                 if strict:
                     raise

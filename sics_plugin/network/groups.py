@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from sics_plugin.network.layouts import CONVOLUTIONS
-from sics_plugin.network.targets import Target, all_targets, check_target, plain_name
+from sics_plugin.network.names import plain_modules
+from sics_plugin.network.targets import Target, all_targets, check_target
 
 Unit = Literal["channel", "head"]
 
@@ -147,8 +148,8 @@ def channel_group(model: nn.Module, producer: str, consumer: str, *, norm: str |
 
 
 def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:
-    """Every module under its name without what ``torch.compile`` and DataParallel put before it."""
-    return {plain_name(path): module for path, module in model.named_modules()}  # the last of equal names is what is wrapped
+    """Every module under its name without wrappers."""
+    return dict(plain_modules(model))  # the last of equal names is what is wrapped
 
 
 def _module(modules: Mapping[str, nn.Module], path: str) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Masks on a model: putting them on in torch's own form, taking them off, hashing, saving and loading them.
+"""Masks on a model: putting them on in torch's own form, taking them off, hashing them.
 
 Masks travel as ``dict[str, Tensor]``: parameter name → bool tensor in the parameter's shape, True where the weight is kept.
 """
@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -17,10 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from sics_plugin.network.callers import drop_refreshes, refresh_where_read
-from sics_plugin.network.targets import Target, all_targets, check_target, plain_name
+from sics_plugin.network.callers import refresh_where_read
+from sics_plugin.network.prunable import resolve_targets
+from sics_plugin.network.targets import Parameter, Target, all_targets, check_hooked, check_target, check_values
 from sics_plugin.selection.parts import Part
 from sics_plugin.selection.threads import over
+from sics_plugin.selection.zeros import is_zero
 
 Masks = Mapping[str, Tensor]
 M = TypeVar("M", bound=nn.Module)
@@ -53,13 +54,14 @@ def install_mask(module: nn.Module, name: str, mask: Tensor) -> None:
     """
     target = Target(module, name, name)
     check_target(target)
-    _install(target, mask)
+    install(target, mask)
 
 
-def _install(target: Target, mask: Tensor) -> None:
+def install(target: Target, mask: Tensor) -> None:
+    """As :func:`install_mask`, of a target that was checked."""
+    check_hooked([target])
     parameter = target.parameter
-    if mask.shape != parameter.shape:
-        raise ValueError(f"Expected a mask of shape {tuple(parameter.shape)} for {target.path}, got {tuple(mask.shape)}")
+    check_fit({target.path: mask}, {target.path: parameter})
     # A copy, so that the buffer neither shares memory with nor keeps alive a vector over the whole model.
     put_mask(target, (mask.to(parameter.device) != 0) & target.present())
 
@@ -150,7 +152,8 @@ def hash_of_bits(masks: Iterable[tuple[str, Sequence[int], np.ndarray]]) -> str:
 def masked(model: M, masks: Masks) -> Iterator[M]:
     """The model with its weights masked in place, and back to the same bits afterwards.
 
-    For evaluating many masks of one dense model. For a pruned model to keep, use ``prune_model``.
+    For evaluating many masks of one dense model. For a pruned model to keep, use ``prune_model``. A tied parameter is masked
+    under the names in ``masks`` alone, as there.
 
     Examples
     --------
@@ -159,81 +162,83 @@ def masked(model: M, masks: Masks) -> Iterator[M]:
     ...     print(layer.weight[0, 1].item())
     0.0
     """
-    parameters = {plain_name(name): p for name, p in model.named_parameters(remove_duplicate=False)}
-    _check_fit(masks, parameters)
-    saved = {name: parameters[name].detach().clone() for name in masks}
+    named = {target.path: target for target, _ in all_targets(model, remove_duplicate=False)}
+    check_fit(masks, {name: target.parameter for name, target in named.items() if name in masks})
+    chosen = {name: named[name] for name in masks}
+    for name, target in chosen.items():
+        check_values(target.parameter, name)
+        if target.mask is not None:
+            raise ValueError(f"{name} carries a mask already: `masked` is for a dense model, take clone_pruned and install_mask")
+    names: dict[int, list[str]] = {}
+    for name, target in named.items():
+        names.setdefault(id(target.parameter), []).append(name)
+    saved: dict[int, tuple[nn.Parameter, Tensor]] = {}
+    untied: list[tuple[Target, nn.Parameter]] = []
     try:
         with torch.no_grad():
-            for name, mask in masks.items():
-                parameters[name].masked_fill_(mask.to(parameters[name].device) == 0, 0)
+            for name, target in chosen.items():
+                parameter, kept = target.parameter, masks[name].to(target.parameter.device) != 0
+                ties = names[id(parameter)]
+                if all(tie in masks and torch.equal(masks[tie] != 0, masks[name] != 0) for tie in ties):
+                    if id(parameter) not in saved:
+                        saved[id(parameter)] = parameter, parameter.detach().clone()
+                        parameter.masked_fill_(~kept, 0)
+                else:  # what a tied name without this mask reads stays as it is
+                    untied.append((target, parameter))
+                    own = nn.Parameter(masked_copy(parameter, kept), requires_grad=parameter.requires_grad)
+                    target.module._parameters[target.name] = own
         yield model
     finally:
         with torch.no_grad():
-            for name, dense in saved.items():
-                parameters[name].copy_(dense)
+            for parameter, dense in saved.values():
+                parameter.copy_(dense)
+            for target, parameter in untied:
+                target.module._parameters[target.name] = parameter
 
 
-def finalize(model: M, targets: Sequence[Target] | None = None) -> M:
-    """Make masks permanent: plain parameters with zeros, no hooks, no buffers. Returns the same model.
+def mask_zeros(model: nn.Module | Iterable[Parameter]) -> dict[str, Tensor]:
+    """Make masks from the zeros that are there, and put them on: of a model that was finalized, or that somebody else pruned.
+
+    What is zero then stays zero in training, counts as pruned, and is not ranked again. Nothing that the model computes changes.
 
     Parameters
     ----------
-    model : nn.Module
-    targets : sequence of Target, optional
-        Only these; default: every parameter that carries a mask.
+    model : nn.Module or iterable of (module, name)
+        A model stands for its :func:`~sics_plugin.prunable_parameters`.
 
-    Notes
-    -----
-    A tied parameter of which only one name is pruned is untied: the other module keeps its dense weights.
+    Returns
+    -------
+    dict of str to Tensor
+        The masks now on these parameters, earlier ones included, bool, by name. A weight without a zero gets none.
 
     Examples
     --------
-    >>> layer = nn.Linear(2, 2)
-    >>> _ = prune.l1_unstructured(layer, "weight", amount=1)
-    >>> finalize(layer) is layer, sorted(layer.state_dict())
-    (True, ['bias', 'weight'])
+    >>> layer = nn.Linear(2, 1, bias=False)
+    >>> layer.weight.data = torch.tensor([[0.0, 3.0]])
+    >>> mask_zeros(layer), layer.weight_mask
+    ({'weight': tensor([[False,  True]])}, tensor([[False,  True]]))
     """
-    with torch.no_grad():
-        chosen = pruned_targets(model) if targets is None else list(targets)
-        _untie(model, chosen)
-        for target in chosen:
-            prune.remove(target.module, target.name)
-    drop_refreshes(model)
-    return model
-
-
-def put_zeros(model: nn.Module, targets: Sequence[Target], kept: Sequence[Callable[[], Tensor]]) -> None:
-    """Make masks permanent without ever putting them on: as ``put_mask`` and ``finalize``, one tensor at a time."""
-    _untie(model, targets)
-    done: set[int] = set()
-    with torch.no_grad():
-        for target, mask in zip(targets, kept, strict=True):
-            if target.mask is not None:
-                put_mask(target, mask())
-                prune.remove(target.module, target.name)
-            elif id(target.parameter) not in done:  # tied weights are one parameter
-                done.add(id(target.parameter))
-                target.parameter.data = masked_copy(target.parameter, mask())
-
-
-def _untie(model: nn.Module, targets: Sequence[Target]) -> None:
-    """Give pruned names a parameter of their own where a name without a mask holds the same one.
-
-    Zeros written into a shared parameter would prune the other module too, and change what the model computes.
-    """
-    pruned = {(id(t.module), t.stored) for t in targets}
-    dense = {
-        id(parameter)
-        for module in model.modules()
-        for stored, parameter in module._parameters.items()
-        if parameter is not None and (id(module), stored) not in pruned
-    }
-    own: dict[int, nn.Parameter] = {}
+    targets = resolve_targets(model)
+    check_hooked(targets)
+    kept = {t.path: t.present() & ~is_zero(t.parameter) for t in targets}
+    masks = {t.path: kept[t.path] for t in targets if t.mask is not None or not bool(kept[t.path].all())}
     for t in targets:
-        shared = t.parameter
-        if id(shared) in dense:
-            fresh = own.setdefault(id(shared), nn.Parameter(shared.detach().clone(), requires_grad=shared.requires_grad))
-            t.module._parameters[t.stored] = fresh
+        if t.path in masks:
+            put_mask(t, masks[t.path].clone())
+    if isinstance(model, nn.Module):
+        refresh_where_read(model)
+    return masks
+
+
+def take_off(target: Target, parameter: nn.Parameter) -> None:
+    """Take the mask of a target off and let ``parameter`` stand in its place, as it is."""
+    module, name = target.module, target.name
+    for key, hook in list(module._forward_pre_hooks.items()):
+        if isinstance(hook, prune.BasePruningMethod) and hook._tensor_name == name:
+            del module._forward_pre_hooks[key]
+    module.__dict__.pop(name, None)  # the product with the mask
+    del module._parameters[f"{name}_orig"], module._buffers[f"{name}_mask"]
+    module.register_parameter(name, parameter)
 
 
 def clone_pruned(model: M) -> M:
@@ -261,56 +266,26 @@ def clone_pruned(model: M) -> M:
             setattr(target.module, target.name, weight)
 
 
-def export_masks(model: nn.Module, path: str | Path) -> None:
-    """Write the masks on a model to a safetensors file, one bool tensor a parameter.
-
-    Raises
-    ------
-    ValueError
-        If the model carries no mask.
-    """
-    from safetensors.torch import save_file
-
-    masks = {name: mask.cpu().contiguous() for name, mask in current_masks(model).items()}
-    if not masks:
-        raise ValueError("there is no mask to export: the model is not pruned, or was finalized")
-    save_file(masks, str(path), metadata={"format": "sics-masks", "mask_hash": mask_hash(masks)})
-
-
-def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a file, by name, and its metadata."""
-    from safetensors import safe_open
-
-    with safe_open(str(path), framework="pt") as stored:
-        tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  (not a mapping)
-        return tensors, stored.metadata() or {}
-
-
-def load_masks(model: nn.Module, path: str | Path) -> str:
-    """Put masks from a file written by :func:`export_masks` onto a model, on top of any it has; returns the file's mask hash.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, names parameters the model does not have, or shapes differ; the model is then unchanged.
-    """
-    masks, metadata = read_safetensors(path)
-    promised = metadata.get("mask_hash")
-    if promised is not None and promised != mask_hash(masks):
-        raise ValueError(f"{path} is damaged: its masks are not those it was written with")
-    by_path = {target.path: target for target, _ in all_targets(model)}
-    _check_fit(masks, {name: target.parameter for name, target in by_path.items() if name in masks})
-    for name in masks:
-        check_target(by_path[name], refreshed=True)
-    for name, mask in masks.items():
-        _install(by_path[name], mask)
-    refresh_where_read(model)
-    return mask_hash(masks)
-
-
-def _check_fit(masks: Masks, parameters: Mapping[str, Tensor]) -> None:
+def check_fit(masks: Masks, parameters: Mapping[str, Tensor]) -> None:
+    """Refuse masks of parameters that are not there, of another shape, or of other values than zeros and ones."""
     if unknown := [name for name in masks if name not in parameters]:
         raise ValueError(f"the model has no parameter {', '.join(unknown[:3])}" + (" …" if len(unknown) > 3 else ""))
     for name, mask in masks.items():
+        if not isinstance(mask, Tensor):
+            raise TypeError(f"Expected a mask for {name} to be a tensor, got {type(mask).__name__}")
         if mask.shape != parameters[name].shape:
             raise ValueError(f"Expected a mask of shape {tuple(parameters[name].shape)} for {name}, got {tuple(mask.shape)}")
+        if not is_mask(mask):
+            raise ValueError(f"Expected a mask of zeros and ones for {name}, got other values")
+
+
+def is_mask(values: Tensor) -> bool:
+    """Whether a tensor holds nothing but zeros and ones.
+
+    >>> is_mask(torch.tensor([1.0, 0.0])), is_mask(torch.tensor([0.5]))
+    (True, False)
+    """
+    if values.dtype == torch.bool:
+        return True
+    wide = values.float() if values.is_floating_point() and values.element_size() == 1 else values
+    return not bool(((wide != 0) & (wide != 1)).any())

@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeGuard
 
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter
+from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList
 
 from sics_plugin.network.callers import readers
 from sics_plugin.network.layouts import CONVOLUTIONS, is_depthwise, kind_of_weight, layout_of
-from sics_plugin.network.targets import Parameter, Target, all_targets, check_target, plain_name
+from sics_plugin.network.names import plain_modules, plain_paths
+from sics_plugin.network.targets import Parameter, Target, all_targets, check_target, check_values, checked_pairs, computed_by
 from sics_plugin.warn import warn_caller
 
 #: Which modules the head is: itself, or a path in the model.
@@ -189,8 +190,8 @@ def coverage(model: nn.Module, parameters: Iterable[Parameter] | None = None, *,
 def _classified(model: nn.Module, head: Heads | None) -> Iterator[tuple[Target, tuple[str, ...]]]:
     """Every matrix weight of a model, under each of its names, and why it is left out by default: for no reason, it is not."""
     for target, parameter in all_targets(model):
-        if isinstance(parameter, UninitializedParameter):
-            raise ValueError(f"{target.path} has no shape yet: run the model on one batch before")
+        if is_lazy(parameter):
+            check_values(parameter, target.path)
     alone = kind_of_weight(model, "weight", 0) is not None  # a layer by itself is no network with a head
     found = _named(model, head) if head is not None else () if alone else _output_layers(model)
     heads = {id(m) for m in found}
@@ -204,7 +205,7 @@ def _classified(model: nn.Module, head: Heads | None) -> Iterator[tuple[Target, 
         kind = kind_of_weight(module, name, parameter.dim())
         if kind is None and sum(length > 1 for length in parameter.shape) < 2:
             continue
-        unknown = _unknown(module, name, parameter) if kind is None else f"of {str(parameter.dtype).removeprefix('torch.')}"
+        unknown = _unknown(module, name) if kind is None else f"of {str(parameter.dtype).removeprefix('torch.')}"
         reasons = {
             ADAPTER: id(module) in adapters,
             EMBEDDING: id(parameter) in embeddings
@@ -218,11 +219,9 @@ def _classified(model: nn.Module, head: Heads | None) -> Iterator[tuple[Target, 
         yield target, tuple(reason for reason, holds in reasons.items() if holds)
 
 
-def _unknown(module: nn.Module, name: str, parameter: Tensor) -> str:
+def _unknown(module: nn.Module, name: str) -> str:
     """What a matrix is that no known kind of layer multiplies with."""
-    computed = isinstance(module, ParametrizationList) or (
-        name.startswith("weight_") and "weight" not in module._parameters and kind_of_weight(module, "weight", parameter.dim())
-    )
+    computed = isinstance(module, ParametrizationList) or computed_by(module, name.rpartition("_")[0]) is not None
     return PARAMETRISED if computed else f"parameters of {type(module).__name__}"
 
 
@@ -241,7 +240,7 @@ def _adapters(model: nn.Module) -> Iterator[nn.Module]:
 
 def _named(model: nn.Module, head: Heads) -> Iterator[nn.Module]:
     """The modules that a user calls the head, with all that is in them."""
-    by_path = {plain_name(path): module for path, module in model.named_modules()}
+    by_path = dict(plain_modules(model))
     inside = {id(module) for module in by_path.values()}
     for one in [head] if isinstance(head, nn.Module | str) else head:
         found = by_path.get(one) if isinstance(one, str) else one
@@ -310,8 +309,7 @@ def resolve_targets(parameters: nn.Module | Iterable[Parameter], params: Iterabl
     """
     if isinstance(parameters, nn.Module):
         pairs = prunable_parameters(parameters) if params is None else params_of(parameters, params)
-        paths = {id(module): plain_name(path) for path, module in parameters.named_modules()}
-        return _checked(pairs, paths)
+        return _checked(pairs, plain_paths(parameters))
     if params is not None:
         raise TypeError("Expected `params` beside a model, got them beside a list of (module, name) pairs")
     return _checked(parameters, None)
@@ -340,14 +338,9 @@ def _is_pair(pair: object) -> TypeGuard[Parameter]:
 
 
 def _checked(parameters: Iterable[Parameter], paths: dict[int, str] | None) -> list[Target]:
-    if isinstance(parameters, Tensor) or not isinstance(parameters, Iterable):
-        raise TypeError(f"Expected `parameters` to be (module, name) pairs, got {type(parameters).__name__}")
     targets: list[Target] = []
     seen: set[tuple[int, str]] = set()
-    for position, pair in enumerate(parameters):
-        if not _is_pair(pair):
-            raise TypeError(f"Expected `parameters` to be (module, name) pairs, got {pair!r:.60} at position {position}")
-        module, name = pair
+    for position, (module, name) in enumerate(checked_pairs(parameters)):
         if (id(module), name) in seen:
             raise ValueError(f"{type(module).__name__}.{name} is listed twice in `parameters`, again at position {position}")
         seen.add((id(module), name))

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from sics_plugin.network.discovery import find_groups
 from sics_plugin.network.groups import ChannelGroup, Unit, bind_groups
-from sics_plugin.network.masks import current_masks, read_safetensors
+from sics_plugin.network.mask_files import read_safetensors
+from sics_plugin.network.masks import current_masks
 from sics_plugin.network.shrink import shrink
 from sics_plugin.network.unit_masks import install_units, masks_of, unit_masks
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from sics_plugin.network.discovery import all_groups
 from sics_plugin.network.groups import ChannelGroup, Slice, bind_groups, modules_by_name
 from sics_plugin.network.layouts import CONVOLUTIONS
-from sics_plugin.network.masks import clone_pruned, current_masks, finalize
+from sics_plugin.network.masks import clone_pruned, current_masks
+from sics_plugin.network.permanent import finalize
 
 M = TypeVar("M", bound=nn.Module)
 

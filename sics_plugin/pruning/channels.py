@@ -32,7 +32,7 @@ from sics_plugin.pruning.unit_norms import pool_saliency, unit_magnitudes
 from sics_plugin.pruning.weights import Method, Pool, for_pool, scorer_of, warn_vanished
 from sics_plugin.saliency.collection import Saliency, saliency_for
 from sics_plugin.scorers.units import SaliencyVector, units_of
-from sics_plugin.selection.lowest import check_sparsity
+from sics_plugin.selection.lowest import check_sparsity, warn_of_percent
 from sics_plugin.selection.pools import check_amount_for, erk_removals, n_of_m, pools_of
 
 #: Every unit of a layer has the same saliency: a scorer can move whole layers, and nothing inside one.
@@ -133,6 +133,8 @@ def compute_channel_masks(
     vectors = pool_saliency(bound, present, saliency, model)
 
     counts = [m.numel() for m in magnitudes]
+    if sparsity is None:
+        warn_of_percent(amount, sum(counts), unit)
     shares: Sequence[float | int] = [amount] * len(bound)
     if pool == "erk":
         shapes = [_incoming_shape(group) for group in bound]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from numbers import Integral
 from typing import Any, Self
 
@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from sics_plugin.network.groups import BoundGroup
 from sics_plugin.network.masks import Masks
+from sics_plugin.network.names import plain_paths
 from sics_plugin.network.prunable import Coverage, prunable_parameters
-from sics_plugin.network.targets import Target, plain_name
+from sics_plugin.network.targets import Target
 from sics_plugin.pruning.choose import Choice
 from sics_plugin.scorers.base import AdaptiveChoice
 from sics_plugin.selection.parts import count_kept
@@ -50,7 +51,8 @@ class PruningReport:
     ``sparsity`` counts earlier prunes too; ``threshold`` is the highest score that was removed (None where several pools had
     their own, or nothing was removed); ``scorer`` is the class that really ran, which differs from ``method`` for the
     adaptive one, whose ``choice`` says why. ``coverage`` says what share of the model's matrix weights was ranked at all; a list
-    of pairs has no model, and None.
+    of pairs has no model, and None. ``zeros`` counts the weights that are zero afterwards, whether a mask made them so or they
+    were before (None where units are not weights).
     """
 
     method: str
@@ -70,6 +72,7 @@ class PruningReport:
     flags: tuple[str, ...] = ()
     choice: AdaptiveChoice | None = None
     coverage: Coverage | None = None
+    zeros: int | None = None
 
     @classmethod
     def of(
@@ -100,15 +103,30 @@ class PruningReport:
             **facts,
         )
 
+    def __setstate__(self, state: Sequence[Any]) -> None:
+        """Values in the order of the fields; pickles of earlier versions lack the later ones."""
+        names = [f.name for f in fields(self)]
+        if len(state) < len(names):
+            names.remove("zeros")
+            object.__setattr__(self, "zeros", None)
+        for name, value in zip(names, state, strict=True):
+            object.__setattr__(self, name, value)
+
     @property
     def sparsity(self) -> float:
-        """Realised overall sparsity."""
+        """Realised overall sparsity: what masks take."""
         return self.pruned / self.total
+
+    @property
+    def zero_fraction(self) -> float | None:
+        """Fraction of the weights that are zero, masked or not."""
+        return None if self.zeros is None else self.zeros / self.total
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, with the realised sparsities."""
         facts = asdict(self)
         facts["sparsity"] = self.sparsity
+        facts["zero_fraction"] = self.zero_fraction
         facts["layers"] = [layer.to_dict() for layer in self.layers]
         facts["flags"] = list(self.flags)
         facts["coverage"] = None if self.coverage is None else self.coverage.to_dict()
@@ -128,6 +146,9 @@ class PruningReport:
         width = max(len(layer.name) for layer in self.layers)
         rows += [f"  {layer.name:<{width}}  {layer.sparsity:7.2%}  of {layer.total:,}" for layer in self.layers]
         rows += [f"  note: {flag}" for flag in self.flags]
+        if self.zeros is not None and self.zeros > self.pruned:
+            more = f"{self.zeros - self.pruned:,} were before, without a mask; `mask_zeros` makes masks of them"
+            rows.append(f"  note: {self.zero_fraction:.4g} of the {self.unit}s are zero: {more}")
         return "\n".join(rows)
 
 
@@ -143,7 +164,7 @@ def unit_sparsities(bound: Sequence[BoundGroup], present: Sequence[Tensor], remo
 
 def count_weights(model: nn.Module, bound: Sequence[BoundGroup], masks: Mapping[str, Tensor]) -> tuple[int, int]:
     """Entries of all prunable weights, and those that are masked; a weight matrix touched here is one of them."""
-    paths = {id(module): plain_name(path) for path, module in model.named_modules()}
+    paths = plain_paths(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of projections that nobody asked to prune
         prunable = prunable_parameters(model)

@@ -13,22 +13,25 @@ from torch import Tensor, nn
 from torch.nn.utils.prune import BasePruningMethod
 
 from sics_plugin.network.callers import refresh_where_read
-from sics_plugin.network.masks import Masks, hash_of_bits, install_mask, mask_hash, packed_bits, put_mask, put_zeros
-from sics_plugin.network.masks import finalize as finalize_model
+from sics_plugin.network.masks import Masks, hash_of_bits, install_mask, mask_hash, packed_bits, put_mask
+from sics_plugin.network.permanent import put_zeros
 from sics_plugin.network.prunable import Coverage, coverage, resolve_targets
-from sics_plugin.network.targets import Parameter, Target, without_ties
+from sics_plugin.network.targets import Parameter, Target, check_hooked, checked_pairs, without_ties
 from sics_plugin.pruning.calibration import Prune, adaptive_options
 from sics_plugin.pruning.choose import Choice, choose
 from sics_plugin.pruning.inputs import Scores, floors_of, lazy_saliencies, parts_of
 from sics_plugin.pruning.report import LayerSparsity, PruningReport
 from sics_plugin.pruning.row_groups import choose_in_groups
+from sics_plugin.pruning.zeros import without_zeros, zeros_masked
 from sics_plugin.saliency.collection import Saliency, saliency_for
 from sics_plugin.scorers.adaptive import Adaptive, AdaptiveTable
 from sics_plugin.scorers.base import Scorer
 from sics_plugin.scorers.registry import build_scorer
-from sics_plugin.selection.lowest import check_amount, check_sparsity
+from sics_plugin.scorers.sics import ScaledMagnitudeScorer
+from sics_plugin.selection.lowest import check_amount, check_sparsity, warn_of_percent
 from sics_plugin.selection.parts import count_kept
 from sics_plugin.selection.pools import check_amount_for, check_n_m, erk_removals, n_of_m, pools_of
+from sics_plugin.selection.zeros import count_zeros
 from sics_plugin.warn import warn_caller
 
 #: A scorer's name, a scorer, the torch method of one (a class with a ``scorer_class``), or a table for the adaptive one.
@@ -72,7 +75,8 @@ def compute_masks(
     method : str, Scorer, SICSMethod subclass or AdaptiveTable
         A registered scorer's name, an instance, the pruning method of one, or a table for the adaptive one.
     amount : float or int
-        Fraction of the weights still there that goes (in every layer for ``pool="layer"``), or their number.
+        Fraction of the weights still there that goes (in every layer for ``pool="layer"``), or their number. As for torch, a zero
+        without a mask is still there; ``report.zeros`` counts it.
     saliency : Saliency or Tensor, optional
         Collected for this model (or, matched by names, for one it was copied from), or a vector as ``Saliency.vector`` builds it.
     pool : {"global", "layer", "row", "erk", "N:M"}
@@ -128,7 +132,10 @@ def prune_model(
     """Prune a model in place; all masks are made before the first is put on.
 
     Parameters are those of :func:`compute_masks`, but ``exact`` is None by default; ``finalize=True`` leaves plain weights with
-    zeros instead of torch's hooks and buffers, and needs less memory: a bit a weight instead of a byte and a copy.
+    zeros instead of torch's hooks and buffers, and needs less memory: a bit a weight instead of a byte and a copy. It never
+    changes what a name that is not pruned reads: of a model's tied weights those that are not pruned alike are untied, with a
+    warning. Who else holds the weights of pairs is not known, so that each gets a parameter of its own, which an optimizer made
+    before does not have; with the model at hand parameters stay the same objects.
 
     Returns
     -------
@@ -141,7 +148,7 @@ def prune_model(
     >>> torch.nn.utils.prune.is_pruned(mlp), round(report.sparsity, 3)
     (True, 0.7)
     """
-    pairs = model if isinstance(model, nn.Module) else list(model)
+    pairs = model if isinstance(model, nn.Module) else checked_pairs(model)
     # Hooks and buffers will take more memory than long steps do; where everything is in place, that would be the peak.
     plan = _Plan(
         pairs,
@@ -159,16 +166,15 @@ def prune_model(
     )
     if finalize:
         return _finalized(plan)
-    if narrow := [t for t in plan.listed if t.parameter.element_size() == 1]:  # 8-bit floats
-        path, dtype = narrow[0].path, narrow[0].parameter.dtype
-        raise TypeError(f"torch's pruning hook cannot multiply {path} of {dtype} by a mask: use finalize=True")
+    check_hooked(plan.listed)
     named, report = plan.masks()
     held: set[int] = set()
     for target in plan.listed:
         mask = named[target.path]
         put_mask(target, mask if id(mask) not in held else mask.clone())  # tied names: a buffer each
         held.add(id(mask))
-    refresh_where_read(plan.root)
+    if plan.root is not None:
+        refresh_where_read(plan.root)
     return report
 
 
@@ -203,14 +209,16 @@ def prune_to_sparsity(
     params: Params | None = None,
     **parameters: Any,
 ) -> PruningReport:
-    """Prune until a fraction ``sparsity`` of all weights is gone, whatever was pruned before.
+    """Prune until a fraction ``sparsity`` of all weights is zero, whatever was pruned before.
 
-    torch's fractional amounts compound: 0.7 and then 0.5 leave 15 %. This one does not.
+    torch's fractional amounts compound: 0.7 and then 0.5 leave 15 %. This one does not. What is zero already counts as pruned,
+    with a mask or without one (a model that was finalized, or pruned by somebody else): it is part of the masks, and only the
+    rest is ranked.
 
     Raises
     ------
     ValueError
-        If more than that is already gone.
+        If more than that is already zero.
 
     Examples
     --------
@@ -221,24 +229,53 @@ def prune_to_sparsity(
     if sparsity is None:
         raise TypeError("Expected `sparsity` to be a fraction in [0, 1], got None")
     check_sparsity(sparsity)
-    pairs = model if isinstance(model, nn.Module) else list(model)
     if params is not None and not isinstance(params, str):
-        params = list(params)  # gone through twice
-    targets = without_ties(resolve_targets(pairs, params))
+        params = list(params)  # gone through more than once
+    pairs = model if isinstance(model, nn.Module) else checked_pairs(model)
+    listed = resolve_targets(pairs, params)
+    targets = without_ties(listed)
     total = sum(t.parameter.numel() for t in targets)
-    present = sum(int(t.present().sum()) for t in targets)
-    missing = round(sparsity * total) - (total - present)
-    if missing == 0 and not present:  # nothing is left to rank: masks stay as they are, or are made permanent
-        plan = _Plan(pairs, method, 0, saliency, "global", 0, sparsity, None, True, parameters, params)
+    left = sum(t.parameter.numel() if t.shared_mask is None else count_kept(t.present()) for t in targets)
+    zeros = sum(count_zeros(t.parameter, None if t.shared_mask is None else t.present()) for t in targets)
+    missing = round(sparsity * total) - (total - left + zeros)
+    if missing < 0:
+        unmasked = f" ({zeros:,} zeros without a mask included)" if zeros else ""
+        least = 1 - (left - zeros) / total
+        raise ValueError(f"Expected `sparsity` of at least {least:.4g}, what is already pruned{unmasked}, got {sparsity}")
+    given: dict[str, Any] = {"min_keep": min_keep, "finalize": finalize, "params": params, **parameters}
+    if not zeros:
+        return _prune_the_rest(pairs, method, missing, sparsity, left == 0, saliency=saliency, **given)
+    if isinstance(saliency, Tensor):
+        saliency = without_zeros(saliency, listed, targets)
+    with zeros_masked(listed):
+        report = _prune_the_rest(pairs, method, missing, sparsity, left == zeros, saliency=saliency, **given)
+    return replace(report, amount=missing + zeros)  # so many were there, by the masks, before this call
+
+
+def _prune_the_rest(
+    pairs: nn.Module | list[Parameter],
+    method: Method,
+    missing: int,
+    sparsity: float,
+    nothing_left: bool,
+    *,
+    saliency: Saliency | Tensor | None,
+    finalize: bool,
+    params: Params | None,
+    **parameters: Any,
+) -> PruningReport:
+    """Take ``missing`` of what masks leave, on the way to a sparsity."""
+    if missing == 0 and nothing_left:  # nothing is left to rank: masks stay as they are, or are made permanent
+        own = {name: value for name, value in parameters.items() if name not in ("min_keep", "exact", "pool")}
+        plan = _Plan(pairs, method, 0, saliency, "global", 0, sparsity, None, True, own, params)
         plan.choices.append(Choice(iter(()), None, plan.scorer.resolve(sparsity, None), None, None, ()))
         masks = {t.path: t.present() for t in plan.targets}
-        report = plan.report(layer_sparsities(plan.targets, masks), mask_hash(plan.by_name(masks)))
+        named = plan.by_name(masks)
+        report = plan.report(layer_sparsities(plan.targets, masks), mask_hash(named))
         if finalize:
-            finalize_model(plan.root, plan.listed)
+            put_zeros(plan.root, plan.listed, [partial(named.__getitem__, t.path) for t in plan.listed])
         return report
-    if missing < 0:
-        raise ValueError(f"Expected `sparsity` of at least {1 - present / total:.4g}, what is already pruned, got {sparsity}")
-    given: dict[str, Any] = {"saliency": saliency, "min_keep": min_keep, "finalize": finalize, "params": params, **parameters}
+    given: dict[str, Any] = {"saliency": saliency, "finalize": finalize, "params": params, **parameters}
     return prune_model(pairs, method, amount=missing, sparsity=sparsity, **given)
 
 
@@ -297,12 +334,13 @@ class _Plan:
     params: Params | None = None
     roomy: bool = False
     choices: list[Choice] = field(default_factory=list)
+    zeros: int = 0
 
     def __post_init__(self) -> None:
         self.listed = resolve_targets(self.model, self.params)
         self.targets = without_ties(self.listed)
         model = self.model if isinstance(self.model, nn.Module) else None
-        self.root = self.listed[0].module if model is None else model
+        self.root = model
         self.name, self.scorer = scorer_of(self.method, self.parameters)
         check_amount(self.amount)
         check_sparsity(self.sparsity)
@@ -316,6 +354,8 @@ class _Plan:
             )
         saliency = saliency_for(self.scorer.requires, self.saliency)
         vectors, self.saliency_kind = lazy_saliencies(saliency, self.listed, self.targets, model)
+        if self.sparsity is None:  # a step towards a sparsity is counted in weights
+            warn_of_percent(self.amount, sum(t.parameter.numel() for t in self.targets))
         self.parts = parts_of(self.targets, self.scores, self.listed, vectors)
         self.floors = floors_of([t.parameter.numel() for t in self.targets], self.min_keep)
         self.shares: Sequence[float | int] = [self.amount] * len(self.parts)
@@ -333,9 +373,18 @@ class _Plan:
                 continue
             choice = self._choose(indices)
             self.choices.append(choice)
-            yield from zip(pool, choice.kept, strict=True)
+            may_stay = self._zeros_may_stay(choice)
+            for target, kept in zip(pool, choice.kept, strict=True):
+                if may_stay:
+                    self.zeros += count_zeros(target.parameter, kept)
+                yield target, kept
         if not self.choices:
             raise ValueError("Expected at least one unit to rank, got none: everything is pruned already")
+
+    def _zeros_may_stay(self, choice: Choice) -> bool:
+        """Whether zeros of the weights must be looked for among what stays: the lowest magnitudes went, and some were above."""
+        by_magnitude = isinstance(choice.scorer, ScaledMagnitudeScorer) and self.scores is None and not any(self.floors)
+        return not (by_magnitude and choice.threshold is not None and choice.threshold > 0)
 
     def _choose(self, indices: Sequence[int]) -> Choice:
         scorer, i, kind = for_pool(self.scorer, len(self.choices)), indices[0], self.saliency_kind
@@ -387,6 +436,7 @@ class _Plan:
             layers,
             amount=self.amount,
             flags=warn_vanished(layers),
+            zeros=self.zeros + sum(layer.pruned for layer in layers),
             method=self.name,
             unit="weight",
             pool=self.pool,

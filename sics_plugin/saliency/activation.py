@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sics_plugin.network.targets import plain_name
+from sics_plugin.network.names import plain_modules
 from sics_plugin.saliency.batches import NO_BATCHES, Batch, batch_size, evaluating, moved
 
 
@@ -25,7 +25,7 @@ def input_norms(model: nn.Module, batches: Iterable[Batch]) -> tuple[dict[str, T
 
         return hook
 
-    layers = {plain_name(path): m for path, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)}
+    layers = {path: m for path, m in plain_modules(model) if isinstance(m, nn.Linear | nn.Conv2d)}
     handles = [m.register_forward_pre_hook(hook_for(path), with_kwargs=True) for path, m in layers.items()]
     count = samples = 0
     try:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from sics_plugin.network.discovery import find_groups
 from sics_plugin.network.groups import ChannelGroup, Unit
+from sics_plugin.network.names import plain_modules
 from sics_plugin.network.prunable import resolve_targets
-from sics_plugin.network.targets import Parameter, Target, dense_parameters, plain_name
+from sics_plugin.network.targets import Parameter, Target, dense_parameters
 from sics_plugin.saliency.activation import expand_to_weight
 from sics_plugin.saliency.batches import Batch, Loss
 from sics_plugin.saliency.gradient import rms_of
@@ -151,7 +152,7 @@ class Saliency:
         for name, parameter in dense_parameters(model, remove_duplicate=False):
             self._names.setdefault(id(parameter), (weakref.ref(parameter), name))
         # Tied parameters share a gradient, but every module has an input of its own.
-        self._paths = {id(module): (weakref.ref(module), plain_name(path)) for path, module in model.named_modules()}
+        self._paths = {id(module): (weakref.ref(module), path) for path, module in plain_modules(model)}
 
     def bind(self, model: nn.Module) -> Saliency:
         """The same saliency for a copy of the model, matched by parameter names."""

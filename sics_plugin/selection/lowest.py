@@ -9,6 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sics_plugin.warn import warn_caller
+
+#: Below as many units a few of them may well be meant.
+SMALL = 1000
+
 
 def check_amount(amount: object) -> None:
     """Refuse an ``amount`` that is not a fraction in [0, 1] or a non-negative whole number of units.
@@ -28,6 +33,16 @@ def check_amount(amount: object) -> None:
             raise ValueError(f"{expected}, got {amount}")
     elif not 0.0 <= float(amount) <= 1.0:  # NaN fails this too
         raise ValueError(f"{expected}, got {amount}")
+
+
+def warn_of_percent(amount: object, n: int, unit: str = "weight") -> None:
+    """Say so where a whole number looks like per cent: 80 of 80 000 weights is 0.1 %. Pools below 1000 units are not looked at.
+
+    >>> warn_of_percent(80, 900)
+    """
+    count = int(amount) if isinstance(amount, Integral) else 0
+    if 1 <= count <= 100 and n >= SMALL and 100 * count < n:
+        warn_caller(f"`amount` {count} is {count} {unit}{'s' * (count != 1)} of {n:,}; {count / 100} is {count} %")
 
 
 def count_to_prune(amount: float | int, n: int) -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
 
 from torch import Tensor, nn
 from torch.nn.utils.prune import BasePruningMethod, PruningContainer
 
+from sics_plugin.network.targets import Target, check_hooked, check_target, check_values
 from sics_plugin.pruning.calibration import Calibration, calibrate
 from sics_plugin.pruning.channels import prune_channels
 from sics_plugin.pruning.choose import decide
@@ -18,7 +20,7 @@ from sics_plugin.scorers.adaptive_from_report import table_from_report
 from sics_plugin.scorers.base import AdaptiveChoice, Scorer
 from sics_plugin.scorers.sics import COORDINATE_UNRESOLVED
 from sics_plugin.scorers.units import Units
-from sics_plugin.selection.lowest import check_amount, check_sparsity
+from sics_plugin.selection.lowest import check_amount, check_sparsity, warn_of_percent
 from sics_plugin.warn import warn_caller
 
 
@@ -32,15 +34,19 @@ class ScorerMethod(BasePruningMethod):
     scorer_class: ClassVar[type[Scorer]]
     name: ClassVar[str]
     kappa: ClassVar[int | None]
+    __signature__: ClassVar[inspect.Signature]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "scorer_class" in cls.__dict__:
             cls.name, cls.kappa = cls.scorer_class.name, cls.scorer_class.kappa
+            if "amount" in inspect.signature(cls.__init__).parameters:  # not of those that take any scorer
+                cls.__signature__ = signature_with(cls.__init__, cls.scorer_class)
 
     def __init__(
         self, amount: float | int, saliency: Tensor | None = None, *, sparsity: float | None = None, **parameters: Any
     ) -> None:
+        self._check_parameters(parameters)
         check_amount(amount)
         check_sparsity(sparsity)
         self.amount = amount
@@ -50,7 +56,10 @@ class ScorerMethod(BasePruningMethod):
         self.choice: AdaptiveChoice | None = None
         self._released = False
 
-    def _check_call(self, t: Tensor, default_mask: Tensor) -> None:
+    def _check_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Refuse what the scorer's own parameters cannot be here."""
+
+    def _check_call(self, t: Tensor, default_mask: Tensor, unit: str = "weight") -> None:
         if self._released:
             raise RuntimeError(
                 f"this {type(self).__name__} has made its mask and released its saliency: construct a new one with the "
@@ -59,6 +68,9 @@ class ScorerMethod(BasePruningMethod):
         if t.shape != default_mask.shape:
             raise ValueError(f"Expected a default mask of shape {tuple(t.shape)}, got {tuple(default_mask.shape)}")
         check_amount(self.amount)
+        check_values(t, "the tensor to prune")
+        if self.sparsity is None and unit == "weight":
+            warn_of_percent(self.amount, t.numel())
 
     def _removed(self, units: Units) -> Tensor:
         decision = decide(self.scorer, units, self.amount, sparsity=self.sparsity)
@@ -71,6 +83,9 @@ class ScorerMethod(BasePruningMethod):
     @classmethod
     def _apply(cls, module: nn.Module, name: str, *arguments: Any, **parameters: Any) -> BasePruningMethod:
         """torch's ``apply``, which takes an earlier hook off before it knows the mask: all hooks are back if it fails."""
+        target = Target(module, name, name)
+        check_target(target)
+        check_hooked([target])
         hooks = dict(module._forward_pre_hooks)
         chains = {hook: hook._pruning_methods for hook in hooks.values() if isinstance(hook, PruningContainer)}
         try:
@@ -100,7 +115,7 @@ class AdaptiveMethod(ScorerMethod):
 
     _unit: ClassVar[str]
 
-    def __init__(self, *arguments: Any, **parameters: Any) -> None:
+    def _check_parameters(self, parameters: Mapping[str, Any]) -> None:
         if "calibrate" in parameters:
             raise TypeError(
                 "`calibrate` needs the model, which torch does not hand to a method: give prune_model(model, 'adaptive', "
@@ -108,7 +123,6 @@ class AdaptiveMethod(ScorerMethod):
             )
         if isinstance(table := parameters.get("table"), AdaptiveTable):
             table.check_unit(self._unit)
-        super().__init__(*arguments, **parameters)
 
     @staticmethod
     def from_report(path: str | Path) -> AdaptiveTable:
@@ -149,6 +163,24 @@ class AdaptiveMethod(ScorerMethod):
         what = "" if table is None else f", table={getattr(table, 'source', table)!r}"
         chose = f", chose {self.choice}" if self.choice is not None else ""
         return f"{type(self).__name__}(amount={self.amount!r}{what}{chose})"
+
+
+def signature_with(constructor: Callable[..., None], scorer: type[Scorer]) -> inspect.Signature:
+    """The signature of a method's class: its constructor's, with the scorer's own parameters by name instead of ``**parameters``.
+
+    Trainers look into it for what they may pass, such as ``amount``.
+
+    >>> from sics_plugin import SICSChaos
+    >>> list(inspect.signature(SICSChaos).parameters)
+    ['amount', 'saliency', 'sparsity', 'alpha']
+    """
+    own = list(inspect.signature(constructor).parameters.values())[1:]
+    plain = [p for p in own if p.kind is not p.VAR_KEYWORD]
+    if len(plain) == len(own):
+        return inspect.Signature(own)
+    named = {p.name for p in plain}
+    scorers = [p.replace(kind=p.KEYWORD_ONLY) for p in inspect.signature(scorer).parameters.values() if p.name not in named]
+    return inspect.Signature([*plain, *scorers])
 
 
 M = TypeVar("M", bound=ScorerMethod)

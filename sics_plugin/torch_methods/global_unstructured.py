@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from sics_plugin.network.prunable import resolve_targets
-from sics_plugin.network.targets import Parameter, without_ties
+from sics_plugin.network.targets import Parameter, check_hooked, without_ties
 from sics_plugin.pruning.inputs import Scores, remaining_values
 from sics_plugin.pruning.report import PruningReport
 from sics_plugin.pruning.weights import install_masks, layer_sparsities, prune_model, warn_vanished
 from sics_plugin.saliency.collection import Saliency
 from sics_plugin.scorers.adaptive import AdaptiveTable
+from sics_plugin.selection.lowest import warn_of_percent
 from sics_plugin.torch_methods.unstructured import SICSAdaptive, SICSMethod
 
 
@@ -96,9 +97,12 @@ def _foreign(
     if kind != "unstructured":
         raise TypeError(f"Expected an unstructured `pruning_method`, got {pruning_method.__name__} ({kind})")
     listed = resolve_targets(parameters)
+    check_hooked(listed)
     targets = without_ties(listed)
     values = remaining_values(targets, scores, listed)
     together = torch.cat(values)
+    if "amount" in kwargs:
+        warn_of_percent(kwargs["amount"], together.numel())
     kept = pruning_method(**kwargs).compute_mask(together, torch.ones_like(together)) != 0
     masks: dict[str, Tensor] = {}
     for target, part in zip(targets, kept.split([v.numel() for v in values]), strict=True):

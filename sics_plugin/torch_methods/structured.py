@@ -95,7 +95,7 @@ class SICSStructured(ScorerMethod):
 
         Channels without an entry that is still there, a 1 in ``default_mask``, are not ranked.
         """
-        self._check_call(t, default_mask)
+        self._check_call(t, default_mask, "channel")
         dim = _dimension(t, self.dim)
         here = default_mask != 0
         alive = _rows(here, dim).any(1)
@@ -152,7 +152,7 @@ class SICSStructured(ScorerMethod):
         """
         _check_whole(dim)
         target = Target(module, name, name)
-        check_target(target)
+        check_target(target)  # before its shape is looked at
         given = _of_what_is_left(target, dim, saliency)
         scores = {"saliency": given, "importance_scores": importance_scores}
         hook = cls._apply(module, name, amount, dim=dim, **scores, **parameters)

@@ -190,7 +190,7 @@ def test_a_head_can_be_named_by_module_or_path_and_must_be_there() -> None:
 
 
 def test_lazy_layers_are_refused_before_they_have_a_shape() -> None:
-    with pytest.raises(ValueError, match=r"0\.weight has no shape yet: run the model on one batch before"):
+    with pytest.raises(ValueError, match=r"0\.weight has no shape yet, its module is lazy: run one batch"):
         prunable_parameters(nn.Sequential(nn.LazyLinear(4), nn.Linear(4, 2)))
 
 

@@ -82,6 +82,7 @@ def test_global_magnitude_by_hand() -> None:
         mask_hash=report.mask_hash,
         layers=(LayerSparsity("[0].weight", (3,), 3, 1), LayerSparsity("[1].weight", (3,), 3, 2)),
         flags=(),
+        zeros=3,
     )
     assert report.sparsity == 0.5
     assert [layer.sparsity for layer in report.layers] == pytest.approx([1 / 3, 2 / 3])
