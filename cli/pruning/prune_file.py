@@ -67,7 +67,7 @@ def prune_file(request: PruneRequest, outputs: Outputs, images: CalibrationImage
         if request.budget is not None:
             say(f"choosing by at most {request.budget} evaluations on {images.request.held_out if images else 0} held-out images")
         report = _prune(model, scorer, request, saliency, images, notes)
-    notes += report.flags
+    notes += (*report.flags, *report.zeros_note)
     facts: dict[str, Any] = {
         "source_sha256": source,
         "model": {"name": request.model.name, "options": dict(request.model.options)},

@@ -58,7 +58,9 @@ class Target:
         """The dense parameter itself, whether or not it is pruned."""
         found = self.module._parameters.get(self.stored)
         if found is None:
-            reason = computed_by(self.module, self.name) or "it is missing or None"
+            flat = isinstance(self.module.__dict__.get(self.name), Tensor)
+            other = f"it is a tensor of its own there, as pieces of FSDP's flat parameters are: {_GATHER}"
+            reason = computed_by(self.module, self.name) or (other if flat else "it is missing or None")
             raise ValueError(f"Expected {self.path} to be a parameter of {type(self.module).__name__}; {reason}")
         return found
 

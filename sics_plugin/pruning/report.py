@@ -122,6 +122,14 @@ class PruningReport:
         """Fraction of the weights that are zero, masked or not."""
         return None if self.zeros is None else self.zeros / self.total
 
+    @property
+    def zeros_note(self) -> tuple[str, ...]:
+        """A line where more is zero than masks say; else none."""
+        if self.zeros is None or self.zeros <= self.pruned:
+            return ()
+        more = f"{self.zeros - self.pruned:,} were before, without a mask; `mask_zeros` makes masks of them"
+        return (f"{self.zero_fraction:.4g} of the {self.unit}s are zero: {more}",)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, with the realised sparsities."""
         facts = asdict(self)
@@ -145,10 +153,7 @@ class PruningReport:
             rows.append(f"  {self.coverage}")
         width = max(len(layer.name) for layer in self.layers)
         rows += [f"  {layer.name:<{width}}  {layer.sparsity:7.2%}  of {layer.total:,}" for layer in self.layers]
-        rows += [f"  note: {flag}" for flag in self.flags]
-        if self.zeros is not None and self.zeros > self.pruned:
-            more = f"{self.zeros - self.pruned:,} were before, without a mask; `mask_zeros` makes masks of them"
-            rows.append(f"  note: {self.zero_fraction:.4g} of the {self.unit}s are zero: {more}")
+        rows += [f"  note: {note}" for note in (*self.flags, *self.zeros_note)]
         return "\n".join(rows)
 
 

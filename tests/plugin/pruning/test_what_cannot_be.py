@@ -340,3 +340,32 @@ def test_a_method_asked_for_a_mask_of_what_has_no_values(method: Any) -> None:
     for t, error in ((torch.empty(8, 8, device="meta"), ValueError), (torch.ones(8, 8, dtype=torch.int64), TypeError)):
         with pytest.raises(error, match="the tensor to prune"):
             made.compute_mask(t, torch.ones_like(t))
+
+
+@pytest.mark.parametrize("form", ["FSDP", "FSDP, original parameters", "fully_shard", "DDP"])
+def test_models_that_are_distributed(form: str, tmp_path: Path) -> None:
+    """One process: whole weights have the bare model's names, pieces are refused."""
+    from torch import distributed
+    from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+    from torch.distributed.tensor import DeviceMesh
+    from torch.nn.parallel import DistributedDataParallel
+
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4))
+        if form == "fully_shard":
+            model = fully_shard(model, mesh=DeviceMesh("cpu", [0]))
+        elif form == "DDP":
+            model = DistributedDataParallel(model)
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                own = form == "FSDP, original parameters"
+                model = FullyShardedDataParallel(model, use_orig_params=own, device_id=torch.device("cpu"))
+        if form in ("DDP", "FSDP, original parameters"):
+            assert list(sics.compute_masks(model, "magnitude", amount=0.5)[0]) == ["0.weight"]
+            return
+        with pytest.raises((TypeError, ValueError), match="prune the whole model and shard it afterwards, or gather its weights"):
+            sics.prune_model(model, "magnitude", amount=0.5)
+    finally:
+        distributed.destroy_process_group()
