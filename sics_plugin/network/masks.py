@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
+from sics_plugin.network.groups import forget_groups
 from sics_plugin.network.targets import Target, all_targets, check_target, plain_name
 from sics_plugin.selection.parts import Part
 from sics_plugin.selection.threads import over
@@ -193,6 +194,8 @@ def finalize(model: M, targets: Sequence[Target] | None = None) -> M:
         _untie(model, chosen)
         for target in chosen:
             prune.remove(target.module, target.name)
+    if targets is None:
+        forget_groups(model)
     return model
 
 
