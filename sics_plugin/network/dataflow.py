@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,8 +24,8 @@ from sics_plugin.network.tracing import Flow, flows
 _ACTIVATIONS = (
     "relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "elu", "elu_", "selu", "selu_", "celu", "celu_", "gelu", "silu",
     "mish", "hardswish", "hardsigmoid", "hardtanh", "hardtanh_", "softplus", "softsign", "logsigmoid", "tanhshrink",
-    "softshrink", "hardshrink", "threshold", "rrelu", "sigmoid", "sigmoid_", "tanh", "tanh_", "exp", "abs", "square", "sqrt", "neg", "erf",
-    "clamp", "clamp_", "clamp_min", "clamp_max",
+    "softshrink", "hardshrink", "threshold", "rrelu", "sigmoid", "sigmoid_", "tanh", "tanh_", "exp", "abs", "square", "sqrt",
+    "neg", "erf", "clamp", "clamp_", "clamp_min", "clamp_max",
 )  # fmt: skip
 _UNCHANGED = (
     "dropout", "dropout1d", "dropout2d", "dropout3d", "feature_dropout", "alpha_dropout", "contiguous", "clone", "detach",
@@ -116,6 +116,20 @@ def passages(model: nn.Module, whole: Collection[int] = ()) -> Iterator[Passage]
         yield from _Walk(flow, tied).run()
 
 
+def unproven(model: nn.Module, groups: Iterable[ChannelGroup]) -> list[str]:
+    """Names of groups made by hand whose channels were not seen to reach just what the groups name."""
+    by_hand = [group for group in groups if group.unit == "channel" and group.producer.width == 1]
+    if not by_hand:
+        return []
+    seen = [(set(p.group.masked), {f"{path}.weight" for path in p.readers}) for p in passages(model) if p.group is not None]
+
+    def proven(group: ChannelGroup) -> bool:
+        own = set(group.masked)
+        return any(own <= whole and {part for part in whole if part.name in readers} <= own for whole, readers in seen)
+
+    return [group.name for group in by_hand if not proven(group)]
+
+
 class _Walk:
     """One graph, gone through in the order of its calls."""
 
@@ -142,7 +156,7 @@ class _Walk:
 
     def _passage(self, channels: _Channels) -> Passage:
         (path, layer), *others = channels.producers
-        usable = channels.readers and not channels.ruled_out and channels.size > 1
+        usable = channels.readers and not channels.ruled_out
         axes = axes_of(layer)
         assert axes is not None
         gates = [part for name, gate in others for part in (_rows(name, gate), *own_bias(name, gate))]
@@ -361,7 +375,7 @@ def _asks_no_channels(node: fx.Node) -> bool:
     """Whether a call asks a value for its type, place or batch size, which stay when channels go."""
     if node.target is getattr:
         asked = node.args[1]
-        return asked in ("dtype", "device", "ndim") or (asked == "shape" and all(_is_batch_size(user) for user in node.users))
+        return bool(asked in ("dtype", "device", "ndim") or (asked == "shape" and all(map(_is_batch_size, node.users))))
     if node.op == "call_method" and node.target == "dim":
         return True
     return _is_batch_size(node) or (_is_shape(node) and all(_is_batch_size(user) for user in node.users))

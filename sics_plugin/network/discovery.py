@@ -114,7 +114,8 @@ def _found(model: nn.Module, unit: Unit, *, strict: bool) -> Iterator[ChannelGro
                 if strict:
                     raise
     if unit == "channel":
-        known += [passage.group for passage in passages(model, whole) if passage.group is not None]
+        followed = (passage.group for passage in passages(model, whole))
+        known += [group for group in followed if group is not None and group.size > 1]  # a last channel stays in any case
     order = {name: position for position, name in enumerate(modules_by_name(model))}
     yield from sorted(known, key=lambda group: order[group.producer.name.rpartition(".")[0]])
 

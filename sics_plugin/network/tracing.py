@@ -106,8 +106,13 @@ def _stand_in(module: nn.Module, known: dict[int, nn.Module], whole: Collection[
         return known.setdefault(id(module), module)
     twin = known[id(module)] = type(module).__new__(type(module))
     twin.__dict__.update(module.__dict__)
+    parameters, buffers = dict(module._parameters), dict(module._buffers)
+    for dense in [own.removesuffix("_mask") for own in buffers if own.endswith("_mask")]:
+        if f"{dense}_orig" in parameters:  # as if it were not pruned: what a forward asks of a parameter is then not a tensor
+            parameters[dense] = parameters.pop(f"{dense}_orig")
+            del buffers[f"{dense}_mask"], twin.__dict__[dense]
     children = {name: None if m is None else _stand_in(m, known, whole, stay) for name, m in module._modules.items()}
-    twin.__dict__.update(training=False, _parameters=dict(module._parameters), _buffers=dict(module._buffers), _modules=children)
+    twin.__dict__.update(training=False, _parameters=parameters, _buffers=buffers, _modules=children)
     twin.__dict__.update({name: OrderedDict() for name in _HOOKS})
     if id(module) in whole or _is_leaf(module):
         stay.add(id(twin))

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sics_plugin.network.dataflow import unproven
 from sics_plugin.network.discovery import find_groups
 from sics_plugin.network.groups import BoundGroup, ChannelGroup, Unit, bind_groups, remember_groups
 from sics_plugin.network.masks import current_masks, mask_hash
@@ -36,6 +37,7 @@ from sics_plugin.saliency.collection import Saliency, saliency_for
 from sics_plugin.scorers.units import SaliencyVector, units_of
 from sics_plugin.selection.lowest import check_sparsity
 from sics_plugin.selection.pools import check_amount_for, erk_removals, n_of_m, pools_of
+from sics_plugin.warn import warn_caller
 
 #: Every unit of a layer has the same saliency: a scorer can move whole layers, and nothing inside one.
 SALIENCY_CONSTANT = "saliency constant within every layer"
@@ -212,6 +214,12 @@ def prune_channels(
     chosen = list(find_groups(model, unit) if groups is None else groups)
     given: dict[str, Any] = {"saliency": saliency, "pool": pool, "min_keep": min_keep, "sparsity": sparsity, **parameters}
     masks, report = compute_channel_masks(model, method, amount, unit=unit, groups=chosen, example=example, **given)
+    if groups is not None and example is None and (names := unproven(model, chosen)):
+        some = f"{', '.join(names[:3])}{' and others' if len(names) > 3 else ''}"
+        warn_caller(
+            f"channels of {some} could not be followed to what reads them; "
+            "pass `example=`, an input of the model, to check that the groups are right"
+        )
     install_units(bind_groups(model, chosen), masks)
     if groups is not None:
         remember_groups(model, chosen)
