@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 SCHEMA = 1
 #: So many batches tell whether the network knows the images.
 _CHECKED_BATCHES = 8
+#: On so many images the smaller network is compared with the masked one before it is written.
+_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,8 @@ def prune_file(request: PruneRequest, outputs: Outputs, images: CalibrationImage
 
         unit: Any = request.unit
         facts["shrunk"] = {"unit": unit, "removed": removed_units(model, unit)}
-        smaller = _explained("--shrink", lambda: shrink(model))
+        example = None if images is None else next(images.batches(say=False))[0][:_SHOWN]
+        smaller = _explained("--shrink", lambda: shrink(model, example=example))
     if outputs.masks is not None:
         write_masks("--masks", outputs.masks, model)
     size = write_state("--output", outputs.weights, smaller if request.shrink else finalize(model), state, facts)

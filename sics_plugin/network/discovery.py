@@ -1,8 +1,8 @@
-"""Finding the structured groups of the architectures this project knows.
+"""Finding the structured groups of a model: by following its forward, and by class for blocks this project knows.
 
-A block is recognised by its class, and only if that class's own ``forward`` is in use: a subclass with another forward may
-read its channels in other places. Libraries are looked up among those already imported; a model of one that is not
-cannot exist.
+A block is recognised by its class only if that class's own ``forward`` is in use: a subclass with another forward may
+read its channels in other places. Everything else is followed call by call (:mod:`sics_plugin.network.dataflow`). Libraries are
+looked up among those already imported; a model of one that is not cannot exist.
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ from typing import Any, cast, get_args
 
 from torch import nn
 
-from sics_plugin.network.groups import ChannelGroup, Slice, Unit, channel_group
+from sics_plugin.network.dataflow import passages
+from sics_plugin.network.groups import ChannelGroup, Slice, Unit, channel_group, modules_by_name, remembered_groups
 from sics_plugin.network.names import plain_modules
 
 SUPPORTED: dict[Unit, str] = {
-    "channel": "timm Mlp, torchvision MLP (ViTs, Swin), BasicBlock and Bottleneck of timm and torchvision ResNets",
+    "channel": (
+        "layers whose outputs only layers read, where torch.fx can follow the forward from one to the other: MLPs, gated ones "
+        "too (timm, torchvision, transformers), ResNet blocks, inverted residuals with squeeze-excite, nn.Sequential chains"
+    ),
     "head": "timm Attention",
 }
 
@@ -35,9 +39,13 @@ class UnsupportedError(ValueError):
 def find_groups(model: nn.Module, unit: Unit = "channel") -> list[ChannelGroup]:
     """The channels or attention heads of a model that can be pruned as wholes, in the order of ``model.named_modules()``.
 
-    Channels are hidden ones: MLP channels (fc1 row and bias, fc2 column) and filters of ResNet blocks whose output stays
-    inside the block (BasicBlock conv1; Bottleneck conv1 and conv2), with the batch norm behind them and the columns of
-    the convolution that reads them. Heads are the v rows, v bias and proj columns of timm's Attention.
+    Channels are hidden ones, the outputs of a layer that nothing but other layers reads: MLP channels (fc1 row and bias, fc2
+    column), filters of ResNet blocks whose output stays inside the block (BasicBlock conv1; Bottleneck conv1 and conv2), with
+    the batch norm behind them and the columns of the convolution that reads them. The expanded channels of an inverted residual
+    take the depthwise filter, both batch norms and their share of the squeeze-excite along; those of a gated MLP the gate's
+    rows, and the layer without an activation (``up_proj``) is the producer. A layer is left out where its channels are added to
+    those of another (residual streams), are mixed (softmax, LayerNorm, GroupNorm) or go through code that cannot be followed.
+    Inputs are taken to come in batches. Heads are the v rows, v bias and proj columns of timm's Attention.
 
     Parameters
     ----------
@@ -69,8 +77,15 @@ def find_groups(model: nn.Module, unit: Unit = "channel") -> list[ChannelGroup]:
 
 
 def all_groups(model: nn.Module) -> list[ChannelGroup]:
-    """Every group of every unit, leaving out blocks that cannot be handled; may be empty."""
-    return [group for unit in get_args(Unit) for group in _found(model, unit, strict=False)]
+    """Every group of every unit, leaving out blocks that cannot be handled; may be empty.
+
+    Those that a prune was given stand first, and for others that own the same weights.
+    """
+    given = list(remembered_groups(model))
+    taken = {(group.unit, part.name, part.dim) for group in given for part in group.masked}
+    found = [group for unit in get_args(Unit) for group in _found(model, unit, strict=False)]
+    own = [g for g in found if not any((g.unit, part.name, part.dim) in taken for part in g.masked)]
+    return [*given, *own]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +101,23 @@ class _Finder:
 
 def _found(model: nn.Module, unit: Unit, *, strict: bool) -> Iterator[ChannelGroup]:
     finders = [finder for finder in _FINDERS if finder.unit == unit]
+    known: list[ChannelGroup] = []
+    whole: set[int] = set()
     for path, module in plain_modules(model):
         for finder in finders:
             if not finder.handles(module):
                 continue
+            whole.add(id(module))
             try:
-                yield from finder.find(model, f"{path}." if path else "", module)
+                known += finder.find(model, f"{path}." if path else "", module)
             except UnsupportedError:
                 if strict:
                     raise
+    if unit == "channel":
+        followed = (passage.group for passage in passages(model, whole))
+        known += [group for group in followed if group is not None and group.size > 1]  # a last channel stays in any case
+    order = {name: position for position, name in enumerate(modules_by_name(model))}
+    yield from sorted(known, key=lambda group: order[group.producer.name.rpartition(".")[0]])
 
 
 def _mlp(model: nn.Module, prefix: str, mlp: Any) -> Iterator[ChannelGroup]:
@@ -148,9 +171,15 @@ def _attention(model: nn.Module, prefix: str, attention: Any) -> Iterator[Channe
 
 def _pair(model: nn.Module, producer: str, consumer: str, norm: str | None = None) -> ChannelGroup:
     try:
-        return channel_group(model, producer, consumer, norm=norm)
+        group = channel_group(model, producer, consumer, norm=norm)
     except (TypeError, ValueError) as error:
         raise UnsupportedError(f"{error}; pass `groups=` without {producer}") from None
+    if (together := group.producer.width) > 1:
+        raise UnsupportedError(
+            f"{norm} normalises {together} channels of {producer} together; pass `groups=` without {producer}, or with what "
+            "channel_group makes of it: units of so many channels"
+        )
+    return group
 
 
 def _check_between(producer: str, *modules: nn.Module | None) -> None:

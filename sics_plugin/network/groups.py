@@ -6,19 +6,24 @@ model, and can be written by hand for an architecture this module does not know.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from sics_plugin.network.layouts import CONVOLUTIONS
+from sics_plugin.network.layouts import CONVOLUTIONS, is_depthwise, layout_of
 from sics_plugin.network.names import plain_modules
 from sics_plugin.network.targets import Target, all_targets, check_target
 
 Unit = Literal["channel", "head"]
+
+#: Where a model keeps the groups it was pruned with: plain data beside its tensors, copied and saved with it.
+_REMEMBERED = "_sics_groups"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,9 @@ class ChannelGroup:
         Tensors without effect once the producer and followers are masked, taken out by :func:`~sics_plugin.shrink` only:
         running statistics, the q and k rows of a head.
     unit : {"channel", "head"}
+    sized : tuple of str
+        Modules between the layers that hold no tensor of the units but know their number, such as an InstanceNorm without
+        weights; :func:`~sics_plugin.shrink` tells them the new one.
     """
 
     name: str
@@ -76,6 +84,7 @@ class ChannelGroup:
     followers: tuple[Slice, ...]
     companions: tuple[Slice, ...] = ()
     unit: Unit = "channel"
+    sized: tuple[str, ...] = ()
 
     @property
     def masked(self) -> tuple[Slice, ...]:
@@ -101,19 +110,33 @@ class BoundGroup:
         return alive
 
 
-def channel_group(model: nn.Module, producer: str, consumer: str, *, norm: str | None = None) -> ChannelGroup:
+@dataclass(frozen=True, slots=True)
+class Between:
+    """What units own of one module that treats every channel by itself, and how many channels each unit is behind it."""
+
+    followers: tuple[Slice, ...]
+    companions: tuple[Slice, ...]
+    sized: tuple[str, ...]
+    width: int
+
+
+def channel_group(model: nn.Module, producer: str, consumer: str, *, norm: str | Sequence[str] | None = None) -> ChannelGroup:
     """The output channels of one layer that one other layer reads, for architectures that are not found by themselves.
 
-    Correct where nothing between the two mixes channels and nothing else reads them; that cannot be checked here.
+    Correct where nothing between the two mixes channels or changes their order, all with parameters is named in ``norm``, and
+    nothing else reads them. That cannot be seen here: ``example=`` of :func:`~sics_plugin.prune_channels` and
+    :func:`~sics_plugin.shrink` checks it.
 
     Parameters
     ----------
     model : nn.Module
     producer, consumer : str
-        Paths of an ``nn.Linear`` or an ungrouped convolution. A consumer with a multiple of the producer's outputs
-        reads flattened feature maps: each channel owns consecutive columns.
-    norm : str, optional
-        Path of the batch norm between them.
+        Paths of an ``nn.Linear``, an ungrouped convolution, transposed or not, or a transformers ``Conv1D``. A consumer with a
+        multiple of the producer's outputs reads feature maps flattened channel by channel (as ``nn.Flatten`` does): each channel
+        owns consecutive columns.
+    norm : str or sequence of str, optional
+        Paths of what lies between them, in the order in which it is called: batch norms, instance norms, PReLU, depthwise
+        convolutions, and GroupNorm, whose groups of channels then go as wholes and are the units.
 
     Raises
     ------
@@ -128,23 +151,113 @@ def channel_group(model: nn.Module, producer: str, consumer: str, *, norm: str |
     (16, '0.weight', [('0.bias', 0), ('2.weight', 1)])
     """
     modules = modules_by_name(model)
-    first, last = _layer(modules, producer), _layer(modules, consumer)
-    size, reads = first.weight.shape[0], last.weight.shape[1]
-    if size == 0 or reads % size:
-        raise ValueError(f"Expected {consumer} to read a multiple of the {size} outputs of {producer}, got {reads} inputs")
-    followers = [Slice(f"{producer}.bias")] if first.bias is not None else []
+    (first, (makes, _)), (last, (_, reads)) = _layer(modules, producer), _layer(modules, consumer)
+    channels, inputs = first.weight.shape[makes], last.weight.shape[reads]
+    if channels == 0 or inputs % channels:
+        raise ValueError(f"Expected {consumer} to read a multiple of the {channels} outputs of {producer}, got {inputs} inputs")
+    paths = [norm] if isinstance(norm, str) else list(norm or ())
+    group_norms = [m for m in (_module(modules, path) for path in paths) if isinstance(m, nn.GroupNorm)]
+    together = math.lcm(*(m.num_channels // m.num_groups for m in group_norms))
+    if channels % together:
+        raise ValueError(f"Expected {producer} to make whole groups of {together} channels, got {channels} outputs")
+    size, width = channels // together, together
+    followers = own_bias(producer, first, width)
     companions: list[Slice] = []
-    if norm is not None:
-        batch_norm = _module(modules, norm)
-        if not isinstance(batch_norm, nn.modules.batchnorm._BatchNorm):
-            raise TypeError(f"Expected {norm} to be a batch norm, got {type(batch_norm).__name__}: other norms mix channels")
-        if batch_norm.num_features != size:
-            raise ValueError(f"Expected {norm} to have the {size} channels of {producer}, got {batch_norm.num_features}")
-        held = [name for name in ("weight", "bias", "running_mean", "running_var") if getattr(batch_norm, name) is not None]
-        followers += [Slice(f"{norm}.{name}") for name in held if not name.startswith("running")]
-        companions = [Slice(f"{norm}.{name}") for name in held if name.startswith("running")]
-    followers.append(Slice(f"{consumer}.weight", dim=1, width=reads // size))
-    return ChannelGroup(producer, size, Slice(f"{producer}.weight"), tuple(followers), tuple(companions))
+    sized: list[str] = []
+    for path in paths:
+        passed = between(path, _module(modules, path), size, width, producer)
+        followers += passed.followers
+        companions += passed.companions
+        sized += passed.sized
+        width = passed.width
+    if inputs % (made := size * width):
+        raise ValueError(f"Expected {consumer} to read a multiple of the {made} outputs of {paths[-1]}, got {inputs} inputs")
+    followers.append(Slice(f"{consumer}.weight", dim=reads, width=inputs // size))
+    produced = Slice(f"{producer}.weight", dim=makes, width=together)
+    return ChannelGroup(producer, size, produced, tuple(followers), tuple(companions), sized=tuple(sized))
+
+
+def own_bias(path: str, layer: nn.Module, width: int = 1) -> list[Slice]:
+    """The bias of a layer's outputs, where it has one."""
+    return [] if getattr(layer, "bias", None) is None else [Slice(f"{path}.bias", width=width)]
+
+
+def between(path: str, module: nn.Module, size: int, width: int, producer: str) -> Between:
+    """What ``size`` units of ``width`` channels each own of a module that they pass one by one; refused where they do not."""
+    channels = size * width
+    if isinstance(module, CONVOLUTIONS):
+        if not depthwise(module):
+            raise ValueError(f"Expected {path} to be a depthwise convolution, got {module.groups} groups: it mixes channels")
+        _check_channels(path, module.in_channels, channels, producer)
+        wide = width * (module.out_channels // module.in_channels)
+        return Between((Slice(f"{path}.weight", width=wide), *own_bias(path, module, wide)), (), (), wide)
+    if isinstance(module, nn.PReLU):
+        if module.num_parameters == 1:
+            return Between((), (), (), width)
+        _check_channels(path, module.num_parameters, channels, producer)
+        return Between((Slice(f"{path}.weight", width=width),), (), (), width)
+    if isinstance(module, nn.GroupNorm):
+        _check_channels(path, module.num_channels, channels, producer)
+        if width % (together := module.num_channels // module.num_groups):
+            raise ValueError(
+                f"{path} normalises {together} channels of {producer} together: they cannot go one by one; channel_group takes "
+                "them as wholes where it is named in `norm`"
+            )
+    elif isinstance(module, nn.modules.batchnorm._NormBase):
+        _check_channels(path, module.num_features, channels, producer)
+    else:
+        raise TypeError(
+            f"Expected {path} to be a batch norm, instance norm, GroupNorm, PReLU or depthwise convolution, "
+            f"got {type(module).__name__}: it may mix channels"
+        )
+    weights = [Slice(f"{path}.{name}", width=width) for name in ("weight", "bias") if getattr(module, name) is not None]
+    known = [name for name in ("running_mean", "running_var") if getattr(module, name, None) is not None]
+    statistics = tuple(Slice(f"{path}.{name}", width=width) for name in known)
+    return Between(tuple(weights), statistics, () if weights or statistics else (path,), width)
+
+
+def _check_channels(path: str, found: int, expected: int, producer: str) -> None:
+    if found != expected:
+        raise ValueError(f"Expected {path} to have the {expected} channels of {producer}, got {found}")
+
+
+def depthwise(module: nn.Module) -> bool:
+    """Whether a convolution filters every input channel by itself, into one output or several."""
+    return isinstance(module, CONVOLUTIONS) and is_depthwise(module)
+
+
+def axes_of(module: nn.Module) -> tuple[int, int] | None:
+    """The dimensions of ``module.weight`` along which outputs and inputs lie; None for what is neither linear nor a convolution.
+
+    >>> axes_of(nn.Linear(3, 4)), axes_of(nn.ConvTranspose2d(3, 4, 2)), axes_of(nn.ReLU())
+    ((0, 1), (1, 0), None)
+    """
+    layout = layout_of(module, "weight")
+    return None if layout is None else (layout.outputs, layout.inputs)
+
+
+def is_a(module: nn.Module, place: str, name: str) -> bool:
+    """Whether a module is of a class of a library that may not be imported: then it is not."""
+    found = getattr(sys.modules.get(place), name, None)
+    return found is not None and isinstance(module, found)
+
+
+def remember_groups(model: nn.Module, groups: Iterable[ChannelGroup]) -> None:
+    """Keep on the model the groups it was pruned with; one of the same unit and name takes the place of an earlier one."""
+    inner = modules_by_name(model)[""]
+    known = {(group.unit, group.name): group for group in (*remembered_groups(model), *groups)}
+    inner.__dict__[_REMEMBERED] = tuple(known.values())
+
+
+def remembered_groups(model: nn.Module) -> tuple[ChannelGroup, ...]:
+    """The groups handed in when the model was pruned, in that order."""
+    kept: tuple[ChannelGroup, ...] = modules_by_name(model)[""].__dict__.get(_REMEMBERED, ())
+    return kept
+
+
+def forget_groups(model: nn.Module) -> None:
+    """Once masks are permanent the model is plain again, and its file needs no class of this project."""
+    modules_by_name(model)[""].__dict__.pop(_REMEMBERED, None)
 
 
 def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:
@@ -158,13 +271,15 @@ def _module(modules: Mapping[str, nn.Module], path: str) -> nn.Module:
     return modules[path]
 
 
-def _layer(modules: Mapping[str, nn.Module], path: str) -> nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d:
+def _layer(modules: Mapping[str, nn.Module], path: str) -> tuple[Any, tuple[int, int]]:
+    """A layer and its dimensions of outputs and inputs."""
     module = _module(modules, path)
-    if not isinstance(module, (nn.Linear, *CONVOLUTIONS)):
+    axes = axes_of(module)
+    if axes is None:
         raise TypeError(f"Expected {path} to be an nn.Linear or a convolution, got {type(module).__name__}")
-    if not isinstance(module, nn.Linear) and module.groups != 1:
+    if getattr(module, "groups", 1) != 1:
         raise ValueError(f"{path} is a convolution in {module.groups} groups: its channels cannot go one by one")
-    return module
+    return module, axes
 
 
 def bind_groups(model: nn.Module, groups: Iterable[ChannelGroup]) -> list[BoundGroup]:
@@ -189,6 +304,8 @@ def bind_groups(model: nn.Module, groups: Iterable[ChannelGroup]) -> list[BoundG
     modules = modules_by_name(model)
     bound = []
     for group in listed:
+        for path in group.sized:
+            _module(modules, path)
         for part in (*group.masked, *group.companions):
             tensor = _tensor(modules, group, part)
             _check_fit(group, part, tensor)

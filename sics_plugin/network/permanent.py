@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sics_plugin.network.callers import drop_refreshes
+from sics_plugin.network.groups import forget_groups
 from sics_plugin.network.masks import masked_copy, pruned_targets, take_off
 from sics_plugin.network.targets import Target, all_targets
 from sics_plugin.warn import warn_caller
@@ -42,6 +43,8 @@ def finalize(model: M, targets: Sequence[Target] | None = None) -> M:
     chosen = pruned_targets(model) if targets is None else list(targets)
     put_zeros(model, chosen, [target.own for target in chosen])
     drop_refreshes(model)
+    if targets is None:
+        forget_groups(model)
     return model
 
 

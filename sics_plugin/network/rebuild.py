@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sics_plugin.network.discovery import find_groups
-from sics_plugin.network.groups import ChannelGroup, Unit, bind_groups
+from sics_plugin.network.groups import ChannelGroup, Unit, bind_groups, remember_groups, remembered_groups
 from sics_plugin.network.mask_files import read_safetensors
 from sics_plugin.network.masks import current_masks
 from sics_plugin.network.shrink import shrink
@@ -40,7 +40,9 @@ def removed_units(model: nn.Module, unit: Unit = "channel", groups: Iterable[Cha
     >>> removed_units(mlp, groups=groups)
     {'0': [1]}
     """
-    kept = unit_masks(current_masks(model), find_groups(model, unit) if groups is None else groups)
+    if groups is None:
+        groups = [group for group in remembered_groups(model) if group.unit == unit] or find_groups(model, unit)
+    kept = unit_masks(current_masks(model), groups)
     gone = {name: torch.nonzero(~alive).squeeze(1).tolist() for name, alive in kept.items()}
     return {name: positions for name, positions in gone.items() if positions}
 
@@ -62,7 +64,8 @@ def remove_units(
     >>> int((remove_units(mlp, {"0": [1]}, groups=[channel_group(mlp, "0", "2")])[2].weight_mask == 0).sum())
     1
     """
-    bound = bind_groups(model, find_groups(model, unit) if groups is None else groups)
+    given = None if groups is None else list(groups)
+    bound = bind_groups(model, find_groups(model, unit) if given is None else given)
     by_name = {group.group.name: position for position, group in enumerate(bound)}
     present = [group.present() for group in bound]
     chosen: dict[int, Tensor] = {}
@@ -76,6 +79,8 @@ def remove_units(
         gone[list(positions)] = True
         chosen[by_name[name]] = gone[present[by_name[name]]]
     install_units(bound, masks_of(bound, present, chosen))
+    if given is not None:
+        remember_groups(model, given)
     return model
 
 

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from sics_plugin.network.dataflow import passages
 from sics_plugin.network.discovery import all_groups
-from sics_plugin.network.groups import ChannelGroup, Slice, bind_groups, modules_by_name
-from sics_plugin.network.layouts import CONVOLUTIONS
+from sics_plugin.network.groups import (
+    ChannelGroup,
+    Slice,
+    bind_groups,
+    depthwise,
+    forget_groups,
+    modules_by_name,
+    remembered_groups,
+)
+from sics_plugin.network.layouts import CONVOLUTIONS, TRANSPOSED
 from sics_plugin.network.masks import clone_pruned, current_masks
 from sics_plugin.network.permanent import finalize
+from sics_plugin.network.removal import check_removal
 
 M = TypeVar("M", bound=nn.Module)
 
 
-def shrink(model: M, groups: Iterable[ChannelGroup] | None = None) -> M:
+def shrink(model: M, groups: Iterable[ChannelGroup] | None = None, *, example: object = None) -> M:
     """A physically smaller copy: channels and heads whose every entry is masked are cut out of the tensors.
 
-    Linear layers, convolutions and batch norms are sliced and their sizes adapted; a timm Attention keeps its head size and
-    gets fewer heads, the q and k rows of a removed head go as well. All masks are made permanent, torch's pruning hooks are
-    gone, everything else is copied as it is. In eval mode the copy computes what the masked model computes.
+    Linear layers, convolutions (transposed ones and transformers' ``Conv1D`` too), batch and instance norms, whole groups of a
+    GroupNorm and PReLU are sliced and their sizes adapted; a timm Attention keeps its head size and gets fewer heads, the q and k
+    rows of a removed head go as well. All masks are made permanent, torch's pruning hooks are gone, everything else is copied
+    as it is. In eval mode the copy computes what the masked model computes.
 
     Parameters
     ----------
@@ -30,7 +41,11 @@ def shrink(model: M, groups: Iterable[ChannelGroup] | None = None) -> M:
         Pruned by :func:`~sics_plugin.prune_channels`, once or several times, for channels, heads or both; other masks, of
         single weights, stay as zeros. Unchanged.
     groups : iterable of ChannelGroup, optional
-        Those it was pruned with, where they were handed in by the user. They may be of different units.
+        Default: those that the prunes were given (the model remembers them), and all that :func:`find_groups` knows. They may
+        be of different units.
+    example : Tensor, tuple or mapping, optional
+        An input as the model takes it: the one argument, all of them, or those with names. The smaller copy is then run on it
+        beside the masked model, and one that computes something else is refused, with the group that is to blame.
 
     Returns
     -------
@@ -41,7 +56,8 @@ def shrink(model: M, groups: Iterable[ChannelGroup] | None = None) -> M:
     Raises
     ------
     ValueError
-        If no unit is entirely masked, a tensor is tied, or a module cannot be made smaller.
+        If no unit is entirely masked, a tensor is tied, a module cannot be made smaller, a group does not name a module with
+        weights that its channels are seen to pass, or ``example`` shows that a group is wrong.
 
     Notes
     -----
@@ -58,38 +74,87 @@ def shrink(model: M, groups: Iterable[ChannelGroup] | None = None) -> M:
     (2, Linear(in_features=16, out_features=16, bias=True), 2123)
     """
     listed = all_groups(model) if groups is None else list(groups)
-    by_unit = {unit: [group for group in listed if group.unit == unit] for unit in ("channel", "head")}
-    bound = [b for some in by_unit.values() if some for b in bind_groups(model, some)]
-    kept = {group.group.name: group.present() for group in bound}
+    kept = _kept(model, listed)
     if all(bool(alive.all()) for alive in kept.values()):
         reason = "no channel or head is entirely masked" if current_masks(model) else "the model carries no mask"
         raise ValueError(
             f"nothing to shrink: {reason}. Use prune_channels first, and pass `groups=` for an architecture that is not found "
             "by itself; a prune of one tensor alone leaves what reads its channels in place"
         )
+    smaller = [group for group in listed if not bool(kept[group.name].all())]
+    by_hand = smaller if groups is not None else [group for group in smaller if group in remembered_groups(model)]
+    if by_hand:
+        _check_passed(model, by_hand)
+    copy = finalize(clone_pruned(model))
+    cut_units(copy, smaller, kept)
+    if example is not None:
+        check_removal(model, smaller, kept, current_masks(model), example, cut_units)
+    return copy
+
+
+def _kept(model: nn.Module, groups: Sequence[ChannelGroup]) -> dict[str, Tensor]:
+    """Which units of every group stay."""
+    by_unit = {unit: [group for group in groups if group.unit == unit] for unit in ("channel", "head")}
+    bound = [b for some in by_unit.values() if some for b in bind_groups(model, some)]
+    return {group.group.name: group.present() for group in bound}
+
+
+def _check_passed(model: nn.Module, groups: Sequence[ChannelGroup]) -> None:
+    """Groups made by hand name every module with weights on the way of their channels, as far as that way can be followed."""
+    seen = {f"{passage.producer}.weight": passage for passage in passages(model)}
+    modules = modules_by_name(model)
+    for group in groups:
+        named = {part.name.rpartition(".")[0] for part in (*group.masked, *group.companions)} | {*group.sized}
+        passage = seen.get(group.producer.name)
+        for path in () if passage is None else passage.passed:
+            module = modules[path]
+            if path not in named and not (isinstance(module, nn.PReLU) and module.num_parameters == 1):
+                raise ValueError(
+                    f"cannot shrink {group.name}: its channels go through {path} ({type(module).__name__}), which the group does "
+                    "not name; channel_group takes it as `norm` where it treats channels one by one"
+                )
+        if other := [] if passage is None else [path for path in passage.readers if path not in named]:
+            raise ValueError(
+                f"cannot shrink {group.name}: {', '.join(other)} reads its channels too, which the group does not name"
+            )
+
+
+def cut_units(model: nn.Module, groups: Sequence[ChannelGroup], kept: Mapping[str, Tensor]) -> None:
+    """Cut units out of a model without masks, in place; ``kept``: group name → bool over its units."""
+    kept = {name: alive.clone() for name, alive in kept.items()}
     for alive in kept.values():
         if not bool(alive.any()):
             alive[0] = True  # all zeros in the finalized copy
-    smaller = [group.group for group in bound if not bool(kept[group.group.name].all())]
-    copy = finalize(clone_pruned(model))
-    modules = modules_by_name(copy)
-    for group in smaller:
+    modules = modules_by_name(model)
+    cuts: dict[str, list[tuple[Slice, Tensor]]] = {}  # tensor name → the slices to cut it by, with the units that go
+    for group in groups:
         if group.unit == "head":
             _check_attention(modules[group.name], group.name)
-    cuts: dict[str, list[tuple[Slice, Tensor]]] = {}  # tensor name → the slices to cut it by, with the units that go
-    for group in smaller:
         for part in (*group.masked, *group.companions):
+            _check_whole_groups(modules, part)
             cuts.setdefault(part.name, []).append((part, ~kept[group.name]))
     for name, own in cuts.items():
         _cut(modules, name, own)
-    for group in smaller:
+    for group in groups:
+        left = int(kept[group.name].sum())
+        for path in group.sized:
+            _resize(modules[path], path, left, group.size)
         if group.unit == "head":
             attention: Any = modules[group.name]
-            attention.num_heads = int(kept[group.name].sum())
+            attention.num_heads = left
             attention.attn_dim = attention.num_heads * attention.head_dim
     for path in sorted({name.rpartition(".")[0] for name in cuts}):
         _adapt(modules[path], path)
-    return copy
+    forget_groups(model)
+
+
+def _check_whole_groups(modules: Mapping[str, nn.Module], part: Slice) -> None:
+    path = part.name.rpartition(".")[0]
+    module = modules[path]
+    if isinstance(module, nn.GroupNorm):
+        together = module.num_channels // module.num_groups
+        if part.width % together or part.start % together:
+            raise ValueError(f"cannot shrink {path}: it normalises {together} channels together, and {part.width} go at a time")
 
 
 def _cut(modules: Mapping[str, nn.Module], name: str, cuts: Iterable[tuple[Slice, Tensor]]) -> None:
@@ -131,17 +196,46 @@ def _adapt(module: nn.Module, path: str) -> None:
     elif isinstance(module, CONVOLUTIONS):
         outputs, inputs = module.weight.shape[:2]
         if module.groups != 1:
-            if module.groups != module.in_channels or module.groups != module.out_channels:
+            if not depthwise(module):
                 raise ValueError(f"cannot shrink {path}: a convolution in {module.groups} groups that is not depthwise")
-            inputs = module.groups = outputs
+            inputs = module.groups = outputs // (module.out_channels // module.in_channels)
         module.out_channels, module.in_channels = outputs, inputs
         _check_lengths(path, outputs, module.bias)
-    elif isinstance(module, nn.modules.batchnorm._BatchNorm):
-        held = [module.weight, module.bias, module.running_mean, module.running_var]
-        module.num_features = min(t.numel() for t in held if t is not None)
-        _check_lengths(path, module.num_features, *held)
+    elif isinstance(module, TRANSPOSED):
+        if module.groups != 1:
+            raise ValueError(f"cannot shrink {path}: a transposed convolution in {module.groups} groups")
+        module.in_channels, module.out_channels = module.weight.shape[:2]
+        _check_lengths(path, module.out_channels, module.bias)
+    elif hasattr(module, "nx"):
+        layer: Any = module  # transformers' Conv1D
+        layer.nx, layer.nf = layer.weight.shape
+        _check_lengths(path, layer.nf, layer.bias)
+    elif isinstance(module, nn.PReLU):
+        module.num_parameters = module.weight.numel()
+    elif isinstance(module, nn.GroupNorm | nn.modules.batchnorm._NormBase):
+        held = [getattr(module, own, None) for own in ("weight", "bias", "running_mean", "running_var")]
+        channels = min(t.numel() for t in held if t is not None)
+        _resize(module, path, channels, _channels(module))
+        _check_lengths(path, channels, *held)
     else:
-        raise ValueError(f"cannot shrink {path}: known are Linear, convolution and batch norm, got {type(module).__name__}")
+        raise ValueError(
+            f"cannot shrink {path}: known are linear layers, convolutions, batch, instance and group norms and PReLU, got "
+            f"{type(module).__name__}"
+        )
+
+
+def _channels(norm: nn.GroupNorm | nn.modules.batchnorm._NormBase) -> int:
+    return norm.num_channels if isinstance(norm, nn.GroupNorm) else norm.num_features
+
+
+def _resize(norm: nn.Module, path: str, left: int, of: int) -> None:
+    """Tell a norm that ``left`` in ``of`` of its channels are still there."""
+    if isinstance(norm, nn.GroupNorm):
+        norm.num_groups, norm.num_channels = norm.num_groups * left // of, norm.num_channels * left // of
+    elif isinstance(norm, nn.modules.batchnorm._NormBase):
+        norm.num_features = norm.num_features * left // of
+    else:
+        raise ValueError(f"cannot shrink {path}: Expected a norm among the `sized` modules of a group, got {type(norm).__name__}")
 
 
 def _check_lengths(path: str, length: int, *tensors: Tensor | None) -> None:

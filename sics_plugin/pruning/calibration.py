@@ -53,14 +53,31 @@ def _mean(batches: Iterable[Batch], score: Callable[[Tensor, Tensor], float]) ->
     if not len(kept):
         raise ValueError(NO_BATCHES)
 
-    def evaluate(model: nn.Module) -> float:
+    return _HeldOut(kept, score)
+
+
+@dataclass(frozen=True, slots=True)
+class _HeldOut:
+    """The mean of a score over the examples of batches."""
+
+    batches: Sequence[Batch]
+    score: Callable[[Tensor, Tensor], float]
+
+    def __call__(self, model: nn.Module) -> float:
         total, examples = 0.0, 0
-        for inputs, targets in moved(kept, model):
-            total, examples = total + score(model(inputs), targets), examples + len(targets)
+        for inputs, targets in moved(self.batches, model):
+            total, examples = total + self.score(model(inputs), targets), examples + len(targets)
         return total / examples
 
-    return evaluate
+    @property
+    def example(self) -> tuple[object]:
+        """A few of the inputs, as arguments of the model."""
+        inputs = next(iter(self.batches))[0]
+        return (inputs[:_SHOWN] if isinstance(inputs, Tensor) else inputs,)
 
+
+#: So many inputs of a batch show whether groups made by hand are right.
+_SHOWN = 8
 
 Candidate = str | tuple[str, float | None]
 
@@ -231,6 +248,8 @@ def adaptive_options(prune: Callable[[], Prune]) -> Callable[[Callable[P, R]], C
             values = {**given.arguments, **given.arguments.get("parameters", {})}
             if how is not None:
                 kwargs["table"] = values["table"] = _calibrated(how, values, prune())
+                if values.get("groups") is not None and values.get("example") is None and isinstance(how.evaluate, _HeldOut):
+                    kwargs["example"] = how.evaluate.example
             method, unit, pool = values["method"], values.get("unit", "weight"), values.get("pool", "global")
             for table in (values.get("table"), method, getattr(method, "table", None)):
                 if isinstance(table, AdaptiveTable):

@@ -14,16 +14,19 @@ model computes what :func:`~sics_plugin.shrink` makes of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sics_plugin.network.dataflow import unproven
 from sics_plugin.network.discovery import find_groups
-from sics_plugin.network.groups import BoundGroup, ChannelGroup, Unit, bind_groups
-from sics_plugin.network.masks import mask_hash
-from sics_plugin.network.unit_masks import install_units, masks_of
+from sics_plugin.network.groups import BoundGroup, ChannelGroup, Unit, bind_groups, remember_groups
+from sics_plugin.network.masks import current_masks, mask_hash
+from sics_plugin.network.removal import check_removal
+from sics_plugin.network.shrink import cut_units
+from sics_plugin.network.unit_masks import install_units, masks_of, unit_masks
 from sics_plugin.pruning.calibration import Prune, adaptive_options
 from sics_plugin.pruning.choose import Choice, decide
 from sics_plugin.pruning.inputs import floors_of, join
@@ -34,6 +37,7 @@ from sics_plugin.saliency.collection import Saliency, saliency_for
 from sics_plugin.scorers.units import SaliencyVector, units_of
 from sics_plugin.selection.lowest import check_sparsity, warn_of_percent
 from sics_plugin.selection.pools import check_amount_for, erk_removals, n_of_m, pools_of
+from sics_plugin.warn import warn_caller
 
 #: Every unit of a layer has the same saliency: a scorer can move whole layers, and nothing inside one.
 SALIENCY_CONSTANT = "saliency constant within every layer"
@@ -55,6 +59,7 @@ def compute_channel_masks(
     min_keep: float | int = 0,
     sparsity: float | None = None,
     groups: Iterable[ChannelGroup] | None = None,
+    example: object = None,
     **parameters: Any,
 ) -> tuple[dict[str, Tensor], ChannelReport]:
     """Masks that remove whole channels or heads, without touching the model.
@@ -80,6 +85,9 @@ def compute_channel_masks(
         Absolute target, for features that depend on it, when this is a later step towards it.
     groups : iterable of ChannelGroup, optional
         Instead of :func:`find_groups`: a choice among them, or those of an architecture it does not know.
+    example : Tensor, tuple or mapping, optional
+        An input as the model takes it: the one argument, all of them, or those with names. A copy of the model with the removed
+        units taken out is then run on it beside the masked one, and a group for which they differ is refused.
     **parameters
         The scorer's own (``alpha``, ``seed``; for "adaptive" ``table``, or ``calibrate``, a :class:`~sics_plugin.Calibration`).
 
@@ -93,7 +101,8 @@ def compute_channel_masks(
     Raises
     ------
     TypeError, ValueError
-        Unknown architecture, tied weights, options out of range, a saliency of another length, values that are not finite.
+        Unknown architecture, tied weights, options out of range, a saliency of another length, values that are not finite, a
+        group that ``example`` shows to be wrong.
 
     Notes
     -----
@@ -156,6 +165,8 @@ def compute_channel_masks(
 
     masks = masks_of(bound, present, removed)
     layers = unit_sparsities(bound, present, removed)
+    if example is not None:
+        _check_example(model, bound, masks, example)
     constant = (SALIENCY_CONSTANT,) if vectors is not None and _constant_within(vectors) else ()
     weight_total, weight_pruned = count_weights(model, bound, masks)
     return masks, ChannelReport.of(
@@ -185,12 +196,14 @@ def prune_channels(
     min_keep: float | int = 0,
     sparsity: float | None = None,
     groups: Iterable[ChannelGroup] | None = None,
+    example: object = None,
     **parameters: Any,
 ) -> ChannelReport:
     """Prune whole channels or heads of a model in place; all masks are made before the first is put on.
 
     Leaves torch's own hooks and buffers on every parameter of the groups. Parameters are those of
-    :func:`compute_channel_masks`. Follow with :func:`~sics_plugin.shrink` for a smaller model.
+    :func:`compute_channel_masks`. Follow with :func:`~sics_plugin.shrink` for a smaller model: ``groups`` that were given are
+    remembered by the model, its copies and its file (as data, beside the state dict), until its masks are made permanent.
 
     Examples
     --------
@@ -202,9 +215,25 @@ def prune_channels(
     """
     chosen = list(find_groups(model, unit) if groups is None else groups)
     given: dict[str, Any] = {"saliency": saliency, "pool": pool, "min_keep": min_keep, "sparsity": sparsity, **parameters}
-    masks, report = compute_channel_masks(model, method, amount, unit=unit, groups=chosen, **given)
+    masks, report = compute_channel_masks(model, method, amount, unit=unit, groups=chosen, example=example, **given)
+    if groups is not None and example is None and (names := unproven(model, chosen)):
+        some = f"{', '.join(names[:3])}{' and others' if len(names) > 3 else ''}"
+        warn_caller(
+            f"channels of {some} could not be followed to what reads them; "
+            "pass `example=`, an input of the model, to check that the groups are right"
+        )
     install_units(bind_groups(model, chosen), masks)
+    if groups is not None:
+        remember_groups(model, chosen)
     return report
+
+
+def _check_example(model: nn.Module, bound: Sequence[BoundGroup], masks: Mapping[str, Tensor], example: object) -> None:
+    groups = [group.group for group in bound]
+    kept = unit_masks(masks, groups)
+    smaller = [group for group in groups if not bool(kept[group.name].all())]
+    if smaller:
+        check_removal(model, smaller, kept, {**current_masks(model), **masks}, example, cut_units)
 
 
 def channel_saliency(
@@ -233,9 +262,9 @@ def channel_saliency(
 def _incoming_shape(bound: BoundGroup) -> tuple[int, ...]:
     """Shape of the incoming weights of a group's units, without those that belong to others (q and k rows)."""
     own = bound.group.producer
-    shape = list(bound.targets[0].parameter.shape)
-    shape[own.dim] = bound.group.size * own.width
-    return tuple(shape)
+    outputs, inputs, *kernel = bound.targets[0].parameter.movedim(own.dim, 0).shape
+    del outputs
+    return (bound.group.size * own.width, inputs, *kernel)
 
 
 def _constant_within(vectors: Sequence[Tensor]) -> bool:

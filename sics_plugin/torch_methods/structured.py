@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.prune import BasePruningMethod
 
-from sics_plugin.network.layouts import CONVOLUTIONS
+from sics_plugin.network.groups import axes_of
+from sics_plugin.network.layouts import TRANSPOSED
 from sics_plugin.network.masks import install_mask
 from sics_plugin.network.targets import Target, check_target
 from sics_plugin.pruning.unit_norms import row_norms
@@ -51,7 +52,8 @@ class SICSStructured(ScorerMethod):
         In the shape of the tensor (a channel's is the root of its sum of squares), or one value per channel. Released once
         the mask is made, because torch keeps the instance on the module as a hook and pickles it with the model.
     dim : int
-        The dimension channels lie along; 0, the default, is the output side of Linear and convolution weights.
+        The dimension channels lie along; 0, the default, is the output side of Linear and convolution weights; 1 is that of
+        transposed convolutions and transformers' ``Conv1D``.
     sparsity : float, optional
         Absolute sparsity aimed at, for features that depend on it, when this prune is a later step towards it.
     **parameters
@@ -139,8 +141,9 @@ class SICSStructured(ScorerMethod):
         """Prune channels of one tensor in place in torch's own manner: ``name_orig``, ``name_mask`` and a forward pre-hook.
 
         ``saliency`` may be the :class:`~sics_plugin.Saliency` itself; a tensor may cover all channels or those that are still
-        there. ``bias`` says whether outputs of a Linear or convolution (``dim=0`` of its weight) take their bias along, as a mask
-        and a hook of its own; False is what torch's ``ln_structured`` does.
+        there. ``bias`` says whether outputs of a Linear or convolution (``dim=0`` of its weight; ``dim=1`` of a transposed
+        convolution and transformers' ``Conv1D``) take their bias along, as a mask and a hook of its own; False is what torch's
+        ``ln_structured`` does.
 
         Examples
         --------
@@ -157,8 +160,9 @@ class SICSStructured(ScorerMethod):
         scores = {"saliency": given, "importance_scores": importance_scores}
         hook = cls._apply(module, name, amount, dim=dim, **scores, **parameters)
         axis = _dimension(target.parameter, dim)
-        outputs = isinstance(module, (nn.Linear, *CONVOLUTIONS)) and name == "weight" and axis == 0
-        if bias and outputs and module.bias is not None:
+        axes = axes_of(module) if name == "weight" else None
+        grouped = isinstance(module, TRANSPOSED) and module.groups > 1  # a row is then an output of every group
+        if bias and axes is not None and axis == axes[0] and not grouped and module.bias is not None:
             install_mask(module, "bias", _rows(target.present(), axis).any(1))
         return hook
 

@@ -168,7 +168,7 @@ def test_a_resnet_from_a_training_script_with_floors(prune: Pruner, resnet: nn.M
     base = ["r.pth", *TIMM, "--sparsity", "0.9", "--unit", "channel", "--scorer", "magnitude", "-o", "out.safetensors"]
     assert prune(*base, "--min-keep", "0.05", "--pool", "layer", "--report", "r.json", "--shrink") == 0, prune.err
     layers = json.loads((prune.folder / "r.json").read_text())["report"]["layers"]
-    assert len(layers) == 4
+    assert [layer["name"] for layer in layers] == ["conv1.0", "conv1.3", *(f"layer{i}.0.conv1" for i in (1, 2, 3, 4))]
     assert all(layer["pruned"] == round(0.9 * layer["total"]) for layer in layers)
     assert load_shrunk(resnet, prune.folder / "out.safetensors")(torch.randn(1, 3, 32, 32)).shape == (1, 3)
     assert prune(*base, "--min-keep", "0.5") == 2
@@ -541,6 +541,26 @@ def test_adaptive_is_a_scorer_of_its_own_in_replicate(
     cells = {(cell["scorer"], cell["sparsity"], cell["seed"]): cell["mask_hash"] for cell in document["cells"]}
     for sparsity, same in ((0.5, "magnitude"), (0.7, "smooth_chaos"), (0.8, "chaos")):
         assert all(cells["adaptive", sparsity, seed] == cells[same, sparsity, seed] for seed in (0, 1))
+
+
+def test_images_show_that_the_smaller_network_is_the_masked_one(prune: Pruner, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_file(built(DIGITS).state_dict(), prune.folder / "d.safetensors")
+    seen: list[Any] = []
+
+    def spied(model: nn.Module, *, example: Any = None) -> nn.Module:
+        seen.append(example)
+        small = shrink(model, example=example)
+        if len(seen) > 1:
+            raise ValueError("the group x is wrong for this model: its outputs are off")
+        return small
+
+    monkeypatch.setattr("sics_plugin.shrink", spied)
+    base = ["d.safetensors", *options_of(DIGITS), "--sparsity", ".5", "--unit", "channel", "--shrink", "--batches", "1"]
+    assert prune(*base, "--data", "digits", "-o", "out.safetensors") == 0, prune.err
+    assert seen[0].shape[0] == 8
+    assert prune(*base, "--data", "digits", "-o", "other.safetensors") == 2
+    assert "--shrink: the group x is wrong" in prune.err
+    assert not (prune.folder / "other.safetensors").exists()
 
 
 @pytest.mark.parametrize(

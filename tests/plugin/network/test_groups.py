@@ -96,7 +96,8 @@ def test_convolutional_mlp_and_several_hidden_layers() -> None:
 
 
 @pytest.mark.parametrize("unit", ["channel", "head"])
-def test_unknown_architectures_are_told_what_is_known(unit: str, mlp: nn.Sequential) -> None:
+def test_unknown_architectures_are_told_what_is_known(unit: str) -> None:
+    mlp = nn.Sequential(nn.Linear(4, 6), nn.Softmax(-1), nn.Linear(6, 2))
     with pytest.raises(ValueError, match=f"no {unit} to prune in this Sequential") as caught:
         find_groups(mlp, unit)  # type: ignore[arg-type]
     assert SUPPORTED[unit] in str(caught.value)  # type: ignore[index]
@@ -130,12 +131,12 @@ def test_a_subclass_with_a_forward_of_its_own_is_not_taken_for_its_base() -> Non
         (
             lambda: torchvision.models.resnet18(norm_layer=lambda n: nn.GroupNorm(2, n)),
             "channel",
-            "Expected layer1.0.bn1 to be a batch norm, got GroupNorm",
+            "layer1.0.bn1 normalises 32 channels of layer1.0.conv1 together",
         ),
         (
             lambda: torchvision.models.resnet18(norm_layer=torchvision.ops.FrozenBatchNorm2d),
             "channel",
-            "Expected layer1.0.bn1 to be a batch norm, got FrozenBatchNorm2d",
+            "Expected layer1.0.bn1 to be a batch norm, .*, got FrozenBatchNorm2d",
         ),
         (lambda: torchvision.ops.MLP(4, [8, 2], norm_layer=nn.LayerNorm), "channel", "go through a LayerNorm"),
         (
@@ -186,7 +187,7 @@ def test_a_batch_norm_without_weights_or_statistics() -> None:
         ("0", "9", None, ValueError, "no module '9'"),
         ("1", "2", None, TypeError, "Expected 1 to be an nn.Linear or a convolution, got BatchNorm2d"),
         ("0", "4", None, ValueError, "Expected 4 to read a multiple of the 6 outputs of 0, got 5 inputs"),
-        ("0", "2", "3", TypeError, "Expected 3 to be a batch norm, got GroupNorm: other norms mix channels"),
+        ("0", "2", "7", TypeError, "Expected 7 to be a batch norm, .*, got LayerNorm: it may mix channels"),
         ("0", "2", "5", ValueError, "Expected 5 to have the 6 channels of 0, got 4"),
         ("6", "2", None, ValueError, "6 is a convolution in 3 groups"),
     ],
@@ -202,9 +203,68 @@ def test_pairs_that_do_not_fit_are_refused(
         nn.Conv2d(5, 4, 1),
         nn.BatchNorm2d(4),
         nn.Conv2d(3, 6, 1, groups=3),
+        nn.LayerNorm(6),
     )
     with pytest.raises(error, match=message):
         channel_group(model, producer, consumer, norm=norm)
+
+
+def test_norms_and_depthwise_filters_between_the_layers_go_along_in_their_order() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(3, 6, 1),
+        nn.InstanceNorm2d(6),
+        nn.Conv2d(6, 12, 3, groups=6),
+        nn.InstanceNorm2d(12, affine=True),
+        nn.PReLU(12),
+        nn.PReLU(),
+        nn.Conv2d(12, 4, 1),
+    )
+    group = channel_group(model, "0", "6", norm=("1", "2", "3", "4", "5"))
+    assert group.sized == ("1",)
+    wide = [(s.name, s.width) for s in group.followers]
+    assert wide == [
+        ("0.bias", 1), ("2.weight", 2), ("2.bias", 2), ("3.weight", 2), ("3.bias", 2), ("4.weight", 2), ("6.weight", 2),
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="Expected 3 to have the 6 channels of 0, got 12"):
+        channel_group(model, "0", "6", norm="3")
+    with pytest.raises(ValueError, match="the model has no module '9'"):
+        bind_groups(model, [ChannelGroup("0", 6, Slice("0.weight"), (), sized=("9",))])
+
+
+def test_channels_of_a_group_norm_are_taken_as_whole_groups() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.GroupNorm(4, 8), nn.ReLU(), nn.Conv2d(8, 4, 1))
+    group = channel_group(model, "0", "3", norm="1")
+    assert (group.size, group.producer.width) == (4, 2)
+    assert [(s.name, s.width) for s in group.followers] == [("0.bias", 2), ("1.weight", 2), ("1.bias", 2), ("3.weight", 2)]
+
+
+@pytest.mark.parametrize(
+    ("norm", "error", "message"),
+    [
+        (nn.LayerNorm(6), TypeError, "Expected 1 to be a batch norm, instance norm, .*, got LayerNorm: it may mix channels"),
+        (nn.Conv2d(6, 6, 1), ValueError, "Expected 1 to be a depthwise convolution, got 1 groups: it mixes channels"),
+        (nn.PReLU(4), ValueError, "Expected 1 to have the 6 channels of 0, got 4"),
+        (nn.GroupNorm(2, 4), ValueError, "Expected 1 to have the 6 channels of 0, got 4"),
+        (nn.GroupNorm(1, 4), ValueError, "Expected 0 to make whole groups of 4 channels, got 6 outputs"),
+    ],
+)
+def test_what_may_not_stand_between_is_refused(norm: nn.Module, error: type[Exception], message: str) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 6, 1), norm, nn.Conv2d(6, 2, 1))
+    with pytest.raises(error, match=message):
+        channel_group(model, "0", "2", norm="1")
+
+
+def test_outputs_and_inputs_lie_where_the_layer_keeps_them() -> None:
+    conv1d = pytest.importorskip("transformers.pytorch_utils").Conv1D
+    model = nn.ModuleList([conv1d(6, 4), conv1d(3, 6), nn.ConvTranspose2d(6, 5, 2), nn.Conv2d(5, 2, 1), nn.Linear(6, 6)])
+    first = channel_group(model, "0", "1")
+    assert (first.size, first.producer.dim) == (6, 1)
+    assert first.followers == (Slice("0.bias"), Slice("1.weight", dim=0))
+    transposed = channel_group(model, "2", "3")
+    assert (transposed.size, transposed.producer.dim, transposed.followers[-1].dim) == (5, 1, 1)
+    assert channel_group(model, "4", "2").followers[-1] == Slice("2.weight", dim=0)
+    with pytest.raises(ValueError, match="x is a convolution in 2 groups"):
+        channel_group(nn.ModuleDict({"x": nn.ConvTranspose2d(4, 4, 2, groups=2), "y": nn.Conv2d(4, 2, 1)}), "x", "y")
 
 
 def mlp_group(size: int = 4, **changes: object) -> ChannelGroup:

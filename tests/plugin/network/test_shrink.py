@@ -6,6 +6,7 @@ import copy
 import pickle
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from sics_plugin import (
     channel_group,
     current_masks,
     export_masks,
+    finalize,
     find_groups,
     load_masks,
     prune_channels,
@@ -218,6 +220,258 @@ def test_a_depthwise_convolution_between_follows() -> None:
     assert_same(model, small, torch.randn(2, 3, 5, 5))
 
 
+def between_net(*between: nn.Module, width: int = 8, reads: int | None = None) -> nn.Module:
+    """Two convolutions with something between them, in float64; every parameter and statistic random."""
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Conv2d(3, width, 1), *between, nn.Sigmoid(), nn.Conv2d(reads or width, 4, 1))
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(torch.rand(p.shape))
+        for name, b in model.named_buffers():
+            b.copy_(torch.rand(b.shape) + 0.5) if "running" in name else None
+    return model.double().eval()
+
+
+@pytest.mark.parametrize(
+    ("norm", "sizes"),
+    [
+        (lambda: nn.PReLU(8), {"num_parameters": 4}),
+        (lambda: nn.InstanceNorm2d(8), {"num_features": 4}),
+        (lambda: nn.InstanceNorm2d(8, affine=True, track_running_stats=True), {"num_features": 4}),
+        (lambda: nn.BatchNorm2d(8, affine=False), {"num_features": 4}),
+        (lambda: nn.GroupNorm(8, 8), {"num_channels": 4, "num_groups": 4}),
+        (lambda: nn.GroupNorm(4, 8), {"num_channels": 4, "num_groups": 2}),
+        (lambda: nn.GroupNorm(4, 8, affine=False), {"num_channels": 4, "num_groups": 2}),
+    ],
+)
+def test_what_stands_between_is_shrunk_with_the_layers(norm: Callable[[], nn.Module], sizes: dict[str, int]) -> None:
+    model = between_net(norm())
+    dense, x = copy.deepcopy(model), torch.randn(3, 3, 5, 5, dtype=torch.float64)
+    groups = [channel_group(model, "0", "3", norm="1")]
+    prune_channels(model, "magnitude", 0.5, groups=groups, example=x)
+    small = shrink(model, example=x)
+    assert {name: getattr(small[1], name) for name in sizes} == sizes
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("error")  # an instance norm warns of channels it was not made for
+        torch.testing.assert_close(small(x), model(x), rtol=1e-9, atol=1e-9)
+        assert float((dense(x) - model(x)).abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        nn.PReLU(8),
+        nn.BatchNorm2d(8),
+        nn.InstanceNorm2d(8, affine=True),
+        nn.InstanceNorm2d(8),
+        nn.GroupNorm(4, 8),
+        nn.LayerNorm(5),
+        nn.ChannelShuffle(2),
+        nn.Conv2d(8, 8, 1, groups=8),
+    ],
+    ids=lambda m: type(m).__name__,
+)
+def test_a_group_that_does_not_name_what_stands_between_is_refused_before_a_network_is_returned(between: nn.Module) -> None:
+    model = between_net(between)
+    groups = [ChannelGroup("0", 8, Slice("0.weight"), (Slice("0.bias"), Slice("3.weight", dim=1)))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        prune_channels(model, "magnitude", 0.5, groups=groups)
+    with pytest.raises(ValueError, match=rf"cannot shrink 0: its channels go through 1 \({type(between).__name__}\)") as caught:
+        shrink(model, groups)
+    assert "\n" not in str(caught.value)
+
+
+def test_one_prelu_weight_for_all_channels_stays() -> None:
+    model = between_net(nn.PReLU())
+    groups = [channel_group(model, "0", "3")]
+    prune_channels(model, "magnitude", 0.5, groups=groups)
+    small = shrink(model)
+    x = torch.randn(3, 3, 5, 5, dtype=torch.float64)
+    torch.testing.assert_close(small(x), model(x), rtol=1e-9, atol=1e-9)
+
+
+def test_part_of_a_group_of_a_group_norm_is_not_cut() -> None:
+    model = between_net(nn.GroupNorm(4, 8))
+    followers = (Slice("0.bias"), Slice("1.weight"), Slice("1.bias"), Slice("3.weight", dim=1))
+    group = ChannelGroup("0", 8, Slice("0.weight"), followers)
+    with pytest.warns(UserWarning, match="channels of 0 could not be followed"):
+        prune_channels(model, "magnitude", 4, groups=[group])
+    with pytest.raises(ValueError, match="cannot shrink 1: it normalises 2 channels together, and 1 go at a time"):
+        shrink(model)
+
+
+def test_a_second_reader_that_the_group_does_not_name_is_refused() -> None:
+    class TwoReaders(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.a, self.b = nn.Linear(3, 4), nn.Linear(4, 2), nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = torch.relu(self.fc(x))
+            out: Tensor = self.a(h) + self.b(h)
+            return out
+
+    model = TwoReaders()
+    assert [s.name for s in find_groups(model)[0].followers] == ["fc.bias", "a.weight", "b.weight"]
+    with pytest.warns(UserWarning, match="channels of fc could not be followed"):
+        prune_channels(model, "magnitude", 2, groups=[channel_group(model, "fc", "a")])
+    with pytest.raises(ValueError, match="cannot shrink fc: b reads its channels too, which the group does not name"):
+        shrink(model)
+
+
+# --- the model remembers ---------------------------------------------------------------------------------------------------
+
+
+def hidden_by_code() -> tuple[nn.Module, list[ChannelGroup], Tensor]:
+    """A model whose forward cannot be followed, so that only its user knows the groups."""
+    torch.manual_seed(0)
+    model = Hidden()
+    return model, [channel_group(model, "fc1", "fc2")], torch.randn(5, 3)
+
+
+class Hidden(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(3, 8), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(self.fc1(x))
+        return torch.as_tensor(self.fc2(h if h.sum() > -1 else -h))
+
+
+@pytest.mark.filterwarnings("ignore:channels of fc1 could not be followed")
+@pytest.mark.parametrize("way", ["itself", "deepcopy", "pickle", "torch.save", "wrapped"])
+def test_groups_that_a_prune_was_given_are_remembered(way: str, tmp_path: Any) -> None:
+    model, groups, x = hidden_by_code()
+    keys = [f"{n}{'_orig' if n != 'fc2.bias' else ''}" for n in model.state_dict()]
+    prune_channels(model, "magnitude", 4, groups=groups)
+    if way == "deepcopy":
+        model = copy.deepcopy(model)
+    elif way == "pickle":
+        model = pickle.loads(pickle.dumps(model))
+    elif way == "torch.save":
+        torch.save(model, tmp_path / "model.pt")
+        model = torch.load(tmp_path / "model.pt", weights_only=False)
+    small = shrink(nn.DataParallel(model)).module if way == "wrapped" else shrink(model)
+    assert small.fc1.out_features == 4
+    torch.testing.assert_close(small(x), model(x))
+    assert {k for k in model.state_dict() if not k.endswith("_mask")} == set(keys)  # nothing of it among the tensors
+    with pytest.raises(ValueError, match="the model carries no mask"):
+        shrink(small)  # of other sizes now: forgotten
+
+
+@pytest.mark.filterwarnings("ignore:channels of fc1 could not be followed")
+def test_remembered_groups_are_left_behind_with_the_masks_and_stand_before_those_found() -> None:
+    model, groups, _ = hidden_by_code()
+    prune_channels(model, "magnitude", 4, groups=groups)
+    assert not [name for name in finalize(model).__dict__ if "sics" in name]
+    vit = lively(small_vit())
+    own = [replace(find_groups(vit)[0], name="mine")]
+    prune_channels(vit, "random", 0.5, groups=own, seed=1)
+    prune_channels(vit, "random", 0.5, seed=1)  # all of them, by another name
+    prune_channels(vit, "random", 0.5, unit="head", seed=1)
+    assert_same(vit, shrink(vit), torch.randn(2, 3, 16, 16))
+
+
+# --- an example -------------------------------------------------------------------------------------------------------------
+
+
+class Reads(nn.Module):
+    """conv, then something, then a layer; `take` says what the forward does between them."""
+
+    def __init__(self, take: Callable[[nn.Module, Tensor], Tensor], last: nn.Module, **more: nn.Module) -> None:
+        super().__init__()
+        self.conv, self.last, self.take = nn.Conv2d(3, 4, 1), last, take
+        for name, module in more.items():
+            self.add_module(name, module)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(self.conv(x))
+        return torch.as_tensor(self.last(self.take(self, h)))
+
+
+RIGHT: dict[str, Callable[[], nn.Module]] = {
+    "flatten": lambda: Reads(lambda m, h: h.flatten(1), nn.Linear(16, 5)),
+    "permuted back": lambda: Reads(lambda m, h: h.permute(0, 2, 3, 1).permute(0, 3, 1, 2), nn.Conv2d(4, 5, 1)),
+    "sum over channels": lambda: Reads(lambda m, h: h + h.sum(1, keepdim=True), nn.Conv2d(4, 5, 1)),  # of zeros
+    "split and joined": lambda: Reads(lambda m, h: torch.cat([h, h * 0], 2).flatten(1), nn.Linear(32, 5)),
+}
+WRONG: dict[str, Callable[[], nn.Module]] = {
+    "channels last": lambda: Reads(lambda m, h: h.permute(0, 2, 3, 1).flatten(1), nn.Linear(16, 5)),
+    "read elsewhere": lambda: Reads(lambda m, h: h + m.other(h), nn.Conv2d(4, 5, 1), other=nn.Conv2d(4, 4, 1)),  # type: ignore
+    "norm not named": lambda: Reads(lambda m, h: m.norm(h), nn.Conv2d(4, 5, 1), norm=nn.BatchNorm2d(4)),  # type: ignore
+    "plain layer norm": lambda: Reads(lambda m, h: nn.functional.layer_norm(h, h.shape[1:]), nn.Conv2d(4, 5, 1)),
+    "shuffle": lambda: Reads(lambda m, h: nn.functional.channel_shuffle(h, 2), nn.Conv2d(4, 5, 1)),
+    "mean over channels": lambda: Reads(lambda m, h: h + h.mean(1, keepdim=True), nn.Conv2d(4, 5, 1)),
+    "softmax": lambda: Reads(lambda m, h: h.softmax(1), nn.Conv2d(4, 5, 1)),
+    "behind a zero": lambda: zeroed(Reads(lambda m, h: h.permute(0, 2, 3, 1).flatten(1), nn.Linear(16, 5))),
+}
+
+
+def zeroed(model: nn.Module) -> nn.Module:
+    """As blocks begin whose branch is to contribute nothing at first: both its ways are then the same."""
+    nn.init.zeros_(model.last.weight)  # type: ignore[union-attr, arg-type]
+    return model
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("name", RIGHT)
+def test_an_example_lets_right_groups_through(name: str, dtype: torch.dtype) -> None:
+    model = RIGHT[name]().to(dtype)
+    x = torch.randn(2, 3, 2, 2)
+    report = prune_channels(model, "magnitude", 2, groups=[channel_group(model, "conv", "last")], example=x)
+    assert report.pruned == 2
+    assert shrink(model, example={"x": x}).conv.out_channels == 2
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_an_example_shows_wrong_groups_before_anything_is_changed(name: str) -> None:
+    model = WRONG[name]()
+    x, groups = torch.randn(2, 3, 2, 2), [channel_group(model, "conv", "last")]
+    state = copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match="the group conv is wrong for this model: with") as caught:
+        prune_channels(model, "magnitude", 2, groups=groups, example=(x,))
+    assert "\n" not in str(caught.value)
+    assert not prune.is_pruned(model)
+    assert model.training
+    assert all(torch.equal(state[key], value) for key, value in model.state_dict().items())
+    with pytest.warns(UserWarning, match="channels of conv could not be followed to what reads them; pass `example=`"):
+        prune_channels(model, "magnitude", 2, groups=groups)
+    with pytest.raises(ValueError, match=r"the group conv is wrong|cannot shrink conv"):
+        shrink(model, groups, example=x)
+
+
+def test_of_several_groups_the_wrong_one_is_named() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 1), WRONG["channels last"]())
+    groups = [channel_group(model, "0", "2"), channel_group(model, "3.conv", "3.last")]
+    model[3].conv = nn.Conv2d(4, 4, 1)
+    with pytest.raises(ValueError, match=r"the group 3\.conv is wrong"):
+        prune_channels(model, "magnitude", 0.5, pool="layer", groups=groups, example=torch.randn(2, 3, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("example", "error", "message"),
+    [
+        (3, TypeError, "Expected `example` to be a tensor, a tuple or a mapping of arguments, got int"),
+        (torch.randn(2, 7, 2, 2), ValueError, "`example` does not run through the Reads: "),
+        ({"y": torch.randn(2, 3, 2, 2)}, ValueError, "`example` does not run through the Reads: .*'y'"),
+    ],
+)
+def test_an_example_that_does_not_fit_is_refused(example: object, error: type[Exception], message: str) -> None:
+    model = RIGHT["flatten"]()
+    with pytest.raises(error, match=message):
+        prune_channels(model, "magnitude", 2, groups=[channel_group(model, "conv", "last")], example=example)
+    assert not prune.is_pruned(model)
+
+
+def test_found_groups_pass_an_example_with_heads_and_channels_gone() -> None:
+    model, x = lively(small_vit()), torch.randn(2, 3, 16, 16)
+    prune_channels(model, "random", 0.5, seed=1, example=x)
+    prune_channels(model, "random", 0.5, unit="head", seed=1, example=x)
+    assert_same(model, shrink(model, example=x), x)
+
+
 # --- what is left of the model -------------------------------------------------------------------------------------------
 
 
@@ -374,7 +628,7 @@ def test_a_group_that_forgets_a_tensor_is_refused() -> None:
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (nn.LayerNorm(4), "cannot shrink 1: known are Linear, convolution and batch norm, got LayerNorm"),
+        (nn.LayerNorm(4), "cannot shrink 1: known are linear layers, .*, got LayerNorm"),
         (nn.Conv1d(4, 4, 1, groups=2, bias=False), "cannot shrink 1: a convolution in 2 groups that is not depthwise"),
     ],
 )

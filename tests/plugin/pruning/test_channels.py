@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from sics_plugin import (
+    Calibration,
     ChannelGroup,
     ChannelReport,
     Saliency,
@@ -34,6 +35,7 @@ from sics_plugin import (
     finalize,
     find_groups,
     get_scorer,
+    held_out_loss,
     list_scorers,
     load_masks,
     mask_hash,
@@ -331,6 +333,73 @@ def test_saliency_of_the_model_works_on_a_copy(net: tuple[Net, list[ChannelGroup
     _, here = compute_channel_masks(model, "gradient", 1, saliency=saliency, groups=groups)
     _, there = compute_channel_masks(copy.deepcopy(model), "gradient", 1, saliency=saliency, groups=groups)
     assert here.mask_hash == there.mask_hash
+
+
+# --- other layouts, and groups of one's own --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pool", ["global", "layer", "erk"])
+def test_layers_that_keep_their_weights_the_other_way_round_lose_the_same_channels(pool: str) -> None:
+    conv1d = pytest.importorskip("transformers.pytorch_utils").Conv1D
+    model, groups = chain([4, 20, 12, 3])
+    other = nn.Sequential(*(conv1d(m.out_features, m.in_features) if isinstance(m, nn.Linear) else m for m in model))
+    with torch.no_grad():
+        for mine, theirs in zip(model[::2], other[::2], strict=True):
+            theirs.weight.copy_(mine.weight.T)
+            theirs.bias.copy_(mine.bias)
+    expected, report = quiet(model, "magnitude", 0.5, pool=pool, groups=groups)
+    masks, same = quiet(other, "magnitude", 0.5, pool=pool, groups=(twins := find_groups(other)))
+    assert [layer.pruned for layer in same.layers] == [layer.pruned for layer in report.layers]
+    assert unit_masks(masks, twins).keys() == unit_masks(expected, groups).keys()
+    for name, kept in unit_masks(expected, groups).items():
+        assert torch.equal(unit_masks(masks, twins)[name], kept)
+
+
+class ChannelsLast(nn.Module):
+    """A flatten that puts the channels last: not what `channel_group` takes a reader of maps for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(2, 6, 1), nn.Linear(24, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.fc(torch.relu(self.conv(x)).permute(0, 2, 3, 1).flatten(1))
+        return out
+
+
+def test_held_out_batches_serve_as_the_example_of_groups_made_by_hand() -> None:
+    batches = [(torch.randn(12, 2, 2, 2), torch.randint(3, (12,)))]
+    how = Calibration(held_out_loss(batches), budget=2)
+    model = ChannelsLast()
+    groups = [channel_group(model, "conv", "fc")]
+    for function in (prune_channels, compute_channel_masks):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the trials
+            with pytest.raises(ValueError, match="the group conv is wrong for this model"):
+                function(model, "adaptive", 0.5, groups=groups, calibrate=how)
+    assert not prune.is_pruned(model)
+    right, own = chain([4, 6, 3])
+    batches[0] = (torch.randn(12, 4), batches[0][1])
+    assert prune_channels(right, "adaptive", 0.5, groups=own, calibrate=how).pruned == 3
+
+
+def test_masks_of_wrong_groups_are_refused_on_an_example() -> None:
+    model = ChannelsLast()
+    with pytest.raises(ValueError, match="the group conv is wrong for this model: with the removed channels taken out"):
+        compute_channel_masks(
+            model, "magnitude", 0.5, groups=[channel_group(model, "conv", "fc")], example=torch.randn(1, 2, 2, 2)
+        )
+
+
+def test_only_groups_that_cannot_be_followed_are_told_without_an_example() -> None:
+    model, groups = chain([4, 6, 3])
+    wrong = ChannelsLast()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        prune_channels(model, "magnitude", 0.5, groups=groups)
+    with pytest.warns(UserWarning, match="channels of conv could not be followed") as caught:
+        prune_channels(wrong, "magnitude", 0.5, groups=[channel_group(wrong, "conv", "fc")])
+    assert caught[0].filename == __file__
 
 
 # --- in torch's form -----------------------------------------------------------------------------------------------------

@@ -89,6 +89,32 @@ def test_the_bias_stays_for_inputs_for_other_layers_and_when_told_so() -> None:
     assert torch.equal(negative.bias_mask, torch.tensor(channels(negative)))
 
 
+@pytest.mark.parametrize("layout", ["ConvTranspose1d", "ConvTranspose2d", "Conv1D of transformers"])
+def test_outputs_that_lie_in_the_second_dimension_take_their_bias_along(layout: str) -> None:
+    if layout.startswith("ConvT"):
+        layer = getattr(nn, layout)(4, 6, 2)
+        x = torch.randn(2, 4, *[3] * (layer.weight.dim() - 2))
+    else:
+        layer, x = pytest.importorskip("transformers.pytorch_utils").Conv1D(6, 4), torch.randn(5, 4)
+    nn.init.constant_(layer.bias, 3.0)
+    inputs = copy.deepcopy(layer)
+    SICSStructuredMagnitude.apply(inputs, "weight", amount=2)  # dim=0: what it reads
+    assert not hasattr(inputs, "bias_mask")
+    SICSStructuredMagnitude.apply(layer, "weight", amount=2, dim=1)
+    gone = (layer.weight == 0).movedim(1, 0).flatten(1).all(1)
+    assert int(gone.sum()) == 2
+    assert torch.equal(layer.bias_mask, ~gone)
+    out = layer(x) if layer.weight.dim() == 2 else layer(x).movedim(1, -1)
+    assert not out[..., gone].any()
+    assert out[..., ~gone].all()
+
+
+def test_a_row_of_a_grouped_transposed_convolution_is_an_output_of_every_group_so_the_bias_stays() -> None:
+    layer = nn.ConvTranspose2d(4, 6, 1, groups=2)
+    SICSStructuredMagnitude.apply(layer, "weight", amount=1, dim=1)
+    assert not hasattr(layer, "bias_mask")
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     shape=st.lists(st.integers(1, 9), min_size=2, max_size=4),
