@@ -39,7 +39,7 @@ def _functions(names: tuple[str, ...]) -> set[Any]:
     return {getattr(place, name) for name in names for place in (torch, functional) if hasattr(place, name)}
 
 
-_ELEMENTWISE, _SAME = _functions(_ACTIVATIONS), _functions(_UNCHANGED)
+_ELEMENTWISE, _SAME = _functions(_ACTIVATIONS) | {operator.neg}, _functions(_UNCHANGED)
 _POOLING = {getattr(functional, f"{name}{k}d"): k for name in _POOLS for k in (1, 2, 3) if hasattr(functional, f"{name}{k}d")}
 _SUMS = {operator.add, operator.iadd, operator.sub, operator.isub, torch.add, torch.sub, "add", "add_", "sub", "sub_"}
 _PRODUCTS = {operator.mul, operator.imul, torch.mul, "mul", "mul_"}
@@ -278,9 +278,10 @@ class _Walk:
         if first is None or len(holding) > 1:
             return None
         method = target if isinstance(target, str) else ""
-        if target in _SAME or method in _UNCHANGED:
+        alone = len(node.all_input_nodes) == 1  # a bound or slope that is a tensor may differ between channels
+        if alone and (target in _SAME or method in _UNCHANGED):
             return first
-        if target in _ELEMENTWISE or method in _ACTIVATIONS:
+        if alone and (target in _ELEMENTWISE or method in _ACTIVATIONS):
             return replace(first, linear=False)
         if target in _POOLING:
             return first if first.spatial == _POOLING[target] and not first.flat else None

@@ -305,6 +305,9 @@ def conv_of(between: Callable[[Tensor], Any], reads: int) -> Follows:
         ("softmax", lambda: Follows(lambda h: h.softmax(-1))),
         ("sum over channels", lambda: Follows(lambda h: h + h.mean(-1, keepdim=True))),
         ("residual", lambda: Follows(lambda h: h + torch.ones(4))),
+        ("clamp by a tensor", lambda: Follows(lambda h: torch.clamp(h, min=torch.zeros(4)))),
+        ("written into", lambda: Follows(lambda h: h.sub_(h.mean(-1, keepdim=True)))),
+        ("joined", lambda: Follows(lambda h: torch.cat([h, h], -1)[..., ::2])),
         ("cumulative", lambda: Follows(lambda h: h.cumsum(-1))),
         ("layer norm", lambda: nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 4))),
         ("plain layer norm", lambda: nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4, elementwise_affine=False), nn.Linear(4, 4))),
@@ -399,6 +402,47 @@ def test_gated_mlps_count_the_rows_without_an_activation() -> None:
         assert_masked_is_shrunk(dense, (torch.randn(5, 4, dtype=torch.float64),))
         (group,) = find_groups(Gated(gate_first, nn.Identity()))
         assert group.name == "gate"
+
+
+class Steps(nn.Module):
+    """Linear layers a, b and c of one shape, and what the forward makes of them."""
+
+    def __init__(self, forward: Callable[[Any, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(4, 6), nn.Linear(4, 6), nn.Linear(4, 6)
+        self.last, self.other = nn.Linear(6, 2), nn.Linear(6, 2)
+        self.steps = forward
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.steps(self, x)
+
+
+def _gate_read_twice(m: Steps, x: Tensor) -> Tensor:
+    gate = torch.sigmoid(m.b(x))
+    out: Tensor = m.last(m.a(x) * gate) + m.other(gate)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("forward", "producer", "together"),
+    [
+        (lambda m, x: m.last(1 - torch.sigmoid(m.a(x))), "a", {"a", "last"}),
+        (lambda m, x: m.last(1 / (1 + torch.exp(-m.a(x)))), "a", {"a", "last"}),
+        (lambda m, x: m.last(m.a(x).relu_()) + m.other(x[:, :1] * torch.ones(6, dtype=x.dtype)), "a", {"a", "last"}),
+        (lambda m, x: m.last(torch.tanh(m.a(x)) * torch.sigmoid(m.b(x)) * m.c(x)), "c", {"a", "b", "c", "last"}),
+        (lambda m, x: m.last(m.a(x) * m.b(x) * m.b(x)), None, set()),  # b is called twice
+        (_gate_read_twice, "a", {"a", "b", "last", "other"}),
+        (lambda m, x: m.last(m.a(x)) + m.other(m.a(x)), None, set()),
+        (lambda m, x: m.last(m.a(x) + m.b(x)), None, set()),
+    ],
+)
+def test_forwards_written_out(forward: Callable[[Any, Tensor], Tensor], producer: str | None, together: set[str]) -> None:
+    dense = lively(Steps(forward))
+    groups = all_groups(dense)
+    assert [g.name for g in groups] == ([] if producer is None else [producer])
+    if producer is not None:
+        assert {s.name.partition(".")[0] for s in groups[0].masked} == together
+        assert_masked_is_shrunk(dense, (torch.randn(5, 4, dtype=torch.float64),))
 
 
 def test_a_passage_says_what_was_met_on_the_way() -> None:
