@@ -1,4 +1,4 @@
-"""Per-example correctness, eight examples a byte."""
+"""Per-example correctness, eight examples a byte, and whether it is more than chance."""
 
 from __future__ import annotations
 
@@ -29,3 +29,20 @@ def unpack_bits(packed: bytes, n: int) -> NDArray[np.bool_]:
 def count_bits(packed: bytes) -> int:
     """How many bits are set."""
     return int.from_bytes(packed).bit_count()
+
+
+def no_better_than_chance(correct: int, n: int, classes: int) -> bool:
+    """Whether so many right of `n` is what guessing among `classes` gives, or hardly more.
+
+    Not shown to be above 1/classes (one-sided binomial test, level 0.05) and not halfway to all right; or within half of it, or
+    within a twentieth of the way to all right.
+
+    >>> [no_better_than_chance(correct, 128, 10) for correct in (0, 19, 24)], no_better_than_chance(2, 2, 3)
+    ([True, True, False], False)
+    """
+    from scipy.stats import binom
+
+    share, chance = correct / n, 1 / classes
+    if share <= min(1.5 * chance, chance + 0.05 * (1 - chance)):
+        return True
+    return share <= (1 + chance) / 2 and float(binom.sf(correct - 1, n, chance)) > 0.05
