@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sics_cli.base.errors import ConfigError, DataError
+from sics_cli.base.user_code import is_file
 from sics_cli.commands.options import CHANCE_OPTION, CLASSES_OPTION, COUNT, FRACTION, STANDARDISE_OPTION
 from sics_cli.settings.config import POOLS, SALIENCIES, UNITS, ModelConfig, read_classes
 
@@ -22,6 +25,14 @@ BATCHES, BATCH_SIZE = 40, 64
 HELD_OUT = 150
 #: Options that say how calibration images are read, and mean nothing without --data.
 _OF_DATA = ("data_dir", "download", "image_size", "batches", "batch_size", "standardise", "classes", "allow_chance")
+#: Settings of a file, as errors call them, and what they are here.
+_OPTIONS = {
+    "model.name = ": "--model ",
+    "model.name:": "--model:",
+    "[model]": "--model",
+    "data.name = ": "--data ",
+    "data.image_size": "--image-size",
+}
 _FILE = click.Path(path_type=Path)
 
 
@@ -139,20 +150,17 @@ def prune(weights: Path, architecture: str, options: Any, **asked: Any) -> None:
     from sics_cli.tasks.networks.models import check_model
 
     model = ModelConfig(architecture, options)
-    try:
+    with _named_as_options():
         check_model(model)
-    except ConfigError as error:
-        raise ConfigError(str(error).replace("model.name = ", "--model ")) from None
     _check(asked)
     outputs = Outputs(asked["output"], asked["report"], asked["masks"])
     check_outputs(
         {"--output": outputs.weights, "--report": outputs.report, "--masks": outputs.masks},
-        {"WEIGHTS": weights, "--from-report": asked["from_report"]},
+        {"WEIGHTS": weights, "--from-report": asked["from_report"], "--classes": asked["classes"], "--model": _file_of(model)},
     )
     if not weights.is_file():
         raise ConfigError(f"WEIGHTS {weights}: there is no such file")
     say = progress_bars.LineReporter().note
-    images = _images(asked, model, say) if asked["data"] is not None else None
     names = (
         "scorer",
         "sparsity",
@@ -169,7 +177,28 @@ def prune(weights: Path, architecture: str, options: Any, **asked: Any) -> None:
     )
     chosen = {name: asked[name] for name in names}
     request = PruneRequest(weights=weights, model=model, budget=asked["calibrate"], **chosen)
-    _print(prune_file(request, outputs, images, say), outputs)
+    with _named_as_options():
+        images = _images(asked, model, say) if asked["data"] is not None else None
+        done = prune_file(request, outputs, images, say)
+    _print(done, outputs)
+
+
+@contextmanager
+def _named_as_options() -> Iterator[None]:
+    """What is a setting of a file elsewhere is an option here."""
+    try:
+        yield
+    except (ConfigError, DataError) as error:
+        text = str(error)
+        for setting, option in _OPTIONS.items():
+            text = text.replace(setting, option)
+        raise (DataError if isinstance(error, DataError) else ConfigError)(text) from None
+
+
+def _file_of(model: ModelConfig) -> Path | None:
+    """The file that a network of the user's own comes from."""
+    place = model.name.rpartition(":")[0]
+    return Path(place) if is_file(place) else None
 
 
 def _check(asked: dict[str, Any]) -> None:
@@ -201,11 +230,7 @@ def _images(asked: dict[str, Any], model: ModelConfig, say: Any) -> CalibrationI
         held_out=(asked["held_out"] or HELD_OUT) if asked["calibrate"] is not None else 0,
         classes=None if asked["classes"] is None else read_classes(asked["classes"]),
     )
-    try:
-        return CalibrationImages(request, say, known=known_standardise(model))
-    except (ConfigError, DataError) as error:
-        text = str(error).replace("data.name = ", "--data ").replace("data.image_size", "--image-size")
-        raise (ConfigError if isinstance(error, ConfigError) else DataError)(text) from None
+    return CalibrationImages(request, say, known=known_standardise(model))
 
 
 def _print(done: Pruned, outputs: Outputs) -> None:

@@ -109,10 +109,7 @@ def _built(request: PruneRequest, state: Mapping[str, Tensor]) -> nn.Module:
     from sics_cli.runs.devices import usable_gpus
     from sics_cli.tasks.networks.models import build_model
 
-    try:
-        model = build_model(request.model, 0)
-    except ConfigError as error:
-        raise ConfigError(str(error).replace("model.name = ", "--model ").replace("[model]", "--model")) from None
+    model = build_model(request.model, 0)
     gpus = usable_gpus(request.device, lambda: tuple(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())))
     try:
         load_weights(model, state, f"WEIGHTS {request.weights}")
