@@ -167,16 +167,20 @@ def replicate(
 def build_experiment(preset: str | None, config: Path | None, options: dict[str, Any], **data: str | None) -> Experiment:
     """Lay options over the file over the preset; `data` are settings of [data] that were given as options."""
     settings = read_toml(config) if config is not None else {}
-    chosen = preset or settings.get("preset", DEFAULT_PRESET)
+    asked = preset or settings.get("preset")
+    chosen = asked or DEFAULT_PRESET
     settings.pop("preset", None)
     if chosen not in PRESETS:
         raise ConfigError(f"preset = {chosen!r} is not accepted: give {' | '.join(PRESETS)}")
     if config is not None:
         settings.setdefault("name", config.stem)
     given = {name: value for name, value in options.items() if value is not None}
-    laid = merged(merged(_base(PRESETS[chosen], settings), settings), given)
     typed = {name: value for name, value in data.items() if value is not None}
     name = typed.get("name")
+    base = _base(PRESETS[chosen], settings)
+    if name not in (None, PRESETS[chosen]["data"]["name"]) and not asked:
+        base["data"] = {}  # sizes of a data set that nobody asked for
+    laid = merged(merged(base, settings), given)
     if name is not None and config is None and not name.startswith(IMAGE_FOLDER) and name != PRESETS[chosen]["data"]["name"]:
         laid["name"] = f"{chosen}-on-{name}"  # a folder called cifar10-... must not hold other images
     laid = _with_class_names(merged(laid, {"data": typed})) if isinstance(laid.get("data"), Mapping) else laid

@@ -139,11 +139,11 @@ def _check_knowledge(model: nn.Module, experiment: Experiment, facts: ImageFacts
     """Refuse a network that was trained already and tells these images apart no better than by chance."""
     import torch
 
-    from sics_cli.tasks.images.datasets import load_split
+    from sics_cli.tasks.images.datasets import first_of_training
     from sics_cli.tasks.images.examples import Examples
 
-    data, known = experiment.data, Examples(load_split(experiment.data, facts, access).train)
-    correct, n = 0, min(_CHECKED, len(known))
+    data, known = experiment.data, Examples(first_of_training(experiment.data, facts, access, _CHECKED))
+    correct, n = 0, len(known)
     with torch.no_grad():
         for index in torch.arange(n).split(_CHECKED // 4):
             images, labels = known.at(index)

@@ -213,10 +213,20 @@ def load_split(config: DataConfig, facts: ImageFacts | None = None, access: Data
     those that the digest in `facts` stands for.
     """
     expected = facts or data_facts(config, access)
+    parts = split_indices(config, expected)
+    return Split(*_load(config, expected, access or DataAccess(), parts, parts[0]))
+
+
+def first_of_training(config: DataConfig, facts: ImageFacts, access: DataAccess | None, count: int) -> Part:
+    """The first examples of the training part, as `load_split` has them, without the memory that all of them take."""
+    train = split_indices(config, facts)[0]
+    return _load(config, facts, access or DataAccess(), (train[:count],), train)[0]
+
+
+def _load(config: DataConfig, expected: ImageFacts, access: DataAccess, parts: tuple[Indices, ...], train: Indices) -> list[Part]:
     positions = class_positions(config, expected)
-    train, validation, test = split_indices(config, expected)
     if config.name not in DATASETS:
-        return _load_images(config, expected, access or DataAccess(), (train, validation, test), positions)
+        return _load_images(config, expected, access, parts, train, positions)
     images, labels = DATASETS[config.name].load()
     found = content_digest(images, labels)
     if found != expected.digest:
@@ -227,12 +237,12 @@ def load_split(config: DataConfig, facts: ImageFacts | None = None, access: Data
     mean = images[train].mean(dtype=np.float64)
     scale = images[train].std(dtype=np.float64)
     standard = ((images - mean) / scale).astype(np.float32)
-    return Split(*(Part(standard[part], positions[labels[part]]) for part in (train, validation, test)))
+    return [Part(standard[part], positions[labels[part]]) for part in parts]
 
 
 def _load_images(
-    config: DataConfig, expected: ImageFacts, access: DataAccess, parts: tuple[Indices, ...], positions: Labels
-) -> Split:
+    config: DataConfig, expected: ImageFacts, access: DataAccess, parts: tuple[Indices, ...], train: Indices, positions: Labels
+) -> list[Part]:
     loaded = load_images(image_source(config, access))
     if loaded.facts.digest != expected.digest:
         raise MismatchError(
@@ -240,8 +250,8 @@ def _load_images(
             f"(sha256 {loaded.facts.digest[:12]}…, expected {expected.digest[:12]}…): run the command again"
         )
     if config.standardise in (None, "data"):
-        statistics = own_statistics(loaded.images, parts[0])
+        statistics = own_statistics(loaded.images, train)
     else:
         statistics = named_statistics(config.standardise, expected.shape[1], key_name(config.name))
     # Indexed first: what is kept is a copy of this part in memory, and not the whole file.
-    return Split(*(Part(np.asarray(loaded.images[part]), positions[loaded.labels[part]], statistics) for part in parts))
+    return [Part(np.asarray(loaded.images[part]), positions[loaded.labels[part]], statistics) for part in parts]

@@ -388,6 +388,10 @@ def test_a_preset_gives_its_sizes_to_its_own_data_alone() -> None:
 
     kept = build_experiment("cifar10-vit-micro", None, {}, name="imagefolder:x").data
     assert (kept.train, kept.validation, kept.test) == (25_000, 5_000, 4_000), "as documented: the preset on other images"
+    unasked = build_experiment(None, None, {}, name="imagefolder:x").data
+    assert (unasked.train, unasked.validation, unasked.test) == (0, 0, 0), "digits' sizes are nothing to a folder"
+    digits = build_experiment(None, None, {}, name="digits").data
+    assert (digits.train, digits.validation, digits.test) == (700, 197, 900)
 
 
 @pytest.mark.parametrize("data", ['name = "imagefolder:x"', 'name = "fashion-mnist"\ntrain = 9'])
