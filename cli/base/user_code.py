@@ -73,8 +73,9 @@ def is_installed(path: Path) -> bool:
 def source_facts(path: Path, module: str) -> dict[str, object]:
     """What of the user's files a module is made of, for a key: the hash of its own, and of each it imports from around it.
 
-    Around it: the package it is in, and what lies beside that or beside its own file, unless that is where packages are
-    installed. Imports are read from the source, those inside functions too; no other file that it reads is known.
+    `module` is its dotted name, "" for a file by itself. Around it: the package it is in, and what lies beside that or beside
+    its own file, unless that is where packages are installed. Imports are read from the source, those inside functions too; no
+    other file that it reads is known.
     """
     linecache.checkcache(str(path))
     source = "".join(linecache.getlines(str(path)))

@@ -82,7 +82,7 @@ def model_code(config: ModelConfig) -> dict[str, object]:
         distribution = importlib.metadata.packages_distributions().get(top, [top])[0]
         if (version := full_version(distribution)) != "not installed":
             return {distribution: version}
-    return user_code.source_facts(path, path.stem if user_code.is_file(place) else place)
+    return user_code.source_facts(path, "" if user_code.is_file(place) else place)
 
 
 #: What to give where a data set's classes are not the network's.

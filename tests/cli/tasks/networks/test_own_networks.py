@@ -263,6 +263,18 @@ def test_digits_are_as_they_were(experiment: Experiment) -> None:
     found, _ = with_data(replace(experiment, checkpoint="w.pt"), DataAccess(), told.append)
     assert (found.data.standardise, told) == ("data", [])
     assert model_name(found.model) == "vit"
+    (Path.cwd() / "w.pt").write_bytes(b"weights")
+    content = Recipe(found, CPU).content
+    assert set(content["data"]) == {"name", "train", "validation", "test", "split_seed", "digest", "split_digest"}
+    assert set(content) == {
+        "data", "model", "start", "training", "saliency", "evaluation", "unit", "pool", "form", "environment",
+    }  # fmt: skip
+
+
+def test_a_name_with_dots_is_no_package(folder: Path) -> None:
+    (folder / "beside").mkdir()
+    (folder / "beside" / "v1.2.py").write_text("import help_of_my_network\n")
+    assert set(model_code(ModelConfig("beside/v1.2.py:build"))) == {"source_sha256"}, "what lies above is not beside it"
 
 
 # -- files of weights -------------------------------------------------------------------------------------------------
