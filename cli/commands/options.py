@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from sics_cli.base.errors import ConfigError
+from sics_cli.base.errors import ConfigError, RefusedSettingError
+from sics_cli.settings.config import standardise_word
 
 #: Above any real design: a mistyped number of seeds is refused, not laid out cell by cell.
 MAX_COUNT = 10_000
@@ -39,6 +40,33 @@ LEVEL = Number("a level above 0 and below 0.5", lambda x: 0 < x < 0.5)
 PROBABILITY = Number("a probability above 0 and below 1", lambda x: 0 < x < 1)
 FRACTION = Number("a fraction above 0 and below 1", lambda x: 0 < x < 1)
 POINTS = Number("accuracy points from -100 to 100", lambda x: -100 <= x <= 100)
+
+
+def standardise_option(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Read `--standardise`: a word, or numbers."""
+    try:
+        return None if value is None else standardise_word(value)
+    except RefusedSettingError as error:
+        raise click.BadParameter(f"{value!r} is not accepted: give {error.accepts}") from None
+
+
+#: How both commands that take a network somebody trained have its images read.
+STANDARDISE_OPTION = click.option(
+    "--standardise",
+    callback=standardise_option,
+    metavar="data|timm|imagenet|M/S",
+    help="By mean and deviation of the images, timm's (also timm:NAME), ImageNet's, or numbers.  [default: what the network was "
+    "trained with, if known]",
+)
+CLASSES_OPTION = click.option(
+    "--classes",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Names of the network's classes, one a line, in the order of its outputs.  [default: the data's, by name]",
+)
+CHANCE_OPTION = click.option(
+    "--allow-chance", is_flag=True, help="Go on with a trained network that does no better than chance on the images."
+)
 
 
 def comma_list(

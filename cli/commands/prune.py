@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sics_cli.base.errors import ConfigError, DataError
-from sics_cli.commands.options import COUNT, FRACTION
-from sics_cli.settings.config import POOLS, SALIENCIES, UNITS, ModelConfig
+from sics_cli.base.user_code import is_file
+from sics_cli.commands.options import CHANCE_OPTION, CLASSES_OPTION, COUNT, FRACTION, STANDARDISE_OPTION
+from sics_cli.settings.config import POOLS, SALIENCIES, UNITS, ModelConfig, read_classes
 
 if TYPE_CHECKING:
     from sics_cli.pruning.images import CalibrationImages
@@ -21,7 +24,15 @@ BATCHES, BATCH_SIZE = 40, 64
 #: Of digits' validation part, and most folders have as many to spare.
 HELD_OUT = 150
 #: Options that say how calibration images are read, and mean nothing without --data.
-_OF_DATA = ("data_dir", "download", "image_size", "batches", "batch_size", "standardise")
+_OF_DATA = ("data_dir", "download", "image_size", "batches", "batch_size", "standardise", "classes", "allow_chance")
+#: Settings of a file, as errors call them, and what they are here.
+_OPTIONS = {
+    "model.name = ": "--model ",
+    "model.name:": "--model:",
+    "[model]": "--model",
+    "data.name = ": "--data ",
+    "data.image_size": "--image-size",
+}
 _FILE = click.Path(path_type=Path)
 
 
@@ -70,7 +81,13 @@ def min_keep(ctx: click.Context, param: click.Parameter, value: str | None) -> f
 
 @click.command()
 @click.argument("weights", type=_FILE)
-@click.option("--model", "architecture", required=True, metavar="timm:NAME|vit", help="Its architecture, such as timm:resnet18.")
+@click.option(
+    "--model",
+    "architecture",
+    required=True,
+    metavar="NAME",
+    help="Its architecture: timm:NAME, torchvision:NAME, vit, or your own FILE.py:FUNCTION or MODULE:CLASS.",
+)
 @click.option(
     "--model-option",
     "options",
@@ -106,11 +123,9 @@ def min_keep(ctx: click.Context, param: click.Parameter, value: str | None) -> f
 @click.option("--batches", type=COUNT, metavar="N", help=f"Calibration batches.  [default: {BATCHES}]")
 @click.option("--batch-size", type=COUNT, metavar="N", help=f"Images in each.  [default: {BATCH_SIZE}]")
 @click.option("--image-size", type=COUNT, metavar="PIXELS", help="Scale images of a folder to squares of this size.")
-@click.option(
-    "--standardise",
-    type=click.Choice(["data", "timm"]),
-    help="By mean and deviation of the images, or of timm's architecture.  [default: timm for timm:NAME and colour images]",
-)
+@STANDARDISE_OPTION
+@CLASSES_OPTION
+@CHANCE_OPTION
 @click.option("--data-dir", type=_FILE, metavar="DIR", help="Where torchvision's files are.  [default: the user's cache]")
 @click.option("--download", is_flag=True, default=None, help="Let torchvision fetch them there when they are missing.")
 @click.option(
@@ -124,9 +139,10 @@ def min_keep(ctx: click.Context, param: click.Parameter, value: str | None) -> f
 def prune(weights: Path, architecture: str, options: Any, **asked: Any) -> None:
     """Prune WEIGHTS (safetensors, or a state dict of torch.save) and write them with zeros where weights went.
 
-    No file can run code. Without --data the scorer sees the weights alone, which is about as good as magnitude: the gain
-    needs --data, a few hundred images of the kind the network was trained on. What is written loads into the same
-    architecture; with --shrink into a smaller one, which sics_plugin.load_shrunk(create_model(NAME), FILE) builds.
+    No file of weights can run code (a FILE.py is your own). Without --data the scorer sees the weights alone, which is about as
+    good as magnitude: the gain needs --data, a few hundred images of the kind the network was trained on. What is written loads
+    into the same architecture; with --shrink into a smaller one, which sics_plugin.load_shrunk(MODEL, FILE) builds, MODEL being
+    of the dense architecture.
     """
     from sics_cli.console import progress_bars
     from sics_cli.pruning.prune_file import Outputs, check_outputs, prune_file
@@ -134,24 +150,55 @@ def prune(weights: Path, architecture: str, options: Any, **asked: Any) -> None:
     from sics_cli.tasks.networks.models import check_model
 
     model = ModelConfig(architecture, options)
-    try:
+    with _named_as_options():
         check_model(model)
-    except ConfigError as error:
-        raise ConfigError(str(error).replace("model.name = ", "--model ")) from None
     _check(asked)
     outputs = Outputs(asked["output"], asked["report"], asked["masks"])
     check_outputs(
         {"--output": outputs.weights, "--report": outputs.report, "--masks": outputs.masks},
-        {"WEIGHTS": weights, "--from-report": asked["from_report"]},
+        {"WEIGHTS": weights, "--from-report": asked["from_report"], "--classes": asked["classes"], "--model": _file_of(model)},
     )
     if not weights.is_file():
         raise ConfigError(f"WEIGHTS {weights}: there is no such file")
     say = progress_bars.LineReporter().note
-    images = _images(asked, model, say) if asked["data"] is not None else None
-    names = ("scorer", "sparsity", "unit", "pool", "min_keep", "saliency", "seed", "device", "shrink", "from_report", "table")
+    names = (
+        "scorer",
+        "sparsity",
+        "unit",
+        "pool",
+        "min_keep",
+        "saliency",
+        "seed",
+        "device",
+        "shrink",
+        "from_report",
+        "table",
+        "allow_chance",
+    )
     chosen = {name: asked[name] for name in names}
     request = PruneRequest(weights=weights, model=model, budget=asked["calibrate"], **chosen)
-    _print(prune_file(request, outputs, images, say), outputs)
+    with _named_as_options():
+        images = _images(asked, model, say) if asked["data"] is not None else None
+        done = prune_file(request, outputs, images, say)
+    _print(done, outputs)
+
+
+@contextmanager
+def _named_as_options() -> Iterator[None]:
+    """What is a setting of a file elsewhere is an option here."""
+    try:
+        yield
+    except (ConfigError, DataError) as error:
+        text = str(error)
+        for setting, option in _OPTIONS.items():
+            text = text.replace(setting, option)
+        raise (DataError if isinstance(error, DataError) else ConfigError)(text) from None
+
+
+def _file_of(model: ModelConfig) -> Path | None:
+    """The file that a network of the user's own comes from."""
+    place = model.name.rpartition(":")[0]
+    return Path(place) if is_file(place) else None
 
 
 def _check(asked: dict[str, Any]) -> None:
@@ -161,7 +208,7 @@ def _check(asked: dict[str, Any]) -> None:
         raise ConfigError("--shrink: single weights leave no tensor smaller; give --unit channel or --unit head")
     if asked["held_out"] is not None and asked["calibrate"] is None:
         raise ConfigError("--held-out: says on how many images --calibrate chooses; give --calibrate, or leave it out")
-    idle = [name for name in _OF_DATA if asked["data"] is None and asked[name] is not None]
+    idle = [name for name in _OF_DATA if asked["data"] is None and asked[name] not in (None, False)]
     if idle:
         raise ConfigError(f"--{idle[0].replace('_', '-')}: says how --data is read; give --data, or leave it out")
 
@@ -169,7 +216,7 @@ def _check(asked: dict[str, Any]) -> None:
 def _images(asked: dict[str, Any], model: ModelConfig, say: Any) -> CalibrationImages:
     from sics_cli.pruning.images import CalibrationImages, ImageRequest
     from sics_cli.tasks.images.datasets import DataAccess
-    from sics_cli.tasks.networks.models import is_timm
+    from sics_cli.tasks.networks.models import known_standardise
 
     folder = asked["data_dir"]
     request = ImageRequest(
@@ -178,23 +225,22 @@ def _images(asked: dict[str, Any], model: ModelConfig, say: Any) -> CalibrationI
         image_size=asked["image_size"],
         batches=asked["batches"] or BATCHES,
         batch_size=asked["batch_size"] or BATCH_SIZE,
-        standardise=asked["standardise"] or "",
+        standardise=asked["standardise"],
         seed=asked["seed"],
         held_out=(asked["held_out"] or HELD_OUT) if asked["calibrate"] is not None else 0,
+        classes=None if asked["classes"] is None else read_classes(asked["classes"]),
     )
-    try:
-        return CalibrationImages(request, say, colour="timm" if is_timm(model) else "data")
-    except (ConfigError, DataError) as error:
-        text = str(error).replace("data.name = ", "--data ").replace("data.image_size", "--image-size")
-        raise (ConfigError if isinstance(error, ConfigError) else DataError)(text) from None
+    return CalibrationImages(request, say, known=known_standardise(model))
 
 
 def _print(done: Pruned, outputs: Outputs) -> None:
+    from sics_cli.tasks.images.standardise import in_words
+
     print(done.report)
     if done.facts["calibration"] is not None:
         met = done.facts["calibration"]
         print(
-            f"  calibrated on {met['images']} images of {met['data']}, standardised by {met['standardise']}; "
+            f"  calibrated on {met['images']} images of {met['data']}, standardised by {in_words(met['standardise'])}; "
             f"the dense network gets {met['correct']} of {met['checked']} of them right"
         )
     flags = set(done.report.flags)

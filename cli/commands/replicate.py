@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from sics_cli.base.bits import no_better_than_chance
 from sics_cli.base.errors import ConfigError, SicsError
-from sics_cli.commands.options import COUNT, comma_list
+from sics_cli.commands.options import CHANCE_OPTION, CLASSES_OPTION, COUNT, STANDARDISE_OPTION, comma_list
 from sics_cli.console import progress_bars, tables
 from sics_cli.experiment.cells import Grid, families
 from sics_cli.experiment.recipe import DENSE, Recipe
@@ -29,6 +30,7 @@ from sics_cli.settings.config import (
     Experiment,
     experiment_from_mapping,
     merged,
+    read_classes,
     read_toml,
 )
 from sics_cli.settings.presets import DEFAULT_PRESET, PRESETS
@@ -36,6 +38,7 @@ from sics_cli.slurm.executor import SlurmCluster
 from sics_cli.store.rows import CellRow, RepeatRow
 from sics_cli.store.store import Store
 from sics_cli.tasks.images.datasets import DataAccess, key_name
+from sics_cli.tasks.images.standardise import in_words
 
 if TYPE_CHECKING:
     from sics_analysis.report.document.document import ReportDocument
@@ -79,6 +82,9 @@ FAILED_CELLS = 3
     metavar="FILE",
     help="Prune your own network (safetensors or a state dict); seeds vary the calibration only.",
 )
+@CLASSES_OPTION
+@STANDARDISE_OPTION
+@CHANCE_OPTION
 @click.option("--pretrained", is_flag=True, default=None, help="Begin training with timm's published weights.")
 @click.option("--device", metavar="auto|cpu|cuda[:I]", help="Where networks run.  [default: auto]")
 @click.option("--workers", type=COUNT, metavar="N", help="Processes, one seed each.  [default: one a core, or one a GPU]")
@@ -106,6 +112,9 @@ def replicate(
     data: str | None,
     data_dir: Path | None,
     download: bool,
+    classes: Path | None,
+    standardise: str | None,
+    allow_chance: bool,
     dry_run: bool,
     force: bool,
     retry_failed: bool,
@@ -118,18 +127,28 @@ def replicate(
     --sparsities extend the run. Exit code 3: some cells failed.
 
     A FILE.toml changes the preset: seeds = [7, 8], sparsities = [0.9], and the tables [training] epochs, batch_size,
-    learning_rate, weight_decay, precision, crop_padding, flip, randaugment, magnitude; [model] name ("vit" or "timm:NAME"),
-    depth, embed_dim, ...;
-    [calibration] batches, batch_size; [data] name, train, validation, test, split_seed, image_size.
+    learning_rate, weight_decay, precision, crop_padding, flip, randaugment, magnitude; [model] name ("vit", "timm:NAME",
+    "torchvision:NAME", "FILE.py:FUNCTION" or "MODULE:CLASS") and its arguments: depth, embed_dim, ...;
+    [calibration] batches, batch_size; [data] name, train, validation, test, split_seed, image_size, standardise, classes.
     """
-    experiment = build_experiment(preset, config, options, data)
+    given = {"name": data, "standardise": standardise, "classes": None if classes is None else str(classes)}
+    experiment = build_experiment(preset, config, options, **given)
     access = DataAccess(data_dir and data_dir.expanduser().absolute(), download and not dry_run)
     jobs = len(experiment.seeds)
     with make_place(executor, slurm, workers, jobs) as place, Workers(workers, jobs) as own:
         here = place if isinstance(place, Workers) and executor == "local" else own  # who can be asked what only torch knows
         progress = progress_bars.reporter()
         experiment, facts = with_data(experiment, access, progress.note)
-        asker = Asker(experiment, here, progress.note, warm=not dry_run and executor == "local", facts=facts, fetch=not dry_run)
+        asker = Asker(
+            experiment,
+            here,
+            progress.note,
+            warm=not dry_run and executor == "local",
+            facts=facts,
+            access=access,
+            fetch=not dry_run,
+            allow_chance=allow_chance,
+        )
         session = open_session(experiment, out, asker, facts, access, place.gpus)
         for note in session.notes:
             progress.note(note)
@@ -145,30 +164,44 @@ def replicate(
     return _print_results(progress_bars.results(), session, outcome, report)
 
 
-def build_experiment(preset: str | None, config: Path | None, options: dict[str, Any], data: str | None = None) -> Experiment:
-    """Lay options over the file over the preset; `data` is the data set's name, if one was given as an option."""
+def build_experiment(preset: str | None, config: Path | None, options: dict[str, Any], **data: str | None) -> Experiment:
+    """Lay options over the file over the preset; `data` are settings of [data] that were given as options."""
     settings = read_toml(config) if config is not None else {}
-    chosen = preset or settings.get("preset", DEFAULT_PRESET)
+    asked = preset or settings.get("preset")
+    chosen = asked or DEFAULT_PRESET
     settings.pop("preset", None)
     if chosen not in PRESETS:
         raise ConfigError(f"preset = {chosen!r} is not accepted: give {' | '.join(PRESETS)}")
     if config is not None:
         settings.setdefault("name", config.stem)
     given = {name: value for name, value in options.items() if value is not None}
-    laid = merged(merged(_base(PRESETS[chosen], settings), settings), given)
-    if data is not None:
-        if config is None and not data.startswith(IMAGE_FOLDER) and data != PRESETS[chosen]["data"]["name"]:
-            laid["name"] = f"{chosen}-on-{data}"  # a folder called cifar10-... must not hold other images
-        laid = merged(laid, {"data": {"name": data}})
+    typed = {name: value for name, value in data.items() if value is not None}
+    name = typed.get("name")
+    base = _base(PRESETS[chosen], settings)
+    if name not in (None, PRESETS[chosen]["data"]["name"]) and not asked:
+        base["data"] = {}  # sizes of a data set that nobody asked for
+    laid = merged(merged(base, settings), given)
+    if name is not None and config is None and not name.startswith(IMAGE_FOLDER) and name != PRESETS[chosen]["data"]["name"]:
+        laid["name"] = f"{chosen}-on-{name}"  # a folder called cifar10-... must not hold other images
+    laid = _with_class_names(merged(laid, {"data": typed})) if isinstance(laid.get("data"), Mapping) else laid
     experiment = experiment_from_mapping(laid, typed=given)
     return experiment if experiment.scorers is None else replace(experiment, scorers=tuple(expanded(experiment.scorers)))
 
 
 def _base(preset: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """The preset, without the sizes of its network where the file names another architecture."""
-    model = settings.get("model")
-    other = isinstance(model, dict) and model.get("name", preset["model"]["name"]) != preset["model"]["name"]
-    return {**preset, "model": {}} if other else preset
+    """The preset, without the sizes of its network or its data where the file names others."""
+    left = dict(preset)
+    for table in ("model", "data"):
+        asked = settings.get(table)
+        if isinstance(asked, Mapping) and asked.get("name", preset[table]["name"]) != preset[table]["name"]:
+            left[table] = {}
+    return left
+
+
+def _with_class_names(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings, the names that a file of classes holds in its place."""
+    path = settings["data"].get("classes")
+    return merged(settings, {"data": {"classes": read_classes(Path(path))}}) if isinstance(path, str) else settings
 
 
 def _say_start(note: Callable[[str], None], session: Session, place: Workers | SlurmCluster) -> None:
@@ -187,7 +220,8 @@ def _setting(session: Session) -> str:
     asked, facts = session.experiment, session.recipe.facts
     shape = "×".join(map(str, facts.shape[1:]))
     parts = f"{asked.data.train} train, {asked.data.validation} validation, {asked.data.test} test"
-    data = f"{key_name(asked.data.name)} ({parts}, {shape})"
+    by = f", standardised by {in_words(word)}" if (word := asked.data.standardise or "data") != "data" else ""
+    data = f"{key_name(asked.data.name)} ({parts}, {shape}{by})"
     own = " (peers: their own)" if any(info.signal for info in session.scorers) else ""
     return f"unit {asked.unit}, pool {asked.pool}, saliency {asked.saliency}{own}; {data}"
 
@@ -295,7 +329,7 @@ def chance_doubt(recipe: Recipe, rows: Sequence[CellRow]) -> str | None:
     classes = len(recipe.facts.classes)
     if recipe.start is None or not recipe.start.is_whole or not dense:
         return None
-    if any(row.correct > 1.5 * row.n / classes for row in dense):
+    if not all(no_better_than_chance(row.correct, row.n, classes) for row in dense):
         return None
     return (
         f"the network of --checkpoint gets {dense[0].correct} of {dense[0].n} test images right, about as many as by chance: "

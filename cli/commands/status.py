@@ -18,6 +18,7 @@ from sics_cli.store.inbox import Inbox
 from sics_cli.store.rows import CellRow, FailureRow, PlanRow
 from sics_cli.store.run_folder import lock_holder
 from sics_cli.store.store import Store, find_store
+from sics_cli.tasks.images.standardise import in_words
 
 
 @click.command()
@@ -36,7 +37,7 @@ def status(run: Path) -> None:
     tables.fact(
         out,
         "recipe",
-        f"{recipe['data']['name']}, {recipe['model']['name']}, {_training(recipe)}; "
+        f"{recipe['data']['name']}{_standardised(recipe)}, {recipe['model']['name']}{_code(recipe)}, {_training(recipe)}; "
         f"saliency {recipe['saliency']['kind']}; unit {recipe['unit']}, pool {recipe['pool']}; "
         f"{environment['device_class']}, torch {environment['torch']}",
     )
@@ -78,6 +79,19 @@ def status(run: Path) -> None:
 def _is_given(recipe: dict[str, Any]) -> bool:
     """Whether the user's own checkpoint was pruned, and nothing trained."""
     return bool(recipe.get("start", {}).get("kind") == "checkpoint")
+
+
+def _standardised(recipe: dict[str, Any]) -> str:
+    word = recipe["data"].get("standardise", "data")
+    return "" if word == "data" else f" standardised by {in_words(word)}"
+
+
+def _code(recipe: dict[str, Any]) -> str:
+    """Which version of whose code makes the network, where that is not in the name."""
+    code = recipe.get("model_code", {})
+    if "source_sha256" in code:
+        return f" ({code['source_sha256'][:12]})"
+    return "".join(f" ({name} {version})" for name, version in code.items())
 
 
 def _training(recipe: dict[str, Any]) -> str:

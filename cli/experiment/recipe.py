@@ -12,7 +12,7 @@ from sics_cli.settings.config import DataConfig, Experiment, TrainingConfig
 from sics_cli.settings.seeding import Stream, calibration_batches, data_order, indices_hash, torch_seed
 from sics_cli.tasks.images.cache import ImageFacts
 from sics_cli.tasks.images.datasets import data_facts, key_name, split_digest, split_indices
-from sics_cli.tasks.networks.models import check_model
+from sics_cli.tasks.networks.models import check_model, model_code, model_name
 from sics_cli.tasks.networks.start import Start, start_of
 
 #: Raised by hand when code that makes the numbers changes: training and checkpoints; saliency, masks, evaluation.
@@ -21,7 +21,16 @@ EVALUATION_VERSION = 2
 #: CPU threads of a worker, always: sums over more threads add up in another order.
 THREADS = 1
 #: Settings that came later: at these values a recipe is what it was before there was such a setting, and so are its keys.
-_LATER = {"image_size": None, "precision": "fp32", "crop_padding": 0, "flip": False, "randaugment": 0, "magnitude": 9}
+_LATER: dict[str, tuple[Any, ...]] = {
+    "image_size": (None,),
+    "precision": ("fp32",),
+    "crop_padding": (0,),
+    "flip": (False,),
+    "randaugment": (0,),
+    "magnitude": (9,),
+    "classes": (None,),
+    "standardise": (None, "data"),
+}
 #: Stands for the hash of a data order where nothing was trained.
 GIVEN = "given"
 #: Stands for the dense network where a scorer's name is expected.
@@ -68,8 +77,10 @@ class Recipe:
                 "name": key_name(experiment.data.name),
                 "digest": self.facts.digest,
                 "split_digest": split_digest(experiment.data, self.facts),
+                **({"classes": digest(experiment.data.classes)} if experiment.data.classes else {}),
             },
-            "model": {"name": experiment.model.name, **dict(experiment.model.options)},
+            "model": {"name": model_name(experiment.model), **dict(experiment.model.options)},
+            **({"model_code": code} if (code := model_code(experiment.model)) else {}),
             **({"start": {"kind": self.start.kind, "sha256": self.start.sha256}} if self.start else {}),
             "training": self._training(),
             "saliency": {"kind": experiment.saliency, "calibration": calibration},
@@ -124,7 +135,7 @@ class Recipe:
 
     def dense_key(self, seed: int) -> str:
         """Key of the dense checkpoint: data, model, what it begins with, training, environment, seed."""
-        names = ("data", "model", "start", "training", "environment")
+        names = ("data", "model", "model_code", "start", "training", "environment")
         shared = {name: self.content[name] for name in names if name in self.content}
         return digest({**shared, "seed": seed, "data_order_hash": self.streams(seed).data_order_hash})
 
@@ -169,7 +180,7 @@ class Recipe:
 
 def _settings(section: DataConfig | TrainingConfig) -> dict[str, Any]:
     """The section's settings, without those that are as if they did not exist."""
-    return {name: value for name, value in asdict(section).items() if name not in _LATER or value != _LATER[name]}
+    return {name: value for name, value in asdict(section).items() if value not in _LATER.get(name, ())}
 
 
 def scorer_seed(seed: int) -> int:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sics_cli.base.errors import ConfigError
 from sics_cli.settings.config import DataConfig
 from sics_cli.settings.presets import DIGITS
 from sics_cli.settings.seeding import calibration_batches
 from sics_cli.tasks.images.cache import ImageFacts
-from sics_cli.tasks.images.datasets import DATASETS, ChannelStatistics, DataAccess, data_facts, load_split
+from sics_cli.tasks.images.datasets import DATASETS, DataAccess, data_facts, key_name, load_split
+from sics_cli.tasks.images.standardise import resolved
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 #: Images kept in memory take at most so many bytes, unless the batches asked for are more.
 _KEPT_BYTES = 1 << 29
@@ -26,8 +27,8 @@ _TELL_SECONDS = 10.0
 class ImageRequest:
     """What `prune` was asked for: a data set by name and how its images become batches.
 
-    `standardise` is "data" (mean and standard deviation of these images, as `replicate` trains), "timm" (those timm notes for
-    the architecture), or "" for the one that goes with the images. `held_out` images are none of the calibration's.
+    `standardise` is one of `sics_cli.settings.config.STANDARDISE`, or None for the one that goes with the network and the
+    images. `classes` are the names of the network's outputs, in their order. `held_out` images are none of the calibration's.
     """
 
     name: str
@@ -35,49 +36,40 @@ class ImageRequest:
     image_size: int | None
     batches: int
     batch_size: int
-    standardise: str
+    standardise: str | None
     seed: int
     held_out: int = 0
+    classes: tuple[str, ...] | None = None
 
 
 class CalibrationImages:
     """Batches of the training part of a data set, from the seed.
 
-    `colour` is how colour images are standardised where the request leaves it open; others are by themselves.
+    `known` is how colour images were standardised for the network (`known_standardise`), where the request leaves it open.
     """
 
-    def __init__(self, request: ImageRequest, say: Callable[[str], None], colour: str = "data") -> None:
+    def __init__(self, request: ImageRequest, say: Callable[[str], None], known: str = "data") -> None:
         self._say = say
-        # The counts are no more than placeholders, until it is known how many images there are.
-        asked = DataConfig(request.name, train=1, validation=1, test=1, image_size=request.image_size)
-        facts = data_facts(asked, request.access, say)
+        asked = DataConfig(request.name, image_size=request.image_size, classes=request.classes)
+        self.facts = facts = data_facts(asked, request.access, say)
         train, validation, test = _counts(request, facts)
-        config = replace(asked, train=train, validation=validation, test=test)
-        split = load_split(config, facts, request.access)
-        self.classes = len(facts.classes)
-        self.shape = facts.shape[1:]
+        pixels = request.name not in DATASETS
+        word = resolved(request.standardise, known, facts.shape[1], key_name(request.name), pixels=pixels)
+        self.config = replace(asked, train=train, validation=validation, test=test, standardise=word)
+        split = load_split(self.config, facts, request.access)
+        self.shape, self.pixels = facts.shape[1:], pixels
         self._train, self._held_out = split.train, split.validation
-        fitting = colour if self._train.statistics is not None and self.shape[0] == 3 else "data"
-        self.request = replace(request, standardise=request.standardise or fitting)
+        self.request = request
+
+    @property
+    def standardise(self) -> str:
+        """How they are standardised, resolved."""
+        return self.config.standardise or "data"
 
     @property
     def count(self) -> int:
         """Images in the calibration batches."""
         return self.request.batches * self.request.batch_size
-
-    def standardise_as(self, model: nn.Module) -> None:
-        """Standardise by the numbers that timm has for the model's architecture, from now on."""
-        import numpy as np
-
-        if self._train.statistics is None:
-            raise ConfigError(f"--standardise timm: is for images of pixels, not for {self.request.name}; give data")
-        noted: Any = getattr(model, "pretrained_cfg", {})
-        mean, scale = ([255 * value for value in noted.get(name, ())] for name in ("mean", "std"))
-        if len(mean) != self.shape[0]:
-            what = f"timm has {len(mean)} channels for this architecture, {self.request.name} has {self.shape[0]}"
-            raise ConfigError(f"--standardise timm: {what}; give data")
-        own = ChannelStatistics(np.array(mean, np.float32), np.array(scale, np.float32))
-        self._train, self._held_out = (replace(part, statistics=own) for part in (self._train, self._held_out))
 
     def batches(self, say: bool = True) -> Iterator[tuple[Tensor, Tensor]]:
         """Images and labels, batch by batch; the same at every call."""

@@ -12,11 +12,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sics_cli.base.errors import ConfigError, SicsError
+from sics_cli.base.bits import no_better_than_chance
+from sics_cli.base.errors import ConfigError, MismatchError, SicsError
 from sics_cli.base.files import atomic_path, write_atomically, written_for
 from sics_cli.base.hashing import canonical_json
 from sics_cli.base.versions import full_version
 from sics_cli.pruning.request import ADAPTIVE, PruneRequest, asked_scorer, check_adaptive, notes_on, saliency_kind
+from sics_cli.settings.config import IMAGE_FOLDER, ModelConfig
+from sics_cli.tasks.images.datasets import outputs_of
+from sics_cli.tasks.images.standardise import in_words
+from sics_cli.tasks.networks.models import GIVE_CLASSES, model_code, model_name
+from sics_cli.tasks.networks.start import by_name
 from sics_cli.tasks.networks.weights_file import load_weights, read_weights, weights_digest
 
 if TYPE_CHECKING:
@@ -65,14 +71,14 @@ def prune_file(request: PruneRequest, outputs: Outputs, images: CalibrationImage
     model = _built(request, state)
     notes = list(notes_on(scorer, images is not None))
     with _told(notes):
-        calibrated, saliency = (None, None) if images is None else _calibrate(model, images, kind, request.unit, say, notes)
+        calibrated, saliency = (None, None) if images is None else _calibrate(model, images, kind, request, say, notes)
         if request.budget is not None:
             say(f"choosing by at most {request.budget} evaluations on {images.request.held_out if images else 0} held-out images")
         report = _prune(model, scorer, request, saliency, images, notes)
     notes += (*report.flags, *report.zeros_note)
     facts: dict[str, Any] = {
         "source_sha256": source,
-        "model": {"name": request.model.name, "options": dict(request.model.options)},
+        "model": {"name": model_name(request.model), "options": dict(request.model.options), **_code(request.model)},
         "requested": {"scorer": request.scorer, "sparsity": request.sparsity, "min_keep": request.min_keep, "seed": request.seed},
         "calibration": calibrated,
         "versions": {name: full_version(name) for name in ("sics", "torch", "timm")},
@@ -95,16 +101,18 @@ def prune_file(request: PruneRequest, outputs: Outputs, images: CalibrationImage
     return Pruned(report, facts, tuple(notes), request.weights.stat().st_size, size)
 
 
+def _code(model: ModelConfig) -> dict[str, Any]:
+    """What of a user's own code made the network, for whoever has to build it again."""
+    return {"code": code} if (code := model_code(model)) else {}
+
+
 def _built(request: PruneRequest, state: Mapping[str, Tensor]) -> nn.Module:
     import torch
 
     from sics_cli.runs.devices import usable_gpus
     from sics_cli.tasks.networks.models import build_model
 
-    try:
-        model = build_model(request.model, 0)
-    except ConfigError as error:
-        raise ConfigError(str(error).replace("model.name = ", "--model ").replace("[model]", "--model")) from None
+    model = build_model(request.model, 0)
     gpus = usable_gpus(request.device, lambda: tuple(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())))
     try:
         load_weights(model, state, f"WEIGHTS {request.weights}")
@@ -115,30 +123,46 @@ def _built(request: PruneRequest, state: Mapping[str, Tensor]) -> nn.Module:
 
 
 def _calibrate(
-    model: nn.Module, images: CalibrationImages, kind: str, unit: str, say: Callable[[str], None], notes: list[str]
+    model: nn.Module, images: CalibrationImages, kind: str, request: PruneRequest, say: Callable[[str], None], notes: list[str]
 ) -> tuple[dict[str, Any], Saliency]:
     """The saliency, and how the dense network did on some of the images: a check of preprocessing and labels."""
     from sics_plugin import Saliency
 
-    name, asked = images.request.name, images.request
-    if asked.standardise == "timm":
-        images.standardise_as(model)
+    name, standardise = images.request.name, images.standardise
     checked = correct = 0
     for number, (outputs, labels) in enumerate(_outputs(model, images)):
-        if number == 0 and outputs.shape[-1] < images.classes:
-            raise ConfigError(f"--data {name}: has {images.classes} classes, the network {outputs.shape[-1]} outputs")
+        if number == 0:
+            _check_classes(outputs.shape[-1], images)
         checked, correct = checked + len(labels), correct + int((outputs.argmax(-1).cpu() == labels).sum())
-    if correct <= 1.5 * checked / images.classes:
-        notes.append(
-            f"the dense network gets {correct} of {checked} calibration images right, about as many as by chance: are "
-            "--standardise, --image-size and the order of the classes (by name) those it was trained with? A saliency on the "
-            "wrong images says little"
+    if no_better_than_chance(correct, checked, len(images.facts.classes)):
+        said = (
+            f"the dense network gets {correct} of {checked} calibration images right, no better than chance: are --standardise "
+            f"({standardise}), --image-size and the order of the classes ({'--classes' if images.config.classes else 'by name'}) "
+            "those it was trained with?"
         )
+        if not request.allow_chance:
+            raise MismatchError(f"--data {name}: {said} --allow-chance goes on all the same")
+        notes.append(f"{said} A saliency on the wrong images says little")
+    if standardise == "data" and images.request.standardise is None and images.pixels:
+        notes.append(
+            f"images are standardised by {in_words('data')}, since nothing says what the network was trained with (--standardise)"
+        )
+    if name.startswith(IMAGE_FOLDER) and images.config.classes is None:
+        notes.append(by_name(images.facts))
     say(f"{kind} saliency on {images.count} images of {name}")
     any_kind: Any = kind
-    saliency = _explained(f"--data {name}", lambda: Saliency(model, images.batches(), kind=any_kind, unit=unit))
-    facts = {"data": name, "images": images.count, "standardise": asked.standardise, "checked": checked, "correct": correct}
+    saliency = _explained(f"--data {name}", lambda: Saliency(model, images.batches(), kind=any_kind, unit=request.unit))
+    facts = {"data": name, "images": images.count, "standardise": standardise, "checked": checked, "correct": correct}
     return facts, saliency
+
+
+def _check_classes(outputs: int, images: CalibrationImages) -> None:
+    """Refuse a network of other classes than the images': which output is which could only be guessed."""
+    if outputs == (wanted := outputs_of(images.config, images.facts)):
+        return
+    if images.config.classes is not None:
+        raise ConfigError(f"--classes: names {wanted} classes, the network has {outputs} outputs")
+    raise ConfigError(f"--data {images.request.name}: has {wanted} classes, the network {outputs} outputs: {GIVE_CLASSES}")
 
 
 def _outputs(model: nn.Module, images: CalibrationImages) -> Iterator[tuple[Tensor, Tensor]]:

@@ -26,7 +26,7 @@ class PruneRequest:
 
     `saliency` None: the scorer's own kind, or gradient, where there are images, else none. `from_report` is the JSON of a report
     that the adaptive scorer chooses by, `table` one of its tables by name; with a `budget` it chooses by so many evaluations on
-    held-out images.
+    held-out images. With `allow_chance` the network may know nothing of the images.
     """
 
     weights: Path
@@ -43,6 +43,7 @@ class PruneRequest:
     from_report: Path | None = None
     budget: int | None = None
     table: str | None = None
+    allow_chance: bool = False
 
 
 def asked_scorer(request: PruneRequest) -> Scorer:

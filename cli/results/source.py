@@ -20,6 +20,7 @@ from sics_cli.store.database import is_sqlite
 from sics_cli.store.export import COLUMNS, export_row
 from sics_cli.store.rows import CellRow, PlanRow, RepeatRow, stale_remark
 from sics_cli.store.store import Store, find_store
+from sics_cli.tasks.images.standardise import in_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,9 +129,11 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
     deviations += [Deviation("missing", text) for text in unfinished(plans, rows)]
     deviations += [Deviation("flag", text) for text in flagged(pruned)]
     data, model, saliency = recipe["data"]["name"], recipe["model"]["name"], recipe["saliency"]["kind"]
+    word = recipe["data"].get("standardise", "data")
+    standardised = "" if word == "data" else f" standardised by {in_words(word)}"
     info = SourceInfo(
         "run",
-        f"{model} on {data}, saliency {saliency}, {recipe['environment']['device_class']}",
+        f"{model} on {data}{standardised}, saliency {saliency}, {recipe['environment']['device_class']}",
         store.meta("run_id"),
         _varied(recipe),
         saliency,

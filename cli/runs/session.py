@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,9 @@ from sics_cli.store.inbox import Inbox
 from sics_cli.store.run_folder import STORE_NAME, default_folder
 from sics_cli.store.store import Store
 from sics_cli.tasks.images.cache import ImageFacts
-from sics_cli.tasks.images.datasets import DataAccess, data_facts
+from sics_cli.tasks.images.datasets import DataAccess, data_facts, key_name, sized
 from sics_cli.tasks.networks.models import fitted
-from sics_cli.tasks.networks.start import pretrained_name, pretrained_path
+from sics_cli.tasks.networks.start import pretrained_name, pretrained_path, standardised
 
 #: From the option `--device`, and a way to ask torch for the GPUs it sees, to the indices of those to use.
 FindGpus = Callable[[str, Callable[[], tuple[str, ...]]], tuple[int, ...]]
@@ -60,8 +60,9 @@ class Session:
 class Asker:
     """Asks a worker what only torch can tell, at most once, and only if somebody wants to know.
 
-    With `warm` the other workers begin to import at the same time what they will need. `facts` are those of the images;
-    without `fetch`, nothing is downloaded.
+    With `warm` the other workers begin to import at the same time what they will need. `facts` are those of the images, and
+    `access` how to get at them; without `fetch`, nothing is downloaded. With `allow_chance` a network that is given may know
+    nothing of the images.
     """
 
     def __init__(
@@ -72,11 +73,13 @@ class Asker:
         *,
         warm: bool = False,
         facts: ImageFacts | None = None,
+        access: DataAccess | None = None,
         fetch: bool = True,
+        allow_chance: bool = False,
     ) -> None:
         self._warm = warm
         self._fetch = fetch
-        self._shape = facts.shape[1:] if facts else ()
+        self._images = facts, access, allow_chance
         self._experiment = experiment
         self._workers = workers
         self._say = say
@@ -88,7 +91,7 @@ class Asker:
             self._say("starting workers")
             executor = self._workers.executor(())
             asked = self._experiment
-            job = executor.submit(describe, asked.scorers or (), asked.saliency, asked, self._shape)
+            job = executor.submit(describe, asked.scorers or (), asked.saliency, asked, *self._images)
             for _ in range(self._workers.number(()) - 1 if self._warm else 0):
                 executor.submit(warm_up)
             try:
@@ -115,9 +118,18 @@ class Asker:
 def with_data(
     experiment: Experiment, access: DataAccess, say: Callable[[str], None] = lambda line: None
 ) -> tuple[Experiment, ImageFacts]:
-    """Look at the data: their facts, and the experiment with a network that fits them; `say` is told what takes a while."""
+    """Look at the data: their facts, and the experiment with sizes, standardisation and a network that fit them.
+
+    `say` is told what takes a while, and what was left open and is taken.
+    """
     facts = data_facts(experiment.data, access, say)
-    return fitted(experiment, facts), facts
+    data = sized(experiment.data, facts)
+    if data != experiment.data:
+        say(
+            f"sizes left open are those of {key_name(data.name)}: {data.train} train, {data.validation} validation, "
+            f"{data.test} test"
+        )
+    return standardised(fitted(replace(experiment, data=data), facts), facts, say), facts
 
 
 def open_session(
@@ -159,7 +171,7 @@ def _kept_facts(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
     with Store.open(path, read_only=True) as store:
         stored = store.meta("recipe")
         if store.meta("run_id") != recipe.run_id:
-            before = {name: value for name, value in (stored or {}).items() if name in recipe.content or name == "start"}
+            before = {name: value for name, value in (stored or {}).items() if name != "seed_varies"}
             changes = "; ".join(differences(before, recipe.content))
             raise ConfigError(f"--out {folder}: holds a run of another recipe ({changes}): choose another --out")
         facts: dict[str, Any] | None = store.meta("scorers")

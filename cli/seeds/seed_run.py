@@ -81,7 +81,10 @@ class SeedRun:
         self.device = device
         self.recipe = Recipe(job.experiment, job.environment, job.facts)
         if self.recipe.run_id != job.run_id:
-            raise MismatchError("the installed sics_plugin or a file of weights changed while the run was going on: run it again")
+            raise MismatchError(
+                "the installed sics_plugin, a file of weights or a network's code changed while the run was going on: "
+                "run it again"
+            )
         self.inbox = Inbox(job.folder, self.recipe.run_id)
         self.work = Cost.of(job.experiment)
         self.split = load_split(job.experiment.data, self.recipe.facts, job.access)

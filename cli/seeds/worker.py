@@ -12,16 +12,22 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sics_cli.base.errors import ConfigError
+from sics_cli.base.bits import no_better_than_chance
+from sics_cli.base.errors import ConfigError, MismatchError, SicsError
 from sics_cli.experiment.scorers import ScorerInfo, describe_scorers
 from sics_cli.seeds.job import SeedJob
 from sics_cli.settings.config import Experiment, ModelConfig
 from sics_cli.store.run_folder import LOG_NAME
+from sics_cli.tasks.images.cache import ImageFacts
+from sics_cli.tasks.images.datasets import DataAccess, key_name
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 
+#: So many training images tell whether a network that is given knows them.
+_CHECKED = 128
 _device_name = "cpu"
 
 
@@ -52,18 +58,23 @@ def watch_driver(alive: Any) -> None:
 
 
 def describe(
-    specs: Sequence[str], saliency: str, experiment: Experiment | None = None, shape: tuple[int, ...] = ()
+    specs: Sequence[str],
+    saliency: str,
+    experiment: Experiment | None = None,
+    facts: ImageFacts | None = None,
+    access: DataAccess | None = None,
+    allow_chance: bool = False,
 ) -> Description:
     """Job: facts for the driver, which does not import torch.
 
-    Refuses a scorer that is unknown, and a network of `experiment` that has none of the units to prune, takes no images of this
-    shape (channels, height, width) or is not that of the weights given.
+    Refuses a scorer that is unknown, and a network of `experiment` that has none of the units to prune, does not go with the
+    images of `facts`, is not that of the weights given or, with them, knows nothing of the images (unless `allow_chance`).
     """
     import torch
 
     if experiment is not None:
         check_unit(experiment)
-        check_network(experiment, shape)
+        check_network(experiment, facts, access, allow_chance)
 
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return Description(describe_scorers(specs, saliency), tuple(gpus))
@@ -84,28 +95,66 @@ def check_unit(experiment: Experiment) -> None:
         raise ConfigError(f"--unit {unit}: model.name = {experiment.model.name!r} as set cannot be pruned so: {reason}") from None
 
 
-def check_network(experiment: Experiment, shape: tuple[int, ...]) -> None:
-    """Refuse a network that does not take the images, or that the given weights do not fit, before anything is trained."""
-    import torch
-
-    from sics_cli.tasks.networks.models import build_model, is_timm
+def check_network(
+    experiment: Experiment, facts: ImageFacts | None, access: DataAccess | None = None, allow_chance: bool = False
+) -> None:
+    """Refuse, before anything is trained, a network that does not go with the images, or the weights given with it."""
+    from sics_cli.tasks.networks.models import VIT, build_model
     from sics_cli.tasks.networks.start import begin_with, start_of
 
     start = start_of(experiment)
-    if start is None and not is_timm(experiment.model):
+    if start is None and experiment.model.name == VIT:
         return
     model = build_model(experiment.model, 0).eval()
+    if facts is not None:
+        _check_shapes(model, experiment, facts)
     if start is not None:
         begin_with(model, start)
-    if not shape or not is_timm(experiment.model):
-        return
+    if facts is not None and start is not None and start.is_whole and not allow_chance:
+        _check_knowledge(model, experiment, facts, access)
+
+
+def _check_shapes(model: nn.Module, experiment: Experiment, facts: ImageFacts) -> None:
+    """Refuse a network that does not take the images, or has another number of outputs than there are classes."""
+    import torch
+
+    from sics_cli.tasks.images.datasets import outputs_of
+    from sics_cli.tasks.networks.models import GIVE_CLASSES
+
+    called, shape = f"model.name = {experiment.model.name!r}", facts.shape[1:]
     try:
         with torch.no_grad():
-            model(torch.zeros(2, *shape))
+            outputs = model(torch.zeros(2, *shape)).shape[1]
+    except SicsError:
+        raise
     except Exception as error:  # whatever a network raises on images that it is not made for
         reason = str(error).split("\n")[0]
-        what = "×".join(map(str, shape))
-        raise ConfigError(f"model.name = {experiment.model.name!r} does not take images of {what}: {reason}") from None
+        raise ConfigError(f"{called} does not take images of {'×'.join(map(str, shape))}: {reason}") from None
+    if outputs != (wanted := outputs_of(experiment.data, facts)):
+        there = "names in --classes" if experiment.data.classes else f"classes of {key_name(experiment.data.name)}"
+        raise ConfigError(f"{called} has {outputs} outputs for {wanted} {there}: {GIVE_CLASSES}")
+
+
+def _check_knowledge(model: nn.Module, experiment: Experiment, facts: ImageFacts, access: DataAccess | None) -> None:
+    """Refuse a network that was trained already and tells these images apart no better than by chance."""
+    import torch
+
+    from sics_cli.tasks.images.datasets import first_of_training
+    from sics_cli.tasks.images.examples import Examples
+
+    data, known = experiment.data, Examples(first_of_training(experiment.data, facts, access, _CHECKED))
+    correct, n = 0, len(known)
+    with torch.no_grad():
+        for index in torch.arange(n).split(_CHECKED // 4):
+            images, labels = known.at(index)
+            correct += int((model(images).argmax(dim=1) == labels).sum())
+    if no_better_than_chance(correct, n, len(facts.classes)):
+        order = "by --classes" if data.classes else "by name"
+        raise MismatchError(
+            f"--checkpoint {experiment.checkpoint}: gets {correct} of {n} training images right, no better than chance: are "
+            f"--standardise ({data.standardise or 'data'}), the size {'×'.join(map(str, facts.shape[1:]))} and the order of the "
+            f"classes ({order}; --classes FILE) those it was trained with? --allow-chance goes on all the same"
+        )
 
 
 def fetch_weights(model: ModelConfig) -> None:

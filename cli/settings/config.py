@@ -6,12 +6,14 @@ import dataclasses
 import math
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from sics_cli.base import user_code
 from sics_cli.base.errors import ConfigError, RefusedSettingError
 
 Scalar = bool | int | float | str
@@ -27,6 +29,10 @@ FORMS = ("exact",)
 PRECISIONS = ("fp32", "bf16")
 #: Begins a data set's name where the rest is a path.
 IMAGE_FOLDER = "imagefolder:"
+#: Begins the name of an architecture of timm, and of the numbers it notes for one.
+TIMM = "timm:"
+#: How images may be standardised: by their own mean and standard deviation, by timm's numbers for the architecture, …
+STANDARDISE = "data | timm | timm:NAME | imagenet | MEANS/DEVIATIONS of pixels from 0 to 1, such as .5,.5,.5/.25,.25,.25"
 _IN_WORDS = {int: "an integer", float: "a number", str: "a string", bool: "true or false"}
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _Section = TypeVar("_Section")
@@ -37,32 +43,45 @@ class DataConfig:
     """A data set of `sics_cli.tasks.images.datasets` and its split, a permutation seeded by `split_seed`.
 
     The path of an image folder is made absolute: a worker may have another working directory. `image_size` scales the images
-    of such a folder.
+    of such a folder. A size of 0 is what the source has (`sics_cli.tasks.images.datasets.sized` fills it in). `classes` are the
+    names of the network's outputs in their order, where that is not the order of the data set's names. `standardise` is one of
+    `STANDARDISE`, or None for what goes with the network.
     """
 
     name: str
-    train: int
-    validation: int
-    test: int
+    train: int = 0
+    validation: int = 0
+    test: int = 0
     split_seed: int = 0
     image_size: int | None = None
+    classes: tuple[str, ...] | None = None
+    standardise: str | None = None
 
     def __post_init__(self) -> None:
         path = self.name.removeprefix(IMAGE_FOLDER)
         if path != self.name and path:
             object.__setattr__(self, "name", f"{IMAGE_FOLDER}{Path(path).expanduser().absolute()}")
-        _require_counts("data", train=self.train, validation=self.validation, test=self.test)
+        for size in ("train", "validation", "test"):
+            _require(getattr(self, size) >= 0, f"data.{size}", getattr(self, size), "a count of at least 1")
+        if self.standardise is not None:
+            object.__setattr__(self, "standardise", standardise_word(self.standardise))
+        if self.classes is not None and len(set(self.classes)) < max(2, len(self.classes)):
+            raise ConfigError("data.classes: give two names or more, each once")
         _require(self.split_seed >= 0, "data.split_seed", self.split_seed, "an integer of at least 0")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """An architecture of `sics_cli.tasks.networks.models` and its constructor's arguments, sorted by name."""
+    """An architecture of `sics_cli.tasks.networks.models` and its constructor's arguments, sorted by name.
+
+    The path of a user's own file is made absolute, as that of an image folder is.
+    """
 
     name: str
     options: tuple[tuple[str, Scalar], ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "name", user_code.absolute(self.name))
         object.__setattr__(self, "options", tuple(sorted(self.options)))
 
 
@@ -186,6 +205,44 @@ def _require_counts(table: str, **counts: int) -> None:
         _require(value >= 1, f"{table}.{name}", value, "a count of at least 1")
 
 
+def standardise_word(text: str) -> str:
+    """One of `STANDARDISE`, numbers in one spelling; anything else is refused.
+
+    >>> standardise_word("timm"), standardise_word(".5/.25"), standardise_word("0.5, .50,.5/ 1,1,1")
+    ('timm', '0.5/0.25', '0.5,0.5,0.5/1.0,1.0,1.0')
+    """
+    if text in ("data", "timm", "imagenet") or re.fullmatch(r"timm:[^\s:]+", text):
+        return text
+    try:
+        means, deviations = moments(text)
+    except ValueError:
+        raise RefusedSettingError("data.standardise", text, STANDARDISE) from None
+    return "/".join(",".join(map(repr, numbers)) for numbers in (means, deviations))
+
+
+def moments(text: str) -> tuple[list[float], list[float]]:
+    """Means and standard deviations of "MEANS/DEVIATIONS", of pixels from 0 to 1; a ValueError for anything else."""
+    means, deviations = ([float(number) for number in part.split(",")] for part in text.split("/"))
+    if len(means) != len(deviations) or not all(0 <= mean <= 1 for mean in means) or not all(0 < s <= 1 for s in deviations):
+        raise ValueError(text)
+    return means, deviations
+
+
+def read_classes(path: Path) -> tuple[str, ...]:
+    """The names of a network's classes in the order of its outputs: a text file with one a line."""
+    try:
+        names = tuple(filter(None, map(str.strip, path.read_text(encoding="utf-8").splitlines())))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--classes {path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    if len(names) < 2:
+        raise ConfigError(
+            f"--classes {path}: names {len(names)} classes: give the network's, one a line, in the order of its outputs"
+        )
+    if twice := next((name for name, times in Counter(names).items() if times > 1), None):
+        raise ConfigError(f"--classes {path}: names {twice!r} twice")
+    return names
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a configuration file; a file that is missing or not TOML is a ConfigError naming it."""
     try:
@@ -230,9 +287,11 @@ def _experiment(settings: Mapping[str, Any]) -> Experiment:
         _require(plain["seeds"] >= 1, "seeds", plain["seeds"], "a count of at least 1, or a list of seeds")
         _require(plain["seeds"] <= 10_000, "seeds", plain["seeds"], "a count of at most 10000, or a list of seeds")
         plain["seeds"] = tuple(range(plain["seeds"]))
-    model = _table(plain, "model")
+    model, data = _table(plain, "model"), _table(plain, "data")
+    for size in ("train", "validation", "test"):
+        _require(data.get(size) != 0, f"data.{size}", 0, "a count of at least 1, or leave it out")
     sections: dict[str, Any] = {
-        "data": _section(DataConfig, _table(plain, "data"), "data."),
+        "data": _section(DataConfig, data, "data."),
         "model": ModelConfig(_typed(model.pop("name", None), str, "model.name"), _options(model)),
         "training": _section(TrainingConfig, _table(plain, "training"), "training."),
         "calibration": _section(CalibrationConfig, _table(plain, "calibration"), "calibration."),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +19,9 @@ from sics_cli.base.errors import ConfigError, MismatchError
 from sics_cli.settings.config import IMAGE_FOLDER, DataConfig
 from sics_cli.settings.seeding import Indices, indices_hash, split_permutation
 from sics_cli.tasks.images.cache import ImageFacts, ImageSource, Labels, Pixels, image_facts, load_images
+from sics_cli.tasks.images.standardise import ChannelStatistics, named_statistics, own_statistics
 
 Images = NDArray[np.float32]
-_CHUNK = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,6 @@ class DataAccess:
 
     data_dir: Path | None = None
     download: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelStatistics:
-    """Mean and standard deviation (ddof 0) of each channel, shape (channels,), float32, in pixel values 0 to 255."""
-
-    mean: NDArray[np.float32]
-    scale: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +58,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The three parts; all are standardised by mean and standard deviation of the training part."""
+    """The three parts; all are standardised alike, by the training part's own mean and deviation unless told otherwise."""
 
     train: Part
     validation: Part
@@ -94,6 +86,46 @@ def key_name(name: str) -> str:
     ('imagefolder', 'cifar10')
     """
     return IMAGE_FOLDER.rstrip(":") if name.startswith(IMAGE_FOLDER) else name
+
+
+def sized(config: DataConfig, facts: ImageFacts) -> DataConfig:
+    """The configuration with the sizes that it leaves open: all that the source has, a tenth of the training images to validate.
+
+    A source without parts of its own gives a fifth to test.
+
+    >>> asked, facts = DataConfig("x", validation=2), ImageFacts((50, 1, 2, 2), ("a", "b"), None, "")
+    >>> [sized(asked, facts), sized(DataConfig("x"), replace(facts, train=40))]  # doctest: +ELLIPSIS
+    [DataConfig(name='x', train=38, validation=2, test=10, ...), DataConfig(name='x', train=36, validation=4, test=10, ...)]
+    """
+    test = config.test or (max(1, facts.size // 5) if facts.train is None else facts.size - facts.train)
+    there = facts.size - test if facts.train is None else facts.train
+    free = there - config.train
+    validation = config.validation or max(1, min(there // 10, free if config.train else there))
+    return replace(config, train=config.train or max(1, there - validation), validation=validation, test=test)
+
+
+def class_positions(config: DataConfig, facts: ImageFacts) -> Labels:
+    """The output of the network that each class of the data set is, by `config.classes` or else by the order of their names.
+
+    >>> facts = ImageFacts((50, 1, 2, 2), ("a", "b"), None, "")
+    >>> class_positions(DataConfig("x", classes=("b", "c", "a")), facts).tolist()
+    [2, 0]
+    """
+    if config.classes is None:
+        return np.arange(len(facts.classes), dtype=np.int64)
+    number = {name: position for position, name in enumerate(config.classes)}
+    if unknown := [name for name in facts.classes if name not in number]:
+        rest = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
+        raise ConfigError(
+            f"--classes: does not name {', '.join(map(repr, unknown[:3]))}{rest}, of the classes of {key_name(config.name)}: "
+            "give the names of its classes among those of the network, one a line, in the order of the network's outputs"
+        )
+    return np.array([number[name] for name in facts.classes], dtype=np.int64)
+
+
+def outputs_of(config: DataConfig, facts: ImageFacts) -> int:
+    """How many outputs a network for these classes has."""
+    return len(facts.classes if config.classes is None else config.classes)
 
 
 def data_facts(
@@ -177,12 +209,24 @@ def content_digest(images: Images, labels: Labels) -> str:
 def load_split(config: DataConfig, facts: ImageFacts | None = None, access: DataAccess | None = None) -> Split:
     """Load, verify, split and standardise. Images of pixels stay uint8 until a batch needs them.
 
-    A MismatchError if the data are not those that the digest in `facts` stands for.
+    Labels are the positions of the classes among `config.classes`, where those are given. A MismatchError if the data are not
+    those that the digest in `facts` stands for.
     """
     expected = facts or data_facts(config, access)
-    train, validation, test = split_indices(config, expected)
+    parts = split_indices(config, expected)
+    return Split(*_load(config, expected, access or DataAccess(), parts, parts[0]))
+
+
+def first_of_training(config: DataConfig, facts: ImageFacts, access: DataAccess | None, count: int) -> Part:
+    """The first examples of the training part, as `load_split` has them, without the memory that all of them take."""
+    train = split_indices(config, facts)[0]
+    return _load(config, facts, access or DataAccess(), (train[:count],), train)[0]
+
+
+def _load(config: DataConfig, expected: ImageFacts, access: DataAccess, parts: tuple[Indices, ...], train: Indices) -> list[Part]:
+    positions = class_positions(config, expected)
     if config.name not in DATASETS:
-        return _load_images(config, expected, access or DataAccess(), (train, validation, test))
+        return _load_images(config, expected, access, parts, train, positions)
     images, labels = DATASETS[config.name].load()
     found = content_digest(images, labels)
     if found != expected.digest:
@@ -193,42 +237,21 @@ def load_split(config: DataConfig, facts: ImageFacts | None = None, access: Data
     mean = images[train].mean(dtype=np.float64)
     scale = images[train].std(dtype=np.float64)
     standard = ((images - mean) / scale).astype(np.float32)
-    return Split(*(Part(standard[part], labels[part]) for part in (train, validation, test)))
+    return [Part(standard[part], positions[labels[part]]) for part in parts]
 
 
-def _load_images(config: DataConfig, expected: ImageFacts, access: DataAccess, parts: tuple[Indices, ...]) -> Split:
+def _load_images(
+    config: DataConfig, expected: ImageFacts, access: DataAccess, parts: tuple[Indices, ...], train: Indices, positions: Labels
+) -> list[Part]:
     loaded = load_images(image_source(config, access))
     if loaded.facts.digest != expected.digest:
         raise MismatchError(
             f"the images of {config.name} changed while the run was going on "
             f"(sha256 {loaded.facts.digest[:12]}…, expected {expected.digest[:12]}…): run the command again"
         )
-    statistics = channel_statistics(loaded.images, parts[0])
+    if config.standardise in (None, "data"):
+        statistics = own_statistics(loaded.images, train)
+    else:
+        statistics = named_statistics(config.standardise, expected.shape[1], key_name(config.name))
     # Indexed first: what is kept is a copy of this part in memory, and not the whole file.
-    return Split(*(Part(np.asarray(loaded.images[part]), loaded.labels[part], statistics) for part in parts))
-
-
-def channel_statistics(images: Pixels, indices: Indices) -> ChannelStatistics:
-    """Statistics of the images at `indices`: the training part, and nothing of the others.
-
-    The sums are of integers, so they are exact and do not depend on any order. A constant channel has scale 1.
-
-    >>> found = channel_statistics(np.array([0, 2, 9], np.uint8).reshape(3, 1, 1, 1), np.array([0, 1]))
-    >>> found.mean.tolist(), found.scale.tolist()
-    ([1.0], [1.0])
-    """
-    count = len(indices) * images.shape[2] * images.shape[3]
-    total = np.zeros(images.shape[1], dtype=np.int64)
-    squares = np.zeros(images.shape[1], dtype=np.int64)
-    weights = np.arange(256, dtype=np.int64)
-    ordered = np.sort(indices)  # a map of a file is read front to back
-    for begin in range(0, len(ordered), _CHUNK):
-        chunk = images[ordered[begin : begin + _CHUNK]]
-        for channel in range(images.shape[1]):
-            histogram = np.bincount(chunk[:, channel].reshape(-1), minlength=256)
-            total[channel] += histogram @ weights
-            squares[channel] += histogram @ weights**2
-    # n·Σx² − (Σx)² in whole numbers of any size: no cancellation, also for a thousand million pixels
-    spread = [(count * int(s) - int(t) ** 2) / count**2 for t, s in zip(total, squares, strict=True)]
-    scale = np.sqrt(np.array(spread))
-    return ChannelStatistics((total / count).astype(np.float32), np.where(scale > 0, scale, 1.0).astype(np.float32))
+    return [Part(np.asarray(loaded.images[part]), positions[loaded.labels[part]], statistics) for part in parts]

@@ -5,7 +5,8 @@ What a run begins with is found out without torch: the digest of the file is par
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,11 @@ from sics_cli.base.errors import ConfigError, MismatchError
 from sics_cli.base.files import atomic_path, cache_folder
 from sics_cli.base.hashing import digest
 from sics_cli.base.versions import full_version
-from sics_cli.settings.config import Experiment, ModelConfig
-from sics_cli.tasks.networks.models import TIMM, build_model, is_timm
+from sics_cli.settings.config import IMAGE_FOLDER, TIMM, Experiment, ModelConfig
+from sics_cli.tasks.images.cache import ImageFacts
+from sics_cli.tasks.images.datasets import DATASETS, key_name
+from sics_cli.tasks.images.standardise import in_words, resolved
+from sics_cli.tasks.networks.models import GIVE_CLASSES, VIT, build_model, is_timm, known_standardise, model_name
 from sics_cli.tasks.networks.weights_file import load_weights, read_weights, weights_digest
 
 if TYPE_CHECKING:
@@ -67,6 +71,9 @@ def pretrained_name(model: ModelConfig) -> str:
     """
     if is_timm(model):
         return model.name.removeprefix(TIMM)
+    if model.name != VIT:
+        what = f"--pretrained: timm has the weights of its own networks, not of model.name = {model_name(model)!r}"
+        raise ConfigError(f"{what}: give a file of weights with --checkpoint")
     options = dict(model.options)
     sizes = tuple(options.get(name, standard) for name, standard in _SIZES.items())
     for known, name in _TWINS.items():
@@ -74,6 +81,31 @@ def pretrained_name(model: ModelConfig) -> str:
             return name
     said = ", ".join(f"{name} {size}" for name, size in zip(_SIZES, sizes, strict=True))
     raise ConfigError(f"--pretrained: timm has no published weights for this vit ({said}): give model.name = 'timm:NAME'")
+
+
+def standardised(experiment: Experiment, facts: ImageFacts, say: Callable[[str], None] = lambda line: None) -> Experiment:
+    """The experiment, its images standardised as its network was trained, where that is known and nothing else was asked for.
+
+    `say` is told what a reader could take for something else: by which numbers, and in which order classes are counted.
+    """
+    data, name = experiment.data, key_name(experiment.data.name)
+    trained = experiment.checkpoint is not None or experiment.pretrained
+    known = f"{TIMM}{pretrained_name(experiment.model)}" if experiment.pretrained else known_standardise(experiment.model)
+    asked = data.standardise if trained or data.standardise is not None else "data"
+    pixels = data.name not in DATASETS
+    word = resolved(asked, known, facts.shape[1], name, pixels=pixels)
+    if trained and pixels and data.standardise is None:
+        why = ", since nothing says what the network was trained with" if word == "data" else ""
+        say(f"images are standardised by {in_words(word)}{why} (--standardise takes others)")
+    if experiment.checkpoint is not None and data.name.startswith(IMAGE_FOLDER) and data.classes is None:
+        say(by_name(facts))
+    return replace(experiment, data=replace(data, standardise=word))
+
+
+def by_name(facts: ImageFacts) -> str:
+    """What to say where classes are numbered by name, which the network may have been trained otherwise."""
+    names = facts.classes
+    return f"classes are numbered by name, {names[0]!r} is output 0 and {names[-1]!r} output {len(names) - 1} (--classes: others)"
 
 
 def pretrained_path(model: ModelConfig) -> Path:
@@ -94,7 +126,11 @@ def begin_with(model: nn.Module, start: Start) -> None:
         fresh = classifier(model)
         own = model.state_dict()
         state |= {name: own[name] for name in own if name.startswith(fresh) and name not in state}
-    load_weights(model, state, f"{option} {start.path}")
+    try:
+        load_weights(model, state, f"{option} {start.path}")
+    except ConfigError as error:
+        hint = f" (other classes than the data set's? {GIVE_CLASSES})" if "shapes differ" in str(error) else ""
+        raise ConfigError(f"{error}{hint}") from None
 
 
 def classifier(model: nn.Module) -> tuple[str, ...]:

@@ -51,11 +51,13 @@ def read_weights(path: Path, option: str) -> dict[str, Tensor]:
 def load_weights(model: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
     """Put all of `state` into all of `model`; `what` begins the line that says why that cannot be.
 
-    Counters of batch norms may be missing.
+    Counters of batch norms may be missing. One name before all others is taken off where the rest is the model's: a training
+    script's module around it ("model.", "backbone.").
     """
     import torch
 
     own = model.state_dict()
+    state = _without_owner(state, own)
     # Older files do not have the batch norms' counters, which no prediction depends on.
     state = {name: value for name, value in own.items() if name.endswith(_COUNTER)} | dict(state)
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
@@ -64,14 +66,25 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], what: str) -> No
         for name in sorted(own.keys() & state.keys())
         if own[name].shape != state[name].shape
     ]
-    for names, words in ((missing, "it lacks"), (extra, "the model has no"), (shapes, "shapes differ:")):
-        if names:
-            rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            raise ConfigError(f"{what}: does not fit the model: {words} {', '.join(names[:_SHOWN])}{rest}")
+    kinds = ((missing, "it lacks"), (extra, "the model has no"), (shapes, "shapes differ:"))
+    if said := [f"{words} {_some(names)}" for names, words in kinds if names]:
+        raise ConfigError(f"{what}: does not fit the model: {'; '.join(said)}")
     for name, value in state.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise ConfigError(f"{what}: {name} holds NaN or infinite values")
     model.load_state_dict(state)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def _without_owner(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    owners = {name.partition(".")[0] for name in state}
+    inner = {name.partition(".")[2]: value for name, value in state.items()}
+    counted = {name for name in own if not name.endswith(_COUNTER)}
+    fits = len(owners) == 1 and len(inner) == len(state) and counted <= inner.keys() <= own.keys()
+    return inner if fits and not counted <= state.keys() else state
 
 
 def _is_tensor(value: object) -> bool:
@@ -84,7 +97,8 @@ def _unwrapped(found: Mapping[str, Any]) -> Mapping[str, Any]:
     for name in WRAPPERS:
         if isinstance(inner := found.get(name), Mapping) and inner:
             return inner
-    return found
+    inside = [value for value in found.values() if isinstance(value, Mapping) and value and all(map(_is_tensor, value.values()))]
+    return inside[0] if len(inside) == 1 else found
 
 
 def _safetensors(path: Path, option: str) -> Mapping[str, Any]:

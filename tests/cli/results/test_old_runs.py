@@ -34,3 +34,9 @@ def test_its_report_says_what_it_said(run: Path) -> None:
     assert verdicts.pop("power") == "IDENTICAL"
     assert set(verdicts.values()) == {"INCONCLUSIVE"}
     assert len(document["cells"]) == 3 * (1 + 7 * 2)
+
+
+def test_its_status_says_what_it_said(run: Path) -> None:
+    done = CliRunner().invoke(cli, ["status", str(run)])
+    assert done.exit_code == 0, done.output
+    assert "digits, vit, " in " ".join(done.stdout.split()), "no code of anybody's, and the data's own mean and deviation"

@@ -256,7 +256,9 @@ def test_a_training_that_fails_fails_its_own_seed_only(run: Run, monkeypatch: py
 
 def test_another_plugin_than_the_drivers_ends_the_run_clearly(tmp_path: Path, experiment: Experiment) -> None:
     job = SeedJob(tmp_path, experiment, ENVIRONMENT, 0, (), (), True, {}, "another run")
-    with pytest.raises(MismatchError, match="sics_plugin or a file of weights changed while the run was going on"):
+    with pytest.raises(
+        MismatchError, match="sics_plugin, a file of weights or a network's code changed while the run was going on"
+    ):
         SeedRun(job, CPU)
 
 

@@ -414,7 +414,7 @@ def test_a_job_that_was_given_up_does_nothing(seed_job: SeedJob, tmp_path: Path)
         JobFile("cpu", (seed_job,)).write(tmp_path / "part-0.pkl")
         fatal = run_part(tmp_path / "part-0.pkl").fatal
         assert fatal is not None
-        assert "the installed sics_plugin or a file of weights changed" in str(fatal)
+        assert "the installed sics_plugin, a file of weights or a network's code changed" in str(fatal)
     finally:
         signal.signal(signal.SIGTERM, before[0])
         signal.signal(signal.SIGUSR2, before[1])

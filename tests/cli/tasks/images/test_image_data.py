@@ -11,9 +11,10 @@ from sics_cli.settings.config import DataConfig
 from sics_cli.settings.seeding import Indices
 from sics_cli.tasks.images import datasets
 from sics_cli.tasks.images.cache import ImageFacts, ImageSource
-from sics_cli.tasks.images.datasets import DataAccess, channel_statistics, split_indices
+from sics_cli.tasks.images.datasets import DataAccess, split_indices
 from sics_cli.tasks.images.examples import standardise
 from sics_cli.tasks.images.folder import ImageFolder
+from sics_cli.tasks.images.standardise import own_statistics
 from sics_cli.tasks.images.torchvision_sets import TorchvisionSource
 
 PARTS = ImageFacts((60, 3, 8, 8), ("a", "b"), 40, "x")
@@ -88,24 +89,24 @@ def test_statistics_of_the_training_part_alone(monkeypatch: pytest.MonkeyPatch) 
     images = rng.integers(0, 256, (50, 3, 6, 7), dtype=np.uint8)
     images[:, 1] //= 8
     chosen = rng.permutation(50)[:30]
-    found = channel_statistics(images, chosen)
+    found = own_statistics(images, chosen)
     part = images[chosen].astype(np.float64)
     assert found.mean == pytest.approx(part.mean(axis=(0, 2, 3)), rel=1e-6)
     assert found.scale == pytest.approx(part.std(axis=(0, 2, 3)), rel=1e-6)
-    monkeypatch.setattr(datasets, "_CHUNK", 7)
-    again = channel_statistics(images, chosen[::-1].copy())
+    monkeypatch.setattr("sics_cli.tasks.images.standardise._CHUNK", 7)
+    again = own_statistics(images, chosen[::-1].copy())
     assert np.array_equal(again.mean, found.mean)
     assert np.array_equal(again.scale, found.scale)
     changed = images.copy()
     changed[np.setdiff1d(np.arange(50), chosen)] = 0
-    assert np.array_equal(channel_statistics(changed, chosen).mean, found.mean)
+    assert np.array_equal(own_statistics(changed, chosen).mean, found.mean)
 
 
 def test_standardised_training_images_have_mean_0_and_deviation_1() -> None:
     rng = np.random.default_rng(1)
     images = rng.integers(0, 256, (40, 3, 8, 8), dtype=np.uint8)
     images[:, 2] = 9  # a constant channel is zero afterwards, not a division by zero
-    statistics = channel_statistics(images, np.arange(40))
+    statistics = own_statistics(images, np.arange(40))
     mean, scale = torch.from_numpy(statistics.mean), torch.from_numpy(statistics.scale)
     plain = standardise(torch.from_numpy(images), mean, scale).numpy()
     assert plain.dtype == np.float32
@@ -116,7 +117,7 @@ def test_standardised_training_images_have_mean_0_and_deviation_1() -> None:
 
 def test_tensors_are_standardised_to_the_bits_of_numpy() -> None:
     images = np.random.default_rng(2).integers(0, 256, (40, 3, 8, 8), dtype=np.uint8)
-    statistics = channel_statistics(images, np.arange(20))
+    statistics = own_statistics(images, np.arange(20))
     mean, scale = torch.from_numpy(statistics.mean), torch.from_numpy(statistics.scale)
     expected = (images.astype(np.float32) - statistics.mean[:, None, None]) / statistics.scale[:, None, None]
     assert np.array_equal(standardise(torch.from_numpy(images), mean, scale).numpy(), expected)

@@ -116,7 +116,14 @@ def test_a_resnet_of_ones_own_is_pruned_by_channels(
         "[calibration]\nbatches = 2\nbatch_size = 32\n"
     )
     asked = ["replicate", "--config", "res.toml", "--checkpoint", "mine.safetensors", "--unit", "channel", "--seeds", "2"]
-    assert main([*asked, "--scorers", "magnitude,chaos", "--out", "own", "--no-report", "--workers", "1"]) == 0
+    asked += ["--scorers", "magnitude,chaos", "--out", "own", "--no-report", "--workers", "1"]
+    assert main(asked) == 1
+    refused = capsys.readouterr().err.splitlines()[-1]
+    assert re.search(
+        r"mine\.safetensors: gets \d+ of 128 training images right, no better than chance: .*--allow-chance", refused
+    )
+    assert not (tmp_path / "own").exists()
+    assert main([*asked, "--allow-chance"]) == 0
     done = capsys.readouterr()
     assert "training" not in done.err
     assert "about as many as by chance" in " ".join(done.out.split())

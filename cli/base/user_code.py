@@ -1,0 +1,170 @@
+"""Code of the user's own, named as MODULE:NAME or FILE.py:NAME: imported, and known by its sources."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import linecache
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.machinery import PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sics_cli.base.errors import ConfigError
+
+_INSTALLED = {"site-packages", "dist-packages"}
+
+
+def absolute(spec: str) -> str:
+    """The same, a file by its whole path: a worker may stand elsewhere.
+
+    >>> absolute("/here/mine.py:build"), absolute("my_module:Mine")
+    ('/here/mine.py:build', 'my_module:Mine')
+    """
+    place, _, name = spec.rpartition(":")
+    return f"{Path(place).expanduser().absolute()}:{name}" if is_file(place) else spec
+
+
+def is_file(place: str) -> bool:
+    """Whether code lies in a file, and not in a module."""
+    return place.endswith(".py")
+
+
+def imported(spec: str, what: str) -> Any:
+    """Import what MODULE:NAME or FILE.py:NAME names; `what` begins the line that says why that cannot be."""
+    place, _, name = spec.rpartition(":")
+    try:
+        return getattr(_file_module(Path(place)) if is_file(place) else _named_module(place), name)
+    except Exception as error:  # the user's module may raise anything
+        raise ConfigError(f"{what}: cannot be imported ({' '.join(str(error).split()) or type(error).__name__})") from None
+
+
+def source_file(spec: str, what: str) -> Path:
+    """The file that MODULE:NAME or FILE.py:NAME is in, found without importing it."""
+    place, _, _ = spec.rpartition(":")
+    if is_file(place):
+        path = Path(place).expanduser().absolute()
+        if not path.is_file():
+            raise ConfigError(f"{what}: there is no file {path}")
+        return path
+    _look_here()
+    first, *rest = place.split(".")
+    try:
+        found = importlib.util.find_spec(first) if first else None
+        for end, _ in enumerate(rest, start=2):
+            inside = None if found is None else found.submodule_search_locations
+            found = None if inside is None else PathFinder.find_spec(".".join(place.split(".")[:end]), inside)
+    except (ImportError, ValueError):
+        found = None
+    if found is None or not found.has_location or found.origin is None:
+        raise ConfigError(f"{what}: there is no module {place!r} here with a file of Python")
+    return Path(found.origin).absolute()
+
+
+def is_installed(path: Path) -> bool:
+    """Whether a file belongs to an installed distribution, which a version stands for."""
+    return bool(_INSTALLED & set(path.parts))
+
+
+def source_facts(path: Path, module: str) -> dict[str, object]:
+    """What of the user's files a module is made of, for a key: the hash of its own, and of each it imports from around it.
+
+    `module` is its dotted name, "" for a file by itself. Around it: the package it is in, and what lies beside that or beside
+    its own file, unless that is where packages are installed. Imports are read from the source, those inside functions too; no
+    other file that it reads is known.
+    """
+    linecache.checkcache(str(path))
+    source = "".join(linecache.getlines(str(path)))
+    facts: dict[str, object] = {"source_sha256": hashlib.sha256(source.encode()).hexdigest()}
+    above = module.count(".") + (path.name == "__init__.py")  # folders from the file up to where its package lies
+    root = path.parents[min(above, len(path.parents) - 1)]
+    helpers = sorted(_reached(path, root) - {path})
+    if helpers:
+        facts["helpers_sha256"] = {
+            one.relative_to(root).as_posix(): hashlib.sha256(one.read_bytes()).hexdigest() for one in helpers
+        }
+    return facts
+
+
+def _look_here() -> None:
+    """Modules beside the working directory can be imported, as under `python -m`."""
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+
+
+def _named_module(name: str) -> ModuleType:
+    _look_here()
+    return importlib.import_module(name)
+
+
+def _file_module(path: Path) -> ModuleType:
+    """Import a file under a name of its own, so that it may be called as any module is; what lies beside it can be imported."""
+    path = path.expanduser().absolute()
+    stem = "".join(letter if letter.isalnum() else "_" for letter in path.stem)
+    name = f"sics_code_in_{stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _reached(path: Path, root: Path) -> set[Path]:
+    """The file, and those below `root` that it imports, directly or through others."""
+    found, waiting = {path}, [path]
+    while waiting:
+        one = waiting.pop()
+        new = set(_imports(one, root)) - found
+        found |= new
+        waiting += sorted(new)
+    return found
+
+
+def _imports(path: Path, root: Path) -> Iterator[Path]:
+    """The files below `root` that one file names in its imports."""
+    try:
+        tree = ast.parse(path.read_bytes())
+        own = list(path.relative_to(root).with_suffix("").parts)
+    except (SyntaxError, ValueError, OSError):
+        return
+    package = own[:-1]
+    yield from _files_of(package, root)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names: Iterable[list[str]] = [alias.name.split(".") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - (node.level - 1)] if node.level else []
+            base = [*start, *(node.module or "").split(".")] if node.module else start
+            names = [base, *([*base, alias.name] for alias in node.names)]
+        else:
+            continue
+        for parts in names:
+            if is_installed(root) and parts[:1] != own[:1]:
+                continue  # a neighbour there is another distribution
+            yield from _files_of(parts, root)
+
+
+def _files_of(parts: Sequence[str], root: Path) -> Iterator[Path]:
+    """A module's file, and the `__init__.py` of the packages it is in."""
+    for end in range(1, len(parts) + 1):
+        place = root.joinpath(*parts[:end])
+        for candidate in (place / "__init__.py", place.with_suffix(".py")):
+            if candidate.is_file():
+                yield candidate
+                break
