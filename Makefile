@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 # Files of tests run side by side, one process a core; JOBS=0 runs them one after another.
 JOBS   ?= auto
 
-.PHONY: help install replicate report-reference test test-one test-slow test-cluster calibration bench lint types format wheel clean
+.PHONY: help install replicate report-reference test test-one test-slow test-cluster calibration architectures bench lint types format wheel clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -40,6 +40,9 @@ test-cluster: $(STAMP) ## every test that needs Slurm or Ray, the faults too (sk
 
 calibration: $(STAMP) ## simulate the error rates of every test and interval; writes docs/calibration.md
 	$(BIN)/python bench/calibration.py
+
+architectures: $(STAMP) ## prune, train, save, compile and export some fifty architectures; writes docs/architectures.md
+	$(BIN)/python bench/architectures.py --jobs 2
 
 bench: $(STAMP)  ## every timing the docs give: pruning, growth to 1 B weights (8 GB), shrunk models, replicates, analysis, reports (half an hour)
 	$(BIN)/python bench/bootstrap.py

@@ -506,7 +506,7 @@ def test_adaptive_is_a_scorer_of_its_own_in_replicate(
         assert all(cells["adaptive", sparsity, seed] == cells[same, sparsity, seed] for seed in (0, 1))
 
 
-def test_images_show_that_the_smaller_network_is_the_masked_one(prune: Pruner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_show_that_the_smaller_network_is_the_masked_one(prune: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     save_file(built(DIGITS).state_dict(), prune.folder / "d.safetensors")
     seen: list[Any] = []
 
@@ -518,7 +518,18 @@ def test_images_show_that_the_smaller_network_is_the_masked_one(prune: Pruner, m
         return small
 
     monkeypatch.setattr("sics_plugin.shrink", spied)
-    base = ["d.safetensors", *options_of(DIGITS), "--sparsity", ".5", "--unit", "channel", "--shrink", "--batches", "1"]
+    base = [
+        "d.safetensors",
+        *options_of(DIGITS),
+        "--sparsity",
+        ".5",
+        "--unit",
+        "channel",
+        "--shrink",
+        "--batches",
+        "1",
+        "--allow-chance",
+    ]
     assert prune(*base, "--data", "digits", "-o", "out.safetensors") == 0, prune.err
     assert seen[0].shape[0] == 8
     assert prune(*base, "--data", "digits", "-o", "other.safetensors") == 2
