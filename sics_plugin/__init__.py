@@ -10,10 +10,15 @@ A better mask takes a saliency from a few batches: ``saliency=Saliency(model, ba
 """
 
 import sics_plugin.old_names  # noqa: F401  (for its effect)
-from sics_plugin.network.discovery import find_groups as find_groups
-from sics_plugin.network.groups import ChannelGroup as ChannelGroup
-from sics_plugin.network.groups import Slice as Slice
-from sics_plugin.network.groups import channel_group as channel_group
+from sics_plugin.channels.discovery import find_groups as find_groups
+from sics_plugin.channels.groups import ChannelGroup as ChannelGroup
+from sics_plugin.channels.groups import Slice as Slice
+from sics_plugin.channels.groups import channel_group as channel_group
+from sics_plugin.channels.rebuild import load_shrunk as load_shrunk
+from sics_plugin.channels.rebuild import remove_units as remove_units
+from sics_plugin.channels.rebuild import removed_units as removed_units
+from sics_plugin.channels.shrink import shrink as shrink
+from sics_plugin.channels.unit_masks import unit_masks as unit_masks
 from sics_plugin.network.mask_files import export_masks as export_masks
 from sics_plugin.network.mask_files import load_masks as load_masks
 from sics_plugin.network.masks import clone_pruned as clone_pruned
@@ -26,11 +31,6 @@ from sics_plugin.network.permanent import finalize as finalize
 from sics_plugin.network.prunable import Coverage as Coverage
 from sics_plugin.network.prunable import coverage as coverage
 from sics_plugin.network.prunable import prunable_parameters as prunable_parameters
-from sics_plugin.network.rebuild import load_shrunk as load_shrunk
-from sics_plugin.network.rebuild import remove_units as remove_units
-from sics_plugin.network.rebuild import removed_units as removed_units
-from sics_plugin.network.shrink import shrink as shrink
-from sics_plugin.network.unit_masks import unit_masks as unit_masks
 from sics_plugin.pruning.calibration import Calibration as Calibration
 from sics_plugin.pruning.calibration import held_out_accuracy as held_out_accuracy
 from sics_plugin.pruning.calibration import held_out_loss as held_out_loss

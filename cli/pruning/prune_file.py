@@ -87,7 +87,7 @@ def prune_file(request: PruneRequest, outputs: Outputs, images: CalibrationImage
     }
     smaller = model
     if request.shrink:
-        from sics_plugin.network.rebuild import removed_units
+        from sics_plugin.channels.rebuild import removed_units
 
         unit: Any = request.unit
         facts["shrunk"] = {"unit": unit, "removed": removed_units(model, unit)}
@@ -291,7 +291,7 @@ def write_state(option: str, path: Path, model: nn.Module, like: Mapping[str, Te
     """
     from safetensors.torch import save_file
 
-    from sics_plugin.network.rebuild import METADATA_KEY
+    from sics_plugin.channels.rebuild import METADATA_KEY
 
     # A copy each: safetensors takes no two names for one memory, as tied weights have.
     state = {

@@ -1,1 +1,1 @@
-"""What of a model can be pruned, and the masks on it: weights, groups of channels, and what is left of them."""
+"""What of a model can be pruned, by which names, and the masks on it."""

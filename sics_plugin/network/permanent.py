@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from sics_plugin.network.callers import drop_refreshes
-from sics_plugin.network.groups import forget_groups
 from sics_plugin.network.masks import masked_copy, pruned_targets, take_off
 from sics_plugin.network.targets import Target, all_targets
 from sics_plugin.warn import warn_caller
 
 M = TypeVar("M", bound=nn.Module)
+#: Under this name a model keeps the groups of channels that it was pruned with.
+REMEMBERED = "_sics_groups"
 
 
 def finalize(model: M, targets: Sequence[Target] | None = None) -> M:
@@ -46,6 +47,12 @@ def finalize(model: M, targets: Sequence[Target] | None = None) -> M:
     if targets is None:
         forget_groups(model)
     return model
+
+
+def forget_groups(model: nn.Module) -> None:
+    """Once masks are permanent the model is plain again, and its file needs no class of this project."""
+    for module in model.modules():
+        module.__dict__.pop(REMEMBERED, None)
 
 
 def put_zeros(model: nn.Module | None, targets: Sequence[Target], kept: Sequence[Callable[[], Tensor]]) -> None:

@@ -13,8 +13,8 @@ from typing import Any, ParamSpec, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from sics_plugin.network.discovery import find_groups
-from sics_plugin.network.groups import bind_groups
+from sics_plugin.channels.discovery import find_groups
+from sics_plugin.channels.groups import bind_groups
 from sics_plugin.network.masks import clone_pruned
 from sics_plugin.network.prunable import resolve_targets
 from sics_plugin.network.targets import without_ties

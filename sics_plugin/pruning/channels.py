@@ -20,13 +20,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sics_plugin.network.dataflow import unproven
-from sics_plugin.network.discovery import find_groups
-from sics_plugin.network.groups import BoundGroup, ChannelGroup, Unit, bind_groups, remember_groups
+from sics_plugin.channels.dataflow import unproven
+from sics_plugin.channels.discovery import find_groups
+from sics_plugin.channels.groups import BoundGroup, ChannelGroup, Unit, bind_groups, remember_groups
+from sics_plugin.channels.removal import check_removal
+from sics_plugin.channels.shrink import cut_units
+from sics_plugin.channels.unit_masks import install_units, masks_of, unit_masks
 from sics_plugin.network.masks import current_masks, mask_hash
-from sics_plugin.network.removal import check_removal
-from sics_plugin.network.shrink import cut_units
-from sics_plugin.network.unit_masks import install_units, masks_of, unit_masks
 from sics_plugin.pruning.calibration import Prune, adaptive_options
 from sics_plugin.pruning.choose import Choice, decide
 from sics_plugin.pruning.inputs import floors_of, join

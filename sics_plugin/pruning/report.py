@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
-from sics_plugin.network.groups import BoundGroup
+from sics_plugin.channels.groups import BoundGroup
 from sics_plugin.network.masks import Masks
 from sics_plugin.network.names import plain_paths
 from sics_plugin.network.prunable import Coverage, prunable_parameters
@@ -107,8 +107,9 @@ class PruningReport:
         """Values in the order of the fields; pickles of earlier versions lack the later ones."""
         names = [f.name for f in fields(self)]
         if len(state) < len(names):
-            names.remove("zeros")
-            object.__setattr__(self, "zeros", None)
+            for later in ("coverage", "zeros"):
+                names.remove(later)
+                object.__setattr__(self, later, None)
         for name, value in zip(names, state, strict=True):
             object.__setattr__(self, name, value)
 

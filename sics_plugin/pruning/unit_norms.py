@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from sics_plugin.network.groups import BoundGroup
+from sics_plugin.channels.groups import BoundGroup
 from sics_plugin.saliency.collection import Saliency
 from sics_plugin.saliency.relative import lamp
 from sics_plugin.scorers.units import SaliencyVector

@@ -12,8 +12,8 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from sics_plugin.network.discovery import find_groups
-from sics_plugin.network.groups import ChannelGroup, Unit
+from sics_plugin.channels.discovery import find_groups
+from sics_plugin.channels.groups import ChannelGroup, Unit
 from sics_plugin.network.names import plain_modules
 from sics_plugin.network.prunable import resolve_targets
 from sics_plugin.network.targets import Parameter, Target, dense_parameters

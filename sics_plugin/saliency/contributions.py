@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from sics_plugin.network.groups import BoundGroup, ChannelGroup, bind_groups
+from sics_plugin.channels.groups import BoundGroup, ChannelGroup, bind_groups
 from sics_plugin.network.masks import pruned_targets
 from sics_plugin.network.targets import dense_parameters
 from sics_plugin.saliency.batches import NO_BATCHES, Batch, Loss, batch_losses, evaluating, requiring_grad

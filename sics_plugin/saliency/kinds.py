@@ -11,7 +11,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from sics_plugin.network.groups import ChannelGroup
+from sics_plugin.channels.groups import ChannelGroup
 from sics_plugin.saliency import contributions, relative
 from sics_plugin.saliency.activation import input_norms
 from sics_plugin.saliency.batches import Batch, Loss

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from sics_plugin.network.groups import BoundGroup, ChannelGroup, bind_groups
+from sics_plugin.channels.groups import BoundGroup, ChannelGroup, bind_groups
 from sics_plugin.network.masks import clone_pruned
 from sics_plugin.network.prunable import resolve_targets
 from sics_plugin.network.targets import dense_parameters, without_ties

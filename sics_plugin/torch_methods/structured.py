@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.prune import BasePruningMethod
 
-from sics_plugin.network.groups import axes_of
+from sics_plugin.channels.groups import axes_of
 from sics_plugin.network.layouts import TRANSPOSED
 from sics_plugin.network.masks import install_mask
 from sics_plugin.network.targets import Target, check_target

@@ -27,7 +27,7 @@ from sics_plugin import (
     prune_model,
     prune_to_sparsity,
 )
-from sics_plugin.network.groups import modules_by_name
+from sics_plugin.channels.groups import modules_by_name
 from sics_plugin.network.targets import dense_parameters
 
 

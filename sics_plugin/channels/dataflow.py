@@ -17,10 +17,10 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from sics_plugin.network.groups import ChannelGroup, Slice, axes_of, between, depthwise, is_a, own_bias
+from sics_plugin.channels.groups import ChannelGroup, Slice, axes_of, between, depthwise, is_a, own_bias
+from sics_plugin.channels.tracing import Flow, flows
 from sics_plugin.network.layouts import CONVOLUTIONS
 from sics_plugin.network.names import plain_paths
-from sics_plugin.network.tracing import Flow, flows
 
 _ACTIVATIONS = (
     "relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "elu", "elu_", "selu", "selu_", "celu", "celu_", "gelu", "silu",

@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from sics_plugin.network.discovery import find_groups
-from sics_plugin.network.groups import ChannelGroup, Unit, bind_groups, remember_groups, remembered_groups
+from sics_plugin.channels.discovery import find_groups
+from sics_plugin.channels.groups import ChannelGroup, Unit, bind_groups, remember_groups, remembered_groups
+from sics_plugin.channels.shrink import shrink
+from sics_plugin.channels.unit_masks import install_units, masks_of, unit_masks
 from sics_plugin.network.mask_files import read_safetensors
 from sics_plugin.network.masks import current_masks
-from sics_plugin.network.shrink import shrink
-from sics_plugin.network.unit_masks import install_units, masks_of, unit_masks
 
 M = TypeVar("M", bound=nn.Module)
 Removed = dict[str, list[int]]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from sics_plugin.network.groups import BoundGroup, ChannelGroup
+from sics_plugin.channels.groups import BoundGroup, ChannelGroup
 from sics_plugin.network.masks import install_mask
 
 

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from sics_plugin.network.layouts import CONVOLUTIONS, is_depthwise, layout_of
 from sics_plugin.network.names import plain_modules
+from sics_plugin.network.permanent import REMEMBERED
 from sics_plugin.network.targets import Target, all_targets, check_target
 
 Unit = Literal["channel", "head"]
 
 #: Where a model keeps the groups it was pruned with: plain data beside its tensors, copied and saved with it.
-_REMEMBERED = "_sics_groups"
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,18 +246,13 @@ def remember_groups(model: nn.Module, groups: Iterable[ChannelGroup]) -> None:
     """Keep on the model the groups it was pruned with; one of the same unit and name takes the place of an earlier one."""
     inner = modules_by_name(model)[""]
     known = {(group.unit, group.name): group for group in (*remembered_groups(model), *groups)}
-    inner.__dict__[_REMEMBERED] = tuple(known.values())
+    inner.__dict__[REMEMBERED] = tuple(known.values())
 
 
 def remembered_groups(model: nn.Module) -> tuple[ChannelGroup, ...]:
     """The groups handed in when the model was pruned, in that order."""
-    kept: tuple[ChannelGroup, ...] = modules_by_name(model)[""].__dict__.get(_REMEMBERED, ())
+    kept: tuple[ChannelGroup, ...] = modules_by_name(model)[""].__dict__.get(REMEMBERED, ())
     return kept
-
-
-def forget_groups(model: nn.Module) -> None:
-    """Once masks are permanent the model is plain again, and its file needs no class of this project."""
-    modules_by_name(model)[""].__dict__.pop(_REMEMBERED, None)
 
 
 def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:

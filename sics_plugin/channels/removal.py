@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from sics_plugin.network.groups import ChannelGroup
+from sics_plugin.channels.groups import ChannelGroup
 from sics_plugin.network.masks import Masks, clone_pruned, masked
 from sics_plugin.network.permanent import finalize
 

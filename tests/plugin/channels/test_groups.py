@@ -15,8 +15,8 @@ from timm.models.vision_transformer import Attention, VisionTransformer
 from torch import nn
 
 from sics_plugin import ChannelGroup, Slice, channel_group, find_groups, prune_channels
-from sics_plugin.network.discovery import SUPPORTED
-from sics_plugin.network.groups import bind_groups
+from sics_plugin.channels.discovery import SUPPORTED
+from sics_plugin.channels.groups import bind_groups
 
 
 def vit(**options: object) -> VisionTransformer:

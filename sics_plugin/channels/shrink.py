@@ -8,21 +8,20 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from sics_plugin.network.dataflow import passages
-from sics_plugin.network.discovery import all_groups
-from sics_plugin.network.groups import (
+from sics_plugin.channels.dataflow import passages
+from sics_plugin.channels.discovery import all_groups
+from sics_plugin.channels.groups import (
     ChannelGroup,
     Slice,
     bind_groups,
     depthwise,
-    forget_groups,
     modules_by_name,
     remembered_groups,
 )
+from sics_plugin.channels.removal import check_removal
 from sics_plugin.network.layouts import CONVOLUTIONS, TRANSPOSED
 from sics_plugin.network.masks import clone_pruned, current_masks
-from sics_plugin.network.permanent import finalize
-from sics_plugin.network.removal import check_removal
+from sics_plugin.network.permanent import finalize, forget_groups
 
 M = TypeVar("M", bound=nn.Module)
 

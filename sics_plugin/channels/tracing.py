@@ -18,7 +18,7 @@ from typing import Any, cast
 import torch
 from torch import fx, nn
 
-from sics_plugin.network.groups import axes_of, modules_by_name
+from sics_plugin.channels.groups import axes_of, modules_by_name
 from sics_plugin.network.names import plain_modules
 
 #: Called as wholes: what their channels do is known without looking inside.

@@ -1,7 +1,7 @@
 """Finding the structured groups of a model: by following its forward, and by class for blocks this project knows.
 
 A block is recognised by its class only if that class's own ``forward`` is in use: a subclass with another forward may
-read its channels in other places. Everything else is followed call by call (:mod:`sics_plugin.network.dataflow`). Libraries are
+read its channels in other places. Everything else is followed call by call (:mod:`sics_plugin.channels.dataflow`). Libraries are
 looked up among those already imported; a model of one that is not cannot exist.
 """
 
@@ -15,8 +15,8 @@ from typing import Any, cast, get_args
 
 from torch import nn
 
-from sics_plugin.network.dataflow import passages
-from sics_plugin.network.groups import ChannelGroup, Slice, Unit, channel_group, modules_by_name, remembered_groups
+from sics_plugin.channels.dataflow import passages
+from sics_plugin.channels.groups import ChannelGroup, Slice, Unit, channel_group, modules_by_name, remembered_groups
 from sics_plugin.network.names import plain_modules
 
 SUPPORTED: dict[Unit, str] = {

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sics_plugin import ChannelGroup, find_groups, prune_channels, shrink
-from sics_plugin.network.dataflow import passages
-from sics_plugin.network.discovery import all_groups
-from sics_plugin.network.rebuild import remove_units, removed_units
+from sics_plugin.channels.dataflow import passages
+from sics_plugin.channels.discovery import all_groups
+from sics_plugin.channels.rebuild import remove_units, removed_units
 
 pytestmark = pytest.mark.filterwarnings("ignore::sics_plugin.VanishedLayerWarning")
 

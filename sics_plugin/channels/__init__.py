@@ -1,0 +1,1 @@
+"""Channels and heads: which rows, columns and statistics go together, and a model without them."""
