@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sics_plugin.network.targets import plain_name
-from sics_plugin.saliency.batches import NO_BATCHES, Batch, batch_size, evaluating, moved
+from sics_plugin.saliency.batches import NO_BATCHES, Batch, moved
 
 
 def input_norms(model: nn.Module, batches: Iterable[Batch]) -> tuple[dict[str, Tensor], int]:
@@ -29,10 +29,10 @@ def input_norms(model: nn.Module, batches: Iterable[Batch]) -> tuple[dict[str, T
     handles = [m.register_forward_pre_hook(hook_for(path), with_kwargs=True) for path, m in layers.items()]
     count = samples = 0
     try:
-        with evaluating(model), torch.no_grad():
-            for inputs, targets in moved(batches, model):
-                model(inputs)
-                count, samples = count + 1, samples + batch_size(targets)
+        with torch.no_grad():
+            for given in moved(batches, model):
+                given.through(model)
+                count, samples = count + 1, samples + given.size
     finally:
         for handle in handles:
             handle.remove()

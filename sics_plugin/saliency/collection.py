@@ -17,9 +17,11 @@ from sics_plugin.network.groups import ChannelGroup, Unit
 from sics_plugin.network.prunable import resolve_targets
 from sics_plugin.network.targets import Parameter, Target, dense_parameters, plain_name
 from sics_plugin.saliency.activation import expand_to_weight
-from sics_plugin.saliency.batches import Batch, Loss
+from sics_plugin.saliency.batches import Batch, Loss, check_iterable
 from sics_plugin.saliency.gradient import rms_of
 from sics_plugin.saliency.kinds import SIGNALS, Kind, Request, Signal
+from sics_plugin.saliency.objective import Objective
+from sics_plugin.saliency.unchanged import Unchanged
 from sics_plugin.scorers.coordinate import neighbourhood
 from sics_plugin.scorers.units import SaliencyVector
 
@@ -31,11 +33,12 @@ class Saliency:
     ----------
     model : nn.Module
         Run in eval mode; its mode, gradients and ``requires_grad`` flags are as before afterwards.
-    batches : iterable of (input, target)
-        Calibration batches, or a loader of them; moved to the model's device. Not needed for what reads the weights alone
-        ("neighbourhood", "lamp", "relative"); "synflow" takes the shape of the first input from them and nothing else.
-    loss : callable(output, target) -> scalar Tensor
-        For the kinds that take gradients; default cross-entropy.
+    batches : iterable
+        Calibration batches in one of the forms below, or a loader of them; whatever is in them is moved to the model's device. Not
+        needed for what reads the weights alone ("neighbourhood", "lamp", "relative"); "synflow" takes the shape of the first input
+        from them and nothing else.
+    loss : callable(output, target) -> scalar Tensor, optional
+        For the kinds that take gradients; see the forms of a batch.
     kind : str
         "gradient": root of the mean over batches of the squared batch gradient. "activation": L2 norm of the input feature a
         weight reads, per sample as in Wanda (Sun et al. 2023); for weights of ``nn.Linear`` and ``nn.Conv2d``. "neighbourhood":
@@ -55,7 +58,26 @@ class Saliency:
     Raises
     ------
     ValueError, TypeError
-        No batches, batches that are not pairs, a loss that is not a finite scalar, gradients that are not finite.
+        No batches, batches of another form, labels that the model has no output for, a loss that is not a finite scalar, gradients
+        that are not finite.
+
+    Notes
+    -----
+    What a batch may be, and what is made of it:
+
+    ==================================  ======================  =====================================================
+    batch                               model                   loss
+    ==================================  ======================  =====================================================
+    ``(input, target)``                 ``model(input)``        ``loss(output, target)``; cross-entropy by default
+    ``((input, mask, …), target)``      ``model(*inputs)``      the same
+    ``({"input_ids": …}, target)``      ``model(**inputs)``     the same
+    ``{"input_ids": …, "labels": …}``   ``model(**batch)``      the output's ``loss``, or ``loss(output, batch)``
+    ==================================  ======================  =====================================================
+
+    Of an output with ``logits`` a loss of a pair gets these. Inputs that ``forward`` has no arguments for go in as one. The default
+    cross-entropy also takes outputs (samples, positions, classes) for labels (samples, positions): each label belongs to its own
+    position, nothing is shifted, and −100 does not count. The kinds that look at single samples ("fisher", "sensitivity") split
+    every tensor whose first dimension is the number of samples.
 
     Examples
     --------
@@ -75,7 +97,7 @@ class Saliency:
         self,
         model: nn.Module,
         batches: Iterable[Batch] | None = None,
-        loss: Loss = nn.functional.cross_entropy,
+        loss: Loss | None = None,
         *,
         kind: Kind = "gradient",
         max_batches: int | None = None,
@@ -93,8 +115,8 @@ class Saliency:
         if collect is None:
             if batches is not None:
                 raise ValueError(f"Expected no `batches` for kind {kind!r}: it reads the weights alone")
-        elif batches is None or isinstance(batches, Tensor) or not isinstance(batches, Iterable):
-            raise TypeError(f"Expected `batches` to be an iterable of (input, target) pairs, got {type(batches).__name__}")
+        else:
+            check_iterable(batches)
         self.kind = kind
         self.unit = "weight"
         self._values: dict[str, Tensor] = {}
@@ -106,7 +128,9 @@ class Saliency:
             if self.signal.per_unit == "own" and (groups is not None or unit != "weight"):
                 own = list(find_groups(model, unit) if groups is None else groups)  # type: ignore[arg-type]
                 self.unit = own[0].unit if own else unit
-            self._values, self.samples = collect(model, Request(islice(batches, max_batches), loss, own, rounds))
+            with Unchanged(model) as unchanged:
+                request = Request(unchanged.of(islice(batches, max_batches)), Objective(loss), own, rounds)
+                self._values, self.samples = collect(model, request)
 
     @property
     def signal(self) -> Signal:

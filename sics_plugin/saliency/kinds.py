@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from sics_plugin.network.groups import ChannelGroup
 from sics_plugin.saliency import contributions, relative
 from sics_plugin.saliency.activation import input_norms
-from sics_plugin.saliency.batches import Batch, Loss
+from sics_plugin.saliency.batches import Batch
 from sics_plugin.saliency.contributions import Collected
 from sics_plugin.saliency.gradient import gradient_rms
+from sics_plugin.saliency.objective import Objective
 from sics_plugin.saliency.synflow import ROUNDS, synaptic_flow
 
 Kind = Literal[
@@ -33,7 +34,7 @@ class Request:
     """What a collector is given: calibration batches, a loss, the groups of units (None: weights), rounds of a schedule."""
 
     batches: Iterable[Batch]
-    loss: Loss
+    loss: Objective
     groups: Sequence[ChannelGroup] | None = None
     rounds: int | None = None
 

@@ -170,7 +170,7 @@ def test_tied_weights_are_collected_once(tied: nn.Module) -> None:
     for kind in ("snip", "grasp", "taylor", "fisher", "sensitivity"):
         vector = Saliency(tied, batches, loss, kind=kind).vector([(tied.first, "weight"), (tied.second, "weight")])
         assert torch.equal(*vector.as_subclass(Tensor).split(256))
-    with pytest.raises(TypeError, match=r"floating point inputs for kind 'synflow'.*got torch.int64"):
+    with pytest.raises(TypeError, match=r"floating point tensor as input for kind 'synflow'.*got a tensor of torch.int64"):
         Saliency(tied, batches, kind="synflow")
 
 

@@ -493,12 +493,16 @@ def test_max_batches_stops_a_stream_without_an_end(mlp: nn.Sequential, kind: str
     [
         ([], ValueError, "at least one batch"),
         (iter(()), ValueError, "at least one batch"),
-        (None, TypeError, r"`batches` to be an iterable of \(input, target\) pairs, got NoneType"),
+        (None, TypeError, r"`batches` to be an iterable of \(input, target\) pairs or of mappings, got NoneType"),
         (7, TypeError, "got int"),
         (torch.rand(3, 16), TypeError, "got Tensor"),
-        ([torch.rand(8, 16)], TypeError, "every batch to be an .input, target. pair, got Tensor"),
-        ([(torch.rand(8, 16),)], TypeError, "got tuple"),
-        ([{"x": 1, "y": 2}], TypeError, "got dict"),
+        (
+            [torch.rand(8, 16)],
+            TypeError,
+            "every batch to be an .input, target. pair or a mapping of the model's arguments, got Tensor",
+        ),
+        ([(torch.rand(8, 16),)], TypeError, "got tuple of 1; .* a target that nothing reads may be None"),
+        ([{"x": 1, "y": 2}], TypeError, "arguments of Sequential.forward, which takes input, got 'x', 'y'"),
     ],
     ids=["empty", "exhausted", "none", "number", "tensor", "no-target", "one", "dict"],
 )
