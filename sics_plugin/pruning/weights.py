@@ -315,6 +315,7 @@ class _Plan:
                 f"Expected no `importance_scores` for {self.scorer.name!r}, which scores by a signal of the weights themselves"
             )
         saliency = saliency_for(self.scorer.requires, self.saliency)
+        self.remarks = saliency.flags if isinstance(saliency, Saliency) else ()
         vectors, self.saliency_kind = lazy_saliencies(saliency, self.listed, self.targets, model)
         self.parts = parts_of(self.targets, self.scores, self.listed, vectors)
         self.floors = floors_of([t.parameter.numel() for t in self.targets], self.min_keep)
@@ -386,7 +387,7 @@ class _Plan:
             self.choices,
             layers,
             amount=self.amount,
-            flags=warn_vanished(layers),
+            flags=(*self.remarks, *warn_vanished(layers)),
             method=self.name,
             unit="weight",
             pool=self.pool,

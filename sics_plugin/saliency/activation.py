@@ -8,75 +8,118 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sics_plugin.network.layouts import kind_of_weight
 from sics_plugin.network.targets import plain_name
-from sics_plugin.saliency.batches import NO_BATCHES, Batch, moved
+from sics_plugin.saliency.batches import NO_BATCHES, Batch, Given, moved, over
+from sics_plugin.saliency.input_squares import input_squares, observed
+from sics_plugin.saliency.remarks import listed
+from sics_plugin.saliency.unchanged import requiring_grad
+from sics_plugin.warn import warn_caller
+
+_NEVER_CALLED = nn.modules.linear.NonDynamicallyQuantizableLinear
 
 
 def input_norms(model: nn.Module, batches: Iterable[Batch]) -> tuple[dict[str, Tensor], int]:
-    """L2 norm per sample of every input feature of every ``nn.Linear`` and ``nn.Conv2d`` that ran; and how many samples.
+    """L2 norm per sample of every input feature of every layer that ran; and how many samples.
 
-    By weight name; float32 of shape (in_features,) or (in_channels, kh, kw).
+    By weight name; float32 in the shape that :func:`observed` says. Zero, with a warning, for a layer that no batch reached; none,
+    with a warning, for a weight whose inputs are not seen.
     """
     squares: dict[str, Tensor] = {}
+    counting = True
 
     def hook_for(path: str) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            squares[path] = squares.get(path, 0) + _input_squares(module, args[0] if args else kwargs["input"])
+            for name, found in input_squares(module, args, kwargs).items() if counting else ():
+                full = f"{path}.{name}" if path else name
+                squares[full] = squares[full] + found if full in squares else found
 
         return hook
 
-    layers = {plain_name(path): m for path, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)}
+    layers = {plain_name(path): m for path, m in model.named_modules() if observed(m) and not isinstance(m, _NEVER_CALLED)}
     handles = [m.register_forward_pre_hook(hook_for(path), with_kwargs=True) for path, m in layers.items()]
     count = samples = 0
+    elsewhere: set[str] = set()
     try:
         with torch.no_grad():
             for given in moved(batches, model):
                 given.through(model)
                 count, samples = count + 1, samples + given.size
+                if count == 1 and (uncalled := _weights(layers, squares)):
+                    counting = False
+                    elsewhere = _read_without_a_call(model, given, uncalled)
+                    counting = True
     finally:
         for handle in handles:
             handle.remove()
     if count == 0:
         raise ValueError(NO_BATCHES)
+    if layers and not squares:
+        raise ValueError(
+            "no layer was called on the calibration batches, so no inputs were seen: of a compiled model, collect before torch.compile"
+        )
+    unseen = {**{name: p for name, p in _weights(layers, squares).items() if name in elsewhere}, **_unobserved(model)}
+    if unseen:
+        warn_caller(
+            f"no input norm of {listed(unseen)}: what these weights read cannot be seen from outside their module; leave them out "
+            "(params=) where a scorer needs one"
+        )
     values = {}
-    for path, total in squares.items():
+    for name, total in squares.items():
         norm = (total / samples).sqrt().float()
         if not bool(torch.isfinite(norm).all()):
+            path = name.removesuffix(".weight") if name != "weight" else ""
             raise ValueError(f"the input of {path} is NaN or infinite on the calibration batches")
-        values[f"{path}.weight" if path else "weight"] = norm
+        values[name] = norm
+    never = {name: p for name, p in _weights(layers, squares).items() if name not in elsewhere}
+    if never:
+        warn_caller(f"no calibration batch reached {listed(never)}: what they read counts as zero")
+    for path, module in layers.items():
+        for name, shape in observed(module).items():
+            if (full := f"{path}.{name}" if path else name) in never:
+                values[full] = torch.zeros(shape, device=never[full].device)
     return values, samples
 
 
-def expand_to_weight(norm: Tensor, module: nn.Module, weight: Tensor, name: str = "the weight") -> Tensor:
-    """The input norm each weight reads, in the weight's shape.
-
-    >>> layer = nn.Linear(3, 2)
-    >>> expand_to_weight(torch.tensor([1.0, 2.0, 3.0]), layer, layer.weight).tolist()
-    [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]
-    """
-    reads = (module.in_channels, *module.kernel_size) if isinstance(module, nn.Conv2d) else weight.shape[1:]
-    if norm.shape != torch.Size(reads):
-        raise ValueError(
-            f"{name} reads inputs of shape {tuple(reads)}, its activation saliency has {tuple(norm.shape)}: another model"
-        )
-    if isinstance(module, nn.Conv2d):
-        grouped = norm.view(module.groups, *weight.shape[1:])
-        return grouped.repeat_interleave(weight.shape[0] // module.groups, dim=0)
-    return norm.expand_as(weight)
+def _weights(layers: dict[str, nn.Module], seen: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of these layers that nothing was seen of yet."""
+    found = {}
+    for path, module in layers.items():
+        for name in observed(module):
+            full = f"{path}.{name}" if path else name
+            if full not in seen:
+                found[full] = module._parameters.get(f"{name}_orig", module._parameters.get(name))
+    return {name: p for name, p in found.items() if p is not None}
 
 
-def _input_squares(module: nn.Module, inputs: Tensor) -> Tensor:
-    """Sum over samples and positions of the squared input that each weight of one output reads, float64."""
-    x = inputs.detach().double()
-    if not isinstance(module, nn.Conv2d):
-        return x.reshape(-1, x.shape[-1]).square().sum(0)
-    return unfolded(module, x).square().sum((0, 2)).view(module.in_channels, *module.kernel_size)
+def _read_without_a_call(model: nn.Module, given: Given, weights: dict[str, Tensor]) -> set[str]:
+    """Those of the weights that the output depends on although nobody called their layer: one pass more, where there are some."""
+    try:
+        with torch.enable_grad(), requiring_grad(list(weights.values())):
+            found = [x for x in _floats(given.through(model)) if x.requires_grad]
+            if not found:
+                return set()
+            total = torch.stack([x.double().sum() for x in found]).sum()
+            gradients = torch.autograd.grad(total, list(weights.values()), allow_unused=True)
+    except (RuntimeError, TypeError):
+        return set()
+    return {name for name, g in zip(weights, gradients, strict=True) if g is not None}
 
 
-def unfolded(module: nn.Conv2d, x: Tensor) -> Tensor:
-    """What a convolution reads at every position: shape (samples, in_channels · kernel, positions)."""
-    padding: Any = module.padding
-    if module.padding_mode != "zeros" or isinstance(padding, str):
-        mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-        x, padding = nn.functional.pad(x, module._reversed_padding_repeated_twice, mode=mode), 0
-    return nn.functional.unfold(x, module.kernel_size, module.dilation, padding, module.stride)
+def _floats(output: Any) -> list[Tensor]:
+    found: list[Tensor] = []
+    values = output if isinstance(output, Tensor | tuple | list | dict) else vars(output) if hasattr(output, "__dict__") else ()
+    over(values, lambda x: found.append(x) if isinstance(x, Tensor) and x.is_floating_point() else None)
+    return found
+
+
+def _unobserved(model: nn.Module) -> dict[str, Tensor]:
+    """Matrix weights of kinds that are pruned whose inputs no hook sees: experts kept as one parameter, an LSTM's projection."""
+    found = {}
+    for path, module in model.named_modules():
+        seen = observed(module)
+        for stored, p in module._parameters.items():
+            name = stored.removesuffix("_orig")
+            if p is not None and name not in seen and kind_of_weight(module, name, p.dim()) is not None:
+                found[plain_name(f"{path}.{name}" if path else name)] = p
+    return found

@@ -15,15 +15,18 @@ from torch import Tensor, nn
 from sics_plugin.network.discovery import find_groups
 from sics_plugin.network.groups import ChannelGroup, Unit
 from sics_plugin.network.prunable import resolve_targets
-from sics_plugin.network.targets import Parameter, Target, dense_parameters, plain_name
-from sics_plugin.saliency.activation import expand_to_weight
+from sics_plugin.network.targets import Parameter, Target, all_targets, dense_parameters, plain_name
 from sics_plugin.saliency.batches import Batch, Loss, check_iterable
 from sics_plugin.saliency.gradient import rms_of
+from sics_plugin.saliency.input_squares import expand_to_weight, observed
 from sics_plugin.saliency.kinds import SIGNALS, Kind, Request, Signal
 from sics_plugin.saliency.objective import Objective
+from sics_plugin.saliency.relative import of_target
+from sics_plugin.saliency.remarks import AT_ROUNDING, flags_of, listed, zero_weights
 from sics_plugin.saliency.unchanged import Unchanged
 from sics_plugin.scorers.coordinate import neighbourhood
 from sics_plugin.scorers.units import SaliencyVector
+from sics_plugin.warn import warn_caller
 
 
 class Saliency:
@@ -41,8 +44,8 @@ class Saliency:
         For the kinds that take gradients; see the forms of a batch.
     kind : str
         "gradient": root of the mean over batches of the squared batch gradient. "activation": L2 norm of the input feature a
-        weight reads, per sample as in Wanda (Sun et al. 2023); for weights of ``nn.Linear`` and ``nn.Conv2d``. "neighbourhood":
-        mean magnitude of the 65 weights around, free of data: what a method without ``saliency=`` uses. The others are what
+        weight reads, per sample as in Wanda (Sun et al. 2023); for linear layers, convolutions, recurrent layers and attention
+        projections. "neighbourhood": mean magnitude of the 65 weights around, free of data: what a method without ``saliency=`` uses. The others are what
         published scorers need, each its own (:mod:`sics_plugin.scorers.peers`): "snip", "grasp", "synflow", "taylor", "fisher",
         "sensitivity", "lamp", "relative", "relative_activation".
     max_batches : int, optional
@@ -54,6 +57,16 @@ class Saliency:
         The units, instead of those that :func:`~sics_plugin.find_groups` finds.
     rounds : int, optional
         For "synflow": rounds of its schedule, default 100; 1 for the scores of the network as it is.
+
+    Attributes
+    ----------
+    kind : str
+    samples : int
+        How many were in the batches.
+    flags : tuple of str
+        Reasons to mistrust it, which a pruning report repeats: zero everywhere, constant, at rounding level.
+    read_elsewhere : frozenset of str
+        Parameters that the loss depends on although no module that holds them was called. Of the kinds that take gradients.
 
     Raises
     ------
@@ -93,6 +106,9 @@ class Saliency:
     SaliencyVector(n=384, kind='gradient')
     """
 
+    flags: tuple[str, ...] = ()
+    read_elsewhere: frozenset[str] = frozenset()
+
     def __init__(
         self,
         model: nn.Module,
@@ -129,8 +145,25 @@ class Saliency:
                 own = list(find_groups(model, unit) if groups is None else groups)  # type: ignore[arg-type]
                 self.unit = own[0].unit if own else unit
             with Unchanged(model) as unchanged:
+                unchanged.watch(calls=self.signal.of_loss and self.unit == "weight")
                 request = Request(unchanged.of(islice(batches, max_batches)), Objective(loss), own, rounds)
                 self._values, self.samples = collect(model, request)
+            self._remark(model, request.loss, unchanged.uncalled)
+
+    def _remark(self, model: nn.Module, objective: Objective, uncalled: frozenset[str]) -> None:
+        """Say where the values say nothing."""
+        self.flags = flags_of(self._values.values(), objective.at_rounding is True)
+        hint = "give the labels of the data, not the model's own outputs" if self.signal.of_loss else "look at the batches"
+        if self.flags:
+            why = ": the gradients are what rounding leaves" if AT_ROUNDING in self.flags else ""
+            warn_caller(f"{self.flags[0]} (kind {self.kind!r}){why}; a scorer learns nothing from it, {hint}")
+        if not self.signal.of_loss or self.unit != "weight":
+            return
+        zero = zero_weights(self._values)
+        gone = {t.path for t, p in all_targets(model) if t.mask is not None and not bool(t.mask.any())}
+        if (unreached := [name for name in zero if name not in gone]) and not self.flags:
+            warn_caller(f"{self.kind} saliency is zero in every entry of {listed(unreached)}: no batch reached them, or the loss does not depend on them")
+        self.read_elsewhere = frozenset(name for name in uncalled if bool(self._values[name].any()))
 
     @property
     def signal(self) -> Signal:
@@ -207,13 +240,13 @@ class Saliency:
             return neighbourhood(_magnitude(parameter)).view_as(parameter)
         made = None
         if self.signal.from_weights is not None:
-            made = self.signal.from_weights(parameter, None if target.shared_mask is None else target.present())
+            made = of_target(self.signal.from_weights, target)
             if self.signal.collect is None:
                 return made
         name = self.check(target)
         value = self._values[name]
         if self.signal.of_inputs:
-            value = expand_to_weight(value, target.module, parameter, name)
+            value = expand_to_weight(value, target.module, parameter, name, target.name)
         value = value.to(parameter.device).contiguous()
         return value if made is None else made * value.double() ** self.signal.exponent
 
@@ -238,7 +271,7 @@ class Saliency:
             )
         name = self._name_of(target)
         if name not in self._values:
-            raise ValueError(f"there is no {self.kind} saliency of {name}: " + self._why_missing(target.module))
+            raise ValueError(f"there is no {self.kind} saliency of {name}: " + self._why_missing(target))
         return name
 
     def _name_of(self, target: Target) -> str:
@@ -247,11 +280,14 @@ class Saliency:
             return f"{path}.{target.name}" if path else target.name
         return self._names[id(target.parameter)][1]
 
-    def _why_missing(self, module: nn.Module) -> str:
+    def _why_missing(self, target: Target) -> str:
         if self.unit != "weight":
             return f"it was collected for {self.unit}s"
-        if self.signal.of_inputs and not isinstance(module, nn.Linear | nn.Conv2d):
-            return "it exists for weights of nn.Linear and nn.Conv2d"
+        if self.signal.of_inputs and target.name not in observed(target.module):
+            return (
+                "it exists for the matrix weights of layers whose inputs are seen when they are called (linear, convolutions, "
+                "recurrent, attention projections); leave it out (params=), or take another kind"
+            )
         return "the module was not called on the calibration batches, or had another name then"
 
     def vector(self, parameters: nn.Module | Iterable[Parameter]) -> SaliencyVector:

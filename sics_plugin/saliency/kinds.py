@@ -54,6 +54,11 @@ class Signal:
     exponent: float = 1.0  # of the collected values, before they are multiplied
     data: bool = True  # whether what is in the batches matters
 
+    @property
+    def of_loss(self) -> bool:
+        """Whether it takes gradients of a loss."""
+        return self.collect is not None and self.data and not self.of_inputs
+
 
 SIGNALS: dict[str, Signal] = {
     "gradient": Signal(lambda m, r: gradient_rms(m, r.batches, r.loss)),

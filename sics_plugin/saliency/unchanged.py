@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from sics_plugin.network.targets import dense_parameters
 
 B = TypeVar("B")
 #: Where recurrent layers keep what their parameters were at the last call, beside the parameters.
@@ -26,6 +29,9 @@ class Unchanged:
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self._random: list[tuple[torch.device, Tensor]] = []
+        self._uncalled: dict[nn.Module, RemovableHandle] = {}
+        #: Parameters none of whose modules was called; known at the end, where calls are watched.
+        self.uncalled: frozenset[str] = frozenset()
 
     def __enter__(self) -> Unchanged:
         modules = list(self.model.modules())
@@ -46,7 +52,26 @@ class Unchanged:
         self.model.eval()
         return self
 
+    def watch(self, *, calls: bool) -> None:
+        """Notice which modules are called: by a hook that is gone after its first call. A compiled model calls none of its parts."""
+
+        def called(module: nn.Module, args: object) -> None:
+            if (handle := self._uncalled.pop(module, None)) is not None:
+                handle.remove()
+
+        if calls and not any(hasattr(m, "_orig_mod") for m in self.model.modules()):
+            holders = [m for m in self.model.modules() if m._parameters]
+            self._uncalled = {m: m.register_forward_pre_hook(called) for m in holders}
+
     def __exit__(self, *error: object) -> None:
+        reached = {id(p) for m, *_ in self._modules if m not in self._uncalled for p in m._parameters.values() if p is not None}
+        if self._uncalled:
+            self.uncalled = frozenset(
+                name for name, p in dense_parameters(self.model) if id(p) not in reached and p.is_floating_point()
+            )
+        for handle in self._uncalled.values():
+            handle.remove()
+        self._uncalled = {}
         torch.backends.mha.set_fastpath_enabled(self._fused)
         for module, mode, parameters, buffers, attributes in self._modules:
             module.training = mode
