@@ -36,9 +36,9 @@ Prune = Callable[..., PruningReport]
 def held_out_loss(batches: Iterable[Batch], loss: Loss | None = None) -> Evaluate:
     """An ``evaluate``: minus the mean over held-out batches of a ``loss`` with reduction "mean", by default cross-entropy.
 
-    Batches are of any form that :class:`~sics_plugin.Saliency` takes, and so is the loss. They count by their size, by the number of
-    their labels where each sample has several. Finer than a count of right answers, which moves in steps as large as the differences
-    between masks on a few hundred examples.
+    Batches are of any form that :class:`~sics_plugin.Saliency` takes, and so is the loss. They count by their size, by the
+    number of their labels where each sample has several. Finer than a count of right answers, which moves in steps as large as
+    the differences between masks on a few hundred examples.
     """
     objective = Objective(loss)
 
@@ -64,13 +64,14 @@ def held_out_accuracy(batches: Iterable[Batch]) -> Evaluate:
         logits, labels = logits_of(output), _labels(given)
         if labels is None or not isinstance(logits, Tensor) or (given.whole and labels.dim() > 1):
             raise TypeError(
-                "Expected (inputs, labels) batches, or mappings with one of `labels` for each sample, and a tensor of outputs or an "
-                f"object with `logits` for an accuracy, got {type(output).__name__} on batch {given.number}"
+                "Expected (inputs, labels) batches, or mappings with one of `labels` for each sample, and a tensor of outputs or "
+                f"an object with `logits` for an accuracy, got {type(output).__name__} on batch {given.number}"
             )
         objective.see(logits, replace(given, whole=False, targets=labels))
         if logits.shape[:-1] != labels.shape:
             raise ValueError(
-                f"Expected outputs with a label for each but their last dimension, got {tuple(logits.shape)} for {tuple(labels.shape)}"
+                f"Expected outputs with one dimension more than labels, which is last, got {tuple(logits.shape)} for "
+                f"{tuple(labels.shape)}"
             )
         return int((logits.argmax(-1) == labels).sum()), int((labels != IGNORED).sum())
 

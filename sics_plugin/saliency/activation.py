@@ -22,8 +22,8 @@ _NEVER_CALLED = nn.modules.linear.NonDynamicallyQuantizableLinear
 def input_norms(model: nn.Module, batches: Iterable[Batch]) -> tuple[dict[str, Tensor], int]:
     """L2 norm per sample of every input feature of every layer that ran; and how many samples.
 
-    By weight name; float32 in the shape that :func:`observed` says. Zero, with a warning, for a layer that no batch reached; none,
-    with a warning, for a weight whose inputs are not seen.
+    By weight name; float32 in the shape that :func:`observed` says. Zero, with a warning, for a layer that no batch reached;
+    none, with a warning, for a weight whose inputs are not seen.
     """
     squares: dict[str, Tensor] = {}
     counting = True
@@ -56,13 +56,14 @@ def input_norms(model: nn.Module, batches: Iterable[Batch]) -> tuple[dict[str, T
         raise ValueError(NO_BATCHES)
     if layers and not squares:
         raise ValueError(
-            "no layer was called on the calibration batches, so no inputs were seen: of a compiled model, collect before torch.compile"
+            "no layer was called on the calibration batches, so no inputs were seen: collect before torch.compile, if the "
+            "model is compiled"
         )
     unseen = {**{name: p for name, p in _weights(layers, squares).items() if name in elsewhere}, **_unobserved(model)}
     if unseen:
         warn_caller(
-            f"no input norm of {listed(unseen)}: what these weights read cannot be seen from outside their module; leave them out "
-            "(params=) where a scorer needs one"
+            f"no input norm of {listed(unseen)}: what these weights read cannot be seen from outside their module; leave them "
+            "out (params=) where a scorer needs one"
         )
     values = {}
     for name, total in squares.items():

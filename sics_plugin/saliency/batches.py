@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import PackedSequence
 Batch = Any
 Loss = Callable[[Any, Any], Tensor]
 NO_BATCHES = "Expected at least one batch of (input, target) in `batches`, got none"
+PAIR = "(input, target) pair or a mapping of the model's arguments"
 NO_ITERABLE = "Expected `batches` to be an iterable of (input, target) pairs or of mappings"
 
 
@@ -46,7 +47,12 @@ class Given:
     def rows(self) -> list[Tensor]:
         """The tensors that have a row a sample, in a fixed order."""
         found: list[Tensor] = []
-        self._over(lambda x: found.append(x) or x)
+
+        def keep(x: Tensor) -> Tensor:
+            found.append(x)
+            return x
+
+        self._over(keep)
         return found
 
     def having(self, rows: Iterable[Tensor], size: int) -> Given:
@@ -72,8 +78,8 @@ class Given:
         if not inputs or not (targets or self.whole):
             what = [f"{tuple(x.shape)}" for x in _tensors((self.args, self.kwargs, self.targets))]
             raise TypeError(
-                f"Expected tensors of several samples as inputs and targets, their first dimension the {self.size} samples of batch "
-                f"{self.number}, got {', '.join(what) or 'no tensors'}: gradients are taken sample by sample"
+                f"Expected tensors of several samples as inputs and targets, their first dimension the {self.size} samples of "
+                f"batch {self.number}, got {', '.join(what) or 'no tensors'}: gradients are taken sample by sample"
             )
 
     def _over(self, change: Callable[[Tensor], Tensor]) -> Any:
@@ -126,13 +132,12 @@ def _checked(batch: Any) -> Any:
         return batch
     if not isinstance(batch, tuple | list):
         raise TypeError(
-            f"Expected every batch to be an (input, target) pair or a mapping of the model's arguments, got {type(batch).__name__}; "
-            "a target that nothing reads may be None"
+            f"Expected every batch to be an {PAIR}, got {type(batch).__name__}; a target that nothing reads may be None"
         )
     if len(batch) != 2 or callable(getattr(batch, "to", None)):
         raise TypeError(
-            f"Expected every batch to be an (input, target) pair or a mapping of the model's arguments, got {type(batch).__name__} of "
-            f"{len(batch)}; several inputs go together, ((input, mask), target), a target that nothing reads may be None"
+            f"Expected every batch to be an {PAIR}, got {type(batch).__name__} of {len(batch)}; several inputs go together, "
+            "((input, mask), target), a target that nothing reads may be None"
         )
     return batch
 
@@ -146,7 +151,8 @@ def _read(batch: Any, model: nn.Module, number: int) -> Given:
             unknown = [name for name in names if name not in taken] or list(names)
             raise TypeError(
                 f"Expected the names in a batch to be arguments of {type(model).__name__}.forward, which takes "
-                f"{', '.join(taken) or 'none'}, got {', '.join(map(repr, unknown))}: leave out what it does not take, or give (input, target)"
+                f"{', '.join(taken) or 'none'}, got {', '.join(map(repr, unknown))}: leave out what it does not take, or give "
+                "(input, target)"
             )
         return Given(number, (), names, None, True, _common(names) or 1)
     inputs, targets = batch

@@ -37,17 +37,17 @@ class Saliency:
     model : nn.Module
         Run in eval mode; its mode, gradients and ``requires_grad`` flags are as before afterwards.
     batches : iterable
-        Calibration batches in one of the forms below, or a loader of them; whatever is in them is moved to the model's device. Not
-        needed for what reads the weights alone ("neighbourhood", "lamp", "relative"); "synflow" takes the shape of the first input
-        from them and nothing else.
+        Calibration batches in one of the forms below, or a loader of them; whatever is in them is moved to the model's device.
+        Not needed for what reads the weights alone ("neighbourhood", "lamp", "relative"); "synflow" takes the shape of the
+        first input from them and nothing else.
     loss : callable(output, target) -> scalar Tensor, optional
         For the kinds that take gradients; see the forms of a batch.
     kind : str
         "gradient": root of the mean over batches of the squared batch gradient. "activation": L2 norm of the input feature a
         weight reads, per sample as in Wanda (Sun et al. 2023); for linear layers, convolutions, recurrent layers and attention
-        projections. "neighbourhood": mean magnitude of the 65 weights around, free of data: what a method without ``saliency=`` uses. The others are what
-        published scorers need, each its own (:mod:`sics_plugin.scorers.peers`): "snip", "grasp", "synflow", "taylor", "fisher",
-        "sensitivity", "lamp", "relative", "relative_activation".
+        projections. "neighbourhood": mean magnitude of the 65 weights around, free of data: what a method without ``saliency=``
+        uses. The others are what published scorers need, each its own (:mod:`sics_plugin.scorers.peers`): "snip", "grasp",
+        "synflow", "taylor", "fisher", "sensitivity", "lamp", "relative", "relative_activation".
     max_batches : int, optional
         Stop after this many; for a loader without an end.
     unit : {"weight", "channel", "head"}
@@ -71,8 +71,8 @@ class Saliency:
     Raises
     ------
     ValueError, TypeError
-        No batches, batches of another form, labels that the model has no output for, a loss that is not a finite scalar, gradients
-        that are not finite.
+        No batches, batches of another form, labels that the model has no output for, a loss that is not a finite scalar,
+        gradients that are not finite.
 
     Notes
     -----
@@ -87,10 +87,10 @@ class Saliency:
     ``{"input_ids": …, "labels": …}``   ``model(**batch)``      the output's ``loss``, or ``loss(output, batch)``
     ==================================  ======================  =====================================================
 
-    Of an output with ``logits`` a loss of a pair gets these. Inputs that ``forward`` has no arguments for go in as one. The default
-    cross-entropy also takes outputs (samples, positions, classes) for labels (samples, positions): each label belongs to its own
-    position, nothing is shifted, and −100 does not count. The kinds that look at single samples ("fisher", "sensitivity") split
-    every tensor whose first dimension is the number of samples.
+    Of an output with ``logits`` a loss of a pair gets these. Inputs that ``forward`` has no arguments for go in as one. The
+    default cross-entropy also takes outputs (samples, positions, classes) for labels (samples, positions): each label belongs
+    to its own position, nothing is shifted, and −100 does not count. The kinds that look at single samples ("fisher",
+    "sensitivity") split every tensor whose first dimension is the number of samples.
 
     Examples
     --------
@@ -162,7 +162,10 @@ class Saliency:
         zero = zero_weights(self._values)
         gone = {t.path for t, p in all_targets(model) if t.mask is not None and not bool(t.mask.any())}
         if (unreached := [name for name in zero if name not in gone]) and not self.flags:
-            warn_caller(f"{self.kind} saliency is zero in every entry of {listed(unreached)}: no batch reached them, or the loss does not depend on them")
+            warn_caller(
+                f"{self.kind} saliency is zero in every entry of {listed(unreached)}: no batch reached them, or the loss does "
+                "not depend on them"
+            )
         self.read_elsewhere = frozenset(name for name in uncalled if bool(self._values[name].any()))
 
     @property

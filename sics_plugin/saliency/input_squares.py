@@ -74,7 +74,7 @@ def input_squares(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, An
     """Of one call: over samples and positions, the squared input that each weight of one output reads."""
     if isinstance(module, nn.MultiheadAttention):
         return _of_attention(module, args, kwargs)
-    inputs = args[0] if args else kwargs.get("input", next(iter(kwargs.values()), None))
+    inputs: Any = args[0] if args else kwargs.get("input", next(iter(kwargs.values()), None))
     if isinstance(module, nn.RNNBase):
         return _of_recurrent(module, inputs, args[1] if len(args) > 1 else kwargs.get("hx"))
     if isinstance(module, nn.RNNCellBase):
@@ -144,16 +144,18 @@ def _batched(x: Tensor, n: int) -> Tensor:
 
 def _of_attention(module: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Squares:
     """Query, key and value as they come; and what the output projection reads, which an identity in its place lets through."""
-    given = dict(zip(("query", "key", "value"), args, strict=False)) | {k: v for k, v in kwargs.items() if k in ("query", "key", "value")}
+    given = dict(zip(("query", "key", "value"), args, strict=False)) | {
+        k: v for k, v in kwargs.items() if k in ("query", "key", "value")
+    }
     own = [_features(given[name]) for name in ("query", "key", "value")]
     if module._qkv_same_embed_dim:
         squares = {"in_proj_weight": torch.stack(own)}
     else:
         squares = dict(zip(("q_proj_weight", "k_proj_weight", "v_proj_weight"), own, strict=True))
     projection = module.out_proj
-    parameters = [p for p in projection.parameters(recurse=False)]
+    parameters = list(projection.parameters(recurse=False))
     values = [torch.eye(len(p), dtype=p.dtype, device=p.device) if p.dim() == 2 else torch.zeros_like(p) for p in parameters]
-    masked = {name: projection.__dict__.pop(name) for name in ("weight", "bias") if name in projection.__dict__}
+    masked: dict[str, Any] = {name: projection.__dict__.pop(name) for name in ("weight", "bias") if name in projection.__dict__}
     try:
         with standing_in(projection, parameters, values):
             for name in masked:  # torch's pruning keeps the product here

@@ -30,8 +30,8 @@ def loss_of(output: Any) -> Any:
 class Objective:
     """A loss, and what it takes of the output and the batch; with what was seen of the batches.
 
-    Of an (input, target) batch it is ``loss(output, target)``, the output's ``logits`` instead of an output that has them; of a mapping
-    ``loss(output, batch)``. Without a loss: cross-entropy, and of a mapping the ``loss`` in the model's output.
+    Of an (input, target) batch it is ``loss(output, target)``, the output's ``logits`` instead of an output that has them; of a
+    mapping ``loss(output, batch)``. Without a loss: cross-entropy, and of a mapping the ``loss`` in the model's output.
     """
 
     def __init__(self, loss: Loss | None = None) -> None:
@@ -46,8 +46,9 @@ class Objective:
             own = loss_of(output)
             if own is None:
                 raise TypeError(
-                    f"Expected the model to return its `loss` for a batch that is a mapping, got {type(output).__name__} without one: put "
-                    "the labels into the batch, give `loss=`, a function of the output and the batch, or give (inputs, target) batches"
+                    f"Expected the model to return its `loss` for a batch that is a mapping, got {type(output).__name__} without "
+                    "one: put the labels into the batch, give `loss=`, a function of the output and the batch, or give "
+                    "(inputs, target) batches"
                 )
             return scalar(own)
         if given.whole:
@@ -102,7 +103,8 @@ def _is_plain(loss: Loss | None) -> bool:
 def cross_entropy(output: Any, target: Any) -> Tensor:
     """Cross-entropy as torch's, and of (samples, positions, classes) with labels (samples, positions): the mean over all labels.
 
-    Labels belong to the position that they stand at: nothing is shifted. What is ignored does not count; where all is, it is zero.
+    Labels belong to the position that they stand at: nothing is shifted. What is ignored does not count; where all is, it is
+    zero.
     """
     if not isinstance(output, Tensor) or not isinstance(target, Tensor):
         raise TypeError(
@@ -114,7 +116,8 @@ def cross_entropy(output: Any, target: Any) -> Tensor:
     if _by_position(output, target):
         output, target = output.flatten(0, 1), target.flatten()
     counted = (target != IGNORED).sum().clamp(min=1)
-    return nn.functional.cross_entropy(output, target, ignore_index=IGNORED, reduction="sum") / counted
+    total: Tensor = nn.functional.cross_entropy(output, target, ignore_index=IGNORED, reduction="sum") / counted
+    return total
 
 
 def _by_position(output: Tensor, target: Tensor) -> bool:
@@ -170,9 +173,10 @@ def outputs(model: nn.Module, given: Given) -> Any:
 def _at_rounding(objective: Objective, output: Tensor, target: Any) -> bool | None:
     """Whether the loss has no gradient in the outputs but rounding, as of the model's own outputs taken as its target.
 
-    Such gradients are differences of nearly equal numbers: output minus target, or their probabilities. How large those numbers are is
-    told by the gradient for another target, which nothing cancels; the difference is noise where it is no larger than their spacing.
-    Labels are exempt: what is left of 1 − p of a network that is right with certainty is small, and exact. None: cannot be said.
+    Such gradients are differences of nearly equal numbers: output minus target, or their probabilities. How large those numbers
+    are is told by the gradient for another target, which nothing cancels; the difference is noise where it is no larger than
+    their spacing. Labels are exempt: what is left of 1 − p of a network that is right with certainty is small, and exact. None:
+    cannot be said.
     """
     if not isinstance(target, Tensor) or not target.is_floating_point() or target.shape != output.shape or not target.numel():
         return None

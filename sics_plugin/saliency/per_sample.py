@@ -268,7 +268,7 @@ class _General:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message=".*batching rule.*")  # slower, and nothing else
                 several = vmap(grad_and_value(of_one), in_dims=(None, 0))
-                return several(tuple(p.detach() for p in own), given.rows())  # type: ignore[no-any-return]
+                return several(tuple(p.detach() for p in own), given.rows())
         except (RuntimeError, ValueError, TypeError, AttributeError, LookupError):
             self.together = False
             return None

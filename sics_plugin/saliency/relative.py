@@ -54,7 +54,8 @@ def relative_importance(weight: Tensor, present: Tensor | None = None) -> Tensor
 def of_target(signal: Callable[[Tensor, Tensor | None], Tensor], target: Target) -> Tensor:
     """A signal of a target's weight, its rows and columns where the layer has them.
 
-    What a layer keeps in one tensor although each part has inputs of its own (groups, experts, query, key and value) is taken apart.
+    What a layer keeps in one tensor although each part has inputs of its own (groups, experts, query, key and value) is taken
+    apart.
     """
     parameter = target.parameter
     present = None if target.shared_mask is None else target.present()

@@ -53,7 +53,7 @@ class Unchanged:
         return self
 
     def watch(self, *, calls: bool) -> None:
-        """Notice which modules are called: by a hook that is gone after its first call. A compiled model calls none of its parts."""
+        """Notice which modules are called, by hooks that go with their first call. A compiled model calls none of its parts."""
 
         def called(module: nn.Module, args: object) -> None:
             if (handle := self._uncalled.pop(module, None)) is not None:

@@ -174,7 +174,7 @@ def test_a_mapping_with_what_the_model_does_not_take_is_refused_by_name() -> Non
 
 @pytest.mark.parametrize("given", [{"input_ids": ids}, (ids, None), (({"input_ids": ids}), None), ((ids, mask), None)])
 def test_synflow_refuses_tokens_and_mappings(given: Any) -> None:
-    with pytest.raises(TypeError, match="one floating point tensor as input for kind 'synflow'.*take another kind"):
+    with pytest.raises(TypeError, match=r"one floating point tensor as input for kind 'synflow'.*take another kind"):
         Saliency(readers()[0], [given], kind="synflow")
 
 
@@ -196,7 +196,7 @@ def test_inputs_that_forward_takes_as_one_stay_one() -> None:
 def test_samples_are_counted_whatever_a_batch_is() -> None:
     packed = nn.utils.rnn.pack_sequence([torch.randn(n, 2) for n in (4, 3, 1)])
 
-    class Any_(nn.Module):
+    class Anything(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.fc = nn.Linear(1, 1)
@@ -214,7 +214,7 @@ def test_samples_are_counted_whatever_a_batch_is() -> None:
         ((torch.randn(2, 3), [torch.randn(2), torch.randn(2, 5), torch.randn(2)]), 2),
         ((torch.randn(2, 3), {"labels": torch.randn(2)}), 2),
     ):
-        assert [given.size for given in moved([batch], Any_())] == [size]
+        assert [given.size for given in moved([batch], Anything())] == [size]
 
 
 def test_everything_in_a_batch_is_moved_and_the_batch_is_left_alone() -> None:

@@ -12,8 +12,8 @@ from torch.nn.utils import prune
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from sics_plugin import Saliency, prune_model
-from sics_plugin.saliency.relative import of_target, relative_importance
 from sics_plugin.network.targets import Target
+from sics_plugin.saliency.relative import of_target, relative_importance
 
 
 def norms(module: nn.Module, given: Any, name: str = "weight") -> Tensor:
@@ -22,8 +22,8 @@ def norms(module: nn.Module, given: Any, name: str = "weight") -> Tensor:
 
 def by_gradient(module: Any, x: Tensor) -> Tensor:
     """Σ x² under each weight as d/dw of the layer of squares with weights that are shared by nothing."""
-    twin = type(module)(**{k: getattr(module, k) for k in ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation",
-                                                           "groups", "padding_mode")}, bias=False).double()  # fmt: skip
+    names = ["in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode"]
+    twin = type(module)(**{name: getattr(module, name) for name in names}, bias=False).double()
     if isinstance(module, nn.modules.conv._ConvTransposeNd):
         twin.output_padding = module.output_padding
     out = twin(x.double().square())
@@ -34,7 +34,14 @@ def by_gradient(module: Any, x: Tensor) -> Tensor:
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"stride": 2, "padding": 1}, {"dilation": 2, "padding": 2}, {"groups": 2}, {"groups": 4}, {"kernel_size": 4, "stride": 3}],
+    [
+        {},
+        {"stride": 2, "padding": 1},
+        {"dilation": 2, "padding": 2},
+        {"groups": 2},
+        {"groups": 4},
+        {"kernel_size": 4, "stride": 3},
+    ],
     ids=str,
 )
 def test_convolutions(dims: int, transposed: bool, options: dict[str, Any]) -> None:
@@ -46,14 +53,14 @@ def test_convolutions(dims: int, transposed: bool, options: dict[str, Any]) -> N
 
 
 def test_a_depthwise_convolution_by_hand() -> None:
-    """Two channels, kernel 2, inputs (1, 2, 3) and (0, 4, 0): under the places of the kernel lie (1, 2), (2, 3) and (0, 4), (4, 0)."""
+    """Kernel 2, inputs (1, 2, 3) and (0, 4, 0): under the places of the kernel lie (1, 2), (2, 3) and (0, 4), (4, 0)."""
     module = nn.Conv1d(2, 2, 2, groups=2)
     found = norms(module, torch.tensor([[[1.0, 2.0, 3.0], [0.0, 4.0, 0.0]]]))
     assert found.square().flatten().tolist() == pytest.approx([5.0, 13.0, 16.0, 16.0], rel=1e-5)
 
 
 def test_a_transposed_convolution_by_hand() -> None:
-    """Stride 1, padding 1, kernel 2: of outputs 0…3 the ends are cut, so the first place never meets input 0, the last never input 2."""
+    """Padding 1, kernel 2: of outputs 0…3 the ends are cut, so the first place never meets input 0, the last never input 2."""
     module = nn.ConvTranspose1d(1, 1, 2, padding=1)
     found = norms(module, torch.tensor([[[1.0, 2.0, 3.0]]]))
     assert found.square().flatten().tolist() == pytest.approx([13.0, 5.0], rel=1e-5)
@@ -112,7 +119,9 @@ def hidden_by_hand(rnn: Any, x: Tensor, hx: Tensor | None, length: int) -> dict[
 def test_recurrent_layers(kind: str, bidirectional: bool, form: str, start: bool) -> None:
     torch.manual_seed(0)
     options: dict[str, Any] = {"nonlinearity": "relu"} if kind == "RNN" else {}
-    rnn: Any = getattr(nn, kind)(3, 4, num_layers=2, bidirectional=bidirectional, batch_first=form in ("batch", "packed"), **options)
+    rnn: Any = getattr(nn, kind)(
+        3, 4, num_layers=2, bidirectional=bidirectional, batch_first=form in ("batch", "packed"), **options
+    )
     samples = 1 if form == "one" else 3
     x, lengths = torch.randn(5, samples, 3), [2, 5, 4] if form == "packed" else [5] * samples
     hx = torch.randn(2 * (1 + bidirectional), samples, 4) if start else None
@@ -253,7 +262,7 @@ def test_what_is_read_without_calling_its_layer_is_no_zero() -> None:
 
     model = Reads()
     batches = [(torch.randn(6, 4), torch.randint(3, (6,)))]
-    with pytest.warns(UserWarning) as said:
+    with pytest.warns(UserWarning, match="no input norm|no calibration batch") as said:
         saliency = Saliency(model, batches, kind="activation")
     words = [str(w.message) for w in said]
     assert any("no input norm of two.weight: what these weights read cannot be seen" in w for w in words)

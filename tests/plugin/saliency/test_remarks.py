@@ -56,12 +56,12 @@ def test_rounding_is_seen_of_flat_and_of_certain_outputs(scale: float, outputs: 
     model = network(outputs)
     with torch.no_grad():
         model[4].weight.mul_(scale)
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="a scorer learns nothing from it"):
         assert Saliency(model, probabilities(model)).flags == (AT_ROUNDING,)
     with torch.no_grad():  # by another road to the same numbers
         again = [(x, torch.cat([model(row) for row in x.split(1)])) for x in inputs()]
         again = [(x, y * (1 + 1e-7)) for x, y in again]
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="a scorer learns nothing from it"):
         assert Saliency(model, again, functional.mse_loss).flags[0] in (AT_ROUNDING, ZERO)
 
 
@@ -105,7 +105,9 @@ def test_a_loss_in_small_units_and_one_with_weight_decay_are_no_false_alarm() ->
         warnings.simplefilter("error")
         assert Saliency(model, batches, lambda o, t: 1e-30 * functional.cross_entropy(o, t), kind="fisher").flags == ()
         decayed = Saliency(
-            model, probabilities(model), lambda o, t: functional.cross_entropy(o, t) + sum(p.square().sum() for p in model.parameters())
+            model,
+            probabilities(model),
+            lambda o, t: functional.cross_entropy(o, t) + sum(p.square().sum() for p in model.parameters()),
         )
         assert decayed.flags == ()
 
@@ -121,7 +123,7 @@ def test_one_batch_that_says_something_is_enough() -> None:
 
 def test_reports_carry_what_a_saliency_says_of_itself() -> None:
     model = network()
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="a scorer learns nothing from it"):
         saliency = Saliency(model, probabilities(model))
     for found in (saliency, pickle.loads(pickle.dumps(saliency)).bind(model)):
         assert AT_ROUNDING in compute_masks(model, "information", amount=0.5, saliency=found)[1].flags

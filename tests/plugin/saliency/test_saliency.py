@@ -268,7 +268,9 @@ def test_activation_exists_for_matrix_weights_only() -> None:
     model = nn.Sequential(nn.Embedding(5, 4), nn.LayerNorm(4), nn.Linear(4, 2))
     saliency = Saliency(model, [(torch.tensor([1, 2]), torch.zeros(2))], kind="activation")
     for module, name in ((model[0], "0.weight"), (model[1], "1.weight")):
-        with pytest.raises(ValueError, match=rf"no activation saliency of {re.escape(name)}: it exists for the matrix weights of layers"):
+        with pytest.raises(
+            ValueError, match=rf"no activation saliency of {re.escape(name)}: it exists for the matrix weights of layers"
+        ):
             saliency.vector([(module, "weight")])
     with pytest.raises(ValueError, match=r"no activation saliency of 2\.bias"):
         saliency.vector([(model[2], "bias")])
@@ -278,7 +280,9 @@ def test_activation_exists_for_matrix_weights_only() -> None:
 def test_a_module_that_no_batch_reached_reads_zero_and_is_named(mlp: nn.Sequential, kind: str) -> None:
     mlp.extra = nn.Linear(4, 4)
     mlp.forward = lambda input: mlp[2](mlp[1](mlp[0](input)))  # type: ignore[method-assign]
-    with pytest.warns(UserWarning, match=r"no calibration batch reached 4\.weight, extra\.weight: what they read counts as zero") as said:
+    with pytest.warns(
+        UserWarning, match=r"no calibration batch reached 4\.weight, extra\.weight: what they read counts as zero"
+    ) as said:
         saliency = Saliency(mlp, batches_of(), kind=kind)  # type: ignore[arg-type]
     assert len(said) == 1
     assert float(saliency.tensor(mlp.extra, "weight").abs().max()) == 0
