@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial, wraps
 from numbers import Integral, Real
 from typing import Any, ParamSpec, TypeVar, cast
@@ -19,8 +19,10 @@ from sics_plugin.network.masks import clone_pruned
 from sics_plugin.network.prunable import resolve_targets
 from sics_plugin.network.targets import without_ties
 from sics_plugin.pruning.report import PruningReport
-from sics_plugin.saliency.batches import NO_BATCHES, Batch, Loss, evaluating, moved
+from sics_plugin.saliency.batches import NO_BATCHES, Batch, Given, Loss, check_iterable, moved
 from sics_plugin.saliency.collection import Saliency
+from sics_plugin.saliency.objective import IGNORED, Objective, logits_of, outputs
+from sics_plugin.saliency.unchanged import evaluating
 from sics_plugin.scorers.adaptive import PLATEAU, Adaptive, AdaptiveTable, Step, built, no_saliency, strength_at
 from sics_plugin.scorers.base import Trial
 from sics_plugin.scorers.sics import ALPHA_DEFAULT
@@ -31,24 +33,59 @@ Evaluate = Callable[[nn.Module], float]
 Prune = Callable[..., PruningReport]
 
 
-def held_out_loss(batches: Iterable[Batch], loss: Loss = nn.functional.cross_entropy) -> Evaluate:
-    """An ``evaluate``: minus the mean over held-out (input, target) batches of a ``loss`` with reduction "mean".
+def held_out_loss(batches: Iterable[Batch], loss: Loss | None = None) -> Evaluate:
+    """An ``evaluate``: minus the mean over held-out batches of a ``loss`` with reduction "mean", by default cross-entropy.
 
-    Batches count by their size. Finer than a count of right answers, which moves in steps as large as the differences between
-    masks on a few hundred examples.
+    Batches are of any form that :class:`~sics_plugin.Saliency` takes, and so is the loss. They count by their size, by the
+    number of their labels where each sample has several. Finer than a count of right answers, which moves in steps as large as
+    the differences between masks on a few hundred examples.
     """
-    return _mean(batches, lambda output, targets: -float(loss(output, targets)) * len(targets))
+    objective = Objective(loss)
+
+    def score(output: Any, given: Given) -> tuple[float, int]:
+        objective.see(output, given)
+        labels = None if given.whole or objective.loss is not None else _labels(given)
+        count = given.size if labels is None else int((labels != IGNORED).sum())
+        return -float(objective(output, given).detach()) * count, count
+
+    return _mean(batches, score)
 
 
 def held_out_accuracy(batches: Iterable[Batch]) -> Evaluate:
-    """An ``evaluate``: the fraction of held-out (input, label) examples whose largest output is the label's."""
-    return _mean(batches, lambda output, targets: int((output.argmax(-1) == targets).sum()))
+    """An ``evaluate``: the fraction of held-out labels that are their example's largest output; −100 does not count.
+
+    Batches are of any form that :class:`~sics_plugin.Saliency` takes. Of a mapping, ``labels`` with one label for each sample:
+    which position a label of several belongs to, only pairs ``(inputs, labels)`` say.
+    """
+
+    objective = Objective()
+
+    def score(output: Any, given: Given) -> tuple[float, int]:
+        logits, labels = logits_of(output), _labels(given)
+        if labels is None or not isinstance(logits, Tensor) or (given.whole and labels.dim() > 1):
+            raise TypeError(
+                "Expected (inputs, labels) batches, or mappings with one of `labels` for each sample, and a tensor of outputs or "
+                f"an object with `logits` for an accuracy, got {type(output).__name__} on batch {given.number}"
+            )
+        objective.see(logits, replace(given, whole=False, targets=labels))
+        if logits.shape[:-1] != labels.shape:
+            raise ValueError(
+                f"Expected outputs with one dimension more than labels, which is last, got {tuple(logits.shape)} for "
+                f"{tuple(labels.shape)}"
+            )
+        return int((logits.argmax(-1) == labels).sum()), int((labels != IGNORED).sum())
+
+    return _mean(batches, score)
 
 
-def _mean(batches: Iterable[Batch], score: Callable[[Tensor, Tensor], float]) -> Evaluate:
-    """An ``evaluate``: the sum of a score over batches for each of their examples. What runs dry is kept as a list."""
-    if isinstance(batches, Tensor) or not isinstance(batches, Iterable):
-        raise TypeError(f"Expected `batches` to be an iterable of (input, target) pairs, got {type(batches).__name__}")
+def _labels(given: Given) -> Tensor | None:
+    found = given.kwargs.get("labels") if given.whole else given.targets
+    return found if isinstance(found, Tensor) and found.dim() and not found.is_floating_point() else None
+
+
+def _mean(batches: Iterable[Batch], score: Callable[[Any, Given], tuple[float, int]]) -> Evaluate:
+    """An ``evaluate``: the sum of a score over batches for each of what it counts. What runs dry is kept as a list."""
+    check_iterable(batches)
     kept = cast(Sequence[Batch], batches if hasattr(batches, "__len__") else list(batches))
     if not len(kept):
         raise ValueError(NO_BATCHES)
@@ -61,19 +98,23 @@ class _HeldOut:
     """The mean of a score over the examples of batches."""
 
     batches: Sequence[Batch]
-    score: Callable[[Tensor, Tensor], float]
+    score: Callable[[Any, Given], tuple[float, int]]
 
     def __call__(self, model: nn.Module) -> float:
         total, examples = 0.0, 0
-        for inputs, targets in moved(self.batches, model):
-            total, examples = total + self.score(model(inputs), targets), examples + len(targets)
+        for given in moved(self.batches, model):
+            found, count = self.score(outputs(model, given), given)
+            total, examples = total + found, examples + count
+        if not examples:
+            raise ValueError(f"Expected held-out batches with labels that count, got none but {IGNORED}")
         return total / examples
 
     @property
-    def example(self) -> tuple[object]:
-        """A few of the inputs, as arguments of the model."""
-        inputs = next(iter(self.batches))[0]
-        return (inputs[:_SHOWN] if isinstance(inputs, Tensor) else inputs,)
+    def example(self) -> Any:
+        """A few of the inputs, as a model takes them: a tensor, a tuple, or a mapping of arguments."""
+        batch = next(iter(self.batches))
+        inputs = batch if isinstance(batch, Mapping) else batch[0]
+        return inputs[:_SHOWN] if isinstance(inputs, Tensor) else inputs
 
 
 #: So many inputs of a batch show whether groups made by hand are right.

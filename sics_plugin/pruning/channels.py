@@ -167,13 +167,14 @@ def compute_channel_masks(
     layers = unit_sparsities(bound, present, removed)
     if example is not None:
         _check_example(model, bound, masks, example)
+    remarks = saliency.flags if isinstance(saliency, Saliency) else ()
     constant = (SALIENCY_CONSTANT,) if vectors is not None and _constant_within(vectors) else ()
     weight_total, weight_pruned = count_weights(model, bound, masks)
     return masks, ChannelReport.of(
         choices,
         layers,
         amount=amount,
-        flags=(*constant, *warn_vanished(layers, unit)),
+        flags=(*remarks, *constant, *warn_vanished(layers, unit)),
         method=method_name,
         unit=unit,
         pool=pool,

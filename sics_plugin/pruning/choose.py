@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sics_plugin.histogram.cut import histogram_cut, histogram_form_of
+from sics_plugin.saliency.remarks import CONSTANT
 from sics_plugin.scorers.base import Scorer
 from sics_plugin.scorers.sics import CoordinateScorer, Magnitude, PoolScale, RankScorer, ScaledMagnitudeScorer
 from sics_plugin.scorers.units import SaliencyVector, Units, check_saliency, units_of
@@ -78,7 +79,10 @@ def decide(
     score = running.score(units, target)
     removed = lowest_with_floor(score, units.magnitude, k, list(sizes), list(floors))
     threshold = float(score.masked_fill(~removed, float("-inf")).max()) if k else None
-    return Choice.by(running, (~removed,), n, units.saliency_kind, threshold)
+    found = Choice.by(running, (~removed,), n, units.saliency_kind, threshold)
+    known = units.saliency  # of a pool of one there is nothing to tell apart
+    constant = known is not None and n > 1 and float(known.min()) == float(known.max())
+    return replace(found, flags=(*found.flags, CONSTANT)) if constant else found
 
 
 def choose(

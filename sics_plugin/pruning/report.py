@@ -98,7 +98,7 @@ class PruningReport:
             pruned=sum(layer.pruned for layer in layers),
             threshold=last.threshold if len(choices) == 1 else None,
             layers=tuple(layers),
-            flags=(*dict.fromkeys(every), *flags),
+            flags=tuple(dict.fromkeys((*every, *flags))),
             choice=last.scorer.choice,
             **facts,
         )

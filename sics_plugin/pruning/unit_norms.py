@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sics_plugin.channels.groups import BoundGroup
 from sics_plugin.saliency.collection import Saliency
-from sics_plugin.saliency.relative import lamp
+from sics_plugin.saliency.signals.relative import lamp
 from sics_plugin.scorers.units import SaliencyVector
 
 

@@ -353,6 +353,7 @@ class _Plan:
                 f"Expected no `importance_scores` for {self.scorer.name!r}, which scores by a signal of the weights themselves"
             )
         saliency = saliency_for(self.scorer.requires, self.saliency)
+        self.remarks = saliency.flags if isinstance(saliency, Saliency) else ()
         vectors, self.saliency_kind = lazy_saliencies(saliency, self.listed, self.targets, model)
         if self.sparsity is None:  # a step towards a sparsity is counted in weights
             warn_of_percent(self.amount, sum(t.parameter.numel() for t in self.targets))
@@ -435,7 +436,7 @@ class _Plan:
             self.choices,
             layers,
             amount=self.amount,
-            flags=warn_vanished(layers),
+            flags=(*self.remarks, *warn_vanished(layers)),
             zeros=self.zeros + sum(layer.pruned for layer in layers),
             method=self.name,
             unit="weight",

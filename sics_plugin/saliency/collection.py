@@ -16,13 +16,18 @@ from sics_plugin.channels.discovery import find_groups
 from sics_plugin.channels.groups import ChannelGroup, Unit
 from sics_plugin.network.names import plain_modules
 from sics_plugin.network.prunable import resolve_targets
-from sics_plugin.network.targets import Parameter, Target, dense_parameters
-from sics_plugin.saliency.activation import expand_to_weight
-from sics_plugin.saliency.batches import Batch, Loss
-from sics_plugin.saliency.gradient import rms_of
+from sics_plugin.network.targets import Parameter, Target, all_targets, dense_parameters
+from sics_plugin.saliency.batches import Batch, Loss, check_iterable
 from sics_plugin.saliency.kinds import SIGNALS, Kind, Request, Signal
+from sics_plugin.saliency.objective import Objective
+from sics_plugin.saliency.remarks import AT_ROUNDING, flags_of, listed, zero_weights
+from sics_plugin.saliency.signals.gradient import rms_of
+from sics_plugin.saliency.signals.input_squares import expand_to_weight, observed
+from sics_plugin.saliency.signals.relative import of_target
+from sics_plugin.saliency.unchanged import Unchanged
 from sics_plugin.scorers.coordinate import neighbourhood
 from sics_plugin.scorers.units import SaliencyVector
+from sics_plugin.warn import warn_caller
 
 
 class Saliency:
@@ -32,17 +37,18 @@ class Saliency:
     ----------
     model : nn.Module
         Run in eval mode; its mode, gradients and ``requires_grad`` flags are as before afterwards.
-    batches : iterable of (input, target)
-        Calibration batches, or a loader of them; moved to the model's device. Not needed for what reads the weights alone
-        ("neighbourhood", "lamp", "relative"); "synflow" takes the shape of the first input from them and nothing else.
-    loss : callable(output, target) -> scalar Tensor
-        For the kinds that take gradients; default cross-entropy.
+    batches : iterable
+        Calibration batches in one of the forms below, or a loader of them; whatever is in them is moved to the model's device.
+        Not needed for what reads the weights alone ("neighbourhood", "lamp", "relative"); "synflow" takes the shape of the
+        first input from them and nothing else.
+    loss : callable(output, target) -> scalar Tensor, optional
+        For the kinds that take gradients; see the forms of a batch.
     kind : str
         "gradient": root of the mean over batches of the squared batch gradient. "activation": L2 norm of the input feature a
-        weight reads, per sample as in Wanda (Sun et al. 2023); for weights of ``nn.Linear`` and ``nn.Conv2d``. "neighbourhood":
-        mean magnitude of the 65 weights around, free of data: what a method without ``saliency=`` uses. The others are what
-        published scorers need, each its own (:mod:`sics_plugin.scorers.peers`): "snip", "grasp", "synflow", "taylor", "fisher",
-        "sensitivity", "lamp", "relative", "relative_activation".
+        weight reads, per sample as in Wanda (Sun et al. 2023); for linear layers, convolutions, recurrent layers and attention
+        projections. "neighbourhood": mean magnitude of the 65 weights around, free of data: what a method without ``saliency=``
+        uses. The others are what published scorers need, each its own (:mod:`sics_plugin.scorers.peers`): "snip", "grasp",
+        "synflow", "taylor", "fisher", "sensitivity", "lamp", "relative", "relative_activation".
     max_batches : int, optional
         Stop after this many; for a loader without an end.
     unit : {"weight", "channel", "head"}
@@ -53,10 +59,39 @@ class Saliency:
     rounds : int, optional
         For "synflow": rounds of its schedule, default 100; 1 for the scores of the network as it is.
 
+    Attributes
+    ----------
+    kind : str
+    samples : int
+        How many were in the batches.
+    flags : tuple of str
+        Reasons to mistrust it, which a pruning report repeats: zero everywhere, constant, at rounding level.
+    read_elsewhere : frozenset of str
+        Parameters that the loss depends on although no module that holds them was called. Of the kinds that take gradients.
+
     Raises
     ------
     ValueError, TypeError
-        No batches, batches that are not pairs, a loss that is not a finite scalar, gradients that are not finite.
+        No batches, batches of another form, labels that the model has no output for, a loss that is not a finite scalar,
+        gradients that are not finite.
+
+    Notes
+    -----
+    What a batch may be, and what is made of it:
+
+    ==================================  ======================  =====================================================
+    batch                               model                   loss
+    ==================================  ======================  =====================================================
+    ``(input, target)``                 ``model(input)``        ``loss(output, target)``; cross-entropy by default
+    ``((input, mask, …), target)``      ``model(*inputs)``      the same
+    ``({"input_ids": …}, target)``      ``model(**inputs)``     the same
+    ``{"input_ids": …, "labels": …}``   ``model(**batch)``      the output's ``loss``, or ``loss(output, batch)``
+    ==================================  ======================  =====================================================
+
+    Of an output with ``logits`` a loss of a pair gets these. Inputs that ``forward`` has no arguments for go in as one. The
+    default cross-entropy also takes outputs (samples, positions, classes) for labels (samples, positions): each label belongs
+    to its own position, nothing is shifted, and −100 does not count. The kinds that look at single samples ("fisher",
+    "sensitivity") split every tensor whose first dimension is the number of samples.
 
     Examples
     --------
@@ -72,11 +107,14 @@ class Saliency:
     SaliencyVector(n=384, kind='gradient')
     """
 
+    flags: tuple[str, ...] = ()
+    read_elsewhere: frozenset[str] = frozenset()
+
     def __init__(
         self,
         model: nn.Module,
         batches: Iterable[Batch] | None = None,
-        loss: Loss = nn.functional.cross_entropy,
+        loss: Loss | None = None,
         *,
         kind: Kind = "gradient",
         max_batches: int | None = None,
@@ -94,8 +132,8 @@ class Saliency:
         if collect is None:
             if batches is not None:
                 raise ValueError(f"Expected no `batches` for kind {kind!r}: it reads the weights alone")
-        elif batches is None or isinstance(batches, Tensor) or not isinstance(batches, Iterable):
-            raise TypeError(f"Expected `batches` to be an iterable of (input, target) pairs, got {type(batches).__name__}")
+        else:
+            check_iterable(batches)
         self.kind = kind
         self.unit = "weight"
         self._values: dict[str, Tensor] = {}
@@ -107,7 +145,29 @@ class Saliency:
             if self.signal.per_unit == "own" and (groups is not None or unit != "weight"):
                 own = list(find_groups(model, unit) if groups is None else groups)  # type: ignore[arg-type]
                 self.unit = own[0].unit if own else unit
-            self._values, self.samples = collect(model, Request(islice(batches, max_batches), loss, own, rounds))
+            with Unchanged(model) as unchanged:
+                unchanged.watch(calls=self.signal.of_loss and self.unit == "weight")
+                request = Request(unchanged.of(islice(batches, max_batches)), Objective(loss), own, rounds)
+                self._values, self.samples = collect(model, request)
+            self._remark(model, request.loss, unchanged.uncalled)
+
+    def _remark(self, model: nn.Module, objective: Objective, uncalled: frozenset[str]) -> None:
+        """Say where the values say nothing."""
+        self.flags = flags_of(self._values.values(), objective.at_rounding is True)
+        hint = "give the labels of the data, not the model's own outputs" if self.signal.of_loss else "look at the batches"
+        if self.flags:
+            why = ": the gradients are what rounding leaves" if AT_ROUNDING in self.flags else ""
+            warn_caller(f"{self.flags[0]} (kind {self.kind!r}){why}; a scorer learns nothing from it, {hint}")
+        if not self.signal.of_loss or self.unit != "weight":
+            return
+        zero = zero_weights(self._values)
+        gone = {t.path for t, p in all_targets(model) if t.mask is not None and not bool(t.mask.any())}
+        if (unreached := [name for name in zero if name not in gone]) and not self.flags:
+            warn_caller(
+                f"{self.kind} saliency is zero in every entry of {listed(unreached)}: no batch reached them, or the loss does "
+                "not depend on them"
+            )
+        self.read_elsewhere = frozenset(name for name in uncalled if bool(self._values[name].any()))
 
     @property
     def signal(self) -> Signal:
@@ -184,13 +244,13 @@ class Saliency:
             return neighbourhood(_magnitude(parameter)).view_as(parameter)
         made = None
         if self.signal.from_weights is not None:
-            made = self.signal.from_weights(parameter, None if target.shared_mask is None else target.present())
+            made = of_target(self.signal.from_weights, target)
             if self.signal.collect is None:
                 return made
         name = self.check(target)
         value = self._values[name]
         if self.signal.of_inputs:
-            value = expand_to_weight(value, target.module, parameter, name)
+            value = expand_to_weight(value, target.module, parameter, name, target.name)
         value = value.to(parameter.device).contiguous()
         return value if made is None else made * value.double() ** self.signal.exponent
 
@@ -215,7 +275,7 @@ class Saliency:
             )
         name = self._name_of(target)
         if name not in self._values:
-            raise ValueError(f"there is no {self.kind} saliency of {name}: " + self._why_missing(target.module))
+            raise ValueError(f"there is no {self.kind} saliency of {name}: " + self._why_missing(target))
         return name
 
     def _name_of(self, target: Target) -> str:
@@ -224,11 +284,14 @@ class Saliency:
             return f"{path}.{target.name}" if path else target.name
         return self._names[id(target.parameter)][1]
 
-    def _why_missing(self, module: nn.Module) -> str:
+    def _why_missing(self, target: Target) -> str:
         if self.unit != "weight":
             return f"it was collected for {self.unit}s"
-        if self.signal.of_inputs and not isinstance(module, nn.Linear | nn.Conv2d):
-            return "it exists for weights of nn.Linear and nn.Conv2d"
+        if self.signal.of_inputs and target.name not in observed(target.module):
+            return (
+                "it exists for the matrix weights of layers whose inputs are seen when they are called (linear, convolutions, "
+                "recurrent, attention projections); leave it out (params=), or take another kind"
+            )
         return "the module was not called on the calibration batches, or had another name then"
 
     def vector(self, parameters: nn.Module | Iterable[Parameter]) -> SaliencyVector:

@@ -12,12 +12,13 @@ from typing import Literal
 from torch import Tensor, nn
 
 from sics_plugin.channels.groups import ChannelGroup
-from sics_plugin.saliency import contributions, relative
-from sics_plugin.saliency.activation import input_norms
-from sics_plugin.saliency.batches import Batch, Loss
-from sics_plugin.saliency.contributions import Collected
-from sics_plugin.saliency.gradient import gradient_rms
-from sics_plugin.saliency.synflow import ROUNDS, synaptic_flow
+from sics_plugin.saliency.batches import Batch
+from sics_plugin.saliency.objective import Objective
+from sics_plugin.saliency.signals import contributions, relative
+from sics_plugin.saliency.signals.activation import input_norms
+from sics_plugin.saliency.signals.contributions import Collected
+from sics_plugin.saliency.signals.gradient import gradient_rms
+from sics_plugin.saliency.signals.synflow import ROUNDS, synaptic_flow
 
 Kind = Literal[
     "gradient", "activation", "neighbourhood", "snip", "grasp", "synflow", "taylor", "fisher", "sensitivity", "lamp", "relative",
@@ -33,7 +34,7 @@ class Request:
     """What a collector is given: calibration batches, a loss, the groups of units (None: weights), rounds of a schedule."""
 
     batches: Iterable[Batch]
-    loss: Loss
+    loss: Objective
     groups: Sequence[ChannelGroup] | None = None
     rounds: int | None = None
 
@@ -52,6 +53,11 @@ class Signal:
     of_inputs: bool = False  # values are of input features, one set a module
     exponent: float = 1.0  # of the collected values, before they are multiplied
     data: bool = True  # whether what is in the batches matters
+
+    @property
+    def of_loss(self) -> bool:
+        """Whether it takes gradients of a loss."""
+        return self.collect is not None and self.data and not self.of_inputs
 
 
 SIGNALS: dict[str, Signal] = {

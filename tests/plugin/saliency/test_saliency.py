@@ -7,6 +7,7 @@ import gc
 import itertools
 import math
 import pickle
+import re
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -263,23 +264,29 @@ def test_activation_leaves_no_hook_behind_even_after_an_error(mlp: nn.Sequential
     assert not any(m._forward_pre_hooks for m in mlp.modules())
 
 
-def test_activation_exists_for_linear_and_conv2d_weights_only() -> None:
-    model = nn.Sequential(nn.Conv1d(2, 3, 2), nn.Flatten(), nn.Linear(3, 2))
-    saliency = Saliency(model, [(torch.randn(4, 2, 2), torch.zeros(4))], kind="activation")
-    with pytest.raises(
-        ValueError, match=r"no activation saliency of 0\.weight: it exists for weights of nn\.Linear and nn\.Conv2d"
-    ):
-        saliency.vector([(model[0], "weight")])
+def test_activation_exists_for_matrix_weights_only() -> None:
+    model = nn.Sequential(nn.Embedding(5, 4), nn.LayerNorm(4), nn.Linear(4, 2))
+    saliency = Saliency(model, [(torch.tensor([1, 2]), torch.zeros(2))], kind="activation")
+    for module, name in ((model[0], "0.weight"), (model[1], "1.weight")):
+        with pytest.raises(
+            ValueError, match=rf"no activation saliency of {re.escape(name)}: it exists for the matrix weights of layers"
+        ):
+            saliency.vector([(module, "weight")])
     with pytest.raises(ValueError, match=r"no activation saliency of 2\.bias"):
         saliency.vector([(model[2], "bias")])
 
 
-def test_activation_of_a_module_that_never_ran(mlp: nn.Sequential) -> None:
+@pytest.mark.parametrize("kind", ["activation", "relative_activation"])
+def test_a_module_that_no_batch_reached_reads_zero_and_is_named(mlp: nn.Sequential, kind: str) -> None:
     mlp.extra = nn.Linear(4, 4)
-    mlp.forward = lambda x: mlp[0](x)  # type: ignore[method-assign]
-    saliency = Saliency(mlp, batches_of(), kind="activation")
-    with pytest.raises(ValueError, match=r"no activation saliency of extra\.weight: the module was not called"):
-        saliency.vector([(mlp.extra, "weight")])
+    mlp.forward = lambda input: mlp[2](mlp[1](mlp[0](input)))  # type: ignore[method-assign]
+    with pytest.warns(
+        UserWarning, match=r"no calibration batch reached 4\.weight, extra\.weight: what they read counts as zero"
+    ) as said:
+        saliency = Saliency(mlp, batches_of(), kind=kind)  # type: ignore[arg-type]
+    assert len(said) == 1
+    assert float(saliency.tensor(mlp.extra, "weight").abs().max()) == 0
+    assert float(saliency.tensor(mlp[2], "weight").max()) > 0
 
 
 # --- neighbourhood --------------------------------------------------------------------------------------------------------
@@ -493,12 +500,16 @@ def test_max_batches_stops_a_stream_without_an_end(mlp: nn.Sequential, kind: str
     [
         ([], ValueError, "at least one batch"),
         (iter(()), ValueError, "at least one batch"),
-        (None, TypeError, r"`batches` to be an iterable of \(input, target\) pairs, got NoneType"),
+        (None, TypeError, r"`batches` to be an iterable of \(input, target\) pairs or of mappings, got NoneType"),
         (7, TypeError, "got int"),
         (torch.rand(3, 16), TypeError, "got Tensor"),
-        ([torch.rand(8, 16)], TypeError, "every batch to be an .input, target. pair, got Tensor"),
-        ([(torch.rand(8, 16),)], TypeError, "got tuple"),
-        ([{"x": 1, "y": 2}], TypeError, "got dict"),
+        (
+            [torch.rand(8, 16)],
+            TypeError,
+            "every batch to be an .input, target. pair or a mapping of the model's arguments, got Tensor",
+        ),
+        ([(torch.rand(8, 16),)], TypeError, "got tuple of 1; .* a target that nothing reads may be None"),
+        ([{"x": 1, "y": 2}], TypeError, "arguments of Sequential.forward, which takes input, got 'x', 'y'"),
     ],
     ids=["empty", "exhausted", "none", "number", "tensor", "no-target", "one", "dict"],
 )

@@ -32,7 +32,7 @@ from sics_plugin import (
     prune_model,
 )
 from sics_plugin.saliency.kinds import SIGNALS
-from sics_plugin.saliency.relative import lamp, relative_importance
+from sics_plugin.saliency.signals.relative import lamp, relative_importance
 from sics_plugin.scorers.peers import PeerScorer
 from sics_plugin.scorers.units import Units
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +17,11 @@ from torch.func import vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sics_plugin.channels.groups import BoundGroup, ChannelGroup, bind_groups
-from sics_plugin.network.masks import pruned_targets
 from sics_plugin.network.targets import dense_parameters
-from sics_plugin.saliency.batches import NO_BATCHES, Batch, Loss, batch_losses, evaluating, requiring_grad
-from sics_plugin.saliency.per_sample import per_sample
+from sics_plugin.saliency.batches import NO_BATCHES, Batch
+from sics_plugin.saliency.objective import Objective, batch_losses
+from sics_plugin.saliency.signals.per_sample import per_sample
+from sics_plugin.saliency.unchanged import requiring_grad
 
 Collected = tuple[dict[str, Tensor], int]
 
@@ -49,15 +49,15 @@ def readings_of(model: nn.Module, groups: Sequence[ChannelGroup] | None) -> list
     return [Reading(name, p) for name, p in dense_parameters(model) if p.is_floating_point()]
 
 
-def mean_contribution(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> Collected:
+def mean_contribution(model: nn.Module, batches: Iterable[Batch], loss: Objective) -> Collected:
     """w·g with g the gradient of the mean loss over all batches, signed; every parameter's shape, float32 or wider."""
     readings = readings_of(model, None)
-    with _collecting(model, readings):
+    with _collecting(readings):
         gradients, samples = _mean_gradient(model, list(batches), loss, readings)
     return _named(readings, [_product(r.parameter, g) for r, g in zip(readings, gradients, strict=True)]), samples
 
 
-def gradient_flow(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> Collected:
+def gradient_flow(model: nn.Module, batches: Iterable[Batch], loss: Objective) -> Collected:
     """w·(H g), g and H the gradient and Hessian of the mean loss over all batches, in all parameters.
 
     The squared norm of the gradient changes by −2·w·(H g), to first order, when the weight goes. Two passes over the batches.
@@ -65,7 +65,7 @@ def gradient_flow(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> Col
     held = list(batches)
     readings = readings_of(model, None)
     parameters = [r.parameter for r in readings]
-    with _collecting(model, readings):
+    with _collecting(readings):
         gradients, samples = _mean_gradient(model, held, loss, readings)
         totals = [torch.zeros_like(g) for g in gradients]
         for value, _ in batch_losses(model, held, loss):
@@ -83,14 +83,14 @@ def gradient_flow(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> Col
 
 
 def rms_over_batches(
-    model: nn.Module, batches: Iterable[Batch], loss: Loss, groups: Sequence[ChannelGroup] | None = None
+    model: nn.Module, batches: Iterable[Batch], loss: Objective, groups: Sequence[ChannelGroup] | None = None
 ) -> Collected:
     """Root of the mean over batches of (w·g)², g the gradient of one batch; of (Σ w·g)² for the units of ``groups``."""
     readings = readings_of(model, groups)
     parameters = [r.parameter for r in readings]
     totals = _zeros(readings)
     sizes = []
-    with _collecting(model, readings):
+    with _collecting(readings):
         for value, size in batch_losses(model, batches, loss):
             gradients = torch.autograd.grad(value, parameters, allow_unused=True)
             for r, g, total in zip(readings, gradients, totals, strict=True):
@@ -100,7 +100,7 @@ def rms_over_batches(
     return _named(readings, [(total / len(sizes)).sqrt() for total in totals]), sum(sizes)
 
 
-def rms_over_samples(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> Collected:
+def rms_over_samples(model: nn.Module, batches: Iterable[Batch], loss: Objective) -> Collected:
     """Root of the mean over samples of (w·g)², g the gradient of one sample's own loss."""
     readings = readings_of(model, None)
     totals, samples = _over_samples(model, batches, loss, readings, _add_squares, 2)
@@ -109,7 +109,7 @@ def rms_over_samples(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> 
 
 
 def mean_absolute_over_samples(
-    model: nn.Module, batches: Iterable[Batch], loss: Loss, groups: Sequence[ChannelGroup] | None = None
+    model: nn.Module, batches: Iterable[Batch], loss: Objective, groups: Sequence[ChannelGroup] | None = None
 ) -> Collected:
     """Mean over samples of abs(w·g), g the gradient of one sample's own loss; of abs(Σ w·g) for the units of ``groups``."""
     readings = readings_of(model, groups)
@@ -123,14 +123,14 @@ def mean_absolute_over_samples(
 def _over_samples(
     model: nn.Module,
     batches: Iterable[Batch],
-    loss: Loss,
+    loss: Objective,
     readings: Sequence[Reading],
     add: Callable[[Reading, Tensor, Tensor], None],
     power: int,
 ) -> tuple[list[Tensor], int]:
     """Sums over samples of what ``add`` makes of their gradients, float64; it is homogeneous of degree ``power`` in them."""
     samples = 0
-    with _collecting(model, readings):
+    with _collecting(readings):
         totals = _zeros(readings)
         for size, found in per_sample(model, batches, loss, [r.parameter for r in readings]):
             samples += size
@@ -160,7 +160,7 @@ def _add_absolutes(reading: Reading, total: Tensor, gradients: Tensor) -> None:
 
 
 def _mean_gradient(
-    model: nn.Module, batches: Sequence[Batch], loss: Loss, readings: Sequence[Reading]
+    model: nn.Module, batches: Sequence[Batch], loss: Objective, readings: Sequence[Reading]
 ) -> tuple[list[Tensor], int]:
     parameters = [r.parameter for r in readings]
     totals = [torch.zeros_like(p, dtype=_wide(p)) for p in parameters]
@@ -174,27 +174,14 @@ def _mean_gradient(
 
 
 @contextmanager
-def _collecting(model: nn.Module, readings: Sequence[Reading]) -> Iterator[None]:
-    """Eval mode, gradients on, attention in the form that has second derivatives; everything as before afterwards."""
+def _collecting(readings: Sequence[Reading]) -> Iterator[None]:
+    """Gradients on, attention in the form that has second derivatives."""
     with (
-        weights_kept(model),
-        evaluating(model),
         torch.enable_grad(),
         requiring_grad([r.parameter for r in readings]),
         sdpa_kernel(SDPBackend.MATH),
     ):
         yield
-
-
-@contextmanager
-def weights_kept(model: nn.Module) -> Iterator[None]:
-    """The ``weight`` that torch's pruning hook sets at every forward pass is what it was afterwards: no graph stays behind."""
-    live: list[tuple[nn.Module, str, Any]] = [(t.module, t.name, getattr(t.module, t.name)) for t in pruned_targets(model)]
-    try:
-        yield
-    finally:
-        for module, name, weight in live:
-            setattr(module, name, weight)
 
 
 def _wide(p: Tensor) -> torch.dtype:

@@ -5,8 +5,13 @@ Pure functions of one weight tensor and of which of its entries are still there;
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+from sics_plugin.network.layouts import CONVOLUTIONS, TRANSPOSED
+from sics_plugin.network.targets import Target
 
 
 def lamp(weight: Tensor, present: Tensor | None = None) -> Tensor:
@@ -44,6 +49,26 @@ def relative_importance(weight: Tensor, present: Tensor | None = None) -> Tensor
     rows, columns = magnitude.sum(1, keepdim=True), magnitude.sum(0, keepdim=True)
     share = magnitude / torch.where(rows > 0, rows, 1.0) + magnitude / torch.where(columns > 0, columns, 1.0)
     return share.view(weight.shape)
+
+
+def of_target(signal: Callable[[Tensor, Tensor | None], Tensor], target: Target) -> Tensor:
+    """A signal of a target's weight, its rows and columns where the layer has them.
+
+    What a layer keeps in one tensor although each part has inputs of its own (groups, experts, query, key and value) is taken
+    apart.
+    """
+    parameter = target.parameter
+    present = None if target.shared_mask is None else target.present()
+    layout = target.layout
+    if signal is lamp or parameter.dim() < 2:
+        return signal(parameter, present)
+    module = target.module
+    parts = getattr(module, "groups", 1) if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)) else 1
+    parts = parameter.shape[0] if layout.order.startswith("e") else 3 if target.name == "in_proj_weight" else parts
+    weights = layout.rows(parameter.detach()).chunk(parts)
+    masks = [None] * parts if present is None else layout.rows(present).chunk(parts)
+    rows = torch.cat([signal(w, m) for w, m in zip(weights, masks, strict=True)])
+    return layout.back(rows, parameter.shape)
 
 
 def _magnitude(weight: Tensor, present: Tensor | None) -> Tensor:

@@ -5,48 +5,52 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import grad_and_value, vmap
 
-from sics_plugin.saliency.batches import Batch, Loss, check_finite, moved, scalar
-from sics_plugin.saliency.layer_gradients import Place, Reads, Rows, is_known, largest, rounded, samples_first
+from sics_plugin.saliency.batches import Batch, Given, moved
+from sics_plugin.saliency.objective import Objective, check_finite, logits_of, outputs, scalar
+from sics_plugin.saliency.signals.layer_gradients import Place, Reads, Rows, is_known, largest, rounded, samples_first
+from sics_plugin.saliency.unchanged import standing_in
 
 
 class ByLayer:
     """One pass over a batch, which leaves behind what each layer read and the gradient of what it gave."""
 
-    def __init__(self, model: nn.Module, loss: Loss, parameters: Sequence[nn.Parameter]) -> None:
+    def __init__(self, model: nn.Module, loss: Objective, parameters: Sequence[nn.Parameter]) -> None:
         self.model, self.loss, self.parameters = model, loss, parameters
-        self.names = {id(p): name for name, p in model.named_parameters()}
         self.places = _places(model, parameters)
         self._tried = False
         #: How many rows a sample had where a place was trusted: of rows that are picked, as many may be any sample's.
         self._folds: dict[int, float] = {}
 
-    def take(self, inputs: Tensor, targets: Tensor, number: int) -> dict[int, Reads]:
+    def take(self, given: Given) -> dict[int, Reads]:
         """What was found, by parameter; those that are missing are to be taken the general way."""
+        if given.whole:  # its loss is one of the batch
+            self.places = {}
         if self.places and not self._tried:
-            if len(inputs) < 2:  # one sample alone does not tell whether samples meet
+            if given.size < 2:  # one sample alone does not tell whether samples meet
                 return {}
             self._tried = True
-            self._trust(inputs)
+            self._trust(given)
         values: list[Tensor] = []
 
         def total(output: Tensor) -> Tensor:
-            values.append(_losses(self.loss, output, targets))
+            values.append(_losses(self.loss, output, given))
             return values[0].sum()
 
-        found = self._pass(inputs, total) if self.places else {}
+        found = self._pass(given, total) if self.places else {}
         if found:
-            check_finite(values[0].detach(), number)
+            check_finite(values[0].detach(), given.number)
         return found
 
     def _pass(
-        self, inputs: Tensor, total: Callable[[Tensor], Tensor], values: Mapping[str, Tensor] | None = None
+        self, given: Given, total: Callable[[Tensor], Tensor], values: Mapping[int, Tensor] | None = None
     ) -> dict[int, Reads]:
         """``values`` stand for some of the parameters."""
         calls: dict[nn.Module, list[tuple[Tensor, Tensor]]] = {}
@@ -58,15 +62,14 @@ class ByLayer:
 
         shared = {}
         for i in [i for i, place in self.places.items() if place.role == "broadcast"]:
-            row = (values or {}).get(self.names[id(self.parameters[i])], self.parameters[i]).detach()
-            shared[i] = row.expand(len(inputs), *row.shape[1:]).requires_grad_()
+            row = (values or {}).get(i, self.parameters[i]).detach()
+            shared[i] = row.expand(given.size, *row.shape[1:]).requires_grad_()
         try:
             with ExitStack() as hooks:
                 for module in {place.module for place in self.places.values() if place.role != "broadcast"}:
                     hooks.callback(module.register_forward_hook(hook, prepend=True, with_kwargs=True).remove)
-                given = {**(values or {}), **{self.names[id(self.parameters[i])]: row for i, row in shared.items()}}
-                output: Any = functional_call(self.model, given, (inputs,)) if given else self.model(inputs)
-                if not isinstance(output, Tensor) or not output.dim() or len(output) != len(inputs):
+                output: Any = self._output(given, {**(values or {}), **shared})
+                if not isinstance(output, Tensor) or not output.dim() or len(output) != given.size:
                     raise TypeError("no tensor of one row a sample")
                 value = total(output)
             reached = [*(made[0][1] for made in calls.values() if len(made) == 1), *shared.values()]
@@ -74,7 +77,7 @@ class ByLayer:
         except (RuntimeError, ValueError, TypeError, AttributeError, KeyError, NotImplementedError):
             if shared:  # some are no rows after all
                 self.places = {i: place for i, place in self.places.items() if i not in shared}
-                return self._pass(inputs, total, values)
+                return self._pass(given, total, values)
             self.places = {}  # whatever is wrong shows again the general way
             return {}
         gradient_of = {id(tensor): gradient for tensor, gradient in zip(reached, gradients, strict=True)}
@@ -85,36 +88,41 @@ class ByLayer:
                 found[index] = Reads(place, shared[index].detach(), gradient)
             elif len(made := calls.get(place.module, [])) == 1:
                 gradient = gradient_of[id(made[0][1])]
-                read = samples_first(place.module, made[0][0], len(inputs))
-                gave = None if gradient is None else samples_first(place.module, gradient, len(inputs))
+                read = samples_first(place.module, made[0][0], given.size)
+                gave = None if gradient is None else samples_first(place.module, gradient, given.size)
                 if read is None or (gradient is not None and gave is None):
                     continue
-                fold = made[0][0].shape[0] / len(inputs)
+                fold = made[0][0].shape[0] / given.size
                 if self._folds.setdefault(index, fold) == fold:
                     found[index] = Reads(place, read, gave)
         return found
 
-    def _trust(self, inputs: Tensor) -> None:
+    def _output(self, given: Given, values: Mapping[int, Tensor]) -> Any:
+        """The logits, with other values for the parameters at some indices."""
+        with standing_in(self.model, [self.parameters[i] for i in values], list(values.values())):
+            return logits_of(given.through(self.model))
+
+    def _trust(self, given: Given) -> None:
         """Keep the places whose gradients of the first and the last sample are what these samples have when each is alone.
 
         By a fixed sum of the outputs instead of the loss: of samples that are classified well the loss leaves little but
         rounding. And with other values where a parameter is zero, as the last norm of a residual block is at first: it would hide
         the block.
         """
-        zero = {name: _pattern(p) for name, p in self.model.named_parameters() if p.is_floating_point() and not largest(p)}
+        zero = {i: _pattern(p) for i, p in enumerate(self.parameters) if p.is_floating_point() and not largest(p)}
         outputs: list[Tensor] = []
 
         def probe(output: Tensor) -> Tensor:
             outputs.append(output.detach())
             return (output * _pattern(output[0])).sum()
 
-        found = self._pass(inputs, probe, zero)
-        batch = outputs[-1] if found else inputs
+        found = self._pass(given, probe, zero)
         told: set[int] = set()
-        for at in {0, len(inputs) - 1} if found else ():
-            own = [zero.get(self.names[id(p)], p) for p in self.parameters]
-            value = probe(functional_call(self.model, zero, (inputs[at : at + 1],)))
-            if not _close(batch[at], outputs[-1][0]):
+        batch = outputs[-1:]
+        for at in {0, given.size - 1} if found else ():
+            own = [zero.get(i, p) for i, p in enumerate(self.parameters)]
+            value = probe(self._output(given.part(at, at + 1), zero))
+            if not _close(batch[0][at], outputs[-1][0]):
                 found = {}  # samples see each other
                 break
             alone = torch.autograd.grad(value, own, allow_unused=True)
@@ -174,17 +182,19 @@ def _places(model: nn.Module, parameters: Sequence[nn.Parameter]) -> dict[int, P
     return found
 
 
-def _losses(loss: Loss, output: Tensor, targets: Tensor) -> Tensor:
+def _losses(loss: Objective, output: Tensor, given: Given) -> Tensor:
     """Every sample's own loss, shape (samples,)."""
+    rows = replace(given, args=(), kwargs={})
 
-    def of_one(row: Tensor, target: Tensor) -> Tensor:
-        return scalar(loss(row.unsqueeze(0), target.unsqueeze(0)))
+    def of_one(row: Tensor, *targets: Tensor) -> Tensor:
+        target = rows.having([t.unsqueeze(0) for t in targets], 1).targets
+        return scalar(loss.value(row.unsqueeze(0), target))
 
     try:
-        values: Tensor = vmap(of_one)(output, targets)
+        values: Tensor = vmap(of_one)(output, *rows.rows())
         return values
     except (RuntimeError, ValueError, NotImplementedError):
-        return torch.stack([of_one(row, target) for row, target in zip(output, targets, strict=True)])
+        return torch.stack([of_one(*one) for one in zip(output, *rows.rows(), strict=True)])
 
 
 #: Entries of per-sample gradients that are held at a time the general way. No result depends on it but by rounding.
@@ -194,76 +204,79 @@ TOGETHER = 64
 
 
 def per_sample(
-    model: nn.Module, batches: Iterable[Batch], loss: Loss, parameters: Sequence[nn.Parameter]
+    model: nn.Module, batches: Iterable[Batch], loss: Objective, parameters: Sequence[nn.Parameter]
 ) -> Iterator[tuple[int, Iterator[Rows]]]:
     """Gradients of each sample's own loss in each of ``parameters``, with the number of samples, for every batch or part of one.
 
     The model is in eval mode and its parameters require gradients. What the loss does not depend on has zeros.
     """
     by_layer, general = ByLayer(model, loss, parameters), _General(model, loss, parameters)
-    for number, (inputs, targets) in enumerate(moved(batches, model), 1):
-        if not (isinstance(inputs, Tensor) and isinstance(targets, Tensor) and targets.dim()):
-            raise TypeError("Expected tensors of several samples as inputs and targets: gradients are taken sample by sample")
-        if number == 1 and _reads_parameters(model, loss, inputs[:1], targets[:1]):
+    for given in moved(batches, model):
+        given.check_splits()
+        if given.number == 1 and _reads_parameters(model, loss, given.part(0, TOGETHER)):
             by_layer.places, general.together = {}, False
-        for x, y in zip(inputs.split(TOGETHER), targets.split(TOGETHER), strict=True):
-            found = by_layer.take(x, y, number)
+        loss.check_labels(given)
+        for part in given.parts(TOGETHER):
+            found = by_layer.take(part)
             left = [i for i in range(len(parameters)) if i not in found]
             layers = (reads.rows(index) for index, reads in found.items())
-            yield len(y), chain(layers, general.rows(left, x, y, number))
+            yield part.size, chain(layers, general.rows(left, part))
 
 
-def _reads_parameters(model: nn.Module, loss: Loss, x: Tensor, y: Tensor) -> bool:
+def _reads_parameters(model: nn.Module, loss: Objective, given: Given) -> bool:
     """Whether a loss has gradients in the model's parameters by itself, as weight decay has."""
     with torch.no_grad():
-        output = model(x)
-    return bool(getattr(loss(output, y), "requires_grad", False))
+        output = outputs(model, given)
+    loss.see(output, given)
+    value = None if given.whole else loss.value(logits_of(output), given.target)
+    return bool(getattr(value, "requires_grad", False))
 
 
 class _General:
     """Gradients of single samples by ``torch.func``, and one sample after another where that cannot be."""
 
-    def __init__(self, model: nn.Module, loss: Loss, parameters: Sequence[nn.Parameter]) -> None:
+    def __init__(self, model: nn.Module, loss: Objective, parameters: Sequence[nn.Parameter]) -> None:
         self.model, self.loss, self.parameters = model, loss, parameters
-        self.names = {id(p): name for name, p in model.named_parameters()}
         self.together = True
 
-    def rows(self, indices: Sequence[int], inputs: Tensor, targets: Tensor, number: int) -> Iterator[Rows]:
+    def rows(self, indices: Sequence[int], given: Given) -> Iterator[Rows]:
         """Of the parameters at these indices; several :class:`Rows` of one index stand for samples one after another."""
         if not indices:
             return
         own = [self.parameters[i] for i in indices]
         size = max(1, HELD // max(1, sum(p.numel() for p in own)))
-        names = [self.names[id(p)] for p in own]
-        detached = {name: p.detach() for name, p in zip(names, own, strict=True)}
-
-        def of_one(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-            return scalar(self.loss(functional_call(self.model, parameters, (x.unsqueeze(0),)), y.unsqueeze(0)))
-
-        several = vmap(grad_and_value(of_one), in_dims=(None, 0, 0))
-        for x, y in zip(inputs.split(size), targets.split(size), strict=True):
-            found = None
-            if self.together:
-                try:
-                    with warnings.catch_warnings():
-                        warnings.filterwarnings("ignore", message=".*batching rule.*")  # slower, and nothing else
-                        by_name, values = several(detached, x, y)
-                        found = [by_name[name] for name in names], values
-                except (RuntimeError, ValueError, NotImplementedError):
-                    self.together = False  # not every operation can be batched; whatever else is wrong shows again below
+        for part in given.parts(size):
+            found = self._together(part, own) if self.together else None
             if found is None:
-                found = self._one_by_one(x, y, own)
+                found = self._one_by_one(part, own)
             gradients, values = found
-            check_finite(values, number)
+            check_finite(values, given.number)
             for index, g in zip(indices, gradients, strict=True):
                 g = g.detach() if g.dtype == torch.float64 else g.detach().float()
                 most = largest(g)
                 yield Rows(index, rounded(most), iter((g / rounded(most),) if most else ()))
 
-    def _one_by_one(self, x: Tensor, y: Tensor, own: Sequence[nn.Parameter]) -> tuple[list[Tensor], Tensor]:
+    def _together(self, given: Given, own: Sequence[nn.Parameter]) -> tuple[Sequence[Tensor], Tensor] | None:
+        """None where not every operation can be batched; whatever else is wrong shows again one by one."""
+
+        def of_one(values: tuple[Tensor, ...], rows: list[Tensor]) -> Tensor:
+            one = given.having([row.unsqueeze(0) for row in rows], 1)
+            with standing_in(self.model, own, values):
+                return self.loss(one.through(self.model), one)
+
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=".*batching rule.*")  # slower, and nothing else
+                several = vmap(grad_and_value(of_one), in_dims=(None, 0))
+                return several(tuple(p.detach() for p in own), given.rows())
+        except (RuntimeError, ValueError, TypeError, AttributeError, LookupError):
+            self.together = False
+            return None
+
+    def _one_by_one(self, given: Given, own: Sequence[nn.Parameter]) -> tuple[list[Tensor], Tensor]:
         rows, values = [], []
-        for inputs, target in zip(x.split(1), y.split(1), strict=True):
-            value = scalar(self.loss(self.model(inputs), target))
+        for one in given.parts(1):
+            value = self.loss(one.through(self.model), one)
             own_gradients = torch.autograd.grad(value, list(own), allow_unused=True)
             rows.append([torch.zeros_like(p) if g is None else g for p, g in zip(own, own_gradients, strict=True)])
             values.append(value.detach())

@@ -13,8 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sics_plugin.saliency.activation import unfolded
-
 #: Entries of per-sample gradients that are held at a time: what fits into a cache. No result depends on it but by rounding.
 HELD_OF_A_LAYER = 1 << 18
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -103,6 +101,15 @@ class Reads:
             assert self.gradient is not None
             reads = self.gradient[0, 0].numel() * int(module.weight[0].numel()) * int(module.groups)
         return max(int(module.weight.numel()), reads)
+
+
+def unfolded(module: nn.Conv2d, x: Tensor) -> Tensor:
+    """What a convolution reads at every position: shape (samples, in_channels · kernel, positions)."""
+    padding: Any = module.padding
+    if module.padding_mode != "zeros" or isinstance(padding, str):
+        mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
+        x, padding = nn.functional.pad(x, module._reversed_padding_repeated_twice, mode=mode), 0
+    return nn.functional.unfold(x, module.kernel_size, module.dilation, padding, module.stride)
 
 
 def _weight_rows(module: nn.Module, x: Tensor, g: Tensor) -> Tensor:

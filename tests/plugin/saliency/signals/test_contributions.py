@@ -140,7 +140,7 @@ def test_what_cannot_be_batched_is_taken_one_by_one(mlp: nn.Sequential) -> None:
 
 
 def test_results_do_not_depend_on_how_samples_are_held(mlp: nn.Sequential, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sics_plugin.saliency import layer_gradients, per_sample
+    from sics_plugin.saliency.signals import layer_gradients, per_sample
 
     batches = batches_of()
     whole = Saliency(mlp, batches, kind="fisher").vector(mlp)
@@ -170,7 +170,7 @@ def test_tied_weights_are_collected_once(tied: nn.Module) -> None:
     for kind in ("snip", "grasp", "taylor", "fisher", "sensitivity"):
         vector = Saliency(tied, batches, loss, kind=kind).vector([(tied.first, "weight"), (tied.second, "weight")])
         assert torch.equal(*vector.as_subclass(Tensor).split(256))
-    with pytest.raises(TypeError, match=r"floating point inputs for kind 'synflow'.*got torch.int64"):
+    with pytest.raises(TypeError, match=r"floating point tensor as input for kind 'synflow'.*got a tensor of torch.int64"):
         Saliency(tied, batches, kind="synflow")
 
 

@@ -17,7 +17,7 @@ from sics_plugin.network.masks import clone_pruned
 from sics_plugin.network.prunable import resolve_targets
 from sics_plugin.network.targets import dense_parameters, without_ties
 from sics_plugin.saliency.batches import NO_BATCHES, Batch
-from sics_plugin.saliency.contributions import Collected
+from sics_plugin.saliency.signals.contributions import Collected
 
 #: Rounds of the published schedule, and the density it ends at: after round k of n, density^(k/n) of the weights are left.
 ROUNDS = 100
@@ -71,9 +71,14 @@ def _input_shape(batches: Iterable[Batch]) -> torch.Size:
     if first is None:
         raise ValueError(NO_BATCHES)
     inputs = first[0] if isinstance(first, tuple | list) and len(first) == 2 else first
+    if isinstance(inputs, tuple | list) and len(inputs) == 1:
+        inputs = inputs[0]
     if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
-        kind = inputs.dtype if isinstance(inputs, Tensor) else type(inputs).__name__
-        raise TypeError(f"Expected floating point inputs for kind 'synflow', which sends ones through the network, got {kind}")
+        kind = f"a tensor of {inputs.dtype}" if isinstance(inputs, Tensor) else f"{type(inputs).__name__}"
+        raise TypeError(
+            "Expected one floating point tensor as input for kind 'synflow', which sends ones through the network, got "
+            f"{kind}: of token ids there are no ones; collect it on a module that takes their embeddings, or take another kind"
+        )
     return torch.Size([1, *inputs.shape[1:]])
 
 

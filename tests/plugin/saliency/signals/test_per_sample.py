@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from sics_plugin import Saliency
-from sics_plugin.saliency.per_sample import per_sample
+from sics_plugin.saliency.objective import Objective
+from sics_plugin.saliency.signals.per_sample import per_sample
 
 Batches = list[tuple[Tensor, Tensor]]
 
@@ -29,7 +30,7 @@ def by_loop(model: nn.Module, batches: Batches, loss: Callable[..., Tensor] = nn
 
 def layers_used(model: nn.Module, batches: Batches) -> set[str]:
     """Names of the parameters that were taken layer by layer, seen by what the general way was not asked for."""
-    from sics_plugin.saliency import per_sample as module
+    from sics_plugin.saliency.signals import per_sample as module
 
     asked: set[int] = set()
     original = module._General.rows
@@ -41,7 +42,7 @@ def layers_used(model: nn.Module, batches: Batches) -> set[str]:
     names = [name for name, _ in model.named_parameters()]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module._General, "rows", rows)
-        for _, found in per_sample(model, batches, nn.functional.cross_entropy, list(model.parameters())):
+        for _, found in per_sample(model, batches, Objective(), list(model.parameters())):
             for some in found:
                 list(some.chunks)
     return {name for i, name in enumerate(names) if i not in asked}
@@ -277,12 +278,12 @@ def test_outputs_that_are_no_tensor_and_hooks_of_the_user_are_respected() -> Non
             self.inner = inner
 
         def forward(self, x: Tensor) -> dict[str, Tensor]:
-            return {"logits": self.inner(x)}
+            return {"scores": self.inner(x)}
 
     torch.manual_seed(0)
     inner, batches = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 4)), data(6)
     plain = Saliency(inner, batches, kind="fisher")
-    named = Saliency(Named(inner), batches, lambda out, y: nn.functional.cross_entropy(out["logits"], y), kind="fisher")
+    named = Saliency(Named(inner), batches, lambda out, y: nn.functional.cross_entropy(out["scores"], y), kind="fisher")
     for one, other in zip(plain._values.values(), named._values.values(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-9)
     handle = inner[0].register_forward_hook(lambda module, args, output: 2 * output)

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from sics_plugin.network.targets import dense_parameters
-from sics_plugin.saliency.batches import NO_BATCHES, Batch, Loss, batch_losses, evaluating, requiring_grad
+from sics_plugin.saliency.batches import NO_BATCHES, Batch
+from sics_plugin.saliency.objective import Objective, batch_losses
+from sics_plugin.saliency.unchanged import requiring_grad
 
 
-def gradient_rms(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> tuple[dict[str, Tensor], int]:
+def gradient_rms(model: nn.Module, batches: Iterable[Batch], loss: Objective) -> tuple[dict[str, Tensor], int]:
     """Root of the mean over batches of the squared batch gradient of every floating point parameter by name; how many samples.
 
     float32 in the parameter's shape, zero where the loss does not depend on it.
@@ -26,7 +28,7 @@ def gradient_rms(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> tupl
             samples += size
             yield {name: grad for name, grad in zip(parameters, found, strict=True) if grad is not None}
 
-    with evaluating(model), torch.enable_grad(), requiring_grad(list(parameters.values())):
+    with torch.enable_grad(), requiring_grad(list(parameters.values())):
         return rms_of(parameters, gradients()), samples
 
 
