@@ -1,6 +1,7 @@
 """What the signals of the published scorers cost to collect, beside the gradient saliency: one thread, medians of several rounds.
 
-Recurrent networks are not among them: torch has no batched derivatives of them, so `fisher` and `sensitivity` take a pass a sample there.
+Recurrent networks are not among them: torch has no batched derivatives of them, so `fisher` and `sensitivity` take a pass a
+sample there.
 On the network and the calibration of `digits`, untrained: what a pass costs does not depend on the weights. With `--model` a timm
 network on random images instead.
 

@@ -12,7 +12,7 @@ from sics_plugin.network.layouts import kind_of_weight
 from sics_plugin.network.targets import plain_name
 from sics_plugin.saliency.batches import NO_BATCHES, Batch, Given, moved, over
 from sics_plugin.saliency.input_squares import input_squares, observed
-from sics_plugin.saliency.remarks import listed
+from sics_plugin.saliency.objective import listed
 from sics_plugin.saliency.unchanged import requiring_grad
 from sics_plugin.warn import warn_caller
 

@@ -17,12 +17,11 @@ from sics_plugin.network.groups import ChannelGroup, Unit
 from sics_plugin.network.prunable import resolve_targets
 from sics_plugin.network.targets import Parameter, Target, all_targets, dense_parameters, plain_name
 from sics_plugin.saliency.batches import Batch, Loss, check_iterable
-from sics_plugin.saliency.gradient import rms_of
+from sics_plugin.saliency.contributions import rms_of
 from sics_plugin.saliency.input_squares import expand_to_weight, observed
 from sics_plugin.saliency.kinds import SIGNALS, Kind, Request, Signal
-from sics_plugin.saliency.objective import Objective
+from sics_plugin.saliency.objective import AT_ROUNDING, Objective, flags_of, listed, zero_weights
 from sics_plugin.saliency.relative import of_target
-from sics_plugin.saliency.remarks import AT_ROUNDING, flags_of, listed, zero_weights
 from sics_plugin.saliency.unchanged import Unchanged
 from sics_plugin.scorers.coordinate import neighbourhood
 from sics_plugin.scorers.units import SaliencyVector

@@ -16,7 +16,6 @@ from sics_plugin.saliency import contributions, relative
 from sics_plugin.saliency.activation import input_norms
 from sics_plugin.saliency.batches import Batch
 from sics_plugin.saliency.contributions import Collected
-from sics_plugin.saliency.gradient import gradient_rms
 from sics_plugin.saliency.objective import Objective
 from sics_plugin.saliency.synflow import ROUNDS, synaptic_flow
 
@@ -61,7 +60,7 @@ class Signal:
 
 
 SIGNALS: dict[str, Signal] = {
-    "gradient": Signal(lambda m, r: gradient_rms(m, r.batches, r.loss)),
+    "gradient": Signal(lambda m, r: contributions.gradient_rms(m, r.batches, r.loss)),
     "activation": Signal(lambda m, r: input_norms(m, r.batches), of_inputs=True),
     "neighbourhood": Signal(data=False),
     "snip": Signal(lambda m, r: contributions.mean_contribution(m, r.batches, r.loss), per_unit="sum"),
