@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sics_plugin.histogram.cut import histogram_cut, histogram_form_of
-from sics_plugin.saliency.remarks import CONSTANT
+from sics_plugin.saliency.objective import CONSTANT
 from sics_plugin.scorers.base import Scorer
 from sics_plugin.scorers.sics import CoordinateScorer, Magnitude, PoolScale, RankScorer, ScaledMagnitudeScorer
 from sics_plugin.scorers.units import SaliencyVector, Units, check_saliency, units_of

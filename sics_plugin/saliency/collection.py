@@ -19,9 +19,8 @@ from sics_plugin.network.prunable import resolve_targets
 from sics_plugin.network.targets import Parameter, Target, all_targets, dense_parameters
 from sics_plugin.saliency.batches import Batch, Loss, check_iterable
 from sics_plugin.saliency.kinds import SIGNALS, Kind, Request, Signal
-from sics_plugin.saliency.objective import Objective
-from sics_plugin.saliency.remarks import AT_ROUNDING, flags_of, listed, zero_weights
-from sics_plugin.saliency.signals.gradient import rms_of
+from sics_plugin.saliency.objective import AT_ROUNDING, Objective, flags_of, listed, zero_weights
+from sics_plugin.saliency.signals.contributions import rms_of
 from sics_plugin.saliency.signals.input_squares import expand_to_weight, observed
 from sics_plugin.saliency.signals.relative import of_target
 from sics_plugin.saliency.unchanged import Unchanged

@@ -17,7 +17,6 @@ from sics_plugin.saliency.objective import Objective
 from sics_plugin.saliency.signals import contributions, relative
 from sics_plugin.saliency.signals.activation import input_norms
 from sics_plugin.saliency.signals.contributions import Collected
-from sics_plugin.saliency.signals.gradient import gradient_rms
 from sics_plugin.saliency.signals.synflow import ROUNDS, synaptic_flow
 
 Kind = Literal[
@@ -61,7 +60,7 @@ class Signal:
 
 
 SIGNALS: dict[str, Signal] = {
-    "gradient": Signal(lambda m, r: gradient_rms(m, r.batches, r.loss)),
+    "gradient": Signal(lambda m, r: contributions.gradient_rms(m, r.batches, r.loss)),
     "activation": Signal(lambda m, r: input_norms(m, r.batches), of_inputs=True),
     "neighbourhood": Signal(data=False),
     "snip": Signal(lambda m, r: contributions.mean_contribution(m, r.batches, r.loss), per_unit="sum"),

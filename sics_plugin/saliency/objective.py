@@ -1,8 +1,8 @@
-"""The number that gradients are taken of: a loss of the model's output, or the model's own."""
+"""The number that gradients are taken of, a loss of the model's output or the model's own; and whether it says anything."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from sics_plugin.saliency.batches import NO_BATCHES, Batch, Given, Loss, moved
 from sics_plugin.warn import warn_caller
 
+ZERO = "saliency zero everywhere"
+CONSTANT = "saliency constant"
+AT_ROUNDING = "saliency at rounding level"
 IGNORED = -100  # torch's label of what does not count
 #: How many times the spacing of floating point numbers a gradient may be, beside that of another target, to be rounding.
 ROUNDING = 16
@@ -202,3 +205,33 @@ def _another(target: Tensor) -> Tensor:
     if target.dim() and target.shape[-1] > 1:
         return nn.functional.one_hot(target.argmin(-1), target.shape[-1]).to(target.dtype)
     return (target < 0.5).to(target.dtype)
+
+
+def listed(names: Collection[str], most: int = 4) -> str:
+    """A few names, and how many more there are.
+
+    >>> listed(["a", "b", "c", "d", "e", "f"])
+    'a, b, c, d and 2 more'
+    """
+    shown = list(names)[:most]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def flags_of(values: Iterable[Tensor], at_rounding: bool) -> tuple[str, ...]:
+    """What is to be said of the values of a whole collection, matrix weights if there are any."""
+    every = [v.detach() for v in values if v.numel()]
+    ranked = [v for v in every if v.dim() > 1] or every
+    if not ranked:
+        return ()
+    low, high = (torch.stack([f(v).double().cpu() for v in ranked]) for f in (torch.min, torch.max))
+    if float(low.min()) == 0 == float(high.max()):
+        return (ZERO,)
+    if at_rounding:
+        return (AT_ROUNDING,)
+    return (CONSTANT,) if float(low.min()) == float(high.max()) and sum(v.numel() for v in ranked) > 1 else ()
+
+
+def zero_weights(values: Mapping[str, Tensor]) -> list[str]:
+    """Names of matrix weights whose saliency is zero all over."""
+    return [name for name, v in values.items() if v.dim() > 1 and v.numel() and not bool(v.any())]

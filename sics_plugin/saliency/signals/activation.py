@@ -12,7 +12,7 @@ from sics_plugin.network.layouts import kind_of_weight
 from sics_plugin.network.names import plain_modules
 from sics_plugin.network.targets import all_targets
 from sics_plugin.saliency.batches import NO_BATCHES, Batch, Given, moved, over
-from sics_plugin.saliency.remarks import listed
+from sics_plugin.saliency.objective import listed
 from sics_plugin.saliency.signals.input_squares import input_squares, observed
 from sics_plugin.saliency.unchanged import requiring_grad
 from sics_plugin.warn import warn_caller
@@ -117,7 +117,7 @@ def _floats(output: Any) -> list[Tensor]:
 
 def _unobserved(model: nn.Module) -> dict[str, Tensor]:
     """Matrix weights of kinds that are pruned whose inputs no hook sees: experts kept as one parameter, an LSTM's projection."""
-    unseen = {}
+    unseen: dict[str, Tensor] = {}
     for target, parameter in all_targets(model):
         name, module = target.name, target.module
         if name not in observed(module) and kind_of_weight(module, name, parameter.dim()) is not None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sics_plugin import Saliency, channel_group, compute_masks, prune_channels, prune_model
-from sics_plugin.saliency.remarks import AT_ROUNDING, CONSTANT, ZERO
+from sics_plugin.saliency.objective import AT_ROUNDING, CONSTANT, ZERO
 
 functional = nn.functional
 KINDS = ["gradient", "snip", "grasp", "taylor", "fisher", "sensitivity"]

@@ -48,7 +48,8 @@ def scores(net: nn.Sequential, batches: list[tuple[Tensor, Tensor]]) -> dict[str
         norm.view(layer.groups, *w.shape[1:]).repeat_interleave(8 // layer.groups, 0) if w.dim() == 4 else norm.expand_as(w)
         for norm, layer, w in zip(norms, layers, weights, strict=True)
     ]
-    ri = [_relative(w) for w in weights]
+    # Each group of a convolution reads inputs of its own, so its columns are its own.
+    ri = [torch.cat([_relative(part) for part in w.chunk(getattr(m, "groups", 1))]) for m, w in zip(layers, weights, strict=True)]
     return {
         "snip": [p.mean(0).abs() for p in by_batch],
         "taylor": [p.square().mean(0) for p in by_batch],
