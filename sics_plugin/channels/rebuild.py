@@ -18,6 +18,7 @@ from sics_plugin.channels.discovery import find_groups
 from sics_plugin.channels.groups import ChannelGroup, Unit, bind_groups, remember_groups, remembered_groups
 from sics_plugin.channels.shrink import shrink
 from sics_plugin.channels.unit_masks import install_units, masks_of, unit_masks
+from sics_plugin.network.callers import refresh_where_read
 from sics_plugin.network.mask_files import read_safetensors
 from sics_plugin.network.masks import current_masks
 
@@ -79,6 +80,7 @@ def remove_units(
         gone[list(positions)] = True
         chosen[by_name[name]] = gone[present[by_name[name]]]
     install_units(bound, masks_of(bound, present, chosen))
+    refresh_where_read(model)
     if given is not None:
         remember_groups(model, given)
     return model

@@ -26,7 +26,9 @@ from sics_plugin.channels.groups import BoundGroup, ChannelGroup, Unit, bind_gro
 from sics_plugin.channels.removal import check_removal
 from sics_plugin.channels.shrink import cut_units
 from sics_plugin.channels.unit_masks import install_units, masks_of, unit_masks
+from sics_plugin.network.callers import refresh_where_read
 from sics_plugin.network.masks import current_masks, mask_hash
+from sics_plugin.network.prunable import coverage
 from sics_plugin.pruning.calibration import Prune, adaptive_options
 from sics_plugin.pruning.choose import Choice, decide
 from sics_plugin.pruning.inputs import floors_of, join
@@ -181,6 +183,7 @@ def compute_channel_masks(
         mask_hash=mask_hash(masks),
         parameters=LayerSparsity.of_masks(masks),
         weight_total=weight_total,
+        coverage=coverage(model, [(t.module, t.name) for b in bound for t in b.targets if t.parameter.dim() > 1]),
         weight_pruned=weight_pruned,
     )
 
@@ -224,6 +227,7 @@ def prune_channels(
             "pass `example=`, an input of the model, to check that the groups are right"
         )
     install_units(bind_groups(model, chosen), masks)
+    refresh_where_read(model)
     if groups is not None:
         remember_groups(model, chosen)
     return report

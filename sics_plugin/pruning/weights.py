@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.prune import BasePruningMethod
 
-from sics_plugin.network.callers import refresh_where_read
+from sics_plugin.network.callers import readers, refresh_where_read
 from sics_plugin.network.masks import Masks, hash_of_bits, install_mask, mask_hash, packed_bits, put_mask
 from sics_plugin.network.permanent import put_zeros
 from sics_plugin.network.prunable import Coverage, coverage, resolve_targets
@@ -24,6 +24,7 @@ from sics_plugin.pruning.report import LayerSparsity, PruningReport
 from sics_plugin.pruning.row_groups import choose_in_groups
 from sics_plugin.pruning.zeros import without_zeros, zeros_masked
 from sics_plugin.saliency.collection import Saliency, saliency_for
+from sics_plugin.saliency.objective import listed
 from sics_plugin.scorers.adaptive import Adaptive, AdaptiveTable
 from sics_plugin.scorers.base import Scorer
 from sics_plugin.scorers.registry import build_scorer
@@ -167,6 +168,7 @@ def prune_model(
     if finalize:
         return _finalized(plan)
     check_hooked(plan.listed)
+    plan.check_read()
     named, report = plan.masks()
     held: set[int] = set()
     for target in plan.listed:
@@ -364,6 +366,18 @@ class _Plan:
             shapes = [t.layout.shape_of_layer(t.parameter.shape) for t in self.targets]
             sizes = [p.numel for p in self.parts]
             self.shares = erk_removals(shapes, self.amount, sizes=sizes, present=[p.present for p in self.parts])
+
+    def check_read(self) -> None:
+        """Refuse hooks where they would not run: on what the saliency's batches showed to be read by nobody who is known."""
+        if not isinstance(self.saliency, Saliency) or not self.saliency.read_elsewhere:
+            return
+        known = {(id(r.module), r.name) for r in (readers(self.root) if self.root is not None else ())}
+        elsewhere = [t.path for t in self.listed if self.saliency.shows_elsewhere(t) and (id(t.module), t.name) not in known]
+        if elsewhere:
+            raise ValueError(
+                f"{listed(elsewhere)}: read without calling its layer, as the saliency's batches showed, so a pruning hook there "
+                "would not run; leave it out with params=, or prune for good with finalize=True"
+            )
 
     def kept(self) -> Iterator[tuple[Target, Tensor]]:
         """Yield every distinct target with its mask, a bool vector, in order."""

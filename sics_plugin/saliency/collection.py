@@ -277,6 +277,10 @@ class Saliency:
             raise ValueError(f"there is no {self.kind} saliency of {name}: " + self._why_missing(target))
         return name
 
+    def shows_elsewhere(self, target: Target) -> bool:
+        """Whether the batches showed that the target is read without a call of its layer, where a pruning hook would not run."""
+        return (self._name_of(target) if self.knows(target) else target.path) in self.read_elsewhere
+
     def _name_of(self, target: Target) -> str:
         reference, path = self._paths.get(id(target.module), (None, ""))
         if self.signal.of_inputs and reference is not None and reference() is target.module:
@@ -305,8 +309,19 @@ class Saliency:
         Returns
         -------
         SaliencyVector, shape (n,)
+
+        Warns
+        -----
+        UserWarning
+            Of parameters that the batches showed to be read without a call of their layer: torch's pruning hook would not run.
         """
-        return self._vector(resolve_targets(parameters))
+        targets = resolve_targets(parameters)
+        if elsewhere := [t.path for t in targets if self.shows_elsewhere(t)]:
+            warn_caller(
+                f"read without calling its layer: {listed(elsewhere)}; torch's pruning hook there would not run: leave it out, "
+                "or name it in prune_model(model, ..., params=...)"
+            )
+        return self._vector(targets)
 
     def _vector(self, targets: Sequence[Target]) -> SaliencyVector:
         if self.kind == "neighbourhood":  # of the units handed over, across layer borders, as the method itself would

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from sics_plugin import (
+    Saliency,
     clone_pruned,
     current_masks,
     export_masks,
@@ -154,3 +155,36 @@ def test_hooks_of_reading_are_one_a_weight_travel_with_the_model_and_go_with_the
         assert torch.equal(model(x), expected)
     finalize(model)
     assert not any(m._forward_pre_hooks for m in model.modules())
+
+
+class Hidden(nn.Module):
+    """Reads a weight in a way that its code does not show."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers, self.head = nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)]), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers[:1]:
+            x = torch.tanh(nn.functional.linear(x, layer.weight))
+        return self.head(self.layers[1](x))
+
+
+def test_what_only_batches_show_is_refused_where_a_hook_would_not_run() -> None:
+    torch.manual_seed(0)
+    model = Hidden()
+    saliency = Saliency(model, [(torch.randn(16, 8), torch.randint(3, (16,)))])
+    assert saliency.read_elsewhere == {"layers.0.weight"}
+    before = {name: p.clone() for name, p in model.state_dict().items()}
+    for what in (model, prunable_parameters(model)):
+        with pytest.raises(ValueError, match=r"weight: read without calling its layer, as the saliency's batches showed, so a"):
+            prune_model(what, "chaos", amount=0.5, saliency=saliency)
+    assert all(torch.equal(p, before[name]) for name, p in model.state_dict().items())
+    with pytest.warns(
+        UserWarning, match=r"read without calling its layer: \[0\]\.weight; torch's pruning hook there would not run"
+    ):
+        saliency.vector(prunable_parameters(model))
+    report = prune_model(model, "chaos", amount=0.5, saliency=saliency, params=["layers.1.weight"])
+    assert report.pruned == 32
+    prune_model(model, "chaos", amount=0.5, saliency=saliency, params=["layers.0.weight"], finalize=True)
+    assert int((model.layers[0].weight == 0).sum()) == 32
