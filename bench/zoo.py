@@ -253,6 +253,18 @@ def timm_model(name: str, **options: Any) -> Callable[[], nn.Module]:
     return build
 
 
+def mixer() -> nn.Module:
+    from timm.models.mlp_mixer import MlpMixer
+
+    return MlpMixer(num_classes=10, img_size=32, patch_size=8, num_blocks=2, embed_dim=32)
+
+
+def poolformer() -> nn.Module:
+    from timm.models.metaformer import MetaFormer
+
+    return MetaFormer(num_classes=10, depths=(1, 1, 1, 1), dims=(8, 16, 24, 32))
+
+
 _SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
 TIMM = [
     Architecture("vit_tiny_patch16", "timm", timm_model("vit_tiny_patch16_224", **_SMALL), image()),
@@ -260,7 +272,7 @@ TIMM = [
     Architecture("beit_base", "timm", timm_model("beit_base_patch16_224", **_SMALL), image()),
     Architecture("eva02_tiny", "timm", timm_model("eva02_tiny_patch14_224", **_SMALL), image()),
     Architecture("cait_xxs24", "timm", timm_model("cait_xxs24_224", **_SMALL), image()),
-    Architecture("mixer_s16", "timm", timm_model("mixer_s16_224", img_size=32, num_blocks=2, embed_dim=32), image()),
+    Architecture("mlp_mixer", "timm", mixer, image()),
     Architecture("convnext_atto", "timm", timm_model("convnext_atto", depths=(1, 1, 1, 1), dims=(8, 16, 24, 32)), image(64)),
     Architecture("efficientnet_lite0", "timm", timm_model("efficientnet_lite0"), image()),
     Architecture("resnetv2 (weight standardisation)", "timm", timm_model("resnetv2_50d_gn", layers=(1, 1, 1, 1)), image()),
@@ -270,7 +282,7 @@ TIMM = [
         timm_model("swin_tiny_patch4_window7_224", img_size=32, window_size=4, embed_dim=16, depths=(2, 2), num_heads=(2, 4)),
         image(),
     ),
-    Architecture("poolformer_s12", "timm", timm_model("poolformer_s12", depths=(1, 1, 1, 1), dims=(8, 16, 24, 32)), image(64)),
+    Architecture("poolformer", "timm", poolformer, image(64)),
 ]
 
 

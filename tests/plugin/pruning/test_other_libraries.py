@@ -237,3 +237,21 @@ def test_the_recipe_runs_as_printed(title: str, capsys: pytest.CaptureFixture[st
     shown = re.search(r"```text\n(.*?)```", next(part for part in SECTIONS if part.startswith(title)), re.DOTALL)
     for line in shown[1].splitlines() if shown else ():
         assert line.removesuffix("…") in printed
+
+
+def test_a_linear_layer_of_torch_geometric_saves_the_weight_of_the_last_forward() -> None:
+    """The trap of the page: no names of torch's prune, and a step behind until the next forward."""
+    library = pytest.importorskip("torch_geometric.nn")
+    torch.manual_seed(0)
+    layer = library.Linear(8, 8)
+    prune_model([(layer, "weight")], "magnitude", amount=0.5)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.5)
+    layer(torch.randn(4, 8)).sum().backward()
+    optimizer.step()
+    found = []
+    for _ in range(2):
+        state = layer.state_dict()
+        assert sorted(state) == ["bias", "weight"]
+        found.append(torch.equal(state["weight"], layer.weight_orig * layer.weight_mask))
+        layer(torch.randn(4, 8))
+    assert found == [False, True]
