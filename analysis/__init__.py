@@ -30,9 +30,12 @@ if TYPE_CHECKING:
     from sics_analysis.families.max_t import superiority_test as superiority_test
     from sics_analysis.families.multiplicity import benjamini_hochberg as benjamini_hochberg
     from sics_analysis.families.multiplicity import holm as holm
+    from sics_analysis.families.multiplicity import holm_over_groups as holm_over_groups
     from sics_analysis.families.plateau import PlateauClaim as PlateauClaim
     from sics_analysis.families.plateau import holm_equivalence as holm_equivalence
     from sics_analysis.families.plateau import plateau_claim as plateau_claim
+    from sics_analysis.families.run_wide import RunWide as RunWide
+    from sics_analysis.families.run_wide import run_wide as run_wide
     from sics_analysis.families.winner import Confirmed as Confirmed
     from sics_analysis.families.winner import best_of as best_of
     from sics_analysis.families.winner import confirm_best as confirm_best
@@ -80,8 +83,9 @@ _HOME = {
     "families.family": ("FamilyLine", "FamilyResult"),
     "families.kappa": ("Monotonicity", "Spectrum", "kappa_spectrum", "monotonicity_test"),
     "families.max_t": ("degrade_test", "escape_test", "superiority_test"),
-    "families.multiplicity": ("benjamini_hochberg", "holm"),
+    "families.multiplicity": ("benjamini_hochberg", "holm", "holm_over_groups"),
     "families.plateau": ("PlateauClaim", "holm_equivalence", "plateau_claim"),
+    "families.run_wide": ("RunWide", "run_wide"),
     "families.winner": ("Confirmed", "best_of", "confirm_best"),
     "one_scorer.bootstrap": ("Bootstrap", "bootstrap_mean", "coverage_caveat"),
     "one_scorer.bootstrap_tost": ("BootstrapEquivalence",),

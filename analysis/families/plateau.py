@@ -23,8 +23,8 @@ class PlateauClaim:
     reference
         What all are compared with; `PAIRS` where every scorer is compared with every other.
     p
-        The largest p of a tested line, which is the p of the joint claim; None when no line needed a test, or when a
-        failing line has none.
+        The largest p of a tested line, which is the p of the joint claim; None when no line needed a test, as all masks are
+        the same, or when a failing line has none.
     verdict
         IDENTICAL when all lines are, EQUIVALENT when all are identical or equivalent, INCONCLUSIVE otherwise.
     """

@@ -16,8 +16,13 @@ def by_id(document: ReportDocument) -> dict[str, Any]:
 
 
 def test_headline_names_who_escapes_and_where(document: ReportDocument, poor: dict[str, ReportDocument]) -> None:
-    assert headline(document) == ("smooth_chaos and chaos escape the magnitude plateau, at S = 0.7 and 0.8; bump at S = 0.8."), (
+    who, control = headline(document).split("; so does ")
+    assert who == "smooth_chaos and chaos escape the magnitude plateau, at S = 0.7 and 0.8; bump at S = 0.8", (
         "bump is not said to escape at 0.7"
+    )
+    assert control == (
+        "information, a control with the same saliency and no shape, to which 4 of these 5 lines are shown to add, within that S "
+        "alone."
     )
     assert headline(poor["no kappa"]) == "mine escapes magnitude, at S = 0.7."
     assert headline(poor["one seed"]) == "1 seed a line: too few to show who escapes magnitude."
@@ -53,12 +58,13 @@ def test_an_identity_is_no_evidence(document: ReportDocument) -> None:
 
 
 def test_what_was_not_tested_has_no_p(tiny: ReportDocument) -> None:
-    assert tiny.plateaus[0].p is None
-    text = by_id(tiny)["plateau"].text
+    assert tiny.plateaus[0].p == 1 / 32, "five equal differences: the exact sign-flip"
+    bare = replace(tiny.plateaus[0], p=None)  # as a report of before exact tests has it
+    text = by_id(replace(tiny, plateaus=(bare,)))["plateau"].text
     assert "(no test: the differences have no spread)" in text
     assert "<1e-06" not in text
     other = replace(tiny.plateaus[0], sparsity=0.8, p=0.01)
-    text = by_id(replace(tiny, plateaus=(*tiny.plateaus, other)))["plateau"].text
+    text = by_id(replace(tiny, plateaus=(bare, other)))["plateau"].text
     assert "(intersection-union p at most 0.01; no test at S = 0.7: the differences have no spread)" in text
 
 
@@ -75,13 +81,17 @@ def test_undecided_lines_are_never_agreement(document: ReportDocument) -> None:
     assert total == 24
     found = by_id(document)
     assert f"{count} of {total} lines are undecided" in found["certainty"].text
-    assert "undecided, which is not agreement" in found["escape"].text
+    first = next(line for line in document.lines if line.in_family)
+    open_ = tuple(replace(line, verdict=Verdict.INCONCLUSIVE) if line == first else line for line in document.lines)
+    assert (
+        "1 of 6 lines of the family are undecided, which is not agreement" in by_id(replace(document, lines=open_))["escape"].text
+    )
 
 
 def test_attribution_tells_above_zero_from_above_delta(document: ReportDocument) -> None:
     text = by_id(document)["attribution"].text
     line = next(x for x in document.attribution if (x.scorer, x.sparsity) == ("smooth_chaos", 0.7))
-    assert line.verdict is Verdict.INCONCLUSIVE
+    assert line.verdict is Verdict.NONINFERIOR
     assert line.p_superior_adjusted is not None
     assert line.p_superior_adjusted <= 0.05
     assert f"smooth_chaos at S = 0.7 {interval(line.simultaneous)}, shown above 0 but not above 0.5" in text
@@ -124,7 +134,10 @@ def test_nobody_is_said_in_the_singular_too(make_table: Any) -> None:
     table = make_table({"magnitude": [0.0] * 4, "wave": [0.1, -0.2, 0.3, 0.0]})
     table["kappa"] = [0 if name == "magnitude" else 1 for name in table["scorer"]]
     made = report_table(table, draws=1_000)
-    assert headline(made) == "wave, the one scorer of κ ≥ 1, is not shown to escape the magnitude plateau."
+    assert (
+        headline(made)
+        == "wave, the one scorer of κ ≥ 1, is not shown to escape the magnitude plateau; 1 line at δ = 0.5: 1 equivalent."
+    )
 
 
 def test_a_search_without_an_end_is_not_said_to_be_impossible(document: ReportDocument) -> None:

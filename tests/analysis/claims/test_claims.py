@@ -129,15 +129,23 @@ def test_identical_masks_contradict_an_escape() -> None:
     assert evaluate(below, analyse(frame, draws=1_000)).status is Status.CONTRADICTED
 
 
-def test_constant_differences_are_no_evidence_beyond_the_margin() -> None:
+def test_constant_differences_are_the_evidence_of_their_exact_p() -> None:
     frame = rows({0.7: {"chaos": 2.0}}, spread=0.0)
     result = analyse(frame, draws=1_000)
+    # Five seeds: 1/32 for each line, but Holm over the family of several leaves nothing that escapes.
+    assert len(result.family(0.7).members) > 1
     assert status("escape:chaos@0.7", result) is Status.UNDECIDED
-    assert status("plateau@0.7", result) is Status.SUPPORTED  # rule 7: constant and smaller than δ
+    assert status("noninferior:chaos@0.7", result) is Status.SUPPORTED
+    assert status("nonsuperior:chaos@0.7", result) is Status.CONTRADICTED
+    assert status("plateau@0.7", result) is Status.SUPPORTED  # 1/32 on both sides of every line
     size = Claim("x", "size", "s", "w", (0.7,), scorer="chaos", points=9.0)
     assert evaluate(size, result).status is Status.UNDECIDED
     below = Claim("x", "below", "s", "w", (0.7,), scorer="fake", than="chaos")
-    assert evaluate(below, result).status is Status.UNDECIDED
+    assert evaluate(below, result).status is Status.SUPPORTED
+    few = analyse(frame[frame["seed"].isin([0, 1, 2])], draws=1_000)
+    for text in ("escape:chaos@0.7", "noninferior:chaos@0.7", "nonsuperior:chaos@0.7", "plateau@0.7"):
+        assert status(text, few) is Status.UNDECIDED, text
+    assert evaluate(below, few).status is Status.UNDECIDED
 
 
 def size_claim(points: float, **of: Any) -> Claim:

@@ -178,7 +178,7 @@ def test_json_is_strict_sorted_and_knows_no_paths(finished: Any, capsys: pytest.
 
     document = json.loads(text, parse_constant=refuse)
     assert json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False) + "\n" == text
-    assert (document["schema"], document["kind"]) == (2, "sics-report")
+    assert (document["schema"], document["kind"]) == (3, "sics-report")
     assert str(finished.folder) not in text
     assert "wall_seconds" not in text
     assert {line["scorer"] for line in document["lines"]} >= {"chaos", "fake", "power"}
