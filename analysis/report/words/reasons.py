@@ -79,7 +79,7 @@ def counted(lines: Sequence[LineInfo]) -> str:
 
 
 _COUNTED = (
-    ((Verdict.ESCAPES,), "above"),
+    ((Verdict.ESCAPES,), "above within its S alone"),
     ((Verdict.EQUIVALENT, Verdict.IDENTICAL), "equivalent"),
     ((Verdict.NONINFERIOR,), "not worse"),
     ((Verdict.NONSUPERIOR,), "not better"),
@@ -98,15 +98,17 @@ def _saliency(document: ReportDocument, found: Sequence[LineInfo]) -> str:
     where = sorted({row.sparsity for row in rows})
     at = "" if len(where) == len({line.sparsity for line in found}) else f" at {sparsity_list(where)}"
     adding = [row for row in rows if row.verdict is Verdict.ESCAPES or _superior(row, document.settings)]
-    head = f"; so does {CONTROL}{at}, a control with the same saliency and no shape"
-    if not adding:
-        return f"{head}, and nobody is shown to add to it: a saliency helps, its shape is not shown to"
+    head = f"; so does {CONTROL}{at}, a control with the same saliency and no shape: a saliency helps"
     within = ", within that S alone" if len(document.sparsities) > 1 else ""
+    if not adding:
+        return f"{head}, that its shape does is not shown"
     if len(adding) == len(rows):
-        return f"{head}, and {'each of them' if len(rows) > 1 else adding[0].scorer} is shown to add to it{within}"
-    if len(adding) > SHOWN:
-        return f"{head}, to which {len(adding)} of these {len(rows)} lines are shown to add{within}"
-    return f"{head}, to which only {placed(adding)} {'is' if len(adding) == 1 else 'are'} shown to add{within}"
+        who = "each of them is" if len(rows) > 1 else f"{adding[0].scorer} is"
+    elif len(adding) > SHOWN:
+        who = f"{len(adding)} of these {len(rows)} lines are"
+    else:
+        who = f"only {placed(adding)} {'is' if len(adding) == 1 else 'are'}"
+    return f"{head}, and {who} shown to add to it{within}"
 
 
 def grouped(lines: Sequence[LineInfo]) -> list[tuple[list[str], tuple[float, ...]]]:
