@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from sics_analysis.families.max_t import superiority_test as superiority_test
     from sics_analysis.families.multiplicity import benjamini_hochberg as benjamini_hochberg
     from sics_analysis.families.multiplicity import holm as holm
-    from sics_analysis.families.multiplicity import holm_over_groups as holm_over_groups
     from sics_analysis.families.plateau import PlateauClaim as PlateauClaim
     from sics_analysis.families.plateau import holm_equivalence as holm_equivalence
     from sics_analysis.families.plateau import plateau_claim as plateau_claim
@@ -83,7 +82,7 @@ _HOME = {
     "families.family": ("FamilyLine", "FamilyResult"),
     "families.kappa": ("Monotonicity", "Spectrum", "kappa_spectrum", "monotonicity_test"),
     "families.max_t": ("degrade_test", "escape_test", "superiority_test"),
-    "families.multiplicity": ("benjamini_hochberg", "holm", "holm_over_groups"),
+    "families.multiplicity": ("benjamini_hochberg", "holm"),
     "families.plateau": ("PlateauClaim", "holm_equivalence", "plateau_claim"),
     "families.run_wide": ("RunWide", "run_wide"),
     "families.winner": ("Confirmed", "best_of", "confirm_best"),
