@@ -154,18 +154,24 @@ class FamilyResult(Computed):
 
     def describe(self) -> str:
         """One sentence a reviewer can quote."""
-        if not self.tested and not self.rejected:
+        judged = [line for line in self.lines if line.p_adjusted is not None]
+        if not judged:
             return f"No scorer of {len(self.lines)} could be tested (n = {self.n} seeds)."
         sign = "+" if self.direction == "above" else "−"
         bound = f"{self.direction} {sign}{self.margin:g} points" if self.margin else f"{self.direction} 0 points"
         found = ", ".join(self.rejected) or "none"
+        if not self.tested:
+            return (
+                f"Shown {bound} among {len(judged)} scorers of equal differences, exact sign-flip with Holm at family-wise "
+                f"α = {self.alpha:g} (n = {self.n} seeds): {found}."
+            )
         if self.method == RAGGED:
             return (
-                f"Shown {bound} among {len(self.tested)} scorers that miss different seeds, Holm on each line's own t at "
+                f"Shown {bound} among {len(judged)} scorers that miss different seeds, Holm on each line's own t at "
                 f"family-wise α = {self.alpha:g} ({self.n} seeds in common): {found}."
             )
         return (
-            f"Shown {bound} among {len(self.tested)} scorers, rotation max-T step-down at family-wise "
+            f"Shown {bound} among {len(judged)} scorers, rotation max-T step-down at family-wise "
             f"α = {self.alpha:g} (n = {self.n} seeds, {self.draws} draws): {found}."
         )
 

@@ -68,7 +68,7 @@ def bootstrap_tost(
 
     ``p_upper`` is the share of resamples whose t is at or below (mean − delta)/se, ``p_lower`` the share at
     or above (mean + delta)/se; drawn resamples count the sample itself. Equivalent exactly when the 1 − 2α
-    studentized interval lies strictly inside ±delta. Degenerate data take the path of rule 7 and have no p.
+    studentized interval lies strictly inside ±delta. Degenerate data take the verdict of `classify` and have no p.
 
     >>> result = bootstrap_tost([0.1, -0.2, 0.3, 0.0, 0.15], 0.5)
     >>> str(result.verdict), result.p < 0.05

@@ -62,7 +62,7 @@ def verdict(
     >>> verdict(line, p_escape_adjusted=0.002, p_degrade_adjusted=1.0).verdict
     <Verdict.ESCAPES: 'ESCAPES'>
     >>> missed = verdict(line, p_escape_adjusted=0.21, p_degrade_adjusted=1.0)
-    >>> str(missed.verdict), missed.reason.partition("; ")[2]
+    >>> str(missed.verdict), missed.reason.rpartition("; ")[2]
     ('NONINFERIOR', 'above +0.5 not after adjustment in the family (p = 0.21)')
     """
     check_alpha(alpha)

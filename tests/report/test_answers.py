@@ -204,7 +204,7 @@ def test_the_headline_names_what_holds_over_the_whole_run_alone(make_table: Any)
     assert "; at S = 0.6 alone, not over the whole run (p = 0." in faint.reason
     assert headline(made) == "chaos escapes the magnitude plateau, at S = 0.8."
     answer = by_id(made)["escape"]
-    assert (answer.tone, answer.short) == ("yes", "chaos, S = 0.8; bump, S = 0.6 alone")
+    assert (answer.tone, answer.short) == ("yes", "chaos, S = 0.8; within one S alone: bump, S = 0.6")
     assert "At S = 0.6 alone, not over the whole run: bump by [" in answer.text
 
 
@@ -216,7 +216,10 @@ def test_what_holds_at_one_s_alone_is_no_headline(make_table: Any) -> None:
     )
     assert "1 above within its S alone" in said
     answer = by_id(made)["escape"]
-    assert (answer.tone, answer.short) == ("open", "Nobody is shown to over the whole run; bump, S = 0.6 alone")
+    assert (answer.tone, answer.short) == (
+        "open",
+        "Nobody is shown to over the whole run; within one S alone: bump, S = 0.6",
+    )
     alone = run_of(make_table, {"bump": {0.6: FAINT}}, {"bump": 1}, (0.6,))
     assert headline(alone) == "bump escapes the magnitude plateau, at S = 0.6."
     (line,) = alone.lines
@@ -232,6 +235,8 @@ def test_the_headline_counts_what_is_shown_where_nobody_escapes(make_table: Any)
         "1 equivalent, 1 not worse and 1 not better."
     )
     assert "each by itself and unadjusted: 1 not worse and 1 not better than magnitude by 0.5." in by_id(made)["escape"].text
+    sure = by_id(made)["certainty"]
+    assert (sure.tone, sure.short) == ("open", "0 of 3 undecided, 2 shown on one side alone")
 
 
 def test_where_information_escapes_too_shape_is_not_said_to_help(make_table: Any) -> None:

@@ -127,7 +127,7 @@ def _escape(document: ReportDocument) -> Answer:
         parts.append(f"Shown below −{delta:g}: {placed(down)}.")
     short = _who(held) or ("Nobody is shown to" if family else "Nobody was tested")
     if alone:
-        short = f"{short}{'' if held else ' over the whole run'}; {_who(alone)} alone"
+        short = f"{short}{'' if held else ' over the whole run'}; within one S alone: {_who(alone)}"
     return Answer("escape", question, "yes" if held else "open", short, " ".join(parts))
 
 

@@ -271,10 +271,11 @@ def certainty_answer(document: ReportDocument) -> Answer:
     noisy = [info.sparsity for info in document.sparsities if info.below_noise]
     if noisy:
         parts.append(f"δ lies below the noise floor at {sparsity_list(noisy)}: nothing is concluded there.")
-    tone: Tone = "open" if open_ or not total or settings.stamps or noisy else "yes"
-    return Answer(
-        "certainty", question, tone, f"{open_} of {total} undecided" if total else "Nothing was tested", " ".join(parts)
-    )
+    halves = sum(line.verdict in (Verdict.NONINFERIOR, Verdict.NONSUPERIOR) for line in document.lines)
+    tone: Tone = "open" if open_ or halves or not total or settings.stamps or noisy else "yes"
+    sided = f", {halves} shown on one side alone" if halves else ""
+    short = f"{open_} of {total} undecided{sided}" if total else "Nothing was tested"
+    return Answer("certainty", question, tone, short, " ".join(parts))
 
 
 def _needed(seeds: int | None) -> str:

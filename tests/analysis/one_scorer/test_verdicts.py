@@ -13,6 +13,7 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 DELTA = 0.5
 HIGH, FLAT, LOW = [1.9, 2.1, 2.6, 1.7, 2.2], [0.1, -0.2, 0.3, 0.0, 0.15], [-1.9, -2.1, -2.6, -1.7, -2.2]
+HALF = [0.5, 0.4, 0.7, 0.2, 0.4]
 WIDE = [-0.9, 1.4, 0.2, 2.0, -0.3]
 
 
@@ -90,7 +91,7 @@ def test_the_order_of_the_verdicts_is_the_order_in_which_they_are_asked_for() ->
         assert decide(differences(values)).verdict is expected
 
 
-@pytest.mark.parametrize("values", [HIGH, LOW, FLAT, WIDE, [0.2] * 5])
+@pytest.mark.parametrize("values", [HIGH, LOW, FLAT, WIDE, [0.2] * 5, [2.0] * 30, HALF, [-d for d in HALF]])
 def test_a_margin_below_the_noise_floor_decides_nothing(values: list[float]) -> None:
     decision = decide(differences(values), noise_floor=0.6)
     assert decision == Decision(Verdict.INCONCLUSIVE, "δ = 0.5 below the noise floor of 0.6 points")

@@ -155,6 +155,7 @@ def test_constants_beyond_the_margin_share_one_family_by_holm() -> None:
         assert [line.p_adjusted for line in found.lines] == [2 * 0.5**n] * 2
         assert "joint sign-flip" not in found["a"].describe()
         assert "exact sign-flip" in found["a"].describe()
+        assert "among 2 scorers of equal differences, exact sign-flip with Holm" in found.describe()
 
 
 @pytest.mark.parametrize("data", [row[0] for row in TABLE.values()], ids=TABLE.keys())
