@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from sics_analysis.families.plateau import PlateauClaim as PlateauClaim
     from sics_analysis.families.plateau import holm_equivalence as holm_equivalence
     from sics_analysis.families.plateau import plateau_claim as plateau_claim
+    from sics_analysis.families.run_wide import RunWide as RunWide
+    from sics_analysis.families.run_wide import run_wide as run_wide
     from sics_analysis.families.winner import Confirmed as Confirmed
     from sics_analysis.families.winner import best_of as best_of
     from sics_analysis.families.winner import confirm_best as confirm_best
@@ -82,6 +84,7 @@ _HOME = {
     "families.max_t": ("degrade_test", "escape_test", "superiority_test"),
     "families.multiplicity": ("benjamini_hochberg", "holm"),
     "families.plateau": ("PlateauClaim", "holm_equivalence", "plateau_claim"),
+    "families.run_wide": ("RunWide", "run_wide"),
     "families.winner": ("Confirmed", "best_of", "confirm_best"),
     "one_scorer.bootstrap": ("Bootstrap", "bootstrap_mean", "coverage_caveat"),
     "one_scorer.bootstrap_tost": ("BootstrapEquivalence",),

@@ -6,7 +6,7 @@ A report is read without scipy and pandas, so nothing here imports them.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from numbers import Integral, Real
 from operator import attrgetter
@@ -24,7 +24,8 @@ Seed: TypeAlias = int | str
 class Verdict(StrEnum):
     """What the data say about a scorer against the reference at margin δ (rule 2 of the statistics page).
 
-    "Not significant" is none of these: a line that shows neither equivalence nor a difference is INCONCLUSIVE.
+    They are in the order in which they are asked for. "Not significant" is none of these: a line that shows nothing on either
+    side is INCONCLUSIVE.
 
     Examples
     --------
@@ -38,7 +39,20 @@ class Verdict(StrEnum):
     EQUIVALENT = "EQUIVALENT"  # the line's own TOST at unadjusted α
     ESCAPES = "ESCAPES"  # above +δ, adjusted within its family
     DEGRADES = "DEGRADES"  # below −δ, adjusted within a family of its own
-    INCONCLUSIVE = "INCONCLUSIVE"  # none of them; the reason says which
+    NONINFERIOR = "NONINFERIOR"  # not worse by δ: the lower half of the line's TOST, at unadjusted α
+    NONSUPERIOR = "NONSUPERIOR"  # not better by δ: the upper half of it
+    INCONCLUSIVE = "INCONCLUSIVE"  # none of them; the reason says why
+
+    @classmethod
+    def of_halves(cls, p_lower: float, p_upper: float, alpha: float) -> Verdict:
+        """What the two halves of a line's own TOST show together: EQUIVALENT is both.
+
+        >>> Verdict.of_halves(0.01, 0.2, 0.05), Verdict.of_halves(0.01, 0.05, 0.05)
+        (<Verdict.NONINFERIOR: 'NONINFERIOR'>, <Verdict.EQUIVALENT: 'EQUIVALENT'>)
+        """
+        if p_lower <= alpha:
+            return cls.EQUIVALENT if p_upper <= alpha else cls.NONINFERIOR
+        return cls.NONSUPERIOR if p_upper <= alpha else cls.INCONCLUSIVE
 
 
 class Status(StrEnum):
@@ -299,3 +313,8 @@ class LineRow:
     verdict: Verdict
     reason: str
     sentence: str  # to quote
+    # The halves of `p_equivalence`; what is adjusted over all S of the run at once. None in reports of before they were there.
+    p_noninferior: float | None = field(default=None, kw_only=True)  # above −δ, for this line alone: it decides
+    p_nonsuperior: float | None = field(default=None, kw_only=True)  # below +δ, for this line alone: it decides
+    p_escape_adjusted_run: float | None = field(default=None, kw_only=True)  # the headline rests on it
+    p_degrade_adjusted_run: float | None = field(default=None, kw_only=True)

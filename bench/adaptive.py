@@ -92,17 +92,18 @@ def line_of(table: Table, arm: str, unit: str, sparsity: float, declared: dict[s
     # A peer that is not there, or not at every seed, was not shown to be no better.
     found = {name: not_worse(one, delta) if one.n == contrast.n else 1.0 for name, one in peers.items()}
     hardest = max(found, key=lambda peer: found[peer], default="")
-    testable = not shown.degenerate and shown.verdict is not Verdict.IDENTICAL
-    above, below = (p_above(contrast, delta), p_below(contrast, -delta)) if testable else (None, None)
-    return Line(arm, unit, contrast, shown.verdict, above, below, len(found), hardest, found[hardest] if found else None)
+    above, below = p_above(contrast, delta), p_below(contrast, -delta)
+    # What was declared knows no half of an equivalence: a line is equivalent, or it escapes or degrades, or it is inconclusive.
+    half = shown.verdict in (Verdict.NONINFERIOR, Verdict.NONSUPERIOR)
+    word = Verdict.INCONCLUSIVE if half else shown.verdict
+    return Line(arm, unit, contrast, word, above, below, len(found), hardest, found[hardest] if found else None)
 
 
 def not_worse(contrast: Contrast, delta: float) -> float:
-    """One-sided p that a difference is above −δ; 0 where the masks or all results are the same, 1 where data allow no test."""
-    shown = equivalence_test(contrast, delta)
-    if shown.verdict is Verdict.IDENTICAL or (shown.degenerate and shown.verdict is Verdict.EQUIVALENT):
+    """One-sided p that a difference is above −δ; 0 where the masks are the same, 1 where data allow no test."""
+    if contrast.is_identical:
         return 0.0
-    p = None if shown.degenerate else p_above(contrast, -delta)
+    p = p_above(contrast, -delta)
     return 1.0 if p is None else p
 
 

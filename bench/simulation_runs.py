@@ -18,7 +18,9 @@ from sics_analysis.families.attribution import attribute
 from sics_analysis.families.family import FamilyResult
 from sics_analysis.families.kappa import Trend, kappa_spectrum
 from sics_analysis.families.max_t import degrade_test, escape_test, superiority_test
+from sics_analysis.families.run_wide import run_wide
 from sics_analysis.families.winner import best_of
+from sics_analysis.one_scorer.equivalence import equivalence_test
 from sics_analysis.results import Status, Verdict
 from sics_analysis.rows.contrasts import Contrast, differences
 from sics_analysis.study.analyse import analyse
@@ -165,6 +167,69 @@ def attribution_errors(name: str, n: int, size: int, rng: np.random.Generator) -
             else:
                 flags[method].append(any((line.p_superior_adjusted or 1.0) <= ALPHA for line in lines))
     return {method: rate(hits) for method, hits in flags.items()}
+
+
+# --- equal differences, and the whole run as one family ---
+
+CONSTANTS: dict[str, tuple[int, bool]] = {
+    # name -> members of the family, whether the gate applies: differences a step above or below their mean, equally often
+    "one line": (1, True),
+    "family of 6": (6, True),
+}
+STEP = 0.1
+
+
+def constant_errors(name: str, n: int, size: int, rng: np.random.Generator) -> dict[str, Rate]:
+    """Lines on their bound whose differences take two values, so that by chance all of them are equal and beyond it."""
+    members, _ = CONSTANTS[name]
+    flags: dict[str, list[bool]] = {}
+    for _ in range(size):
+        steps = rng.choice([-STEP, STEP], (n, members))
+        there = np.ones(steps.shape, dtype=bool)
+        up, down = contrasts_of(DELTA + steps, there), contrasts_of(-DELTA + steps, there)
+        escape = escape_test(up, DELTA, alpha=ALPHA, rng=rng, draws=FEWER)
+        degrade = degrade_test(down, DELTA, alpha=ALPHA, rng=rng, draws=FEWER)
+        upper, lower = equivalence_test(up[0], DELTA, alpha=ALPHA), equivalence_test(down[0], DELTA, alpha=ALPHA)
+        for method, wrong in (
+            ("ESCAPES, any false", bool(escape.rejected)),
+            ("DEGRADES, any false", bool(degrade.rejected)),
+            ("EQUIVALENT at +δ", upper.verdict is Verdict.EQUIVALENT),
+            ("NONSUPERIOR or EQUIVALENT at +δ", upper.verdict in (Verdict.NONSUPERIOR, Verdict.EQUIVALENT)),
+            ("NONINFERIOR or EQUIVALENT at −δ", lower.verdict in (Verdict.NONINFERIOR, Verdict.EQUIVALENT)),
+        ):
+            flags.setdefault(method, []).append(wrong)
+    return {method: rate(hits) for method, hits in flags.items()}
+
+
+RUNS: dict[str, tuple[float, float, Missing, bool]] = {
+    # name -> true difference of every scorer at every S, sd of the differences, missing seeds, whether the gate applies
+    "ten S, five scorers, all at 0, sd 2": (0.0, 2.0, "", True),
+    "ten S, five scorers, all on the bound": (DELTA, SD, "", True),
+    "ten S, five scorers, all on the bound, ragged seeds": (DELTA, SD, "ragged", True),
+}
+SPARSITIES, SCORERS = tuple(round(0.05 * i, 2) for i in range(9, 19)), 5
+WITHIN, OVER = "any false escape within an S", "headline, any false escape"
+
+
+def run_errors(name: str, n: int, size: int, rng: np.random.Generator) -> dict[str, Rate]:
+    """How often a run without a true escape has one within an S, and how often one over all S, which a headline names.
+
+    A seed's difference has a part that it shares with the other scorers of its S, one that it shares with the same scorer at
+    other S, and one of its own.
+    """
+    truth, sd, missing, _ = RUNS[name]
+    within, over = [], []
+    for _ in range(size):
+        along = rng.normal(0, 1, (n, SCORERS))
+        families = []
+        for sparsity in SPARSITIES:
+            noise = 0.5 * along + 0.5 * rng.normal(0, 1, (n, 1)) + np.sqrt(0.5) * rng.normal(0, 1, (n, SCORERS))
+            columns = truth + sd * noise
+            contrasts = contrasts_of(columns, present(missing, rng, columns), sparsity)
+            families.append(escape_test(contrasts, DELTA, alpha=ALPHA, rng=rng, draws=FEWER))
+        within.append(any(family.rejected for family in families))
+        over.append(min(run_wide(families, rng=rng, draws=FEWER).adjusted.values(), default=1.0) <= ALPHA)
+    return {WITHIN: rate(within), OVER: rate(over)}
 
 
 # --- κ(S) ---

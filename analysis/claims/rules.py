@@ -12,8 +12,13 @@ kappa
     κ(S) = k. *Supported* when κ(S) = k is claimed, *contradicted* when k is not in a non-empty set of values not rejected.
     Both carry Holm over the values of S already.
 escape
-    θ > δ. *Supported* by the verdict ESCAPES (adjusted in its family). *Contradicted* when θ < δ is shown, by a one-sided t
+    θ > δ. *Supported* by the verdict ESCAPES (adjusted in its family). *Contradicted* when θ < δ is shown, by the one-sided test
     of the scorer's own line, or by an identity of masks; either needs every seed of the run.
+noninferior, nonsuperior
+    θ > −δ, and θ < δ. *Supported* when the scorer's own line shows it at α, unadjusted (as the verdicts NONINFERIOR and
+    EQUIVALENT, and beside ESCAPES), or by an identity of masks. *Contradicted* when θ < −δ, or θ > δ, is shown by a one-sided
+    test of the same line, Bonferroni over the sparsities of the claim. Either needs every seed of the run. It is about whatever
+    the reference is.
 size
     abs(θ − points) ≤ δ and θ of the claimed sign, where for a class θ is its largest true difference. *Supported* when the
     simultaneous interval lies inside points ± δ and on the claimed side of 0, *contradicted* when it does not meet
@@ -25,9 +30,10 @@ below
     *contradicted* when one is shown above, Bonferroni over scorers, or has the same masks.
 
 A claim about several sparsities is supported when it is at each of them, and contradicted when it is at one, with
-Bonferroni over them (kappa aside). Where δ lies below the noise floor, where rows are missing or degenerate, where an
-identity of masks is not at every seed of the run, and where the reference of the analysis is not on the plateau the claim
-speaks of (or pools κ = 0 scorers that are shown to share none), it stays undecided and the reason is given.
+Bonferroni over them (kappa aside). Equal differences are tested by the exact sign-flip in place of t. Where δ lies below the
+noise floor, where rows are missing or too few to test, where an identity of masks is not at every seed of the run, and where
+the reference of the analysis is not on the plateau the claim speaks of (or pools κ = 0 scorers that are shown to share none),
+it stays undecided and the reason is given.
 """
 
 from __future__ import annotations
@@ -78,6 +84,33 @@ def escape_finding(claim: Claim, analysis: Analysis, sparsity: float) -> Finding
         return Finding(sparsity, Status.CONTRADICTED, text, n, None, 0.0, interval)
     if below:
         text = f"{numbers}, shown below +{analysis.delta:g}, {p_text(p)}"
+        return Finding(sparsity, Status.CONTRADICTED, text, n, p, estimate, interval)
+    return Finding(sparsity, Status.UNDECIDED, f"{numbers}: {line.reason}", n, None, estimate, interval)
+
+
+def bound_finding(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:
+    """θ > −δ (noninferior) or θ < δ (nonsuperior) for one scorer."""
+    line = line_of(analysis, claim.scorer, sparsity)
+    if line is None:
+        return Finding(sparsity, Status.UNDECIDED, f"{claim.scorer} has no line at this sparsity")
+    contrast, delta, lower = line.contrast, analysis.delta, claim.kind == "noninferior"
+    interval = line.confidence_interval(1 - 2 * analysis.alpha)
+    numbers, n, estimate = numbers_of(contrast, interval), contrast.n, contrast.mean
+    few = incomplete(contrast, analysis)
+    if few is not None:
+        return Finding(sparsity, Status.UNDECIDED, f"{numbers}: {few}", n, None, estimate, interval)
+    if line.verdict is Verdict.IDENTICAL:
+        text = f"same masks as {analysis.reference} at every seed"
+        return Finding(sparsity, Status.SUPPORTED, text, n, None, 0.0, interval)
+    shown = line.equivalence.p_lower if lower else line.equivalence.p_upper
+    other = p_below(contrast, -delta) if lower else p_above(contrast, delta)
+    if shown is not None and shown <= analysis.alpha:
+        bound = f"above −{delta:g}" if lower else f"below +{delta:g}"
+        text = f"{numbers}, shown {bound}, unadjusted {p_text(shown)}"
+        return Finding(sparsity, Status.SUPPORTED, text, n, shown, estimate, interval)
+    p = None if other is None else min(1.0, other * len(claim.sparsities))
+    if p is not None and p <= analysis.alpha:
+        text = f"{numbers}, shown {f'below −{delta:g}' if lower else f'above +{delta:g}'}, {p_text(p)}"
         return Finding(sparsity, Status.CONTRADICTED, text, n, p, estimate, interval)
     return Finding(sparsity, Status.UNDECIDED, f"{numbers}: {line.reason}", n, None, estimate, interval)
 
@@ -179,6 +212,8 @@ def find(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:
         "plateau": _plateau,
         "kappa": _kappa,
         "escape": escape_finding,
+        "noninferior": bound_finding,
+        "nonsuperior": bound_finding,
         "size": size_finding,
         "below": below_finding,
     }[claim.kind]
@@ -221,10 +256,7 @@ def _plateau(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:
     joint = plateau_claim(lines, pairwise=pools(analysis))
     interval = joint.largest
     if joint.holds:
-        if joint.verdict is Verdict.IDENTICAL:
-            how = "identical masks"
-        else:
-            how = f"within ±{analysis.delta:g}, {p_text(joint.p) if joint.p is not None else 'the same difference at every seed'}"
+        how = "identical masks" if joint.verdict is Verdict.IDENTICAL else f"within ±{analysis.delta:g}, {p_text(joint.p)}"
         named = ", taken as rank-monotone by name" if by_name else ""
         return Finding(sparsity, Status.SUPPORTED, f"{names}{named}: {how}", n, joint.p, None, interval)
     beyond = [(_two_sided(line.contrast, analysis.delta), line) for line in lines]

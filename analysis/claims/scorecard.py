@@ -135,8 +135,9 @@ def _claimed(claim: Claim) -> str:
         return "one plateau"
     if claim.kind == "kappa":
         return f"κ = {claim.kappa}"
-    if claim.kind == "escape":
-        return "above +δ"
+    short = {"escape": "above +δ", "noninferior": "not worse by δ", "nonsuperior": "not better by δ"}
+    if claim.kind in short:
+        return short[claim.kind]
     if claim.kind == "size":
         return f"{signed(claim.points or 0.0, 1)} points"
     return f"below {claim.than}"

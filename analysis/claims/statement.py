@@ -12,13 +12,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias, get_args
 
-Kind: TypeAlias = Literal["plateau", "kappa", "escape", "size", "below"]
-GRAMMAR = "plateau@S, escape:SCORER@S, kappa@S=K, or an id of paper_claims.toml"
+Kind: TypeAlias = Literal["plateau", "kappa", "escape", "noninferior", "nonsuperior", "size", "below"]
+GRAMMAR = "plateau@S, escape:SCORER@S, noninferior:SCORER@S, nonsuperior:SCORER@S, kappa@S=K, or an id of paper_claims.toml"
 
 _USER = "named on the command line"
+_OF_SCORER: Mapping[Kind, str] = {
+    "escape": "escapes the plateau",
+    "noninferior": "is not worse than the reference by δ",
+    "nonsuperior": "is not better than the reference by δ",
+}
 _PATTERNS = (
     re.compile(r"(?P<kind>plateau)@(?P<sparsity>[0-9.]+)"),
-    re.compile(r"(?P<kind>escape):(?P<scorer>[^@\s]+)@(?P<sparsity>[0-9.]+)"),
+    re.compile(r"(?P<kind>escape|noninferior|nonsuperior):(?P<scorer>[^@\s]+)@(?P<sparsity>[0-9.]+)"),
     re.compile(r"(?P<kind>kappa)@(?P<sparsity>[0-9.]+)=(?P<kappa>[012])"),
 )
 
@@ -44,6 +49,8 @@ _FIELDS: Mapping[str, tuple[set[str], set[str]]] = {  # kind -> fields needed, f
     "plateau": (set(), set()),
     "kappa": ({"kappa"}, set()),
     "escape": ({"scorer"}, set()),
+    "noninferior": ({"scorer"}, set()),
+    "nonsuperior": ({"scorer"}, set()),
     "size": ({"points"}, {"scorer", "kappa"}),
     "below": ({"than"}, {"scorer", "kappa"}),
 }
@@ -157,8 +164,9 @@ def _parsed(text: str, parts: Mapping[str, str]) -> Claim:
     if parts["kind"] == "plateau":
         statement = f"All rank-monotone scorers sit on one plateau at S = {sparsity:g}."
         return Claim(text, "plateau", statement, _USER, (sparsity,), named_by_user=True)
-    if parts["kind"] == "escape":
-        statement = f"{parts['scorer']} escapes the plateau at S = {sparsity:g}."
-        return Claim(text, "escape", statement, _USER, (sparsity,), scorer=parts["scorer"], named_by_user=True)
+    for kind, said in _OF_SCORER.items():
+        if parts["kind"] == kind:
+            statement = f"{parts['scorer']} {said} at S = {sparsity:g}."
+            return Claim(text, kind, statement, _USER, (sparsity,), scorer=parts["scorer"], named_by_user=True)
     kappa = int(parts["kappa"])
     return Claim(text, "kappa", f"κ({sparsity:g}) = {kappa}.", _USER, (sparsity,), kappa=kappa, named_by_user=True)

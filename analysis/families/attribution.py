@@ -93,6 +93,10 @@ class AttributionLine:
             return f"Complexity costs more than {delta:g} points."
         if self.verdict in (Verdict.EQUIVALENT, Verdict.IDENTICAL):
             return f"Information alone explains it, to within {delta:g} points."
+        if self.verdict is Verdict.NONSUPERIOR:
+            return f"Complexity does not buy {delta:g} points; what it costs is not settled: {self.reason}."
+        if self.verdict is Verdict.NONINFERIOR:
+            return f"Complexity does not cost {delta:g} points; what it buys is not settled: {self.reason}."
         return f"What complexity adds is not settled: {self.reason}."
 
     def to_row(self) -> Row:
@@ -144,10 +148,9 @@ def attribute(
         set(gain.seeds) & set(over.seeds) & set(information.seeds) for gain, over in zip(gains, over_information, strict=True)
     ]
     family = [over.restrict(seeds) for over, seeds in zip(over_information, common, strict=True)]
-    tested = [over for over in family if not over.is_degenerate]
-    superior = superiority_test(tested, alpha=alpha, rng=rng, draws=draws)
-    escape = escape_test(tested, delta, alpha=alpha, rng=rng, draws=draws)
-    degrade = degrade_test(tested, delta, alpha=alpha, rng=rng, draws=draws)
+    superior = superiority_test(family, alpha=alpha, rng=rng, draws=draws)
+    escape = escape_test(family, delta, alpha=alpha, rng=rng, draws=draws)
+    degrade = degrade_test(family, delta, alpha=alpha, rng=rng, draws=draws)
     lines = []
     for gain, over, seeds in zip(gains, family, common, strict=True):
         equivalence = equivalence_test(over, delta, alpha=alpha)

@@ -26,9 +26,10 @@ class FamilyLine(OfContrast):
     contrast
         Its differences on its own complete seeds.
     t, p
-        One-sided t statistic against the margin and its exact p, unadjusted.
+        One-sided t statistic against the margin and its exact p, unadjusted; for equal differences the exact sign-flip p.
     p_adjusted
-        The p that decides: rotation max-T, step-down; Holm on t where the scorers of the family miss different seeds.
+        The p that decides: rotation max-T, step-down; Holm on t where the scorers of the family miss different seeds, and
+        Holm on the exact sign-flip p for equal differences.
     p_holm
         Cross-check: Holm on the one-sided t of the family.
     p_signflip, p_signflip_joint
@@ -38,7 +39,7 @@ class FamilyLine(OfContrast):
         Difference ± c·se, level 1 − alpha: c common to the family, or Bonferroni's t where the scorers miss different
         seeds.
     degenerate
-        Whether the column left the family before any test; every p but an exact sign-flip p is then None.
+        Whether the column left the family before the rotation; every p is then None, but those of equal differences.
     """
 
     t: float | None
@@ -61,7 +62,8 @@ class FamilyLine(OfContrast):
             return f"{self.name} against {self.reference}: no complete seed."
         head = f"{self.name} against {self.reference}: difference {signed(self.mean)} points"
         if self.degenerate:
-            return f"{head} (n = {self.n} seeds), not tested: {self.reason}."
+            test = "not tested" if self.p is None else f"exact sign-flip {p_text(self.p)}, adjusted {p_text(self.p_adjusted)}"
+            return f"{head} (n = {self.n} seeds), {test}: {self.reason}."
         return (
             f"{head}, simultaneous {self.simultaneous}, {self.reason}: adjusted {p_text(self.p_adjusted)} "
             f"(unadjusted {p_text(self.p)}, Holm {p_text(self.p_holm)}, "
@@ -110,7 +112,7 @@ class FamilyResult(Computed):
 
     @property
     def tested(self) -> tuple[str, ...]:
-        """Scorers whose columns were tested."""
+        """Scorers whose columns were tested by their t."""
         return tuple(line.name for line in self.lines if not line.degenerate)
 
     @property
@@ -140,7 +142,7 @@ class FamilyResult(Computed):
         other random rotations could decide otherwise.
         """
         line = self.get(name)
-        if line is None or line.p_adjusted is None:
+        if line is None or line.p_adjusted is None or line.degenerate:
             return ""
         if self.method != ROTATION:
             return self.method
@@ -152,18 +154,24 @@ class FamilyResult(Computed):
 
     def describe(self) -> str:
         """One sentence a reviewer can quote."""
-        if not self.tested:
+        judged = [line for line in self.lines if line.p_adjusted is not None]
+        if not judged:
             return f"No scorer of {len(self.lines)} could be tested (n = {self.n} seeds)."
         sign = "+" if self.direction == "above" else "−"
         bound = f"{self.direction} {sign}{self.margin:g} points" if self.margin else f"{self.direction} 0 points"
         found = ", ".join(self.rejected) or "none"
+        if not self.tested:
+            return (
+                f"Shown {bound} among {len(judged)} scorers of equal differences, exact sign-flip with Holm at family-wise "
+                f"α = {self.alpha:g} (n = {self.n} seeds): {found}."
+            )
         if self.method == RAGGED:
             return (
-                f"Shown {bound} among {len(self.tested)} scorers that miss different seeds, Holm on each line's own t at "
+                f"Shown {bound} among {len(judged)} scorers that miss different seeds, Holm on each line's own t at "
                 f"family-wise α = {self.alpha:g} ({self.n} seeds in common): {found}."
             )
         return (
-            f"Shown {bound} among {len(self.tested)} scorers, rotation max-T step-down at family-wise "
+            f"Shown {bound} among {len(judged)} scorers, rotation max-T step-down at family-wise "
             f"α = {self.alpha:g} (n = {self.n} seeds, {self.draws} draws): {found}."
         )
 

@@ -251,9 +251,9 @@ def kappa_spectrum(
 
     Notes
     -----
-    Every column keeps its own complete seeds. Degenerate columns leave before any test. One that sits at or above δ at
-    every seed, or has too few of the seeds or one hash beside accuracies that differ, cannot be shown to lie below δ, so it
-    keeps "every scorer of this κ is below δ" from being shown.
+    Every column keeps its own complete seeds. Equal differences have the exact sign-flip p. Other degenerate columns leave
+    before any test; one that has too few of the seeds, or one hash beside accuracies that differ, cannot be shown to lie below
+    δ, so it keeps "every scorer of this κ is below δ" from being shown.
 
     Examples
     --------
@@ -320,8 +320,8 @@ def _test_point(
     above: dict[int, bool] = {}
     for kappa in (1, 2):
         scorers = family.get(kappa, ())
-        columns[kappa] = [c for c in scorers if not c.is_degenerate]
-        above[kappa] = any(_reaches(c, delta, run) for c in scorers if c.is_degenerate)
+        columns[kappa] = [c for c in scorers if c.has_test]
+        above[kappa] = any(not (c.is_identical and c.n == run >= MIN_SEEDS) for c in scorers if not c.has_test)
     for kappa in (1, 2):
         seeds = [c.n for c in family.get(kappa, ())]
         n = max(seeds, default=0)
@@ -335,12 +335,3 @@ def _test_point(
     below = {k: 1.0 if above[k] else max(p_below(c, delta) or 0.0 for c in columns[k]) for k in (1, 2)}
     smallest = [min(line.p_adjusted for line in result.lines if line.p_adjusted is not None) for result in (p_any, p_smooth)]
     return min(c.n for c in both), kappa_p_values(smallest[0], smallest[1], below[1], below[2])
-
-
-def _reaches(contrast: Contrast, delta: float, run: int) -> bool:
-    """Whether a degenerate column sits at or above +delta: constant there, or seeds or hashes that say nothing."""
-    if contrast.is_identical and contrast.n == run >= MIN_SEEDS:
-        return False
-    if contrast.same_hash or contrast.n < MIN_SEEDS:
-        return True
-    return contrast.differences[0] >= delta - contrast.tolerance

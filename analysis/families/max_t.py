@@ -1,7 +1,8 @@
 """Who leaves the plateau: rotation max-T over a family of scorers, step-down, with its two cross-checks.
 
-A family is fixed before the run; columns without spread leave before any test. The rotation needs columns that share
-their seeds. Where scorers miss different seeds, Holm on each line's own t takes its place.
+A family is fixed before the run; columns without spread leave before the rotation, and those whose differences are all equal
+have the exact sign-flip, with Holm over the family. The rotation needs columns that share their seeds. Where scorers miss
+different seeds, Holm on each line's own t takes its place.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from sics_analysis.families.family import FamilyResult as FamilyResult
 from sics_analysis.families.multiplicity import holm
 from sics_analysis.families.rotation import MaxAbs, StepDown, rotation_directions, sign_directions, sorted_rows, step_down_p
 from sics_analysis.one_scorer.signflip import DRAWS, sign_flip_test
-from sics_analysis.results import MAX_MARGIN, Interval, check_alpha, check_delta, is_number, is_whole, signed
+from sics_analysis.results import MAX_MARGIN, Interval, check_alpha, check_delta, is_number, is_whole
 from sics_analysis.rows.contrasts import MIN_SEEDS, Contrast, FloatArray, check_names
+from sics_analysis.rows.degenerate import constant_p, constant_text
 
 SIGN: dict[Direction, int] = {"above": 1, "below": -1}
 
@@ -64,6 +66,11 @@ def max_t_family(
     own differences; no test survives a scorer that fails where it would do badly. A line below three seeds leaves the
     family. `bench/calibration.py` simulates both patterns. The joint sign-flip cross-check is then left out.
 
+    **Constant columns.** A column whose differences are all equal has no t. Its p is the exact sign-flip one (`constant_p`),
+    adjusted by Holm over the one-sided p of the whole family, constant columns included. The others are rotated without it: a
+    column that is constant by chance at a true null adds less than 2⁻ⁿ to the family-wise error, simulated in
+    `bench/calibration.py`.
+
     The rows are sorted by value before they are rotated, so that no renaming of seeds moves a p.
 
     Langsrud (2005), Rotation tests, Statistics and Computing 15, 53–60. Holm (1979), A simple sequentially rejective
@@ -96,7 +103,8 @@ def max_t_family(
         numbers = _test_ragged(active, margin, sign, alpha) if ragged else _test(active, margin, sign, alpha, rng, draws)
         critical = None if ragged else float(numbers.critical[0])
         tested = {c.name: _tested_line(c, numbers, j, margin, direction, alpha) for j, c in enumerate(active)}
-    lines = tuple(tested.get(c.name) or _degenerate_line(c, margin, direction) for c in family)
+    equal = {c.name: (p, adjusted) for c, p, adjusted in constants_adjusted(family, active, margin, SIGN[direction])}
+    lines = tuple(tested.get(c.name) or _degenerate_line(c, margin, direction, equal.get(c.name)) for c in family)
     held = active or family
     seeds = tuple(seed for seed in held[0].seeds if all(seed in c.seeds for c in held)) if held else ()
     n = len(seeds)
@@ -237,8 +245,20 @@ def _tested_line(c: Contrast, numbers: _Numbers, j: int, margin: float, directio
     )
 
 
-def _degenerate_line(c: Contrast, margin: float, direction: Direction) -> FamilyLine:
-    flip: float | None = None
+def constants_adjusted(
+    family: Sequence[Contrast], active: Sequence[Contrast], margin: float, sign: int
+) -> list[tuple[Contrast, float, float]]:
+    """The columns of equal differences with their exact sign-flip p, alone and with Holm over them and the `active` columns."""
+    constant = [c for c in family if c.has_test and c.is_constant]
+    if not constant:
+        return []
+    own = [constant_p(c if sign > 0 else c.mirrored(), margin) for c in constant]
+    adjusted = holm([*own, *(one_sided(active, margin, sign)[1].tolist() if active else ())])
+    return [(c, p, corrected or p) for c, p, corrected in zip(constant, own, adjusted, strict=False)]
+
+
+def _degenerate_line(c: Contrast, margin: float, direction: Direction, equal: tuple[float, float] | None) -> FamilyLine:
+    p = adjusted = None
     if c.hash_conflict:
         reason = "same mask hash but different accuracies"
     elif c.is_identical:
@@ -246,8 +266,7 @@ def _degenerate_line(c: Contrast, margin: float, direction: Direction) -> Family
     elif c.n < MIN_SEEDS:
         reason = f"too few seeds: {c.n}, needs {MIN_SEEDS}"
     else:
-        value = c.differences[0]
-        reason = f"degenerate: all differences {signed(value)} points"
-        if (value if direction == "above" else -value) - margin > c.tolerance:
-            flip = 0.5**c.n  # one sign pattern of 2ⁿ reaches the observed sum
-    return FamilyLine(c, None, None, None, None, flip, None, None, True, reason)
+        reason = constant_text(c)
+        assert equal is not None
+        p, adjusted = equal
+    return FamilyLine(c, None, p, adjusted, adjusted, p, None, None, True, reason)

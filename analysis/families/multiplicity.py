@@ -33,6 +33,28 @@ def holm(p: Sequence[float | None]) -> tuple[float | None, ...]:
     return _adjust(p, "holm")
 
 
+def holm_over_groups(groups: Sequence[Sequence[float]]) -> list[float]:
+    """Holm over groups of p-values that are adjusted within each already: family-wise error over all of them, in their order.
+
+    At a level α every p of a group is rejected at α/k, where k counts the groups that still hold a p which is not. (A group may
+    leave that count only when all of it is rejected: Holm on the smallest p of every group would let one true effect in each
+    buy the full level for all the others.) Goeman and Solari (2010), The sequential rejection principle.
+
+    >>> holm_over_groups([[0.01, 0.02], [0.03], [0.9]])
+    [0.03, 0.06, 0.06, 0.9]
+    """
+    order = sorted((i for i, group in enumerate(groups) if group), key=lambda i: max(groups[i]))
+    left, opened = len(order), [0.0]  # the level from which on so many groups are rejected whole
+    for done, i in enumerate(order):
+        opened.append(max(opened[-1], (left - done) * max(groups[i])))
+    rank = {i: place for place, i in enumerate(order)}
+    return [
+        min(1.0, min(max(opened[done], (left - done) * p) for done in range(rank[i] + 1)))
+        for i, group in enumerate(groups)
+        for p in group
+    ]
+
+
 def benjamini_hochberg(p: Sequence[float | None]) -> tuple[float | None, ...]:
     """Benjamini–Hochberg adjusted p-values: false discovery rate; None as in `holm`.
 

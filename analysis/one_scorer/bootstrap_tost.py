@@ -68,7 +68,7 @@ def bootstrap_tost(
 
     ``p_upper`` is the share of resamples whose t is at or below (mean − delta)/se, ``p_lower`` the share at
     or above (mean + delta)/se; drawn resamples count the sample itself. Equivalent exactly when the 1 − 2α
-    studentized interval lies strictly inside ±delta. Degenerate data take the path of rule 7 and have no p.
+    studentized interval lies strictly inside ±delta. Degenerate data take the verdict of `classify` and have no p.
 
     >>> result = bootstrap_tost([0.1, -0.2, 0.3, 0.0, 0.15], 0.5)
     >>> str(result.verdict), result.p < 0.05
@@ -77,7 +77,7 @@ def bootstrap_tost(
     check_delta(delta)
     check_alpha(alpha)
     line = as_contrast(contrast)
-    degenerate = classify(line, delta)
+    degenerate = classify(line, delta, alpha)
     if resampled is not None and resampled.values != line.differences:
         raise ValueError(f"Expected `resampled` of these {line.n} differences, got one of {resampled.n} others")
     result = resampled or bootstrap_mean(line, rng=rng, n_resamples=n_resamples)
@@ -93,7 +93,7 @@ def bootstrap_tost(
     p_upper = (int(weights[t <= (mean - delta) / se].sum()) + extra) / total
     p_lower = (int(weights[t >= (mean + delta) / se].sum()) + extra) / total
     p = max(p_lower, p_upper)
-    verdict = Verdict.EQUIVALENT if p <= alpha else Verdict.INCONCLUSIVE
+    verdict = Verdict.of_halves(p_lower, p_upper, alpha)
     interval = result.confidence_interval(1 - 2 * alpha)
     reason = "" if p <= alpha else f"the {100 * (1 - 2 * alpha):g} % interval reaches outside ±{delta:g}"
     return BootstrapEquivalence(

@@ -28,16 +28,17 @@ class EquivalenceResult(OfContrast):
     t_lower, t_upper
         t statistics against −delta and +delta.
     p_lower, p_upper, p
-        One-sided p that the difference is above −delta, that it is below +delta, and the larger of the two; None
-        where the data are degenerate.
+        One-sided p that the difference is above −delta, that it is below +delta, and the larger of the two: Student t, or
+        the exact sign-flip where all differences are equal. None below three seeds, and where all masks have one hash.
     p_signflip, p_signflip_min
         The sign-flip TOST and the smallest p it can reach with n seeds.
     verdict
-        IDENTICAL, EQUIVALENT or INCONCLUSIVE. Whether a line escapes or degrades is decided within its family.
+        IDENTICAL, EQUIVALENT, NONINFERIOR, NONSUPERIOR or INCONCLUSIVE. Whether a line escapes or degrades is decided within
+        its family.
     reason
         Why, in words.
     degenerate
-        Whether the verdict comes from rule 7 instead of a test.
+        Whether no t test fits, so that the verdict comes from an identity, from the exact sign-flip or from nothing.
     """
 
     delta: float
@@ -163,7 +164,9 @@ def equivalence_test(
 
     Notes
     -----
-    Degenerate data take rule 7 before any test. The sign-flip TOST stands beside the t-TOST and never decides.
+    EQUIVALENT is both halves of the TOST at alpha, NONINFERIOR the lower and NONSUPERIOR the upper alone; no half is adjusted
+    for anything. Degenerate data take a path of their own before any t test (`classify`): the exact sign-flip decides where all
+    differences are equal. Beside a t-TOST the sign-flip TOST never decides.
 
     References
     ----------
@@ -191,28 +194,29 @@ def equivalence_test(
 
 
 def t_tost(c: Contrast, delta: float, alpha: float) -> EquivalenceResult:
-    """The t-TOST alone, or rule 7: the sign-flip test beside it decides nothing, and its 2ⁿ sums take their time."""
+    """The t-TOST alone, or the degenerate path: the sign-flip test beside it decides nothing, and its 2ⁿ sums take their time."""
     known = classify(c, delta, alpha)
     if known is not None:
-        return EquivalenceResult(c, delta, alpha, None, None, None, None, None, None, None, known.verdict, known.reason, True)
+        p = None if known.p_lower is None or known.p_upper is None else max(known.p_lower, known.p_upper)
+        ps = (known.p_lower, known.p_upper, p, p, known.p_signflip)
+        return EquivalenceResult(c, delta, alpha, None, None, *ps, known.verdict, known.reason, True)
     mean, se = c.spread
     lower, upper = (float(p) for p in t_tail_p(mean, se, c.n - 1, delta))
-    p = max(lower, upper)
-    verdict = Verdict.EQUIVALENT if p <= alpha else Verdict.INCONCLUSIVE
-    reason, t = _reason(c, delta, alpha, verdict), ((mean + delta) / se, (mean - delta) / se)
-    return EquivalenceResult(c, delta, alpha, *t, lower, upper, p, None, None, verdict, reason, False)
+    verdict = Verdict.of_halves(lower, upper, alpha)
+    reason, t = _reason(c, delta, alpha, verdict, lower, upper), ((mean + delta) / se, (mean - delta) / se)
+    return EquivalenceResult(c, delta, alpha, *t, lower, upper, max(lower, upper), None, None, verdict, reason, False)
 
 
-def _reason(c: Contrast, delta: float, alpha: float, verdict: Verdict) -> str:
+def _reason(c: Contrast, delta: float, alpha: float, verdict: Verdict, lower: float, upper: float) -> str:
     level = f"{100 * (1 - 2 * alpha):g} % interval"
     if verdict is Verdict.EQUIVALENT:
         return f"{level} inside ±{delta:g}"
+    if verdict is Verdict.INCONCLUSIVE:
+        return f"{level} crosses both −{delta:g} and +{delta:g}"
     interval = c.t_interval(1 - 2 * alpha)
     assert interval is not None  # a tested line has one
-    if interval.low > delta:
-        return f"{level} above +{delta:g}"
-    if interval.high < -delta:
-        return f"{level} below −{delta:g}"
-    if interval.low < -delta and interval.high > delta:
-        return f"{level} crosses both −{delta:g} and +{delta:g}"
-    return f"{level} crosses {'−' if interval.low < -delta else '+'}{delta:g}"
+    if verdict is Verdict.NONINFERIOR:
+        where = f"{'above' if interval.low > delta else 'crosses'} +{delta:g}"
+        return f"{level} {where}; not worse by {delta:g}, unadjusted {p_text(lower)}"
+    where = f"{'below' if interval.high < -delta else 'crosses'} −{delta:g}"
+    return f"{level} {where}; not better by {delta:g}, unadjusted {p_text(upper)}"

@@ -1,10 +1,11 @@
-"""The verdict on one line: its own equivalence test, and what its families say (rule 2)."""
+"""The verdict on one line: its own equivalence test, and what its families say (rules 2 and 14)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 from sics_analysis.one_scorer.equivalence import EquivalenceResult, equivalence_test
+from sics_analysis.one_scorer.student import p_above, p_below
 from sics_analysis.results import Verdict, check_alpha, p_text
 
 
@@ -32,7 +33,7 @@ def verdict(
     Parameters
     ----------
     equivalence
-        The line's own TOST; it carries δ and, for degenerate data, the verdict of rule 7.
+        The line's own TOST; it carries δ, and what degenerate data allow.
     p_escape_adjusted, p_degrade_adjusted
         From `escape_test` and `degrade_test`, adjusted in their families; None where the line was not tested there.
         For a line outside every family, its own one-sided p.
@@ -49,8 +50,10 @@ def verdict(
     Returns
     -------
     Decision
-        EQUIVALENT and ESCAPES exclude each other, as an adjusted p is never below the one-sided t p of the same
-        seeds. p-values that disagree come from other seeds than the line's, and are INCONCLUSIVE.
+        The first that holds of IDENTICAL, EQUIVALENT, ESCAPES, DEGRADES, NONINFERIOR, NONSUPERIOR. EQUIVALENT, NONINFERIOR and
+        NONSUPERIOR are the line's own, at unadjusted α. EQUIVALENT and ESCAPES exclude each other, as an adjusted p is never
+        below the one-sided p of the same seeds. p-values that disagree come from other seeds than the line's, and are
+        INCONCLUSIVE.
 
     Examples
     --------
@@ -58,8 +61,9 @@ def verdict(
     >>> line = equivalence_test([1.9, 2.1, 2.6, 1.7, 2.2], delta=0.5)
     >>> verdict(line, p_escape_adjusted=0.002, p_degrade_adjusted=1.0).verdict
     <Verdict.ESCAPES: 'ESCAPES'>
-    >>> verdict(line, p_escape_adjusted=0.21, p_degrade_adjusted=1.0).reason
-    '90 % interval above +0.5, but not after adjustment in the family (p = 0.21)'
+    >>> missed = verdict(line, p_escape_adjusted=0.21, p_degrade_adjusted=1.0)
+    >>> str(missed.verdict), missed.reason.rpartition("; ")[2]
+    ('NONINFERIOR', 'above +0.5 not after adjustment in the family (p = 0.21)')
     """
     check_alpha(alpha)
     line, delta = equivalence, equivalence.delta
@@ -69,21 +73,20 @@ def verdict(
     if noise_floor is not None and delta < noise_floor:
         masks = "; the masks are identical at every seed" if identical else ""
         return Decision(Verdict.INCONCLUSIVE, f"δ = {delta:g} below the noise floor of {noise_floor:g} points{masks}")
-    if line.degenerate or identical:
+    if identical or line.p is None:  # an identity, too few seeds, or a hash that is none
         return Decision(line.verdict, line.reason)
     escapes = p_escape_adjusted is not None and p_escape_adjusted <= alpha
     degrades = p_degrade_adjusted is not None and p_degrade_adjusted <= alpha
     if escapes + degrades + (line.verdict is Verdict.EQUIVALENT) > 1:
         return Decision(Verdict.INCONCLUSIVE, "the line and its family disagree: they rest on different seeds")
     kind = "adjusted" if in_family else "its own line, unadjusted"
+    constant = f"; {line.reason}" if line.degenerate else ""
     if escapes:
-        return Decision(Verdict.ESCAPES, f"above +{delta:g}, {kind} {_quoted(p_escape_adjusted, escape_note)}")
+        return Decision(Verdict.ESCAPES, f"above +{delta:g}, {kind} {_quoted(p_escape_adjusted, escape_note)}{constant}")
     if degrades:
-        return Decision(Verdict.DEGRADES, f"below −{delta:g}, {kind} {_quoted(p_degrade_adjusted, degrade_note)}")
-    if line.verdict is Verdict.EQUIVALENT:
-        return Decision(line.verdict, line.reason)
+        return Decision(Verdict.DEGRADES, f"below −{delta:g}, {kind} {_quoted(p_degrade_adjusted, degrade_note)}{constant}")
     high, low = _quoted(p_escape_adjusted, escape_note, "; "), _quoted(p_degrade_adjusted, degrade_note, "; ")
-    return Decision(Verdict.INCONCLUSIVE, _inconclusive(line, high, low))
+    return Decision(line.verdict, f"{line.reason}{_missed(line, high, low)}")
 
 
 def _quoted(p: float | None, note: str, joint: str = " (") -> str:
@@ -99,11 +102,13 @@ def _within_noise(line: EquivalenceResult, noise_floor: float) -> EquivalenceRes
     return line if known.hash_conflict else equivalence_test(known, line.delta, alpha=line.alpha)
 
 
-def _inconclusive(line: EquivalenceResult, p_escape: str, p_degrade: str) -> str:
-    interval = line.confidence_interval(1 - 2 * line.alpha)
-    if interval is None or not (interval.low > line.delta or interval.high < -line.delta):
-        return line.reason
-    p = p_escape if interval.low > line.delta else p_degrade
-    if not p:
-        return f"{line.reason}, but not tested in a family"
-    return f"{line.reason}, but not after adjustment in the family ({p})"
+def _missed(line: EquivalenceResult, p_escape: str, p_degrade: str) -> str:
+    """Why a line that by itself lies beyond the margin has no verdict that says so; empty for every other line."""
+    above, below = p_above(line.contrast, line.delta), p_below(line.contrast, -line.delta)
+    if above is not None and above <= line.alpha:
+        side, p = f"above +{line.delta:g}", p_escape
+    elif below is not None and below <= line.alpha:
+        side, p = f"below −{line.delta:g}", p_degrade
+    else:
+        return ""
+    return f"; {side} not {f'after adjustment in the family ({p})' if p else 'tested in a family'}"

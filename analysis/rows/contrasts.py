@@ -50,6 +50,8 @@ class Contrast:
         Whether the differences come from fractions that are all numbers of single precision.
     noise_floor
         Points by which a repeated evaluation of one mask differs; 0 where unknown.
+    resolution
+        Points by which a difference moves with one test example; 0 where their number is unknown.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Contrast:
     exact: bool = False
     single: bool = False
     noise_floor: float = 0.0
+    resolution: float = 0.0
 
     @property
     def n(self) -> int:
@@ -84,7 +87,7 @@ class Contrast:
         """Mean difference in points; None without seeds. Correctly rounded, so free of the order of seeds."""
         if self.n == 0:
             return None
-        if self.is_constant:
+        if max(self.differences) - min(self.differences) <= self.tolerance:
             return self.differences[0]
         return math.fsum(self.differences) / self.n
 
@@ -141,13 +144,22 @@ class Contrast:
 
     @property
     def is_constant(self) -> bool:
-        """Whether all differences are equal, zero or not."""
-        return self.n > 0 and max(self.differences) - min(self.differences) <= self.tolerance
+        """Whether all differences are equal, zero or not: as numbers, or to within less than one test example."""
+        if self.n == 0:
+            return False
+        spread = max(self.differences) - min(self.differences)
+        # A spread of one whole example is a spread, whatever rounding makes of it.
+        return spread <= self.tolerance or spread < self.resolution * (1 - RELATIVE_TOLERANCE)
+
+    @property
+    def has_test(self) -> bool:
+        """Whether a test fits: the t, or the exact sign-flip of equal differences. Not one hash, nor fewer than three seeds."""
+        return not self.same_hash and self.n >= MIN_SEEDS
 
     @property
     def is_degenerate(self) -> bool:
         """Whether no t statistic is given: masks of one hash, fewer than three seeds, or equal differences."""
-        return self.same_hash or self.n < MIN_SEEDS or self.is_constant
+        return not self.has_test or self.is_constant
 
     def t_interval(self, level: float = 0.95) -> Interval | None:
         """Student-t interval of the mean difference, shape-free of warnings.
@@ -267,6 +279,7 @@ def contrast(arm: Arm, reference: Arm, *, sparsity: float | None = None, noise_f
         exact,
         not exact and arm.single and reference.single,
         noise_floor,
+        max((_step(arm, at_a[seed], reference, at_b[seed]) for seed in seeds), default=0.0),
     )
 
 
@@ -277,6 +290,7 @@ def differences(
     reference: str = "B",
     seeds: Sequence[Seed] | None = None,
     sparsity: float | None = None,
+    examples: int | None = None,
 ) -> Contrast:
     """A contrast from ready-made differences in accuracy points.
 
@@ -286,11 +300,13 @@ def differences(
         Shape (n,), finite.
     seeds
         Their labels, by default 0 … n−1.
+    examples
+        Test examples behind every accuracy, where known: differences that are closer than one of them count as equal.
 
     Raises
     ------
     ValueError
-        If the values are not one finite row, or the seeds repeat or differ in number.
+        If the values are not one finite row, the seeds repeat or differ in number, or there is no test example.
 
     Examples
     --------
@@ -300,6 +316,8 @@ def differences(
     row = np.asarray(values, dtype=np.float64)
     if row.ndim != 1 or not np.isfinite(row).all():
         raise ValueError(f"Expected differences as one row of finite numbers, got shape {row.shape}")
+    if examples is not None and examples < 1:
+        raise ValueError(f"Expected `examples` as a whole number of at least 1, got {examples!r}")
     labels: Sequence[Seed] = range(len(row)) if seeds is None else seeds
     order = complete_seeds(name, labels, row.tolist())
     return Contrast(
@@ -308,6 +326,7 @@ def differences(
         tuple(plain_seed(labels[i]) for i in order),
         tuple(float(row[i]) for i in order),
         sparsity,
+        resolution=0.0 if examples is None else POINTS / examples,
     )
 
 
@@ -333,6 +352,13 @@ def _difference(a: Arm, i: int, b: Arm, j: int, seed: Seed, exact: bool) -> floa
         if exact and a.correct is not None and b.correct is not None:
             return POINTS * (a.correct[i] * n_b - b.correct[j] * n_a) / (n_a * n_b)
     return POINTS * (a.accuracy[i] - b.accuracy[j])
+
+
+def _step(a: Arm, i: int, b: Arm, j: int) -> float:
+    """By how many points the difference moves with one test example of the larger pool; 0 where its number is unknown."""
+    if a.total is None or b.total is None:
+        return 0.0
+    return POINTS / max(a.total[i], b.total[j])
 
 
 def _same_masks(a: Arm, b: Arm, pairs: list[tuple[int, int]]) -> tuple[bool | None, ...] | None:

@@ -10,16 +10,19 @@ import numpy as np
 
 from sics_analysis.families.attribution import AttributionLine
 from sics_analysis.families.plateau import PlateauClaim, holm_equivalence
+from sics_analysis.families.run_wide import run_wide
 from sics_analysis.families.winner import best_of
 from sics_analysis.one_scorer.bootstrap import N_RESAMPLES
 from sics_analysis.one_scorer.equivalence import equivalence_test
 from sics_analysis.results import check_alpha, check_delta, is_whole
 from sics_analysis.rows.arms import seed_label
 from sics_analysis.rows.table import PLATEAU, Table, noise_floors, read_table
-from sics_analysis.study.outcome import Analysis, Families, Line
+from sics_analysis.study.outcome import Analysis, Line, RunTests
 from sics_analysis.study.steps import (
     BOOTSTRAP,
     CROSSED,
+    RUN_DEGRADE,
+    RUN_ESCAPE,
     Bits,
     Setting,
     attribution_lines,
@@ -94,7 +97,8 @@ def analyse(
     The escape family of an S is its κ ≥ 1 scorers and those of unknown κ, or all but the reference when the frame knows
     no κ; κ = 0 scorers, the controls and baselines (fake, information, gradient, random), and scorers without κ whose `role`
     is control, baseline, peer or adaptive are tested in lines of their own, unadjusted. Every line uses its own complete
-    seeds, in its family too (`max_t_family` says why).
+    seeds, in its family too (`max_t_family` says why). The verdicts are those of each S, adjusted within it; beside them stand
+    p that are adjusted over all S of the run (`run_wide`).
 
     Examples
     --------
@@ -104,7 +108,7 @@ def analyse(
     >>> frame = pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"])
     >>> result = analyse(frame, draws=2_000)
     >>> str(result.line("chaos", 0.7).verdict), result.to_frame().shape
-    ('ESCAPES', (1, 17))
+    ('ESCAPES', (1, 21))
     """
     check_delta(delta)
     check_alpha(alpha)
@@ -123,23 +127,27 @@ def analyse(
     examples = {(seed_label(label), name, round(float(S), 9)): row for (label, name, S), row in (bits or {}).items()}
     crossed = crossed_intervals(table, reference, examples, (root, CROSSED))
     lines: list[Line] = []
-    families: list[Families] = []
     plateaus: list[PlateauClaim] = []
     attribution: list[AttributionLine] = []
-    for sparsity in table.sparsities:
-        contrasts = [table.contrast(name, reference, sparsity) for name in table.scorers if name != reference]
-        family = family_tests(setting, contrasts, sparsity)
-        families.append(family)
-        equivalences = [equivalence_test(c, delta, alpha=alpha) for c in contrasts]
+    contrasts = {S: [table.contrast(name, reference, S) for name in table.scorers if name != reference] for S in table.sparsities}
+    families = {sparsity: family_tests(setting, own, sparsity) for sparsity, own in contrasts.items()}
+    over_run = RunTests(
+        *(
+            run_wide([getattr(family, name) for family in families.values()], rng=setting.stream(stream), draws=setting.draws)
+            for name, stream in (("escape", RUN_ESCAPE), ("degrade", RUN_DEGRADE))
+        )
+    )
+    for sparsity, family in families.items():
+        equivalences = [equivalence_test(c, delta, alpha=alpha) for c in contrasts[sparsity]]
         generator = setting.stream(BOOTSTRAP, sparsity)
         for equivalence, holm in zip(equivalences, holm_equivalence(equivalences), strict=True):
             interval = crossed.get((equivalence.name, sparsity))
-            lines.append(make_line(setting, equivalence, holm, family, interval, generator))
+            lines.append(make_line(setting, equivalence, holm, family, over_run, interval, generator))
         if not setting.below_noise(sparsity):
             plateaus += plateau_claims(setting, equivalences, sparsity)
         attribution += attribution_lines(setting, sparsity)
     spectrum, reason = measure_spectrum(setting)
-    winners = (best_of(family.escape) for family in families)
+    winners = (best_of(family.escape) for family in families.values())
     return Analysis(
         table=table,
         reference=reference,
@@ -149,7 +157,8 @@ def analyse(
         draws=setting.draws,
         lines=tuple(lines),
         plateaus=tuple(plateaus),
-        families=tuple(families),
+        families=tuple(families.values()),
+        over_run=over_run,
         spectrum=spectrum,
         spectrum_reason=reason,
         attribution=tuple(attribution),

@@ -11,6 +11,7 @@ from sics_analysis.families.attribution import AttributionLine
 from sics_analysis.families.family import FamilyResult
 from sics_analysis.families.kappa import Spectrum
 from sics_analysis.families.plateau import PlateauClaim
+from sics_analysis.families.run_wide import RunWide
 from sics_analysis.one_scorer.bootstrap import Bootstrap
 from sics_analysis.one_scorer.effect import EffectSize
 from sics_analysis.one_scorer.equivalence import EquivalenceResult
@@ -51,8 +52,11 @@ class Line(LineRow):
         }
 
 
-SCHEMA = 1
-_TESTS = "p_equivalence p_equivalence_holm p_superior p_escape p_escape_adjusted p_degrade_adjusted p_min_attainable"
+SCHEMA = 2
+_TESTS = (
+    "p_equivalence p_equivalence_holm p_noninferior p_nonsuperior p_superior p_escape p_escape_adjusted p_degrade_adjusted "
+    "p_escape_adjusted_run p_degrade_adjusted_run p_min_attainable"
+)
 _NUMBERS = f"sparsity difference ci90_low ci90_high ci95_low ci95_high {_TESTS}".split()
 COLUMNS = ("scorer", "sparsity", "n", *_NUMBERS[1:], "verdict", "reason")
 
@@ -66,6 +70,14 @@ class Families:
     escape: FamilyResult
     degrade: FamilyResult
     superiority: FamilyResult
+
+
+@dataclass(frozen=True, slots=True)
+class RunTests:
+    """The families of all sparsities as one: above +delta and below −delta."""
+
+    escape: RunWide
+    degrade: RunWide
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +114,8 @@ class Analysis:
         Per S the claim that every κ = 0 scorer sits on the plateau; see `plateau`.
     families
         Per S the escape, degradation and superiority tests of the escape family.
+    over_run
+        The same tests of escape and degradation adjusted over all S.
     spectrum, spectrum_reason
         κ(S), or None and why it is not available.
     attribution
@@ -125,6 +139,7 @@ class Analysis:
     lines: tuple[Line, ...]
     plateaus: tuple[PlateauClaim, ...]
     families: tuple[Families, ...]
+    over_run: RunTests
     spectrum: Spectrum | None
     spectrum_reason: str
     attribution: tuple[AttributionLine, ...]
@@ -228,6 +243,7 @@ class Analysis:
                 }
                 for family in self.families
             ],
+            "over_run": columns(self.over_run, "escape_method=escape.method degrade_method=degrade.method"),
             "spectrum": self.spectrum
             and {"points": self.spectrum.to_rows(), "monotonicity": self.spectrum.monotonicity.to_row()},
             "spectrum_reason": self.spectrum_reason,

@@ -14,6 +14,8 @@ STANDING = {
     Verdict.EQUIVALENT: "plateau",
     Verdict.ESCAPES: "above",
     Verdict.DEGRADES: "below",
+    Verdict.NONINFERIOR: "not below",
+    Verdict.NONSUPERIOR: "not above",
     Verdict.INCONCLUSIVE: "undecided",
 }
 
@@ -37,7 +39,7 @@ class MapPoint:
 
     @property
     def standing(self) -> str:
-        """ "plateau", "above", "below" or "undecided"."""
+        """ "plateau", "above", "below", "not below", "not above" or "undecided"."""
         return STANDING[self.verdict]
 
     def to_row(self) -> Row:
@@ -129,7 +131,8 @@ class PlateauMap:
             same = _names(p for p in here if p.verdict is Verdict.IDENTICAL)
             equal = _names(p for p in here if p.verdict is Verdict.EQUIVALENT)
             parts = [f"the plateau by mask: {same}", f"by accuracy: {equal}"]
-            parts += [f"{word}: {_names(p for p in here if p.standing == key)}" for key, word in _LEFT]
+            named = {key: _names(p for p in here if p.standing == key) for key, _ in _LEFT}
+            parts += [f"{word}: {named[key]}" for key, word in _LEFT if key not in _HALVES or named[key] != _NOBODY]
             move = self.move(run, sparsity)
             pool = ""
             if move is not None:
@@ -142,7 +145,15 @@ class PlateauMap:
         return said
 
 
-_LEFT = (("above", "left it upwards"), ("below", "left it downwards"), ("undecided", "undecided"))
+_LEFT = (
+    ("above", "left it upwards"),
+    ("below", "left it downwards"),
+    ("not below", "not below it by δ"),
+    ("not above", "not above it by δ"),
+    ("undecided", "undecided"),
+)
+_HALVES = ("not below", "not above")  # said only of somebody
+_NOBODY = "none"
 
 
 def pool_text(move: PoolMove, first: str) -> str:
@@ -157,4 +168,4 @@ def pool_text(move: PoolMove, first: str) -> str:
 
 
 def _names(points: Iterable[MapPoint]) -> str:
-    return ", ".join(point.scorer for point in points) or "none"
+    return ", ".join(point.scorer for point in points) or _NOBODY

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from sics_analysis.families.max_t import not_below, one_sided
+from sics_analysis.families.max_t import constants_adjusted, not_below, one_sided
 from sics_analysis.families.multiplicity import holm
 from sics_analysis.families.rotation import StepDown, rotation_directions
 from sics_analysis.one_scorer.equivalence import t_tost
@@ -36,7 +36,7 @@ def delta_verdicts(analysis: Analysis) -> tuple[DeltaVerdict, ...]:
     found = []
     for sparsity in analysis.sparsities:
         lines = [line for line in analysis.lines if line.sparsity == sparsity]
-        members = [line.contrast for line in lines if line.in_family and not line.contrast.is_degenerate]
+        members = [line.contrast for line in lines if line.in_family and line.contrast.has_test]
         rng = np.random.default_rng([analysis.seed, _STREAM, round(sparsity * 10**9)])
         adjusted = _adjusted(members, deltas, rng)
         floor = analysis.noise_floor.get(sparsity)
@@ -75,20 +75,22 @@ def power_curve(analysis: Analysis) -> PowerCurve:
 
 def _adjusted(members: Sequence[Contrast], deltas: Sequence[float], rng: np.random.Generator) -> Adjusted:
     """p of "beyond the margin", adjusted over the columns that can be tested; as `max_t_family` adjusts them."""
-    if not members:
-        return {}
     found: dict[tuple[str, int, int], float] = {}
     sides = [(i, sign, delta) for i, delta in enumerate(deltas) for sign in (1, -1)]
-    shared = len({c.seeds for c in members}) == 1
+    active = [c for c in members if not c.is_constant]
     counters = {}
-    if shared and len(members) > 1:
-        values = np.column_stack([c.values for c in members])
+    if len({c.seeds for c in active}) == 1 and len(active) > 1:
+        values = np.column_stack([c.values for c in active])
         counters = {(i, sign): StepDown(sign * values - delta) for i, sign, delta in sides}
-        for chunk in rotation_directions(members[0].n, DRAWS, rng):
+        for chunk in rotation_directions(active[0].n, DRAWS, rng):
             for counter in counters.values():
                 counter.add(chunk)
     for i, sign, delta in sides:
-        t, p = one_sided(members, delta, sign)
-        corrected = not_below(counters[i, sign].adjusted(), p, t) if counters else np.array(holm(p.tolist()), dtype=np.float64)
-        found.update({(c.name, i, sign): float(value) for c, value in zip(members, corrected, strict=True)})
+        found.update({(c.name, i, sign): p for c, _, p in constants_adjusted(members, active, delta, sign)})
+        if active:
+            t, p = one_sided(active, delta, sign)
+            corrected = (
+                not_below(counters[i, sign].adjusted(), p, t) if counters else np.array(holm(p.tolist()), dtype=np.float64)
+            )
+            found.update({(c.name, i, sign): float(value) for c, value in zip(active, corrected, strict=True)})
     return found

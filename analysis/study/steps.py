@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -25,13 +24,12 @@ from sics_analysis.one_scorer.student import p_above, p_below
 from sics_analysis.one_scorer.verdict import verdict
 from sics_analysis.results import Interval, Seed, Verdict, p_text, signed
 from sics_analysis.rows.contrasts import Contrast
+from sics_analysis.rows.degenerate import smallest_p
 from sics_analysis.rows.table import Table
-from sics_analysis.study.outcome import Families, Line, McNemarLine
-
-_TINY = math.ulp(0.0)
+from sics_analysis.study.outcome import Families, Line, McNemarLine, RunTests
 
 # One stream of random numbers per purpose, so that no test moves when another is added.
-FAMILIES, SPECTRUM, ATTRIBUTION, BOOTSTRAP, CROSSED = range(5)
+FAMILIES, SPECTRUM, ATTRIBUTION, BOOTSTRAP, CROSSED, RUN_ESCAPE, RUN_DEGRADE = range(7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +55,16 @@ class Setting:
 
 
 def family_tests(setting: Setting, contrasts: list[Contrast], sparsity: float) -> Families:
-    """Test the escape family of one sparsity; degenerate columns leave before."""
+    """Test the escape family of one sparsity; degenerate columns leave before the rotation."""
     table = setting.table
     members = [c for c in contrasts if c.name in table.candidates]
-    tested = [c for c in members if not c.is_degenerate]
     rng, alpha, draws = setting.stream(FAMILIES, sparsity), setting.alpha, setting.draws
     return Families(
         sparsity,
         tuple(c.name for c in members),
-        escape_test(tested, setting.delta, alpha=alpha, rng=rng, draws=draws),
-        degrade_test(tested, setting.delta, alpha=alpha, rng=rng, draws=draws),
-        superiority_test(tested, alpha=alpha, rng=rng, draws=draws),
+        escape_test(members, setting.delta, alpha=alpha, rng=rng, draws=draws),
+        degrade_test(members, setting.delta, alpha=alpha, rng=rng, draws=draws),
+        superiority_test(members, alpha=alpha, rng=rng, draws=draws),
     )
 
 
@@ -76,6 +73,7 @@ def make_line(
     equivalence: EquivalenceResult,
     holm: float | None,
     families: Families,
+    over_run: RunTests,
     crossed: Interval | None,
     rng: np.random.Generator,
 ) -> Line:
@@ -99,6 +97,12 @@ def make_line(
     resampled = bootstrap_mean(contrast, rng=rng, n_resamples=setting.n_resamples)
     alone = setting.table.pools(setting.reference) and setting.table.kappa[name] == 0 and not setting.table.pooled(name)
     reason = "the only κ = 0 scorer: there is no other to be its plateau" if alone else decision.reason
+    escape_run, degrade_run = (
+        found.get(name, families.sparsity) if in_family else None for found in (over_run.escape, over_run.degrade)
+    )
+    p_run = {Verdict.ESCAPES: escape_run, Verdict.DEGRADES: degrade_run}.get(decision.verdict)
+    if p_run is not None and p_run > setting.alpha:
+        reason += f"; at S = {families.sparsity:g} alone, not over the whole run ({p_text(p_run)})"
     kind = "adjusted" if in_family else "unadjusted, a line of its own"
     return Line(
         scorer=name,
@@ -125,14 +129,17 @@ def make_line(
         p_escape_holm=None if tested is None else tested.p_holm,
         p_escape_signflip_joint=None if tested is None else tested.p_signflip_joint,
         p_degrade_adjusted=degrade,
-        # Beyond 1074 seeds 2⁻ⁿ is smaller than any float, and still no zero.
-        p_min_attainable=(0.5**contrast.n or _TINY) if contrast.n and not contrast.is_identical else None,
+        p_min_attainable=smallest_p(contrast.n) if contrast.n and not contrast.is_identical else None,
         smallest_delta=equivalence.smallest_delta(),
         g_z=effect.g_z,
         degenerate=equivalence.degenerate,
         verdict=decision.verdict,
         reason=reason,
         sentence=_sentence(equivalence, escape, degrade, kind, decision.verdict, reason),
+        p_noninferior=equivalence.p_lower,
+        p_nonsuperior=equivalence.p_upper,
+        p_escape_adjusted_run=escape_run,
+        p_degrade_adjusted_run=degrade_run,
         contrast=contrast,
         equivalence=equivalence,
         effect=effect,

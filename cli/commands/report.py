@@ -47,8 +47,9 @@ def report(
     A CSV needs the columns seed, scorer, sparsity and accuracy (a fraction); kappa, correct, n, mask_hash, jaccard, unit,
     pool, role, flags and bits are used where present. A REPORT.json is a report kept with --format json: it is shown as it is,
     under its own settings. reference:NAME is one of the runs that ship with the package; reference: alone lists them. A
-    CLAIM is plateau@0.7, escape:SCORER@0.8, kappa@0.7=1 or the id of one of the paper's, as
-    the report lists them. Settings other than the plan's are stamped.
+    CLAIM is plateau@0.7, escape:SCORER@0.8, noninferior:SCORER@0.8 (not worse by the margin), nonsuperior:SCORER@0.8 (not
+    better by it), kappa@0.7=1 or the id of one of the paper's, as the report lists them. Settings other than the plan's are
+    stamped.
     """
     gates = _claims(fail_on)
     from sics_analysis.report.layouts.formats import ENDINGS

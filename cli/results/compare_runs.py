@@ -133,27 +133,23 @@ def compare_pairs(pairs: Pairs, delta: float, alpha: float) -> tuple[ComparedLin
         names = list(dict.fromkeys(a.scorer for a, _ in here))
         floor = pairs.noise_floor.get(sparsity)
         contrasts = [contrast(*_arms(name, here), sparsity=sparsity, noise_floor=floor or 0.0) for name in names]
-        tested = [c for c in contrasts if not c.is_degenerate]
         rng = np.random.default_rng([_STREAM, round(sparsity * 10**9)])
-        escape = escape_test(tested, delta, alpha=alpha, rng=rng)
-        degrade = degrade_test(tested, delta, alpha=alpha, rng=rng)
-        above = max_t_family(tested, 0.0, direction="above", alpha=alpha, rng=rng)
-        below = max_t_family(tested, 0.0, direction="below", alpha=alpha, rng=rng)
-        known = {c.name for c in tested}
+        escape = escape_test(contrasts, delta, alpha=alpha, rng=rng)
+        degrade = degrade_test(contrasts, delta, alpha=alpha, rng=rng)
+        above = max_t_family(contrasts, 0.0, direction="above", alpha=alpha, rng=rng)
+        below = max_t_family(contrasts, 0.0, direction="below", alpha=alpha, rng=rng)
         for one in contrasts:
             equivalence = equivalence_test(one, delta, alpha=alpha)
-            there = one.name in known
             decision = verdict(
                 equivalence,
-                p_escape_adjusted=escape[one.name].p_adjusted if there else None,
-                p_degrade_adjusted=degrade[one.name].p_adjusted if there else None,
+                p_escape_adjusted=escape.adjusted(one.name),
+                p_degrade_adjusted=degrade.adjusted(one.name),
                 alpha=alpha,
                 noise_floor=floor,
-                escape_note=escape.note(one.name) if there else "",
-                degrade_note=degrade.note(one.name) if there else "",
+                escape_note=escape.note(one.name),
+                degrade_note=degrade.note(one.name),
             )
-            p_above = above[one.name].p_adjusted if there else None
-            p_below = below[one.name].p_adjusted if there else None
+            p_above, p_below = above.adjusted(one.name), below.adjusted(one.name)
             found.append(ComparedLine(one, equivalence, decision, p_above, p_below))
     return tuple(found)
 

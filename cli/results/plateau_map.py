@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from sics_analysis.one_scorer.student import p_above, p_below
 from sics_analysis.study.plateau_map import MapPoint, PlateauMap, PoolMove
 from sics_cli.base.errors import ConfigError
 from sics_cli.experiment.recipe import DENSE
@@ -52,8 +53,8 @@ def map_runs(paths: Sequence[Path], delta: float | None, alpha: float | None, *,
                     verdict=line.verdict,
                     n=line.n,
                     total=sum(total) / len(total) if total else None,
-                    p_above=_other_side(line.equivalence.p_upper),
-                    p_below=_other_side(line.equivalence.p_lower),
+                    p_above=p_above(line.contrast, settings.delta),
+                    p_below=p_below(line.contrast, -settings.delta),
                 )
             )
         if i:
@@ -91,16 +92,11 @@ def _moves(label: str, run: RunRows, pairs: Pairs | str, settings: Settings) -> 
             line.contrast.mean,
             line.decision.verdict,
             line.contrast.n,
-            p_above=_other_side(line.equivalence.p_upper),
-            p_below=_other_side(line.equivalence.p_lower),
+            p_above=p_above(line.contrast, settings.delta),
+            p_below=p_below(line.contrast, -settings.delta),
         )
         for line in compare_pairs(pairs, settings.delta, settings.alpha)
     ]
-
-
-def _other_side(p: float | None) -> float | None:
-    """A test of "inside the margin" as one of "beyond it"."""
-    return None if p is None else 1 - p
 
 
 def _only_magnitude(run: RunRows) -> RunRows:

@@ -25,7 +25,7 @@ from typing import Any
 
 from sics_plugin.scorers.adaptive import PLATEAU, AdaptiveTable, Step
 
-SCHEMA, KIND = 2, "sics-report"
+SCHEMAS, KIND = (2, 3), "sics-report"
 REACH = 0.1
 #: References that are the magnitude plateau.
 REFERENCES = (PLATEAU, "plateau")
@@ -66,8 +66,9 @@ def table_from_report(path: str | Path) -> AdaptiveTable:
 def _table(report: _Object) -> AdaptiveTable:
     if report.value("kind", str, missing="") != KIND:
         raise ValueError(f"Expected a report (kind {KIND!r}), got {report.data.get('kind')!r:.40}")
-    if report.value("schema", int) != SCHEMA:
-        raise ValueError(f"Expected a report of schema {SCHEMA}, got {report.data['schema']}: make it again from the run")
+    if report.value("schema", int) not in SCHEMAS:
+        known = " or ".join(map(str, SCHEMAS))
+        raise ValueError(f"Expected a report of schema {known}, got {report.data['schema']}: make it again from the run")
     settings, source = report.object("settings"), report.object("source")
     reference, delta = settings.value("reference", str), settings.number("delta")
     if reference not in REFERENCES:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sics_analysis.families.kappa import kappa_spectrum
@@ -75,6 +76,12 @@ def test_the_short_form_passes_its_gate(tmp_path: Path) -> None:
         "6 scorers, ragged seeds | above information, any false",
         "scipy BCa above +δ",
         "κ = 2, κ = 1 on the bound",
+        "| Normal | NONSUPERIOR at +δ",
+        "| Normal | NONINFERIOR at −δ",
+        "family of 6 | ESCAPES, any false",
+        "one line | NONINFERIOR or EQUIVALENT at −δ",
+        "ten S, five scorers, all at 0, sd 2 | headline, any false escape",
+        "ragged seeds | any false escape within an S",
         "| n = 3 | n = 4 |",
         "judged by those",
     ):
@@ -110,9 +117,11 @@ def test_fast_line_decisions_are_the_packages(sim: ModuleType, name: str) -> Non
     ):
         result = equivalence_test(row, 0.5)
         assert (result.verdict is Verdict.EQUIVALENT) == equivalent
-        if result.p is not None:
+        assert result.p_upper == pytest.approx(float(sim.t_below(row, 0.5)))
+        assert result.p_lower == pytest.approx(float(sim.t_above(row, -0.5)))
+        assert (result.p_signflip is not None and result.p_signflip <= 0.05) == flip
+        if not result.degenerate:
             assert result.p_upper == pytest.approx(1 - p)
-            assert (result.p_signflip is not None and result.p_signflip <= 0.05) == flip
 
 
 def test_fast_family_decisions_are_the_packages(sim: ModuleType) -> None:
@@ -233,6 +242,62 @@ def test_family_and_attribution_rates_can_fail(runs: ModuleType, monkeypatch: py
     shift = -10.0
     assert runs.verdict_errors("Normal, independent, 8 scorers", 6, 5, np.random.default_rng(0))["DEGRADES, any false"].value == 1
     assert runs.attribution_errors("Normal, 6 scorers", 6, 5, np.random.default_rng(0))["DEGRADES, any false"].value == 1
+
+
+def test_the_rate_of_a_whole_run_is_that_of_its_headline(
+    runs: ModuleType, sim: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Far above the bound every run names somebody, far below nobody; on it more within an S than over all of them."""
+    for truth, expected in ((3.0, 1.0), (-3.0, 0.0)):
+        monkeypatch.setitem(runs.RUNS, "far", (truth, 0.3, "", True))
+        assert {rate.value for rate in runs.run_errors("far", 5, 3, np.random.default_rng(0)).values()} == {expected}
+    found = runs.run_errors("ten S, five scorers, all on the bound", 5, 40, np.random.default_rng(1))
+    assert found[runs.WITHIN].value >= 0.15, "ten families at 5 % each"
+    assert found[runs.OVER].value <= 0.1
+    assert sim.within_two_errors(found[runs.OVER])
+
+
+@pytest.mark.parametrize("missing", ["", "ragged"])
+def test_a_headline_names_an_escape_exactly_where_the_run_wide_p_says_so(runs: ModuleType, missing: str) -> None:
+    """From a table to the page, at four S without any true escape, and with one."""
+    from sics_analysis.report import headline, report_table
+
+    rng = np.random.default_rng(3)
+    for above in (0.0, 3.0):
+        rows = []
+        for S in (0.5, 0.6, 0.7, 0.8):
+            columns = rng.normal(0.3, 0.5, (6, 3)) + np.array([above, 0, 0])
+            there = runs.present(missing, rng, columns)
+            rows += [(i, "magnitude", S, 0, 0.8) for i in range(6)]
+            rows += [(i, f"s{j}", S, 1 + j % 2, 0.8 + columns[i, j] / 100) for i in range(6) for j in range(3) if there[i, j]]
+        table = pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "kappa", "accuracy"])
+        document = report_table(table, draws=2_000, n_resamples=19)
+        p = [line.p_escape_adjusted_run for line in document.lines if line.p_escape_adjusted_run is not None]
+        assert len(p) == 12
+        assert (" escapes the plateau" in headline(document).replace("magnitude ", "")) is (min(p) <= 0.05)
+        assert (min(p) <= 0.05) is (above > 0)
+
+
+def test_rates_of_constants_can_fail(runs: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the step is to one side alone every line is constant, and truly beyond its bound: everything is shown."""
+    monkeypatch.setattr(runs, "DELTA", 0.5)
+    monkeypatch.setattr(runs, "STEP", 0.0)
+    none = runs.constant_errors("family of 6", 8, 3, np.random.default_rng(0))
+    assert {name: rate.value for name, rate in none.items()} == dict.fromkeys(none, 0.0), "a constant on the bound shows nothing"
+    monkeypatch.setattr(
+        runs, "contrasts_of", lambda columns, there: [differences([2.0 * np.sign(columns.mean())] * 8, name="s0")]
+    )
+    far = runs.constant_errors("one line", 8, 3, np.random.default_rng(0))
+    assert (far["ESCAPES, any false"].value, far["DEGRADES, any false"].value) == (1, 1)
+    assert far["NONSUPERIOR or EQUIVALENT at +δ"].value == 0
+
+
+def test_a_part_of_the_calibration_is_never_written_over_the_whole(
+    calibration: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["calibration.py", "--only", "run"])
+    with pytest.raises(SystemExit):
+        calibration.main()
 
 
 def test_truths_are_what_they_say(sim: ModuleType) -> None:

@@ -4,6 +4,9 @@ import re
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from sics_analysis.report import ReportDocument, headline, report_table
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.phrases import interval, number
@@ -16,8 +19,13 @@ def by_id(document: ReportDocument) -> dict[str, Any]:
 
 
 def test_headline_names_who_escapes_and_where(document: ReportDocument, poor: dict[str, ReportDocument]) -> None:
-    assert headline(document) == ("smooth_chaos and chaos escape the magnitude plateau, at S = 0.7 and 0.8; bump at S = 0.8."), (
+    who, control = headline(document).split("; so does ")
+    assert who == "smooth_chaos and chaos escape the magnitude plateau, at S = 0.7 and 0.8; bump at S = 0.8", (
         "bump is not said to escape at 0.7"
+    )
+    assert control == (
+        "information, a control with the same saliency and no shape: a saliency helps, and 4 of these 5 lines are shown to add "
+        "to it, within that S alone."
     )
     assert headline(poor["no kappa"]) == "mine escapes magnitude, at S = 0.7."
     assert headline(poor["one seed"]) == "1 seed a line: too few to show who escapes magnitude."
@@ -53,12 +61,13 @@ def test_an_identity_is_no_evidence(document: ReportDocument) -> None:
 
 
 def test_what_was_not_tested_has_no_p(tiny: ReportDocument) -> None:
-    assert tiny.plateaus[0].p is None
-    text = by_id(tiny)["plateau"].text
+    assert tiny.plateaus[0].p == 1 / 32, "five equal differences: the exact sign-flip"
+    bare = replace(tiny.plateaus[0], p=None)  # as a report of before exact tests has it
+    text = by_id(replace(tiny, plateaus=(bare,)))["plateau"].text
     assert "(no test: the differences have no spread)" in text
     assert "<1e-06" not in text
     other = replace(tiny.plateaus[0], sparsity=0.8, p=0.01)
-    text = by_id(replace(tiny, plateaus=(*tiny.plateaus, other)))["plateau"].text
+    text = by_id(replace(tiny, plateaus=(bare, other)))["plateau"].text
     assert "(intersection-union p at most 0.01; no test at S = 0.7: the differences have no spread)" in text
 
 
@@ -75,13 +84,17 @@ def test_undecided_lines_are_never_agreement(document: ReportDocument) -> None:
     assert total == 24
     found = by_id(document)
     assert f"{count} of {total} lines are undecided" in found["certainty"].text
-    assert "undecided, which is not agreement" in found["escape"].text
+    first = next(line for line in document.lines if line.in_family)
+    open_ = tuple(replace(line, verdict=Verdict.INCONCLUSIVE) if line == first else line for line in document.lines)
+    family = sum(line.in_family for line in document.lines)
+    said = by_id(replace(document, lines=open_))["escape"].text
+    assert f"1 of {family} lines of the family are undecided, which is not agreement" in said
 
 
 def test_attribution_tells_above_zero_from_above_delta(document: ReportDocument) -> None:
     text = by_id(document)["attribution"].text
     line = next(x for x in document.attribution if (x.scorer, x.sparsity) == ("smooth_chaos", 0.7))
-    assert line.verdict is Verdict.INCONCLUSIVE
+    assert line.verdict is Verdict.NONINFERIOR
     assert line.p_superior_adjusted is not None
     assert line.p_superior_adjusted <= 0.05
     assert f"smooth_chaos at S = 0.7 {interval(line.simultaneous)}, shown above 0 but not above 0.5" in text
@@ -124,7 +137,10 @@ def test_nobody_is_said_in_the_singular_too(make_table: Any) -> None:
     table = make_table({"magnitude": [0.0] * 4, "wave": [0.1, -0.2, 0.3, 0.0]})
     table["kappa"] = [0 if name == "magnitude" else 1 for name in table["scorer"]]
     made = report_table(table, draws=1_000)
-    assert headline(made) == "wave, the one scorer of κ ≥ 1, is not shown to escape the magnitude plateau."
+    assert (
+        headline(made)
+        == "wave, the one scorer of κ ≥ 1, is not shown to escape the magnitude plateau; 1 line at δ = 0.5: 1 equivalent."
+    )
 
 
 def test_a_search_without_an_end_is_not_said_to_be_impossible(document: ReportDocument) -> None:
@@ -156,3 +172,84 @@ def test_what_is_to_be_escaped(document: ReportDocument) -> None:
     assert target_name(document) == "the magnitude plateau"
     assert target_name(replace(document, settings=replace(document.settings, reference="plateau"))) == "the plateau"
     assert target_name(replace(document, settings=replace(document.settings, reference="gradient"))) == "gradient"
+
+
+def run_of(
+    make_table: Any, gains: dict[str, dict[float, list[float]]], kappa: dict[str, int], sparsities: tuple[float, ...]
+) -> ReportDocument:
+    """A document of scorers that gain this at some S over magnitude, and nothing but noise elsewhere."""
+    parts = []
+    for i, S in enumerate(sparsities):
+        noise = np.random.default_rng(i).normal(0, 0.3, (len(gains), 5)).round(2).tolist()
+        added = {name: values.get(S, own) for (name, values), own in zip(gains.items(), noise, strict=True)}
+        parts.append(make_table({"magnitude": [0.0] * 5} | added, (S,)))
+    table = pd.concat(parts, ignore_index=True)
+    table["kappa"] = [0 if name == "magnitude" else kappa.get(name) for name in table["scorer"]]
+    return report_table(table, draws=4_000)
+
+
+TEN = tuple(round(0.05 * i, 2) for i in range(9, 19))
+CLEAR, FAINT = [3.1, 2.9, 3.3, 2.8, 3.0], [1.5, 0.8, 1.7, 0.7, 1.1]
+
+
+def test_the_headline_names_what_holds_over_the_whole_run_alone(make_table: Any) -> None:
+    gains = {"chaos": {0.8: CLEAR}, "bump": {0.6: FAINT}}
+    made = run_of(make_table, gains, {"chaos": 2, "bump": 1}, TEN)
+    faint = made.line("bump", 0.6)
+    assert faint is not None
+    assert faint.verdict is Verdict.ESCAPES, "the verdict stays that of its S"
+    assert faint.p_escape_adjusted is not None
+    assert faint.p_escape_adjusted_run is not None
+    assert faint.p_escape_adjusted <= 0.05 < faint.p_escape_adjusted_run
+    assert "; at S = 0.6 alone, not over the whole run (p = 0." in faint.reason
+    assert headline(made) == "chaos escapes the magnitude plateau, at S = 0.8."
+    answer = by_id(made)["escape"]
+    assert (answer.tone, answer.short) == ("yes", "chaos, S = 0.8; within one S alone: bump, S = 0.6")
+    assert "At S = 0.6 alone, not over the whole run: bump by [" in answer.text
+
+
+def test_what_holds_at_one_s_alone_is_no_headline(make_table: Any) -> None:
+    made = run_of(make_table, {"bump": {0.6: FAINT}}, {"bump": 1}, TEN)
+    said = headline(made)
+    assert said.startswith(
+        "bump, the one scorer of κ ≥ 1, is not shown to escape the magnitude plateau over the whole run; 10 lines"
+    )
+    assert "1 above within its S alone" in said
+    answer = by_id(made)["escape"]
+    assert (answer.tone, answer.short) == (
+        "open",
+        "Nobody is shown to over the whole run; within one S alone: bump, S = 0.6",
+    )
+    alone = run_of(make_table, {"bump": {0.6: FAINT}}, {"bump": 1}, (0.6,))
+    assert headline(alone) == "bump escapes the magnitude plateau, at S = 0.6."
+    (line,) = alone.lines
+    assert line.p_escape_adjusted_run == line.p_escape_adjusted
+    assert "alone" not in line.reason
+
+
+def test_the_headline_counts_what_is_shown_where_nobody_escapes(make_table: Any) -> None:
+    gains = {"chaos": {0.7: [0.5, 0.4, 0.7, 0.2, 0.4], 0.8: [-0.5, -0.4, -0.7, -0.2, -0.4]}}
+    made = run_of(make_table, gains, {"chaos": 2}, (0.6, 0.7, 0.8))
+    assert headline(made) == (
+        "chaos, the one scorer of κ ≥ 1, is not shown to escape the magnitude plateau; 3 lines at δ = 0.5, each by itself: "
+        "1 equivalent, 1 not worse and 1 not better."
+    )
+    assert "each by itself and unadjusted: 1 not worse and 1 not better than magnitude by 0.5." in by_id(made)["escape"].text
+    sure = by_id(made)["certainty"]
+    assert (sure.tone, sure.short) == ("open", "0 of 3 undecided, 2 shown on one side alone")
+
+
+def test_where_information_escapes_too_shape_is_not_said_to_help(make_table: Any) -> None:
+    kappa = {"chaos": 2, "bump": 1}
+    same = [3.0, 3.0, 3.2, 2.9, 3.0]
+    made = run_of(make_table, {"chaos": {0.8: CLEAR}, "bump": {}, "information": {0.8: same}}, kappa, (0.8,))
+    assert headline(made) == (
+        "chaos escapes the magnitude plateau, at S = 0.8; so does information, a control with the same saliency and no shape: "
+        "a saliency helps, that its shape does is not shown."
+    )
+    more = run_of(make_table, {"chaos": {0.8: CLEAR}, "bump": {}, "information": {0.8: FAINT}}, kappa, (0.8,))
+    assert headline(more).endswith("a saliency helps, and chaos is shown to add to it.")
+    none = run_of(make_table, {"chaos": {0.8: CLEAR}, "bump": {}, "information": {}}, kappa, (0.8,))
+    assert headline(none) == "chaos escapes the magnitude plateau, at S = 0.8."
+    two = {"chaos": {0.7: CLEAR, 0.8: CLEAR}, "bump": {}, "information": {0.8: same}}
+    assert "; so does information at S = 0.8, a control" in headline(run_of(make_table, two, kappa, (0.7, 0.8)))

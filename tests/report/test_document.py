@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from sics_analysis import analyse
-from sics_analysis.report import ReportDocument, report_table
+from sics_analysis.report import FORMATS, ReportDocument, headline, render, report_table
 from sics_analysis.report.document.build import paper_kappa
 from sics_analysis.report.document.codec import decode, encode
 from sics_analysis.report.document.rows import Cell, Deviation
@@ -33,7 +33,27 @@ def test_json_is_strict_sorted_and_has_a_schema(document: ReportDocument) -> Non
     text = document.to_json()
     data = json.loads(text, parse_constant=refuse)
     assert json.dumps(data, sort_keys=True, indent=1, ensure_ascii=False) + "\n" == text
-    assert (data["schema"], data["kind"]) == (2, "sics-report")
+    assert (data["schema"], data["kind"]) == (3, "sics-report")
+
+
+def test_a_report_of_the_schema_before_is_still_shown_in_every_format(document: ReportDocument) -> None:
+    """Schema 2 had neither the halves of a TOST nor what is adjusted over the run, and two verdicts less."""
+    data = document.to_dict() | {"schema": 2}
+    for line in data["lines"]:
+        for name in ("p_noninferior", "p_nonsuperior", "p_escape_adjusted_run", "p_degrade_adjusted_run"):
+            del line[name]
+    for part in ("lines", "attribution", "deltas"):
+        for item in data[part]:
+            if item["verdict"] in ("NONINFERIOR", "NONSUPERIOR"):
+                item["verdict"] = "INCONCLUSIVE"
+    kept = ReportDocument.from_dict(data)
+    assert kept.lines[0].p_noninferior is None
+    for kind in FORMATS:
+        assert render(kept, kind)
+    # Nobody adjusted it over its two S, so no headline says that it holds over the run.
+    assert "escape" in headline(document).split(";")[0]
+    assert headline(kept).startswith("None of 3 scorers is shown to escape the magnitude plateau over the whole run; ")
+    assert ReportDocument.from_json(kept.to_json()) == kept, "and is kept as one of today"
 
 
 def test_snapshot(tiny: ReportDocument, snapshot: Any) -> None:
@@ -109,7 +129,7 @@ def test_power_stands_where_the_run_stands(document: ReportDocument, poor: dict[
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda data: data.update(schema=1), "Expected a report of schema 2, got 1"),
+        (lambda data: data.update(schema=1), "Expected a report of schema 2 or 3, got 1"),
         (lambda data: data.update(kind="other"), "Expected a report (kind 'sics-report'), got 'other'"),
         (lambda data: data.pop("lines"), "missing: lines"),
         (lambda data: data.update(extra=1), "Expected only known fields in report, got extra"),

@@ -204,7 +204,7 @@ def test_the_forest_draws_the_numbers_of_the_document(document):
         points = {(x, round(y)): line for line in axes.lines for x, y in zip(*line.get_data(), strict=True)}
         segments = [s for c in axes.collections if isinstance(c, LineCollection) for s in c.get_segments()]
         ends = {(segment[0][0], segment[1][0], round(segment[0][1])) for segment in segments}
-        glyphs = {round(text.get_position()[1]): text.get_text() for text in axes.texts if text.get_text() in "▲▼=≡?"}
+        glyphs = {round(text.get_position()[1]): text.get_text() for text in axes.texts if text.get_text() in "▲▼=≡≥≤?"}
         for line in document.lines_at(info.sparsity):
             row = order.index(line.scorer)
             assert glyphs[row] == VERDICTS[line.verdict].glyph

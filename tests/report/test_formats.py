@@ -1,13 +1,18 @@
 """Every format renders from the document alone, however poor it is, and twice the same."""
 
+import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 
+import pandas as pd
 import pytest
 
-from sics_analysis.report import FORMATS, ReportDocument, render
+from sics_analysis import analyse
+from sics_analysis.report import FORMATS, ReportDocument, render, report_table
 from sics_analysis.report.layouts.formats import ENDINGS
+from sics_analysis.results import Verdict
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -50,3 +55,70 @@ def test_only_what_a_format_needs_is_imported(tiny: ReportDocument, kind: str, a
     done = subprocess.run([sys.executable, "-c", code, kind], input=tiny.to_json(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert not {name.split(".")[0] for name in done.stdout.split()} & absent
+
+
+def halves(make_table: Callable[..., pd.DataFrame]) -> pd.DataFrame:
+    """One line of every verdict but identity, at two S."""
+    added = {
+        "magnitude": [0.0] * 5,
+        "above": [3.1, 2.9, 3.3, 2.8, 3.0],
+        "below": [-3.1, -2.9, -3.3, -2.8, -3.0],
+        "flat": [0.1, -0.1, 0.05, 0.0, -0.05],
+        "notworse": [0.5, 0.4, 0.7, 0.2, 0.4],
+        "notbetter": [-0.5, -0.4, -0.7, -0.2, -0.4],
+        "wide": [-0.9, 1.4, 0.2, 2.0, -0.3],
+    }
+    return make_table(added, (0.7, 0.8))
+
+
+WORDS = {"above": "ESCAPES", "below": "DEGRADES", "flat": "EQUIVALENT", "notworse": "NONINFERIOR", "notbetter": "NONSUPERIOR"}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_format_shows_what_one_half_of_the_test_shows(kind: str, make_table: Callable[..., pd.DataFrame]) -> None:
+    document = report_table(halves(make_table), draws=1_000)
+    assert {line.scorer: str(line.verdict) for line in document.lines} == WORDS | {"wide": "INCONCLUSIVE"}
+    text = render(document, kind)
+    for name, (glyph, word, meaning) in {
+        "notworse": ("≥", "NONINFERIOR", "not worse by"),
+        "notbetter": ("≤", "NONSUPERIOR", "not better by"),
+    }.items():
+        shown = {
+            "html": rf'<td class="num v v-{word}"[^>]*>\s*<span class="glyph" aria-hidden="true">{glyph}</span>',
+            "latex": rf"{name} &.*\$\\[gl]eq\$ {word}",
+            "json": rf'"verdict": "{word}"',
+        }.get(kind, rf"{name}\b.*{glyph} +{word}")
+        assert re.search(shown, text), (kind, name)
+        assert meaning in " ".join(text.split()), kind
+    if kind == "html":
+        figures = "\n".join(re.findall(r"<svg\b.*?</svg>", text, re.DOTALL))
+        assert "≥ noninferior" in figures
+        assert "≤ nonsuperior" in figures
+        assert ".v-NONINFERIOR {" in text
+        assert ".v-NONSUPERIOR {" in text
+    if kind == "json":
+        line = json.loads(text)["lines"][0]
+        assert {"p_noninferior", "p_nonsuperior", "p_escape_adjusted_run", "p_degrade_adjusted_run"} <= set(line)
+
+
+def test_the_frame_has_the_halves_and_the_run(make_table: Callable[..., pd.DataFrame]) -> None:
+    frame = analyse(halves(make_table), draws=1_000).to_frame()
+    assert dict(zip(frame["scorer"], frame["verdict"], strict=True)) == WORDS | {"wide": "INCONCLUSIVE"}
+    assert (frame[["p_noninferior", "p_nonsuperior"]].max(axis=1) == frame["p_equivalence"]).all()
+    assert (frame["p_escape_adjusted_run"] >= frame["p_escape_adjusted"]).all()
+    assert (frame["p_degrade_adjusted_run"] >= frame["p_degrade_adjusted"]).all()
+
+
+def test_every_verdict_has_its_glyph_colour_and_marker_everywhere() -> None:
+    from sics_analysis.report.figures.drawing.style import VERDICTS
+    from sics_analysis.report.layouts.terminal_tables import STYLES
+    from sics_analysis.report.words.phrases import GLYPHS
+    from sics_analysis.study.plateau_map import STANDING
+
+    assert set(VERDICTS) == set(Verdict) == set(STANDING)
+    assert set(GLYPHS) == set(Verdict) <= set(STYLES)
+    assert {verdict: mark.glyph for verdict, mark in VERDICTS.items()} == GLYPHS
+    marks = VERDICTS.values()
+    assert (
+        len({mark.glyph for mark in marks}) == len({mark.marker for mark in marks}) == len({mark.colour for mark in marks}) == 7
+    )

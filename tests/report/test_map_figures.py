@@ -114,3 +114,14 @@ def test_a_scorer_over_rho_and_z(shape: tuple[int, int], tmp_path: Path) -> None
     written = save_surface(tmp_path / "new", "mine", "mine", score, curve, sparsity=0.7, said="Measured.")
     assert [path.name for path in written] == ["mine.pdf", "mine.png"]
     assert written[1].read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_half_shown_is_said_of_whom_it_is_shown() -> None:
+    points = tuple(
+        MapPoint("a", name, 1, "smooth", 0.7, 0.9, 0.1, verdict, 5, None)
+        for name, verdict in (("x", Verdict.NONINFERIOR), ("y", Verdict.NONSUPERIOR), ("z", Verdict.INCONCLUSIVE))
+    )
+    found = PlateauMap(("a",), 0.5, points, ())
+    assert [point.standing for point in points] == ["not below", "not above", "undecided"]
+    (said,) = found.describe(0.7)
+    assert said.endswith("not below it by δ: x; not above it by δ: y; undecided: z.")

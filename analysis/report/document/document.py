@@ -17,7 +17,8 @@ from sics_analysis.report.document.lines import AttributionInfo, LineInfo, McNem
 from sics_analysis.report.document.rows import Cell, Deviation, Fact, ScorerInfo, SettingsInfo, SourceInfo, SparsityInfo
 from sics_analysis.results import DeltaVerdict, PowerCurve, Seed, Winner
 
-SCHEMA = 2
+SCHEMA = 3
+READ = (2, SCHEMA)  # a report of schema 2 lacks the halves of a TOST and what is adjusted over the whole run
 KIND = "sics-report"
 
 
@@ -98,7 +99,7 @@ class ReportDocument:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ReportDocument:
-        """Read what `to_dict` returned.
+        """Read what `to_dict` returned, today or when a report had the schema before.
 
         Raises
         ------
@@ -109,8 +110,9 @@ class ReportDocument:
             raise ValueError(
                 f"Expected a report (kind {KIND!r}), got {'no object' if not isinstance(data, Mapping) else data.get('kind')!r}"
             )
-        if data.get("schema") != SCHEMA:
-            raise ValueError(f"Expected a report of schema {SCHEMA}, got {data.get('schema')!r}: make it again from the run")
+        if data.get("schema") not in READ:
+            known = " or ".join(map(str, READ))
+            raise ValueError(f"Expected a report of schema {known}, got {data.get('schema')!r}: make it again from the run")
         found = decode(cls, {name: value for name, value in data.items() if name not in ("schema", "kind")}, "report")
         named = {line.scorer for line in found.lines} | {cell.scorer for cell in found.cells if cell.sparsity > 0}
         unknown = sorted(named - {scorer.name for scorer in found.scorers})

@@ -37,6 +37,16 @@ def footnotes(
         else "Without a column kappa the family of an S is every scorer but the reference (rotation max-T on common seeds, else "
         "Holm)."
     )
+    found.append(
+        "NONINFERIOR (not worse by δ) and NONSUPERIOR (not better by δ) are one half each of a line's equivalence test, at α and "
+        "unadjusted as EQUIVALENT is: of many such lines some may be false."
+    )
+    if len(analysis.sparsities) > 1:
+        found.append(
+            f"Over the whole run: the escape families of all {len(analysis.sparsities)} S as one "
+            f"({analysis.over_run.escape.method}). The verdicts are those of each S; the headline names only what holds over the "
+            "whole run."
+        )
     if analysis.mcnemar:
         found.append(
             "McNemar's test is exact and speaks of two networks of one seed only; the crossed bootstrap resamples seeds and "

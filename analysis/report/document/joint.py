@@ -65,7 +65,7 @@ class ClaimInfo:
     """A claim set against the rows."""
 
     id: str
-    kind: str  # plateau, kappa, escape, size or below
+    kind: str  # plateau, kappa, escape, noninferior, nonsuperior, size or below
     statement: str
     where: str
     reading: str

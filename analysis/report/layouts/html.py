@@ -53,6 +53,7 @@ def render_html(document: ReportDocument) -> str:
         answers=answers(document),
         tone_glyphs=TONE_GLYPHS,
         glyphs=phrases.GLYPHS,
+        meaning=phrases.MEANING,
         status_glyphs=phrases.STATUS_GLYPHS,
         overview=joint.overview(document),
         undecided=(open_lines, lines),

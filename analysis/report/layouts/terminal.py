@@ -124,7 +124,8 @@ def _print_key(console: Console, document: ReportDocument) -> None:
     key = (
         f"diff.: points above {settings.reference} at the same seed. p =: equivalence within ±{settings.delta:g} (paired t-TOST; "
         f"p ≤ {settings.alpha:g} exactly when the {level} interval lies inside). p up, p dn: above +{settings.delta:g}, below "
-        f"−{settings.delta:g}, adjusted in the family of this S, unadjusted for a scorer outside it. "
+        f"−{settings.delta:g}, adjusted in the family of this S, unadjusted for a scorer outside it. NONINFERIOR, NONSUPERIOR: "
+        "one half of the equivalence test alone, unadjusted as EQUIVALENT is. "
         "The best is given by its interval alone: its mean was selected for being large."
     )
     console.print(Text(wrapped(key, _width(console), 2, 2), style="dim"), soft_wrap=True)

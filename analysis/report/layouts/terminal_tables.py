@@ -15,7 +15,7 @@ from sics_analysis.report.document.joint import ClaimInfo
 from sics_analysis.report.tables.by_scorer import lines_at
 from sics_analysis.report.tables.joint import overview
 from sics_analysis.report.tables.table import Column, ReportTable, TableCell
-from sics_analysis.report.words.phrases import GLYPHS, STATUS_GLYPHS, p_short, plain, undecided_reasons, wrapped
+from sics_analysis.report.words.phrases import GLYPHS, MEANING, STATUS_GLYPHS, p_short, plain, undecided_reasons, wrapped
 from sics_analysis.results import Verdict
 
 STYLES = {
@@ -23,6 +23,8 @@ STYLES = {
     "DEGRADES": "red",
     "EQUIVALENT": "cyan",
     "IDENTICAL": "dim",
+    "NONINFERIOR": "green",
+    "NONSUPERIOR": "magenta",
     "INCONCLUSIVE": "yellow",
     "supported": "bold green",
     "contradicted": "red",
@@ -94,10 +96,11 @@ def print_overview(console: Console, document: ReportDocument) -> None:
         if i:
             console.print()
         print_table(console, part, {"scorer": 22}, gap=2)
-    legend = Text("  ")
-    for word in GLYPHS:
-        legend.append_text(marked(word)).append("   ")
-    console.print(Text.assemble(legend[:-3]))
+    for words in ([word for word in GLYPHS if word not in MEANING], list(MEANING)):
+        legend = Text("  ")
+        for word in words:
+            legend.append_text(marked(word, f"{word}, {MEANING[word]}" if word in MEANING else None)).append("   ")
+        console.print(Text.assemble(legend[:-3]))
 
 
 def print_lines(console: Console, document: ReportDocument, sparsity: float) -> None:

@@ -49,6 +49,8 @@ def equivalence(document: ReportDocument) -> ReportTable:
         _N, _MEAN,
         Column(level, level, lambda line: limits(line.ci_equivalence, line.mean), "Student t, decides"),
         p_column("p", "p", lambda line: line.p_equivalence, "paired t-TOST"),
+        p_column("Not worse", "", lambda line: line.p_noninferior, f"above −{settings.delta:g}"),
+        p_column("Not better", "", lambda line: line.p_nonsuperior, f"below +{settings.delta:g}"),
         p_column("Holm", "Holm", lambda line: line.p_equivalence_holm, "over the lines of this S"),
         p_column("Sign-flip", "flip", lambda line: line.p_equivalence_signflip, "exact TOST"),
         p_column("Bootstrap", "", lambda line: line.p_equivalence_bootstrap, "studentized"),
@@ -58,8 +60,9 @@ def equivalence(document: ReportDocument) -> ReportTable:
     )  # fmt: skip
     caption = (
         f"Each scorer against {settings.reference}. A line is equivalent exactly when its {level} lies inside "
-        f"±{settings.delta:g} points (paired t-TOST at α = {settings.alpha:g}, unadjusted); every other p beside it decides"
-        " nothing."
+        f"±{settings.delta:g} points (paired t-TOST at α = {settings.alpha:g}, unadjusted). One half of that test alone makes it "
+        f"NONINFERIOR (not worse by {settings.delta:g}) or NONSUPERIOR (not better by {settings.delta:g}), unadjusted too, so no "
+        "joint statement about several lines. Every other p beside them decides nothing."
     )
     return table("equivalence", "Equivalence", caption, columns, document.lines, _ABSENT)
 
@@ -79,6 +82,7 @@ def escapes(document: ReportDocument) -> ReportTable:
         replace(_N, heading=""), _MEAN,
         Column(f"Simultaneous {level}", "simultaneous", lambda line: limits(line.simultaneous, line.mean)),
         p_column("p up", "p up", lambda line: line.p_escape_adjusted, f"above +{delta:g}, adjusted, decides"),
+        p_column("p up, run", "p run", lambda line: line.p_escape_adjusted_run, f"above +{delta:g}, over all S: the headline's"),
         p_column("Holm", "Holm", lambda line: line.p_escape_holm),
         p_column("Joint sign-flip", "flip", lambda line: line.p_escape_signflip_joint, "exact, jointly"),
         p_column("Smallest p", "least p", lambda line: line.p_min_attainable, "an exact sign-flip test can give"),
@@ -92,7 +96,8 @@ def escapes(document: ReportDocument) -> ReportTable:
     caption = (
         "One-sided tests of a minimal effect. In the family p is adjusted by the rotation max-T, step-down, within each S; "
         "Holm and the exact joint sign-flip stand beside it as cross-checks. A scorer outside it is tested alone, by a t-test of "
-        f"its own, unadjusted. Simultaneous {level} intervals hold jointly within an S."
+        f"its own, unadjusted. Simultaneous {level} intervals hold jointly within an S. The verdicts are those of each S; what "
+        "holds over the whole run has its own p, adjusted over the families of all S together."
     )
     return table("escapes", "Escapes", caption, columns, document.lines, _ABSENT)
 

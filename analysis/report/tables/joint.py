@@ -26,6 +26,7 @@ from sics_analysis.report.tables.table import (
 )
 from sics_analysis.report.words.phrases import (
     GLYPHS,
+    MEANING,
     NONE,
     decimals,
     kappa_text,
@@ -71,9 +72,13 @@ def overview(document: ReportDocument) -> ReportTable:
     )
     caption = (
         "Accuracy of the reference; difference to it in accuracy points for every other scorer. "
-        f"{'; '.join(f'{glyph} {word}' for word, glyph in GLYPHS.items())}."
+        f"{'; '.join(_key(word, glyph) for word, glyph in GLYPHS.items())}."
     )
     return table("overview", "In short", caption, columns, [reference, *(scorer.name for scorer in document.compared)])
+
+
+def _key(word: str, glyph: str) -> str:
+    return f"{glyph} {word} ({MEANING[word]})" if word in MEANING else f"{glyph} {word}"
 
 
 def plateaus(document: ReportDocument) -> ReportTable:

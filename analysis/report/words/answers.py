@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.joint import PlateauInfo
+from sics_analysis.report.document.lines import LineInfo
 from sics_analysis.report.words.phrases import NONE, gathered, interval, listed, p_value, plural, sparsity_list
 from sics_analysis.report.words.reasons import (
     LIMIT,
@@ -14,8 +15,10 @@ from sics_analysis.report.words.reasons import (
     Tone,
     attribution_answer,
     certainty_answer,
+    counted,
     escaping,
     grouped,
+    over_run,
     placed,
     target_name,
 )
@@ -92,20 +95,28 @@ def _escape(document: ReportDocument) -> Answer:
     target, delta = target_name(document), document.settings.delta
     question = f"Who escapes {target}, by how much, at which sparsity?"
     found = escaping(document)
-    by_sparsity = gathered((line.sparsity, f"{line.scorer} by {interval(line.simultaneous)}") for line in found)
-    parts = [f"At S = {sparsity:g}: {listed(by_sparsity[sparsity])} points." for sparsity in sorted(by_sparsity)]
+    held, alone = over_run(document)
+    parts = [_gains(held, "At S = {}: {} points.")] if held else []
+    parts += [_gains(alone, "At S = {} alone, not over the whole run: {} points.")] if alone else []
     if found:
         level = f"{100 * (1 - document.settings.alpha):g} %"
+        run = ", and those not said to stand alone over all S of the run too" if held and len(document.sparsities) > 1 else ""
         parts.append(
             f"These are simultaneous {level} intervals; each scorer is shown above +{delta:g} by a one-sided test adjusted in "
-            "the family of its S, so a two-sided interval may begin a little lower."
+            f"the family of its S{run}, so a two-sided interval may begin a little lower."
         )
     family = [line for line in document.lines if line.in_family and line.n]
     open_ = sum(line.verdict is Verdict.INCONCLUSIVE for line in family)
+    bounded = [line for line in family if line.verdict in (Verdict.NONINFERIOR, Verdict.NONSUPERIOR)]
     if not family:
         parts.append("No scorer of the escape family stands beside the reference.")
     elif not found:
         parts.append(f"No scorer of the family is shown more than {delta:g} points above {document.settings.reference} at any S.")
+    if bounded:
+        parts.append(
+            f"Shown of the family's lines, each by itself and unadjusted: {counted(bounded)} than {document.settings.reference} "
+            f"by {delta:g}."
+        )
     if open_:
         parts.append(f"{open_} of {len(family)} lines of the family are undecided, which is not agreement.")
     others = [line for line in document.lines if not line.in_family and line.verdict is Verdict.ESCAPES]
@@ -114,14 +125,25 @@ def _escape(document: ReportDocument) -> Answer:
     down = [line for line in document.lines if line.in_family and line.verdict is Verdict.DEGRADES]
     if down:
         parts.append(f"Shown below −{delta:g}: {placed(down)}.")
-    groups = grouped(found)
-    short = "; ".join(f"{listed(who, 4)}, {sparsity_list(at)}" for who, at in groups) or (
-        "Nobody is shown to" if family else "Nobody was tested"
-    )
+    short = _who(held) or ("Nobody is shown to" if family else "Nobody was tested")
+    if alone:
+        short = f"{short}{'' if held else ' over the whole run'}; within one S alone: {_who(alone)}"
+    return Answer("escape", question, "yes" if held else "open", short, " ".join(parts))
+
+
+def _gains(lines: Sequence[LineInfo], form: str) -> str:
+    """By how much these lines escape, S by S."""
+    by_sparsity = gathered((line.sparsity, f"{line.scorer} by {interval(line.simultaneous)}") for line in lines)
+    return " ".join(form.format(f"{sparsity:g}", listed(by_sparsity[sparsity])) for sparsity in sorted(by_sparsity))
+
+
+def _who(lines: Sequence[LineInfo]) -> str:
+    """The scorers of these lines with their S, counted where they are many; empty without lines."""
+    groups = grouped(lines)
     if len(groups) > SHOWN:
-        count = plural(len({line.scorer for line in found}), "scorer")
-        short = f"{count}, some at {sparsity_list(sorted({line.sparsity for line in found}))}"
-    return Answer("escape", question, "yes" if found else "open", short, " ".join(parts))
+        count = plural(len({line.scorer for line in lines}), "scorer")
+        return f"{count}, some at {sparsity_list(sorted({line.sparsity for line in lines}))}"
+    return "; ".join(f"{listed(who, 4)}, {sparsity_list(at)}" for who, at in groups)
 
 
 def _kappa(document: ReportDocument) -> Answer:

@@ -23,8 +23,12 @@ GLYPHS = {
     "DEGRADES": "▼",
     "EQUIVALENT": "=",
     "IDENTICAL": "≡",
+    "NONINFERIOR": "≥",
+    "NONSUPERIOR": "≤",
     "INCONCLUSIVE": "?",
 }
+#: what a word of its own does not say to everybody
+MEANING = {"NONINFERIOR": "not worse by δ", "NONSUPERIOR": "not better by δ"}
 STATUS_GLYPHS = {"supported": "✓", "contradicted": "✗", "undecided": "?"}
 PAPER = "arXiv 2605.09345"
 

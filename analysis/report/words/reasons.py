@@ -14,41 +14,101 @@ from sics_analysis.results import Verdict
 
 MIN_SEEDS = 3  # as in sics_analysis.rows.contrasts, which a kept report does not load
 SHOWN = 3  # names in the headline before they are counted
+CONTROL = "information"  # as in sics_analysis.families.attribution, which a kept report does not load
 
 
 def headline(document: ReportDocument) -> str:
-    """The report in one sentence.
+    """The report in one sentence: who escapes over the whole run, and whether that takes more than a saliency.
 
-    Never a scorer's own mean: those that escape were selected for being large.
+    Never a scorer's own mean: those that escape were selected for being large. Nor a scorer that escapes within its S alone: over
+    many S somebody always does. Where the control `information` escapes as well, what its shape adds decides what is said.
     """
-    found = escaping(document)
+    found, alone = over_run(document)
     target = target_name(document)
     if not document.lines or all(not line.n for line in document.lines):
         return f"No seed has both a scorer and {document.settings.reference}: nothing can be said."
     if not found:
-        return _nobody(document, target)
+        return f"{_nobody(document, target)}{' over the whole run' if alone else ''}{_counted(document)}."
+    saliency = _saliency(document, found)
     names = list(dict.fromkeys(line.scorer for line in found))
     where = sorted({line.sparsity for line in found})
     if len(names) > SHOWN:
         some = f"{sparsity_list(where)}{', not each at every S' if len(grouped(found)) > 1 else ''}"
-        return f"{len(names)} of {plural(sum(s.in_family for s in document.compared), 'scorer')} escape {target}, at {some}."
+        many = plural(sum(s.in_family for s in document.compared), "scorer")
+        return f"{len(names)} of {many} escape {target}, at {some}{saliency}."
     first, *rest = grouped(found)
     verb = "escapes" if len(first[0]) == 1 else "escape"
     others = "".join(f"; {listed(who)} at {sparsity_list(at)}" for who, at in rest)
-    return f"{listed(first[0])} {verb} {target}, at {sparsity_list(first[1])}{others}."
+    return f"{listed(first[0])} {verb} {target}, at {sparsity_list(first[1])}{others}{saliency}."
 
 
 def _nobody(document: ReportDocument, target: str) -> str:
     most = max(line.n for line in document.lines)
     if most < MIN_SEEDS:
-        return f"{plural(most, 'seed')} a line: too few to show who escapes {target}."
+        return f"{plural(most, 'seed')} a line: too few to show who escapes {target}"
     if not document.has_kappa:
-        return f"No scorer is shown to lie above {target}."
+        return f"No scorer is shown to lie above {target}"
     family = [scorer.name for scorer in document.compared if scorer.in_family]
     if not family:
-        return f"No scorer of κ ≥ 1 is there to escape {target}."
+        return f"No scorer of κ ≥ 1 is there to escape {target}"
     who = f"{family[0]}, the one scorer of κ ≥ 1, is not" if len(family) == 1 else f"None of {len(family)} scorers is"
-    return f"{who} shown to escape {target}."
+    return f"{who} shown to escape {target}"
+
+
+def _counted(document: ReportDocument) -> str:
+    """What the lines of the family show instead, each by itself; empty where that is nothing."""
+    lines = [line for line in document.lines if line.in_family and line.n]
+    shown = counted(lines)
+    if not lines or all(line.verdict is Verdict.INCONCLUSIVE for line in lines):
+        return ""
+    each = "" if len(lines) == 1 else ", each by itself"
+    return f"; {plural(len(lines), 'line')} at δ = {document.settings.delta:g}{each}: {shown}"
+
+
+def counted(lines: Sequence[LineInfo]) -> str:
+    """How many lines show what, in few words.
+
+    >>> counted([])
+    ''
+    """
+    parts = []
+    for verdicts, word in _COUNTED:
+        count = sum(line.verdict in verdicts for line in lines)
+        parts += [f"{count} {word}"] if count else []
+    return listed(parts)
+
+
+_COUNTED = (
+    ((Verdict.ESCAPES,), "above within its S alone"),
+    ((Verdict.EQUIVALENT, Verdict.IDENTICAL), "equivalent"),
+    ((Verdict.NONINFERIOR,), "not worse"),
+    ((Verdict.NONSUPERIOR,), "not better"),
+    ((Verdict.DEGRADES,), "below"),
+    ((Verdict.INCONCLUSIVE,), "undecided"),
+)
+
+
+def _saliency(document: ReportDocument, found: Sequence[LineInfo]) -> str:
+    """Whether what escapes takes more than a saliency: the control `information` sees the same one, and has no shape."""
+    level = {line.sparsity for line in document.lines if line.scorer == CONTROL and line.verdict is Verdict.ESCAPES}
+    there = {(line.scorer, line.sparsity) for line in found if line.sparsity in level}
+    rows = [row for row in document.attribution if (row.scorer, row.sparsity) in there]
+    if not rows:
+        return ""
+    where = sorted({row.sparsity for row in rows})
+    at = "" if len(where) == len({line.sparsity for line in found}) else f" at {sparsity_list(where)}"
+    adding = [row for row in rows if row.verdict is Verdict.ESCAPES or _superior(row, document.settings)]
+    head = f"; so does {CONTROL}{at}, a control with the same saliency and no shape: a saliency helps"
+    within = ", within that S alone" if len(document.sparsities) > 1 else ""
+    if not adding:
+        return f"{head}, that its shape does is not shown"
+    if len(adding) == len(rows):
+        who = "each of them is" if len(rows) > 1 else f"{adding[0].scorer} is"
+    elif len(adding) > SHOWN:
+        who = f"{len(adding)} of these {len(rows)} lines are"
+    else:
+        who = f"only {placed(adding)} {'is' if len(adding) == 1 else 'are'}"
+    return f"{head}, and {who} shown to add to it{within}"
 
 
 def grouped(lines: Sequence[LineInfo]) -> list[tuple[list[str], tuple[float, ...]]]:
@@ -61,6 +121,21 @@ def grouped(lines: Sequence[LineInfo]) -> list[tuple[list[str], tuple[float, ...
 def escaping(document: ReportDocument) -> tuple[LineInfo, ...]:
     """The lines of the escape family that are shown above +δ."""
     return tuple(line for line in document.lines if line.in_family and line.verdict is Verdict.ESCAPES)
+
+
+def over_run(document: ReportDocument) -> tuple[tuple[LineInfo, ...], tuple[LineInfo, ...]]:
+    """The lines that escape over the whole run, and those that do within their S alone.
+
+    A report kept before the first was asked for says only the second, unless it has one S.
+    """
+    several = len(document.sparsities) > 1
+    held: list[LineInfo] = []
+    alone: list[LineInfo] = []
+    for line in escaping(document):
+        p = line.p_escape_adjusted_run
+        holds = not several if p is None else p <= document.settings.alpha
+        (held if holds else alone).append(line)
+    return tuple(held), tuple(alone)
 
 
 def undecided(document: ReportDocument) -> tuple[int, int]:
@@ -81,6 +156,7 @@ def target_name(document: ReportDocument) -> str:
 Tone: TypeAlias = Literal["yes", "no", "open"]
 TONE_GLYPHS: dict[Tone, str] = {"yes": "✓", "no": "✗", "open": "?"}
 SAME = (Verdict.EQUIVALENT, Verdict.IDENTICAL)
+_MAY_ADD = (Verdict.INCONCLUSIVE, Verdict.NONINFERIOR)  # what is not shown to add less than δ
 LIMIT = 6  # names in a sentence before they are counted
 
 
@@ -109,11 +185,14 @@ def attribution_answer(document: ReportDocument) -> Answer:
     better = [line for line in lines if line.verdict is Verdict.ESCAPES]
     same = [line for line in lines if line.verdict in SAME]
     worse = [line for line in lines if line.verdict is Verdict.DEGRADES]
-    open_ = len(lines) - len(better) - len(same) - len(worse)
+    no_more = [line for line in lines if line.verdict is Verdict.NONSUPERIOR]
+    no_less = [line for line in lines if line.verdict is Verdict.NONINFERIOR]
+    open_ = sum(line.verdict is Verdict.INCONCLUSIVE for line in lines)
     parts = [
         f"Against information, a control with the same saliency and no complexity, {plural(len(lines), 'comparison')}: "
         f"complexity is shown to add more than {delta:g} points in {len(better)}, to add less than {delta:g} and cost less than "
-        f"{delta:g} in {len(same)}, to cost more than {delta:g} in {len(worse)}; {open_} undecided."
+        f"{delta:g} in {len(same)}, only to add less than {delta:g} in {len(no_more)}, only to cost less than {delta:g} in "
+        f"{len(no_less)}, to cost more than {delta:g} in {len(worse)}; {open_} undecided."
     ]
     found = {(line.scorer, line.sparsity) for line in escaping(document)}
     wanted = [line for line in lines if (line.scorer, line.sparsity) in found]
@@ -128,8 +207,9 @@ def attribution_answer(document: ReportDocument) -> Answer:
         parts.append(f"Of those that escape, {what}: {split}{more}.")
     if better:
         parts.append(f"Complexity adds: {placed(better)}.")
-    some = [line for line in lines if line.verdict is Verdict.INCONCLUSIVE and _superior(line, document.settings)]
-    decided = len(same) + len(worse)
+    open_ += len(no_less)  # whether complexity adds δ is open there
+    some = [line for line in lines if line.verdict in _MAY_ADD and _superior(line, document.settings)]
+    decided = len(same) + len(worse) + len(no_more)
     tone: Tone = "yes" if better else "open" if some or open_ else "no"
     if better:
         short = "In part" if decided else f"Yes{', where decided' if open_ else ''}"
@@ -148,9 +228,15 @@ def placed(lines: Sequence[LineInfo | AttributionInfo]) -> str:
 
 
 def _conclusion(line: AttributionInfo, settings: SettingsInfo) -> str:
-    if line.verdict is Verdict.INCONCLUSIVE:
-        return f"shown above 0 but not above {settings.delta:g}" if _superior(line, settings) else "not settled"
-    words = {Verdict.ESCAPES: f"shown above {settings.delta:g}", Verdict.DEGRADES: "a shown cost"}
+    if line.verdict in _MAY_ADD and _superior(line, settings):
+        return f"shown above 0 but not above {settings.delta:g}"
+    words = {
+        Verdict.ESCAPES: f"shown above {settings.delta:g}",
+        Verdict.DEGRADES: "a shown cost",
+        Verdict.NONINFERIOR: f"shown to cost less than {settings.delta:g}",
+        Verdict.NONSUPERIOR: f"shown to add less than {settings.delta:g}",
+        Verdict.INCONCLUSIVE: "not settled",
+    }
     return words.get(line.verdict, f"shown to lie within ±{settings.delta:g}")
 
 
@@ -185,10 +271,11 @@ def certainty_answer(document: ReportDocument) -> Answer:
     noisy = [info.sparsity for info in document.sparsities if info.below_noise]
     if noisy:
         parts.append(f"δ lies below the noise floor at {sparsity_list(noisy)}: nothing is concluded there.")
-    tone: Tone = "open" if open_ or not total or settings.stamps or noisy else "yes"
-    return Answer(
-        "certainty", question, tone, f"{open_} of {total} undecided" if total else "Nothing was tested", " ".join(parts)
-    )
+    halves = sum(line.verdict in (Verdict.NONINFERIOR, Verdict.NONSUPERIOR) for line in document.lines)
+    tone: Tone = "open" if open_ or halves or not total or settings.stamps or noisy else "yes"
+    sided = f", {halves} shown on one side alone" if halves else ""
+    short = f"{open_} of {total} undecided{sided}" if total else "Nothing was tested"
+    return Answer("certainty", question, tone, short, " ".join(parts))
 
 
 def _needed(seeds: int | None) -> str:

@@ -94,6 +94,13 @@ def test_a_noisy_run_decides_nothing() -> None:
         ("kappa@0.8=2", Status.SUPPORTED),
         ("plateau@0.7", Status.SUPPORTED),
         ("plateau@0.9", Status.UNDECIDED),
+        ("noninferior:chaos@0.8", Status.SUPPORTED),
+        ("nonsuperior:chaos@0.8", Status.CONTRADICTED),
+        ("noninferior:fake@0.8", Status.CONTRADICTED),
+        ("nonsuperior:fake@0.8", Status.SUPPORTED),
+        ("noninferior:power@0.7", Status.SUPPORTED),
+        ("nonsuperior:power@0.7", Status.SUPPORTED),
+        ("noninferior:nobody@0.7", Status.UNDECIDED),
     ],
 )
 def test_the_grammar_against_a_known_run(text: str, expected: Status) -> None:
@@ -129,15 +136,23 @@ def test_identical_masks_contradict_an_escape() -> None:
     assert evaluate(below, analyse(frame, draws=1_000)).status is Status.CONTRADICTED
 
 
-def test_constant_differences_are_no_evidence_beyond_the_margin() -> None:
+def test_constant_differences_are_the_evidence_of_their_exact_p() -> None:
     frame = rows({0.7: {"chaos": 2.0}}, spread=0.0)
     result = analyse(frame, draws=1_000)
+    # Five seeds: 1/32 for each line, but Holm over the family of several leaves nothing that escapes.
+    assert len(result.family(0.7).members) > 1
     assert status("escape:chaos@0.7", result) is Status.UNDECIDED
-    assert status("plateau@0.7", result) is Status.SUPPORTED  # rule 7: constant and smaller than δ
+    assert status("noninferior:chaos@0.7", result) is Status.SUPPORTED
+    assert status("nonsuperior:chaos@0.7", result) is Status.CONTRADICTED
+    assert status("plateau@0.7", result) is Status.SUPPORTED  # 1/32 on both sides of every line
     size = Claim("x", "size", "s", "w", (0.7,), scorer="chaos", points=9.0)
     assert evaluate(size, result).status is Status.UNDECIDED
     below = Claim("x", "below", "s", "w", (0.7,), scorer="fake", than="chaos")
-    assert evaluate(below, result).status is Status.UNDECIDED
+    assert evaluate(below, result).status is Status.SUPPORTED
+    few = analyse(frame[frame["seed"].isin([0, 1, 2])], draws=1_000)
+    for text in ("escape:chaos@0.7", "noninferior:chaos@0.7", "nonsuperior:chaos@0.7", "plateau@0.7"):
+        assert status(text, few) is Status.UNDECIDED, text
+    assert evaluate(below, few).status is Status.UNDECIDED
 
 
 def size_claim(points: float, **of: Any) -> Claim:
@@ -218,7 +233,8 @@ def test_contradictions_pay_for_the_number_of_chances() -> None:
 
 def test_the_noise_floor_leaves_claims_undecided() -> None:
     result = analysis(AS_CLAIMED, noise_floor=1.0)
-    for text in ("plateau@0.7", "escape:chaos@0.8", "kappa@0.7=1", "fake-below-gradient", "bump-size"):
+    halves = ("noninferior:chaos@0.8", "nonsuperior:fake@0.8")
+    for text in ("plateau@0.7", "escape:chaos@0.8", "kappa@0.7=1", "fake-below-gradient", "bump-size", *halves):
         found = evaluate(parse_claim(text), result)
         assert found.status is Status.UNDECIDED
         assert "noise floor" in found.paragraph
@@ -280,9 +296,11 @@ def test_an_identity_at_some_seeds_of_the_run_decides_nothing(kept: int) -> None
     size = size_claim(4.0, scorer="chaos")
     for claim in (parse_claim("escape:chaos@0.7"), below, size):
         assert evaluate(claim, whole).status is Status.CONTRADICTED
+    halves = [parse_claim("noninferior:chaos@0.7"), parse_claim("nonsuperior:chaos@0.7")]
+    assert [evaluate(claim, whole).status for claim in halves] == [Status.SUPPORTED] * 2
     assert status("plateau@0.7", whole) is Status.SUPPORTED
     part = analyse(frame[(frame["seed"] < kept) | ~frame["scorer"].isin(["power", "chaos"])], draws=1_000)
-    for claim in (parse_claim("escape:chaos@0.7"), parse_claim("plateau@0.7"), below, size):
+    for claim in (parse_claim("escape:chaos@0.7"), parse_claim("plateau@0.7"), below, size, *halves):
         found = evaluate(claim, part)
         assert found.status is Status.UNDECIDED, found.paragraph
     counted = "of the 5 seeds" if kept >= 3 else "it takes 3"
@@ -302,7 +320,7 @@ def test_a_plateau_or_a_refuted_escape_rests_on_every_seed_of_the_run() -> None:
     whole = analyse(frame, draws=1_000)
     assert (status("plateau@0.7", whole), status("escape:chaos@0.7", whole)) == (Status.SUPPORTED, Status.CONTRADICTED)
     part = analyse(frame[(frame["seed"] < 4) | ~frame["scorer"].isin(["power", "chaos"])], draws=1_000)
-    for text in ("plateau@0.7", "escape:chaos@0.7"):
+    for text in ("plateau@0.7", "escape:chaos@0.7", "noninferior:chaos@0.7", "nonsuperior:chaos@0.7"):
         found = evaluate(parse_claim(text), part)
         assert found.status is Status.UNDECIDED
         assert "4 of the 5 seeds of the run" in found.paragraph
@@ -418,6 +436,9 @@ def test_every_claim_of_the_issue_is_in_the_file() -> None:
         "kappa@0.7=3",
         "escape:@0.7",
         "escape:chaos",
+        "noninferior:@0.7",
+        "nonsuperior:chaos",
+        "inferior:chaos@0.7",
         "nonsense",
     ],
 )

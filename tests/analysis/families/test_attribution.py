@@ -63,11 +63,20 @@ def test_a_costly_shape_degrades() -> None:
     assert "costs" in line.describe()
 
 
+def test_what_complexity_does_not_do_is_said_where_only_that_is_shown() -> None:
+    costs = split({"chaos": [-0.5, -0.4, -0.7, -0.2, -0.4]})["chaos"]
+    assert costs.verdict is Verdict.NONSUPERIOR
+    assert "Complexity does not buy 0.5 points; what it costs is not settled" in costs.describe()
+    buys = split({"chaos": [0.5, 0.4, 0.7, 0.2, 0.4]})["chaos"]
+    assert buys.verdict is Verdict.NONINFERIOR
+    assert "Complexity does not cost 0.5 points; what it buys is not settled" in buys.describe()
+
+
 def test_degenerate_and_noise() -> None:
     line = split({"chaos": [0.2] * 5})["chaos"]
     assert line.verdict is Verdict.EQUIVALENT
-    assert line.p_superior is None
-    assert line.p_superior_adjusted is None
+    assert line.p_superior == line.p_superior_adjusted == 1 / 32
+    assert line.p_escape_adjusted == 1.0
     assert all(value is None or value == value for value in line.to_row().values())
     noisy = split({"chaos": [0.1, -0.1, 0.05, 0.02, -0.03]}, noise_floor=0.7)["chaos"]
     assert noisy.verdict is Verdict.INCONCLUSIVE

@@ -71,7 +71,7 @@ def test_lines_of_different_margins_or_none_are_refused() -> None:
 
 
 def test_single_lines_are_corrected_and_untested_ones_are_not_counted() -> None:
-    results = [*lines(0.0, 0.1), equivalence_test(differences([0.0] * 6, name="zero", reference="magnitude"), 0.5)]
+    results = [*lines(0.0, 0.1), equivalence_test(differences([0.0] * 2, name="zero", reference="magnitude"), 0.5)]
     adjusted = holm_equivalence(results)
     assert adjusted[2] is None
     assert adjusted[0] == pytest.approx(2 * (results[0].p or 0))

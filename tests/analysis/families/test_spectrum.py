@@ -124,8 +124,6 @@ def test_kappa_2_is_rejected_by_either_half(family_p: float, smooth: float, belo
     [
         ([], [UP], "none of κ = 1"),
         ([FLAT], [], "none of κ = 2"),
-        ([[0.0] * 5], [UP], "every scorer of κ = 1 is degenerate"),
-        ([FLAT], [[0.2] * 5], "every scorer of κ = 2 is degenerate"),
         ([[1.0, 2.0]], [[1.0, 3.0]], "too few seeds: 2"),
     ],
 )
@@ -139,10 +137,18 @@ def test_what_cannot_be_tested_is_not_available(smooth: list[list[float]], raw: 
     assert point.to_row()["p_kappa_0"] is None
 
 
-def test_degenerate_columns_leave_before_any_test() -> None:
+def test_a_constant_column_below_delta_has_the_exact_p_of_its_seeds() -> None:
     with_zero = spectrum({0.8: family([FLAT, [0.0] * 5], [UP])})[0.8]
-    assert with_zero.p_values == spectrum({0.8: family([FLAT], [UP])})[0.8].p_values
+    without = spectrum({0.8: family([FLAT], [UP])})[0.8].p_values
+    assert without is not None
+    assert with_zero.p_values == (without[0], 1 / 32, without[2])
     assert with_zero.kappa == 2
+    only = spectrum({0.8: family([[0.0] * 5], [UP])})[0.8]
+    assert only.p_values is not None
+    assert (only.p_values[1], only.kappa) == (1 / 32, 2)
+    few = spectrum({0.8: family([[0.0] * 4], [UP[:4]])})[0.8]
+    assert few.p_values is not None
+    assert (few.p_values[1], few.kappa) == (1 / 16, None)
 
 
 def test_a_constant_escape_keeps_kappa_1_from_being_rejected() -> None:

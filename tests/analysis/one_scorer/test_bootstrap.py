@@ -169,10 +169,11 @@ def test_drawn_tost_agrees_with_its_interval() -> None:
 @pytest.mark.parametrize(
     ("values", "verdict"),
     [
-        ([0.0, 0.0, 0.0, 0.0], Verdict.EQUIVALENT),
-        ([0.2, 0.2, 0.2, 0.2], Verdict.EQUIVALENT),
-        ([0.5, 0.5, 0.5, 0.5], Verdict.INCONCLUSIVE),
-        ([-0.9, -0.9, -0.9, -0.9], Verdict.INCONCLUSIVE),
+        ([0.0, 0.0, 0.0, 0.0], Verdict.INCONCLUSIVE),
+        ([0.0, 0.0, 0.0, 0.0, 0.0], Verdict.EQUIVALENT),
+        ([0.2, 0.2, 0.2, 0.2, 0.2], Verdict.EQUIVALENT),
+        ([0.5, 0.5, 0.5, 0.5, 0.5], Verdict.NONINFERIOR),
+        ([-0.9, -0.9, -0.9, -0.9, -0.9], Verdict.NONSUPERIOR),
         ([0.1, 0.2], Verdict.INCONCLUSIVE),
         ([0.1], Verdict.INCONCLUSIVE),
         ([], Verdict.INCONCLUSIVE),

@@ -58,8 +58,12 @@ def test_worked_example_a_not_equivalent() -> None:
     interval = result.confidence_interval(0.90)
     assert interval is not None
     assert (interval.low, interval.high) == pytest.approx((0.1261653305, 0.9991680028), abs=1e-10)
-    assert result.verdict is Verdict.INCONCLUSIVE
-    assert result.reason == "90 % interval crosses +0.6"
+    # The lower half of the TOST alone: t = (0.5626667 + 0.6)/0.2478276 = 4.691 with 14 degrees of freedom.
+    assert result.t_lower == pytest.approx(4.691432, abs=1e-6)
+    assert result.p_lower == pytest.approx(float(stats.t.sf(4.6914323, 14)), rel=1e-6)
+    assert result.p_upper == result.p
+    assert result.verdict is Verdict.NONINFERIOR
+    assert result.reason == "90 % interval crosses +0.6; not worse by 0.6, unadjusted p = 0.000173"
 
 
 def test_worked_example_b_sleep() -> None:
@@ -73,7 +77,8 @@ def test_worked_example_b_sleep() -> None:
     interval = result.confidence_interval()
     assert interval is not None
     assert (interval.low, interval.high) == pytest.approx((-2.2930053, -0.8669947), abs=5e-8)
-    assert result.reason == "90 % interval below −0.5"
+    assert result.verdict is Verdict.NONSUPERIOR
+    assert result.reason == "90 % interval below −0.5; not better by 0.5, unadjusted p = 0.000232"
     _, upper = t_tail_p(result.mean, result.se, 9, 0.0)
     assert 2 * float(upper) == pytest.approx(0.00283289, abs=5e-9)
 
@@ -82,6 +87,11 @@ def test_worked_example_c_small_paired() -> None:
     result = equivalence_test(minus([4, 7, 8, 6, 3, 2], [6, 8, 7, 10, 11, 9]), 0.5)
     assert result.p == pytest.approx(0.9548544, abs=5e-8)
     assert result.n - 1 == 5
+    # The upper half: mean −3.5, sd 3.5071, so t = −4/1.4318 = −2.79372 with 5 degrees of freedom.
+    assert result.p_lower == result.p
+    assert result.t_upper == pytest.approx(-2.7937212, abs=1e-6)
+    assert result.p_upper == pytest.approx(0.0191381, abs=5e-8)
+    assert result.verdict is Verdict.NONSUPERIOR
 
 
 def test_worked_example_i_both_tests_are_shown() -> None:
@@ -91,6 +101,11 @@ def test_worked_example_i_both_tests_are_shown() -> None:
     assert narrow.p == pytest.approx(0.0480691, abs=5e-8)
     assert narrow.p_signflip == 2 / 32
     assert narrow.verdict is Verdict.EQUIVALENT
+    # A little narrower and only the lower half is left: t = .31/.0830662 = 3.73196, and −.17/.0830662 = −2.04656.
+    half = equivalence_test(SMALL, 0.24)
+    assert (half.t_lower, half.t_upper) == pytest.approx((3.7319614, -2.0465595), abs=1e-6)
+    assert (half.p_lower, half.p_upper) == pytest.approx((0.0101311, 0.0550599), abs=5e-8)
+    assert half.verdict is Verdict.NONINFERIOR
     assert "p = 0.0481" in narrow.describe()
     assert "sign-flip p = 0.0625" in narrow.describe()
 
@@ -105,13 +120,33 @@ def test_tost_agrees_with_its_interval(values: list[float], delta: float, alpha:
     assert (result.verdict is Verdict.EQUIVALENT) == interval.inside(delta) == (result.p <= alpha)
 
 
+@given(samples, st.floats(0.05, 3), st.floats(0.01, 0.2))
+def test_equivalent_is_both_halves_and_a_half_is_a_bound_of_the_interval(values: list[float], delta: float, alpha: float) -> None:
+    result = equivalence_test(usable(values), delta, alpha=alpha)
+    assert result.p_lower is not None
+    assert result.p_upper is not None
+    assume(min(abs(result.p_lower - alpha), abs(result.p_upper - alpha)) > 1e-9)
+    interval = result.confidence_interval(1 - 2 * alpha)
+    assert interval is not None
+    not_worse, not_better = result.p_lower <= alpha, result.p_upper <= alpha
+    assert (not_worse, not_better) == (interval.low > -delta, interval.high < delta)
+    expected = {
+        (True, True): Verdict.EQUIVALENT,
+        (True, False): Verdict.NONINFERIOR,
+        (False, True): Verdict.NONSUPERIOR,
+        (False, False): Verdict.INCONCLUSIVE,
+    }
+    assert result.verdict is expected[not_worse, not_better]
+    assert ("crosses both" in result.reason) is (result.verdict is Verdict.INCONCLUSIVE)
+
+
 @given(samples, st.floats(0.05, 3))
 def test_the_smallest_delta_is_where_the_verdict_turns(values: list[float], delta: float) -> None:
     c = usable(values)
     smallest = equivalence_test(c, delta).smallest_delta()
     assert smallest is not None
     assert equivalence_test(c, smallest * (1 + 1e-9)).verdict is Verdict.EQUIVALENT
-    assert equivalence_test(c, smallest * (1 - 1e-9)).verdict is Verdict.INCONCLUSIVE
+    assert equivalence_test(c, smallest * (1 - 1e-9)).verdict is not Verdict.EQUIVALENT
 
 
 @given(st.lists(st.integers(-30, 30), min_size=3, max_size=10), st.floats(0.02, 0.2))
@@ -152,7 +187,8 @@ def test_swapping_the_arms_mirrors_the_result(values: list[float], delta: float)
     c = usable(values)
     ours, theirs = equivalence_test(c, delta), equivalence_test(c.mirrored(), delta)
     assert (ours.p_lower, ours.p_upper, ours.p_signflip) == (theirs.p_upper, theirs.p_lower, theirs.p_signflip)
-    assert ours.verdict is theirs.verdict
+    mirror = {Verdict.NONINFERIOR: Verdict.NONSUPERIOR, Verdict.NONSUPERIOR: Verdict.NONINFERIOR}
+    assert theirs.verdict is mirror.get(ours.verdict, ours.verdict)
     assert ours.smallest_delta() == theirs.smallest_delta()
 
 
@@ -210,9 +246,9 @@ def test_array_form_keeps_the_digits_of_small_p() -> None:
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ([1.9, 2.1, 2.6, 1.7, 2.2], "90 % interval above +0.5"),
+        ([1.9, 2.1, 2.6, 1.7, 2.2], "90 % interval above +0.5; not worse by 0.5, unadjusted p = 3.4e-05"),
         ([-3.0, 2.0, 4.0, -1.0, 0.0], "90 % interval crosses both −0.5 and +0.5"),
-        ([-0.5, -0.4, -0.7, -0.2, -0.4], "90 % interval crosses −0.5"),
+        ([-0.5, -0.4, -0.7, -0.2, -0.4], "90 % interval crosses −0.5; not better by 0.5, unadjusted p = 0.000159"),
     ],
 )
 def test_the_reason_says_where_the_interval_lies(values: list[float], reason: str) -> None:

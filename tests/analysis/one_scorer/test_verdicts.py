@@ -13,6 +13,7 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 DELTA = 0.5
 HIGH, FLAT, LOW = [1.9, 2.1, 2.6, 1.7, 2.2], [0.1, -0.2, 0.3, 0.0, 0.15], [-1.9, -2.1, -2.6, -1.7, -2.2]
+HALF = [0.5, 0.4, 0.7, 0.2, 0.4]
 WIDE = [-0.9, 1.4, 0.2, 2.0, -0.3]
 
 
@@ -33,7 +34,12 @@ def decide(contrast: Contrast, **options: float) -> Decision:
         (LOW, Verdict.DEGRADES, "below −0.5, adjusted p = 0.0"),
         (FLAT, Verdict.EQUIVALENT, "90 % interval inside ±0.5"),
         (WIDE, Verdict.INCONCLUSIVE, "90 % interval crosses both −0.5 and +0.5"),
-        ([0.5, 0.4, 0.7, 0.2, 0.4], Verdict.INCONCLUSIVE, "90 % interval crosses +0.5"),
+        ([0.5, 0.4, 0.7, 0.2, 0.4], Verdict.NONINFERIOR, "90 % interval crosses +0.5; not worse by 0.5, unadjusted p"),
+        ([-0.5, -0.4, -0.7, -0.2, -0.4], Verdict.NONSUPERIOR, "90 % interval crosses −0.5; not better by 0.5, unadjusted p"),
+        ([0.2] * 3, Verdict.INCONCLUSIVE, "degenerate: all differences +0.20 points; too few seeds for a constant difference"),
+        ([0.2] * 5, Verdict.EQUIVALENT, "degenerate: all differences +0.20 points, inside ±0.5; exact sign-flip p = 0.0312"),
+        ([2.0] * 30, Verdict.ESCAPES, "above +0.5, adjusted p = 9.31e-10; degenerate: all differences +2.00 points"),
+        ([-2.0] * 30, Verdict.DEGRADES, "below −0.5, adjusted p = 9.31e-10; degenerate: all differences −2.00 points"),
         ([1.0, 2.0], Verdict.INCONCLUSIVE, "too few seeds: 2, needs 3"),
     ],
 )
@@ -46,8 +52,11 @@ def test_each_verdict_and_its_reason(values: list[float], expected: Verdict, rea
 def test_adjustment_within_the_family_can_take_an_escape_away() -> None:
     line = equivalence_test(differences(HIGH), DELTA)
     decision = verdict(line, p_escape_adjusted=0.08, p_degrade_adjusted=1.0)
-    assert decision.verdict is Verdict.INCONCLUSIVE
-    assert decision.reason == "90 % interval above +0.5, but not after adjustment in the family (p = 0.08)"
+    assert decision.verdict is Verdict.NONINFERIOR
+    assert decision.reason == (
+        "90 % interval above +0.5; not worse by 0.5, unadjusted p = 3.4e-05; "
+        "above +0.5 not after adjustment in the family (p = 0.08)"
+    )
     assert verdict(line, p_escape_adjusted=0.08, p_degrade_adjusted=1.0, alpha=0.1).verdict is Verdict.ESCAPES
 
 
@@ -64,15 +73,25 @@ def test_notes_on_a_p_stand_beside_it() -> None:
     shown = verdict(line, p_escape_adjusted=0.049, p_degrade_adjusted=1.0, escape_note="near α", degrade_note="unused")
     assert shown.reason == "above +0.5, adjusted p = 0.049 (near α)"
     missed = verdict(line, p_escape_adjusted=0.051, p_degrade_adjusted=1.0, escape_note="near α")
-    assert missed.reason.endswith("but not after adjustment in the family (p = 0.051; near α)")
+    assert missed.reason.endswith("above +0.5 not after adjustment in the family (p = 0.051; near α)")
 
 
 def test_a_line_outside_every_family_says_so() -> None:
     decision = verdict(equivalence_test(differences(LOW), DELTA), p_escape_adjusted=None, p_degrade_adjusted=None)
-    assert decision == Decision(Verdict.INCONCLUSIVE, "90 % interval below −0.5, but not tested in a family")
+    reason = "90 % interval below −0.5; not better by 0.5, unadjusted p = 3.4e-05; below −0.5 not tested in a family"
+    assert decision == Decision(Verdict.NONSUPERIOR, reason)
 
 
-@pytest.mark.parametrize("values", [HIGH, LOW, FLAT, WIDE, [0.2] * 5])
+def test_the_order_of_the_verdicts_is_the_order_in_which_they_are_asked_for() -> None:
+    assert " ".join(Verdict) == "IDENTICAL EQUIVALENT ESCAPES DEGRADES NONINFERIOR NONSUPERIOR INCONCLUSIVE"
+    # What escapes is not worse by δ either, and what degrades not better: the stronger word stands.
+    for values, expected in ((HIGH, Verdict.ESCAPES), (LOW, Verdict.DEGRADES)):
+        line = equivalence_test(differences(values), DELTA)
+        assert line.verdict in (Verdict.NONINFERIOR, Verdict.NONSUPERIOR)
+        assert decide(differences(values)).verdict is expected
+
+
+@pytest.mark.parametrize("values", [HIGH, LOW, FLAT, WIDE, [0.2] * 5, [2.0] * 30, HALF, [-d for d in HALF]])
 def test_a_margin_below_the_noise_floor_decides_nothing(values: list[float]) -> None:
     decision = decide(differences(values), noise_floor=0.6)
     assert decision == Decision(Verdict.INCONCLUSIVE, "δ = 0.5 below the noise floor of 0.6 points")
@@ -101,7 +120,8 @@ def test_a_family_on_other_seeds_that_contradicts_the_line_decides_nothing() -> 
 def test_swapping_the_arms_mirrors_the_verdict(values: list[float]) -> None:
     c = differences(values)
     assume(c.is_degenerate or (c.sd or 0) > 1e-4)
-    mirror = {Verdict.ESCAPES: Verdict.DEGRADES, Verdict.DEGRADES: Verdict.ESCAPES}
+    mirror = {Verdict.ESCAPES: Verdict.DEGRADES, Verdict.NONINFERIOR: Verdict.NONSUPERIOR}
+    mirror |= {theirs: ours for ours, theirs in mirror.items()}
     ours, theirs = decide(c).verdict, decide(c.mirrored()).verdict
     assert theirs is mirror.get(ours, ours)
 

@@ -1,4 +1,4 @@
-"""Every row of the table of rule 7, through every function that could trip over it."""
+"""Every kind of degenerate data, and constant differences by their exact sign-flip p, through every function that could trip."""
 
 import math
 from dataclasses import replace
@@ -42,16 +42,20 @@ def pair(counts: list[int], hashes: str | None = None, total: int = 600, *, frac
 
 TABLE = {
     "all zero, hashes equal": (pair([0] * 5, "same"), Verdict.IDENTICAL, DegenerateKind.IDENTICAL_MASKS, None),
-    "all zero, no hashes": (pair([0] * 5), Verdict.EQUIVALENT, DegenerateKind.ALL_ZERO, None),
-    "all zero, hashes differ": (pair([0] * 5, "other"), Verdict.EQUIVALENT, DegenerateKind.ALL_ZERO, None),
-    "all zero, fractions": (pair([0] * 5, fractions=True), Verdict.EQUIVALENT, DegenerateKind.ALL_ZERO, None),
-    "constant below": (pair([2] * 5), Verdict.EQUIVALENT, DegenerateKind.CONSTANT, None),
-    "constant below, negative": (pair([-2] * 5), Verdict.EQUIVALENT, DegenerateKind.CONSTANT, None),
-    "constant at delta": (pair([3] * 5), Verdict.INCONCLUSIVE, DegenerateKind.CONSTANT, None),
-    "constant at -delta": (pair([-3] * 5), Verdict.INCONCLUSIVE, DegenerateKind.CONSTANT, None),
-    "constant at delta, fractions": (pair([3] * 5, fractions=True), Verdict.INCONCLUSIVE, DegenerateKind.CONSTANT, None),
-    "constant above": (pair([4] * 5), Verdict.INCONCLUSIVE, DegenerateKind.CONSTANT, 1 / 32),
-    "constant above, negative": (pair([-4] * 6), Verdict.INCONCLUSIVE, DegenerateKind.CONSTANT, 1 / 64),
+    "all zero, no hashes": (pair([0] * 5), Verdict.EQUIVALENT, DegenerateKind.ALL_ZERO, (1 / 32, 1 / 32)),
+    "all zero, hashes differ": (pair([0] * 5, "other"), Verdict.EQUIVALENT, DegenerateKind.ALL_ZERO, (1 / 32, 1 / 32)),
+    "all zero, fractions": (pair([0] * 5, fractions=True), Verdict.EQUIVALENT, DegenerateKind.ALL_ZERO, (1 / 32, 1 / 32)),
+    "constant below": (pair([2] * 5), Verdict.EQUIVALENT, DegenerateKind.CONSTANT, (1 / 32, 1 / 32)),
+    "constant below, negative": (pair([-2] * 5), Verdict.EQUIVALENT, DegenerateKind.CONSTANT, (1 / 32, 1 / 32)),
+    "constant at delta": (pair([3] * 5), Verdict.NONINFERIOR, DegenerateKind.CONSTANT, (1 / 32, 1.0)),
+    "constant at -delta": (pair([-3] * 5), Verdict.NONSUPERIOR, DegenerateKind.CONSTANT, (1.0, 1 / 32)),
+    "constant at delta, fractions": (pair([3] * 5, fractions=True), Verdict.NONINFERIOR, DegenerateKind.CONSTANT, (1 / 32, 1.0)),
+    "constant above": (pair([4] * 5), Verdict.NONINFERIOR, DegenerateKind.CONSTANT, (1 / 32, 1.0)),
+    "constant above, negative": (pair([-4] * 6), Verdict.NONSUPERIOR, DegenerateKind.CONSTANT, (1.0, 1 / 64)),
+    "four zeros": (pair([0] * 4), Verdict.INCONCLUSIVE, DegenerateKind.ALL_ZERO, (1 / 16, 1 / 16)),
+    "three below": (pair([1] * 3), Verdict.INCONCLUSIVE, DegenerateKind.CONSTANT, (1 / 8, 1 / 8)),
+    "four above": (pair([4] * 4), Verdict.INCONCLUSIVE, DegenerateKind.CONSTANT, (1 / 16, 1.0)),
+    "three at delta": (pair([3] * 3), Verdict.INCONCLUSIVE, DegenerateKind.CONSTANT, (1 / 8, 1.0)),
     "two seeds": (pair([2, 5]), Verdict.INCONCLUSIVE, DegenerateKind.TOO_FEW_SEEDS, None),
     "two seeds, all zero": (pair([0, 0]), Verdict.INCONCLUSIVE, DegenerateKind.TOO_FEW_SEEDS, None),
     "one seed": (pair([40]), Verdict.INCONCLUSIVE, DegenerateKind.TOO_FEW_SEEDS, None),
@@ -64,20 +68,94 @@ def no_nan(row: dict[str, object]) -> bool:
     return all(not isinstance(value, float) or math.isfinite(value) for value in row.values())
 
 
-@pytest.mark.parametrize(("data", "expected", "kind", "p_signflip"), TABLE.values(), ids=TABLE.keys())
-def test_every_row_of_the_table(data: Contrast, expected: Verdict, kind: DegenerateKind, p_signflip: float | None) -> None:
+#: The verdict where a constant lies beyond the margin: its family has the last word, here a family of one.
+BEYOND = {"constant above": Verdict.ESCAPES, "constant above, negative": Verdict.DEGRADES}
+
+
+@pytest.mark.parametrize(("data", "expected", "kind", "halves"), TABLE.values(), ids=TABLE.keys())
+def test_every_row_of_the_table(
+    data: Contrast, expected: Verdict, kind: DegenerateKind, halves: tuple[float, float] | None
+) -> None:
     case = classify(data, DELTA)
     assert case is not None
-    assert (case.verdict, case.kind, case.p_signflip) == (expected, kind, p_signflip)
+    known = (None, None) if halves is None else halves
+    assert (case.verdict, case.kind, case.p_lower, case.p_upper) == (expected, kind, *known)
+    assert case.p_signflip == (None if halves is None else 0.5**data.n)
     line = equivalence_test(data, DELTA)
     assert line.verdict is expected
     assert line.degenerate
-    assert (line.p, line.p_lower, line.p_upper, line.p_signflip, line.t_lower) == (None,) * 5
+    assert (line.p_lower, line.p_upper, line.t_lower, line.t_upper) == (*known, None, None)
+    assert line.p == line.p_signflip == (None if halves is None else max(halves))
     assert line.reason == case.reason
     assert no_nan(line.to_row())
     assert "nan" not in line.describe()
     decision = verdict(line, p_escape_adjusted=None, p_degrade_adjusted=None)
-    assert (decision.verdict, decision.reason) == (expected, case.reason)
+    assert decision.verdict is expected
+    assert decision.reason.startswith(case.reason)
+
+
+@pytest.mark.parametrize(("name", "row"), TABLE.items(), ids=TABLE.keys())
+def test_a_constant_beyond_the_margin_escapes_or_degrades_in_its_family(name: str, row: tuple[Contrast, Verdict]) -> None:
+    data, expected, *_ = row
+    rng = np.random.default_rng(0)
+    escape, degrade = escape_test([data], DELTA, rng=rng, draws=10), degrade_test([data], DELTA, rng=rng, draws=10)
+    decision = verdict(
+        equivalence_test(data, DELTA),
+        p_escape_adjusted=escape.adjusted("chaos"),
+        p_degrade_adjusted=degrade.adjusted("chaos"),
+        escape_note=escape.note("chaos"),
+    )
+    assert decision.verdict is BEYOND.get(name, expected)
+    if name == "constant above":
+        assert decision.reason == (
+            "above +0.5, adjusted p = 0.0312; degenerate: all differences +0.67 points, beyond +0.5; exact sign-flip p = 0.0312"
+        )
+
+
+def test_thirty_seeds_that_are_all_two_points_above_escape_and_one_example_moved_changes_nothing() -> None:
+    """Rule 18's own numbers: p = 2⁻³⁰, by Holm in the family; .01 points are less than one of 600 examples."""
+    rng = np.random.default_rng(0)
+    noise = [differences(row, name=f"s{i}", examples=600) for i, row in enumerate(rng.normal(0, 1, (3, 30)))]
+    for values in ([2.0] * 30, [2.0] * 29 + [1.99]):
+        data = differences(values, name="chaos", examples=600)
+        assert data.is_constant
+        line = equivalence_test(data, DELTA)
+        assert (line.p_lower, line.p_upper, line.verdict) == (2**-30, 1.0, Verdict.NONINFERIOR)
+        alone = escape_test([data], DELTA, rng=rng, draws=10)
+        assert alone["chaos"].p == alone["chaos"].p_adjusted == 2**-30
+        assert alone.rejected == ("chaos",)
+        found = escape_test([*noise, data], DELTA, rng=rng, draws=100)
+        assert found["chaos"].p_adjusted == 4 * 2**-30
+        decision = verdict(line, p_escape_adjusted=found.adjusted("chaos"), p_degrade_adjusted=1.0)
+        assert decision.verdict is Verdict.ESCAPES
+    assert data.mean == pytest.approx(1.999666667)
+    # Where nobody knows how many examples there were, a difference of .01 is one.
+    assert not differences([2.0] * 29 + [1.99]).is_constant
+
+
+def test_a_spread_below_one_example_is_none_and_one_of_a_whole_example_is_one() -> None:
+    assert differences([1.0, 1.0, 1.1], examples=900).is_constant
+    assert not differences([1.0, 1.0, 1.0 + 100 / 900], examples=900).is_constant
+    counted = pair([3, 3, 4, 3, 3])
+    assert counted.resolution == pytest.approx(100 / 600)
+    assert not counted.is_constant
+    # A margin that lies inside the unresolved spread is not passed by it.
+    near = differences([0.48, 0.5, 0.52, 0.5, 0.5], examples=600)
+    assert near.is_constant
+    assert (p_above(near, DELTA), p_below(near, DELTA), p_below(near, 0.6)) == (1.0, 1.0, 1 / 32)
+    assert equivalence_test(near, DELTA).verdict is Verdict.NONINFERIOR
+
+
+def test_constants_beyond_the_margin_share_one_family_by_holm() -> None:
+    """Five seeds give 1/32 a column: one alone escapes, two do not, and six seeds let both."""
+    rng = np.random.default_rng(0)
+    for n, expected in ((5, ()), (6, ("a", "b"))):
+        found = escape_test([differences([2.0] * n, name=name) for name in "ab"], DELTA, rng=rng, draws=10)
+        assert found.rejected == expected
+        assert [line.p_adjusted for line in found.lines] == [2 * 0.5**n] * 2
+        assert "joint sign-flip" not in found["a"].describe()
+        assert "exact sign-flip" in found["a"].describe()
+        assert "among 2 scorers of equal differences, exact sign-flip with Holm" in found.describe()
 
 
 @pytest.mark.parametrize("data", [row[0] for row in TABLE.values()], ids=TABLE.keys())
@@ -90,9 +168,11 @@ def test_degenerate_columns_leave_their_family_before_any_test(data: Contrast) -
     ):
         (line,) = result.lines
         assert line.degenerate
-        assert (line.t, line.p, line.p_adjusted, line.p_holm, line.p_signflip_joint, line.simultaneous) == (None,) * 6
+        assert (line.t, line.p_signflip_joint, line.simultaneous) == (None,) * 3
+        known = {None} if not data.has_test else {1.0, 0.5**data.n}
+        assert {line.p, line.p_adjusted, line.p_holm, line.p_signflip} <= known
         assert result.critical is None
-        assert result.tested == result.rejected == ()
+        assert result.tested == ()
         assert all(no_nan(row) for row in result.to_rows())
         assert "nan" not in result.describe() + line.describe()
 
@@ -101,8 +181,8 @@ def test_the_sign_flip_p_of_a_constant_stands_on_the_side_it_is_beyond() -> None
     rng = np.random.default_rng(0)
     above, below = pair([4] * 5), pair([-4] * 5)
     assert escape_test([above], DELTA, rng=rng, draws=10)["chaos"].p_signflip == 1 / 32
-    assert degrade_test([above], DELTA, rng=rng, draws=10)["chaos"].p_signflip is None
-    assert escape_test([below], DELTA, rng=rng, draws=10)["chaos"].p_signflip is None
+    assert degrade_test([above], DELTA, rng=rng, draws=10)["chaos"].p_signflip == 1.0
+    assert escape_test([below], DELTA, rng=rng, draws=10)["chaos"].p_signflip == 1.0
     assert degrade_test([below], DELTA, rng=rng, draws=10)["chaos"].p_signflip == 1 / 32
     assert sign_flip_test(above, margin=DELTA).p == 1 / 32
 
@@ -169,20 +249,23 @@ def test_a_noise_floor_known_to_the_verdict_alone_restores_the_identity() -> Non
     assert verdict(line, p_escape_adjusted=None, p_degrade_adjusted=None, noise_floor=0.4).verdict is Verdict.IDENTICAL
 
 
-@pytest.mark.parametrize(("n", "weak"), [(3, True), (4, True), (5, False), (9, False)])
+@pytest.mark.parametrize(("n", "few"), [(3, True), (4, True), (5, False), (9, False)])
 @pytest.mark.parametrize("counts", [0, 2])
-def test_few_equal_differences_are_called_weak_evidence(n: int, weak: bool, counts: int) -> None:
+def test_few_equal_differences_show_nothing(n: int, few: bool, counts: int) -> None:
     case = classify(pair([counts] * n), DELTA)
     assert case is not None
-    assert case.verdict is Verdict.EQUIVALENT
-    assert case.reason.endswith(f"; weak evidence: n = {n}, 2^−{n} > α") is weak
+    assert case.verdict is (Verdict.INCONCLUSIVE if few else Verdict.EQUIVALENT)
+    assert case.reason.endswith(f"; too few seeds for a constant difference: n = {n}, 2^−{n} > α") is few
     strict = equivalence_test(pair([counts] * n), DELTA, alpha=0.001)
-    assert "weak evidence" in strict.reason
+    assert strict.verdict is Verdict.INCONCLUSIVE
+    assert "too few seeds for a constant difference" in strict.reason
+    loose = equivalence_test(pair([counts] * n), DELTA, alpha=0.2)
+    assert loose.verdict is Verdict.EQUIVALENT
 
 
 def test_one_unknown_hash_is_no_identity() -> None:
-    a = Arm.from_counts("a", [0, 1, 2], [5, 5, 5], 10, ["h", "h", ""])
-    b = Arm.from_counts("b", [0, 1, 2], [5, 5, 5], 10, ["h", "h", ""])
+    a = Arm.from_counts("a", range(5), [5] * 5, 10, ["h", "h", "", "h", "h"])
+    b = Arm.from_counts("b", range(5), [5] * 5, 10, ["h", "h", "", "h", "h"])
     case = classify(contrast(a, b), DELTA)
     assert case is not None
     assert case.verdict is Verdict.EQUIVALENT
@@ -194,10 +277,11 @@ def test_plateau_of_identical_and_degenerate_lines() -> None:
     beyond = equivalence_test(pair([4] * 5), DELTA)
     assert plateau_claim([identical, identical]).verdict is Verdict.IDENTICAL
     assert plateau_claim([identical, zero]).verdict is Verdict.EQUIVALENT
-    assert plateau_claim([identical, zero]).p is None
+    assert plateau_claim([identical, identical]).p is None
+    assert plateau_claim([identical, zero]).p == 1 / 32
     failed = plateau_claim([identical, beyond])
     assert failed.verdict is Verdict.INCONCLUSIVE
-    assert failed.p is None
+    assert failed.p == 1.0
     assert failed.failing == ("chaos",)
     assert "nan" not in failed.describe()
 
@@ -207,19 +291,21 @@ def test_every_other_function_takes_the_same_path(data: Contrast) -> None:
     """Bootstrap, one-sided tails, Holm, joint claim, winner, confirmation, attribution, κ(S): words, and never a nan."""
     data = replace(data, sparsity=0.7)
     expected = equivalence_test(data, DELTA).verdict
-    assert (p_above(data, DELTA), p_below(data, DELTA)) == (None, None)
+    line = equivalence_test(data, DELTA)
+    known = {None} if not data.has_test else {1.0, 0.5**data.n}
+    assert {p_above(data, DELTA), p_below(data, DELTA)} <= known
+    assert (p_above(data, -DELTA), p_below(data, DELTA)) == (line.p_lower, line.p_upper)
     resampled = bootstrap_mean(data)
     assert (resampled.means, resampled.studentized) == (None, None)
     assert no_nan(resampled.to_row())
     tost = bootstrap_tost(data, DELTA)
     assert (tost.verdict, tost.p) == (expected, None)
     assert no_nan(tost.to_row())
-    line = equivalence_test(data, DELTA)
     normal = equivalence_test(pair([1, 0, -1, 2, 0]), DELTA)
     assert normal.p is not None
-    assert holm_equivalence([line, normal]) == (None, normal.p)
+    assert holm_equivalence([line, normal])[0] == (None if line.p is None else max(line.p, min(1.0, 2 * min(line.p, normal.p))))
     joint = plateau_claim([line])
-    assert (joint.holds, joint.p) == (expected is not Verdict.INCONCLUSIVE, None)
+    assert (joint.holds, joint.p) == (expected in (Verdict.IDENTICAL, Verdict.EQUIVALENT), line.p)
     assert no_nan(joint.to_row())
     family = escape_test([data], DELTA, rng=np.random.default_rng(0), draws=10)
     assert best_of(family) is None
@@ -228,14 +314,16 @@ def test_every_other_function_takes_the_same_path(data: Contrast) -> None:
         assert no_nan(confirmed.to_row())
         assert "nan" not in confirmed.describe()
     (split,) = attribute([data], [data], data, {"chaos": 2}, DELTA, rng=np.random.default_rng(0), draws=10)
-    assert split.verdict is expected
-    assert (split.p_superior, split.p_superior_adjusted, split.p_escape_adjusted, split.simultaneous) == (None,) * 4
+    assert split.verdict is BEYOND.get(
+        next(name for name, row in TABLE.items() if row[0] == replace(data, sparsity=None)), expected
+    )
+    assert {split.p_superior, split.p_superior_adjusted, split.p_escape_adjusted} <= known
+    assert split.simultaneous is None
     assert no_nan(split.to_row())
     assert "nan" not in split.describe()
     spread = differences([2.0, 2.2, 1.9, 2.1, 2.3], name="wiggle")
     alone = kappa_spectrum({0.7: {1: [data], 2: [spread]}}, DELTA, rng=np.random.default_rng(0), draws=10)[0.7]
-    assert alone.p_values is None
-    assert alone.kappa is None
+    assert (alone.p_values is None) is not data.has_test
     beside = kappa_spectrum(
         {0.7: {1: [data, replace(spread, name="bump")], 2: [spread]}}, DELTA, rng=np.random.default_rng(0), draws=10
     )
@@ -253,4 +341,5 @@ def test_a_margin_below_the_noise_silences_every_row_of_the_table(data: Contrast
         assert decision.reason.startswith("δ = 0.5 below the noise floor of 0.6 points")
         assert decision.reason.endswith("identical at every seed") is (line.verdict is Verdict.IDENTICAL)
     else:
-        assert decision == Decision(line.verdict, line.reason)
+        assert decision.verdict is line.verdict
+        assert decision.reason.startswith(line.reason)

@@ -72,7 +72,8 @@ def test_to_frame_has_exactly_the_columns_promised() -> None:
     frame = quick(run()).to_frame()
     expected = (
         "scorer, sparsity, n, difference, ci90_low, ci90_high, ci95_low, ci95_high, p_equivalence, p_equivalence_holm, "
-        "p_superior, p_escape, p_escape_adjusted, p_degrade_adjusted, p_min_attainable, verdict, reason"
+        "p_noninferior, p_nonsuperior, p_superior, p_escape, p_escape_adjusted, p_degrade_adjusted, p_escape_adjusted_run, "
+        "p_degrade_adjusted_run, p_min_attainable, verdict, reason"
     )
     assert tuple(frame.columns) == tuple(expected.split(", ")) == COLUMNS
     assert len(frame) == 7 * 2
@@ -144,7 +145,7 @@ def test_a_bare_csv_is_enough() -> None:
     assert result.line("power", 0.7).verdict is Verdict.EQUIVALENT
     assert "degenerate" in result.line("power", 0.7).reason
     assert result.line("chaos", 0.7).verdict is Verdict.ESCAPES
-    assert result.line("power", 0.7).p_escape_adjusted is None
+    assert result.line("power", 0.7).p_escape_adjusted == 1.0
     full, fractions = quick(run()).line("chaos", 0.7), result.line("chaos", 0.7)
     assert full.contrast.mean == pytest.approx(fractions.contrast.mean)  # type: ignore[arg-type]
 
@@ -251,14 +252,14 @@ def test_too_few_seeds_end_in_words_and_not_in_numbers(seeds: int) -> None:
     [
         ([540] * 5, Verdict.EQUIVALENT, "all differences zero"),
         ([541] * 5, Verdict.EQUIVALENT, "inside ±0.5"),
-        ([543] * 5, Verdict.INCONCLUSIVE, "on the margin"),
-        ([552] * 5, Verdict.INCONCLUSIVE, "exact sign-flip p = 0.0312"),
-        ([528] * 5, Verdict.INCONCLUSIVE, "beyond ±0.5"),
+        ([543] * 5, Verdict.NONINFERIOR, "on the margin +0.5"),
+        ([552] * 5, Verdict.ESCAPES, "exact sign-flip p = 0.0312"),
+        ([528] * 5, Verdict.DEGRADES, "beyond −0.5"),
         ([540, 540, 541, 540, 540], Verdict.EQUIVALENT, "90 % interval inside"),
     ],
 )
 @pytest.mark.parametrize("counts", [True, False])
-def test_rule_7_through_the_whole_analysis(values: list[int], verdict: Verdict, word: str, counts: bool) -> None:
+def test_constant_differences_through_the_whole_analysis(values: list[int], verdict: Verdict, word: str, counts: bool) -> None:
     rows = [(i, "magnitude", 0.7, 540) for i in range(5)] + [(i, "other", 0.7, c) for i, c in enumerate(values)]
     frame = pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "correct"])
     frame["accuracy"] = frame["correct"] / 600

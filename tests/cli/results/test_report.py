@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sics_analysis.claims.statement import GRAMMAR
 from sics_cli.main import main
 from sics_cli.results.source import Settings, comparable, read_source, when_fixed
 from sics_cli.store.rows import CellRow, PlanRow
@@ -178,7 +179,7 @@ def test_json_is_strict_sorted_and_knows_no_paths(finished: Any, capsys: pytest.
 
     document = json.loads(text, parse_constant=refuse)
     assert json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False) + "\n" == text
-    assert (document["schema"], document["kind"]) == (2, "sics-report")
+    assert (document["schema"], document["kind"]) == (3, "sics-report")
     assert str(finished.folder) not in text
     assert "wall_seconds" not in text
     assert {line["scorer"] for line in document["lines"]} >= {"chaos", "fake", "power"}
@@ -312,6 +313,12 @@ def test_figures_are_written_for_a_paper(table: Path, tmp_path: Path, capsys: py
         (["escape:mine@0.9"], 4, "not measured in this run"),
         (["kappa@0.7=1"], 4, "no column kappa"),
         (["bump-size"], 4, "undecided"),
+        (["noninferior:mine@0.7", "noninferior:flat@0.7", "nonsuperior:flat@0.7", "nonsuperior:worse@0.7"], 0, None),
+        (["noninferior:worse@0.7"], 4, "contradicted, S = 0.7: −4.10 points, 90 % CI [−4.25, −3.95], shown below −0.5"),
+        (["nonsuperior:mine@0.7"], 4, "contradicted"),
+        (["noninferior:noisy@0.7"], 4, "undecided"),
+        (["nonsuperior:noisy@0.7"], 4, "undecided"),
+        (["noninferior:flat@0.9"], 4, "not measured in this run"),
     ],
 )
 def test_gates(table: Path, capsys: pytest.CaptureFixture[str], claims: list[str], code: int, status: str | None) -> None:
@@ -340,13 +347,36 @@ def test_a_slip_in_the_name_of_a_scorer_trips_no_gate(
     assert said in shown.err
 
 
+def test_three_equal_seeds_pass_no_gate_and_five_pass_that_of_the_plateau(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for n, codes in ((3, (4, 4, 4)), (5, (0, 0, 0))):
+        rows = ["seed,scorer,sparsity,accuracy,kappa"]
+        for name, points in (("magnitude", 0.0), ("power", 0.2)):
+            rows += [f"{i},{name},0.7,{BASE[i] + points / 100:.5f},0" for i in range(n)]
+        path = write("\n".join(rows) + "\n", f"equal{n}.csv")
+        claims = ("plateau@0.7", "noninferior:power@0.7", "nonsuperior:power@0.7")
+        assert tuple(main(["report", str(path), "--fail-on", claim]) for claim in claims) == codes
+        shown = capsys.readouterr()
+        assert ("too few seeds for a constant difference" in words(shown.out)) is (n == 3)
+
+
+def test_the_help_names_every_form_of_a_gate(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "--help"]) == 0
+    shown = words(capsys.readouterr().out)
+    forms = re.findall(r"\b[a-z]+(?=[@:])", GRAMMAR)
+    assert len(forms) == 5
+    for form in forms:
+        assert re.search(rf"\b{form}[@:]", shown), form
+
+
 @pytest.mark.parametrize("claim", ["nonsense", "kappa@0.7=3", "plateau@1.5", "escape:@0.7", "plateau@", ""])
 def test_unknown_claim_is_a_usage_error_before_anything_is_read(capsys: pytest.CaptureFixture[str], claim: str) -> None:
     assert main(["report", "no-such-file.csv", "--fail-on", claim]) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
     assert len(shown.err.splitlines()) == 1
-    assert f"--fail-on {claim!r}: is not accepted: give plateau@S, escape:SCORER@S, kappa@S=K" in shown.err
+    assert f"--fail-on {claim!r}: is not accepted: give {GRAMMAR} (" in shown.err
     assert "smooth-size-0.7" in shown.err
 
 

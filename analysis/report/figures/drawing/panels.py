@@ -135,7 +135,7 @@ def _groups(sheet: Drawing, scorers: Sequence[ScorerInfo], top: float, row: floa
 def _legend(sheet: Drawing, width: float, height: float, *, hollow: bool) -> None:
     """The verdicts with colour, marker and glyph; two lines where the figure is narrow."""
     words = list(Verdict)
-    lines = [words] if width >= DOUBLE else [words[:3], words[3:]]
+    lines = [words] if width >= DOUBLE else [words[:4], words[4:]]
     for i, line in enumerate(lines):
         y = sheet.height - height + (i + 0.5) * height / len(lines)
         step = (width - 0.2) / len(line)

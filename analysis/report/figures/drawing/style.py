@@ -44,6 +44,8 @@ VERDICTS = {
     Verdict.DEGRADES: Mark(VERMILLION, "v", "▼"),
     Verdict.EQUIVALENT: Mark(BLUE, "s", "="),
     Verdict.IDENTICAL: Mark(FAINT, "D", "≡"),
+    Verdict.NONINFERIOR: Mark(SKY, ">", "≥"),
+    Verdict.NONSUPERIOR: Mark(PURPLE, "<", "≤"),
     Verdict.INCONCLUSIVE: Mark(ORANGE, "o", "?"),
 }
 STATUS = {
