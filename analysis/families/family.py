@@ -11,10 +11,11 @@ from sics_analysis.rows.contrasts import OfContrast
 
 Direction: TypeAlias = Literal["above", "below"]
 
-Method: TypeAlias = Literal["rotation max-T", "Holm on t, ragged seeds"]
+Method: TypeAlias = Literal["rotation max-T", "Holm on t, ragged seeds", "Holm on Welch's t, unpaired"]
 
 ROTATION: Final = "rotation max-T"
 RAGGED: Final = "Holm on t, ragged seeds"
+UNPAIRED: Final = "Holm on Welch's t, unpaired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +158,10 @@ class FamilyResult(Computed):
         sign = "+" if self.direction == "above" else "−"
         bound = f"{self.direction} {sign}{self.margin:g} points" if self.margin else f"{self.direction} 0 points"
         found = ", ".join(self.rejected) or "none"
-        if self.method == RAGGED:
+        if self.method != ROTATION:
+            why = "that miss different seeds" if self.method == RAGGED else "whose seeds are no pairs"
             return (
-                f"Shown {bound} among {len(self.tested)} scorers that miss different seeds, Holm on each line's own t at "
+                f"Shown {bound} among {len(self.tested)} scorers {why}, Holm on each line's own t at "
                 f"family-wise α = {self.alpha:g} ({self.n} seeds in common): {found}."
             )
         return (

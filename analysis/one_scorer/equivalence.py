@@ -180,7 +180,7 @@ def equivalence_test(
     check_delta(delta)
     check_alpha(alpha)
     found = t_tost(as_contrast(data), delta, alpha)
-    if found.degenerate:
+    if found.degenerate or not found.contrast.paired:
         return found
     flips = (
         sign_flip_test(found.contrast, margin=-delta, alternative="greater", rng=rng),
@@ -196,7 +196,7 @@ def t_tost(c: Contrast, delta: float, alpha: float) -> EquivalenceResult:
     if known is not None:
         return EquivalenceResult(c, delta, alpha, None, None, None, None, None, None, None, known.verdict, known.reason, True)
     mean, se = c.spread
-    lower, upper = (float(p) for p in t_tail_p(mean, se, c.n - 1, delta))
+    lower, upper = (float(p) for p in t_tail_p(mean, se, c.df, delta))
     p = max(lower, upper)
     verdict = Verdict.EQUIVALENT if p <= alpha else Verdict.INCONCLUSIVE
     reason, t = _reason(c, delta, alpha, verdict), ((mean + delta) / se, (mean - delta) / se)

@@ -19,7 +19,7 @@ def p_above(contrast: Contrast, margin: float) -> float | None:
     mean, se = contrast.mean, contrast.se
     if contrast.is_degenerate or mean is None or not se:
         return None
-    return float(special.stdtr(contrast.n - 1, -(mean - margin) / se))
+    return float(special.stdtr(contrast.df, -(mean - margin) / se))
 
 
 def p_below(contrast: Contrast, margin: float) -> float | None:

@@ -15,9 +15,10 @@ from sics_analysis.one_scorer.bootstrap import Bootstrap
 from sics_analysis.one_scorer.effect import EffectSize
 from sics_analysis.one_scorer.equivalence import EquivalenceResult
 from sics_analysis.one_scorer.mcnemar import McNemarResult
-from sics_analysis.results import Interval, LineRow, Row, Seed, Winner, columns, limits
+from sics_analysis.results import ONE_POOL, DataCheck, Interval, LineRow, Metric, Row, RowValue, Seed, Winner, columns, limits
 from sics_analysis.rows.contrasts import Contrast
 from sics_analysis.rows.table import Table
+from sics_analysis.study.told import told
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,6 +115,12 @@ class Analysis:
         Points by S, where known.
     plan
         What the caller fixed before the run, kept as it was given.
+    checks
+        What to know of the rows before any verdict.
+    assumed
+        How the frame was read, where it did not say it itself.
+    rows
+        The frame under the project's names.
     """
 
     table: Table
@@ -132,6 +139,14 @@ class Analysis:
     mcnemar: tuple[McNemarLine, ...]
     noise_floor: Mapping[float, float]
     plan: Mapping[str, Any]
+    checks: tuple[DataCheck, ...] = ()
+    assumed: tuple[str, ...] = ()
+    rows: Any = None
+
+    @property
+    def metric(self) -> Metric:
+        """What was measured; differences, intervals and delta are in its unit, with better upwards."""
+        return self.table.metric
 
     @property
     def seeds(self) -> tuple[Seed, ...]:
@@ -204,8 +219,24 @@ class Analysis:
         """Return a row per line with the columns of `COLUMNS`; undefined numbers are pandas' missing value."""
         import pandas as pd
 
-        frame = pd.DataFrame([line.to_row() for line in self.lines], columns=list(COLUMNS))
+        frame = pd.DataFrame([self._as_read(line.to_row()) for line in self.lines], columns=list(COLUMNS))
         return frame.astype({**dict.fromkeys(_NUMBERS, "float64"), "n": "int64"})
+
+    def _as_read(self, row: Row) -> Row:
+        """A row of a line in the metric's own direction, and its words in the metric's unit."""
+        if self.metric.lower_is_better:
+            row = {**row, "difference": self._turned(row["difference"])}
+            for level in ("ci90", "ci95"):
+                low, high = row[f"{level}_low"], row[f"{level}_high"]
+                row |= {f"{level}_low": self._turned(high), f"{level}_high": self._turned(low)}
+        return {**row, "reason": self.told(str(row["reason"]))}
+
+    def _turned(self, value: RowValue) -> RowValue:
+        return self.metric.turned(value) if isinstance(value, float) else value
+
+    def told(self, text: str) -> str:
+        """A sentence of a part of this analysis in the metric's own unit and direction."""
+        return told(text, self.metric, self.scorers, pooled=self.sparsities == (ONE_POOL,))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain nested data, ready for `json.dumps(..., allow_nan=False)`; undefined numbers are None."""
@@ -257,7 +288,10 @@ class Analysis:
         kappa = f"κ(S) is not available: {self.spectrum_reason}." if self.spectrum is None else self.spectrum.describe()
         parts: list[PlateauClaim | Line | Winner | AttributionLine]
         parts = [*self.plateaus, *self.lines, *self.winners, *self.attribution]
-        return "\n".join([*(part.describe() for part in parts), kappa])
+        said = [self.told(part.describe()) for part in parts]
+        first = [f"Assumed: {text}." for text in self.assumed]
+        first += [f"Data check, {check.level}: {check.text}." for check in self.checks]
+        return "\n".join([*first, *said, kappa])
 
 
 def _plain(value: Any) -> Any:

@@ -17,11 +17,13 @@ from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words import phrases
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.reasons import TONE_GLYPHS, headline, undecided
+from sics_analysis.report.words.said import checks_title, in_digits, in_words
 
 TEMPLATE = "report.html"
 _WIDE = 340  # CSS pixels: figures wider than one column of a paper take the whole width
 
 
+@in_digits
 def render_html(document: ReportDocument) -> str:
     """Return the page.
 
@@ -48,6 +50,13 @@ def render_html(document: ReportDocument) -> str:
         document=document,
         settings=document.settings,
         headline=headline(document),
+        checks_title=checks_title(document),
+        grid_caption=in_words(
+            document,
+            f"Difference to {phrases.plain(document.settings.reference)} in accuracy points, mean over seeds, with the verdict at "
+            f"±{document.settings.delta:g}. {open_lines} of {lines} lines are undecided, which is not agreement: they may lie on "
+            "the plateau or off it.",
+        ),
         identity=phrases.identity_line(document),
         margin=phrases.margin_line(document),
         answers=answers(document),
@@ -74,7 +83,7 @@ def report_tables(document: ReportDocument) -> tuple[ReportTable, ...]:
         joint.plateaus, by_scorer.equivalence, by_scorer.escapes, by_scorer.intervals, joint.spectrum, by_scorer.attribution,
         joint.winners, joint.mcnemar, joint.cells,
     )  # fmt: skip
-    return tuple(make(document).wide() for make in makers)
+    return tuple(make(document).wide() for make in makers if document.has_kappa or make not in joint.OF_KAPPA)
 
 
 def _asset(name: str) -> str:

@@ -17,10 +17,12 @@ from dataclasses import replace
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.figures.drawing.labels import labels
 from sics_analysis.report.tables import by_scorer, joint
+from sics_analysis.report.tables.joint import OF_KAPPA
 from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.phrases import PAPER, identity_line, margin_line, plain
 from sics_analysis.report.words.reasons import headline
+from sics_analysis.report.words.said import checks_title, in_digits
 
 _KEPT = 2  # columns before those of S or of seeds
 _ACROSS = {"overview": 7, "mcnemar": 5, "cells": 10}  # columns of S or of seeds that fit beside each other
@@ -49,11 +51,13 @@ _LONG = re.compile(r"[^\s]{21,}")
 _STEP = 8
 
 
+@in_digits
 def render_latex(document: ReportDocument) -> str:
     r"""Return the file: a document by itself, commands under ``\input``. The same document gives the same text."""
     return "\n".join([*_head(), *_commands(document), *_body(document), r"\ifsicsstandalone\expandafter\sicsReport\fi", ""])
 
 
+@in_digits
 def latex_tables(document: ReportDocument) -> dict[str, str]:
     r"""Return every table by itself, a ``longtable`` with booktabs rules, by its id (``equivalence``, ``escapes``, …)."""
     return {table.id: "\n".join(_longtable(table)) + "\n" for table in _tables(document)}
@@ -123,13 +127,18 @@ def _tables(document: ReportDocument) -> list[ReportTable]:
     """Every table with the columns that a page has room for, and names cut to a width where a column is of scorers."""
     makers = (
         joint.overview, joint.plateaus, by_scorer.equivalence, by_scorer.escapes, by_scorer.intervals, joint.winners,
-        joint.spectrum, by_scorer.attribution, lambda document: joint.scorecard(document.claims), joint.deviations, joint.mcnemar,
-        joint.cells, joint.provenance,
+        joint.spectrum, by_scorer.attribution, _scorecard, joint.deviations, joint.mcnemar, joint.cells, joint.provenance,
     )  # fmt: skip
+    absent = set() if document.has_kappa else {*OF_KAPPA}
+    makers = tuple(make for make in makers if make not in absent and (document.claims or make is not _scorecard))
     cut = labels([spelled_out(scorer.name) for scorer in document.scorers], NAME_WIDTH)
     names = {scorer.name: cut[spelled_out(scorer.name)] for scorer in document.scorers}
     names |= {f"{name} (reference)": f"{short} (ref.)" for name, short in names.items()}
     return [_shortened(maker(document).narrow(), names) for maker in makers]
+
+
+def _scorecard(document: ReportDocument) -> ReportTable:
+    return joint.scorecard(document.claims)
 
 
 def _shortened(table: ReportTable, names: Mapping[str, str]) -> ReportTable:
@@ -157,6 +166,10 @@ def _body(document: ReportDocument) -> Iterator[str]:
     yield rf"{escaped(identity_line(document))}\par {escaped(margin_line(document))}\par"
     for stamp in document.settings.stamps:
         yield rf"\textbf{{STAMPED: {escaped(stamp)}}}\par"
+    if document.checks:
+        yield rf"\textbf{{{escaped(checks_title(document))}}}\par"
+    for check in document.checks:
+        yield rf"{check.level}, {escaped(check.kind)}: {escaped(check.text)}\par"
     yield rf"\textbf{{{escaped(headline(document))}}}\par"
     for answer in answers(document):
         yield rf"\textbf{{{escaped(answer.question)}}} \emph{{{escaped(answer.short)}.}} {escaped(answer.text)}\par"
