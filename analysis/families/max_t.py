@@ -224,6 +224,7 @@ def _tested_line(c: Contrast, numbers: _Numbers, j: int, margin: float, directio
     above = direction == "above"
     flip = sign_flip_test(c, margin=margin if above else -margin, alternative="greater" if above else "less")
     bound = f"{'+' if above else '−'}{margin:g}" if margin else "0"
+    how = "" if numbers.joint is not None else f", {RAGGED if c.paired else UNPAIRED}"
     return FamilyLine(
         c,
         float(numbers.t[j]),
@@ -234,7 +235,7 @@ def _tested_line(c: Contrast, numbers: _Numbers, j: int, margin: float, directio
         None if numbers.joint is None else float(numbers.joint[j]),
         Interval(mean - half, mean + half, 1 - alpha, numbers.interval),
         False,
-        f"tested {direction} {bound} among {len(numbers.p)} scorers{'' if numbers.joint is not None else f', {RAGGED if c.paired else UNPAIRED}'}",
+        f"tested {direction} {bound} among {len(numbers.p)} scorers{how}",
     )
 
 

@@ -50,14 +50,14 @@ def numbers(column: pd.Series, name: str, accepted: str) -> Numbers:
         infinite = np.flatnonzero(np.isinf(values))
         if len(infinite):
             raise refused(column, int(infinite[0]), name, accepted)
-        return Numbers(values, False, False)
+        return Numbers(np.asarray(values, dtype=np.float64), False, False)
     text = text_of(column)
     filled = text[text != ""]
     percent = bool(filled.str.endswith("%").any())
     bare = text.str.removesuffix("%").str.strip() if percent else text
     comma = bool(filled.str.fullmatch(_COMMA).any()) and not filled.str.contains(".", regex=False).any()
-    values = pd.to_numeric(bare.str.replace(",", ".", regex=False) if comma else bare, errors="coerce")
-    found = values.to_numpy(dtype=np.float64)
+    read = pd.to_numeric(bare.str.replace(",", ".", regex=False) if comma else bare, errors="coerce")
+    found = np.asarray(read, dtype=np.float64)
     bad = np.flatnonzero((text != "").to_numpy() & ~np.isfinite(found))
     if len(bad):
         raise refused(column, int(bad[0]), name, accepted)

@@ -101,7 +101,10 @@ def _missing(table: Table, reference: str) -> list[DataCheck]:
     found = []
     for (who, seeds), at in lacking.items():
         places = tuple(sorted(set(at)))
-        text = f"{who} has no result for seed {seed_list(seeds)}{_at(places)}: a line counts the others, as if chance had chosen them"
+        text = (
+            f"{who} has no result for seed {seed_list(seeds)}{_at(places)}: a line counts the others, as if "
+            f"chance had chosen them"
+        )
         found.append(DataCheck("missing", Level.OPEN, text, tuple(dict.fromkeys(touched[who, seeds])), places))
     for name, at in foreign.items():
         places = tuple(dict.fromkeys(at))
@@ -123,9 +126,10 @@ def _copied(table: Table) -> list[DataCheck]:
     for seed, cells in rows.items():
         same.setdefault(tuple(cells), []).append(seed)
     found = []
-    for cells, seeds in same.items():
-        if cells and len(seeds) > 1 and (len(cells) >= _CELLS or len(seeds) > 2):
-            text = f"seeds {seed_list(seeds)} have equal values in all of their {len(cells)} cells: copies of one network are no seeds"
+    for where, seeds in same.items():
+        cells = len(where)
+        if cells and len(seeds) > 1 and (cells >= _CELLS or len(seeds) > 2):
+            text = f"seeds {seed_list(seeds)} have equal values in all of their {cells} cells: copies of one network are no seeds"
             found.append(DataCheck("copied", Level.OPEN, text))
     return found
 
@@ -137,7 +141,10 @@ def _one_seed(table: Table) -> list[DataCheck]:
         return []
     shown = single if len(single) <= _SHOWN else single[:_SHOWN]
     more = f" and {len(single) - _SHOWN} more" if len(single) > _SHOWN else ""
-    text = f"one seed alone{_at(shown)}{more}: nothing is concluded there; achieved sparsities further apart than .001 are not grouped"
+    text = (
+        f"one seed alone{_at(shown)}{more}: nothing is concluded there; achieved sparsities further apart "
+        f"than .001 are not grouped"
+    )
     return [DataCheck("one seed", Level.NOTED, text, (), single)]
 
 
@@ -155,7 +162,8 @@ def _resolution(table: Table, delta: float) -> list[DataCheck]:
         DataCheck(
             "resolution",
             Level.OPEN,
-            f"one of {n} test examples is {table.metric.scale / n:.2g} points, more than δ = {delta:g}: no network can show so little",
+            f"one of {n} test examples is {table.metric.scale / n:.2g} points, more than δ = {delta:g}: no "
+            f"network can show so little",
             (),
             tuple(sorted(places)),
         )

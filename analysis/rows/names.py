@@ -18,7 +18,8 @@ USUAL: Mapping[str, tuple[frozenset[str], ...]] = {
     "scorer": (
         frozenset({"scorer"}),
         frozenset({
-            "method", "strategy", "pruner", "pruning_method", "prune_method", "pruning_strategy", "criterion", "algorithm", "algo",
+            "method", "strategy", "pruner", "pruning_method", "prune_method", "pruning_strategy", "criterion", "algorithm",
+            "algo",
         }),
         frozenset({"model", "name"}),
     ),
@@ -144,11 +145,11 @@ def name_columns(columns: Sequence[str], given: Mapping[str, str], metric: str |
             found[role] = own
             continue
         taken = set(found.values())
-        column = _usual(role, [name for name in columns if name not in taken])
-        if column is not None:
-            found[role] = column
-            if column != own:
-                assumed.append(f"column {column!r} is the {role}")
+        usual = _usual(role, [name for name in columns if name not in taken])
+        if usual is not None:
+            found[role] = usual
+            if usual != own:
+                assumed.append(f"column {usual!r} is the {role}")
     for name in OPTIONAL:
         if name in columns and name not in found and name not in found.values():
             found[name] = name

@@ -1,4 +1,4 @@
-"""Any table of results as one row per (seed, scorer, sparsity): named, melted, averaged, in one unit; all that was assumed is said."""
+"""Any table of results as one row per (seed, scorer, sparsity), in one unit; all that was assumed is said."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def _refuse_doubled(raw: pd.DataFrame, named: Named) -> None:
     twice = sorted({name for name in named.column.values() if columns.count(name) > 1})
     if twice:
         raise TableError(f"column {', '.join(twice)} is there twice")
-    roles = {}
+    roles: dict[str, str] = {}
     for role, column in named.column.items():
         if column in roles:
             raise TableError(f"--columns: {roles[column]} and {role} are both {column!r}: give each a column of its own")
@@ -284,11 +284,12 @@ def _values(column: pd.Series, name: str, asked: Asked) -> tuple[NDArray[np.floa
         if below > above and unit != "percent" and not read.percent:
             place = int(np.flatnonzero(values > 1)[0])
             raise TableError(
-                f"{name} = {column.iloc[place]!s} stands beside {below} values of at most 1: give --unit percent or --unit fraction",
+                f"{name} = {column.iloc[place]!s} stands beside {below} values of at most 1: give --unit percent or "
+                f"--unit fraction",
                 row=int(column.index[place]),
             )
         values = values / 100
-        few = f", {below} of {above + below} at or below 1 % among them" if below and not read.percent else ""
+        few = f", {below} of {above + below} at or below 1 % among them" if below and not read.percent and unit is None else ""
         assumed.append(f"{'values are' if wide else f'{name!r} is'} in percent{few}")
     else:
         check(column, values, values <= 1, name, "a fraction from 0 to 1")
@@ -354,9 +355,11 @@ def _refuse_repeated(rows: pd.DataFrame, raw: pd.DataFrame, named: Named) -> Non
     words = [name for name in apart if not readable(raw[name])]
     hint = ""
     if words:
-        hint = f"; column {words[0]!r} tells them apart: --where {words[0]}=VALUE keeps one, --repeats {words[0]} averages them"
+        hint = f": --where {words[0]}=VALUE keeps one, --repeats {words[0]} averages them"
     elif apart:
-        hint = f"; column {apart[0]!r} tells them apart: --repeats {apart[0]} averages them, --where {apart[0]}=VALUE keeps one"
+        hint = f": --repeats {apart[0]} averages them, --where {apart[0]}=VALUE keeps one"
+    if hint:
+        hint = f"; column {(words or apart)[0]!r} tells them apart{hint}"
     _refuse_place(rows, rows[_PLACE], again, hint)
 
 
@@ -367,7 +370,8 @@ def _refuse_place(rows: pd.DataFrame, keyed: pd.DataFrame, again: pd.Series, hin
     place = rows.iloc[at]
     where = "" if place["sparsity"] == ONE_POOL else f" at sparsity {place['sparsity']:g}"
     raise TableError(
-        f"seed {place['seed']}, {place['scorer']!r}{where} is there already ({{other}}): one row per (seed, scorer, sparsity){hint}",
+        f"seed {place['seed']}, {place['scorer']!r}{where} is there already ({{other}}): one row per (seed, "
+        f"scorer, sparsity){hint}",
         row=int(rows.index[at]),
         other=int(rows.index[first]),
     )

@@ -29,7 +29,8 @@ class UnpairedContrast(Contrast):
 
     Examples
     --------
-    >>> c = unpaired_contrast(Arm.from_fractions("a", [0, 1, 2], [.92, .94, .96]), Arm.from_fractions("b", [5, 6, 7], [.9, .9, .93]))
+    >>> a, b = Arm.from_fractions("a", [0, 1, 2], [.92, .94, .96]), Arm.from_fractions("b", [5, 6, 7], [.9, .9, .93])
+    >>> c = unpaired_contrast(a, b)
     >>> round(c.mean, 6), round(c.se, 6), round(c.df, 4)
     (3.0, 1.527525, 3.92)
     """

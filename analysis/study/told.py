@@ -13,6 +13,7 @@ _SIGNED = re.compile(rf"(?<![\w.^)])([+−])(?={_NUMBER})")
 _SIDE = re.compile(rf"\b(above|below)( [+−]?)(?={_NUMBER})")
 _COMPARED = re.compile(r"\bp ([<>]) 0\b")
 _POOL = re.compile(rf",? at S = {ONE_POOL:g}(?![\d.]\d|\d)(?:, )?|\bS = {ONE_POOL:g}(?:: |, |; | {{2}}|$)")
+_BEGIN = re.compile(rf"\bAt S = {ONE_POOL:g}:? (\w)")
 _OTHER = {"above": "below", "below": "above", "+": "−", "−": "+", "<": ">", ">": "<", "": ""}
 
 
@@ -63,7 +64,7 @@ def _sides(text: str, metric: Metric, names: Iterable[str]) -> str:
 
 def _in_unit(text: str, metric: Metric, pooled: bool) -> str:
     if pooled:
-        text = _POOL.sub("", text)
+        text = _BEGIN.sub(lambda m: m[1].upper(), _POOL.sub("", text))
         text = text.replace(" of this S", "").replace(" within each S", "").replace(" within an S", "").replace(" at any S", "")
     if metric.unit == "accuracy points":
         return text

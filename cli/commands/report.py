@@ -67,7 +67,8 @@ def report(
 
     A FILE is a table as CSV, TSV, JSON lines, Parquet or Excel, long or wide; several are read as one. Its columns are seed,
     scorer, sparsity and accuracy, or are known by their usual names (run, method, density, val_acc, ...) or by --columns; what
-    was assumed is said. kappa, correct, n, mask_hash, jaccard, unit, pool, role, flags and bits are used where present. A REPORT.json is a report kept with --format json: it is shown as it is,
+    was assumed is said. kappa, correct, n, mask_hash, jaccard, unit, pool, role, flags and bits are used where present. A
+    REPORT.json is a report kept with --format json: it is shown as it is,
     under its own settings. reference:NAME is one of the runs that ship with the package; reference: alone lists them. A
     CLAIM is plateau@0.7, escape:SCORER@0.8, kappa@0.7=1 or the id of one of the paper's, as
     the report lists them. Settings other than the plan's are stamped.
@@ -86,7 +87,12 @@ def report(
     check_output(output, source)
     check_figures(figures)
     if is_document(source) and not more:
-        given = {"delta": delta, "alpha": alpha, "reference": reference, "across-devices": across_devices or None}
+        given: dict[str, object] = {
+            "delta": delta,
+            "alpha": alpha,
+            "reference": reference,
+            "across-devices": across_devices or None,
+        }
         given |= {"columns": columns, "metric": metric, "lower-is-better": lower_is_better, "unit": unit, "repeats": repeats}
         given |= {"where": where or None, "unpaired": unpaired or None}
         refuse_settings(source, given)

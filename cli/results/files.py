@@ -1,4 +1,4 @@
-"""A table as people keep it, opened: text of any separator and encoding, gzip, JSON lines, Parquet, Excel; cells stay as they are."""
+"""A table as people keep it, opened: text of any separator and encoding, gzip, JSON lines, Parquet, Excel."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sics_cli.base.errors import ConfigError
+from sics_cli.base.errors import ConfigError, SicsError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", r"\s+": "spaces"}
-_FIELDS = re.compile(r"Expected (\d+) fields in line (\d+), saw (\d+)")
 
 
 class TableFileError(ConfigError):
@@ -77,7 +76,7 @@ def _open(path: Path) -> OpenedTable:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise TableFileError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise SicsError(f"{path}: cannot be read ({error.strerror or error})") from None
     digest = hashlib.sha256(raw).hexdigest()
     if raw.startswith(b"\x1f\x8b"):
         try:
@@ -113,7 +112,7 @@ def _decode(path: Path, raw: bytes) -> str:
     # Excel writes the characters of its language, which only names have; a picture has control characters or one line.
     if b"\n" in raw and not re.search(rb"[\x00-\x08\x0e-\x1f\x81\x8d\x8f\x90\x9d]", raw):
         return raw.decode("cp1252")
-    raise TableFileError(f"{path}: is neither a run nor a text file: give a run's folder, its run.sqlite, or a table of results")
+    raise SicsError(f"{path}: is neither a run nor a text file: give a run's folder, its run.sqlite, or a table of results")
 
 
 def _parquet(path: Path, raw: bytes) -> tuple[pd.DataFrame, list[str]]:
@@ -179,35 +178,39 @@ def _delimited(path: Path, text: str) -> tuple[pd.DataFrame, list[str], list[str
     separator = separator or _separator(rows[0][1])
     if separator != ",":
         assumed.append(f"fields are separated by {_SEPARATORS[separator]}")
+    _check_fields(path, rows, separator)
     # Whitespace at the ends of a line is no field, but a tab is.
     body = "\n".join(line.strip(" \r") for _, line in rows)
     try:
         table = pd.read_csv(io.StringIO(body), sep=separator, header=None, dtype=str, keep_default_na=False, na_values=[])
     except pd.errors.ParserError as error:
-        found = _FIELDS.search(str(error))
-        if found is not None and '"' not in body:
-            number = rows[int(found[2]) - 1][0]
-            message = f"{path} line {number}: has {found[3]} fields where the heading has {found[1]}"
-            raise TableFileError(message) from None
         raise TableFileError(f"{path}: is not a CSV ({str(error).split('error: ')[-1].strip()})") from None
     heading = [str(name).strip() for name in table.iloc[0].fillna("")]
     frame = table.iloc[1:].set_axis(heading, axis=1).reset_index(drop=True)
     lines = [f"line {number}" for number, _ in rows[1:]]
     if len(lines) != len(frame):  # a quoted field holds the end of a line
         lines = [f"row {i + 1}" for i in range(len(frame))]
-    short = frame.isna().any(axis=1).to_numpy()
-    if short.any():
-        first = int(short.argmax())
-        count = int(frame.iloc[first].notna().sum())
-        raise TableFileError(f"{path} {lines[first]}: has {count} fields where the heading has {len(heading)}")
     if not len(frame):
         raise TableFileError(f"{path}: has a heading and no rows")
     return frame, assumed, lines
 
 
+def _check_fields(path: Path, rows: Sequence[tuple[int, str]], separator: str) -> None:
+    """Refuse the first row that is longer or shorter than the heading: pandas fills it up."""
+    wanted = len(_split(rows[0][1], separator))
+    for number, line in rows[1:]:
+        quotes = line.count('"')
+        if separator == r"\s+" or quotes % 2:
+            continue  # a field that holds the end of a line, or no quotation at all: the parser knows
+        count = len(_split(line, separator)) if quotes else line.count(separator) + 1
+        if count != wanted:
+            raise TableFileError(f"{path} line {number}: has {count} fields where the heading has {wanted}")
+
+
 def _without_comments(text: str) -> tuple[list[tuple[int, str]], list[str], str]:
     """The lines that are rows, with their numbers; what was left out; the separator where Excel's first line says it."""
-    rows, comments = [], []
+    rows: list[tuple[int, str]] = []
+    comments: list[tuple[int, str]] = []
     separator = ""
     for number, line in enumerate(io.StringIO(text, newline=None), start=1):
         bare = line.rstrip("\n")

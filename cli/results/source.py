@@ -153,13 +153,12 @@ def _of_loss(source: Source, store: Store, reading: Reading) -> Source:
 
 def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow], *, across_devices: bool = False) -> Source:
     """Make a source of these rows of a store, under its last plan."""
-    from sics_analysis.results import ACCURACY
-    from sics_analysis.rows.checks import copied_checkpoints
-
     import pandas as pd
 
     from sics_analysis.report.document.build import Origin
     from sics_analysis.report.document.rows import Deviation, Planned, SourceInfo
+    from sics_analysis.results import ACCURACY
+    from sics_analysis.rows.checks import copied_checkpoints
 
     plans, recipe, failures = store.plans(), store.meta("recipe"), store.failures()
     kept, remarks = comparable(rows, across_devices=across_devices)

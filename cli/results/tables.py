@@ -1,4 +1,4 @@
-"""A table of results from any framework, read strictly: all that was assumed is said, every refusal names the line and what to give."""
+"""A table of results from any framework, read strictly: what was assumed is said, and a refusal names the line."""
 
 from __future__ import annotations
 
@@ -86,15 +86,14 @@ def _placed(opened: OpenedTable, paths: Sequence[Path], error: Exception) -> str
 
 
 def _bits(opened: OpenedTable, frame: pd.DataFrame) -> dict[tuple[int | str, str, float], NDArray[np.bool_]]:
-    found = {}
+    found: dict[tuple[int | str, str, float], NDArray[np.bool_]] = {}
     if "n" not in frame.columns:
         return {}
     chosen = frame[frame["bits"].notna() & frame["n"].notna() & frame["accuracy"].notna()]
-    for row in chosen.itertuples():
+    names = ("seed", "scorer", "sparsity", "bits", "n")
+    for place, seed, scorer, sparsity, text, n in zip(chosen.index, *(chosen[name].tolist() for name in names), strict=True):
         try:
-            example = unpack_bits(bytes.fromhex(str(row.bits)), int(row.n))  # type: ignore[arg-type]
+            found[seed, scorer, sparsity] = unpack_bits(bytes.fromhex(str(text)), int(n))
         except ValueError:
-            where = opened.at(int(row.Index))  # type: ignore[arg-type]
-            raise TableFileError(f"{where}: bits are not {row.n} examples in hex, eight a byte") from None
-        found[row.seed, str(row.scorer), float(row.sparsity)] = example  # type: ignore[arg-type]
+            raise TableFileError(f"{opened.at(int(place))}: bits are not {n} examples in hex, eight a byte") from None
     return found

@@ -106,8 +106,8 @@ def _said(document: ReportDocument, sketch: Sketch) -> Sketch:
             text.set_text(in_words(document, text.get_text()))
         tips = sketch.drawing.tips
         tips[:] = [replace(tip, text=in_words(document, tip.text)) for tip in tips]
-    words = {name: getattr(sketch, name) for name in ("caption", "alt", "reason")}
-    return replace(sketch, **{name: text and in_words(document, text) for name, text in words.items()})
+    reason = sketch.reason and in_words(document, sketch.reason)
+    return replace(sketch, caption=in_words(document, sketch.caption), alt=in_words(document, sketch.alt), reason=reason)
 
 
 @lru_cache(maxsize=1)

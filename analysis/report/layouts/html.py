@@ -46,6 +46,7 @@ def render_html(document: ReportDocument) -> str:
     environment.filters["visible"] = phrases.plain
     environment.filters["prose"] = phrases.tied
     open_lines, lines = undecided(document)
+    absent = set() if document.has_kappa else {"attribution", "kappa", "paper"}
     return environment.get_template(TEMPLATE).render(
         document=document,
         settings=document.settings,
@@ -53,8 +54,8 @@ def render_html(document: ReportDocument) -> str:
         checks_title=checks_title(document),
         grid_caption=in_words(
             document,
-            f"Difference to {phrases.plain(document.settings.reference)} in accuracy points, mean over seeds, with the verdict at "
-            f"±{document.settings.delta:g}. {open_lines} of {lines} lines are undecided, which is not agreement: they may lie on "
+            f"Difference to {phrases.plain(document.settings.reference)} in accuracy points, mean over seeds, with the verdict "
+            f"at ±{document.settings.delta:g}. {open_lines} of {lines} lines are undecided, which is not agreement: they may lie on "
             "the plateau or off it.",
         ),
         identity=phrases.identity_line(document),
@@ -65,7 +66,7 @@ def render_html(document: ReportDocument) -> str:
         status_glyphs=phrases.STATUS_GLYPHS,
         overview=joint.overview(document),
         undecided=(open_lines, lines),
-        figures=[(figure, _is_wide(figure), Markup(figure.svg or "")) for figure in figure_list(document)],
+        figures=[(one, _is_wide(one), Markup(one.svg or "")) for one in figure_list(document) if one.id not in absent],
         tables=report_tables(document),
         scorecard=joint.scorecard(document.claims),
         gates=joint.scorecard(document.gates, "gate", "Gates"),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from sics_analysis.report.document.document import ReportDocument
@@ -125,7 +125,7 @@ def _head() -> list[str]:
 
 def _tables(document: ReportDocument) -> list[ReportTable]:
     """Every table with the columns that a page has room for, and names cut to a width where a column is of scorers."""
-    makers = (
+    makers: tuple[Callable[[ReportDocument], ReportTable], ...] = (
         joint.overview, joint.plateaus, by_scorer.equivalence, by_scorer.escapes, by_scorer.intervals, joint.winners,
         joint.spectrum, by_scorer.attribution, _scorecard, joint.deviations, joint.mcnemar, joint.cells, joint.provenance,
     )  # fmt: skip

@@ -111,14 +111,17 @@ def of_document(make: Maker) -> Maker:
         if document.one_pool:
             found = found._chosen(i for i, column in enumerate(found.columns) if column.heading != "S")
             found = replace(found, columns=tuple(_pooled(column) for column in found.columns))
-        words = {name: in_words(document, getattr(found, name)) for name in ("title", "caption", "absent", "on_page", "beside")}
+        words: dict[str, Any] = {
+            name: in_words(document, getattr(found, name)) for name in ("title", "caption", "absent", "on_page", "beside")
+        }
         return replace(found, columns=tuple(_said(document, column) for column in found.columns), **words)
 
     return said  # type: ignore[return-value]
 
 
 def _said(document: ReportDocument, column: Column[Any]) -> Column[Any]:
-    return replace(column, **{name: in_words(document, getattr(column, name)) for name in ("heading", "short", "hint")})
+    words: dict[str, Any] = {name: in_words(document, getattr(column, name)) for name in ("heading", "short", "hint")}
+    return replace(column, **words)
 
 
 def _pooled(column: Column[Any]) -> Column[Any]:

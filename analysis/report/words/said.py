@@ -1,4 +1,4 @@
-"""How a document is spoken of: in its metric's unit and direction, with as many decimals, and never firmer than its data checks."""
+"""How a document is spoken of: in its metric's unit and direction, and never firmer than its data checks."""
 
 from __future__ import annotations
 
