@@ -127,9 +127,9 @@ def _copied(table: Table) -> list[DataCheck]:
         same.setdefault(tuple(cells), []).append(seed)
     found = []
     for where, seeds in same.items():
-        cells = len(where)
-        if cells and len(seeds) > 1 and (cells >= _CELLS or len(seeds) > 2):
-            text = f"seeds {seed_list(seeds)} have equal values in all of their {cells} cells: copies of one network are no seeds"
+        count = len(where)
+        if count and len(seeds) > 1 and (count >= _CELLS or len(seeds) > 2):
+            text = f"seeds {seed_list(seeds)} have equal values in all of their {count} cells: copies of one network are no seeds"
             found.append(DataCheck("copied", Level.OPEN, text))
     return found
 

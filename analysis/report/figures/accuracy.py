@@ -166,7 +166,7 @@ def _slopes_at(document: ReportDocument, sheet: Drawing, axes: Axes, S: float) -
 
 def _shown(document: ReportDocument, value: float) -> str:
     """A value on the axis, with its unit."""
-    return value_text(document, value / document.metric.scale)
+    return f"{value:.2f} %" if document.metric.is_accuracy else value_text(document, value)
 
 
 def _groups(document: ReportDocument) -> list[tuple[str, Sequence[ScorerInfo]]]:

@@ -52,12 +52,7 @@ def render_html(document: ReportDocument) -> str:
         settings=document.settings,
         headline=headline(document),
         checks_title=checks_title(document),
-        grid_caption=in_words(
-            document,
-            f"Difference to {phrases.plain(document.settings.reference)} in accuracy points, mean over seeds, with the verdict "
-            f"at ±{document.settings.delta:g}. {open_lines} of {lines} lines are undecided, which is not agreement: they may lie on "
-            "the plateau or off it.",
-        ),
+        grid_caption=_grid_caption(document, open_lines, lines),
         identity=phrases.identity_line(document),
         margin=phrases.margin_line(document),
         answers=answers(document),
@@ -76,6 +71,15 @@ def render_html(document: ReportDocument) -> str:
         script=Markup(script),
         script_digest=digest,
     )  # fmt: skip
+
+
+def _grid_caption(document: ReportDocument, undecided: int, lines: int) -> str:
+    reference = phrases.plain(document.settings.reference)
+    text = (
+        f"Difference to {reference} in accuracy points, mean over seeds, with the verdict at ±{document.settings.delta:g}. "
+        f"{undecided} of {lines} lines are undecided, which is not agreement: they may lie on the plateau or off it."
+    )
+    return in_words(document, text)
 
 
 def report_tables(document: ReportDocument) -> tuple[ReportTable, ...]:

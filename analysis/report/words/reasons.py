@@ -176,8 +176,9 @@ def certainty_answer(document: ReportDocument) -> Answer:
             needed = f"{_needed(power.needed_escape)} and {_needed(power.needed_equivalence)}"
             effect = f"{power.effect:g} point{'s' * (power.effect != 1)}"
             parts.append(
-                f"Where differences spread by sd = {decimals(power.sd)} points, the median here, {plural(power.here, 'seed')} find "
-                f"a true escape of {effect} with a chance of {found} and show a true equality with {same}; {needed} reach 80 %."
+                f"Where differences spread by sd = {decimals(power.sd)} points, the median here, "
+                f"{plural(power.here, 'seed')} find a true escape of {effect} with a chance of {found} "
+                f"and show a true equality with {same}; {needed} reach 80 %."
             )
     if counts[-1]:
         parts.append(f"The smallest p an exact sign-flip test can give is {0.5 ** counts[-1]:.3g}.")
