@@ -27,6 +27,8 @@ class Numbers:
 
 def text_of(column: pd.Series) -> pd.Series:
     """Cells as stripped text; "" where a cell is empty."""
+    if isinstance(column.dtype, pd.StringDtype):  # a file's own text, a million cells of it
+        return column.fillna("").str.strip()
     return column.map(lambda value: "" if _empty(value) else str(value).strip())
 
 

@@ -116,7 +116,7 @@ def tidy(frame: pd.DataFrame, asked: Asked = NOTHING) -> Tidy:
     >>> table = pd.DataFrame({"run": [0, 1], "method": "wanda", "density": [0.3, 0.3], "val_acc": ["93.1%", "92.8%"]})
     >>> found = tidy(table)
     >>> found.frame.values.tolist()
-    [[0, 'wanda', 0.7, 0.931], [1, 'wanda', 0.7, 0.9279999999999999]]
+    [[0, 'wanda', 0.7, 0.931], [1, 'wanda', 0.7, 0.928]]
     >>> found.assumed[-1]
     "'val_acc' is in percent"
     """
@@ -132,8 +132,9 @@ def tidy(frame: pd.DataFrame, asked: Asked = NOTHING) -> Tidy:
     assumed += [*named.assumed, *more]
     _refuse_unknown(raw, named, asked, metric)
     rows = pd.DataFrame(index=raw.index)
-    rows["seed"] = [seed_label(value) for value in filled(raw[named.column["seed"]], "seed", "a number or a name")]
-    rows["seed"] = rows["seed"].astype(object)
+    seeds = filled(raw[named.column["seed"]], "seed", "a number or a name")
+    labels = {value: seed_label(value) for value in seeds.unique()}
+    rows["seed"] = pd.Series([labels[value] for value in seeds], index=raw.index, dtype=object)
     rows["scorer"] = filled(raw[named.column["scorer"]], "scorer", "a name")
     comma = False
     if "sparsity" in named.column:
@@ -288,7 +289,7 @@ def _values(column: pd.Series, name: str, asked: Asked) -> tuple[NDArray[np.floa
                 f"--unit fraction",
                 row=int(column.index[place]),
             )
-        values = values / 100
+        values = (values / 100).round(12)  # 93.1 % is the fraction .931, however it divides
         few = f", {below} of {above + below} at or below 1 % among them" if below and not read.percent and unit is None else ""
         assumed.append(f"{'values are' if wide else f'{name!r} is'} in percent{few}")
     else:

@@ -239,7 +239,10 @@ class Analysis:
         return told(text, self.metric, self.scorers, pooled=self.sparsities == (ONE_POOL,))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain nested data, ready for `json.dumps(..., allow_nan=False)`; undefined numbers are None."""
+        """Return plain nested data, ready for `json.dumps(..., allow_nan=False)`; undefined numbers are None.
+
+        Lines are in the metric's own direction; families, winners and attribution have better upwards.
+        """
         found = {
             "schema": SCHEMA,
             **columns(self, "reference delta alpha seed draws"),
@@ -247,6 +250,9 @@ class Analysis:
             "sparsities": list(self.sparsities),
             "kappa": {name: self.kappa[name] for name in self.scorers},
             **columns(self, "unit pool"),
+            "metric": asdict(self.metric),
+            "checks": [asdict(check) for check in self.checks],
+            "assumed": list(self.assumed),
             "noise_floor": {repr(S): floor for S, floor in sorted(self.noise_floor.items())},
             "plan": dict(self.plan),
             "lines": [self._line(line) for line in self.lines],
@@ -269,18 +275,18 @@ class Analysis:
         plain: dict[str, Any] = _plain(found)
         return plain
 
-    @staticmethod
-    def _line(line: Line) -> dict[str, Any]:
+    def _line(self, line: Line) -> dict[str, Any]:
+        simultaneous, crossed = (self.metric.turned_interval(found) for found in (line.simultaneous, line.crossed))
         return {
-            **line.to_row(),
+            **self._as_read(line.to_row()),
             **columns(line, "kappa in_family"),
             "seeds": list(line.seeds),
-            "differences": list(line.differences),
+            "differences": [self.metric.turned(value) for value in line.differences],
             **columns(line, "p_signflip=p_equivalence_signflip p_bootstrap=p_equivalence_bootstrap smallest_delta"),
             "hedges_g": line.effect.to_row(),
-            "simultaneous": line.simultaneous and asdict(line.simultaneous),
+            "simultaneous": simultaneous and asdict(simultaneous),
             "bootstrap": line.bootstrap.to_row(),
-            "crossed": line.crossed and asdict(line.crossed),
+            "crossed": crossed and asdict(crossed),
         }
 
     def describe(self) -> str:

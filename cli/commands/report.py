@@ -113,6 +113,8 @@ def report(
     for gate in document.tripped:
         found = next(f.text for f in gate.findings if f.sparsity == gate.sparsity)
         print(plain(f"sics-run: --fail-on {gate.id}: {gate.status}, S = {gate.sparsity:g}: {found}"), file=sys.stderr)
+    if document.gates and document.open_checks:
+        print(plain(f"sics-run: the gates rest on rows with an open data check: {document.open_checks[0].text}"), file=sys.stderr)
     return GATE_TRIPPED if document.tripped else 0
 
 

@@ -214,8 +214,8 @@ def _without_comments(text: str) -> tuple[list[tuple[int, str]], list[str], str]
     separator = ""
     for number, line in enumerate(io.StringIO(text, newline=None), start=1):
         bare = line.rstrip("\n")
-        said = re.fullmatch(r"sep=(.)", bare.strip())
-        if said and not rows:
+        said = None if rows else re.fullmatch(r"sep=(.)", bare.strip())
+        if said:
             separator = said[1] if said[1] in _SEPARATORS else ""
         elif bare.lstrip().startswith("#"):
             comments.append((number, bare))

@@ -17,7 +17,6 @@ from dataclasses import replace
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.figures.drawing.labels import labels
 from sics_analysis.report.tables import by_scorer, joint
-from sics_analysis.report.tables.joint import OF_KAPPA
 from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.phrases import PAPER, identity_line, margin_line, plain
@@ -129,12 +128,16 @@ def _tables(document: ReportDocument) -> list[ReportTable]:
         joint.overview, joint.plateaus, by_scorer.equivalence, by_scorer.escapes, by_scorer.intervals, joint.winners,
         joint.spectrum, by_scorer.attribution, _scorecard, joint.deviations, joint.mcnemar, joint.cells, joint.provenance,
     )  # fmt: skip
-    absent = set() if document.has_kappa else {*OF_KAPPA}
-    makers = tuple(make for make in makers if make not in absent and (document.claims or make is not _scorecard))
     cut = labels([spelled_out(scorer.name) for scorer in document.scorers], NAME_WIDTH)
     names = {scorer.name: cut[spelled_out(scorer.name)] for scorer in document.scorers}
     names |= {f"{name} (reference)": f"{short} (ref.)" for name, short in names.items()}
     return [_shortened(maker(document).narrow(), names) for maker in makers]
+
+
+def _unasked(document: ReportDocument) -> set[str]:
+    """The tables that a document alone leaves out: their commands are there, so that nobody's paper breaks."""
+    without = set() if document.has_kappa else {"plateau", "kappa", "attribution"}
+    return without | (set() if document.claims else {"scorecard"})
 
 
 def _scorecard(document: ReportDocument) -> ReportTable:
@@ -174,6 +177,8 @@ def _body(document: ReportDocument) -> Iterator[str]:
     for answer in answers(document):
         yield rf"\textbf{{{escaped(answer.question)}}} \emph{{{escaped(answer.short)}.}} {escaped(answer.text)}\par"
     for table in _tables(document):
+        if table.id in _unasked(document):
+            continue
         title = f"The paper's claims ({PAPER})" if table.id == "scorecard" else table.title
         yield rf"\subsection*{{{escaped(title)}}}"
         yield rf"\sics{table.id.capitalize()}"
