@@ -178,6 +178,19 @@ def test_rows_without_a_sparsity_show_none(write: Write, capsys: pytest.CaptureF
         assert "S = 1" not in out.replace("$=$", "=").replace("\u00a0", " ").replace("~", " "), kind
 
 
+def test_a_gate_of_rows_without_a_sparsity(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(rows().replace(",0.7,", ",").replace("sparsity,", ""))
+    assert main(["report", str(path), "--fail-on", "escape:mine"]) == 0
+    assert "supported" in capsys.readouterr().out
+    assert main(["report", str(path), "--fail-on", "escape:mine@0.7"]) == 2
+    assert capsys.readouterr().err.endswith("Expected no sparsity, as the rows have none, got 'escape:mine@0.7'\n")
+    assert main(["report", str(write(rows(), "with.csv")), "--fail-on", "escape:mine"]) == 2
+    assert capsys.readouterr().err.endswith("Expected a sparsity, as in escape:SCORER@S, got 'escape:mine'\n")
+    assert main(["report", str(path), "--fail-on", "escape:mine", "--delta", "5"]) == 4
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("sics-run: --fail-on escape:mine: contradicted: ")
+
+
 def test_a_foreign_table_hears_nothing_of_the_paper(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     for kind in ("terminal", "md", "latex", "html"):
         assert main(["report", str(write(rows())), "--format", kind]) == 0
