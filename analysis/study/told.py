@@ -12,8 +12,21 @@ _INTERVAL = re.compile(rf"\[([+−]?{_NUMBER}), ([+−]?{_NUMBER})\]")
 _SIGNED = re.compile(rf"(?<![\w.^)])([+−])(?={_NUMBER})")
 _SIDE = re.compile(rf"\b(above|below)( [+−]?)(?={_NUMBER})")
 _COMPARED = re.compile(r"\bp ([<>]) 0\b")
-_POOL = re.compile(rf",? at S = {ONE_POOL:g}(?![\d.]\d|\d)(?:, )?|\bS = {ONE_POOL:g}(?:: |, |; | {{2}}|$)")
-_BEGIN = re.compile(rf"\bAt S = {ONE_POOL:g}:? (\w)")
+_POOL = re.compile(rf",? at S = {ONE_POOL:g}(?![\d.]\d|\d)(?:, )?|(?:, )?\bS = {ONE_POOL:g}(?:: |, |; | {{2}}|$)")
+_OF_S = (
+    (", by how much, at which sparsity?", ", and by how much?"),
+    (" of this S", ""),
+    (" of its S", ""),
+    (" of an S", ""),
+    (" within each S", ""),
+    (" within an S", ""),
+    (" at any S", ""),
+    (", each S with its own axis", ""),
+    (", by sparsity S, each with its own axis", ""),
+    ("; each S has its own axis", ""),
+    ("all of one S hold at once", "all hold at once"),
+)
+_BEGIN = re.compile(rf"\bAt S = {ONE_POOL:g}:? ")
 _OTHER = {"above": "below", "below": "above", "+": "−", "−": "+", "<": ">", ">": "<", "": ""}
 
 
@@ -64,8 +77,9 @@ def _sides(text: str, metric: Metric, names: Iterable[str]) -> str:
 
 def _in_unit(text: str, metric: Metric, pooled: bool) -> str:
     if pooled:
-        text = _BEGIN.sub(lambda m: m[1].upper(), _POOL.sub("", text))
-        text = text.replace(" of this S", "").replace(" within each S", "").replace(" within an S", "").replace(" at any S", "")
+        text = _POOL.sub("", _BEGIN.sub("", text))
+        for words, without in _OF_S:
+            text = text.replace(words, without)
     if metric.unit == "accuracy points":
         return text
     text = re.sub(r"\baccuracy points\b|\bpoints?\b", lambda _: metric.unit, text)

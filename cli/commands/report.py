@@ -112,8 +112,8 @@ def report(
         write_figures(figures, document)
     for gate in document.tripped:
         found = next(f.text for f in gate.findings if f.sparsity == gate.sparsity)
-        where = "" if document.one_pool else f", S = {gate.sparsity:g}"
-        print(plain(f"sics-run: --fail-on {gate.id}: {gate.status}{where}: {found}"), file=sys.stderr)
+        at = "" if document.one_pool else f", S = {gate.sparsity:g}"
+        print(plain(f"sics-run: --fail-on {gate.id}: {gate.status}{at}: {found}"), file=sys.stderr)
     if document.gates and document.open_checks:
         print(plain(f"sics-run: the gates rest on rows with an open data check: {document.open_checks[0].text}"), file=sys.stderr)
     return GATE_TRIPPED if document.tripped else 0

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,8 @@ def test_rows_without_a_sparsity_show_none(write: Write, capsys: pytest.CaptureF
         assert main(["report", str(path), "--format", kind]) == 0
         out = capsys.readouterr().out
         assert "S = 1" not in out.replace("$=$", "=").replace("\u00a0", " ").replace("~", " "), kind
+        if kind == "terminal":
+            assert not re.search(r"\bS\b|\bAt mine\b|, *$|sparsity", out.split("Notes")[0], re.M)
 
 
 def test_a_gate_of_rows_without_a_sparsity(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
