@@ -6,6 +6,9 @@ A report is read without scipy and pandas, so nothing here imports them.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
 from numbers import Integral, Real
@@ -16,6 +19,11 @@ RowValue: TypeAlias = str | int | float | bool | None
 """What a table cell may hold. There is no nan among them: what is undefined is None."""
 
 MAX_MARGIN = 1e9  # accuracy has 100 points
+POINTS = 100  # accuracy points in an accuracy of 1
+#: Stands for the sparsity of every row where a table has none: no network of a real one is pruned whole.
+ONE_POOL = 1.0
+DIGITS = 2  # of a difference in accuracy points
+_digits: ContextVar[int] = ContextVar("digits", default=DIGITS)
 
 Row: TypeAlias = dict[str, RowValue]
 Seed: TypeAlias = int | str
@@ -53,6 +61,108 @@ class Verdict(StrEnum):
         if p_lower <= alpha:
             return cls.EQUIVALENT if p_upper <= alpha else cls.NONINFERIOR
         return cls.NONSUPERIOR if p_upper <= alpha else cls.INCONCLUSIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What was measured, and in which unit and direction a reader has it.
+
+    Better is up in every computation: values of a metric where lower is better enter with their sign turned (`turned`), and
+    leave in their own direction.
+
+    Parameters
+    ----------
+    name
+        As a sentence calls it.
+    unit
+        Of differences and margins.
+    scale
+        Units of a difference in a value of 1: 100 points in an accuracy of 1.
+    lower_is_better
+        Whether a scorer that lowers it escapes.
+    paired
+        Whether the seeds of two scorers are pairs; where they are not, tests take Welch's form.
+
+    Examples
+    --------
+    >>> Metric("loss", "nats", 1, lower_is_better=True).turned(0.3), ACCURACY.turned(0.9)
+    (-0.3, 0.9)
+    >>> Metric("loss", "nats", 1).digits(0.01), ACCURACY.digits(0.01)
+    (3, 2)
+    """
+
+    name: str = "accuracy"
+    unit: str = "accuracy points"
+    scale: float = 100.0
+    lower_is_better: bool = False
+    paired: bool = True
+
+    @property
+    def is_accuracy(self) -> bool:
+        """Whether values are fractions from 0 to 1, their differences points."""
+        return self.scale == POINTS
+
+    @property
+    def short(self) -> str:
+        """The unit after a number."""
+        return self.unit.removeprefix("accuracy ")
+
+    def turned(self, value: float) -> float:
+        """A value or difference with better upwards, or, from there, as its reader has it: the turn is its own inverse."""
+        return -value if self.lower_is_better and value else value
+
+    def turned_interval(self, interval: Interval | None) -> Interval | None:
+        """An interval turned as its estimate is."""
+        if interval is None or not self.lower_is_better:
+            return interval
+        return Interval(self.turned(interval.high), self.turned(interval.low), interval.level, interval.method)
+
+    def digits(self, delta: float) -> int:
+        """Decimals that show two digits of the margin, and no fewer than accuracy points have."""
+        if self.is_accuracy or not delta > 0:
+            return DIGITS
+        return max(DIGITS, 1 - math.floor(math.log10(delta)))
+
+
+ACCURACY = Metric()
+
+
+@contextmanager
+def written_with(digits: int) -> Iterator[None]:
+    """Write every difference with so many decimals: a loss has margins of thousandths."""
+    token = _digits.set(digits)
+    try:
+        yield
+    finally:
+        _digits.reset(token)
+
+
+def digits_written() -> int:
+    """Decimals of a difference, as `written_with` set them."""
+    return _digits.get()
+
+
+class Level(StrEnum):
+    """How much a data check matters: while one is open nothing may be concluded without a flag."""
+
+    OPEN = "open"
+    NOTED = "noted"
+
+
+@dataclass(frozen=True, slots=True)
+class DataCheck:
+    """Something about the rows that a reader must know before any verdict."""
+
+    kind: str  # "missing", "pooled", "copied", "one seed", "resolution", "noise" or "unpaired"
+    level: Level
+    text: str
+    scorers: tuple[str, ...] = ()  # whose lines it touches; empty means all
+    sparsities: tuple[float, ...] = ()
+
+    def touches(self, scorer: str, sparsity: float) -> bool:
+        """Whether a verdict is to be shown with its flag."""
+        here = (not self.scorers or scorer in self.scorers) and (not self.sparsities or sparsity in self.sparsities)
+        return self.level is Level.OPEN and here
 
 
 class Status(StrEnum):
@@ -179,7 +289,7 @@ def check_alpha(alpha: float) -> None:
 
 
 def check_delta(delta: float) -> None:
-    """Refuse a margin that is not a positive number of accuracy points, or so large that squares of it overflow."""
+    """Refuse a margin that is not a positive number, or so large that squares of it overflow."""
     if not is_number(delta) or not 0.0 < delta <= MAX_MARGIN:
         raise ValueError(f"Expected `delta` as a positive number of accuracy points, got {delta!r}")
 
@@ -198,13 +308,13 @@ def is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def signed(value: float, digits: int = 2) -> str:
-    """A number with its sign, zero without one, and a true minus.
+def signed(value: float, digits: int | None = None) -> str:
+    """A number with its sign, zero without one, and a true minus; two decimals unless `written_with` says otherwise.
 
     >>> signed(0.1234), signed(-0.5), signed(-0.001)
     ('+0.12', '−0.50', '0.00')
     """
-    text = f"{value:+.{digits}f}"
+    text = f"{value:+.{digits_written() if digits is None else digits}f}"
     if float(text) == 0.0:
         return text[1:]
     return text.replace("-", "−")

@@ -16,7 +16,7 @@ from sics_cli.console.plain_text import LEGIBLE, plain
 #: name → (module with a click command of that name, short help). The module is imported only when it is needed.
 COMMANDS: dict[str, tuple[str, str]] = {
     "replicate": ("sics_cli.commands.replicate", "Train, prune by every scorer, evaluate; resumes when repeated."),
-    "report": ("sics_cli.commands.report", "Verdicts, κ(S) and claims of a run or of a CSV."),
+    "report": ("sics_cli.commands.report", "Verdicts, κ(S) and claims of a run, verdicts of any table."),
     "plan": ("sics_cli.commands.plan", "How many seeds a verdict takes."),
     "compare": ("sics_cli.commands.compare", "Test one run against another, seed by seed."),
     "map": ("sics_cli.commands.map", "Which scorers left the plateau, and what the pool did."),

@@ -15,7 +15,7 @@ from sics_analysis.claims.statement import Claim as Claim
 from sics_analysis.claims.statement import load_claims as load_claims
 from sics_analysis.claims.statement import paper_claims as paper_claims
 from sics_analysis.claims.statement import parse_claim as parse_claim
-from sics_analysis.results import Interval, Row, at_level, columns, limits, signed
+from sics_analysis.results import ONE_POOL, Interval, Row, at_level, columns, limits, signed
 from sics_analysis.results import Status as Status
 from sics_analysis.study.outcome import Analysis
 
@@ -150,6 +150,11 @@ def check_claim(claim: Claim, analysis: Analysis) -> None:
     """
     if not claim.named_by_user or claim.scorer is None:
         return
+    if (claim.sparsities == (ONE_POOL,)) != (analysis.sparsities == (ONE_POOL,)):
+        asked = (
+            "no sparsity, as the rows have none" if analysis.sparsities == (ONE_POOL,) else "a sparsity, as in escape:SCORER@S"
+        )
+        raise ValueError(f"Expected {asked}, got {claim.id!r}")
     known = [name for name in analysis.scorers if name != analysis.reference]
     if claim.scorer not in known:
         what = "the reference" if claim.scorer == analysis.reference else "not among the scorers"

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias, get_args
 
+from sics_analysis.results import ONE_POOL
+
 Kind: TypeAlias = Literal["plateau", "kappa", "escape", "noninferior", "nonsuperior", "size", "below"]
 GRAMMAR = "plateau@S, escape:SCORER@S, noninferior:SCORER@S, nonsuperior:SCORER@S, kappa@S=K, or an id of paper_claims.toml"
 
@@ -24,6 +26,7 @@ _OF_SCORER: Mapping[Kind, str] = {
 _PATTERNS = (
     re.compile(r"(?P<kind>plateau)@(?P<sparsity>[0-9.]+)"),
     re.compile(r"(?P<kind>escape|noninferior|nonsuperior):(?P<scorer>[^@\s]+)@(?P<sparsity>[0-9.]+)"),
+    re.compile(r"(?P<kind>escape|noninferior|nonsuperior):(?P<scorer>[^@\s]+)"),  # of rows without a sparsity
     re.compile(r"(?P<kind>kappa)@(?P<sparsity>[0-9.]+)=(?P<kappa>[012])"),
 )
 
@@ -155,6 +158,10 @@ def parse_claim(text: str) -> Claim:
 
 
 def _parsed(text: str, parts: Mapping[str, str]) -> Claim:
+    if "sparsity" not in parts:
+        return Claim(
+            text, "escape", f"{parts['scorer']} escapes.", _USER, (ONE_POOL,), scorer=parts["scorer"], named_by_user=True
+        )
     try:
         sparsity = float(parts["sparsity"])
     except ValueError:

@@ -11,10 +11,11 @@ from sics_analysis.rows.contrasts import OfContrast
 
 Direction: TypeAlias = Literal["above", "below"]
 
-Method: TypeAlias = Literal["rotation max-T", "Holm on t, ragged seeds"]
+Method: TypeAlias = Literal["rotation max-T", "Holm on t, ragged seeds", "Holm on Welch's t, unpaired"]
 
 ROTATION: Final = "rotation max-T"
 RAGGED: Final = "Holm on t, ragged seeds"
+UNPAIRED: Final = "Holm on Welch's t, unpaired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +166,10 @@ class FamilyResult(Computed):
                 f"Shown {bound} among {len(judged)} scorers of equal differences, exact sign-flip with Holm at family-wise "
                 f"α = {self.alpha:g} (n = {self.n} seeds): {found}."
             )
-        if self.method == RAGGED:
+        if self.method != ROTATION:
+            why = "that miss different seeds" if self.method == RAGGED else "whose seeds are no pairs"
             return (
-                f"Shown {bound} among {len(judged)} scorers that miss different seeds, Holm on each line's own t at "
+                f"Shown {bound} among {len(self.tested)} scorers {why}, Holm on each line's own t at "
                 f"family-wise α = {self.alpha:g} ({self.n} seeds in common): {found}."
             )
         return (

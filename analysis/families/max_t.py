@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from sics_analysis.families.family import RAGGED, ROTATION, Direction
+from sics_analysis.families.family import RAGGED, ROTATION, UNPAIRED, Direction
 from sics_analysis.families.family import FamilyLine as FamilyLine
 from sics_analysis.families.family import FamilyResult as FamilyResult
 from sics_analysis.families.multiplicity import holm
@@ -95,7 +95,8 @@ def max_t_family(
     check_names(contrasts)
     family = tuple(contrasts)
     active = [c for c in family if not c.is_degenerate]
-    ragged = len({c.seeds for c in active}) > 1
+    unpaired = any(not c.paired for c in active)
+    ragged = unpaired or len({c.seeds for c in active}) > 1
     tested: dict[str, FamilyLine] = {}
     critical: float | None = None
     if active:
@@ -117,7 +118,7 @@ def max_t_family(
         int(draws),
         critical,
         max(0.5**n, 0.0 if 2**n <= draws else 1 / draws) if n >= MIN_SEEDS and not ragged else None,
-        RAGGED if ragged else ROTATION,
+        UNPAIRED if unpaired else RAGGED if ragged else ROTATION,
     )
 
 
@@ -171,14 +172,14 @@ def one_sided(active: Sequence[Contrast], margin: float, sign: int) -> tuple[Flo
     """t of sign·mean beyond the margin, and its exact one-sided p, of every column on its own seeds."""
     mean, se = np.array([c.spread for c in active]).T
     t = (sign * mean - margin) / se
-    return t, np.asarray(special.stdtr(np.array([c.n - 1 for c in active]), -t), dtype=np.float64)
+    return t, np.asarray(special.stdtr(np.array([c.df for c in active]), -t), dtype=np.float64)
 
 
 def _test_ragged(active: list[Contrast], margin: float, sign: int, alpha: float) -> _Numbers:
     """Holm on t and Bonferroni-t intervals, for columns on different seeds."""
     t, p = one_sided(active, margin, sign)
     corrected = holm(p.tolist())
-    df = np.array([c.n - 1 for c in active])
+    df = np.array([c.df for c in active])
     critical = np.asarray(special.stdtrit(df, 1 - alpha / (2 * len(active))), dtype=np.float64)
     return _Numbers(t, p, np.array(corrected, dtype=np.float64), None, corrected, critical, "Bonferroni t")
 
@@ -231,6 +232,7 @@ def _tested_line(c: Contrast, numbers: _Numbers, j: int, margin: float, directio
     above = direction == "above"
     flip = sign_flip_test(c, margin=margin if above else -margin, alternative="greater" if above else "less")
     bound = f"{'+' if above else '−'}{margin:g}" if margin else "0"
+    how = "" if numbers.joint is not None else f", {RAGGED if c.paired else UNPAIRED}"
     return FamilyLine(
         c,
         float(numbers.t[j]),
@@ -241,7 +243,7 @@ def _tested_line(c: Contrast, numbers: _Numbers, j: int, margin: float, directio
         None if numbers.joint is None else float(numbers.joint[j]),
         Interval(mean - half, mean + half, 1 - alpha, numbers.interval),
         False,
-        f"tested {direction} {bound} among {len(numbers.p)} scorers{'' if numbers.joint is not None else f', {RAGGED}'}",
+        f"tested {direction} {bound} among {len(numbers.p)} scorers{how}",
     )
 
 
@@ -265,6 +267,8 @@ def _degenerate_line(c: Contrast, margin: float, direction: Direction, equal: tu
         reason = "same mask at every seed"
     elif c.n < MIN_SEEDS:
         reason = f"too few seeds: {c.n}, needs {MIN_SEEDS}"
+    elif not c.paired:
+        reason = "degenerate: neither side has a spread"
     else:
         reason = constant_text(c)
         assert equal is not None

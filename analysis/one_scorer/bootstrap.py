@@ -242,6 +242,8 @@ def bootstrap_mean(
     if not 0 <= exact_limit <= 10:
         raise ValueError(f"Expected `exact_limit` in 0..10, got {exact_limit!r}")
     line = as_contrast(contrast)
+    if not line.paired:
+        return Bootstrap((), line.mean, 0, False, None, None, None, "unpaired seeds")
     values = line.ranked  # no renaming of seeds moves a drawn number
     centre = line.mean
     reason = "too few seeds" if line.n < MIN_SEEDS else "constant differences" if line.is_constant else None

@@ -91,7 +91,7 @@ def hedges_g(data: Contrast | ArrayLike) -> EffectSize:
     -1.174
     """
     c = as_contrast(data)
-    if c.is_degenerate or c.mean is None or not c.sd:
+    if c.is_degenerate or c.mean is None or not c.sd or not c.paired:
         return EffectSize(c, None, None, None)
     half = (c.n - 1) / 2
     correction = math.exp(math.lgamma(half) - math.lgamma(half - 0.5)) / math.sqrt(half)

@@ -183,7 +183,7 @@ def equivalence_test(
     check_delta(delta)
     check_alpha(alpha)
     found = t_tost(as_contrast(data), delta, alpha)
-    if found.degenerate:
+    if found.degenerate or not found.contrast.paired:
         return found
     flips = (
         sign_flip_test(found.contrast, margin=-delta, alternative="greater", rng=rng),
@@ -201,7 +201,7 @@ def t_tost(c: Contrast, delta: float, alpha: float) -> EquivalenceResult:
         ps = (known.p_lower, known.p_upper, p, p, known.p_signflip)
         return EquivalenceResult(c, delta, alpha, None, None, *ps, known.verdict, known.reason, True)
     mean, se = c.spread
-    lower, upper = (float(p) for p in t_tail_p(mean, se, c.n - 1, delta))
+    lower, upper = (float(p) for p in t_tail_p(mean, se, c.df, delta))
     verdict = Verdict.of_halves(lower, upper, alpha)
     reason, t = _reason(c, delta, alpha, verdict, lower, upper), ((mean + delta) / se, (mean - delta) / se)
     return EquivalenceResult(c, delta, alpha, *t, lower, upper, max(lower, upper), None, None, verdict, reason, False)

@@ -126,7 +126,7 @@ def sign_flip_test(
     if draws < 1:
         raise ValueError(f"Expected `draws` of at least 1, got {draws!r}")
     c = as_contrast(data)
-    if c.n == 0:
+    if c.n == 0 or not c.paired:
         return SignFlipResult(0, None, margin, alternative, 0, 0, None, None, True)
     shifted = c.ranked - margin  # the draws fall on values, not on labels: no renaming of seeds moves a p
     if alternative == "less":

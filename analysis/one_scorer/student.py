@@ -22,7 +22,7 @@ def p_above(contrast: Contrast, margin: float) -> float | None:
     if contrast.is_constant:
         return constant_p(contrast, margin)
     mean, se = contrast.spread
-    return float(special.stdtr(contrast.n - 1, -(mean - margin) / se))
+    return float(special.stdtr(contrast.df, -(mean - margin) / se))
 
 
 def p_below(contrast: Contrast, margin: float) -> float | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sics_analysis.results import POINTS
 from sics_analysis.results import Seed as Seed
 
 _WHOLE = re.compile(r"([+-]?[0-9]{1,300})(?:\.0*)?")
@@ -28,7 +29,7 @@ class Arm:
     seeds
         Sorted, without repeats.
     accuracy
-        Fractions in [0, 1], one a seed.
+        Fractions in [0, 1], one a seed; for another metric its values, better upwards.
     correct, total
         The integer counts behind `accuracy`, None when only fractions are known.
     mask_hash
@@ -37,6 +38,8 @@ class Arm:
         How many arms were pooled into this one (`pool_arms`).
     single
         Whether every accuracy is a number of single precision, so that it is known to about 6e-8 only.
+    scale
+        Units of a difference in a value of 1: 100 points in an accuracy.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Arm:
     mask_hash: tuple[str | None, ...] | None = None
     pooled: int = 1
     single: bool = False
+    scale: float = POINTS
 
     @classmethod
     def from_counts(
@@ -124,8 +128,28 @@ class Arm:
             tuple(plain_seed(seeds[i]) for i in order),
             values,
             mask_hash=_pick(name, mask_hash, seeds, order),
-            single=all(float(np.float32(value)) == value for value in values),
+            single=_single(values),
         )
+
+    @classmethod
+    def from_values(
+        cls,
+        name: str,
+        seeds: Sequence[Seed],
+        values: Sequence[float | None],
+        scale: float,
+        mask_hash: Sequence[str | None] | None = None,
+    ) -> Arm:
+        """An arm of any metric, better upwards; `scale` makes units of its differences.
+
+        >>> Arm.from_values("chaos", [0, 1], [-0.31, None], 1.0).accuracy
+        (-0.31,)
+        """
+        order = complete_seeds(name, seeds, values)
+        found = tuple(float(values[i]) for i in order)  # type: ignore[arg-type]
+        labels = tuple(plain_seed(seeds[i]) for i in order)
+        hashes = _pick(name, mask_hash, seeds, order)
+        return cls(name, labels, found, mask_hash=hashes, single=_single(found), scale=scale)
 
 
 def pool_arms(arms: Sequence[Arm], name: str = "plateau") -> Arm:
@@ -170,7 +194,14 @@ def pool_arms(arms: Sequence[Arm], name: str = "plateau") -> Arm:
         accuracy = tuple(c / t for c, t in zip(sums, pools, strict=True))
         return Arm(name, seeds, accuracy, sums, pools, hashes, pooled=len(arms))
     means = tuple(math.fsum(arm.accuracy[at[seed]] for arm, at in zip(arms, index, strict=True)) / len(arms) for seed in seeds)
-    return Arm(name, seeds, means, mask_hash=hashes, pooled=len(arms), single=all(arm.single for arm in arms))
+    return Arm(
+        name, seeds, means, mask_hash=hashes, pooled=len(arms), single=all(arm.single for arm in arms), scale=arms[0].scale
+    )
+
+
+def _single(values: Sequence[float]) -> bool:
+    """Whether all are numbers of single precision."""
+    return all(float(np.float32(value)) == value for value in values)
 
 
 def _common(hashes: Sequence[str | None]) -> str | None:

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from sics_analysis.results import POINTS as POINTS
 from sics_analysis.results import Interval, check_level
 from sics_analysis.results import Seed as Seed
 from sics_analysis.rows.arms import Arm, complete_seeds, plain_seed
 
 FloatArray: TypeAlias = NDArray[np.float64]
 
-POINTS = 100  # accuracy points in an accuracy of 1
 RELATIVE_TOLERANCE = 1e-9  # of the scale, when accuracies come as fractions
 # Two fractions in single precision are each off by up to 2⁻²⁵, so two of their differences by up to 1.2e-7.
 SINGLE_TOLERANCE = 2.5e-7
@@ -52,6 +52,8 @@ class Contrast:
         Points by which a repeated evaluation of one mask differs; 0 where unknown.
     resolution
         Points by which a difference moves with one test example; 0 where their number is unknown.
+    size
+        Of the values themselves in the unit of the differences, which rounding is relative to: 100 points for accuracies.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Contrast:
     single: bool = False
     noise_floor: float = 0.0
     resolution: float = 0.0
+    size: float = POINTS
 
     @property
     def n(self) -> int:
@@ -107,6 +110,16 @@ class Contrast:
         return None if self.sd is None else self.sd / math.sqrt(self.n)
 
     @property
+    def df(self) -> float:
+        """Degrees of freedom of the standard error."""
+        return self.n - 1
+
+    @property
+    def paired(self) -> bool:
+        """Whether there is a difference at each seed."""
+        return True
+
+    @property
     def spread(self) -> tuple[float, float]:
         """Mean and standard error of a contrast that is not degenerate, so that it has both."""
         mean, se = self.mean, self.se
@@ -120,7 +133,7 @@ class Contrast:
 
         Rounding alone for integer counts, 1e-9 of the scale for fractions, 2.5e-7 for fractions in single precision.
         """
-        scale = max([POINTS, *(abs(d) for d in self.differences)])
+        scale = max([self.size, *(abs(d) for d in self.differences)])
         if self.exact:
             return scale * 8 * float(np.finfo(np.float64).eps)
         return scale * (SINGLE_TOLERANCE if self.single else RELATIVE_TOLERANCE)
@@ -175,8 +188,8 @@ class Contrast:
             return None
         if self.is_constant:
             return Interval(mean, mean, level, "degenerate")
-        half = float(special.stdtrit(self.n - 1, 0.5 + level / 2)) * se
-        return Interval(mean - half, mean + half, level, "student-t")
+        half = float(special.stdtrit(self.df, 0.5 + level / 2)) * se
+        return Interval(mean - half, mean + half, level, "student-t" if self.paired else "Welch t")
 
     def restrict(self, seeds: Iterable[Seed]) -> Contrast:
         """The same contrast on some of its seeds."""
@@ -280,6 +293,7 @@ def contrast(arm: Arm, reference: Arm, *, sparsity: float | None = None, noise_f
         not exact and arm.single and reference.single,
         noise_floor,
         max((_step(arm, at_a[seed], reference, at_b[seed]) for seed in seeds), default=0.0),
+        _size(arm, reference),
     )
 
 
@@ -351,7 +365,12 @@ def _difference(a: Arm, i: int, b: Arm, j: int, seed: Seed, exact: bool) -> floa
             )
         if exact and a.correct is not None and b.correct is not None:
             return POINTS * (a.correct[i] * n_b - b.correct[j] * n_a) / (n_a * n_b)
-    return POINTS * (a.accuracy[i] - b.accuracy[j])
+    return a.scale * (a.accuracy[i] - b.accuracy[j])
+
+
+def _size(a: Arm, b: Arm) -> float:
+    """The largest value of two arms in the unit of differences; 100 points where they are fractions."""
+    return POINTS if a.scale == POINTS else max((abs(value) * a.scale for value in (*a.accuracy, *b.accuracy)), default=0.0)
 
 
 def _step(a: Arm, i: int, b: Arm, j: int) -> float:

@@ -107,6 +107,8 @@ def classify(data: Contrast | ArrayLike, delta: float, alpha: float = 0.05) -> D
         return Degenerate(DegenerateKind.TOO_FEW_SEEDS, Verdict.INCONCLUSIVE, f"too few seeds: {c.n}, needs {MIN_SEEDS}")
     if not c.is_constant:
         return None
+    if not c.paired:
+        return Degenerate(DegenerateKind.CONSTANT, Verdict.INCONCLUSIVE, "degenerate: neither side has a spread")
     return _constant(c, delta, alpha)
 
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from sics_analysis.results import Seed, is_number
+from sics_analysis.results import ACCURACY, Metric, Seed, is_number
 from sics_analysis.rows.arms import Arm, pool_arms, seed_label
 from sics_analysis.rows.contrasts import Contrast, contrast
+from sics_analysis.rows.sparsities import ONE_POOL
+from sics_analysis.rows.unpaired import unpaired_contrast
 
 REQUIRED = ("seed", "scorer", "sparsity", "accuracy")
 PLATEAU = "plateau"  # the reference that pools the κ = 0 scorers
@@ -32,6 +34,7 @@ class Table:
     pool: str | None
     floors: Mapping[float, float] = field(default_factory=dict)  # noise floor by S in points, where known
     apart: frozenset[str] = frozenset()  # scorers whose role is one of `APART`
+    metric: Metric = ACCURACY
 
     @property
     def scorers(self) -> tuple[str, ...]:
@@ -86,6 +89,8 @@ class Table:
         """
         other = self._pool(self.pooled(name), sparsity) if self.pools(reference) else self.arm(reference, sparsity)
         floor = self.floors.get(sparsity, 0.0)
+        if not self.metric.paired:
+            return unpaired_contrast(self.arm(name, sparsity), other, sparsity=sparsity)
         return contrast(self.arm(name, sparsity), other, sparsity=sparsity, noise_floor=floor)
 
     def _pool(self, scorers: tuple[str, ...], sparsity: float) -> Arm:
@@ -93,8 +98,11 @@ class Table:
         return pool_arms(arms, PLATEAU) if arms else Arm(PLATEAU, (), ())
 
 
-def read_table(frame: pd.DataFrame) -> Table:
-    """Check a frame with a row per (seed, scorer, S) and cut it into arms; a cell without accuracy has no result yet."""
+def read_table(frame: pd.DataFrame, metric: Metric = ACCURACY) -> Table:
+    """Check a frame with a row per (seed, scorer, S) and cut it into arms; a cell without accuracy has no result yet.
+
+    `accuracy` holds the values of `metric`. They are turned here, so that better is up in every computation.
+    """
     if not isinstance(frame, pd.DataFrame):
         raise ValueError(f"Expected `frame` as a pandas DataFrame, got {type(frame).__name__}")
     missing = [name for name in REQUIRED if name not in frame.columns]
@@ -107,7 +115,7 @@ def read_table(frame: pd.DataFrame) -> Table:
     rows["sparsity"] = _sparsity(rows["sparsity"])
     rows["scorer"] = _scorer(rows["scorer"])
     rows["seed"] = _seed(rows["seed"])
-    rows["accuracy"] = _accuracy(rows["accuracy"])
+    rows["accuracy"] = _accuracy(rows["accuracy"]) if metric.is_accuracy else _finite(rows["accuracy"])
     rows = rows[rows["sparsity"] > 0]
     if rows.empty:
         raise ValueError("Expected rows of pruned networks (sparsity above 0) in `frame`, got none")
@@ -119,11 +127,11 @@ def read_table(frame: pd.DataFrame) -> Table:
             f"{first['scorer']!r} at {first['sparsity']:g}"
         )
     kappa = _kappa(rows)
-    counts = _has_counts(rows)
+    counts = metric == ACCURACY and _has_counts(rows)
     arms = {}
     for _, own in rows.groupby(["scorer", "sparsity"], sort=True):
         name, sparsity = str(own["scorer"].iloc[0]), float(own["sparsity"].iloc[0])
-        arms[name, sparsity] = _arm(name, own, counts)
+        arms[name, sparsity] = _arm(name, own, counts, metric)
     seeds = sorted(set(rows["seed"]), key=lambda seed: (isinstance(seed, str), seed))
     return Table(
         arms,
@@ -134,6 +142,7 @@ def read_table(frame: pd.DataFrame) -> Table:
         _single(rows, "unit"),
         _single(rows, "pool"),
         apart=_apart(rows),
+        metric=metric,
     )
 
 
@@ -153,6 +162,8 @@ def _refuse(bad: pd.Series, expected: str, advice: str = "") -> None:
 
 def _sparsity(column: pd.Series) -> pd.Series:
     values = _numbers(column, "sparsity")
+    if (values == ONE_POOL).all():
+        return values  # the table has none
     _refuse(values[~((values >= 0) & (values < 1))], "`sparsity` in [0, 1)")
     return values.round(9)  # 0.7 and 0.1 + 0.6 are one sparsity
 
@@ -160,6 +171,12 @@ def _sparsity(column: pd.Series) -> pd.Series:
 def _accuracy(column: pd.Series) -> pd.Series:
     values = _numbers(column, "accuracy")
     _refuse(values[(values < 0) | (values > 1)], "`accuracy` as a fraction in [0, 1]", "; divide percentages by 100")
+    return values
+
+
+def _finite(column: pd.Series) -> pd.Series:
+    values = _numbers(column, "accuracy")
+    _refuse(values[np.isinf(values)], "finite numbers in column `accuracy`")
     return values
 
 
@@ -225,14 +242,17 @@ def _has_counts(rows: pd.DataFrame) -> bool:
     return True
 
 
-def _arm(name: str, group: pd.DataFrame, counts: bool) -> Arm:
+def _arm(name: str, group: pd.DataFrame, counts: bool, metric: Metric) -> Arm:
     known = group[~group["accuracy"].isna()]
     hashes = known["mask_hash"].tolist() if "mask_hash" in known.columns else None
     hashes = None if hashes is None else [None if pd.isna(value) else str(value) for value in hashes]
     seeds = known["seed"].tolist()
     if counts:
         return Arm.from_counts(name, seeds, known["correct"].tolist(), known["n"].tolist(), hashes)
-    return Arm.from_fractions(name, seeds, known["accuracy"].tolist(), hashes)
+    values = known["accuracy"].tolist()
+    if metric.is_accuracy and not metric.lower_is_better:
+        return Arm.from_fractions(name, seeds, values, hashes)
+    return Arm.from_values(name, seeds, [metric.turned(value) for value in values], metric.scale, hashes)
 
 
 def _single(rows: pd.DataFrame, name: str) -> str | None:

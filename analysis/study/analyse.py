@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,11 @@ from sics_analysis.families.run_wide import run_wide
 from sics_analysis.families.winner import best_of
 from sics_analysis.one_scorer.bootstrap import N_RESAMPLES
 from sics_analysis.one_scorer.equivalence import equivalence_test
-from sics_analysis.results import check_alpha, check_delta, is_whole
+from sics_analysis.results import ACCURACY, DataCheck, Metric, check_alpha, check_delta, is_whole, written_with
 from sics_analysis.rows.arms import seed_label
-from sics_analysis.rows.table import PLATEAU, Table, noise_floors, read_table
+from sics_analysis.rows.checks import data_checks, in_order
+from sics_analysis.rows.table import PLATEAU, REQUIRED, Table, noise_floors, read_table
+from sics_analysis.rows.tidy import NOTHING, Asked, tidy
 from sics_analysis.study.outcome import Analysis, Line, RunTests
 from sics_analysis.study.steps import (
     BOOTSTRAP,
@@ -43,9 +46,16 @@ __all__ = ["Analysis", "analyse"]
 def analyse(
     frame: pd.DataFrame,
     reference: str = "magnitude",
-    delta: float = 0.5,
+    delta: float | None = None,
     alpha: float = 0.05,
     *,
+    columns: Mapping[str, str] | None = None,
+    metric: str | Metric | None = None,
+    lower_is_better: bool | None = None,
+    unit: str | None = None,
+    repeats: str | Sequence[str] = (),
+    unpaired: bool = False,
+    checks: Sequence[DataCheck] = (),
     seed: int = 0,
     rng: np.random.Generator | None = None,
     noise_floor: float | Mapping[float, float] | None = None,
@@ -61,14 +71,28 @@ def analyse(
     frame : pandas.DataFrame
         A row per (seed, scorer, sparsity) with `accuracy` as a fraction. Further columns are used where present: kappa
         (0, 1, 2 or empty), correct with n (exact differences), mask_hash (identity of masks), unit, pool, role. Rows
-        at sparsity 0 are ignored. The order of rows changes nothing.
+        at sparsity 0 are ignored. The order of rows changes nothing. Other shapes and names are read too (`docs/tables.md`):
+        a column a scorer or a seed, method, run, density, val_acc and the like, percent; what was assumed is warned of and
+        kept in `Analysis.assumed`.
     reference : str
         A scorer of the frame, or "plateau": the mean of the κ = 0 scorers at each seed. A κ = 0 scorer is then compared
         with the mean of the others, and the joint claim is about all pairs of them.
     delta : float
-        Equivalence margin in accuracy points, fixed before the run.
+        Equivalence margin in accuracy points, fixed before the run; 0.5 by default. For another metric in its unit, and
+        without a default.
     alpha : float
         Level of every test.
+    columns : mapping of role to column, optional
+        Which column is the seed, scorer, sparsity, metric, or one of the further ones.
+    metric, lower_is_better, unit : optional
+        The column that was measured, its direction, and the unit of its differences; "points", "percent" and "fraction" say
+        that it is a share. All numbers of the result are in this unit; ESCAPES means better.
+    repeats : column or columns
+        To average over within a seed, before anything else.
+    unpaired : bool
+        Whether the seeds of two scorers are no pairs: the tests then take Welch's form, families Holm's correction.
+    checks : sequence of DataCheck
+        What is known of the rows beside what they say.
     seed, rng
         Root of all random draws: the same gives the same result, byte for byte. A generator wins over `seed`.
     noise_floor : float or mapping of sparsity to float, optional
@@ -110,6 +134,8 @@ def analyse(
     >>> str(result.line("chaos", 0.7).verdict), result.to_frame().shape
     ('ESCAPES', (1, 21))
     """
+    frame, measured, assumed, found = _read(frame, columns, metric, lower_is_better, unit, repeats)
+    delta = _margin(delta, measured)
     check_delta(delta)
     check_alpha(alpha)
     if not is_whole(draws) or draws < 100:
@@ -118,13 +144,21 @@ def analyse(
         raise ValueError(f"Expected `n_resamples` as a whole number of at least 1, got {n_resamples!r}")
     if rng is None and (not is_whole(seed) or seed < 0):
         raise ValueError(f"Expected `seed` as a whole number of at least 0, got {seed!r}")
-    table = read_table(frame)
+    table = read_table(frame, replace(measured, paired=not unpaired))
     _check_reference(table, reference)
     root = int(rng.integers(2**32)) if rng is not None else int(seed)
     floors = noise_floors(noise_floor, table.sparsities)
     table = replace(table, floors=floors)
     setting = Setting(table, reference, float(delta), float(alpha), root, int(draws), int(n_resamples), floors)
-    examples = {(seed_label(label), name, round(float(S), 9)): row for (label, name, S), row in (bits or {}).items()}
+    with written_with(measured.digits(delta)):
+        made = _analysis(setting, bits or {}, plan or {}, (*checks, *found))
+    return replace(made, assumed=assumed, rows=frame)
+
+
+def _analysis(setting: Setting, bits: Bits, plan: Mapping[str, Any], data: Sequence[DataCheck]) -> Analysis:
+    """Every step, at every sparsity."""
+    table, reference, delta, alpha, root = setting.table, setting.reference, setting.delta, setting.alpha, setting.root
+    examples = {(seed_label(label), name, round(float(S), 9)): row for (label, name, S), row in bits.items()}
     crossed = crossed_intervals(table, reference, examples, (root, CROSSED))
     lines: list[Line] = []
     plateaus: list[PlateauClaim] = []
@@ -151,8 +185,8 @@ def analyse(
     return Analysis(
         table=table,
         reference=reference,
-        delta=setting.delta,
-        alpha=setting.alpha,
+        delta=delta,
+        alpha=alpha,
         seed=root,
         draws=setting.draws,
         lines=tuple(lines),
@@ -164,9 +198,39 @@ def analyse(
         attribution=tuple(attribution),
         winners=tuple(winner for winner in winners if winner is not None),
         mcnemar=mcnemar_lines(table, reference, examples),
-        noise_floor=floors,
-        plan=dict(plan or {}),
+        noise_floor=setting.floors,
+        plan=dict(plan),
+        checks=in_order([*data, *data_checks(table, reference, delta)]),
     )
+
+
+def _read(
+    frame: pd.DataFrame,
+    columns: Mapping[str, str] | None,
+    metric: str | Metric | None,
+    lower_is_better: bool | None,
+    unit: str | None,
+    repeats: str | Sequence[str],
+) -> tuple[pd.DataFrame, Metric, tuple[str, ...], tuple[DataCheck, ...]]:
+    """The frame under the project's names, with what was assumed: a `Metric` says that it has them already."""
+    import pandas as pd
+
+    if isinstance(metric, Metric):
+        return frame, metric, (), ()
+    over = (repeats,) if isinstance(repeats, str) else tuple(repeats)
+    asked = Asked(dict(columns or {}), metric, lower_is_better, unit, over)
+    if not isinstance(frame, pd.DataFrame) or (asked == NOTHING and set(REQUIRED) <= set(frame.columns)):
+        return frame, ACCURACY, (), ()
+    found = tidy(frame, asked)
+    for text in found.assumed:
+        warnings.warn(f"assumed: {text}", UserWarning, stacklevel=3)
+    return found.frame, found.metric, found.assumed, found.checks
+
+
+def _margin(delta: float | None, metric: Metric) -> float:
+    if delta is None and not metric.is_accuracy:
+        raise ValueError(f"Expected `delta` in {metric.unit}: half a point is a default for accuracies alone")
+    return 0.5 if delta is None else delta
 
 
 def _check_reference(table: Table, reference: str) -> None:

@@ -16,9 +16,10 @@ from sics_analysis.one_scorer.bootstrap import Bootstrap
 from sics_analysis.one_scorer.effect import EffectSize
 from sics_analysis.one_scorer.equivalence import EquivalenceResult
 from sics_analysis.one_scorer.mcnemar import McNemarResult
-from sics_analysis.results import Interval, LineRow, Row, Seed, Winner, columns, limits
+from sics_analysis.results import ONE_POOL, DataCheck, Interval, LineRow, Metric, Row, RowValue, Seed, Winner, columns, limits
 from sics_analysis.rows.contrasts import Contrast
 from sics_analysis.rows.table import Table
+from sics_analysis.study.told import told
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,6 +129,12 @@ class Analysis:
         Points by S, where known.
     plan
         What the caller fixed before the run, kept as it was given.
+    checks
+        What to know of the rows before any verdict.
+    assumed
+        How the frame was read, where it did not say it itself.
+    rows
+        The frame under the project's names.
     """
 
     table: Table
@@ -147,6 +154,14 @@ class Analysis:
     mcnemar: tuple[McNemarLine, ...]
     noise_floor: Mapping[float, float]
     plan: Mapping[str, Any]
+    checks: tuple[DataCheck, ...] = ()
+    assumed: tuple[str, ...] = ()
+    rows: Any = None
+
+    @property
+    def metric(self) -> Metric:
+        """What was measured; differences, intervals and delta are in its unit, with better upwards."""
+        return self.table.metric
 
     @property
     def seeds(self) -> tuple[Seed, ...]:
@@ -219,11 +234,30 @@ class Analysis:
         """Return a row per line with the columns of `COLUMNS`; undefined numbers are pandas' missing value."""
         import pandas as pd
 
-        frame = pd.DataFrame([line.to_row() for line in self.lines], columns=list(COLUMNS))
+        frame = pd.DataFrame([self._as_read(line.to_row()) for line in self.lines], columns=list(COLUMNS))
         return frame.astype({**dict.fromkeys(_NUMBERS, "float64"), "n": "int64"})
 
+    def _as_read(self, row: Row) -> Row:
+        """A row of a line in the metric's own direction, and its words in the metric's unit."""
+        if self.metric.lower_is_better:
+            row = {**row, "difference": self._turned(row["difference"])}
+            for level in ("ci90", "ci95"):
+                low, high = row[f"{level}_low"], row[f"{level}_high"]
+                row |= {f"{level}_low": self._turned(high), f"{level}_high": self._turned(low)}
+        return {**row, "reason": self.told(str(row["reason"]))}
+
+    def _turned(self, value: RowValue) -> RowValue:
+        return self.metric.turned(value) if isinstance(value, float) else value
+
+    def told(self, text: str) -> str:
+        """A sentence of a part of this analysis in the metric's own unit and direction."""
+        return told(text, self.metric, self.scorers, pooled=self.sparsities == (ONE_POOL,))
+
     def to_dict(self) -> dict[str, Any]:
-        """Return plain nested data, ready for `json.dumps(..., allow_nan=False)`; undefined numbers are None."""
+        """Return plain nested data, ready for `json.dumps(..., allow_nan=False)`; undefined numbers are None.
+
+        Lines are in the metric's own direction; families, winners and attribution have better upwards.
+        """
         found = {
             "schema": SCHEMA,
             **columns(self, "reference delta alpha seed draws"),
@@ -231,6 +265,9 @@ class Analysis:
             "sparsities": list(self.sparsities),
             "kappa": {name: self.kappa[name] for name in self.scorers},
             **columns(self, "unit pool"),
+            "metric": asdict(self.metric),
+            "checks": [asdict(check) for check in self.checks],
+            "assumed": list(self.assumed),
             "noise_floor": {repr(S): floor for S, floor in sorted(self.noise_floor.items())},
             "plan": dict(self.plan),
             "lines": [self._line(line) for line in self.lines],
@@ -254,18 +291,18 @@ class Analysis:
         plain: dict[str, Any] = _plain(found)
         return plain
 
-    @staticmethod
-    def _line(line: Line) -> dict[str, Any]:
+    def _line(self, line: Line) -> dict[str, Any]:
+        simultaneous, crossed = (self.metric.turned_interval(found) for found in (line.simultaneous, line.crossed))
         return {
-            **line.to_row(),
+            **self._as_read(line.to_row()),
             **columns(line, "kappa in_family"),
             "seeds": list(line.seeds),
-            "differences": list(line.differences),
+            "differences": [self.metric.turned(value) for value in line.differences],
             **columns(line, "p_signflip=p_equivalence_signflip p_bootstrap=p_equivalence_bootstrap smallest_delta"),
             "hedges_g": line.effect.to_row(),
-            "simultaneous": line.simultaneous and asdict(line.simultaneous),
+            "simultaneous": simultaneous and asdict(simultaneous),
             "bootstrap": line.bootstrap.to_row(),
-            "crossed": line.crossed and asdict(line.crossed),
+            "crossed": crossed and asdict(crossed),
         }
 
     def describe(self) -> str:
@@ -273,7 +310,10 @@ class Analysis:
         kappa = f"κ(S) is not available: {self.spectrum_reason}." if self.spectrum is None else self.spectrum.describe()
         parts: list[PlateauClaim | Line | Winner | AttributionLine]
         parts = [*self.plateaus, *self.lines, *self.winners, *self.attribution]
-        return "\n".join([*(part.describe() for part in parts), kappa])
+        said = [self.told(part.describe()) for part in parts]
+        first = [f"Assumed: {text}." for text in self.assumed]
+        first += [f"Data check, {check.level}: {check.text}." for check in self.checks]
+        return "\n".join([*first, *said, kappa])
 
 
 def _plain(value: Any) -> Any:

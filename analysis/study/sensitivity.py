@@ -19,7 +19,8 @@ from sics_analysis.results import DeltaVerdict, PowerCurve, PowerPoint
 from sics_analysis.rows.contrasts import Contrast
 from sics_analysis.study.outcome import Analysis
 
-#: Margins in accuracy points at which the verdicts are asked for, beside the report's own.
+#: Margins in accuracy points at which the verdicts are asked for, beside the report's own. Nobody knows the size of another
+#: metric: for it they are multiples of twice its margin.
 GRID = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 DRAWS = 20_000
 _STREAM = 21  # apart from those of `sics_analysis.analyse`
@@ -32,7 +33,8 @@ def delta_verdicts(analysis: Analysis) -> tuple[DeltaVerdict, ...]:
     At its own margin a line keeps the verdict of the report. Elsewhere the adjusted p come from `DRAWS` rotations, drawn
     once for each S and shared by all margins, so that a line moves with δ and never with the draws.
     """
-    deltas = tuple(sorted({*GRID, analysis.delta}))
+    grid = GRID if analysis.metric.is_accuracy else tuple(2 * analysis.delta * margin for margin in GRID)
+    deltas = tuple(sorted({*grid, analysis.delta}))
     found = []
     for sparsity in analysis.sparsities:
         lines = [line for line in analysis.lines if line.sparsity == sparsity]
@@ -65,6 +67,8 @@ def power_curve(analysis: Analysis) -> PowerCurve:
     spread = [line.sd for line in analysis.lines if line.in_family and not line.degenerate and line.sd]
     spread = spread or [line.sd for line in analysis.lines if not line.degenerate and line.sd]
     effect = 2 * analysis.delta
+    if not analysis.metric.paired:
+        return PowerCurve(None, effect, family, here, None, None, (), "planning is for paired seeds, and these are unpaired")
     if not spread:
         return PowerCurve(None, effect, family, here, None, None, (), "no line has a spread between seeds to plan with")
     sd = statistics.median(spread)
@@ -79,7 +83,7 @@ def _adjusted(members: Sequence[Contrast], deltas: Sequence[float], rng: np.rand
     sides = [(i, sign, delta) for i, delta in enumerate(deltas) for sign in (1, -1)]
     active = [c for c in members if not c.is_constant]
     counters = {}
-    if len({c.seeds for c in active}) == 1 and len(active) > 1:
+    if len({c.seeds for c in active}) == 1 and len(active) > 1 and all(c.paired for c in active):
         values = np.column_stack([c.values for c in active])
         counters = {(i, sign): StepDown(sign * values - delta) for i, sign, delta in sides}
         for chunk in rotation_directions(active[0].n, DRAWS, rng):

@@ -129,7 +129,7 @@ def make_line(
         p_escape_holm=None if tested is None else tested.p_holm,
         p_escape_signflip_joint=None if tested is None else tested.p_signflip_joint,
         p_degrade_adjusted=degrade,
-        p_min_attainable=smallest_p(contrast.n) if contrast.n and not contrast.is_identical else None,
+        p_min_attainable=smallest_p(contrast.n) if contrast.n and contrast.paired and not contrast.is_identical else None,
         smallest_delta=equivalence.smallest_delta(),
         g_z=effect.g_z,
         degenerate=equivalence.degenerate,
@@ -157,7 +157,8 @@ def _sentence(line: EquivalenceResult, escape: float | None, degrade: float | No
     if escape is not None:
         tests = f"; equivalence {p_text(line.p)}, escape {p_text(escape)} and degradation {p_text(degrade)} {kind}"
     why = f" ({reason})" if reason else ""
-    return f"{head}: {signed(line.mean)} points over {line.n} seeds{shown}, δ = {line.delta:g}{tests}: {word}{why}."
+    seeds = f"{line.n} seeds" if line.contrast.paired else f"{line.n} or more seeds a side, unpaired"
+    return f"{head}: {signed(line.mean)} points over {seeds}{shown}, δ = {line.delta:g}{tests}: {word}{why}."
 
 
 def plateau_claims(setting: Setting, equivalences: list[EquivalenceResult], sparsity: float) -> list[PlateauClaim]:
@@ -175,7 +176,7 @@ def attribution_lines(setting: Setting, sparsity: float) -> tuple[AttributionLin
     """Split the gain of every κ ≥ 1 scorer, where the control is among the rows and not the reference."""
     table, reference = setting.table, setting.reference
     names = [name for name in table.complex if name != reference]
-    if CONTROL not in table.kappa or reference == CONTROL or not names:
+    if CONTROL not in table.kappa or reference == CONTROL or not names or not table.metric.paired:
         return ()
     return attribute(
         [table.contrast(name, reference, sparsity) for name in names],
@@ -195,6 +196,8 @@ def measure_spectrum(setting: Setting) -> tuple[Spectrum | None, str]:
     table, reference = setting.table, setting.reference
     if not table.has_kappa:
         return None, "the rows carry no column kappa"
+    if not table.metric.paired:
+        return None, "κ(S) takes paired seeds, and these are unpaired"
     if not table.pools(reference) and table.kappa[reference] != 0:
         return None, f"κ(S) is measured from the plateau, and the reference {reference!r} is not rank-monotone"
     quiet = [sparsity for sparsity in table.sparsities if not setting.below_noise(sparsity)]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sics_cli.base.errors import ConfigError, RefusedSettingError
 from sics_cli.settings.config import standardise_word
+
+if TYPE_CHECKING:
+    from sics_cli.results.tables import Reading
 
 #: Above any real design: a mistyped number of seeds is refused, not laid out cell by cell.
 MAX_COUNT = 10_000
@@ -36,6 +39,7 @@ class Number(click.ParamType):  # type: ignore[type-arg]  # not generic in click
 
 COUNT = Number(f"a whole number from 1 to {MAX_COUNT}", lambda n: 1 <= n <= MAX_COUNT, int)
 MARGIN = Number("accuracy points above 0 and below 100", lambda x: 0 < x < 100)
+ANY_MARGIN = Number("accuracy points above 0 and below 100, or a number above 0 in another metric's unit", lambda x: 0 < x <= 1e9)
 LEVEL = Number("a level above 0 and below 0.5", lambda x: 0 < x < 0.5)
 PROBABILITY = Number("a probability above 0 and below 1", lambda x: 0 < x < 1)
 FRACTION = Number("a fraction above 0 and below 1", lambda x: 0 < x < 1)
@@ -92,6 +96,42 @@ def comma_list(
         return items
 
     return convert
+
+
+def read_options(
+    columns: str | None,
+    metric: str | None,
+    lower_is_better: bool | None,
+    unit: str | None,
+    repeats: str | None,
+    where: Sequence[str],
+    unpaired: bool,
+) -> Reading:
+    """How a table is to be read, from what was typed."""
+    from sics_cli.results.tables import Reading
+
+    roles: dict[str, str] = {}
+    if columns is not None:
+        from sics_analysis.rows.names import parse_columns
+
+        try:
+            roles = parse_columns(columns)
+        except ValueError:
+            raise ConfigError(
+                f"--columns {columns!r}: is not accepted: give ROLE=COLUMN, separated by commas, each role once"
+            ) from None
+    chosen: dict[str, str] = {}
+    for text in where:
+        column, equals, value = text.partition("=")
+        if not equals or not column or column in chosen:
+            raise ConfigError(f"--where {text!r}: is not accepted: give COLUMN=VALUE, each column once")
+        chosen[column.strip()] = value.strip()
+    over = tuple(part.strip() for part in repeats.split(",") if part.strip()) if repeats is not None else ()
+    if repeats is not None and not over:
+        raise ConfigError(f"--repeats {repeats!r}: is not accepted: give columns separated by commas")
+    if metric is not None and "metric" in roles:
+        raise ConfigError("--metric and --columns metric=...: give one of them, both say what was measured")
+    return Reading(roles, metric, lower_is_better, unit, over, chosen, unpaired)
 
 
 def format_of(output: Path | None, endings: Mapping[str, str], default: str) -> str:

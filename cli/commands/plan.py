@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,9 +66,12 @@ def plan(
     if reference is not None and pilot is None:
         raise ConfigError(f"--reference {reference!r}: says what --from is compared to; give --from, or leave it out")
     from sics_analysis.planning.plan import plan as make_plan
+    from sics_cli.console.plain_text import plain
     from sics_cli.results.source import Settings, read_source
 
     source = read_source(pilot) if pilot is not None else None
+    for text in source.assumed if source else ():
+        print(plain(f"sics-run: assumed: {text}"), file=sys.stderr)
     settings = ((source.planned if source else None) or Settings()).replaced(delta, alpha, reference)
     if source is not None:
         spreads, members, found = _measured(source, settings.reference)

@@ -9,30 +9,44 @@ from typing import TYPE_CHECKING
 import click
 
 from sics_cli.base.errors import ConfigError
-from sics_cli.commands.options import LEVEL, MARGIN, format_of
+from sics_cli.commands.options import ANY_MARGIN, LEVEL, format_of, read_options
 
 if TYPE_CHECKING:
     from sics_analysis.claims.statement import Claim
     from sics_analysis.report.document.document import ReportDocument
 
 GATE_TRIPPED = 4
-FORMATS = ("terminal", "html", "md", "latex", "json")
+FORMATS = ("terminal", "html", "md", "latex", "json", "csv")
 
 
 @click.command()
-@click.argument("source", metavar="RUN|FILE.csv|REPORT.json|reference:NAME", type=click.Path(path_type=Path))
+@click.argument(
+    "sources", metavar="RUN|FILE...|REPORT.json|reference:NAME", type=click.Path(path_type=Path), nargs=-1, required=True
+)
 @click.option("--format", "kind", type=click.Choice(FORMATS), help="Format.  [default: by the ending of -o, else terminal]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to.  [default: stdout]")
 @click.option(
     "--figures", type=click.Path(path_type=Path), metavar="DIR", help="Write every figure as PDF and PNG, sized for a paper."
 )
 @click.option("--fail-on", multiple=True, metavar="CLAIM", help="Exit with 4 unless CLAIM is supported; may be repeated.")
-@click.option("--delta", type=MARGIN, metavar="POINTS", help="Equivalence margin.  [default: the plan's, else 0.5]")
+@click.option("--delta", type=ANY_MARGIN, metavar="POINTS", help="Equivalence margin.  [default: the plan's, else 0.5]")
 @click.option("--alpha", type=LEVEL, help="Error rate of the tests.  [default: the plan's, else 0.05]")
 @click.option("--reference", metavar="SCORER", help="A scorer, or plateau.  [default: the plan's, else magnitude]")
 @click.option("--across-devices", is_flag=True, help="Pair rows of one seed that come from different devices.")
+@click.option("--columns", metavar="ROLE=COLUMN,...", help="Which columns of a table are seed, scorer, sparsity, metric, n, ...")
+@click.option("--metric", metavar="COLUMN", help="What was measured.  [default: the accuracy; of a run also loss]")
+@click.option(
+    "--lower-is-better/--higher-is-better",
+    "lower_is_better",
+    default=None,
+    help="Direction of the metric.  [default: by its name]",
+)
+@click.option("--unit", metavar="UNIT", help="Of differences, as MSE; points, percent or fraction for a share.")
+@click.option("--repeats", metavar="COLUMN,...", help="Average over these within a seed first, such as episode.")
+@click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Only these rows of a table; may be repeated.")
+@click.option("--unpaired", is_flag=True, help="Seeds of two scorers are no pairs: Welch's form of every test.")
 def report(
-    source: Path,
+    sources: tuple[Path, ...],
     kind: str | None,
     output: Path | None,
     figures: Path | None,
@@ -41,11 +55,20 @@ def report(
     alpha: float | None,
     reference: str | None,
     across_devices: bool,
+    columns: str | None,
+    metric: str | None,
+    lower_is_better: bool | None,
+    unit: str | None,
+    repeats: str | None,
+    where: tuple[str, ...],
+    unpaired: bool,
 ) -> int:
-    """Say what RUN (a run's folder, or its store), FILE.csv or REPORT.json shows: verdicts, κ(S), attribution, claims.
+    """Say what RUN (a run's folder, or its store), FILE or REPORT.json shows: verdicts, κ(S), attribution, claims.
 
-    A CSV needs the columns seed, scorer, sparsity and accuracy (a fraction); kappa, correct, n, mask_hash, jaccard, unit,
-    pool, role, flags and bits are used where present. A REPORT.json is a report kept with --format json: it is shown as it is,
+    A FILE is a table as CSV, TSV, JSON lines, Parquet or Excel, long or wide; several are read as one. Its columns are seed,
+    scorer, sparsity and accuracy, or are known by their usual names (run, method, density, val_acc, ...) or by --columns; what
+    was assumed is said. kappa, correct, n, mask_hash, jaccard, unit, pool, role, flags and bits are used where present. A
+    REPORT.json is a report kept with --format json: it is shown as it is,
     under its own settings. reference:NAME is one of the runs that ship with the package; reference: alone lists them. A
     CLAIM is plateau@0.7, escape:SCORER@0.8, noninferior:SCORER@0.8 (not worse by the margin), nonsuperior:SCORER@0.8 (not
     better by it), kappa@0.7=1 or the id of one of the paper's, as the report lists them. Settings other than the plan's are
@@ -59,16 +82,28 @@ def report(
     from sics_cli.results.source import Settings, read_source
     from sics_cli.store.store import shipped
 
-    source = shipped(source)
+    reading = read_options(columns, metric, lower_is_better, unit, repeats, where, unpaired)
+    source, *more = (shipped(one) for one in sources)
     chosen = kind or format_of(output, ENDINGS, "terminal")
     check_output(output, source)
     check_figures(figures)
-    if is_document(source):
-        given = {"delta": delta, "alpha": alpha, "reference": reference, "across-devices": across_devices or None}
+    if is_document(source) and not more:
+        given: dict[str, object] = {
+            "delta": delta,
+            "alpha": alpha,
+            "reference": reference,
+            "across-devices": across_devices or None,
+        }
+        given |= {"columns": columns, "metric": metric, "lower-is-better": lower_is_better, "unit": unit, "repeats": repeats}
+        given |= {"where": where or None, "unpaired": unpaired or None}
         refuse_settings(source, given)
         document = read_document(source, gates)
     else:
-        read = read_source(source, across_devices=across_devices)
+        read = read_source(source, *more, across_devices=across_devices, reading=reading)
+        for text in read.assumed:
+            print(plain(f"sics-run: assumed: {text}"), file=sys.stderr)
+        if delta is None and not read.metric.is_accuracy:
+            raise ConfigError(f"--delta: is needed, in {read.metric.unit}: half a point is a default for accuracies alone")
         document = document_of(read, (read.planned or Settings()).replaced(delta, alpha, reference), gates)
     if output is not None and str(output) != "-":
         write_document(output, _render(document, chosen))
@@ -78,7 +113,10 @@ def report(
         write_figures(figures, document)
     for gate in document.tripped:
         found = next(f.text for f in gate.findings if f.sparsity == gate.sparsity)
-        print(plain(f"sics-run: --fail-on {gate.id}: {gate.status}, S = {gate.sparsity:g}: {found}"), file=sys.stderr)
+        at = "" if document.one_pool else f", S = {gate.sparsity:g}"
+        print(plain(f"sics-run: --fail-on {gate.id}: {gate.status}{at}: {found}"), file=sys.stderr)
+    if document.gates and document.open_checks:
+        print(plain(f"sics-run: the gates rest on rows with an open data check: {document.open_checks[0].text}"), file=sys.stderr)
     return GATE_TRIPPED if document.tripped else 0
 
 

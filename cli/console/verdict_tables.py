@@ -37,6 +37,8 @@ def print_results(
     if dense:
         seeds = say.plural(len(dense), "seed")
         console.print(f"dense networks: {statistics.fmean(dense):.2f} % ± {_sd(dense)} (sd) over {seeds}")
+    for check in () if isinstance(document, str) else document.open_checks:
+        paragraph(console, f"data check open, {check.kind}: {check.text}", 0, 2, style="bold yellow")
     for sparsity in sorted({row.sparsity for row in pruned}):
         here = [row for row in pruned if row.sparsity == sparsity]
         masks = {len({row.mask_hash for row in here if row.seed == seed}) for seed in {row.seed for row in here}}

@@ -36,6 +36,8 @@ def analyse_source(source: Source, settings: Settings) -> Analysis:
     from sics_analysis.study.analyse import analyse
 
     check_reference(source, settings.reference)
+    if source.metric.is_accuracy and settings.delta >= source.metric.scale:
+        raise ConfigError(f"--delta {settings.delta:g}: is not accepted: give accuracy points above 0 and below 100")
     try:
         return analyse(
             source.frame,
@@ -44,6 +46,9 @@ def analyse_source(source: Source, settings: Settings) -> Analysis:
             settings.alpha,
             noise_floor=source.noise_floor or None,
             bits=source.bits,
+            metric=source.metric,
+            unpaired=source.unpaired,
+            checks=source.checks,
             plan={"fixed": source.origin.fixed, "stamps": list(source.stamps_under(settings))},
         )
     except ValueError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,8 @@ from sics_cli.base.bits import unpack_bits
 from sics_cli.base.errors import ConfigError, SicsError
 from sics_cli.experiment.cells import CHANGED
 from sics_cli.experiment.recipe import DENSE
-from sics_cli.results.csv_rows import read_csv
-from sics_cli.results.summary import noise_floors, paired_seeds
+from sics_cli.results.summary import loss_floors, noise_floors, paired_seeds
+from sics_cli.results.tables import Reading, read_table_files
 from sics_cli.store.database import is_sqlite
 from sics_cli.store.export import COLUMNS, export_row
 from sics_cli.store.rows import CellRow, PlanRow, RepeatRow, stale_remark
@@ -27,9 +27,12 @@ if TYPE_CHECKING:
 
     from sics_analysis.report.document.build import Origin
     from sics_analysis.report.document.rows import Fact, Strength
+    from sics_analysis.results import DataCheck, Metric
 
 
 Bits = dict[tuple[int | str, str, float], NDArray[np.bool_]]
+AS_IT_IS = Reading()
+POINTS_UNIT = "accuracy points"
 DEFAULT_DELTA, DEFAULT_ALPHA, DEFAULT_REFERENCE = 0.5, 0.05, "magnitude"
 
 
@@ -56,12 +59,19 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Rows to analyse, and what a report says of them; `noise_floor` is points by S, empty where nothing was evaluated twice."""
+    """Rows to analyse, and what a report says of them; `noise_floor` is points by S, empty where nothing was evaluated twice.
+
+    `accuracy` of the frame holds the values of `metric`. `checks` are what is known of the rows beside what they say.
+    """
 
     frame: pd.DataFrame
     bits: Bits
     origin: Origin
+    metric: Metric
     noise_floor: dict[float, float] = field(default_factory=dict)
+    checks: tuple[DataCheck, ...] = ()
+    unpaired: bool = False
+    assumed: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -76,37 +86,70 @@ class Source:
 
     def stamps_under(self, settings: Settings) -> tuple[str, ...]:
         """The stamps of an analysis under `settings`, which may not be what was planned."""
-        moved = self.planned is not None and settings != self.planned
+        moved = self.planned is not None and (settings != self.planned or self.unpaired or self.metric.unit != POINTS_UNIT)
         stamps = self.origin.stamps
         return (*stamps, *([CHANGED] if moved and CHANGED not in stamps else []))
 
 
-def read_source(path: Path, *, across_devices: bool = False) -> Source:
-    """Read a run's folder, its store, or a CSV."""
-    if path.is_dir() or is_sqlite(path):
-        return read_run(path, across_devices=across_devices)
-    if not path.exists():
-        raise InputError(f"{path}: there is no such run or file: give a run's folder, its run.sqlite, or a CSV of results")
+def read_source(path: Path, *more: Path, across_devices: bool = False, reading: Reading = AS_IT_IS) -> Source:
+    """Read a run's folder, its store, or a table of results in one file or several."""
+    paths = (path, *more)
+    for one in paths:
+        if one.is_dir() or is_sqlite(one):
+            if more:
+                raise ConfigError(f"{one}: is a run, and only tables are read together: give it alone, or export it first")
+            return read_run(one, across_devices=across_devices, reading=reading)
+        if not one.exists():
+            raise InputError(f"{one}: there is no such run or file: give a run's folder, its run.sqlite, or a table of results")
     if across_devices:
         raise ConfigError(f"--across-devices: is for runs, which know their devices; {path.name} is a CSV")
     from sics_analysis.report.document.build import Origin
     from sics_analysis.report.document.rows import Fact, SourceInfo
 
-    table = read_csv(path)
+    table = read_table_files(paths, reading)
+    name = path.name if not more else f"{path.name} and {len(more)} more"
+    facts = [Fact("file", one.name) for one in paths] + [Fact("sha256", table.sha256)]
     varied = "unknown: a CSV does not say what another seed changed, nor whether equal seeds of two scorers share a network"
     origin = Origin(
-        SourceInfo("csv", path.name, table.sha256, varied),
+        SourceInfo("csv", name, table.sha256, varied),
         fixed="unknown: a CSV does not say",
-        remarks=("The noise floor is unknown: a CSV has no repeated evaluations.",),
-        provenance=(Fact("file", path.name), Fact("sha256", table.sha256)),
+        remarks=(
+            "The noise floor is unknown: a CSV has no repeated evaluations.",
+            *(f"Assumed: {text}." for text in table.assumed),
+        ),
+        provenance=(*facts, *(Fact("assumed", text) for text in table.assumed)),
     )
-    return Source(table.frame, table.bits, origin)
+    return Source(
+        table.frame, {} if reading.unpaired else table.bits, origin, table.metric, checks=table.checks, unpaired=reading.unpaired,
+        assumed=table.assumed,
+    )  # fmt: skip
 
 
-def read_run(path: Path, *, across_devices: bool = False) -> Source:
+def read_run(path: Path, *, across_devices: bool = False, reading: Reading = AS_IT_IS) -> Source:
     """Read everything a run holds; the store is not changed."""
+    if reading.of_tables is not None:
+        raise ConfigError(f"--{reading.of_tables}: is for tables; a run knows its own columns")
+    if reading.metric not in (None, *_MEASURED):
+        raise ConfigError(f"--metric {reading.metric}: is not what a run measures: give {' or '.join(_MEASURED)}")
     with Store.open(find_store(path), read_only=True) as store:
-        return source_of(store, store.cells(), store.repeats(), across_devices=across_devices)
+        found = source_of(store, store.cells(), store.repeats(), across_devices=across_devices)
+        if reading.metric == "loss":
+            found = _of_loss(found, store, reading)
+    return replace(found, bits={}, unpaired=True) if reading.unpaired else found
+
+
+_MEASURED = ("accuracy", "loss")
+
+
+def _of_loss(source: Source, store: Store, reading: Reading) -> Source:
+    """The same rows by their test loss, which has no counts and no bits."""
+    from sics_analysis.results import Metric
+
+    lower = True if reading.lower_is_better is None else reading.lower_is_better
+    frame = source.frame.assign(accuracy=source.frame["loss"]).drop(columns=["correct", "n", "bits"])
+    floors = loss_floors(store.cells(), store.repeats())
+    metric = Metric("loss", reading.unit or "loss", 1.0, lower)
+    return replace(source, frame=frame, bits={}, metric=metric, noise_floor={S: f for S, f in floors.items() if S > 0})
 
 
 def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow], *, across_devices: bool = False) -> Source:
@@ -115,6 +158,8 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
 
     from sics_analysis.report.document.build import Origin
     from sics_analysis.report.document.rows import Deviation, Planned, SourceInfo
+    from sics_analysis.results import ACCURACY
+    from sics_analysis.rows.checks import copied_checkpoints
 
     plans, recipe, failures = store.plans(), store.meta("recipe"), store.failures()
     kept, remarks = comparable(rows, across_devices=across_devices)
@@ -151,7 +196,11 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
         pd.DataFrame([export_row(row) for row in kept], columns=list(COLUMNS)).astype({"kappa": "Int64"}),
         {(row.seed, row.scorer, row.sparsity): unpack_bits(row.bits, row.n) for row in pruned},
         origin,
+        ACCURACY,
         {sparsity: floor.points for sparsity, floor in noise_floors(pruned, repeats).items()},
+        copied_checkpoints(
+            ((row.seed, row.checkpoint_hash) for row in kept), given=recipe.get("start", {}).get("kind") == "checkpoint"
+        ),
     )
 
 

@@ -34,6 +34,17 @@ def noise_floors(rows: Sequence[CellRow], repeats: Sequence[RepeatRow]) -> dict[
     return found
 
 
+def loss_floors(rows: Sequence[CellRow], repeats: Sequence[RepeatRow]) -> dict[float, float]:
+    """Largest change of the loss over the deliberate re-evaluations of every S."""
+    first = {(row.seed, row.scorer, row.sparsity): row.loss for row in rows}
+    found: dict[float, float] = {}
+    for row in repeats:
+        place = (row.seed, row.scorer, row.sparsity)
+        if place in first:
+            found[row.sparsity] = max(found.get(row.sparsity, 0.0), abs(first[place] - row.loss))
+    return found
+
+
 def paired_seeds(rows: Iterable[CellRow]) -> tuple[list[int], list[int]]:
     """Seeds whose rows all met the same data order, calibration batches, saliency and checkpoint; and the others.
 

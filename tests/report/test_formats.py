@@ -27,7 +27,7 @@ def test_poor_tables_are_rendered_in_words(poor: dict[str, ReportDocument], kind
     for name, document in poor.items():
         text = render(document, kind)
         assert not re.search(r"(?i)(?<![a-z])nan(?![a-z])|(?<![a-z])inf(?![a-z])", text), name
-        assert "magnitude" in text, name
+        assert "magnitude" in text or (kind == "csv" and not document.lines), name
 
 
 def test_endings_name_formats() -> None:
@@ -35,7 +35,7 @@ def test_endings_name_formats() -> None:
 
 
 def test_another_format_is_refused(tiny: ReportDocument) -> None:
-    with pytest.raises(ValueError, match="Expected a format among terminal, html, md, latex, json, got 'pdf'"):
+    with pytest.raises(ValueError, match="Expected a format among terminal, html, md, latex, json, csv, got 'pdf'"):
         render(tiny, "pdf")
 
 

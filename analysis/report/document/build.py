@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pandas as pd
 
 from sics_analysis.claims.scorecard import ClaimResult, evaluate, evaluate_all
-from sics_analysis.claims.statement import Claim, parse_claim
+from sics_analysis.claims.statement import Claim, paper_claims, parse_claim
 from sics_analysis.families.attribution import AttributionLine
+from sics_analysis.report.document.as_read import as_read
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.footnotes import footnotes
 from sics_analysis.report.document.joint import ClaimFinding, ClaimInfo, KappaInfo, PlateauInfo, SpectrumInfo
 from sics_analysis.report.document.lines import AttributionInfo, LineInfo, McNemarInfo
 from sics_analysis.report.document.rows import Cell, Deviation, Fact, Planned, ScorerInfo, SettingsInfo, SourceInfo, SparsityInfo
-from sics_analysis.results import Seed, Verdict
+from sics_analysis.results import ACCURACY, Seed, Verdict, written_with
 from sics_analysis.rows.arms import seed_label
 from sics_analysis.study.analyse import analyse
 from sics_analysis.study.outcome import Analysis, Line, McNemarLine
@@ -113,7 +114,7 @@ def cell_infos(analysis: Analysis, frame: pd.DataFrame) -> tuple[Cell, ...]:
                         seed,
                         name,
                         sparsity,
-                        arm.accuracy[i],
+                        analysis.metric.turned(arm.accuracy[i]),
                         None if arm.correct is None else arm.correct[i],
                         None if arm.total is None else arm.total[i],
                         None if arm.mask_hash is None else arm.mask_hash[i],
@@ -193,12 +194,25 @@ def build_document(
     gates
         Claims asked for by `--fail-on`.
     """
-    lines = tuple(_line(line) for line in analysis.lines)
+    with written_with(analysis.metric.digits(analysis.delta)):
+        return _document(analysis, frame, origin, gates)
+
+
+def _document(analysis: Analysis, frame: pd.DataFrame, origin: Origin, gates: Sequence[Claim]) -> ReportDocument:
+    metric = analysis.metric
+    stamps = (*origin.stamps, *([] if metric.paired else [UNPAIRED]))
+    origin = replace(origin, stamps=stamps)
+
+    def read(part: T) -> T:
+        return as_read(part, metric, (*analysis.scorers, analysis.reference), analysis.sparsities)
+
+    lines = tuple(read(_line(line)) for line in analysis.lines)
+    notes = footnotes(analysis, origin.source.varied, origin.fixed, origin.planned, stamps, origin.remarks)
     return ReportDocument(
         source=origin.source,
         settings=SettingsInfo(
-            analysis.delta, analysis.alpha, analysis.reference, origin.fixed, origin.planned, origin.stamps,
-            analysis.seed, analysis.draws,
+            analysis.delta, analysis.alpha, analysis.reference, origin.fixed, origin.planned, stamps, analysis.seed,
+            analysis.draws,
         ),
         unit=analysis.unit,
         pool=analysis.pool,
@@ -209,27 +223,44 @@ def build_document(
         cells=cell_infos(analysis, frame),
         lines=lines,
         plateaus=tuple(
-            _row(PlateauInfo, claim, scorers=claim.lines, interval=claim.largest, sentence=claim.describe())
+            read(_row(PlateauInfo, claim, scorers=claim.lines, interval=claim.largest, sentence=claim.describe()))
             for claim in analysis.plateaus
         ),
-        spectrum=_spectrum(analysis),
-        attribution=tuple(_attribution(line) for line in analysis.attribution),
-        winners=analysis.winners,
+        spectrum=read(_spectrum(analysis)),
+        attribution=tuple(read(_attribution(line)) for line in analysis.attribution),
+        winners=tuple(read(winner) for winner in analysis.winners),
         mcnemar=tuple(_mcnemar(line) for line in analysis.mcnemar),
         deltas=delta_verdicts(analysis),
         power=power_curve(analysis),
-        claims=tuple(_claim(found) for found in evaluate_all(analysis)),
-        gates=tuple(_claim(evaluate(claim, analysis), gate=True) for claim in gates),
+        claims=tuple(_claim(found) for found in evaluate_all(analysis, heard(analysis))),
+        gates=tuple(read(_claim(evaluate(claim, analysis), gate=True)) for claim in gates),
         deviations=_deviations(origin, lines),
-        provenance=origin.provenance,
-        notes=tuple(footnotes(analysis, origin.source.varied, origin.fixed, origin.planned, origin.stamps, origin.remarks)),
+        provenance=(*origin.provenance, *(Fact("assumed", text) for text in analysis.assumed)),
+        notes=(*(analysis.told(text) for text in notes), *(f"Assumed: {text}." for text in analysis.assumed)),
+        metric=metric,
+        checks=analysis.checks,
     )  # fmt: skip
+
+
+UNPAIRED = "unpaired: seeds taken as independent samples, Welch's t and Holm's correction"
+
+
+def heard(analysis: Analysis) -> tuple[Claim, ...]:
+    """The paper's claims that these rows can speak of: none where they know no κ, and none that was never measured."""
+    if not analysis.has_kappa or analysis.metric != ACCURACY:
+        return ()
+    known = {*analysis.scorers, "reference", None}
+    return tuple(
+        claim
+        for claim in paper_claims()
+        if set(claim.sparsities) & set(analysis.sparsities) and claim.scorer in known and claim.than in known
+    )
 
 
 def report_table(
     frame: pd.DataFrame,
     reference: str = "magnitude",
-    delta: float = 0.5,
+    delta: float | None = None,
     alpha: float = 0.05,
     *,
     title: str = "a table of results",
@@ -263,7 +294,7 @@ def report_table(
     """
     claims = [parse_claim(gate) for gate in gates]
     analysis = analyse(frame, reference, delta, alpha, **options)
-    return build_document(analysis, frame, replace(UNKNOWN, source=replace(UNKNOWN.source, title=title)), claims)
+    return build_document(analysis, analysis.rows, replace(UNKNOWN, source=replace(UNKNOWN.source, title=title)), claims)
 
 
 def _deviations(origin: Origin, lines: Sequence[LineInfo]) -> tuple[Deviation, ...]:

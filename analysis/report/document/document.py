@@ -1,6 +1,7 @@
 """One document of everything a report says; the terminal, HTML, Markdown, LaTeX, JSON and the figures render from it alone.
 
-Differences, intervals, margins and noise floors are in accuracy points (percent); accuracies are fractions. What is
+Differences, intervals, margins and noise floors are in accuracy points (percent), or in the unit of another metric and its own
+direction; accuracies are fractions, and `accuracy` holds the values of another metric as they came. What is
 undefined is None, never nan. The same rows give the same document, and the same document the same bytes.
 """
 
@@ -15,7 +16,7 @@ from sics_analysis.report.document.codec import decode, encode
 from sics_analysis.report.document.joint import ClaimInfo, PlateauInfo, SpectrumInfo
 from sics_analysis.report.document.lines import AttributionInfo, LineInfo, McNemarInfo
 from sics_analysis.report.document.rows import Cell, Deviation, Fact, ScorerInfo, SettingsInfo, SourceInfo, SparsityInfo
-from sics_analysis.results import DeltaVerdict, PowerCurve, Seed, Winner
+from sics_analysis.results import ACCURACY, ONE_POOL, DataCheck, DeltaVerdict, Level, Metric, PowerCurve, Seed, Winner
 
 SCHEMA = 3
 READ = (2, SCHEMA)  # a report of schema 2 lacks the halves of a TOST and what is adjusted over the whole run
@@ -42,6 +43,10 @@ class ReportDocument:
         The paper's claims, and those asked for by `--fail-on`.
     notes
         Footnotes that never go missing: what a seed varied, n, α, δ and when fixed, resolution, caveats.
+    metric
+        What was measured. Differences, intervals and δ are in its unit and direction.
+    checks
+        What to know of the rows before any verdict: while one is open, no headline rests on them.
     """
 
     source: SourceInfo
@@ -66,6 +71,22 @@ class ReportDocument:
     deviations: tuple[Deviation, ...]
     provenance: tuple[Fact, ...]
     notes: tuple[str, ...]
+    metric: Metric = ACCURACY
+    checks: tuple[DataCheck, ...] = ()
+
+    @property
+    def one_pool(self) -> bool:
+        """Whether the rows have no sparsity, so that none is shown."""
+        return [info.sparsity for info in self.sparsities] == [ONE_POOL]
+
+    @property
+    def open_checks(self) -> tuple[DataCheck, ...]:
+        """The checks that no headline may rest on."""
+        return tuple(check for check in self.checks if check.level is Level.OPEN)
+
+    def flagged(self, scorer: str, sparsity: float) -> bool:
+        """Whether an open check touches a line, whose verdict then carries a flag."""
+        return any(check.touches(scorer, sparsity) for check in self.checks)
 
     @property
     def compared(self) -> tuple[ScorerInfo, ...]:

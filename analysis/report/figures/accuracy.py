@@ -32,6 +32,7 @@ from sics_analysis.report.figures.drawing.style import (
 )
 from sics_analysis.report.figures.forest import no_intervals
 from sics_analysis.report.words.phrases import gathered, plural
+from sics_analysis.report.words.said import value_axis, value_text
 
 _SLOPES: tuple[tuple[str, Dashes], ...] = ((GREEN, "-"), (VERMILLION, (0, (3, 1.2))), (FAINT, (0, (1, 1))))
 
@@ -56,7 +57,7 @@ def curves(document: ReportDocument) -> Sketch:
     names = labels([scorer.name for scorer in document.scorers], room)
     room = max(4, room - 7)
     panels = sheet.panels(len(groups), len(groups), 1.7, left=left, gap=gap)
-    panels[0].set_ylabel("accuracy (%)")
+    panels[0].set_ylabel(value_axis(document))
     for axes, (title, group) in zip(panels, groups, strict=True):
         axes.set_title(title)
         axes.set_xlabel("sparsity S")
@@ -80,14 +81,14 @@ def curves(document: ReportDocument) -> Sketch:
                 label=names[scorer.name],
             )  # fmt: skip
             for S, mean in zip(here, means, strict=True):
-                text = f"{scorer.name}, S = {S:g}: {mean:.2f} %, {plural(len(found[S]), 'seed')}"
+                text = f"{scorer.name}, S = {S:g}: {_shown(document, mean)}, {plural(len(found[S]), 'seed')}"
                 sheet.tips.append(Tip(axes, (S, mean, S, mean), text))
         axes.legend(
             handles=handles, loc="upper left", bbox_to_anchor=(0.0, -0.36 / 1.7), bbox_transform=axes.transAxes,
             borderaxespad=0, labelspacing=0.25, borderpad=0.1,
         )  # fmt: skip
-    dense = [100 * cell.accuracy for cell in document.cells if cell.sparsity == 0]
-    unpruned = f" The unpruned networks reach {statistics.fmean(dense):.2f} % on average." if dense else ""
+    dense = [document.metric.scale * cell.accuracy for cell in document.cells if cell.sparsity == 0]
+    unpruned = f" The unpruned networks reach {_shown(document, statistics.fmean(dense))} on average." if dense else ""
     caption = (
         f"Mean accuracy over seeds against sparsity, by class. Thick line: {document.settings.reference}, with the range of its "
         f"seeds shaded. Each panel has its own accuracy axis, which does not start at 0.{unpruned}"
@@ -100,6 +101,8 @@ def slopes(document: ReportDocument) -> Sketch:
     why = no_intervals(document)
     if why is not None:
         return refusal(why.replace("an interval takes three", "slopes of so few show no pattern"))
+    if not document.metric.paired:
+        return refusal("The seeds are unpaired: no line leads from one scorer to another.")
     scorers, values = document.compared, sparsities(document)
     rows, across = -(-len(values) // 2), min(len(values), 2)
     names = labels([scorer.name for scorer in scorers], 16)
@@ -111,7 +114,7 @@ def slopes(document: ReportDocument) -> Sketch:
     for i, (axes, S) in enumerate(zip(panels, values, strict=True)):
         axes.set_title(f"S = {S:g}")
         if i % across == 0:
-            axes.set_ylabel("accuracy (%)")
+            axes.set_ylabel(value_axis(document))
         _slopes_at(document, sheet, axes, S)
         last = i + across >= len(values)
         axes.set_xticks(range(len(scorers)), [names[s.name] if last else "" for s in scorers], rotation=90)
@@ -129,7 +132,7 @@ def slopes(document: ReportDocument) -> Sketch:
 
 
 def _slopes_at(document: ReportDocument, sheet: Drawing, axes: Axes, S: float) -> None:
-    accuracy = {(cell.scorer, cell.seed): 100 * cell.accuracy for cell in document.cells if cell.sparsity == S}
+    accuracy = {(cell.scorer, cell.seed): document.metric.scale * cell.accuracy for cell in document.cells if cell.sparsity == S}
     place = {scorer.name: i for i, scorer in enumerate(document.compared)}
     lines = [line for line in document.lines_at(S) if line.n]
     low, high = window([line.differences for line in lines], document.settings.delta)
@@ -141,7 +144,8 @@ def _slopes_at(document: ReportDocument, sheet: Drawing, axes: Axes, S: float) -
         for seed, difference in zip(line.seeds, line.differences, strict=True):
             end = accuracy[line.scorer, seed]
             start = end - difference
-            colour = GREEN if difference > 0 else VERMILLION if difference < 0 else FAINT
+            better = document.metric.turned(difference)
+            colour = GREEN if better > 0 else VERMILLION if better < 0 else FAINT
             segments[colour].append([(x - 0.32, start), (x + 0.32, end)])
             inside += [start, end] if low <= difference <= high else [start]
     bottom, top = min(inside), max(inside)
@@ -160,6 +164,11 @@ def _slopes_at(document: ReportDocument, sheet: Drawing, axes: Axes, S: float) -
     axes.yaxis.set_major_locator(MaxNLocator(4))
 
 
+def _shown(document: ReportDocument, value: float) -> str:
+    """A value on the axis, with its unit."""
+    return f"{value:.2f} %" if document.metric.is_accuracy else value_text(document, value)
+
+
 def _groups(document: ReportDocument) -> list[tuple[str, Sequence[ScorerInfo]]]:
     others = document.compared
     if not document.has_kappa:
@@ -170,7 +179,7 @@ def _groups(document: ReportDocument) -> list[tuple[str, Sequence[ScorerInfo]]]:
 
 
 def _by_key(document: ReportDocument) -> dict[tuple[str, float], list[float]]:
-    return gathered(((cell.scorer, cell.sparsity), 100 * cell.accuracy) for cell in document.cells)
+    return gathered(((cell.scorer, cell.sparsity), document.metric.scale * cell.accuracy) for cell in document.cells)
 
 
 def _reference(document: ReportDocument, by_key: dict[tuple[str, float], list[float]], S: float) -> list[float]:
@@ -180,20 +189,21 @@ def _reference(document: ReportDocument, by_key: dict[tuple[str, float], list[fl
         return by_key.get((reference, S), [])
     pooled = {scorer.name for scorer in document.scorers if scorer.kappa == 0}
     here = (cell for cell in document.cells if cell.sparsity == S and cell.scorer in pooled)
-    by_seed = gathered((cell.seed, 100 * cell.accuracy) for cell in here)
+    by_seed = gathered((cell.seed, document.metric.scale * cell.accuracy) for cell in here)
     return [statistics.fmean(found) for found in by_seed.values() if len(found) == len(pooled)]
 
 
 def _curve_text(document: ReportDocument, plateau: dict[float, list[float]]) -> str:
-    said = ", ".join(f"{statistics.fmean(found):.2f} % at S = {S:g}" for S, found in plateau.items() if found)
+    said = ", ".join(f"{_shown(document, statistics.fmean(found))} at S = {S:g}" for S, found in plateau.items() if found)
     return f"{document.settings.reference}: {said}." if said else ""
 
 
 def _slope_text(document: ReportDocument) -> str:
     parts = []
     for S in sparsities(document):
-        better = [line.scorer for line in document.lines_at(S) if line.n and min(line.differences) > 0]
-        worse = [line.scorer for line in document.lines_at(S) if line.n and max(line.differences) < 0]
+        gains = {line.scorer: [document.metric.turned(d) for d in line.differences] for line in document.lines_at(S) if line.n}
+        better = [name for name, values in gains.items() if min(values) > 0]
+        worse = [name for name, values in gains.items() if max(values) < 0]
         parts.append(
             f"At S = {S:g} every seed gains with {', '.join(better) or 'no scorer'}, and loses with {', '.join(worse) or 'none'}."
         )

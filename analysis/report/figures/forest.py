@@ -122,7 +122,7 @@ def no_intervals(document: ReportDocument) -> str | None:
         return "No seed has both a scorer and the reference."
     if n < 3:
         return f"The rows have {plural(n, 'seed')} a line: an interval takes three."
-    if all(not any(line.differences) for line in document.lines):
+    if document.metric.paired and all(not any(line.differences) for line in document.lines):
         return f"Every scorer gives {short(document.settings.reference, 40)}'s accuracy at every seed: nothing differs."
     return None
 

@@ -9,11 +9,14 @@ from pathlib import Path
 
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.font_manager import findfont, get_font
+from matplotlib.text import Text
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.figures import accuracy, forest, outlook, sensitivity, spectrum
 from sics_analysis.report.figures.drawing.files import inline_svg, quiet, save_canvas
 from sics_analysis.report.figures.drawing.style import Sketch, figure_style
+from sics_analysis.report.words.said import in_digits, in_words
+from sics_analysis.results import ACCURACY
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ _FIGURES: tuple[tuple[str, str, Callable[[ReportDocument], Sketch]], ...] = (
 FIGURES = tuple(name for name, _, _ in _FIGURES)
 
 
+@in_digits
 def figure_list(document: ReportDocument) -> list[Figure]:
     """Draw every figure of a report as inline SVG.
 
@@ -56,7 +60,8 @@ def figure_list(document: ReportDocument) -> list[Figure]:
     found = []
     with figure_style():
         for name, title, draw in _FIGURES:
-            sketch = draw(document)
+            sketch = _said(document, draw(document))
+            title = in_words(document, title)
             svg = None
             if sketch.drawing is not None:
                 FigureCanvasSVG(sketch.drawing.canvas)
@@ -66,6 +71,7 @@ def figure_list(document: ReportDocument) -> list[Figure]:
     return found
 
 
+@in_digits
 def save_figures(document: ReportDocument, directory: Path) -> list[Path]:
     """Write every figure as PDF (TrueType fonts) and PNG (300 dots an inch), one or two columns of a paper wide.
 
@@ -84,11 +90,24 @@ def save_figures(document: ReportDocument, directory: Path) -> list[Path]:
     document = _spelled_out(document)
     with figure_style():
         for name, title, draw in _FIGURES:
-            sketch = draw(document)
+            sketch = _said(document, draw(document))
             if sketch.drawing is None:
                 continue
             written += save_canvas(sketch.drawing.canvas, directory / name, title)
     return written
+
+
+def _said(document: ReportDocument, sketch: Sketch) -> Sketch:
+    """A sketch whose every word speaks of the document's metric."""
+    if document.metric == ACCURACY and not document.one_pool:
+        return sketch
+    if sketch.drawing is not None:
+        for text in sketch.drawing.canvas.findobj(Text):
+            text.set_text(in_words(document, text.get_text()))
+        tips = sketch.drawing.tips
+        tips[:] = [replace(tip, text=in_words(document, tip.text)) for tip in tips]
+    reason = sketch.reason and in_words(document, sketch.reason)
+    return replace(sketch, caption=in_words(document, sketch.caption), alt=in_words(document, sketch.alt), reason=reason)
 
 
 @lru_cache(maxsize=1)

@@ -24,7 +24,7 @@ from sics_analysis.report.figures.drawing.style import (
     drawing,
     refusal,
 )
-from sics_analysis.report.words.phrases import interval, percent, plural
+from sics_analysis.report.words.phrases import decimals, interval, percent, plural
 from sics_analysis.results import PowerPoint, signed
 
 _TARGET = 0.8
@@ -47,7 +47,7 @@ def power(document: ReportDocument) -> Sketch:
         color=GREEN,
         linewidth=1.4,
         linestyle=(0, (4, 1.5)),
-        label=f"escape, true difference +{info.effect:g}",
+        label=f"escape, true difference {'−' if document.metric.lower_is_better else '+'}{info.effect:g}",
     )
     axes.axvline(info.here, color=INK, linewidth=0.8)
     axes.set_xlim(n[0] - 1, n[-1])
@@ -68,7 +68,7 @@ def power(document: ReportDocument) -> Sketch:
         f"family of {info.family}"
     )
     caption = (
-        f"Chance of a verdict against the number of seeds, if differences spread as here (median sd {info.sd:.2f} points), "
+        f"Chance of a verdict against the number of seeds, if differences spread as here (median sd {decimals(info.sd)} points), "
         f"at δ = {delta:g}. {needed}. The sd is itself an estimate from {plural(info.here, 'seed')}."
     )
     here = next((_chances(point) for point in info.points if point.n == info.here), "no test")

@@ -18,7 +18,7 @@ from sics_analysis.report.figures.drawing.style import (
     series,
 )
 from sics_analysis.report.figures.forest import no_intervals
-from sics_analysis.report.words.phrases import gathered
+from sics_analysis.report.words.phrases import decimals, gathered
 from sics_analysis.results import Verdict, signed
 
 
@@ -52,7 +52,7 @@ def deltas(document: ReportDocument) -> Sketch:
                     fillstyle="none" if verdict is Verdict.INCONCLUSIVE else "full", markeredgewidth=0.7,
                 )  # fmt: skip
         for line in document.lines_at(panel.sparsity):
-            smallest = "" if line.smallest_delta is None else f" Equivalent from δ = {line.smallest_delta:.2f} on."
+            smallest = "" if line.smallest_delta is None else f" Equivalent from δ = {decimals(line.smallest_delta)} on."
             row = place[line.scorer]
             text = f"{line.scorer}, S = {line.sparsity:g}: {line.verdict} at δ = {document.settings.delta:g}.{smallest}"
             sheet.tips.append(Tip(axes, (-0.6, row - 0.5, len(margins) - 0.4, row + 0.5), text))
@@ -66,7 +66,7 @@ def deltas(document: ReportDocument) -> Sketch:
 def _smallest(document: ReportDocument) -> str:
     known = [line for line in document.lines if line.smallest_delta is not None]
     return " ".join(
-        f"{line.scorer} at S = {line.sparsity:g} is equivalent from δ = {line.smallest_delta:.2f} on."
+        f"{line.scorer} at S = {line.sparsity:g} is equivalent from δ = {decimals(line.smallest_delta)} on."
         for line in sorted(known, key=lambda line: (line.sparsity, line.smallest_delta))
     )
 

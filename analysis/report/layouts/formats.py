@@ -13,10 +13,12 @@ _RENDERERS: Mapping[str, tuple[str, str]] = {
     "html": ("html", "render_html"),
     "md": ("markdown", "render_markdown"),
     "latex": ("latex", "render_latex"),
+    "csv": ("verdicts_csv", "render_csv"),
 }
-FORMATS = (*_RENDERERS, "json")
+FORMATS = (*(kind for kind in _RENDERERS if kind != "csv"), "json", "csv")
 ENDINGS: Mapping[str, str] = {
     ".html": "html", ".htm": "html", ".md": "md", ".markdown": "md", ".tex": "latex", ".json": "json", ".txt": "terminal",
+    ".csv": "csv",
 }  # fmt: skip
 
 

@@ -17,11 +17,13 @@ from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words import phrases
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.reasons import TONE_GLYPHS, headline, undecided
+from sics_analysis.report.words.said import checks_title, in_digits, in_words
 
 TEMPLATE = "report.html"
 _WIDE = 340  # CSS pixels: figures wider than one column of a paper take the whole width
 
 
+@in_digits
 def render_html(document: ReportDocument) -> str:
     """Return the page.
 
@@ -44,10 +46,13 @@ def render_html(document: ReportDocument) -> str:
     environment.filters["visible"] = phrases.plain
     environment.filters["prose"] = phrases.tied
     open_lines, lines = undecided(document)
+    absent = set() if document.has_kappa else {"attribution", "kappa", "paper"}
     return environment.get_template(TEMPLATE).render(
         document=document,
         settings=document.settings,
         headline=headline(document),
+        checks_title=checks_title(document),
+        grid_caption=_grid_caption(document, open_lines, lines),
         identity=phrases.identity_line(document),
         margin=phrases.margin_line(document),
         answers=answers(document),
@@ -57,7 +62,7 @@ def render_html(document: ReportDocument) -> str:
         status_glyphs=phrases.STATUS_GLYPHS,
         overview=joint.overview(document),
         undecided=(open_lines, lines),
-        figures=[(figure, _is_wide(figure), Markup(figure.svg or "")) for figure in figure_list(document)],
+        figures=[(one, _is_wide(one), Markup(one.svg or "")) for one in figure_list(document) if one.id not in absent],
         tables=report_tables(document),
         scorecard=joint.scorecard(document.claims),
         gates=joint.scorecard(document.gates, "gate", "Gates"),
@@ -69,13 +74,22 @@ def render_html(document: ReportDocument) -> str:
     )  # fmt: skip
 
 
+def _grid_caption(document: ReportDocument, undecided: int, lines: int) -> str:
+    reference = phrases.plain(document.settings.reference)
+    text = (
+        f"Difference to {reference} in accuracy points, mean over seeds, with the verdict at ±{document.settings.delta:g}. "
+        f"{undecided} of {lines} lines are undecided, which is not agreement: they may lie on the plateau or off it."
+    )
+    return in_words(document, text)
+
+
 def report_tables(document: ReportDocument) -> tuple[ReportTable, ...]:
     """All tables below the figures, in the order of the page."""
     makers = (
         joint.plateaus, by_scorer.equivalence, by_scorer.escapes, by_scorer.intervals, joint.spectrum, by_scorer.attribution,
         joint.winners, joint.mcnemar, joint.cells,
     )  # fmt: skip
-    return tuple(make(document).wide() for make in makers)
+    return tuple(make(document).wide() for make in makers if document.has_kappa or make not in joint.OF_KAPPA)
 
 
 def _asset(name: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from sics_analysis.report.document.document import ReportDocument
@@ -21,6 +21,7 @@ from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.phrases import PAPER, identity_line, margin_line, plain
 from sics_analysis.report.words.reasons import headline
+from sics_analysis.report.words.said import checks_title, in_digits
 
 _KEPT = 2  # columns before those of S or of seeds
 _ACROSS = {"overview": 7, "mcnemar": 5, "cells": 10}  # columns of S or of seeds that fit beside each other
@@ -49,11 +50,13 @@ _LONG = re.compile(r"[^\s]{21,}")
 _STEP = 8
 
 
+@in_digits
 def render_latex(document: ReportDocument) -> str:
     r"""Return the file: a document by itself, commands under ``\input``. The same document gives the same text."""
     return "\n".join([*_head(), *_commands(document), *_body(document), r"\ifsicsstandalone\expandafter\sicsReport\fi", ""])
 
 
+@in_digits
 def latex_tables(document: ReportDocument) -> dict[str, str]:
     r"""Return every table by itself, a ``longtable`` with booktabs rules, by its id (``equivalence``, ``escapes``, …)."""
     return {table.id: "\n".join(_longtable(table)) + "\n" for table in _tables(document)}
@@ -121,15 +124,24 @@ def _head() -> list[str]:
 
 def _tables(document: ReportDocument) -> list[ReportTable]:
     """Every table with the columns that a page has room for, and names cut to a width where a column is of scorers."""
-    makers = (
+    makers: tuple[Callable[[ReportDocument], ReportTable], ...] = (
         joint.overview, joint.plateaus, by_scorer.equivalence, by_scorer.escapes, by_scorer.intervals, joint.winners,
-        joint.spectrum, by_scorer.attribution, lambda document: joint.scorecard(document.claims), joint.deviations, joint.mcnemar,
-        joint.cells, joint.provenance,
+        joint.spectrum, by_scorer.attribution, _scorecard, joint.deviations, joint.mcnemar, joint.cells, joint.provenance,
     )  # fmt: skip
     cut = labels([spelled_out(scorer.name) for scorer in document.scorers], NAME_WIDTH)
     names = {scorer.name: cut[spelled_out(scorer.name)] for scorer in document.scorers}
     names |= {f"{name} (reference)": f"{short} (ref.)" for name, short in names.items()}
     return [_shortened(maker(document).narrow(), names) for maker in makers]
+
+
+def _unasked(document: ReportDocument) -> set[str]:
+    """The tables that a document alone leaves out: their commands are there, so that nobody's paper breaks."""
+    without = set() if document.has_kappa else {"plateau", "kappa", "attribution"}
+    return without | (set() if document.claims else {"scorecard"})
+
+
+def _scorecard(document: ReportDocument) -> ReportTable:
+    return joint.scorecard(document.claims)
 
 
 def _shortened(table: ReportTable, names: Mapping[str, str]) -> ReportTable:
@@ -157,10 +169,16 @@ def _body(document: ReportDocument) -> Iterator[str]:
     yield rf"{escaped(identity_line(document))}\par {escaped(margin_line(document))}\par"
     for stamp in document.settings.stamps:
         yield rf"\textbf{{STAMPED: {escaped(stamp)}}}\par"
+    if document.checks:
+        yield rf"\textbf{{{escaped(checks_title(document))}}}\par"
+    for check in document.checks:
+        yield rf"{check.level}, {escaped(check.kind)}: {escaped(check.text)}\par"
     yield rf"\textbf{{{escaped(headline(document))}}}\par"
     for answer in answers(document):
         yield rf"\textbf{{{escaped(answer.question)}}} \emph{{{escaped(answer.short)}.}} {escaped(answer.text)}\par"
     for table in _tables(document):
+        if table.id in _unasked(document):
+            continue
         title = f"The paper's claims ({PAPER})" if table.id == "scorecard" else table.title
         yield rf"\subsection*{{{escaped(title)}}}"
         yield rf"\sics{table.id.capitalize()}"

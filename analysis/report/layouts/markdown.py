@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.tables import by_scorer, joint
+from sics_analysis.report.tables.joint import OF_KAPPA
 from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.phrases import PAPER, STATUS_GLYPHS, identity_line, margin_line, plain
 from sics_analysis.report.words.reasons import TONE_GLYPHS, headline
+from sics_analysis.report.words.said import checks_title, in_digits
 
 _ESCAPES: Sequence[tuple[re.Pattern[str], str]] = tuple(
     (re.compile(pattern), replacement)
@@ -30,6 +32,7 @@ _ESCAPES: Sequence[tuple[re.Pattern[str], str]] = tuple(
 _BLOCK = re.compile(r"^\s*(?:[-+>=#]|\d+(?=[.)]))")
 
 
+@in_digits
 def render_markdown(document: ReportDocument) -> str:
     """Return the report as Markdown; the same document gives the same text."""
     return "\n".join(_parts(document)).rstrip("\n") + "\n"
@@ -67,6 +70,10 @@ def _parts(document: ReportDocument) -> Iterator[str]:
     yield f"{paragraph(margin_line(document))}\n"
     for stamp in document.settings.stamps:
         yield f"> **STAMPED:** {escaped(stamp)}\n"
+    if document.checks:
+        yield f"## {escaped(checks_title(document))}\n"
+        yield from (f"- **{check.level}**, {escaped(check.kind)}: {escaped(check.text)}" for check in document.checks)
+        yield ""
     yield f"**{escaped(headline(document))}**\n"
     yield "## Answers\n"
     for answer in answers(document):
@@ -82,8 +89,10 @@ def _parts(document: ReportDocument) -> Iterator[str]:
         joint.plateaus, by_scorer.equivalence, by_scorer.escapes, joint.spectrum, by_scorer.attribution, by_scorer.intervals,
         joint.winners,
     ):  # fmt: skip
-        yield from _section(make(document))
-    yield from _section(joint.scorecard(document.claims, title=f"The paper's claims ({PAPER})"))
+        if document.has_kappa or make not in OF_KAPPA:
+            yield from _section(make(document))
+    if document.claims:
+        yield from _section(joint.scorecard(document.claims, title=f"The paper's claims ({PAPER})"))
     for claim in document.claims:
         yield f"### {STATUS_GLYPHS[claim.status]} {escaped(claim.id)}: {claim.status}\n"
         yield f"{paragraph(claim.paragraph)}\n"

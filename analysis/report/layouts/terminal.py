@@ -14,8 +14,10 @@ from sics_analysis.report.layouts import terminal_tables as show
 from sics_analysis.report.tables import by_scorer, joint
 from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words.answers import answers
-from sics_analysis.report.words.phrases import PAPER, identity_line, interval, margin_line, plain, wrapped
+from sics_analysis.report.words.phrases import PAPER, decimals, identity_line, interval, margin_line, plain, wrapped
 from sics_analysis.report.words.reasons import TONE_GLYPHS, headline
+from sics_analysis.report.words.said import checks_title, in_digits, in_words
+from sics_analysis.results import Level
 
 WIDTH = 80
 _TONES = {"yes": "bold green", "no": "red", "open": "yellow"}
@@ -34,17 +36,31 @@ def render_terminal(document: ReportDocument) -> str:
     return out.getvalue()
 
 
+@in_digits
 def print_report(console: Console, document: ReportDocument) -> None:
     """Print every part."""
     _print_head(console, document)
+    _print_checks(console, document)
     _print_answers(console, document)
-    _heading(console, "In short", f"difference to {document.settings.reference} in accuracy points")
+    _heading(console, "In short", in_words(document, f"difference to {document.settings.reference} in accuracy points"))
     show.print_overview(console, document)
     if document.gates:
         _print_gates(console, document)
     for info in document.sparsities:
         _print_sparsity(console, document, info.sparsity, info.noise_floor)
     _print_key(console, document)
+    if document.has_kappa:
+        _print_kappa(console, document)
+    if document.claims:
+        _print_claims(console, document)
+    if document.deviations:
+        _print_deviations(console, document)
+    _heading(console, "Notes")
+    for number, note in enumerate(document.notes, start=1):
+        console.print(Text(wrapped(f"{number}. {note}", _width(console), 1, 4)), soft_wrap=True)
+
+
+def _print_kappa(console: Console, document: ReportDocument) -> None:
     _heading(console, "κ(S)", "complexity needed to leave the plateau; claimed when one value is left")
     _table(console, joint.spectrum(document), {"κ(S)": 20}, gap=2)
     missing = [point.sentence for point in document.spectrum.points if point.p_values is None]
@@ -53,22 +69,33 @@ def print_report(console: Console, document: ReportDocument) -> None:
     _heading(console, "Attribution", "gain = information (same saliency, no complexity) + complexity")
     columns = ("S", "scorer", "gain", "information", "complexity", "its 95 % CI", "p > 0", "verdict")
     _table(console, by_scorer.attribution(document).narrow(*columns), {"scorer": show.NAME_WIDTH})
+
+
+def _print_claims(console: Console, document: ReportDocument) -> None:
     _heading(console, "The paper's claims", f"{PAPER}, on these rows")
     _print_scorecard(console, document.claims)
     console.print()
     for claim in document.claims:
         _print_claim(console, claim)
-    if document.deviations:
-        _heading(console, "Deviations", "what is not as planned")
-        for deviation in document.deviations:
-            where = [plain(deviation.scorer)] if deviation.scorer else []
-            where += [f"S = {deviation.sparsity:g}"] if deviation.sparsity is not None else []
-            where += [f"seed {deviation.seed}"] if deviation.seed is not None else []
-            at = f" ({', '.join(where)})" if where else ""
-            console.print(show.hanging(console, f"{deviation.kind}{at}: {deviation.text}", 2), soft_wrap=True)
-    _heading(console, "Notes")
-    for number, note in enumerate(document.notes, start=1):
-        console.print(Text(wrapped(f"{number}. {note}", _width(console), 1, 4)), soft_wrap=True)
+
+
+def _print_deviations(console: Console, document: ReportDocument) -> None:
+    _heading(console, "Deviations", "what is not as planned")
+    for deviation in document.deviations:
+        where = [plain(deviation.scorer)] if deviation.scorer else []
+        where += [f"S = {deviation.sparsity:g}"] if deviation.sparsity is not None and not document.one_pool else []
+        where += [f"seed {deviation.seed}"] if deviation.seed is not None else []
+        at = f" ({', '.join(where)})" if where else ""
+        console.print(show.hanging(console, f"{deviation.kind}{at}: {deviation.text}", 2), soft_wrap=True)
+
+
+def _print_checks(console: Console, document: ReportDocument) -> None:
+    if not document.checks:
+        return
+    _heading(console, checks_title(document))
+    for check in document.checks:
+        style = "bold yellow" if check.level is Level.OPEN else ""
+        console.print(show.hanging(console, f"{check.level}, {check.kind}: {check.text}", 2, style), soft_wrap=True)
 
 
 def _width(console: Console) -> int:
@@ -103,8 +130,8 @@ def _print_answers(console: Console, document: ReportDocument) -> None:
 
 
 def _print_sparsity(console: Console, document: ReportDocument, sparsity: float, floor: float | None) -> None:
-    noise = "noise floor not measured" if floor is None else f"noise floor {floor:.2f} points"
-    _heading(console, f"S = {sparsity:g}", noise)
+    noise = "noise floor not measured" if floor is None else f"noise floor {decimals(floor)} {document.metric.short}"
+    _heading(console, "All rows" if document.one_pool else f"S = {sparsity:g}", noise)
     show.print_lines(console, document, sparsity)
     for plateau in document.plateaus:
         if plateau.sparsity == sparsity and not plateau.holds:
@@ -121,12 +148,15 @@ def _print_key(console: Console, document: ReportDocument) -> None:
     console.print()
     settings = document.settings
     level = f"{100 * (1 - 2 * settings.alpha):g} %"
-    key = (
-        f"diff.: points above {settings.reference} at the same seed. p =: equivalence within ±{settings.delta:g} (paired t-TOST; "
+    metric, seeds = document.metric, "at the same seed" if document.metric.paired else "unpaired"
+    kind = "paired t-TOST" if metric.paired else "TOST in Welch's form"
+    key = f"diff.: {metric.short} above {settings.reference} {seeds}. " + in_words(
+        document,
+        f"p =: equivalence within ±{settings.delta:g} ({kind}; "
         f"p ≤ {settings.alpha:g} exactly when the {level} interval lies inside). p up, p dn: above +{settings.delta:g}, below "
         f"−{settings.delta:g}, adjusted in the family of this S, unadjusted for a scorer outside it. NONINFERIOR, NONSUPERIOR: "
         "one half of the equivalence test alone, unadjusted as EQUIVALENT is. "
-        "The best is given by its interval alone: its mean was selected for being large."
+        "The best is given by its interval alone: its mean was selected for being large.",
     )
     console.print(Text(wrapped(key, _width(console), 2, 2), style="dim"), soft_wrap=True)
 

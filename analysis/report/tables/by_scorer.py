@@ -14,6 +14,7 @@ from sics_analysis.report.tables.table import (
     limits,
     named,
     num,
+    of_document,
     p_column,
     sparsity,
     table,
@@ -27,7 +28,15 @@ _S: Column[LineInfo] = Column("S", "S", lambda line: sparsity(line.sparsity))
 _SCORER: Column[LineInfo] = Column("Scorer", "scorer", lambda line: named(line.scorer), left=True)
 _N: Column[LineInfo] = Column("n", "n", lambda line: count(line.n), "complete seeds")
 _MEAN: Column[LineInfo] = Column("Difference", "diff.", lambda line: num(line.mean), "accuracy points")
-_VERDICT: Column[LineInfo] = Column("Verdict", "verdict", lambda line: verdict(line.verdict, line.sentence), left=True)
+
+
+def _verdict(document: ReportDocument) -> Column[LineInfo]:
+    """The verdict of a line, flagged where an open data check touches it."""
+
+    def cell(line: LineInfo) -> TableCell:
+        return verdict(line.verdict, line.sentence, document.flagged(line.scorer, line.sparsity))
+
+    return Column("Verdict", "verdict", cell, left=True)
 
 
 def _level(share: float) -> str:
@@ -38,6 +47,7 @@ def _kappa(line: LineInfo) -> str:
     return NONE if line.kappa is None else str(line.kappa)
 
 
+@of_document
 def equivalence(document: ReportDocument) -> ReportTable:
     """Every line with its equivalence tests."""
     settings = document.settings
@@ -55,7 +65,7 @@ def equivalence(document: ReportDocument) -> ReportTable:
         p_column("Sign-flip", "flip", lambda line: line.p_equivalence_signflip, "exact TOST"),
         p_column("Bootstrap", "", lambda line: line.p_equivalence_bootstrap, "studentized"),
         Column("Smallest δ", "least δ", lambda line: num(line.smallest_delta, decimals), "at which the line would be equivalent"),
-        _VERDICT,
+        _verdict(document),
         Column("Why", "", lambda line: TableCell(line.reason, line.reason), left=True, wide=True),
     )  # fmt: skip
     caption = (
@@ -67,6 +77,7 @@ def equivalence(document: ReportDocument) -> ReportTable:
     return table("equivalence", "Equivalence", caption, columns, document.lines, _ABSENT)
 
 
+@of_document
 def escapes(document: ReportDocument) -> ReportTable:
     """Every line's tests above +δ and below −δ; in the family adjusted, and with its simultaneous interval."""
     delta, level = document.settings.delta, _level(1 - document.settings.alpha)
@@ -91,7 +102,7 @@ def escapes(document: ReportDocument) -> ReportTable:
         p_column("p down", "p down", lambda line: line.p_degrade_adjusted, f"below −{delta:g}, adjusted, decides"),
         Column("g_z", "g", lambda line: num(line.g_z), "Hedges, standardised by the sd between seeds"),
         Column("g_z 95 %", "", lambda line: limits(line.g_z_ci, line.g_z)),
-        _VERDICT,
+        _verdict(document),
     )  # fmt: skip
     caption = (
         "One-sided tests of a minimal effect. In the family p is adjusted by the rotation max-T, step-down, within each S; "
@@ -102,15 +113,17 @@ def escapes(document: ReportDocument) -> ReportTable:
     return table("escapes", "Escapes", caption, columns, document.lines, _ABSENT)
 
 
+@of_document
 def lines_at(document: ReportDocument, S: float) -> ReportTable:
     """The lines of one S with what decides of both tables."""
     level = f"{_level(1 - 2 * document.settings.alpha)} interval"
-    both = (*equivalence(document).columns, *escapes(document).columns)
+    both = (*equivalence.__wrapped__(document).columns, *escapes.__wrapped__(document).columns)  # type: ignore[attr-defined]
     wanted = ("scorer", "κ", "n", "diff.", level, "p", "p up", "p down", "verdict")
     columns = tuple(next(column for column in both if column.short == heading) for heading in wanted)
     return table("lines", f"S = {S:g}", "", columns, document.lines_at(S))
 
 
+@of_document
 def intervals(document: ReportDocument) -> ReportTable:
     """Every interval of a difference at 95 %, and the differences by seed."""
     columns: tuple[Column[LineInfo], ...] = (
@@ -128,7 +141,7 @@ def intervals(document: ReportDocument) -> ReportTable:
         "independently; it needs the per-example results."
     )
     made = [found for line in document.lines for found in (line.ci95, line.studentized, line.bca, line.crossed)]
-    if any(found is not None and (found.low < -_FULL or found.high > _FULL) for found in made):
+    if document.metric.is_accuracy and any(found is not None and (found.low < -_FULL or found.high > _FULL) for found in made):
         caption += " With few seeds an interval may reach beyond ±100, where no difference can lie; bootstrap-t most of all."
     return table("intervals", "Intervals", caption, columns, document.lines, _ABSENT)
 
@@ -139,6 +152,7 @@ def _by_seed(line: LineInfo) -> TableCell:
     return TableCell("  ".join(map(number, line.differences)), title=title)
 
 
+@of_document
 def attribution(document: ReportDocument) -> ReportTable:
     """What is due to information and what to complexity."""
     columns: tuple[Column[AttributionInfo], ...] = (

@@ -10,6 +10,7 @@ from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.joint import ClaimInfo, KappaInfo, PlateauInfo
 from sics_analysis.report.document.lines import McNemarInfo
 from sics_analysis.report.document.rows import Cell, Deviation
+from sics_analysis.report.tables.by_scorer import attribution
 from sics_analysis.report.tables.table import (
     Column,
     ReportTable,
@@ -18,6 +19,7 @@ from sics_analysis.report.tables.table import (
     limits,
     named,
     num,
+    of_document,
     p_column,
     sparsity,
     status,
@@ -33,16 +35,17 @@ from sics_analysis.report.words.phrases import (
     no_deviations,
     number,
     p_value,
-    percent,
     reference_accuracy,
     reference_kappa,
 )
-from sics_analysis.results import Seed, Winner
+from sics_analysis.report.words.said import FLAG, checks_title, value_text
+from sics_analysis.results import DataCheck, Seed, Winner
 
 #: Characters of a role that fit beside the numbers of four S at 80 columns.
 _ROLE = 12
 
 
+@of_document
 def overview(document: ReportDocument) -> ReportTable:
     """The reference with its accuracy, then a row per scorer; a column per S with glyph of the verdict and difference."""
     reference = document.settings.reference
@@ -58,11 +61,12 @@ def overview(document: ReportDocument) -> ReportTable:
 
     def value(scorer: str, S: float) -> TableCell:
         if scorer == reference:
-            return num(reference_accuracy(document, S), percent)
+            return num(reference_accuracy(document, S), lambda value: value_text(document, value))
         line = lines.get((scorer, S))
         if line is None or line.mean is None:
             return TableCell(NONE)
-        return TableCell(number(line.mean), line.mean, str(line.verdict), GLYPHS[line.verdict], line.sentence)
+        glyph = f"{GLYPHS[line.verdict]}{FLAG if document.flagged(scorer, S) else ''}"
+        return TableCell(number(line.mean), line.mean, str(line.verdict), glyph, line.sentence)
 
     values = [info.sparsity for info in document.sparsities]
     columns: tuple[Column[str], ...] = (
@@ -81,6 +85,7 @@ def _key(word: str, glyph: str) -> str:
     return f"{glyph} {word} ({MEANING[word]})" if word in MEANING else f"{glyph} {word}"
 
 
+@of_document
 def plateaus(document: ReportDocument) -> ReportTable:
     """The joint claim about the κ = 0 scorers, S by S."""
     columns: tuple[Column[PlateauInfo], ...] = (
@@ -100,6 +105,7 @@ def plateaus(document: ReportDocument) -> ReportTable:
     return table("plateau", "Plateau", caption, columns, document.plateaus, "The rows hold no second scorer of κ = 0.")
 
 
+@of_document
 def spectrum(document: ReportDocument) -> ReportTable:
     """κ(S) with the p of every value."""
 
@@ -152,6 +158,7 @@ def scorecard(claims: Sequence[ClaimInfo], name: str = "scorecard", title: str =
     return table(name, title, caption, columns, claims, "No claims.")
 
 
+@of_document
 def winners(document: ReportDocument) -> ReportTable:
     """The best of the family at each S, by its simultaneous interval alone."""
     columns: tuple[Column[Winner], ...] = (
@@ -187,6 +194,7 @@ def _by_seed(seed: Seed, cells: dict[tuple[float, str, Seed], TableCell]) -> Col
     return Column(f"seed {seed}", f"seed {seed}", lambda pair: cells.get((*pair, seed), TableCell(NONE)))
 
 
+@of_document
 def mcnemar(document: ReportDocument) -> ReportTable:
     """Exact McNemar of every network, a column a seed."""
     alpha, reference = document.settings.alpha, document.settings.reference
@@ -212,6 +220,7 @@ def mcnemar(document: ReportDocument) -> ReportTable:
     return replace(found, on_page=page, beside="Difference in points, and p.")
 
 
+@of_document
 def cells(document: ReportDocument) -> ReportTable:
     """Every accuracy in percent, a column a seed."""
     rows: dict[_Pair, list[Cell]] = {}
@@ -220,17 +229,21 @@ def cells(document: ReportDocument) -> ReportTable:
 
     def spread(pair: _Pair) -> TableCell:
         found = [row.accuracy for row in rows[pair]]
-        return num(100 * statistics.stdev(found) if len(found) > 1 else None, decimals)
+        return num(document.metric.scale * statistics.stdev(found) if len(found) > 1 else None, decimals)
 
     def overlap(pair: _Pair) -> TableCell:
         found = [row.jaccard for row in rows[pair] if row.jaccard is not None]
         return num(statistics.fmean(found) if found else None, lambda value: NONE if value is None else f"{value:.3f}")
 
     seeds = dict.fromkeys([*document.seeds, *(row.seed for row in document.cells)])
-    shown = {(row.sparsity, row.scorer, row.seed): num(row.accuracy, percent) for row in document.cells}
+
+    def value(found: float) -> TableCell:
+        return num(found, lambda known: value_text(document, known))
+
+    shown = {(row.sparsity, row.scorer, row.seed): value(row.accuracy) for row in document.cells}
     columns: tuple[Column[_Pair], ...] = (
         *_OF_PAIR,
-        Column("Mean", "", lambda pair: num(statistics.fmean(row.accuracy for row in rows[pair]), percent)),
+        Column("Mean", "", lambda pair: value(statistics.fmean(row.accuracy for row in rows[pair]))),
         Column("sd", "", spread, "points, between seeds"),
         Column("Overlap", "", overlap, "mean Jaccard index of the kept units with magnitude's"),
         *(_by_seed(seed, shown) for seed in seeds),
@@ -248,7 +261,7 @@ def provenance(document: ReportDocument) -> ReportTable:
         *([("identity", identity)] if identity and identity not in {fact.value for fact in document.provenance} else []),
         ("unit, pool", f"{document.unit or 'unknown'}, {document.pool or 'unknown'}"),
         ("seeds", ", ".join(map(str, document.seeds))),
-        ("δ, α, reference", f"{settings.delta:g} points, {settings.alpha:g}, {settings.reference}"),
+        ("δ, α, reference", f"{settings.delta:g} {document.metric.short}, {settings.alpha:g}, {settings.reference}"),
         ("fixed", settings.fixed),
         ("random draws", f"{settings.draws} rotations, root {settings.seed}"),
         *((fact.label, fact.value) for fact in document.provenance),
@@ -258,6 +271,16 @@ def provenance(document: ReportDocument) -> ReportTable:
         Column("value", "value", lambda fact: TableCell(fact[1]), left=True),
     )
     return table("provenance", "Provenance", "", columns, facts)
+
+
+def checks(document: ReportDocument) -> ReportTable:
+    """What to know of the rows before any verdict."""
+    columns: tuple[Column[DataCheck], ...] = (
+        Column("", "level", lambda check: TableCell(str(check.level)), left=True),
+        Column("", "about", lambda check: TableCell(check.kind), left=True),
+        Column("", "what", lambda check: TableCell(check.text), left=True, wide=True),
+    )
+    return table("checks", checks_title(document), "", columns, document.checks)
 
 
 def deviations(document: ReportDocument) -> ReportTable:
@@ -270,3 +293,7 @@ def deviations(document: ReportDocument) -> ReportTable:
         Column("what", "what", lambda item: TableCell(item.text), left=True),
     )
     return table("deviations", "Deviations from the plan", "", columns, document.deviations, no_deviations(document))
+
+
+#: The tables that rows without a column kappa have nothing for.
+OF_KAPPA = (plateaus, spectrum, attribution)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import wraps
 from itertools import pairwise
 from typing import Any, Generic, TypeVar
 
+from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.words.phrases import GLYPHS, NONE, STATUS_GLYPHS, interval, number, p_value
-from sics_analysis.results import Interval, Verdict
+from sics_analysis.report.words.said import FLAG, in_words
+from sics_analysis.results import ONE_POOL, Interval, Verdict
 
 T = TypeVar("T")
 
@@ -96,6 +99,35 @@ def table(id: str, title: str, caption: str, columns: Sequence[Column[T]], items
     return ReportTable(id, title, caption, tuple(columns), rows, absent)
 
 
+Maker = TypeVar("Maker", bound=Callable[..., ReportTable])
+
+
+def of_document(make: Maker) -> Maker:
+    """Let a table speak of its document's metric, and show no column of sparsities where the rows have none."""
+
+    @wraps(make)
+    def said(document: ReportDocument, *args: Any) -> ReportTable:
+        found: ReportTable = make(document, *args)
+        if document.one_pool:
+            found = found._chosen(i for i, column in enumerate(found.columns) if column.heading != "S")
+            found = replace(found, columns=tuple(_pooled(column) for column in found.columns))
+        words: dict[str, Any] = {
+            name: in_words(document, getattr(found, name)) for name in ("title", "caption", "absent", "on_page", "beside")
+        }
+        return replace(found, columns=tuple(_said(document, column) for column in found.columns), **words)
+
+    return said  # type: ignore[return-value]
+
+
+def _said(document: ReportDocument, column: Column[Any]) -> Column[Any]:
+    words: dict[str, Any] = {name: in_words(document, getattr(column, name)) for name in ("heading", "short", "hint")}
+    return replace(column, **words)
+
+
+def _pooled(column: Column[Any]) -> Column[Any]:
+    return replace(column, heading="Difference", short="difference") if column.heading == f"S = {ONE_POOL:g}" else column
+
+
 def num(value: float | None, show: Callable[[float | None], str] = number) -> TableCell:
     """A number, sorted by its value."""
     return TableCell(show(value), value)
@@ -121,9 +153,9 @@ def limits(value: Interval | None, sort: float | None = None) -> TableCell:
     return TableCell(interval(value), None if value is None else value.low if sort is None else sort)
 
 
-def verdict(value: Verdict, sentence: str) -> TableCell:
-    """A verdict, with the sentence to quote."""
-    return TableCell(str(value), value.lower(), str(value), GLYPHS[value], sentence)
+def verdict(value: Verdict, sentence: str, flagged: bool = False) -> TableCell:
+    """A verdict, with the sentence to quote, and a flag where an open data check touches it."""
+    return TableCell(str(value), value.lower(), str(value), f"{GLYPHS[value]}{FLAG if flagged else ''}", sentence)
 
 
 def status(value: str) -> TableCell:

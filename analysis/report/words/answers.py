@@ -22,9 +22,11 @@ from sics_analysis.report.words.reasons import (
     placed,
     target_name,
 )
+from sics_analysis.report.words.said import checked_answers
 from sics_analysis.results import Verdict
 
 
+@checked_answers
 def answers(document: ReportDocument) -> tuple[Answer, ...]:
     """Answer every question of the report, in its order."""
     return (

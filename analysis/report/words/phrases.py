@@ -11,7 +11,7 @@ from typing import TypeVar
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.lines import LineInfo
 from sics_analysis.report.document.rows import ScorerInfo
-from sics_analysis.results import Interval, Verdict, signed
+from sics_analysis.results import Interval, Verdict, digits_written, signed
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -53,7 +53,7 @@ def number(value: float | None) -> str:
 
 def decimals(value: float | None) -> str:
     """A spread or margin in points, without a sign."""
-    return NONE if value is None else f"{value:.2f}"
+    return NONE if value is None else f"{value:.{digits_written()}f}"
 
 
 def interval(value: Interval | None) -> str:
@@ -179,7 +179,8 @@ def margin_line(document: ReportDocument) -> str:
     plan = settings.planned
     same = plan is None or (plan.delta, plan.alpha, plan.reference) == (settings.delta, settings.alpha, settings.reference)
     fixed = f"fixed: {settings.fixed}" if same else "not as planned"
-    return f"δ = {settings.delta:g} points, α = {settings.alpha:g}, reference {settings.reference}; {fixed}"
+    unit = document.metric.short
+    return f"δ = {settings.delta:g} {unit}, α = {settings.alpha:g}, reference {settings.reference}; {fixed}"
 
 
 def identity_line(document: ReportDocument) -> str:

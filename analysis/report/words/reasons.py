@@ -9,7 +9,8 @@ from typing import Literal, TypeAlias
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.lines import AttributionInfo, LineInfo
 from sics_analysis.report.document.rows import SettingsInfo
-from sics_analysis.report.words.phrases import gathered, interval, listed, percent, plural, sparsity_list
+from sics_analysis.report.words.phrases import decimals, gathered, interval, listed, percent, plural, sparsity_list
+from sics_analysis.report.words.said import checked_headline
 from sics_analysis.results import Verdict
 
 MIN_SEEDS = 3  # as in sics_analysis.rows.contrasts, which a kept report does not load
@@ -17,6 +18,7 @@ SHOWN = 3  # names in the headline before they are counted
 CONTROL = "information"  # as in sics_analysis.families.attribution, which a kept report does not load
 
 
+@checked_headline
 def headline(document: ReportDocument) -> str:
     """The report in one sentence: who escapes over the whole run, and whether that takes more than a saliency.
 
@@ -260,8 +262,9 @@ def certainty_answer(document: ReportDocument) -> Answer:
             needed = f"{_needed(power.needed_escape)} and {_needed(power.needed_equivalence)}"
             effect = f"{power.effect:g} point{'s' * (power.effect != 1)}"
             parts.append(
-                f"Where differences spread by sd = {power.sd:.2f} points, the median here, {plural(power.here, 'seed')} find a "
-                f"true escape of {effect} with a chance of {found} and show a true equality with {same}; {needed} reach 80 %."
+                f"Where differences spread by sd = {decimals(power.sd)} points, the median here, "
+                f"{plural(power.here, 'seed')} find a true escape of {effect} with a chance of {found} "
+                f"and show a true equality with {same}; {needed} reach 80 %."
             )
     if counts[-1]:
         parts.append(f"The smallest p an exact sign-flip test can give is {0.5 ** counts[-1]:.3g}.")

@@ -133,7 +133,7 @@ def test_noise_floors_of_close_sparsities_stay_apart() -> None:
     ("options", "message"),
     [
         ({"delta": "0.5"}, "`delta`"),
-        ({"delta": None}, "`delta`"),
+        ({"delta": "x"}, "`delta`"),
         ({"delta": True}, "`delta`"),
         ({"delta": 1e300}, "`delta`"),
         ({"alpha": "0.05"}, "`alpha`"),

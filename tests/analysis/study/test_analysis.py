@@ -373,9 +373,9 @@ def test_plan_is_kept_and_lines_follow_the_protocol() -> None:
     assert result.pool == "global"
 
 
-@pytest.mark.parametrize("missing", ["seed", "scorer", "sparsity", "accuracy"])
-def test_a_missing_column_is_named(missing: str) -> None:
-    with pytest.raises(ValueError, match=f"missing: {missing}$"):
+@pytest.mark.parametrize(("missing", "role"), [("seed", "seed"), ("scorer", "scorer"), ("accuracy", "metric")])
+def test_a_missing_column_is_named(missing: str, role: str) -> None:
+    with pytest.raises(ValueError, match=rf"column {missing} is missing .*--columns {role}=COLUMN"):
         quick(bare(run()).drop(columns=missing))
 
 

@@ -1,0 +1,113 @@
+"""The cells of a column as numbers or labels, however they are written: percent signs, decimal commas, empty cells."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sics_analysis.rows.names import TableError
+
+_COMMA = r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*%?"
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """A column as numbers: nan where a cell is empty."""
+
+    values: NDArray[np.float64]
+    percent: bool  # whether cells carry the sign
+    comma: bool  # whether the decimals follow a comma
+
+
+def text_of(column: pd.Series) -> pd.Series:
+    """Cells as stripped text; "" where a cell is empty."""
+    if isinstance(column.dtype, pd.StringDtype):  # a file's own text, a million cells of it
+        return column.fillna("").str.strip()
+    return column.map(lambda value: "" if _empty(value) else str(value).strip())
+
+
+def _empty(value: object) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+
+
+def is_text(column: pd.Series) -> bool:
+    """Whether cells are objects or strings, which numbers must be read from."""
+    return not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column)
+
+
+def numbers(column: pd.Series, name: str, accepted: str) -> Numbers:
+    """Read a column; a TableError names the first cell that is no finite number.
+
+    >>> numbers(pd.Series(["93,1 %", ""]), "acc", "a number")
+    Numbers(values=array([93.1,  nan]), percent=True, comma=True)
+    """
+    if not is_text(column):
+        values = column.astype("float64").to_numpy(dtype=np.float64, na_value=np.nan)
+        infinite = np.flatnonzero(np.isinf(values))
+        if len(infinite):
+            raise refused(column, int(infinite[0]), name, accepted)
+        return Numbers(np.asarray(values, dtype=np.float64), False, False)
+    text = text_of(column)
+    filled = text[text != ""]
+    percent = bool(filled.str.endswith("%").any())
+    bare = text.str.removesuffix("%").str.strip() if percent else text
+    comma = bool(filled.str.fullmatch(_COMMA).any()) and not filled.str.contains(".", regex=False).any()
+    read = pd.to_numeric(bare.str.replace(",", ".", regex=False) if comma else bare, errors="coerce")
+    found = np.asarray(read, dtype=np.float64)
+    bad = np.flatnonzero((text != "").to_numpy() & ~np.isfinite(found))
+    if len(bad):
+        raise refused(column, int(bad[0]), name, accepted)
+    return Numbers(found, percent, comma)
+
+
+def readable(column: pd.Series) -> bool:
+    """Whether a column holds numbers and no other text."""
+    try:
+        found = numbers(column, "", "")
+    except TableError:
+        return False
+    return bool(np.isfinite(found.values).any())
+
+
+def refused(column: pd.Series, place: int, name: str, accepted: str) -> TableError:
+    """The refusal of one cell."""
+    value = column.iloc[place]
+    written = "" if _empty(value) else str(value).strip()
+    return TableError(f"{name} = {written[:80]!r} is not accepted: give {accepted}", row=int(column.index[place]))
+
+
+def check(column: pd.Series, values: NDArray[np.float64], good: NDArray[np.bool_], name: str, accepted: str) -> None:
+    """Refuse the first cell that is not good."""
+    bad = np.flatnonzero(~good & ~np.isnan(values))
+    if len(bad):
+        raise refused(column, int(bad[0]), name, accepted)
+
+
+def filled(column: pd.Series, name: str, accepted: str) -> pd.Series:
+    """Cells as text, none of them empty."""
+    text = text_of(column)
+    bad = np.flatnonzero((text == "").to_numpy())
+    if len(bad):
+        raise refused(column, int(bad[0]), name, accepted)
+    return text
+
+
+def whole(accepts: Callable[[float], bool]) -> Callable[[NDArray[np.float64]], NDArray[np.bool_]]:
+    """Whether each number is a whole one that is accepted."""
+    return lambda values: np.array([math.isfinite(v) and float(v).is_integer() and accepts(v) for v in values], dtype=bool)
+
+
+def seed_number(name: str) -> int | None:
+    """The number of a seed in the heading of its column; None where it is none.
+
+    >>> [seed_number(name) for name in ("seed 3", "run_0", "s1", "7", "conv2d_x")]
+    [3, 0, 1, 7, None]
+    """
+    found = re.fullmatch(r"(?:seed|run|trial|rep|replicate|repetition|s|r)?[\s_#-]*(\d{1,9})", str(name).strip().lower())
+    return None if found is None else int(found[1])

@@ -1,0 +1,190 @@
+"""What to know of the rows before any verdict: who lacks which seeds, copies, what the test set cannot resolve, rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sics_analysis.results import DataCheck, Level, Seed
+from sics_analysis.rows.arms import Arm
+from sics_analysis.rows.sparsities import ONE_POOL
+from sics_analysis.rows.table import Table
+
+_CELLS = 4  # of two seeds that agree to the last digit: fewer may do so by chance
+_SHOWN = 6
+
+
+def data_checks(table: Table, reference: str, delta: float) -> tuple[DataCheck, ...]:
+    """Every check of the rows of a table; open ones first, each in the order it is listed here."""
+    found = [
+        *_missing(table, reference),
+        *_copied(table),
+        *_one_seed(table),
+        *_resolution(table, delta),
+        *_noise(table, reference),
+    ]
+    return in_order(found)
+
+
+def in_order(checks: Iterable[DataCheck]) -> tuple[DataCheck, ...]:
+    """Open checks first, each said once."""
+    return tuple(sorted(dict.fromkeys(checks), key=lambda check: check.level is not Level.OPEN))
+
+
+def copied_checkpoints(places: Iterable[tuple[Seed, str | None]], *, given: bool = False) -> tuple[DataCheck, ...]:
+    """Seeds whose dense networks are one by hash; `given` says that it was meant so.
+
+    >>> copied_checkpoints([(0, "aa"), (1, "aa"), (2, "bb")])[0].text
+    'seeds 0 and 1 have one dense network by hash: copies of a network are no seeds'
+    """
+    by_hash: dict[str, set[Seed]] = {}
+    for seed, checkpoint in places:
+        if checkpoint:
+            by_hash.setdefault(str(checkpoint), set()).add(seed)
+    found = []
+    for seeds in by_hash.values():
+        if len(seeds) > 1:
+            what = (
+                "one given network at every seed, as asked: nothing here is about others"
+                if given
+                else "copies of a network are no seeds"
+            )
+            text = f"seeds {seed_list(seeds)} have one dense network by hash: {what}"
+            found.append(DataCheck("copied", Level.NOTED if given else Level.OPEN, text))
+    return tuple(found)
+
+
+def seed_list(seeds: Iterable[Seed]) -> str:
+    """Seeds in a sentence, in their order; many are counted."""
+    names = [str(seed) for seed in sorted(set(seeds), key=lambda seed: (isinstance(seed, str), seed))]
+    if len(names) > _SHOWN + 1:
+        return f"{', '.join(names[:_SHOWN])} and {len(names) - _SHOWN} more"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _at(sparsities: Sequence[float]) -> str:
+    return "" if tuple(sparsities) == (ONE_POOL,) else f" at S = {', '.join(f'{S:g}' for S in sparsities)}"
+
+
+def _sides(table: Table, name: str, reference: str, S: float) -> tuple[Arm, Arm]:
+    """A scorer's arm and that of what it is compared with, none of its seeds left out for another's sake."""
+    if not table.pools(reference):
+        return table.arm(name, S), table.arm(reference, S)
+    pooled = [table.arm(other, S) for other in table.pooled(name)]
+    seeds = tuple(dict.fromkeys(seed for arm in pooled for seed in arm.seeds))
+    return table.arm(name, S), Arm(reference, seeds, (0.0,) * len(seeds))
+
+
+def _missing(table: Table, reference: str) -> list[DataCheck]:
+    if not table.metric.paired:
+        return []
+    lacking: dict[tuple[str, tuple[Seed, ...]], list[float]] = {}
+    foreign: dict[str, list[float]] = {}
+    absent: dict[str, list[float]] = {}
+    touched: dict[tuple[str, tuple[Seed, ...]], list[str]] = {}
+    for S in table.sparsities:
+        for name in table.scorers:
+            if name == reference:
+                continue
+            own, other = _sides(table, name, reference, S)
+            if not own.seeds or not other.seeds:
+                absent.setdefault(name if not own.seeds else reference, []).append(S)
+                continue
+            common = set(own.seeds) & set(other.seeds)
+            if not common:
+                foreign.setdefault(name, []).append(S)
+                continue
+            for who, missing in ((name, set(other.seeds) - common), (reference, set(own.seeds) - common)):
+                if missing:
+                    key = (who, tuple(sorted(missing, key=lambda seed: (isinstance(seed, str), seed))))
+                    lacking.setdefault(key, []).append(S)
+                    touched.setdefault(key, []).append(name)
+    found = []
+    for (who, seeds), at in lacking.items():
+        places = tuple(sorted(set(at)))
+        text = (
+            f"{who} has no result for seed {seed_list(seeds)}{_at(places)}: a line counts the others, as if "
+            f"chance had chosen them"
+        )
+        found.append(DataCheck("missing", Level.OPEN, text, tuple(dict.fromkeys(touched[who, seeds])), places))
+    for name, at in foreign.items():
+        places = tuple(dict.fromkeys(at))
+        text = f"{name} and {reference} share no seed{_at(places)}: --unpaired compares them as independent samples (Welch's t)"
+        found.append(DataCheck("unpaired", Level.OPEN, text, (name,), places))
+    for name, at in absent.items():
+        places = tuple(dict.fromkeys(at))
+        found.append(DataCheck("missing", Level.NOTED, f"{name} has no result{_at(places)}", (name,), places))
+    return found
+
+
+def _copied(table: Table) -> list[DataCheck]:
+    """Seeds whose values agree to the last digit everywhere: one network, evaluated or written down several times."""
+    rows: dict[Seed, list[tuple[str, float, float]]] = {seed: [] for seed in table.seeds}
+    for (name, S), arm in sorted(table.arms.items()):
+        for seed, value in zip(arm.seeds, arm.accuracy, strict=True):
+            rows[seed].append((name, S, value))
+    same: dict[tuple[tuple[str, float, float], ...], list[Seed]] = {}
+    for seed, cells in rows.items():
+        same.setdefault(tuple(cells), []).append(seed)
+    found = []
+    for where, seeds in same.items():
+        count = len(where)
+        if count and len(seeds) > 1 and (count >= _CELLS or len(seeds) > 2):
+            text = f"seeds {seed_list(seeds)} have equal values in all of their {count} cells: copies of one network are no seeds"
+            found.append(DataCheck("copied", Level.OPEN, text))
+    return found
+
+
+def _one_seed(table: Table) -> list[DataCheck]:
+    most = {S: max(len(arm.seeds) for (_, at), arm in table.arms.items() if at == S) for S in table.sparsities}
+    single = tuple(S for S, count in most.items() if count == 1)
+    if not single or len(single) == len(most):
+        return []
+    shown = single if len(single) <= _SHOWN else single[:_SHOWN]
+    more = f" and {len(single) - _SHOWN} more" if len(single) > _SHOWN else ""
+    text = (
+        f"one seed alone{_at(shown)}{more}: nothing is concluded there; achieved sparsities further apart "
+        f"than .001 are not grouped"
+    )
+    return [DataCheck("one seed", Level.NOTED, text, (), single)]
+
+
+def _resolution(table: Table, delta: float) -> list[DataCheck]:
+    """A margin below one test example, where the rows say how many there are."""
+    if not table.metric.is_accuracy:
+        return []
+    coarse: dict[int, set[float]] = {}
+    for (_, S), arm in table.arms.items():
+        if arm.total and arm.pooled == 1:
+            n = min(arm.total)
+            if table.metric.scale / n > delta * (1 + 1e-9):
+                coarse.setdefault(n, set()).add(S)
+    return [
+        DataCheck(
+            "resolution",
+            Level.OPEN,
+            f"one of {n} test examples is {table.metric.scale / n:.2g} points, more than δ = {delta:g}: no "
+            f"network can show so little",
+            (),
+            tuple(sorted(places)),
+        )
+        for n, places in sorted(coarse.items())
+    ]
+
+
+def _noise(table: Table, reference: str) -> list[DataCheck]:
+    """Differences that are rounding: they count as none, and who reads the rows elsewhere may count them."""
+    if not table.metric.paired:
+        return []
+    small = []
+    for S in table.sparsities:
+        for name in table.scorers:
+            if name == reference:
+                continue
+            contrast = table.contrast(name, reference, S)
+            if not contrast.exact:
+                tolerance = contrast.tolerance
+                small += [abs(d) for d in contrast.differences if 0 < abs(d) <= tolerance]
+    if not small:
+        return []
+    many = "1 difference is" if len(small) == 1 else f"{len(small)} differences are"
+    return [DataCheck("noise", Level.NOTED, f"{many} rounding (at most {max(small):.1e}) and count as none")]

@@ -1,0 +1,381 @@
+"""Any table of results as one row per (seed, scorer, sparsity), in one unit; all that was assumed is said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sics_analysis.results import ACCURACY, DataCheck, Metric
+from sics_analysis.rows.arms import seed_label
+from sics_analysis.rows.cells import check, filled, numbers, readable, refused, seed_number, text_of
+from sics_analysis.rows.ignored import ignored_checks
+from sics_analysis.rows.names import (
+    OPTIONAL,
+    OWN,
+    Named,
+    TableError,
+    is_accuracy_name,
+    is_lower_better_name,
+    key,
+    metric_column,
+    missing_columns,
+    name_columns,
+    shown,
+)
+from sics_analysis.rows.sparsities import ONE_POOL, sparsities, to_targets
+
+FRACTION_UNITS = ("points", "percent", "fraction")  # of `unit`: the metric is a share, its differences are points
+_NAME_OF_METRIC = ("metric", "metric_name", "measure", "measurement")
+_VALUE_OF_METRIC = ("value", "score", "metric_value", "result")
+#: Headings of numbers that are neither a scorer nor a seed.
+_NO_SCORER = frozenset(
+    [
+        "epoch",
+        "epochs",
+        "step",
+        "steps",
+        "iteration",
+        "iter",
+        "time",
+        "seconds",
+        "wall_time",
+        "walltime",
+        "mean",
+        "std",
+        "sd",
+        "avg",
+        "average",
+        "median",
+        "min",
+        "max",
+        "sem",
+        "ci",
+        "index",
+        "level",
+        "n",
+        "total",
+        "count",
+        "params",
+        "parameters",
+        "flops",
+        "lr",
+        "learning_rate",
+        "batch_size",
+        "row",
+        "id",
+        "file",
+    ]
+)
+_SUMMARY = ("mean", "std", "sd", "avg", "average", "median")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a user says of a table; `metric` is a column, `columns` role → column, `repeats` columns to average over."""
+
+    columns: Mapping[str, str]
+    metric: str | None = None
+    lower_is_better: bool | None = None
+    unit: str | None = None
+    repeats: tuple[str, ...] = ()
+    where: Mapping[str, str] | None = None
+
+
+NOTHING = Asked({})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tidy:
+    """A table under the project's names, `accuracy` holding the metric's values in their own unit and direction.
+
+    The index of `frame` is that of the rows it came from. `assumed` is a sentence each; `checks` are about columns that
+    `frame` has no more.
+    """
+
+    frame: pd.DataFrame
+    metric: Metric
+    assumed: tuple[str, ...]
+    checks: tuple[DataCheck, ...]
+
+
+def tidy(frame: pd.DataFrame, asked: Asked = NOTHING) -> Tidy:
+    """Find out what a table says, and refuse what could be said of it in two ways.
+
+    Raises
+    ------
+    TableError
+        In one line: what is missing or ambiguous and which option settles it, or the cell that is not accepted.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"run": [0, 1], "method": "wanda", "density": [0.3, 0.3], "val_acc": ["93.1%", "92.8%"]})
+    >>> found = tidy(table)
+    >>> found.frame.values.tolist()
+    [[0, 'wanda', 0.7, 0.931], [1, 'wanda', 0.7, 0.928]]
+    >>> found.assumed[-1]
+    "'val_acc' is in percent"
+    """
+    raw = frame.reset_index(drop=True)
+    raw = raw.loc[:, [bool(str(name).strip()) and not str(name).startswith("Unnamed: ") for name in raw.columns]]
+    raw = raw.set_axis([str(name) for name in raw.columns], axis=1)
+    raw, assumed = _chosen_rows(raw, asked)
+    raw, metric, more = _metric_rows(raw, asked)
+    assumed += more
+    named = name_columns(list(raw.columns), asked.columns, metric)
+    _refuse_doubled(raw, named)
+    raw, named, more = _long(raw, named, metric)
+    assumed += [*named.assumed, *more]
+    _refuse_unknown(raw, named, asked, metric)
+    rows = pd.DataFrame(index=raw.index)
+    seeds = filled(raw[named.column["seed"]], "seed", "a number or a name")
+    labels = {value: seed_label(value) for value in seeds.unique()}
+    rows["seed"] = pd.Series([labels[value] for value in seeds], index=raw.index, dtype=object)
+    rows["scorer"] = filled(raw[named.column["scorer"]], "scorer", "a name")
+    comma = False
+    if "sparsity" in named.column:
+        rows["sparsity"], more, comma = sparsities(raw[named.column["sparsity"]], named.column["sparsity"])
+        assumed += more
+    else:
+        rows["sparsity"] = ONE_POOL
+        assumed.append("no column says the sparsity: all rows are one pool")
+    column = named.column["metric"]
+    values, measured, more, commas = _values(raw[column], asked.metric or column, asked)
+    rows["accuracy"] = values
+    assumed += more
+    assumed += ["decimals follow a comma"] if comma or commas else []
+    for name in OPTIONAL:
+        if name in named.column:
+            rows[name] = _optional(raw[named.column[name]], name, rows["accuracy"], measured)
+    rows = rows.drop(
+        columns=[name for name in OPTIONAL if name in rows.columns and not measured.is_accuracy and name in _OF_BITS]
+    )
+    checks = ignored_checks(raw, rows, set(named.column.values()) | set(asked.repeats))
+    if asked.repeats:
+        rows, more = _averaged(rows, raw, asked.repeats)
+        assumed += more
+    _refuse_repeated(rows, raw, named)
+    rows["sparsity"], more = to_targets(rows)
+    assumed += more
+    rows = rows[[name for name in (*OWN.values(), *OPTIONAL) if name in rows.columns]]
+    return Tidy(rows, measured, tuple(dict.fromkeys(assumed)), checks)
+
+
+_OF_BITS = ("correct", "n", "bits")  # say something of accuracies alone
+
+
+def _chosen_rows(raw: pd.DataFrame, asked: Asked) -> tuple[pd.DataFrame, list[str]]:
+    assumed = []
+    for column, value in (asked.where or {}).items():
+        if column not in raw.columns:
+            raise TableError(f"--where {column}={value}: there is no column {column!r}, but {shown(raw.columns)}")
+        text = text_of(raw[column])
+        keep = text == value
+        if not keep.any():
+            there = ", ".join(sorted(set(text))[:6])
+            raise TableError(f"--where {column}={value}: no row has it, but {there}")
+        assumed.append(f"rows where {column} is {value}: {int(keep.sum())} of {len(raw)}")
+        raw = raw[keep]
+    return raw, assumed
+
+
+def _metric_rows(raw: pd.DataFrame, asked: Asked) -> tuple[pd.DataFrame, str | None, list[str]]:
+    """The rows of one metric, where a table has a row a metric; else the table and `--metric` as they are."""
+    names = [name for name in raw.columns if key(name) in _NAME_OF_METRIC]
+    values = [name for name in raw.columns if key(name) in _VALUE_OF_METRIC]
+    if len(names) != 1 or len(values) != 1 or "metric" in asked.columns:
+        return raw, asked.metric, []
+    text = text_of(raw[names[0]])
+    there = sorted(set(text))
+    wanted = asked.metric
+    if wanted is None:
+        known = [name for name in there if is_accuracy_name(name)]
+        if len(known) != 1:
+            raise TableError(f"column {names[0]!r} names several metrics ({', '.join(there[:8])}): give --metric NAME")
+        wanted = known[0]
+    elif wanted not in there:
+        return raw, asked.metric, []
+    chosen = raw[text == wanted].rename(columns={values[0]: wanted}).drop(columns=names)
+    return chosen, wanted, [f"rows whose {names[0]} is {wanted!r}: {len(chosen)} of {len(raw)}"]
+
+
+def _refuse_doubled(raw: pd.DataFrame, named: Named) -> None:
+    columns = list(raw.columns)
+    twice = sorted({name for name in named.column.values() if columns.count(name) > 1})
+    if twice:
+        raise TableError(f"column {', '.join(twice)} is there twice")
+    roles: dict[str, str] = {}
+    for role, column in named.column.items():
+        if column in roles:
+            raise TableError(f"--columns: {roles[column]} and {role} are both {column!r}: give each a column of its own")
+        roles[column] = role
+
+
+def _long(raw: pd.DataFrame, named: Named, metric: str | None) -> tuple[pd.DataFrame, Named, list[str]]:
+    """A table with a column a scorer, or a column a seed, as one with a row an evaluation."""
+    if "metric" in named.column or (metric is not None and metric_column(list(raw.columns), metric) is not None):
+        return raw, named, []
+    taken = set(named.column.values())
+    free = [name for name in raw.columns if name not in taken]
+    if "scorer" in named.column and "seed" not in named.column:
+        role, chosen = "seed", [name for name in free if seed_number(name) is not None and readable(raw[name])]
+        label: Any = seed_number
+    elif "seed" in named.column and "scorer" not in named.column:
+        role, chosen = "scorer", [name for name in free if key(name) not in _NO_SCORER and readable(raw[name])]
+        label = str
+    else:
+        return raw, named, []
+    if len(chosen) < 2:
+        return raw, named, []
+    parts = [raw.drop(columns=chosen).assign(**{role: label(name), "value": raw[name]}) for name in chosen]
+    melted = pd.concat(parts)
+    melted = melted[text_of(melted["value"]) != ""]
+    said = [f"columns {_range(chosen)} are {role}s, their cells the {metric or 'accuracy'}"]
+    summary = [name for name in free if name not in chosen and key(name) in _SUMMARY]
+    said += [f"column {', '.join(summary)} is a summary of the others, and left out"] if summary else []
+    column = {**named.column, role: role, "metric": "value"}
+    return melted, Named(column, named.assumed), said
+
+
+def _range(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 8 else f"{names[0]} to {names[-1]} ({len(names)})"
+
+
+def _refuse_unknown(raw: pd.DataFrame, named: Named, asked: Asked, metric: str | None) -> None:
+    columns = list(raw.columns)
+    if metric is not None and "metric" not in named.column:
+        raise TableError(f"--metric {metric}: there is no such column, but {shown(columns)}")
+    missing = [role for role in ("seed", "scorer", "metric") if role not in named.column]
+    if missing:
+        raise missing_columns(missing, columns)
+    if not len(raw):
+        raise TableError("has a heading and no rows")
+    absent = [name for name in asked.repeats if name not in columns]
+    if absent:
+        raise TableError(f"--repeats {absent[0]}: there is no such column, but {shown(columns)}")
+
+
+def _values(column: pd.Series, name: str, asked: Asked) -> tuple[NDArray[np.float64], Metric, list[str], bool]:
+    """The metric's values (fractions where it is a share), what it is, and what was assumed of it."""
+    wide = key(name) in ("value", "")
+    accuracy = wide or is_accuracy_name(name)
+    unit = None if asked.unit is None else asked.unit.strip()
+    share = (accuracy and unit is None) or unit in FRACTION_UNITS
+    lower, assumed = asked.lower_is_better, []
+    if lower is None:
+        lower = not accuracy and is_lower_better_name(name)
+        if not accuracy:
+            better, option = ("less", "higher") if lower else ("more", "lower")
+            assumed.append(f"{better} {name} is better (--{option}-is-better says otherwise)")
+    if not share:
+        read = numbers(column, name, "a number")
+        return read.values, Metric(name, unit or name, 1.0, bool(lower)), assumed, read.comma
+    accepted = "a fraction from 0 to 1, or percent"
+    read = numbers(column, name, accepted)
+    values = read.values
+    check(column, values, (values >= 0) & (values <= 100), name, accepted)
+    # Nothing was asked to lie below 1 % of a table in percent, but networks that collapse do.
+    above, below = int((values > 1).sum()), int(((values > 0) & (values <= 1)).sum())
+    percent = unit == "percent" or read.percent or "%" in name or (above > 0 and unit != "fraction")
+    if percent:
+        if below > above and unit != "percent" and not read.percent:
+            place = int(np.flatnonzero(values > 1)[0])
+            raise TableError(
+                f"{name} = {column.iloc[place]!s} stands beside {below} values of at most 1: give --unit percent or "
+                f"--unit fraction",
+                row=int(column.index[place]),
+            )
+        values = (values / 100).round(12)  # 93.1 % is the fraction .931, however it divides
+        few = f", {below} of {above + below} at or below 1 % among them" if below and not read.percent and unit is None else ""
+        assumed.append(f"{'values are' if wide else f'{name!r} is'} in percent{few}")
+    else:
+        check(column, values, values <= 1, name, "a fraction from 0 to 1")
+        if wide:
+            assumed.append("values are accuracies, as fractions")
+    if accuracy:
+        return values, replace(ACCURACY, lower_is_better=bool(lower)), assumed, read.comma
+    return values, Metric(name, f"{name} points", 100.0, bool(lower)), assumed, read.comma
+
+
+def _optional(column: pd.Series, name: str, accuracy: pd.Series, metric: Metric) -> pd.Series:
+    """A column of the project's own, under its own rules: what is not accepted is refused, what is empty is None."""
+    if name in _WHOLE:
+        least, most, accepted = _WHOLE[name]
+        values = numbers(column, name, accepted).values
+        inside = np.isnan(values) | ((values == np.floor(values)) & (values >= least) & (values <= most))
+        check(column, values, inside, name, accepted)
+        return pd.Series([None if np.isnan(v) else int(v) for v in values], index=column.index, dtype=object)
+    if name == "jaccard":
+        values = numbers(column, name, "a fraction from 0 to 1").values
+        check(column, values, (values >= 0) & (values <= 1), name, "a fraction from 0 to 1")
+        return pd.Series([None if np.isnan(v) else float(v) for v in values], index=column.index, dtype=object)
+    text = text_of(column)
+    return text.map(lambda value: value or None).astype(object)
+
+
+_WHOLE: Mapping[str, tuple[float, float, str]] = {
+    "kappa": (0, 2, "0, 1, 2 or nothing"),
+    "correct": (0, np.inf, "a count"),
+    "n": (1, np.inf, "a count of at least 1"),
+}
+_PLACE = ["seed", "scorer", "sparsity"]
+
+
+def _averaged(rows: pd.DataFrame, raw: pd.DataFrame, repeats: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    """One row a seed, the mean over its repeats; counts and bits of single repeats say nothing of a mean."""
+    tags = [text_of(raw[name]).rename(f"repeat {i}") for i, name in enumerate(repeats)]
+    keyed = pd.concat([rows[_PLACE], *tags], axis=1)
+    again = keyed.duplicated()
+    if again.any():
+        _refuse_place(rows, keyed, again, " and repeat")
+    grouped = rows.groupby(_PLACE, sort=False)
+    sizes = grouped.size()
+    first = rows[~rows.duplicated(_PLACE)].copy()
+    means = grouped["accuracy"].mean().where(grouped["accuracy"].count() == sizes)  # a repeat without a result leaves none
+    first["accuracy"] = [means[tuple(place)] for place in first[_PLACE].itertuples(index=False)]
+    first = first.drop(columns=[name for name in (*_OF_BITS, "mask_hash", "jaccard", "flags") if name in first.columns])
+    low, high = int(sizes.min()), int(sizes.max())
+    many = str(low) if low == high else f"{low} to {high}"
+    return first, [f"rows of one seed are averaged over {', '.join(repeats)} first: {many} each"]
+
+
+def _refuse_repeated(rows: pd.DataFrame, raw: pd.DataFrame, named: Named) -> None:
+    again = rows.duplicated(_PLACE)
+    if not again.any():
+        return
+    used = set(named.column.values())
+    at = int(np.flatnonzero(again.to_numpy())[0])
+    place = rows.iloc[at][_PLACE]
+    same = (rows[_PLACE] == place).all(axis=1).to_numpy()
+    free = [name for name in raw.columns if name not in used] if len(raw) == len(rows) else []
+    apart = [name for name in free if raw[name][same].astype(str).nunique() > 1]
+    words = [name for name in apart if not readable(raw[name])]
+    hint = ""
+    if words:
+        hint = f": --where {words[0]}=VALUE keeps one, --repeats {words[0]} averages them"
+    elif apart:
+        hint = f": --repeats {apart[0]} averages them, --where {apart[0]}=VALUE keeps one"
+    if hint:
+        hint = f"; column {(words or apart)[0]!r} tells them apart{hint}"
+    _refuse_place(rows, rows[_PLACE], again, hint)
+
+
+def _refuse_place(rows: pd.DataFrame, keyed: pd.DataFrame, again: pd.Series, hint: str) -> None:
+    at = int(np.flatnonzero(again.to_numpy())[0])
+    same = (keyed == keyed.iloc[at]).all(axis=1).to_numpy()
+    first = int(np.flatnonzero(same)[0])
+    place = rows.iloc[at]
+    where = "" if place["sparsity"] == ONE_POOL else f" at sparsity {place['sparsity']:g}"
+    raise TableError(
+        f"seed {place['seed']}, {place['scorer']!r}{where} is there already ({{other}}): one row per (seed, "
+        f"scorer, sparsity){hint}",
+        row=int(rows.index[at]),
+        other=int(rows.index[first]),
+    )
+
+
+__all__ = ["NOTHING", "Asked", "Tidy", "refused", "tidy"]

@@ -1,0 +1,250 @@
+"""A table as people keep it, opened: text of any separator and encoding, gzip, JSON lines, Parquet, Excel."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sics_cli.base.errors import ConfigError, SicsError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", r"\s+": "spaces"}
+
+
+class TableFileError(ConfigError):
+    """The file is not a table of results."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenedTable:
+    """The cells of one file or several under their headings, where each row stands, and what was assumed to open it.
+
+    Cells of text files are text; those of others have the types they were written with.
+    """
+
+    frame: pd.DataFrame
+    places: Sequence[tuple[Path, str]]
+    assumed: tuple[str, ...]
+    sha256: str
+
+    def at(self, row: int | None) -> str:
+        """The file and line of a row, as an error begins."""
+        if row is None:
+            return str(self.places[0][0]) if len({path for path, _ in self.places[:1]}) else ""
+        path, line = self.places[row]
+        return f"{path} {line}"
+
+    def line(self, row: int) -> str:
+        """The line of a row."""
+        return self.places[row][1]
+
+
+def open_tables(paths: Sequence[Path]) -> OpenedTable:
+    """Open files as one table; where there are several, a column `file` names the one of each row."""
+    import pandas as pd
+
+    opened = [_open(path) for path in paths]
+    if len(opened) == 1:
+        return opened[0]
+    frames = []
+    for path, one in zip(paths, opened, strict=True):
+        named = {} if "file" in one.frame.columns else {"file": path.name.split(".")[0]}
+        frames.append(one.frame.assign(**named))
+    shapes = [set(map(str, frame.columns)) for frame in frames]
+    for path, shape in zip(paths[1:], shapes[1:], strict=True):
+        if not shape & (shapes[0] - {"file"}):
+            raise TableFileError(f"{path}: has no column in common with {paths[0].name}, so they are no one table")
+    together = pd.concat(frames, ignore_index=True)
+    places = [place for one in opened for place in one.places]
+    digest = hashlib.sha256("".join(one.sha256 for one in opened).encode()).hexdigest()
+    assumed = tuple(dict.fromkeys(f"{text}" for one in opened for text in one.assumed))
+    return OpenedTable(together, places, (f"{len(paths)} files are one table", *assumed), digest)
+
+
+def _open(path: Path) -> OpenedTable:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise SicsError(f"{path}: cannot be read ({error.strerror or error})") from None
+    digest = hashlib.sha256(raw).hexdigest()
+    if raw.startswith(b"\x1f\x8b"):
+        try:
+            raw = gzip.decompress(raw)
+        except (OSError, EOFError, zlib.error) as error:
+            raise TableFileError(f"{path}: is a damaged gzip file ({error})") from None
+    ending = [part.lower() for part in path.suffixes if part.lower() != ".gz"][-1:]
+    if raw.startswith(b"PAR1"):
+        frame, assumed, lines = *_parquet(path, raw), None
+    elif raw.startswith(b"PK\x03\x04") or ending in ([".xlsx"], [".xls"], [".xlsm"]):
+        frame, assumed, lines = _excel(path, raw)
+    else:
+        text = _decode(path, raw)
+        if ending in ([".jsonl"], [".ndjson"]):
+            frame, assumed, lines = _json_lines(path, text)
+        else:
+            frame, assumed, lines = _delimited(path, text)
+    names = lines or [f"row {i + 1}" for i in range(len(frame))]
+    return OpenedTable(frame, [(path, name) for name in names] or [(path, "row 1")], tuple(assumed), digest)
+
+
+def _decode(path: Path, raw: bytes) -> str:
+    utf16 = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
+    nulls = raw[:400].count(0)
+    try:
+        if utf16:
+            return raw.decode("utf-16")
+        if nulls > len(raw[:400]) // 4:
+            return raw.decode("utf-16-le" if raw[1:400:2].count(0) >= nulls // 2 else "utf-16-be")
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        pass
+    # Excel writes the characters of its language, which only names have; a picture has control characters or one line.
+    if b"\n" in raw and not re.search(rb"[\x00-\x08\x0e-\x1f\x81\x8d\x8f\x90\x9d]", raw):
+        return raw.decode("cp1252")
+    raise SicsError(f"{path}: is neither a run nor a text file: give a run's folder, its run.sqlite, or a table of results")
+
+
+def _parquet(path: Path, raw: bytes) -> tuple[pd.DataFrame, list[str]]:
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(io.BytesIO(raw)), []
+    except ImportError:
+        raise TableFileError(f"{path}: Parquet needs pyarrow, pip install 'sics[parquet]'; csv and jsonl need nothing") from None
+    except Exception as error:
+        raise TableFileError(f"{path}: is not a Parquet file ({str(error).splitlines()[0][:120]})") from None
+
+
+def _excel(path: Path, raw: bytes) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """The first sheet that has rows; its first row with two cells is the heading."""
+    import pandas as pd
+
+    try:
+        sheets = pd.read_excel(io.BytesIO(raw), sheet_name=None, header=None, dtype=object)
+    except ImportError:
+        raise TableFileError(f"{path}: Excel needs openpyxl, pip install 'sics[xlsx]'; or save the sheet as CSV") from None
+    except Exception as error:
+        raise TableFileError(f"{path}: is not an Excel file ({str(error).splitlines()[0][:120]})") from None
+    filled = {name: sheet for name, sheet in sheets.items() if (sheet.notna().sum(axis=1) > 1).any()}
+    if not filled:
+        raise TableFileError(f"{path}: has no sheet with a heading")
+    name, sheet = next(iter(filled.items()))
+    start = int((sheet.notna().sum(axis=1) > 1).to_numpy().argmax())
+    heading = ["" if pd.isna(cell) else str(cell).strip() for cell in sheet.iloc[start]]
+    body = sheet.iloc[start + 1 :].set_axis(heading, axis=1).dropna(how="all")
+    lines = [f"row {int(row) + 1}" for row in body.index]
+    assumed = [f"sheet {name!r} of {len(sheets)} is the table"] if len(filled) > 1 else []
+    return body.reset_index(drop=True), assumed, lines
+
+
+def _json_lines(path: Path, text: str) -> tuple[pd.DataFrame, list[str], list[str]]:
+    import pandas as pd
+
+    records: list[dict[str, Any]] = []
+    lines = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError:
+            raise TableFileError(f"{path} line {number}: is not JSON") from None
+        if not isinstance(record, dict):
+            raise TableFileError(f"{path} line {number}: is no JSON object, {{...}}")
+        records.append(record)
+        lines.append(f"line {number}")
+    if not records:
+        raise TableFileError(f"{path}: has no rows")
+    return pd.json_normalize(records), [], lines
+
+
+def _delimited(path: Path, text: str) -> tuple[pd.DataFrame, list[str], list[str]]:
+    import pandas as pd
+
+    rows, assumed, separator = _without_comments(text)
+    if not rows:
+        return pd.DataFrame(), assumed, []
+    separator = separator or _separator(rows[0][1])
+    if separator != ",":
+        assumed.append(f"fields are separated by {_SEPARATORS[separator]}")
+    _check_fields(path, rows, separator)
+    # Whitespace at the ends of a line is no field, but a tab is.
+    body = "\n".join(line.strip(" \r") for _, line in rows)
+    try:
+        table = pd.read_csv(io.StringIO(body), sep=separator, header=None, dtype=str, keep_default_na=False, na_values=[])
+    except pd.errors.ParserError as error:
+        raise TableFileError(f"{path}: is not a CSV ({str(error).split('error: ')[-1].strip()})") from None
+    heading = [str(name).strip() for name in table.iloc[0].fillna("")]
+    frame = table.iloc[1:].set_axis(heading, axis=1).reset_index(drop=True)
+    lines = [f"line {number}" for number, _ in rows[1:]]
+    if len(lines) != len(frame):  # a quoted field holds the end of a line
+        lines = [f"row {i + 1}" for i in range(len(frame))]
+    if not len(frame):
+        raise TableFileError(f"{path}: has a heading and no rows")
+    return frame, assumed, lines
+
+
+def _check_fields(path: Path, rows: Sequence[tuple[int, str]], separator: str) -> None:
+    """Refuse the first row that is longer or shorter than the heading: pandas fills it up."""
+    wanted = len(_split(rows[0][1], separator))
+    for number, line in rows[1:]:
+        quotes = line.count('"')
+        if separator == r"\s+" or quotes % 2:
+            continue  # a field that holds the end of a line, or no quotation at all: the parser knows
+        count = len(_split(line, separator)) if quotes else line.count(separator) + 1
+        if count != wanted:
+            raise TableFileError(f"{path} line {number}: has {count} fields where the heading has {wanted}")
+
+
+def _without_comments(text: str) -> tuple[list[tuple[int, str]], list[str], str]:
+    """The lines that are rows, with their numbers; what was left out; the separator where Excel's first line says it."""
+    rows: list[tuple[int, str]] = []
+    comments: list[tuple[int, str]] = []
+    separator = ""
+    for number, line in enumerate(io.StringIO(text, newline=None), start=1):
+        bare = line.rstrip("\n")
+        said = None if rows else re.fullmatch(r"sep=(.)", bare.strip())
+        if said:
+            separator = said[1] if said[1] in _SEPARATORS else ""
+        elif bare.lstrip().startswith("#"):
+            comments.append((number, bare))
+        elif bare.strip(" \t,;|"):
+            rows.append((number, bare))
+    assumed = []
+    if rows and comments and not re.search(r"[A-Za-z_]", rows[0][1]):
+        heading = comments[-1][1].lstrip("# ")
+        if len(_split(heading, _separator(heading))) == len(_split(rows[0][1], _separator(rows[0][1]))):
+            rows.insert(0, (comments[-1][0], heading))
+            comments.pop()
+            assumed.append("the comment above the rows is their heading")
+    if comments:
+        assumed.append(
+            f"{len(comments)} lines that begin with # are comments"
+            if len(comments) > 1
+            else "a line that begins with # is a comment"
+        )
+    return rows, assumed, separator
+
+
+def _separator(heading: str) -> str:
+    """What separates the fields of a heading: of commas, semicolons, tabs and bars the most frequent, else spaces."""
+    counts = {separator: len(_split(heading, separator)) for separator in (",", ";", "\t", "|")}
+    best = max(counts, key=lambda separator: counts[separator])
+    if counts[best] > 1:
+        return best
+    return r"\s+" if len(heading.split()) > 2 else ","
+
+
+def _split(line: str, separator: str) -> list[str]:
+    return line.split() if separator == r"\s+" else next(csv.reader([line], delimiter=separator), [])

@@ -1,0 +1,99 @@
+"""A table of results from any framework, read strictly: what was assumed is said, and a refusal names the line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sics_cli.base.bits import unpack_bits
+from sics_cli.results.files import OpenedTable, TableFileError, open_tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sics_analysis.results import DataCheck, Metric
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a user wants a table read, by the options of `sics-run report`."""
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    metric: str | None = None
+    lower_is_better: bool | None = None
+    unit: str | None = None
+    repeats: tuple[str, ...] = ()
+    where: Mapping[str, str] = field(default_factory=dict)
+    unpaired: bool = False
+
+    @property
+    def of_tables(self) -> str | None:
+        """The first option that only a table takes; None without one."""
+        given = {"columns": self.columns, "repeats": self.repeats, "where": self.where}
+        return next((name for name, value in given.items() if value), None)
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsTable:
+    """The rows of a table under the project's names, and per-example correctness where a column `bits` has it."""
+
+    frame: pd.DataFrame
+    bits: dict[tuple[int | str, str, float], NDArray[np.bool_]]
+    sha256: str
+    metric: Metric
+    assumed: tuple[str, ...]
+    checks: tuple[DataCheck, ...]
+
+
+def read_table_files(paths: Sequence[Path], reading: Reading) -> ResultsTable:
+    """Read one table of one file or several; a `TableFileError` is one line."""
+    from sics_analysis.rows.names import TableError
+    from sics_analysis.rows.tidy import Asked, tidy
+
+    opened = open_tables(paths)
+    asked = Asked(reading.columns, reading.metric, reading.lower_is_better, reading.unit, reading.repeats, reading.where)
+    try:
+        found = tidy(opened.frame, asked)
+    except TableError as error:
+        raise TableFileError(_placed(opened, paths, error)) from None
+    frame = found.frame
+    pruned = (frame["sparsity"] > 0) & frame["accuracy"].notna()
+    if not pruned.any():
+        raise TableFileError(f"{paths[0]}: holds no row of a pruned network (sparsity above 0) with an accuracy")
+    bits = _bits(opened, frame) if "bits" in frame.columns else {}
+    frame = frame.drop(columns="bits", errors="ignore").reset_index(drop=True)
+    return ResultsTable(frame, bits, opened.sha256, found.metric, (*opened.assumed, *found.assumed), found.checks)
+
+
+def _placed(opened: OpenedTable, paths: Sequence[Path], error: Exception) -> str:
+    from sics_analysis.rows.names import TableError
+
+    assert isinstance(error, TableError)
+    if error.text.startswith("--"):
+        return error.text
+    if error.row is None:
+        return f"{paths[0] if len(paths) == 1 else f'{paths[0]} and {len(paths) - 1} more'}: {error.text}"
+    other = ""
+    if error.other is not None:
+        same = opened.places[error.other][0] == opened.places[error.row][0]
+        other = opened.line(error.other) if same else opened.at(error.other)
+    return f"{opened.at(error.row)}: {error.text.replace('{other}', other)}"
+
+
+def _bits(opened: OpenedTable, frame: pd.DataFrame) -> dict[tuple[int | str, str, float], NDArray[np.bool_]]:
+    found: dict[tuple[int | str, str, float], NDArray[np.bool_]] = {}
+    if "n" not in frame.columns:
+        return {}
+    chosen = frame[frame["bits"].notna() & frame["n"].notna() & frame["accuracy"].notna()]
+    names = ("seed", "scorer", "sparsity", "bits", "n")
+    for place, seed, scorer, sparsity, text, n in zip(chosen.index, *(chosen[name].tolist() for name in names), strict=True):
+        try:
+            found[seed, scorer, sparsity] = unpack_bits(bytes.fromhex(str(text)), int(n))
+        except ValueError:
+            raise TableFileError(f"{opened.at(int(place))}: bits are not {n} examples in hex, eight a byte") from None
+    return found

@@ -1,0 +1,107 @@
+"""What stands above the verdicts: seeds that are missing, copied, alone or too coarse."""
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from sics_analysis.results import Level, Metric
+from sics_analysis.rows.checks import copied_checkpoints, data_checks
+from sics_analysis.rows.table import read_table
+
+
+def checks(values: dict[str, list[float | None]], *, S: float = 0.7, delta: float = 0.5, **columns: Any) -> list[Any]:
+    rows = [
+        {"seed": seed, "scorer": name, "sparsity": S, "accuracy": value, **columns}
+        for name, own in values.items()
+        for seed, value in enumerate(own)
+    ]
+    return list(data_checks(read_table(pd.DataFrame(rows)), "magnitude", delta))
+
+
+GOOD = {"magnitude": [0.9, 0.91, 0.92, 0.93], "a": [0.92, 0.915, 0.931, 0.95]}
+
+
+def test_whole_rows_have_nothing_to_say() -> None:
+    assert checks(GOOD) == []
+
+
+def test_who_lacks_which_seeds_is_open_and_touches_that_line() -> None:
+    (found,) = checks({**GOOD, "b": [0.95, None, 0.96, None], "c": [0.91, 0.9, 0.92, 0.93]})
+    assert (found.kind, found.level, found.scorers, found.sparsities) == ("missing", Level.OPEN, ("b",), (0.7,))
+    assert found.text.startswith("b has no result for seed 1 and 3 at S = 0.7")
+    assert found.touches("b", 0.7)
+    assert not found.touches("c", 0.7)
+
+
+def test_a_reference_that_lacks_seeds_touches_who_has_them() -> None:
+    (found,) = checks({**GOOD, "magnitude": [0.9, 0.91, 0.92, None], "b": [0.9, 0.92, 0.93, None]})
+    assert found.text.startswith("magnitude has no result for seed 3")
+    assert found.scorers == ("a",)
+
+
+def test_a_scorer_without_a_row_is_noted() -> None:
+    (found,) = checks({**GOOD, "b": [None, None, None, None]})
+    assert (found.level, found.text) == (Level.NOTED, "b has no result at S = 0.7")
+
+
+def test_no_seed_in_common_is_offered_welch() -> None:
+    rows = [(s, "magnitude", 0.7, 0.9 + s / 100) for s in range(3)] + [(s, "a", 0.7, 0.9 + s / 100) for s in range(5, 8)]
+    table = read_table(pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"]))
+    (found,) = data_checks(table, "magnitude", 0.5)
+    assert (found.kind, found.level) == ("unpaired", Level.OPEN)
+    assert found.text == "a and magnitude share no seed at S = 0.7: --unpaired compares them as independent samples (Welch's t)"
+
+
+def test_copies_of_a_network_are_no_seeds() -> None:
+    (found,) = checks({"magnitude": [0.9] * 5, "a": [0.93] * 5})
+    assert (found.kind, found.level) == ("copied", Level.OPEN)
+    assert found.text.startswith("seeds 0, 1, 2, 3 and 4 have equal values in all of their 2 cells")
+    assert checks({"magnitude": [0.9, 0.9, 0.91, 0.92], "a": [0.93, 0.93, 0.94, 0.9]}) == [], (
+        "two of two cells may agree by chance"
+    )
+    four = {"magnitude": [0.9, 0.9, 0.91], "a": [0.93, 0.93, 0.94], "b": [0.8, 0.8, 0.7], "c": [0.6, 0.6, 0.5]}
+    assert [check.text.split(" have")[0] for check in checks(four)] == ["seeds 0 and 1"]
+
+
+def test_copies_by_hash_of_the_dense_network() -> None:
+    assert copied_checkpoints([(0, "a"), (1, "b"), (0, "a"), (2, None), (3, None)]) == ()
+    (found,) = copied_checkpoints([(0, "a"), (1, "a")])
+    assert found.level is Level.OPEN
+    (given,) = copied_checkpoints([(0, "a"), (1, "a")], given=True)
+    assert given.level is Level.NOTED, "a run of one given network was asked for"
+
+
+def test_a_margin_below_one_test_example_is_open() -> None:
+    rows = [
+        {"seed": s, "scorer": name, "sparsity": 0.7, "accuracy": c / 150, "correct": c, "n": 150}
+        for name, own in {"magnitude": [130, 131, 133], "a": [133, 135, 136]}.items()
+        for s, c in enumerate(own)
+    ]
+    table = read_table(pd.DataFrame(rows))
+    (found,) = data_checks(table, "magnitude", 0.5)
+    assert (found.kind, found.level) == ("resolution", Level.OPEN)
+    assert found.text == "one of 150 test examples is 0.67 points, more than δ = 0.5: no network can show so little"
+    assert data_checks(table, "magnitude", 100 / 150) == (), "a margin of one example can be met"
+
+
+def test_a_sparsity_seen_at_one_seed_is_noted() -> None:
+    rows = [(s, n, 0.7, 0.9 + s / 100 + len(n) / 1000) for s in range(3) for n in ("magnitude", "a")]
+    rows += [(0, n, 0.8, 0.8) for n in ("magnitude", "a")]
+    table = read_table(pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"]))
+    (found,) = data_checks(table, "magnitude", 0.5)
+    assert (found.kind, found.level, found.sparsities) == ("one seed", Level.NOTED, (0.8,))
+
+
+def test_rounding_is_noted() -> None:
+    (found,) = checks({"magnitude": [0.9, 0.91, 0.92, 0.93], "a": [0.9 + 1e-12, 0.915, 0.931, 0.95]})
+    assert (found.kind, found.level) == ("noise", Level.NOTED)
+    assert found.text.startswith("1 difference is rounding (at most 1.0e-10)")
+
+
+@pytest.mark.parametrize("lower", [True, False])
+def test_checks_hold_for_any_metric(lower: bool) -> None:
+    rows = [(s, n, 0.7, 3.0 + s) for s in range(3) for n in ("magnitude", "a") if (s, n) != (2, "a")]
+    frame = pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"])
+    found = data_checks(read_table(frame, Metric("loss", "nats", 1.0, lower)), "magnitude", 0.1)
+    assert [check.kind for check in found] == ["missing"]

@@ -1,0 +1,164 @@
+"""Any table as one row per (seed, scorer, sparsity): what is recognised, said and refused."""
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from sics_analysis.results import Level
+from sics_analysis.rows.names import TableError
+from sics_analysis.rows.tidy import Asked, tidy
+
+
+def table(**columns: Any) -> pd.DataFrame:
+    return pd.DataFrame(columns)
+
+
+LONG = {"seed": [0, 1, 0, 1], "scorer": ["a", "a", "b", "b"], "sparsity": [0.7] * 4}
+
+
+def test_the_projects_own_names_need_no_assumption() -> None:
+    found = tidy(table(**LONG, accuracy=[0.9, 0.91, 0.92, 0.93]))
+    assert (found.assumed, found.checks) == ((), ())
+    assert found.frame["accuracy"].tolist() == [0.9, 0.91, 0.92, 0.93]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "sparsity"),
+    [
+        ("density", [0.3, 0.3], 0.7),
+        ("keep ratio", ["30 %", "30 %"], 0.7),
+        ("remaining", [30, 30], 0.7),
+        ("compression", [4, 4], 0.75),
+        ("compression_ratio", ["1.25", "1.25"], 0.2),
+        ("target_sparsity", ["70", "70"], 0.7),
+        ("sparsity", [0, 0], 0.0),
+        ("density", [1.0, 1.0], 0.0),
+    ],
+)
+def test_what_stands_for_sparsity_is_turned_into_it(column: str, values: list[Any], sparsity: float) -> None:
+    found = tidy(pd.DataFrame({"seed": [0, 1], "scorer": "a", column: values, "acc": [0.9, 0.91]}))
+    assert found.frame["sparsity"].tolist() == [sparsity] * 2
+    assert column == "sparsity" or any(column in text for text in found.assumed)
+
+
+@pytest.mark.parametrize(
+    "name", ["acc", "val_acc", "test_accuracy", "top1", "Top-1", "Val Acc", "eval/accuracy", "metrics.val_acc"]
+)
+def test_the_usual_names_of_accuracy(name: str) -> None:
+    found = tidy(pd.DataFrame({**LONG, name: [0.9, 0.91, 0.92, 0.93]}))
+    assert found.metric.unit == "accuracy points"
+    assert f"column {name!r} is the metric" in found.assumed
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "expected", "said"),
+    [
+        (["93.1", "92"], {}, [0.931, 0.92], "'acc' is in percent"),
+        (["93.1%", "0.4 %"], {}, [0.931, 0.004], "'acc' is in percent"),
+        ([93.1, 0.4], {}, [0.931, 0.004], "'acc' is in percent, 1 of 2 at or below 1 % among them"),
+        ([0.931, 0.004], {}, [0.931, 0.004], None),
+        ([0.5, 0.7], {"unit": "percent"}, [0.005, 0.007], "'acc' is in percent"),
+        (["0,931", "0,92"], {}, [0.931, 0.92], "decimals follow a comma"),
+    ],
+)
+def test_percent_or_fraction_is_recognised_and_told(
+    values: list[Any], options: dict[str, Any], expected: list[float], said: str | None
+) -> None:
+    found = tidy(pd.DataFrame({"seed": [0, 1], "scorer": "a", "sparsity": 0.5, "acc": values}), Asked({}, **options))
+    assert found.frame["accuracy"].tolist() == pytest.approx(expected, abs=1e-12)
+    assert (said in found.assumed) if said else not any("percent" in text for text in found.assumed)
+
+
+def test_a_share_of_another_name_has_points_of_its_own() -> None:
+    found = tidy(pd.DataFrame({**LONG, "f1": [0.9, 0.91, 0.92, 0.93]}), Asked({}, metric="f1", unit="points"))
+    assert (found.metric.scale, found.metric.unit, found.metric.is_accuracy) == (100.0, "f1 points", True)
+
+
+def test_another_metric_is_not_clipped_and_keeps_its_values() -> None:
+    found = tidy(pd.DataFrame({**LONG, "val_loss": [2.5, -1e9, 0.0, 1e9]}), Asked({}, metric="val_loss", unit="nats"))
+    assert found.frame["accuracy"].tolist() == [2.5, -1e9, 0.0, 1e9]
+    assert (found.metric.unit, found.metric.lower_is_better) == ("nats", True)
+    assert "less val_loss is better (--higher-is-better says otherwise)" in found.assumed
+
+
+def test_repeats_are_averaged_before_anything_else() -> None:
+    rows = pd.DataFrame(
+        {"seed": [0, 0, 1, 1, 1], "scorer": "a", "sparsity": 0.5, "episode": [1, 2, 1, 2, 3], "ret": [1, 3, 4, 6, 8.0]}
+    )
+    found = tidy(rows, Asked({}, metric="ret", repeats=("episode",)))
+    assert found.frame["accuracy"].tolist() == [2.0, 6.0]
+    assert "rows of one seed are averaged over episode first: 2 to 3 each" in found.assumed
+
+
+def test_a_repeat_without_a_result_leaves_none() -> None:
+    rows = pd.DataFrame({"seed": [0, 0], "scorer": "a", "sparsity": 0.5, "episode": [1, 2], "acc": [0.9, None]})
+    assert tidy(rows, Asked({}, repeats=("episode",))).frame["accuracy"].isna().all()
+
+
+def test_achieved_sparsities_are_grouped_and_asked_ones_are_not() -> None:
+    achieved = table(
+        seed=[0, 1, 0, 1], scorer=["a", "a", "b", "b"], sparsity=[0.376449, 0.376451, 0.37645, 0.3765], acc=[0.9] * 4
+    )
+    found = tidy(achieved)
+    assert set(found.frame["sparsity"]) == {0.376}
+    assert "sparsities 0.376449 to 0.3765 (4) are one target, 0.376: they lie within 0.001 of each other" in found.assumed
+    asked = table(seed=[0, 0], scorer=["a", "a"], sparsity=[0.9, 0.901], acc=[0.9, 0.8])
+    assert set(tidy(asked).frame["sparsity"]) == {0.9, 0.901}, "one scorer has both at one seed"
+    high = table(seed=[0, 1], scorer=["a", "a"], sparsity=[0.998, 0.999], acc=[0.9, 0.8])
+    assert set(tidy(high).frame["sparsity"]) == {0.998, 0.999}, "half as much is left"
+
+
+def test_columns_that_vary_and_are_ignored_are_open_where_they_name_a_population() -> None:
+    rows = pd.DataFrame({**LONG, "acc": [0.9, 0.91, 0.92, 0.93], "dataset": ["x", "y", "x", "y"], "note": ["p", "q", "q", "q"]})
+    found = {check.text.split("'")[1]: check for check in tidy(rows).checks}
+    assert found["dataset"].level is Level.OPEN
+    assert (
+        found["dataset"].text
+        == "column 'dataset' varies within a scorer (x, y): rows of each are pooled as seeds of one population"
+    )
+    assert found["note"].level is Level.NOTED
+    by_scorer = rows.assign(dataset=["x", "x", "y", "y"], note="p")
+    assert tidy(by_scorer).checks == (), "what only tells scorers apart pools nothing"
+
+
+@pytest.mark.parametrize(
+    ("columns", "asked", "said"),
+    [
+        ({**LONG, "val_acc": 0.9, "test_acc": 0.9}, {},
+            "several columns could be the metric (val_acc, test_acc): give --columns metric=val_acc or --columns "
+            "metric=test_acc"),
+        ({"seed": [0], "method": "a", "pruner": "b", "acc": 0.9}, {},
+            "several columns could be the scorer (method, pruner): give --columns scorer=method or --columns "
+            "scorer=pruner"),
+        ({"scorer": ["a"], "x": 1, "acc": 0.9}, {},
+            "column seed is missing (found 'scorer, x, acc'): say which it is, --columns seed=COLUMN"),
+        ({**LONG, "mse": 1.0}, {}, "column accuracy is missing"),
+        ({**LONG, "mse": 1.0}, {"metric": "mae"}, "--metric mae: there is no such column, but 'seed, scorer, sparsity, mse'"),
+        ({**LONG, "acc": 0.9}, {"columns": {"seed": "runs"}},
+            "--columns seed=runs: there is no column 'runs', but 'seed, scorer, sparsity, acc'"),
+        ({**LONG, "acc": 0.9}, {"columns": {"seeds": "seed"}},
+            "--columns seeds=seed: is not accepted: give seed, scorer, sparsity, metric, kappa"),
+        ({**LONG, "acc": 0.9}, {"columns": {"seed": "scorer", "scorer": "scorer"}}, "seed and scorer are both 'scorer'"),
+        ({**LONG, "acc": [0.9, 0.8, 93.0, 0.7]}, {},
+            "acc = 93.0 stands beside 3 values of at most 1: give --unit percent or --unit fraction"),
+        ({**LONG, "acc": [0.9, 0.8, 0.7, -0.1]}, {}, "acc = '-0.1' is not accepted: give a fraction from 0 to 1, or percent"),
+        ({**LONG, "mse": ["1", "2", "inf", "3"]}, {"metric": "mse"}, "mse = 'inf' is not accepted: give a number"),
+        ({**LONG, "acc": 0.9, "density": [0.0, 0.3, 0.3, 0.3]}, {"columns": {"sparsity": "density"}},
+            "density = '0.0' is not accepted"),
+        ({**LONG, "acc": 0.9}, {"repeats": ("episode",)}, "--repeats episode: there is no such column"),
+        ({**LONG, "acc": 0.9}, {"where": {"scorer": "z"}}, "--where scorer=z: no row has it, but a, b"),
+        ({"seed": [0, 0], "scorer": "a", "sparsity": 0.5, "acc": 0.9, "dataset": ["x", "y"]}, {},
+            "seed 0, 'a' at sparsity 0.5 is there already (row 0): one row per (seed, scorer, sparsity); column "
+            "'dataset' tells them apart: --where dataset=VALUE keeps one"),
+        ({"seed": [0, 0], "scorer": "a", "metric": ["f1", "em"], "value": 0.9}, {},
+            "column 'metric' names several metrics (em, f1): give --metric NAME"),
+    ],
+)  # fmt: skip
+def test_what_could_be_read_in_two_ways_is_refused_with_what_to_give(
+    columns: dict[str, Any], asked: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(TableError) as caught:
+        tidy(pd.DataFrame(columns), Asked(**{"columns": {}, **asked}))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,184 @@
+"""Any metric, in its own unit and direction: better is up inside, and outside nobody sees it."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from sics_analysis import Verdict, analyse
+from sics_analysis.report import render, report_table
+from sics_analysis.results import Metric, signed
+from sics_analysis.study.told import told, turned
+
+MIRROR = {Verdict.ESCAPES: Verdict.DEGRADES, Verdict.DEGRADES: Verdict.ESCAPES}
+LOSS = Metric("loss", "nats", 1.0, lower_is_better=True)
+
+
+def frame_of(values: dict[str, list[float]], column: str = "loss") -> pd.DataFrame:
+    rows = [(seed, name, 0.7, value) for name, own in values.items() for seed, value in enumerate(own)]
+    return pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", column])
+
+
+#: By hand: a lowers the loss by .10 .12 .08 .11 .09 (mean .10, sd .0158), b raises it by .30 on average.
+LOSSES = {
+    "magnitude": [0.50, 0.52, 0.49, 0.51, 0.53],
+    "a": [0.40, 0.40, 0.41, 0.40, 0.44],
+    "b": [0.80, 0.83, 0.78, 0.81, 0.83],
+}
+
+
+def test_less_loss_escapes_and_every_number_is_in_its_own_direction() -> None:
+    found = analyse(frame_of(LOSSES), metric="loss", lower_is_better=True, unit="nats", delta=0.05, draws=5_000)
+    table = found.to_frame().set_index("scorer")
+    assert table["verdict"].to_dict() == {"a": "ESCAPES", "b": "DEGRADES"}
+    assert table["difference"].to_dict() == pytest.approx({"a": -0.10, "b": 0.30})
+    half = stats.t.ppf(0.975, 4) * math.sqrt(0.001 / 4 / 5)
+    assert table.loc["a", ["ci95_low", "ci95_high"]].tolist() == pytest.approx([-0.10 - half, -0.10 + half])
+    assert table.loc["a", "reason"].startswith("below −0.05, adjusted")
+    assert table.loc["b", "reason"].startswith("above +0.05, adjusted")
+
+
+def test_a_report_of_a_loss_says_nothing_of_accuracy_and_nothing_upside_down() -> None:
+    document = report_table(frame_of(LOSSES), metric="loss", lower_is_better=True, unit="nats", delta=0.05, draws=2_000)
+    line = document.line("a", 0.7)
+    assert line is not None
+    assert (round(line.mean or 0, 6), [round(d, 6) for d in line.differences]) == (-0.1, [-0.1, -0.12, -0.08, -0.11, -0.09])
+    assert line.simultaneous is not None
+    assert line.simultaneous.low < line.simultaneous.high < -0.05
+    assert [cell.accuracy for cell in document.cells if cell.scorer == "a"] == LOSSES["a"], "values as they came"
+    for kind in ("terminal", "md", "latex", "html"):
+        text = render(document, kind)
+        assert "accuracy points" not in text
+        assert "below −0.05" in text.replace("$-$", "−") or kind == "html"
+        assert "nats" in text
+    words = " ".join(render(document, "terminal").split())
+    assert "a escapes magnitude, at S = 0.7." in words
+    assert "Shown above +0.05: b at S = 0.7." in words
+    low, high = (signed(limit, 3) for limit in (line.simultaneous.low, line.simultaneous.high))
+    assert f"a by [{low}, {high}] nats" in words, "three decimals at a margin of .05"
+
+
+def test_a_small_margin_has_decimals_enough() -> None:
+    values = {name: [v / 100 for v in own] for name, own in LOSSES.items()}
+    document = report_table(frame_of(values), metric="loss", unit="nats", delta=0.0005, draws=2_000, lower_is_better=True)
+    assert "−0.00100" in render(document, "terminal")
+    again = type(document).from_json(document.to_json())
+    assert render(again, "terminal") == render(document, "terminal")
+
+
+values = st.lists(st.integers(-300, 300), min_size=5, max_size=5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(values, values, values, st.sampled_from([0.05, 0.5, 2.0]))
+def test_a_metric_and_its_negation_give_mirrored_numbers_and_one_verdict(
+    base: list[int], one: list[int], two: list[int], delta: float
+) -> None:
+    table = {
+        "magnitude": base,
+        "a": [b + x for b, x in zip(base, one, strict=True)],
+        "b": [b + x / 7 for b, x in zip(base, two, strict=True)],
+    }
+    loss = {name: [v / 100 for v in own] for name, own in table.items()}
+    gain = {name: [-v for v in own] for name, own in loss.items()}
+    options = {"metric": "m", "unit": "u", "delta": delta, "draws": 300}
+    low = analyse(frame_of(loss, "m"), lower_is_better=True, **options)
+    high = analyse(frame_of(gain, "m"), lower_is_better=False, **options)
+    flat = analyse(frame_of(loss, "m"), lower_is_better=False, **options)
+    for a, b, c in zip(low.lines, high.lines, flat.lines, strict=True):
+        assert a.verdict is b.verdict
+        assert a.differences == b.differences
+        assert c.mean is not None
+        assert a.mean == pytest.approx(-c.mean, abs=1e-12)
+        if not a.in_family:
+            assert c.verdict is MIRROR.get(a.verdict, a.verdict)
+    one_table, other = low.to_frame(), high.to_frame()
+    assert one_table["difference"].tolist() == pytest.approx((-other["difference"]).tolist(), nan_ok=True)
+    assert one_table["ci90_low"].tolist() == pytest.approx((-other["ci90_high"]).tolist(), nan_ok=True)
+
+
+def test_another_metric_has_no_margin_by_default() -> None:
+    with pytest.raises(ValueError, match="Expected `delta` in nats"):
+        analyse(frame_of(LOSSES), metric="loss", unit="nats", lower_is_better=True)
+
+
+def test_what_was_assumed_of_a_frame_is_warned_of() -> None:
+    frame = frame_of(LOSSES).rename(columns={"scorer": "method"})
+    with pytest.warns(UserWarning, match="assumed: column 'method' is the scorer"):
+        found = analyse(frame, metric="loss", delta=0.05, draws=300)
+    assert "Assumed: column 'method' is the scorer." in found.describe()
+
+
+def test_sentences_are_turned_and_names_are_not() -> None:
+    text = "above+3 against x: +1.20 points over 5 seeds, 90 % CI [+0.90, +1.50], δ = 0.5: ESCAPES (above +0.5; 2^−5 > α)."
+    assert told(text, LOSS, ["above+3", "x"]) == (
+        "above+3 against x: −1.20 nats over 5 seeds, 90 % CI [−1.50, −0.90], δ = 0.5: ESCAPES (below −0.5; 2^−5 > α)."
+    )
+    assert told("a at S = 1: +1.00 points", LOSS, pooled=True) == "a: −1.00 nats"
+    assert turned("δ lies below the noise floor", LOSS) == "δ lies below the noise floor"
+    assert turned("more than 0.5 points above magnitude", LOSS, ["magnitude"]) == "more than 0.5 nats below magnitude"
+
+
+# -- unpaired ---------------------------------------------------------------------------------------------------------
+
+
+def unpaired_frame() -> pd.DataFrame:
+    rows = [(s, "magnitude", 0.7, v) for s, v in enumerate([0.90, 0.905, 0.895, 0.91])]
+    rows += [(s + 10, "a", 0.7, v) for s, v in enumerate([0.93, 0.94, 0.935])]
+    rows += [(s + 20, "b", 0.7, v) for s, v in enumerate([0.90, 0.906, 0.897, 0.905, 0.9])]
+    return pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"])
+
+
+def test_welch_is_never_chosen_silently() -> None:
+    found = analyse(unpaired_frame(), draws=300)
+    assert {line.n for line in found.lines} == {0}
+    assert [check.kind for check in found.checks] == ["unpaired", "unpaired"]
+
+
+def test_welch_gives_what_scipy_gives() -> None:
+    frame = unpaired_frame()
+    found = analyse(frame, draws=300, unpaired=True, delta=0.5)
+    sides = {name: 100 * np.array(own["accuracy"]) for name, own in frame.groupby("scorer")}
+    p = {}
+    for name in ("a", "b"):
+        line = found.line(name, 0.7)
+        above = stats.ttest_ind(sides[name] - 0.5, sides["magnitude"], equal_var=False, alternative="greater")
+        below = stats.ttest_ind(sides[name] + 0.5, sides["magnitude"], equal_var=False, alternative="less")
+        upper = stats.ttest_ind(sides[name] - 0.5, sides["magnitude"], equal_var=False, alternative="less")
+        lower = stats.ttest_ind(sides[name] + 0.5, sides["magnitude"], equal_var=False, alternative="greater")
+        assert line.p_escape == pytest.approx(above.pvalue)
+        assert line.p_equivalence == pytest.approx(max(upper.pvalue, lower.pvalue))
+        interval = stats.ttest_ind(sides[name], sides["magnitude"], equal_var=False).confidence_interval(0.95)
+        assert line.ci95 is not None
+        assert (line.ci95.low, line.ci95.high, line.ci95.method) == (
+            pytest.approx(interval.low),
+            pytest.approx(interval.high),
+            "Welch t",
+        )
+        p[name] = (above.pvalue, below.pvalue)
+        assert line.p_equivalence_signflip is None
+        assert line.p_min_attainable is None
+    # Holm over two: the smaller p doubled, the larger no smaller than that.
+    assert found.line("a", 0.7).p_escape_adjusted == pytest.approx(2 * p["a"][0])
+    assert found.line("b", 0.7).p_escape_adjusted == pytest.approx(max(2 * p["a"][0], p["b"][0]))
+    assert found.line("a", 0.7).verdict is Verdict.ESCAPES
+
+
+def test_an_unpaired_report_is_stamped_and_draws() -> None:
+    document = report_table(unpaired_frame(), draws=300, unpaired=True)
+    assert document.settings.stamps == ("unpaired: seeds taken as independent samples, Welch's t and Holm's correction",)
+    for kind in ("terminal", "html", "md", "latex", "csv"):
+        text = render(document, kind)
+        assert "nan" not in text.replace("nance", "")
+        assert "unpaired" in text
+    assert type(document).from_json(document.to_json()) == document
+
+
+def test_two_constant_sides_are_undecided() -> None:
+    rows = [(s, "magnitude", 0.7, 0.9) for s in range(3)] + [(s + 10, "a", 0.7, 0.95) for s in range(3)]
+    found = analyse(pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"]), unpaired=True, draws=300)
+    assert (found.lines[0].verdict, found.lines[0].reason) == (Verdict.INCONCLUSIVE, "degenerate: neither side has a spread")

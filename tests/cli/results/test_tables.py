@@ -1,0 +1,296 @@
+"""`sics-run report FILE ...`: files of any kind, options, faults, and the project's own exports."""
+
+import csv
+import gzip
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sics_cli.main import main
+
+BASE = (0.902, 0.896, 0.901, 0.898, 0.905)
+ADDED = {"magnitude": (0.0,) * 5, "mine": (3.1, 2.9, 3.3, 2.8, 3.0)}
+Write = Callable[..., Path]
+
+
+def rows(added: dict[str, tuple[float, ...]] = ADDED, head: str = "seed,scorer,sparsity,accuracy") -> str:
+    found = [head]
+    for name, points in added.items():
+        found += [f"{i},{name},0.7,{BASE[i] + p / 100:.5f}" for i, p in enumerate(points)]
+    return "\n".join(found) + "\n"
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def make(content: str | bytes, name: str = "results.csv") -> Path:
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+    def report(*arguments: str | Path) -> dict[str, Any]:
+        assert main(["report", *map(str, arguments), "--format", "json"]) == 0, capsys.readouterr().err
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    return report
+
+
+def numbers(document: dict[str, Any]) -> dict[str, tuple[float, str]]:
+    return {line["scorer"]: (round(line["mean"], 9), line["verdict"]) for line in document["lines"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("a.csv", lambda text: text.encode("utf-8-sig")),
+        ("a.csv", lambda text: text.encode("utf-16")),
+        ("a.csv", lambda text: text.encode("utf-16-le")),
+        ("a.tsv", lambda text: text.replace(",", "\t").encode()),
+        ("a.csv", lambda text: text.replace(",", ";").encode()),
+        ("a.csv", lambda text: ("sep=;\n" + text.replace(",", ";")).encode()),
+        ("a.csv", lambda text: text.replace(",", ";").replace(".", ",").encode()),
+        ("a.txt", lambda text: text.replace(",", "  ").encode()),
+        ("a.csv", lambda text: text.replace("\n", "\r\n").encode()),
+        ("a.csv.gz", lambda text: gzip.compress(text.encode())),
+        ("a.dat", lambda text: ("# made by hand\n\n" + text + "\n# end\n").encode()),
+        ("a.dat", lambda text: ("# " + text.replace("magnitude", "7").replace("mine", "8")).encode()),
+        ("a.csv", lambda text: text.replace("mine", "größe").encode("cp1252")),
+    ],
+)
+def test_the_same_rows_in_other_clothes(
+    write: Write, told: Callable[..., dict[str, Any]], name: str, change: Callable[[str], bytes]
+) -> None:
+    path = write(change(rows()), name)
+    content = change(rows())
+    options = ["--reference", "7"] if b"7,0.7" in content and b"magnitude" not in content and b"m\0" not in content else []
+    (found,) = numbers(told(path, *options)).values()
+    assert found == (3.02, "ESCAPES")
+
+
+def test_several_files_are_one_table(write: Write, told: Callable[..., dict[str, Any]]) -> None:
+    one = write(rows({"magnitude": ADDED["magnitude"]}), "one.csv")
+    two = write(rows({"mine": ADDED["mine"]}).replace(",", "\t"), "two.tsv")
+    document = told(one, two)
+    assert numbers(document) == {"mine": (3.02, "ESCAPES")}
+    assert document["source"]["title"] == "one.csv and 1 more"
+    assert [fact["value"] for fact in document["provenance"] if fact["label"] == "file"] == ["one.csv", "two.tsv"]
+
+
+def test_a_file_may_be_the_scorer(write: Write, told: Callable[..., dict[str, Any]]) -> None:
+    texts = {
+        name: "seed,accuracy\n" + "".join(f"{i},{BASE[i] + p / 100:.5f}\n" for i, p in enumerate(points))
+        for name, points in ADDED.items()
+    }
+    files = [write(text, f"{name}.csv") for name, text in texts.items()]
+    assert numbers(told(*files, "--columns", "scorer=file")) == {"mine": (3.02, "ESCAPES")}
+
+
+def test_the_projects_exports_give_the_report_of_the_csv(
+    finished: Any, tmp_path: Path, told: Callable[..., dict[str, Any]]
+) -> None:
+    pytest.importorskip("pyarrow")
+    documents = []
+    for ending in ("csv", "jsonl", "parquet"):
+        path = tmp_path / f"rows.{ending}"
+        assert main(["export", str(finished.run), "-o", str(path)]) == 0
+        document = told(path)
+        for part in ("source", "provenance"):
+            document.pop(part)
+        documents.append(document)
+    assert documents[0]["mcnemar"]
+    assert documents[0]["claims"], "rows of a run know κ"
+    assert documents[0] == documents[1] == documents[2]
+
+
+def test_a_runs_own_loss(finished: Any, tmp_path: Path, told: Callable[..., dict[str, Any]]) -> None:
+    path = tmp_path / "rows.csv"
+    assert main(["export", str(finished.run), "-o", str(path)]) == 0
+    run = told(finished.run, "--metric", "loss", "--delta", "0.05")
+    table = told(path, "--metric", "loss", "--delta", "0.05")
+    assert (
+        run["metric"]
+        == table["metric"]
+        == {"name": "loss", "unit": "loss", "scale": 1.0, "lower_is_better": True, "paired": True}
+    )
+    assert run["lines"] == table["lines"]
+    assert run["settings"]["stamps"] == ["plan changed after data"]
+    assert not run["mcnemar"]
+    with path.open() as file:
+        losses = {(r["seed"], r["scorer"], r["sparsity"]): float(r["loss"]) for r in csv.DictReader(file)}
+    line = next(line for line in run["lines"] if line["scorer"] == "chaos" and line["sparsity"] == 0.7)
+    by_hand = [losses[str(s), "chaos", "0.7"] - losses[str(s), "magnitude", "0.7"] for s in line["seeds"]]
+    assert line["differences"] == pytest.approx(by_hand, abs=1e-12), "above 0 where the loss rose"
+
+
+def test_the_data_stand_above_the_verdicts_in_every_format(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "".join(line for line in rows().splitlines(keepends=True) if not line.startswith("4,mine"))
+    path = write(text)
+    said = "mine has no result for seed 4 at S = 0.7"
+    for kind in ("terminal", "html", "md", "latex"):
+        assert main(["report", str(path), "--format", kind]) == 0
+        shown = " ".join(capsys.readouterr().out.replace("~", " ").replace("\u00a0", " ").split())
+        assert said in shown
+        assert shown.index(said) < shown.index("How sure are we?")
+        assert "A data check is open, so this is not settled: mine escapes magnitude" in shown
+        if kind in ("terminal", "md"):
+            assert "✓" not in shown.split("In short")[0]
+            assert "▲! ESCAPES" in shown
+    assert main(["report", str(path), "--format", "csv"]) == 0
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (row["verdict"], row["flag"]) == ("ESCAPES", "missing")
+    assert main(["report", str(path), "--format", "json"]) == 0
+    (check,) = json.loads(capsys.readouterr().out)["checks"]
+    assert (check["kind"], check["level"], check["scorers"], check["sparsities"]) == ("missing", "open", ["mine"], [0.7])
+
+
+def test_verdicts_as_a_table(write: Write, tmp_path: Path) -> None:
+    target = tmp_path / "verdicts.csv"
+    assert main(["report", str(write(rows())), "-o", str(target)]) == 0
+    (row,) = csv.DictReader(io.StringIO(target.read_text()))
+    assert (row["scorer"], row["sparsity"], row["n"], row["unit"], row["verdict"]) == (
+        "mine",
+        "0.7",
+        "5",
+        "accuracy points",
+        "ESCAPES",
+    )
+    # By hand: mean 3.02, sd 0.19235, t(0.95, 4) = 2.13185.
+    assert float(row["difference"]) == pytest.approx(3.02)
+    assert float(row["ci90_low"]) == pytest.approx(3.02 - 2.131847 * 0.192354 / 5**0.5, abs=1e-5)
+
+
+def test_rows_without_a_sparsity_show_none(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(rows().replace(",0.7,", ",").replace("sparsity,", ""))
+    for kind in ("terminal", "md", "latex", "html"):
+        assert main(["report", str(path), "--format", kind]) == 0
+        out = capsys.readouterr().out
+        assert "S = 1" not in out.replace("$=$", "=").replace("\u00a0", " ").replace("~", " "), kind
+        if kind == "terminal":
+            assert not re.search(r"\bS\b|\bAt mine\b|, *$|sparsity", out.split("Notes")[0], re.M)
+
+
+def test_a_gate_of_rows_without_a_sparsity(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(rows().replace(",0.7,", ",").replace("sparsity,", ""))
+    assert main(["report", str(path), "--fail-on", "escape:mine"]) == 0
+    assert "supported" in capsys.readouterr().out
+    assert main(["report", str(path), "--fail-on", "escape:mine@0.7"]) == 2
+    assert capsys.readouterr().err.endswith("Expected no sparsity, as the rows have none, got 'escape:mine@0.7'\n")
+    assert main(["report", str(write(rows(), "with.csv")), "--fail-on", "escape:mine"]) == 2
+    assert capsys.readouterr().err.endswith("Expected a sparsity, as in escape:SCORER@S, got 'escape:mine'\n")
+    assert main(["report", str(path), "--fail-on", "escape:mine", "--delta", "5"]) == 4
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("sics-run: --fail-on escape:mine: contradicted: ")
+
+
+def test_a_foreign_table_hears_nothing_of_the_paper(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    for kind in ("terminal", "md", "latex", "html"):
+        assert main(["report", str(write(rows())), "--format", kind]) == 0
+        out = capsys.readouterr().out
+        for word in ("2605.09345", "κ(S)", "paper's", "plateau@", "Attribution"):
+            assert word not in out, (kind, word)
+
+
+def test_unpaired_is_stamped(write: Write, told: Callable[..., dict[str, Any]]) -> None:
+    text = rows().replace("\n0,mine", "\n10,mine").replace("\n1,mine", "\n11,mine").replace("\n2,mine", "\n12,mine")
+    text = text.replace("\n3,mine", "\n13,mine").replace("\n4,mine", "\n14,mine")
+    path = write(text)
+    first = told(path)
+    assert first["lines"][0]["n"] == 0
+    assert "--unpaired compares them as independent samples" in first["checks"][0]["text"]
+    found = told(path, "--unpaired")
+    assert found["settings"]["stamps"] == ["unpaired: seeds taken as independent samples, Welch's t and Holm's correction"]
+    assert (found["lines"][0]["verdict"], round(found["lines"][0]["mean"], 9)) == ("ESCAPES", 3.02)
+
+
+HEAD = "seed,scorer,sparsity,accuracy\n0,magnitude,.5,.9\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "options", "said"),
+    [
+        ("seed,method,val_acc,test_acc\n0,a,.9,.9\n", "a.csv", [],
+            "a.csv: several columns could be the metric (val_acc, test_acc): give --columns metric=val_acc or "
+            "--columns metric=test_acc"),
+        ("method,acc\na,.9\n", "a.csv", [],
+            "a.csv: column seed is missing (found 'method, acc'): say which it is, --columns seed=COLUMN"),
+        (HEAD, "a.csv", ["--columns", "seed"],
+            "--columns 'seed': is not accepted: give ROLE=COLUMN, separated by commas, each role once"),
+        (HEAD, "a.csv", ["--columns", "seed=x"],
+            "--columns seed=x: there is no column 'x', but 'seed, scorer, sparsity, accuracy'"),
+        (HEAD, "a.csv", ["--where", "x"], "--where 'x': is not accepted: give COLUMN=VALUE, each column once"),
+        (HEAD, "a.csv", ["--repeats", ","], "--repeats ',': is not accepted: give columns separated by commas"),
+        (HEAD, "a.csv", ["--metric", "mse"], "--metric mse: there is no such column, but 'seed, scorer, sparsity, accuracy'"),
+        (HEAD, "a.csv", ["--metric", "a", "--columns", "metric=b"],
+            "--metric and --columns metric=...: give one of them, both say what was measured"),
+        ("seed,scorer,mse\n0,magnitude,2\n0,a,2\n", "a.csv", ["--metric", "mse"],
+            "--delta: is needed, in mse: half a point is a default for accuracies alone"),
+        (HEAD + "0,magnitude,0.5,.8\n", "a.csv", [],
+            "a.csv line 3: seed 0, 'magnitude' at sparsity 0.5 is there already (line 2): one row per (seed, "
+            "scorer, sparsity)"),
+        (HEAD + "\n# note\n1,magnitude,0.5,x\n", "a.csv", [],
+            "a.csv line 5: accuracy = 'x' is not accepted: give a fraction from 0 to 1, or percent"),
+        (HEAD + '1,"magnitude,0.5\n', "a.csv", [], "a.csv: is not a CSV (EOF inside string starting at row 2)"),
+        (HEAD + "1,magnitude\n", "a.csv", [], "a.csv line 3: has 2 fields where the heading has 4"),
+        ('{"seed": 0}\nx\n', "a.jsonl", [], "a.jsonl line 2: is not JSON"),
+        ("[1]\n", "a.jsonl", [], "a.jsonl line 1: is no JSON object, {...}"),
+        ("", "a.jsonl", [], "a.jsonl: has no rows"),
+        (b"PAR1nonsense", "a.parquet", [], "a.parquet: is not a Parquet file ("),
+        (b"\x1f\x8b\x08nonsense", "a.csv.gz", [], "a.csv.gz: is a damaged gzip file ("),
+    ],
+)  # fmt: skip
+def test_faults_get_one_line(
+    write: Write, capsys: pytest.CaptureFixture[str], content: str | bytes, name: str, options: list[str], said: str
+) -> None:
+    path = write(content, name)
+    assert main(["report", str(path), *options]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    last = [line for line in shown.err.splitlines() if ": assumed: " not in line]
+    assert len(last) == 1
+    text = last[0].replace(f"{path.parent}/", "")
+    assert text == f"sics-run: {said}" or (said.endswith("(") and text.startswith(f"sics-run: {said}"))
+
+
+def test_a_reader_that_is_not_installed_is_named(
+    write: Write, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pandas as pd
+
+    def missing(*arguments: Any, **options: Any) -> None:
+        raise ImportError
+
+    monkeypatch.setattr(pd, "read_parquet", missing)
+    monkeypatch.setattr(pd, "read_excel", missing)
+    for path, said in (
+        (write(b"PAR1", "a.parquet"), "Parquet needs pyarrow, pip install 'sics[parquet]'; csv and jsonl need nothing"),
+        (write(b"PK\x03\x04", "a.xlsx"), "Excel needs openpyxl, pip install 'sics[xlsx]'; or save the sheet as CSV"),
+    ):
+        assert main(["report", str(path)]) == 2
+        assert capsys.readouterr().err == f"sics-run: {path}: {said}\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--columns", "seed=run"], "--columns: is for tables; a run knows its own columns"),
+        (["--metric", "top5"], "--metric top5: is not what a run measures: give accuracy or loss"),
+        (["--metric", "loss"], "--delta: is needed, in loss: half a point is a default for accuracies alone"),
+    ],
+)
+def test_options_that_a_run_does_not_take(
+    finished: Any, capsys: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
+    assert main(["report", str(finished.run), *options]) == 2
+    assert capsys.readouterr().err == f"sics-run: {said}\n"
