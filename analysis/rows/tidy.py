@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sics_analysis.results import ACCURACY, DataCheck, Metric
 from sics_analysis.rows.arms import seed_label
-from sics_analysis.rows.cells import check, filled, numbers, readable, refused, seed_number, text_of
+from sics_analysis.rows.cells import check, filled, numbers, readable, seed_number, text_of
 from sics_analysis.rows.ignored import ignored_checks
 from sics_analysis.rows.names import (
     OPTIONAL,
@@ -376,6 +376,3 @@ def _refuse_place(rows: pd.DataFrame, keyed: pd.DataFrame, again: pd.Series, hin
         row=int(rows.index[at]),
         other=int(rows.index[first]),
     )
-
-
-__all__ = ["NOTHING", "Asked", "Tidy", "refused", "tidy"]

@@ -38,10 +38,8 @@ class OpenedTable:
     assumed: tuple[str, ...]
     sha256: str
 
-    def at(self, row: int | None) -> str:
+    def at(self, row: int) -> str:
         """The file and line of a row, as an error begins."""
-        if row is None:
-            return str(self.places[0][0]) if len({path for path, _ in self.places[:1]}) else ""
         path, line = self.places[row]
         return f"{path} {line}"
 
