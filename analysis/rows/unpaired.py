@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from sics_analysis.results import Seed
 from sics_analysis.rows.arms import Arm
-from sics_analysis.rows.contrasts import Contrast, FloatArray
+from sics_analysis.rows.contrasts import MIN_SEEDS, Contrast, FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,11 @@ class UnpairedContrast(Contrast):
         """Whether neither side has a spread."""
         spread = [max(side) - min(side) for side in (self.own, self.other) if side]
         return self.n > 0 and max(spread) <= self.tolerance
+
+    @property
+    def has_test(self) -> bool:
+        """Whether Welch's t fits: three seeds on each side, and a spread on one of them at least."""
+        return self.n >= MIN_SEEDS and not self.is_constant
 
     def restrict(self, seeds: Iterable[Seed]) -> Contrast:
         """The same: there is no seed to choose."""

@@ -14,7 +14,12 @@ from sics_analysis.report import render, report_table
 from sics_analysis.results import Metric, signed
 from sics_analysis.study.told import told, turned
 
-MIRROR = {Verdict.ESCAPES: Verdict.DEGRADES, Verdict.DEGRADES: Verdict.ESCAPES}
+MIRROR = {
+    Verdict.ESCAPES: Verdict.DEGRADES,
+    Verdict.DEGRADES: Verdict.ESCAPES,
+    Verdict.NONINFERIOR: Verdict.NONSUPERIOR,
+    Verdict.NONSUPERIOR: Verdict.NONINFERIOR,
+}
 LOSS = Metric("loss", "nats", 1.0, lower_is_better=True)
 
 
