@@ -38,6 +38,8 @@ _SAID = {
 LOW_COVERAGE = 0.8
 #: Children that are the head wherever they stand, and those that are where no other with weights comes after them.
 _HEADS = ("head", "heads", "classifier", "aux_classifier", "lm_head", "qa_outputs")
+#: Endings of children that are a head each, where the last of them has one of these.
+_SIDE_BY_SIDE = (("_head",), ("_classifier",), ("_score", "_pred", "_logits", "_reg"))
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _ENDS = (*_HEADS, "fc", "fc_out", "score", "out", "output", "outputs")
 
@@ -208,8 +210,7 @@ def _classified(model: nn.Module, head: Heads | None) -> Iterator[tuple[Target, 
         unknown = _unknown(module, name) if kind is None else f"of {str(parameter.dtype).removeprefix('torch.')}"
         reasons = {
             ADAPTER: id(module) in adapters,
-            EMBEDDING: id(parameter) in embeddings
-            or (kind is None and parameter.shape[0] == 1),  # of positions: one for all samples
+            EMBEDDING: id(parameter) in embeddings or (kind is None and _is_table(name, parameter)),
             unknown: kind is None or not parameter.is_floating_point(),
             HEAD: id(module) in heads,
             PATCHES: module in patches,
@@ -217,6 +218,11 @@ def _classified(model: nn.Module, head: Heads | None) -> Iterator[tuple[Target, 
             UNCALLED: (id(module), name) in read_above,
         }
         yield target, tuple(reason for reason, holds in reasons.items() if holds)
+
+
+def _is_table(name: str, parameter: Tensor) -> bool:
+    """Whether a parameter of no layer is a table of positions or tokens, which all samples share."""
+    return parameter.shape[0] == 1 and any(word in name for word in ("pos", "embed", "token"))
 
 
 def _unknown(module: nn.Module, name: str) -> str:
@@ -250,10 +256,11 @@ def _named(model: nn.Module, head: Heads) -> Iterator[nn.Module]:
         yield from found.modules()
 
 
-def _output_layers(module: nn.Module) -> list[nn.Module]:
+def _output_layers(module: nn.Module, *, in_head: bool = False) -> list[nn.Module]:
     """The layers that make the output of a network: what it says of itself, else those of its children by name and order.
 
-    A layer is its own; what torch builds of several (LSTM, attention, Transformer) gives features, not outputs.
+    A layer is its own; what torch builds of several (LSTM, attention, Transformer) gives features, not outputs. A list
+    ``in_head`` holds heads side by side, as a detector has one for each scale.
     """
     if kind_of_weight(module, "weight", 0) is not None:
         return [module]
@@ -264,11 +271,19 @@ def _output_layers(module: nn.Module) -> list[nn.Module]:
         return said
     children = list(module.named_children())
     weighty = [position for position, (_, child) in enumerate(children) if _has_weights(child)]
-    last = weighty[-1] if weighty else -1
-    several = bool(weighty) and children[last][0].endswith("_head")  # one for each task
-    names = [*_HEADS, *(name for name, _ in children if several and name.endswith("_head"))]
-    heads = [child for position, (name, child) in enumerate(children) if name in names or (position >= last and name in _ENDS)]
-    return [layer for child in (heads or [children[last][1]] if weighty else []) for layer in _output_layers(child)]
+    if not weighty:
+        return []
+    last = weighty[-1]
+    alike = next((ends for ends in _SIDE_BY_SIDE if children[last][0].endswith(ends)), ())
+    heads = [
+        child
+        for position, (name, child) in enumerate(children)
+        if name in _HEADS or (position >= last and name in _ENDS) or (alike and name.endswith(alike))
+    ]
+    if in_head and isinstance(module, nn.ModuleList):
+        heads = [child for _, child in children]
+    inside = in_head or bool(heads)
+    return [layer for child in (heads or [children[last][1]]) for layer in _output_layers(child, in_head=inside)]
 
 
 def _said_heads(module: Any) -> list[nn.Module] | None:

@@ -114,6 +114,21 @@ def test_the_head_is_found_by_what_it_is(model: nn.Module, found: list[str]) -> 
     assert heads(model) == found
 
 
+def test_heads_of_detectors_and_of_segmentation_are_all_found() -> None:
+    """Several layers side by side make the outputs: boxes and classes, each scale its own, coarse and fine."""
+    models = pytest.importorskip("torchvision").models
+    small = {"weights": None, "weights_backbone": None}
+    ssd = heads(models.detection.ssdlite320_mobilenet_v3_large(**small))
+    assert len(ssd) == 2 * 6
+    assert all(name.startswith("head.") and name.endswith(".1.weight") for name in ssd)
+    boxes = heads(models.detection.fasterrcnn_mobilenet_v3_large_320_fpn(**small))
+    assert boxes == ["roi_heads.box_predictor.cls_score.weight", "roi_heads.box_predictor.bbox_pred.weight"]
+    assert heads(models.segmentation.lraspp_mobilenet_v3_large(**small)) == [
+        "classifier.low_classifier.weight",
+        "classifier.high_classifier.weight",
+    ]
+
+
 def test_heads_of_transformers() -> None:
     transformers = pytest.importorskip("transformers")
     small = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
