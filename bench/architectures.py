@@ -478,17 +478,19 @@ INTRODUCTION = """# Architectures
 
 What works on which network. Made by `python bench/architectures.py` (`make architectures`): every cell ran, on the libraries' own
 code in small widths with random weights (`bench/zoo.py`), on a CPU, with {versions}.
+All but the comparison with torch keep a tenth of every layer (`min_keep=0.1`): at random weights magnitude may empty a layer,
+and no gradient passes it. Parameters that start at nearly nothing (heads, layer scales) are drawn anew.
 
 - **covered**: the share of matrix weights that `prunable_parameters(model, uncalled=True)` lists; the last column has the rest.
 - **torch's mask**: `prune_model(model, "magnitude", amount=0.5)` makes the masks that `prune.global_unstructured` makes with
   `prune.L1Unstructured` on the same list, entry by entry.
-- **trains**: two steps of SGD with hooks on. A gradient reaches and changes what is kept of every weight, and the model computes
-  what a copy with plain zeros computes.
+- **trains**: two steps of SGD with hooks on, gradients clipped at norm 10. A gradient reaches and changes what is kept of every
+  weight that the dense model trains, and the model computes what a copy with plain zeros computes, bit for bit.
 - **finalize**: after training it changes no bit of the outputs, and leaves the names of the dense model; so does `finalize=True`.
 - **save, load**: `export_masks` and the state dict on a fresh network, and `torch.save` of the whole model right after training,
   give the same bits.
 - **compile**, **export**: `torch.compile` (dynamo, backend "eager") and `torch.export` (`strict=False`) of the model with
-  hooks on say what it says, and leave it as it was.
+  hooks on say what it says to 1e-4, and leave it as it was, bit for bit.
 - **saliency**: a gradient saliency covers every weight, and parameters, buffers, gradients and flags are as before.
 """
 
