@@ -87,9 +87,10 @@ def test_every_format_shows_what_one_half_of_the_test_shows(kind: str, make_tabl
             "html": rf'<td class="num v v-{word}"[^>]*>\s*<span class="glyph" aria-hidden="true">{glyph}</span>',
             "latex": rf"{name} &.*\$\\[gl]eq\$ {word}",
             "json": rf'"verdict": "{word}"',
+            "csv": rf"(?m)^{name},.*,{word},",
         }.get(kind, rf"{name}\b.*{glyph} +{word}")
         assert re.search(shown, text), (kind, name)
-        assert meaning in " ".join(text.split()), kind
+        assert kind == "csv" or meaning in " ".join(text.split()), kind  # a table of numbers has no legend
     if kind == "html":
         figures = "\n".join(re.findall(r"<svg\b.*?</svg>", text, re.DOTALL))
         assert "≥ noninferior" in figures
