@@ -55,7 +55,7 @@ class LeftOut:
 class Coverage:
     """What share of a model's matrix weights a list of parameters covers.
 
-    A matrix weight is an entry of a floating point parameter with at least two dimensions longer than 1; tied ones count once.
+    A matrix weight is an entry of a parameter with at least two dimensions longer than 1; tied ones count once.
 
     Attributes
     ----------
@@ -141,6 +141,7 @@ def prunable_parameters(
     wanted = {kind for kind, asked in ((DEPTHWISE, depthwise), (UNCALLED, uncalled)) if asked}
     chosen: list[Parameter] = []
     warned: dict[str, list[str]] = {}
+    _check_whole(model)
     for target, reasons in _classified(model, head):
         against = [kind for kind in reasons if kind not in wanted]
         if not against:
@@ -187,6 +188,13 @@ def coverage(model: nn.Module, parameters: Iterable[Parameter] | None = None, *,
     return Coverage(covered, covered + sum(part.weights for part in parts), tuple(parts))
 
 
+def _check_whole(model: nn.Module) -> None:
+    """Refuse layers whose weight is no parameter of theirs, as with FSDP: left out of a list they would go unsaid."""
+    for path, module in plain_modules(model):
+        if kind_of_weight(module, "weight", 0) is not None and computed_by(module, "weight") is None:
+            _ = Target(module, "weight", f"{path}.weight" if path else "weight").parameter
+
+
 def _classified(model: nn.Module, head: Heads | None) -> Iterator[tuple[Target, tuple[str, ...]]]:
     """Every matrix weight of a model, under each of its names, and why it is left out by default: for no reason, it is not."""
     for target, parameter in all_targets(model):
@@ -205,12 +213,11 @@ def _classified(model: nn.Module, head: Heads | None) -> Iterator[tuple[Target, 
         kind = kind_of_weight(module, name, parameter.dim())
         if kind is None and sum(length > 1 for length in parameter.shape) < 2:
             continue
-        unknown = _unknown(module, name) if kind is None else f"of {str(parameter.dtype).removeprefix('torch.')}"
         reasons = {
             ADAPTER: id(module) in adapters,
             EMBEDDING: id(parameter) in embeddings
             or (kind is None and parameter.shape[0] == 1),  # of positions: one for all samples
-            unknown: kind is None or not parameter.is_floating_point(),
+            _unknown(module, name): kind is None,
             HEAD: id(module) in heads,
             PATCHES: module in patches,
             DEPTHWISE: is_depthwise(module),
