@@ -14,6 +14,7 @@ from torch.nn.utils.prune import BasePruningMethod
 
 from sics_plugin.network.callers import readers, refresh_where_read
 from sics_plugin.network.masks import Masks, hash_of_bits, install_mask, mask_hash, packed_bits, put_mask
+from sics_plugin.network.names import listed
 from sics_plugin.network.permanent import put_zeros
 from sics_plugin.network.prunable import Coverage, coverage, resolve_targets
 from sics_plugin.network.targets import Parameter, Target, check_hooked, checked_pairs, without_ties
@@ -24,7 +25,6 @@ from sics_plugin.pruning.report import LayerSparsity, PruningReport
 from sics_plugin.pruning.row_groups import choose_in_groups
 from sics_plugin.pruning.zeros import without_zeros, zeros_masked
 from sics_plugin.saliency.collection import Saliency, saliency_for
-from sics_plugin.saliency.objective import listed
 from sics_plugin.scorers.adaptive import Adaptive, AdaptiveTable
 from sics_plugin.scorers.base import Scorer
 from sics_plugin.scorers.registry import build_scorer
