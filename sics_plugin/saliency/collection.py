@@ -145,7 +145,8 @@ class Saliency:
                 own = list(find_groups(model, unit) if groups is None else groups)  # type: ignore[arg-type]
                 self.unit = own[0].unit if own else unit
             with Unchanged(model) as unchanged:
-                unchanged.watch(calls=self.signal.of_loss and self.unit == "weight")
+                if self.signal.of_loss and self.unit == "weight":
+                    unchanged.watch_calls()
                 request = Request(unchanged.of(islice(batches, max_batches)), Objective(loss), own, rounds)
                 self._values, self.samples = collect(model, request)
             self._remark(model, request.loss, unchanged.uncalled)
