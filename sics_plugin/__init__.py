@@ -37,14 +37,14 @@ from sics_plugin.pruning.calibration import held_out_loss as held_out_loss
 from sics_plugin.pruning.channels import channel_saliency as channel_saliency
 from sics_plugin.pruning.channels import compute_channel_masks as compute_channel_masks
 from sics_plugin.pruning.channels import prune_channels as prune_channels
+from sics_plugin.pruning.plan import VanishedLayerWarning as VanishedLayerWarning
 from sics_plugin.pruning.report import ChannelReport as ChannelReport
 from sics_plugin.pruning.report import LayerSparsity as LayerSparsity
 from sics_plugin.pruning.report import PruningReport as PruningReport
-from sics_plugin.pruning.weights import VanishedLayerWarning as VanishedLayerWarning
+from sics_plugin.pruning.to_sparsity import prune_to_sparsity as prune_to_sparsity
 from sics_plugin.pruning.weights import compute_masks as compute_masks
 from sics_plugin.pruning.weights import prune_model as prune_model
 from sics_plugin.pruning.weights import prune_n_m as prune_n_m
-from sics_plugin.pruning.weights import prune_to_sparsity as prune_to_sparsity
 from sics_plugin.saliency.collection import Saliency as Saliency
 from sics_plugin.scorers.adaptive import AdaptiveTable as AdaptiveTable
 from sics_plugin.scorers.base import AdaptiveChoice as AdaptiveChoice

@@ -17,10 +17,10 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from sics_plugin.channels.groups import ChannelGroup, Slice, axes_of, between, depthwise, is_a, own_bias
+from sics_plugin.channels.groups import ChannelGroup, Slice, between, own_bias
 from sics_plugin.channels.tracing import Flow, flows
-from sics_plugin.network.layouts import CONVOLUTIONS
-from sics_plugin.network.names import plain_paths
+from sics_plugin.network.layouts import CONVOLUTIONS, ROWS_FIRST, is_depthwise, layout_of
+from sics_plugin.network.names import is_a, plain_paths
 
 _ACTIVATIONS = (
     "relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "elu", "elu_", "selu", "selu_", "celu", "celu_", "gelu", "silu",
@@ -159,8 +159,6 @@ class _Walk:
     def _passage(self, channels: _Channels) -> Passage:
         (path, layer), *others = channels.producers
         usable = channels.readers and not channels.ruled_out
-        axes = axes_of(layer)
-        assert axes is not None
         gates = [part for name, gate in others for part in (_rows(name, gate), *own_bias(name, gate))]
         group = ChannelGroup(
             path,
@@ -192,11 +190,12 @@ class _Walk:
         if holding and value is None:
             return None
         alike = type(module) in (*_SAME_MODULES, *_ACTIVATION_MODULES, *_SPATIAL_MODULES, nn.Flatten)
-        if value is not None and not alike and (axes_of(module) is None or depthwise(module)):
+        layer = layout_of(module, "weight") is not None and not is_depthwise(module)
+        if value is not None and not alike and not layer:
             value.channels.root().passed.append(path)
         if not alike and (not self._ordinary(module) or self.calls[name] > 1 or name in self.read):
             return None if holding else True
-        if axes_of(module) is not None and not depthwise(module):
+        if layer:
             return self._layer(path, module, value)
         if value is None:
             return True
@@ -227,7 +226,8 @@ class _Walk:
         return subclass or type(module).__module__.startswith("torch.nn.modules.")
 
     def _layer(self, path: str, layer: Any, value: _Value | None) -> _Value | bool | None:
-        makes, reads = axes_of(layer) or (0, 1)
+        layout = layout_of(layer, "weight") or ROWS_FIRST
+        makes, reads = layout.outputs, layout.inputs
         convolution = None if layer.weight.dim() == 2 else layer.weight.dim() - 2
         if value is not None and not self._reads(path, layer.weight.shape[reads], reads, convolution, value):
             return None
@@ -332,8 +332,7 @@ def _merge(kept: _Channels, gate: _Channels) -> None:
 
 
 def _rows(path: str, layer: nn.Module) -> Slice:
-    makes, _ = axes_of(layer) or (0, 1)
-    return Slice(f"{path}.weight", makes)
+    return Slice(f"{path}.weight", (layout_of(layer, "weight") or ROWS_FIRST).outputs)
 
 
 def _bound(names: tuple[str, str], defaults: tuple[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:

@@ -7,7 +7,6 @@ looked up among those already imported; a model of one that is not cannot exist.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,7 +16,7 @@ from torch import nn
 
 from sics_plugin.channels.dataflow import passages
 from sics_plugin.channels.groups import ChannelGroup, Slice, Unit, channel_group, modules_by_name, remembered_groups
-from sics_plugin.network.names import plain_modules
+from sics_plugin.network.names import loaded_class, plain_modules
 
 SUPPORTED: dict[Unit, str] = {
     "channel": (
@@ -95,7 +94,7 @@ class _Finder:
     find: Callable[[nn.Module, str, Any], Iterator[ChannelGroup]]
 
     def handles(self, module: nn.Module) -> bool:
-        loaded = (getattr(sys.modules.get(place), name, None) for place, name in self.classes)
+        loaded = (loaded_class(place, name) for place, name in self.classes)
         return any(cls is not None and isinstance(module, cls) and type(module).forward is cls.forward for cls in loaded)
 
 

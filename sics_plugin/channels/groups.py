@@ -7,7 +7,6 @@ model, and can be written by hand for an architecture this module does not know.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,8 +21,6 @@ from sics_plugin.network.permanent import REMEMBERED
 from sics_plugin.network.targets import Target, all_targets, check_target
 
 Unit = Literal["channel", "head"]
-
-#: Where a model keeps the groups it was pruned with: plain data beside its tensors, copied and saved with it.
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +183,7 @@ def between(path: str, module: nn.Module, size: int, width: int, producer: str) 
     """What ``size`` units of ``width`` channels each own of a module that they pass one by one; refused where they do not."""
     channels = size * width
     if isinstance(module, CONVOLUTIONS):
-        if not depthwise(module):
+        if not is_depthwise(module):
             raise ValueError(f"Expected {path} to be a depthwise convolution, got {module.groups} groups: it mixes channels")
         _check_channels(path, module.in_channels, channels, producer)
         wide = width * (module.out_channels // module.in_channels)
@@ -221,27 +218,6 @@ def _check_channels(path: str, found: int, expected: int, producer: str) -> None
         raise ValueError(f"Expected {path} to have the {expected} channels of {producer}, got {found}")
 
 
-def depthwise(module: nn.Module) -> bool:
-    """Whether a convolution filters every input channel by itself, into one output or several."""
-    return isinstance(module, CONVOLUTIONS) and is_depthwise(module)
-
-
-def axes_of(module: nn.Module) -> tuple[int, int] | None:
-    """The dimensions of ``module.weight`` along which outputs and inputs lie; None for what is neither linear nor a convolution.
-
-    >>> axes_of(nn.Linear(3, 4)), axes_of(nn.ConvTranspose2d(3, 4, 2)), axes_of(nn.ReLU())
-    ((0, 1), (1, 0), None)
-    """
-    layout = layout_of(module, "weight")
-    return None if layout is None else (layout.outputs, layout.inputs)
-
-
-def is_a(module: nn.Module, place: str, name: str) -> bool:
-    """Whether a module is of a class of a library that may not be imported: then it is not."""
-    found = getattr(sys.modules.get(place), name, None)
-    return found is not None and isinstance(module, found)
-
-
 def remember_groups(model: nn.Module, groups: Iterable[ChannelGroup]) -> None:
     """Keep on the model the groups it was pruned with; one of the same unit and name takes the place of an earlier one."""
     inner = modules_by_name(model)[""]
@@ -269,12 +245,12 @@ def _module(modules: Mapping[str, nn.Module], path: str) -> nn.Module:
 def _layer(modules: Mapping[str, nn.Module], path: str) -> tuple[Any, tuple[int, int]]:
     """A layer and its dimensions of outputs and inputs."""
     module = _module(modules, path)
-    axes = axes_of(module)
-    if axes is None:
+    layout = layout_of(module, "weight")
+    if layout is None:
         raise TypeError(f"Expected {path} to be an nn.Linear or a convolution, got {type(module).__name__}")
     if getattr(module, "groups", 1) != 1:
         raise ValueError(f"{path} is a convolution in {module.groups} groups: its channels cannot go one by one")
-    return module, axes
+    return module, (layout.outputs, layout.inputs)
 
 
 def bind_groups(model: nn.Module, groups: Iterable[ChannelGroup]) -> list[BoundGroup]:

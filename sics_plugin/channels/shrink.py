@@ -14,12 +14,11 @@ from sics_plugin.channels.groups import (
     ChannelGroup,
     Slice,
     bind_groups,
-    depthwise,
     modules_by_name,
     remembered_groups,
 )
 from sics_plugin.channels.removal import check_removal
-from sics_plugin.network.layouts import CONVOLUTIONS, TRANSPOSED
+from sics_plugin.network.layouts import CONVOLUTIONS, TRANSPOSED, is_depthwise
 from sics_plugin.network.masks import clone_pruned, current_masks
 from sics_plugin.network.permanent import finalize, forget_groups
 
@@ -195,7 +194,7 @@ def _adapt(module: nn.Module, path: str) -> None:
     elif isinstance(module, CONVOLUTIONS):
         outputs, inputs = module.weight.shape[:2]
         if module.groups != 1:
-            if not depthwise(module):
+            if not is_depthwise(module):
                 raise ValueError(f"cannot shrink {path}: a convolution in {module.groups} groups that is not depthwise")
             inputs = module.groups = outputs // (module.out_channels // module.in_channels)
         module.out_channels, module.in_channels = outputs, inputs

@@ -18,7 +18,8 @@ from typing import Any, cast
 import torch
 from torch import fx, nn
 
-from sics_plugin.channels.groups import axes_of, modules_by_name
+from sics_plugin.channels.groups import modules_by_name
+from sics_plugin.network.layouts import layout_of
 from sics_plugin.network.names import plain_modules
 
 #: Called as wholes: what their channels do is known without looking inside.
@@ -39,7 +40,7 @@ def flows(model: nn.Module, whole: Collection[int] = ()) -> Iterator[Flow]:
     todo = [modules_by_name(model)[""]]
     while todo:
         module = todo.pop(0)
-        layers = sum(axes_of(inner) is not None for inner in module.modules())
+        layers = sum(layout_of(inner, "weight") is not None for inner in module.modules())
         if id(module) in whole or _is_leaf(module) or layers < 2:  # nobody to read what one layer makes
             continue
         graph, opaque = _traced(module, whole)
@@ -80,7 +81,7 @@ def _called_whole(cls: Hashable) -> frozenset[str]:
 
 
 def _is_leaf(module: nn.Module) -> bool:
-    if isinstance(module, _LEAVES) or axes_of(module) is not None or isinstance(module, torch.jit.ScriptModule):
+    if isinstance(module, _LEAVES) or layout_of(module, "weight") is not None or isinstance(module, torch.jit.ScriptModule):
         return True
     torchs_own = type(module).__module__.startswith(("torch.nn.", "torch.ao."))
     return torchs_own and not isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict)

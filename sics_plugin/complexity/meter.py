@@ -24,7 +24,7 @@ from sics_plugin.complexity.structure import labels_of, largest_share
 from sics_plugin.network.prunable import resolve_targets
 from sics_plugin.network.targets import Parameter, without_ties
 from sics_plugin.pruning.inputs import join, lazy_saliencies, remaining_values
-from sics_plugin.pruning.weights import Method, scorer_of
+from sics_plugin.pruning.plan import Method, scorer_of
 from sics_plugin.saliency.collection import Saliency
 from sics_plugin.scorers.base import Scorer
 from sics_plugin.scorers.coordinate import coordinate, is_resolved, ranks

@@ -7,23 +7,27 @@ Rows, N:M groups, input norms and channels all ask the same question: what does 
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from sics_plugin.network.names import is_a
+
+Order = Literal["oi", "io", "eoi", "eio"]
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _RECURRENT = re.compile(r"weight_(ih|hh|hr)_l\d+(_reverse)?")
 _PROJECTIONS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 #: Linear layers of other libraries, which are none of torch's: place, class, how their ``weight`` is stored.
-_FOREIGN = (("transformers.pytorch_utils", "Conv1D", "io"), ("torch_geometric.nn.dense.linear", "Linear", "oi"))
+_FOREIGN: tuple[tuple[str, str, Order], ...] = (
+    ("transformers.pytorch_utils", "Conv1D", "io"),
+    ("torch_geometric.nn.dense.linear", "Linear", "oi"),
+)
 #: Experts that store (expert, in, out) and do not say so in an ``is_transposed`` of their own.
 _EXPERTS_IN_OUT = ("GptOssExperts", "Llama4TextExperts")
 
-Order = Literal["oi", "io", "eoi", "eio"]
 Kind = Literal["linear", "convolution", "transposed convolution", "recurrent", "attention projection", "experts"]
 
 
@@ -150,11 +154,10 @@ def is_depthwise(module: nn.Module) -> bool:
 
 
 def _foreign(module: nn.Module) -> Order | None:
-    """The order of a linear layer of another library. One that is not imported cannot have made a module."""
+    """The order of a linear layer of another library."""
     for place, name, order in _FOREIGN:
-        cls = getattr(sys.modules.get(place), name, None)
-        if cls is not None and isinstance(module, cls):
-            return order  # type: ignore[return-value]
+        if is_a(module, place, name):
+            return order
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeGuard
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -12,8 +12,17 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from sics_plugin.network.callers import readers
 from sics_plugin.network.layouts import CONVOLUTIONS, is_depthwise, kind_of_weight, layout_of
-from sics_plugin.network.names import plain_modules, plain_paths
-from sics_plugin.network.targets import Parameter, Target, all_targets, check_target, check_values, checked_pairs, computed_by
+from sics_plugin.network.names import dense_name, joined, listed, plain_modules, plain_paths
+from sics_plugin.network.targets import (
+    Parameter,
+    Target,
+    all_targets,
+    check_target,
+    check_values,
+    checked_pairs,
+    computed_by,
+    is_pair,
+)
 from sics_plugin.warn import warn_caller
 
 #: Which modules the head is: itself, or a path in the model.
@@ -57,7 +66,7 @@ class LeftOut:
 class Coverage:
     """What share of a model's matrix weights a list of parameters covers.
 
-    A matrix weight is an entry of a floating point parameter with at least two dimensions longer than 1; tied ones count once.
+    A matrix weight is an entry of a parameter with at least two dimensions longer than 1; tied ones count once.
 
     Attributes
     ----------
@@ -143,6 +152,7 @@ def prunable_parameters(
     wanted = {kind for kind, asked in ((DEPTHWISE, depthwise), (UNCALLED, uncalled)) if asked}
     chosen: list[Parameter] = []
     warned: dict[str, list[str]] = {}
+    _check_whole(model)
     for target, reasons in _classified(model, head):
         against = [kind for kind in reasons if kind not in wanted]
         if not against:
@@ -155,7 +165,7 @@ def prunable_parameters(
             "pairs, or prune the head as well with head=()"
         )
     for kind, names in warned.items():
-        warn_caller(f"left out, {kind}: {_listed(names)}; {_SAID[kind]}")
+        warn_caller(f"left out, {kind}: {listed(names)}; {_SAID[kind]}")
     found = coverage(model, chosen, head=head)
     if found.share_of_layers < LOW_COVERAGE:
         warn_caller(str(found))
@@ -189,6 +199,13 @@ def coverage(model: nn.Module, parameters: Iterable[Parameter] | None = None, *,
     return Coverage(covered, covered + sum(part.weights for part in parts), tuple(parts))
 
 
+def _check_whole(model: nn.Module) -> None:
+    """Refuse layers whose weight is no parameter of theirs, as with FSDP: left out of a list they would go unsaid."""
+    for path, module in plain_modules(model):
+        if kind_of_weight(module, "weight", 0) is not None and computed_by(module, "weight") is None:
+            _ = Target(module, "weight", joined(path, "weight")).parameter
+
+
 def _classified(model: nn.Module, head: Heads | None) -> Iterator[tuple[Target, tuple[str, ...]]]:
     """Every matrix weight of a model, under each of its names, and why it is left out by default: for no reason, it is not."""
     for target, parameter in all_targets(model):
@@ -207,11 +224,16 @@ def _classified(model: nn.Module, head: Heads | None) -> Iterator[tuple[Target, 
         kind = kind_of_weight(module, name, parameter.dim())
         if kind is None and sum(length > 1 for length in parameter.shape) < 2:
             continue
-        unknown = _unknown(module, name) if kind is None else f"of {str(parameter.dtype).removeprefix('torch.')}"
         reasons = {
             ADAPTER: id(module) in adapters,
+<<<<<<< HEAD
             EMBEDDING: id(parameter) in embeddings or (kind is None and _is_table(name, parameter)),
             unknown: kind is None or not parameter.is_floating_point(),
+=======
+            EMBEDDING: id(parameter) in embeddings
+            or (kind is None and parameter.shape[0] == 1),  # of positions: one for all samples
+            _unknown(module, name): kind is None,
+>>>>>>> w-a3
             HEAD: id(module) in heads,
             PATCHES: module in patches,
             DEPTHWISE: is_depthwise(module),
@@ -308,12 +330,7 @@ def _has_weights(module: nn.Module) -> bool:
 
 def _dense_names(module: nn.Module) -> dict[str, Tensor]:
     """Parameters of one module by the names they have where nothing is pruned."""
-    held = ((stored, p) for stored, p in module._parameters.items() if p is not None)
-    return {s.removesuffix("_orig") if f"{s.removesuffix('_orig')}_mask" in module._buffers else s: p for s, p in held}
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return {dense_name(module, stored): p for stored, p in module._parameters.items() if p is not None}
 
 
 def resolve_targets(parameters: nn.Module | Iterable[Parameter], params: Iterable[Parameter | str] | None = None) -> list[Target]:
@@ -341,15 +358,11 @@ def params_of(model: nn.Module, params: Iterable[Parameter | str]) -> list[Param
         pair = by_path.get(one) if isinstance(one, str) else one
         if pair is None:
             raise ValueError(f"Expected `params` to name parameters of this {type(model).__name__}, got {one!r}")
-        if _is_pair(pair) and id(pair[0]) not in inside:
+        if is_pair(pair) and id(pair[0]) not in inside:
             what = f"{pair[1]!r} of a {type(pair[0]).__name__} outside it"
             raise ValueError(f"Expected `params` of this {type(model).__name__}, got {what}")
         found.append(pair)
     return found
-
-
-def _is_pair(pair: object) -> TypeGuard[Parameter]:
-    return isinstance(pair, Sequence) and len(pair) == 2 and isinstance(pair[0], nn.Module) and isinstance(pair[1], str)
 
 
 def _checked(parameters: Iterable[Parameter], paths: dict[int, str] | None) -> list[Target]:
@@ -360,7 +373,7 @@ def _checked(parameters: Iterable[Parameter], paths: dict[int, str] | None) -> l
             raise ValueError(f"{type(module).__name__}.{name} is listed twice in `parameters`, again at position {position}")
         seen.add((id(module), name))
         path = f"[{position}]" if paths is None else paths[id(module)]
-        target = Target(module, name, f"{path}.{name}" if path else name)
+        target = Target(module, name, joined(path, name))
         check_target(target, refreshed=paths is not None)
         targets.append(target)
     if not targets:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import MethodType
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +17,7 @@ from torch.sparse import SparseSemiStructuredTensor
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from sics_plugin.network.layouts import CONVOLUTIONS, Layout, layout_of
-from sics_plugin.network.names import plain_modules
+from sics_plugin.network.names import dense_name, joined, loaded_class, plain_modules
 
 #: A parameter as torch's prune functions take it.
 Parameter = tuple[nn.Module, str]
@@ -32,7 +31,8 @@ _PAIRS = "hand over the model, or prunable_parameters(model)"
 #: Narrow types without a zero of their own, or with two numbers a byte.
 _NO_ZERO = {getattr(torch, name, None) for name in ("float8_e8m0fnu", "float4_e2m1fn_x2")}
 
-_NEVER_CALLED = nn.modules.linear.NonDynamicallyQuantizableLinear
+#: What nn.MultiheadAttention makes its output projection of, whose weight it reads by itself.
+NEVER_CALLED = nn.modules.linear.NonDynamicallyQuantizableLinear
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +50,6 @@ class Target:
     @property
     def stored(self) -> str:
         """The name the module holds the dense parameter under."""
-        # "_orig" alone is not torch's prune: the old spectral_norm uses it too.
         return self.name if self.mask is None else f"{self.name}_orig"
 
     @property
@@ -116,9 +115,8 @@ def all_targets(model: nn.Module, *, remove_duplicate: bool = True) -> Iterator[
     for path, module in plain_modules(model, remove_duplicate=remove_duplicate):
         for stored, parameter in module._parameters.items():
             if parameter is not None:
-                dense = stored.removesuffix("_orig")
-                name = dense if f"{dense}_mask" in module._buffers else stored
-                full = f"{path}.{name}" if path else name
+                name = dense_name(module, stored)
+                full = joined(path, name)
                 if named.setdefault(full, id(module)) != id(module):
                     raise ValueError(f"two parameters are called {full}, a wrapper's own and one of what it wraps: rename one")
                 yield Target(module, name, full), parameter
@@ -161,8 +159,7 @@ def check_values(values: Tensor, name: str) -> None:
     if is_lazy(values):
         raise ValueError(f"{name} has no shape yet, its module is lazy: run one batch through the model first")
     kind = type(values).__name__
-    distributed = sys.modules.get("torch.distributed.tensor")
-    if distributed is not None and isinstance(values, distributed.DTensor):
+    if (sharded := loaded_class("torch.distributed.tensor", "DTensor")) is not None and isinstance(values, sharded):
         raise TypeError(f"{name} is a {kind}, a shard of a distributed weight: {_GATHER}")
     if values.layout != torch.strided or isinstance(values, SparseSemiStructuredTensor):
         form = kind if values.layout == torch.strided else str(values.layout)
@@ -190,7 +187,7 @@ def check_target(target: Target, *, refreshed: bool = False) -> None:
     ``nn.MultiheadAttention`` reads ``out_proj.weight`` without calling ``out_proj``: the pruning hook never runs, and the
     mask silently goes stale with the next optimiser step or loaded checkpoint.
     """
-    if isinstance(target.module, _NEVER_CALLED) and not refreshed:
+    if isinstance(target.module, NEVER_CALLED) and not refreshed:
         raise ValueError(
             f"{target.path} is the output projection of nn.MultiheadAttention, which never calls it: a pruning hook there "
             "would not run. Leave it out, or name it in prune_model(model, ..., params=...), which masks it where it is read"
@@ -217,11 +214,15 @@ def checked_pairs(parameters: Iterable[Parameter]) -> list[Parameter]:
         raise TypeError(f"Expected `parameters` to be (module, name) pairs, got {type(parameters).__name__}")
     found: list[Parameter] = []
     for position, pair in enumerate(parameters):
-        ordered = isinstance(pair, Sequence) and len(pair) == 2
-        if not (ordered and isinstance(pair[0], nn.Module) and isinstance(pair[1], str)):
+        if not is_pair(pair):
             _refuse_pair(pair, position)
         found.append((pair[0], pair[1]))
     return found
+
+
+def is_pair(pair: object) -> TypeGuard[Parameter]:
+    """Whether something is a module and a name in it."""
+    return isinstance(pair, Sequence) and len(pair) == 2 and isinstance(pair[0], nn.Module) and isinstance(pair[1], str)
 
 
 def _refuse_pair(pair: object, position: int) -> NoReturn:

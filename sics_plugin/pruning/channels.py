@@ -32,9 +32,9 @@ from sics_plugin.network.prunable import coverage
 from sics_plugin.pruning.calibration import Prune, adaptive_options
 from sics_plugin.pruning.choose import Choice, decide
 from sics_plugin.pruning.inputs import floors_of, join
+from sics_plugin.pruning.plan import Method, Pool, for_pool, scorer_of, warn_vanished
 from sics_plugin.pruning.report import ChannelReport, LayerSparsity, count_weights, unit_sparsities
 from sics_plugin.pruning.unit_norms import pool_saliency, unit_magnitudes
-from sics_plugin.pruning.weights import Method, Pool, for_pool, scorer_of, warn_vanished
 from sics_plugin.saliency.collection import Saliency, saliency_for
 from sics_plugin.scorers.units import SaliencyVector, units_of
 from sics_plugin.selection.lowest import check_sparsity, warn_of_percent

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from sics_plugin.channels.discovery import find_groups
 from sics_plugin.channels.groups import ChannelGroup, Unit
-from sics_plugin.network.names import plain_modules
+from sics_plugin.network.names import joined, listed, plain_modules
 from sics_plugin.network.prunable import resolve_targets
 from sics_plugin.network.targets import Parameter, Target, all_targets, dense_parameters
 from sics_plugin.saliency.batches import Batch, Loss, check_iterable
 from sics_plugin.saliency.kinds import SIGNALS, Kind, Request, Signal
-from sics_plugin.saliency.objective import AT_ROUNDING, Objective, flags_of, listed, zero_weights
+from sics_plugin.saliency.objective import AT_ROUNDING, Objective, flags_of, zero_weights
 from sics_plugin.saliency.signals.contributions import rms_of
 from sics_plugin.saliency.signals.input_squares import expand_to_weight, observed
 from sics_plugin.saliency.signals.relative import of_target
@@ -145,7 +145,8 @@ class Saliency:
                 own = list(find_groups(model, unit) if groups is None else groups)  # type: ignore[arg-type]
                 self.unit = own[0].unit if own else unit
             with Unchanged(model) as unchanged:
-                unchanged.watch(calls=self.signal.of_loss and self.unit == "weight")
+                if self.signal.of_loss and self.unit == "weight":
+                    unchanged.watch_calls()
                 request = Request(unchanged.of(islice(batches, max_batches)), Objective(loss), own, rounds)
                 self._values, self.samples = collect(model, request)
             self._remark(model, request.loss, unchanged.uncalled)
@@ -284,7 +285,7 @@ class Saliency:
     def _name_of(self, target: Target) -> str:
         reference, path = self._paths.get(id(target.module), (None, ""))
         if self.signal.of_inputs and reference is not None and reference() is target.module:
-            return f"{path}.{target.name}" if path else target.name
+            return joined(path, target.name)
         return self._names[id(target.parameter)][1]
 
     def _why_missing(self, target: Target) -> str:

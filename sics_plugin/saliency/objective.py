@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -205,17 +205,6 @@ def _another(target: Tensor) -> Tensor:
     if target.dim() and target.shape[-1] > 1:
         return nn.functional.one_hot(target.argmin(-1), target.shape[-1]).to(target.dtype)
     return (target < 0.5).to(target.dtype)
-
-
-def listed(names: Collection[str], most: int = 4) -> str:
-    """A few names, and how many more there are.
-
-    >>> listed(["a", "b", "c", "d", "e", "f"])
-    'a, b, c, d and 2 more'
-    """
-    shown = list(names)[:most]
-    more = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def flags_of(values: Iterable[Tensor], at_rounding: bool) -> tuple[str, ...]:

@@ -52,14 +52,14 @@ class Unchanged:
         self.model.eval()
         return self
 
-    def watch(self, *, calls: bool) -> None:
+    def watch_calls(self) -> None:
         """Notice which modules are called, by hooks that go with their first call. A compiled model calls none of its parts."""
 
         def called(module: nn.Module, args: object) -> None:
             if (handle := self._uncalled.pop(module, None)) is not None:
                 handle.remove()
 
-        if calls and not any(hasattr(m, "_orig_mod") for m in self.model.modules()):
+        if not any(hasattr(m, "_orig_mod") for m in self.model.modules()):
             holders = [m for m in self.model.modules() if m._parameters]
             self._uncalled = {m: m.register_forward_pre_hook(called) for m in holders}
 

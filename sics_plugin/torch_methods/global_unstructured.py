@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
+from sics_plugin.network.masks import Masks, install_mask
 from sics_plugin.network.prunable import resolve_targets
-from sics_plugin.network.targets import Parameter, check_hooked, without_ties
+from sics_plugin.network.targets import Parameter, Target, check_hooked, without_ties
 from sics_plugin.pruning.inputs import Scores, remaining_values
+from sics_plugin.pruning.plan import layer_sparsities, warn_vanished
 from sics_plugin.pruning.report import PruningReport
-from sics_plugin.pruning.weights import install_masks, layer_sparsities, prune_model, warn_vanished
+from sics_plugin.pruning.weights import prune_model
 from sics_plugin.saliency.collection import Saliency
 from sics_plugin.scorers.adaptive import AdaptiveTable
 from sics_plugin.selection.lowest import warn_of_percent
@@ -111,4 +113,11 @@ def _foreign(
         flat[flat.clone()] = part
         masks[target.path] = flat.view(present.shape)
     warn_vanished(layer_sparsities(targets, masks))
-    install_masks(listed, masks)
+    _install_masks(listed, masks)
+
+
+def _install_masks(listed: Sequence[Target], masks: Masks) -> None:
+    """Put masks on all names of their parameters; ``masks`` need only name the first of tied ones."""
+    by_parameter = {id(t.parameter): masks[t.path] for t in without_ties(listed)}
+    for target in listed:
+        install_mask(target.module, target.name, by_parameter[id(target.parameter)])

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn.utils.prune import BasePruningMethod
 
 from sics_plugin.network.masks import masked_copy
+from sics_plugin.pruning.plan import scorer_of
 from sics_plugin.pruning.row_groups import choose_in_groups
-from sics_plugin.pruning.weights import scorer_of
 from sics_plugin.saliency.collection import Saliency
 from sics_plugin.scorers import sics
 from sics_plugin.scorers.base import Scorer

@@ -20,8 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.prune import BasePruningMethod
 
-from sics_plugin.channels.groups import axes_of
-from sics_plugin.network.layouts import TRANSPOSED
+from sics_plugin.network.layouts import TRANSPOSED, layout_of
 from sics_plugin.network.masks import install_mask
 from sics_plugin.network.targets import Target, check_target
 from sics_plugin.pruning.unit_norms import row_norms
@@ -160,9 +159,9 @@ class SICSStructured(ScorerMethod):
         scores = {"saliency": given, "importance_scores": importance_scores}
         hook = cls._apply(module, name, amount, dim=dim, **scores, **parameters)
         axis = _dimension(target.parameter, dim)
-        axes = axes_of(module) if name == "weight" else None
+        layout = layout_of(module, name) if name == "weight" else None
         grouped = isinstance(module, TRANSPOSED) and module.groups > 1  # a row is then an output of every group
-        if bias and axes is not None and axis == axes[0] and not grouped and module.bias is not None:
+        if bias and layout is not None and axis == layout.outputs and not grouped and module.bias is not None:
             install_mask(module, "bias", _rows(target.present(), axis).any(1))
         return hook
 

@@ -9,15 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from sics_plugin.network.layouts import kind_of_weight
-from sics_plugin.network.names import plain_modules
-from sics_plugin.network.targets import all_targets
+from sics_plugin.network.names import joined, listed, plain_modules
+from sics_plugin.network.targets import NEVER_CALLED, all_targets
 from sics_plugin.saliency.batches import NO_BATCHES, Batch, Given, moved, over
-from sics_plugin.saliency.objective import listed
 from sics_plugin.saliency.signals.input_squares import input_squares, observed
 from sics_plugin.saliency.unchanged import requiring_grad
 from sics_plugin.warn import warn_caller
-
-_NEVER_CALLED = nn.modules.linear.NonDynamicallyQuantizableLinear
 
 
 def input_norms(model: nn.Module, batches: Iterable[Batch]) -> tuple[dict[str, Tensor], int]:
@@ -32,12 +29,12 @@ def input_norms(model: nn.Module, batches: Iterable[Batch]) -> tuple[dict[str, T
     def hook_for(path: str) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             for name, found in input_squares(module, args, kwargs).items() if counting else ():
-                full = f"{path}.{name}" if path else name
+                full = joined(path, name)
                 squares[full] = squares[full] + found if full in squares else found
 
         return hook
 
-    layers = {path: m for path, m in plain_modules(model) if observed(m) and not isinstance(m, _NEVER_CALLED)}
+    layers = {path: m for path, m in plain_modules(model) if observed(m) and not isinstance(m, NEVER_CALLED)}
     handles = [m.register_forward_pre_hook(hook_for(path), with_kwargs=True) for path, m in layers.items()]
     count = samples = 0
     elsewhere: set[str] = set()
@@ -78,7 +75,7 @@ def input_norms(model: nn.Module, batches: Iterable[Batch]) -> tuple[dict[str, T
         warn_caller(f"no calibration batch reached {listed(never)}: what they read counts as zero")
     for path, module in layers.items():
         for name, shape in observed(module).items():
-            if (full := f"{path}.{name}" if path else name) in never:
+            if (full := joined(path, name)) in never:
                 values[full] = torch.zeros(shape, device=never[full].device)
     return values, samples
 
@@ -88,7 +85,7 @@ def _weights(layers: dict[str, nn.Module], seen: dict[str, Tensor]) -> dict[str,
     found = {}
     for path, module in layers.items():
         for name in observed(module):
-            full = f"{path}.{name}" if path else name
+            full = joined(path, name)
             if full not in seen:
                 found[full] = module._parameters.get(f"{name}_orig", module._parameters.get(name))
     return {name: p for name, p in found.items() if p is not None}

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sics_plugin.network.layouts import CONVOLUTIONS, TRANSPOSED, kind_of_weight, layout_of
+from sics_plugin.network.names import dense_name
 from sics_plugin.saliency.unchanged import standing_in
 
 #: Sums of squares by the name of a weight, float64.
@@ -24,7 +25,7 @@ def observed(module: nn.Module) -> dict[str, tuple[int, ...]]:
     """The weights of a module whose inputs are seen when it is called, with the shape of what is seen of each."""
     shapes: dict[str, tuple[int, ...]] = {}
     for stored, parameter in module._parameters.items():
-        name = stored.removesuffix("_orig") if f"{stored.removesuffix('_orig')}_mask" in module._buffers else stored
+        name = dense_name(module, stored)
         if parameter is not None and (shape := _compact(module, name, parameter)) is not None:
             shapes[name] = shape
     return shapes

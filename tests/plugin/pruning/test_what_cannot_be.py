@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 import sics_plugin as sics
-from sics_plugin.network.targets import Target, why_not
 
 
 def state(model: nn.Module) -> dict[str, Any]:
@@ -160,16 +159,11 @@ def test_a_distributed_tensor_is_refused(tmp_path: Path) -> None:
         distributed.destroy_process_group()
 
 
-def test_why_a_layer_is_left_out_of_a_list_made_for_the_user() -> None:
-    assert why_not(Target(nn.Linear(2, 2), "weight", "w")) is None
-    assert why_not(Target(nn.Linear(2, 2, device="meta"), "weight", "w")) is None  # not the layer's own doing: refused
-    for kind in ("parametrization", "spectral", "old weight_norm", "old spectral_norm"):
-        reason = why_not(Target(KINDS[kind][0](), "weight", "w"))
-        assert reason is not None
-        assert reason.startswith("it is computed by a ")
-    reason = why_not(Target(nn.MultiheadAttention(4, 2).out_proj, "weight", "w"))
-    assert reason is not None
-    assert "never calls" in reason
+@pytest.mark.parametrize("kind", ["parametrization", "spectral", "old weight_norm", "old spectral_norm"])
+def test_a_computed_weight_is_left_out_of_a_list_made_for_the_user(kind: str) -> None:
+    model = nn.Sequential(nn.Linear(8, 8), KINDS[kind][0](), nn.Linear(8, 2))
+    with pytest.warns(UserWarning, match=r"left out, parametrised: 1\.\S+; a mask would not reach the parameter itself"):
+        assert sics.prunable_parameters(model) == [(model[0], "weight")]
 
 
 # --- eight bits -----------------------------------------------------------------------------------------------------------
