@@ -267,8 +267,16 @@ def _output_layers(module: nn.Module) -> list[nn.Module]:
     last = weighty[-1] if weighty else -1
     several = bool(weighty) and children[last][0].endswith("_head")  # one for each task
     names = [*_HEADS, *(name for name, _ in children if several and name.endswith("_head"))]
-    heads = [child for position, (name, child) in enumerate(children) if name in names or (position >= last and name in _ENDS)]
+    found = [
+        (name, child) for position, (name, child) in enumerate(children) if name in names or (position >= last and name in _ENDS)
+    ]
+    heads = [one for name, child in found for one in (child.children() if _side_by_side(name, child) else (child,))]
     return [layer for child in (heads or [children[last][1]] if weighty else []) for layer in _output_layers(child)]
+
+
+def _side_by_side(name: str, child: nn.Module) -> bool:
+    """Whether a child that is called the head holds one for each task; else its layers come one after another."""
+    return isinstance(child, nn.ModuleDict) or (isinstance(child, nn.ModuleList) and name == "heads")
 
 
 def _said_heads(module: Any) -> list[nn.Module] | None:

@@ -96,6 +96,15 @@ def test_a_low_share_warns_and_every_report_says_it() -> None:
         (nn.ModuleDict({"head": nn.Linear(4, 2), "body": nn.Linear(4, 4)}), ["head.weight"]),  # by its name, wherever it stands
         (nn.ModuleDict({"fc": nn.Linear(4, 4), "decoder": nn.Linear(4, 2)}), ["decoder.weight"]),  # an `fc` on the way is none
         (nn.ModuleDict({"body": nn.Linear(4, 4), "fc": nn.Identity()}), []),  # taken off
+        (  # one for each task, in a list or by name
+            nn.ModuleDict({"heads": nn.ModuleList([nn.Linear(4, 2), nn.Linear(4, 2)]), "body": nn.Linear(4, 4)}),
+            ["heads.0.weight", "heads.1.weight"],
+        ),
+        (
+            nn.ModuleDict({"body": nn.Linear(4, 4), "head": nn.ModuleDict({"a": nn.Linear(4, 2), "b": nn.Linear(4, 2)})}),
+            ["head.a.weight", "head.b.weight"],
+        ),
+        (nn.ModuleDict({"classifier": nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 2)])}), ["classifier.1.weight"]),
         (
             nn.ModuleDict({"body": nn.Linear(4, 4), "a_head": nn.Linear(4, 2), "b_head": nn.Linear(4, 3)}),
             ["a_head.weight", "b_head.weight"],
@@ -108,7 +117,7 @@ def test_a_low_share_warns_and_every_report_says_it() -> None:
         (nn.TransformerEncoderLayer(8, 2, 16), []),
         (nn.Linear(4, 2), []),
     ],
-    ids=range(10),
+    ids=range(13),
 )
 def test_the_head_is_found_by_what_it_is(model: nn.Module, found: list[str]) -> None:
     assert heads(model) == found
