@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from typing import Any, TypeGuard
 
 from torch import Tensor, nn
@@ -107,7 +108,8 @@ def prunable_parameters(
 
     The first convolution is left out where its stride equals its kernel (a patch embedding), the head where it is what makes the
     output: ``get_classifier()`` (timm), ``get_output_embeddings()`` or what stands beside the ``base_model`` (``transformers``);
-    else the last linear layer or convolution of the children called ``head``, ``fc``, ``classifier`` or the like, or of the last.
+    else the last linear layer or convolution of the children called ``head``, ``fc``, ``classifier`` or the like, or of the last,
+    with those right before it that read the same (actor and critic). :func:`coverage` has what is found; name it if it is wrong.
 
     Parameters
     ----------
@@ -271,7 +273,22 @@ def _output_layers(module: nn.Module) -> list[nn.Module]:
         (name, child) for position, (name, child) in enumerate(children) if name in names or (position >= last and name in _ENDS)
     ]
     heads = [one for name, child in found for one in (child.children() if _side_by_side(name, child) else (child,))]
-    return [layer for child in (heads or [children[last][1]] if weighty else []) for layer in _output_layers(child)]
+    if weighty and not heads:
+        final = children[last][1]
+        before = [] if isinstance(module, _CONTAINERS) else [children[position][1] for position in reversed(weighty[:-1])]
+        heads = [*reversed([*takewhile(lambda child: _beside(child, final), before)]), final]
+    return [layer for child in heads for layer in _output_layers(child)]
+
+
+def _beside(child: nn.Module, final: nn.Module) -> bool:
+    """Whether a layer reads what the last one reads and cannot feed it: actor beside critic, classes beside boxes."""
+    shapes = []
+    for layer in (child, final):
+        own, layout = _dense_names(layer).get("weight"), layout_of(layer, "weight")
+        if own is None or layout is None:
+            return False
+        shapes.append(layout.shape_of_rows(own.shape))
+    return shapes[0][1] == shapes[1][1] != shapes[0][0]
 
 
 def _side_by_side(name: str, child: nn.Module) -> bool:
