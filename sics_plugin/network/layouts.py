@@ -115,7 +115,7 @@ def kind_of_weight(module: nn.Module, name: str, dim: int) -> Kind | None:
         return "recurrent"
     if isinstance(module, nn.MultiheadAttention) and name in _PROJECTIONS:
         return "attention projection"
-    if dim == 3 and "Experts" in type(module).__name__:
+    if dim == 3 and "Experts" in type(module).__name__ and "bias" not in name:
         return "experts"
     return None
 

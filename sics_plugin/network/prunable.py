@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from typing import Any
 
 from torch import Tensor, nn
@@ -118,7 +119,8 @@ def prunable_parameters(
 
     The first convolution is left out where its stride equals its kernel (a patch embedding), the head where it is what makes the
     output: ``get_classifier()`` (timm), ``get_output_embeddings()`` or what stands beside the ``base_model`` (``transformers``);
-    else the last linear layer or convolution of the children called ``head``, ``fc``, ``classifier`` or the like, or of the last.
+    else the last linear layer or convolution of the children called ``head``, ``fc``, ``classifier`` or the like, or of the last,
+    with those right before it that read the same (actor and critic). :func:`coverage` has what is found; name it if it is wrong.
 
     Parameters
     ----------
@@ -226,14 +228,8 @@ def _classified(model: nn.Module, head: Heads | None) -> Iterator[tuple[Target, 
             continue
         reasons = {
             ADAPTER: id(module) in adapters,
-<<<<<<< HEAD
             EMBEDDING: id(parameter) in embeddings or (kind is None and _is_table(name, parameter)),
-            unknown: kind is None or not parameter.is_floating_point(),
-=======
-            EMBEDDING: id(parameter) in embeddings
-            or (kind is None and parameter.shape[0] == 1),  # of positions: one for all samples
             _unknown(module, name): kind is None,
->>>>>>> w-a3
             HEAD: id(module) in heads,
             PATCHES: module in patches,
             DEPTHWISE: is_depthwise(module),
@@ -297,15 +293,40 @@ def _output_layers(module: nn.Module, *, in_head: bool = False) -> list[nn.Modul
         return []
     last = weighty[-1]
     alike = next((ends for ends in _SIDE_BY_SIDE if children[last][0].endswith(ends)), ())
-    heads = [
-        child
+    found = [
+        (name, child)
         for position, (name, child) in enumerate(children)
         if name in _HEADS or (position >= last and name in _ENDS) or (alike and name.endswith(alike))
     ]
-    if in_head and isinstance(module, nn.ModuleList):
+    heads = [one for name, child in found for one in (child.children() if _side_by_side(name, child) else (child,))]
+    if in_head and isinstance(module, nn.ModuleList) and not any(_is_layer(child) for _, child in children):
         heads = [child for _, child in children]
     inside = in_head or bool(heads)
-    return [layer for child in (heads or [children[last][1]]) for layer in _output_layers(child, in_head=inside)]
+    if not heads:
+        final = children[last][1]
+        before = [] if isinstance(module, _CONTAINERS) else [children[position][1] for position in reversed(weighty[:-1])]
+        heads = [*reversed([*takewhile(lambda child: _beside(child, final), before)]), final]
+    return [layer for child in heads for layer in _output_layers(child, in_head=inside)]
+
+
+def _is_layer(module: nn.Module) -> bool:
+    return kind_of_weight(module, "weight", 0) is not None
+
+
+def _beside(child: nn.Module, final: nn.Module) -> bool:
+    """Whether a layer reads what the last one reads and cannot feed it: actor beside critic, classes beside boxes."""
+    shapes = []
+    for layer in (child, final):
+        own, layout = _dense_names(layer).get("weight"), layout_of(layer, "weight")
+        if own is None or layout is None:
+            return False
+        shapes.append(layout.shape_of_rows(own.shape))
+    return shapes[0][1] == shapes[1][1] != shapes[0][0]
+
+
+def _side_by_side(name: str, child: nn.Module) -> bool:
+    """Whether a child that is called the head holds one for each task; else its layers come one after another."""
+    return isinstance(child, nn.ModuleDict) or (isinstance(child, nn.ModuleList) and name == "heads")
 
 
 def _said_heads(module: Any) -> list[nn.Module] | None:

@@ -57,6 +57,11 @@ def prune_to_sparsity(
     if sparsity is None:
         raise TypeError("Expected `sparsity` to be a fraction in [0, 1], got None")
     check_sparsity(sparsity)
+    if (pool := parameters.get("pool", "global")) not in ("global", "erk"):
+        raise ValueError(
+            f"Expected `pool` to be 'global' or 'erk' for a sparsity of the whole, got {pool!r}: prune_model takes the others, "
+            "with an `amount` of each layer, row or group"
+        )
     if params is not None and not isinstance(params, str):
         params = list(params)  # gone through more than once
     pairs = model if isinstance(model, nn.Module) else checked_pairs(model)

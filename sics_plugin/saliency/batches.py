@@ -41,8 +41,9 @@ class Given:
         return self.kwargs if self.whole else self.targets
 
     def through(self, model: nn.Module) -> Any:
-        """The model's output."""
-        return model(*self.args, **self.kwargs)
+        """The model's output, for copies: a forward that changes its input in place would see it changed the next time."""
+        args, kwargs = over((self.args, self.kwargs), lambda x: x.clone() if isinstance(x, Tensor) else x)
+        return model(*args, **kwargs)
 
     def rows(self) -> list[Tensor]:
         """The tensors that have a row a sample, in a fixed order."""

@@ -15,8 +15,10 @@ ZERO = "saliency zero everywhere"
 CONSTANT = "saliency constant"
 AT_ROUNDING = "saliency at rounding level"
 IGNORED = -100  # torch's label of what does not count
-#: How many times the spacing of floating point numbers a gradient may be, beside that of another target, to be rounding.
+#: How many times the spacing of floating point numbers a gradient may be, beside that of another target, to be rounding; of
+#: numbers of 16 bits, sixteen times their spacing would be an eighth of them.
 ROUNDING = 16
+ROUNDING_OF_16_BITS = 1
 
 
 def logits_of(output: Any) -> Any:
@@ -178,12 +180,12 @@ def _at_rounding(objective: Objective, output: Tensor, target: Any) -> bool | No
 
     Such gradients are differences of nearly equal numbers: output minus target, or their probabilities. How large those numbers
     are is told by the gradient for another target, which nothing cancels; the difference is noise where it is no larger than
-    their spacing. Labels are exempt: what is left of 1 − p of a network that is right with certainty is small, and exact. None:
-    cannot be said.
+    their spacing. Labels are exempt, numbers 0 and 1 included: what is left of 1 − p of a network that is right with certainty is
+    small, and exact. None: cannot be said.
     """
     if not isinstance(target, Tensor) or not target.is_floating_point() or target.shape != output.shape or not target.numel():
         return None
-    if not output.is_floating_point():
+    if not output.is_floating_point() or bool(((target == 0) | (target == 1)).all()):
         return None
     leaf, target = output.detach().clone().requires_grad_(), target.detach()
     try:
@@ -194,8 +196,9 @@ def _at_rounding(objective: Objective, output: Tensor, target: Any) -> bool | No
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError):
         return None
     most = float(other.abs().max())
-    spacing = max(torch.finfo(output.dtype).eps, torch.finfo(target.dtype).eps)
-    return float(own.abs().max()) <= ROUNDING * spacing * most if 0 < most < float("inf") else None
+    wide = max(torch.finfo(output.dtype).eps, torch.finfo(target.dtype).eps)
+    spacing = wide * (ROUNDING if wide <= torch.finfo(torch.float32).eps else ROUNDING_OF_16_BITS)
+    return float(own.abs().max()) <= spacing * most if 0 < most < float("inf") else None
 
 
 def _another(target: Tensor) -> Tensor:

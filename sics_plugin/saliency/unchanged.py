@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils.hooks import RemovableHandle
 
-from sics_plugin.network.targets import dense_parameters
+from sics_plugin.network.targets import check_values, dense_parameters
 
 B = TypeVar("B")
 #: Where recurrent layers keep what their parameters were at the last call, beside the parameters.
@@ -34,6 +35,9 @@ class Unchanged:
         self.uncalled: frozenset[str] = frozenset()
 
     def __enter__(self) -> Unchanged:
+        for name, p in dense_parameters(self.model):
+            if is_lazy(p):
+                check_values(p, name)
         modules = list(self.model.modules())
         self._modules: list[tuple[nn.Module, bool, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
             (m, m.training, dict(m._parameters), dict(m._buffers), _attributes(m)) for m in modules

@@ -17,6 +17,7 @@ from sics_plugin.saliency.batches import Batch, Given, moved
 from sics_plugin.saliency.objective import Objective, check_finite, logits_of, outputs, scalar
 from sics_plugin.saliency.signals.layer_gradients import Place, Reads, Rows, is_known, largest, rounded, samples_first
 from sics_plugin.saliency.unchanged import standing_in
+from sics_plugin.warn import warn_caller
 
 
 class ByLayer:
@@ -228,8 +229,26 @@ def _reads_parameters(model: nn.Module, loss: Objective, given: Given) -> bool:
     with torch.no_grad():
         output = outputs(model, given)
     loss.see(output, given)
+    _compare_alone(model, given, logits_of(output))
     value = None if given.whole else loss.value(logits_of(output), given.target)
     return bool(getattr(value, "requires_grad", False))
+
+
+def _compare_alone(model: nn.Module, given: Given, together: Any) -> None:
+    """Say so where a sample gives other outputs alone than among others: then its own gradient is of something else."""
+    if given.size < 2 or not isinstance(together, Tensor) or not together.dim() or len(together) != given.size:
+        return
+    with torch.no_grad():
+        try:
+            alone = logits_of(outputs(model, given.part(0, 1)))
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError):
+            return  # shows again where gradients are taken
+    if isinstance(alone, Tensor) and alone.shape == together[:1].shape and not _close(together[:1], alone):
+        warn_caller(
+            f"the first sample of batch {given.number} gives other outputs alone than among the {given.size}: samples see each "
+            "other, outputs are random, or a tensor that is no row a sample was split, such as a mask over as many positions; "
+            "gradients are of every sample alone"
+        )
 
 
 class _General:

@@ -47,7 +47,8 @@ def synaptic_flow(
     scores = _flow(copy, shape, bound)
     if rounds == 1:
         return scores, 0
-    ranked = {t.path for t in without_ties(resolve_targets(copy))} if bound is None else set(scores)
+    names = {id(p): name for name, p in dense_parameters(copy)}  # tied ones by their first name, as the scores
+    ranked = {names[id(t.parameter)] for t in without_ties(resolve_targets(copy))} if bound is None else set(scores)
     values = {name: torch.zeros_like(score) for name, score in scores.items()}
     here = {name: torch.ones_like(score, dtype=torch.bool) for name, score in scores.items()}
     total = sum(scores[name].numel() for name in ranked)

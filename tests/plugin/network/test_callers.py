@@ -157,6 +157,154 @@ def test_hooks_of_reading_are_one_a_weight_travel_with_the_model_and_go_with_the
     assert not any(m._forward_pre_hooks for m in model.modules())
 
 
+class Two(nn.Module):
+    """Calls ``called`` and reads ``read``, or the layers in ``more``, in one of many ways."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read, self.called, self.head = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 2)
+        self.more = nn.ModuleList([nn.Linear(8, 8)])
+
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        return self.head(torch.tanh(self.called(self.project(x, bias))))
+
+    def project(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        return x
+
+
+class Transposed(Two):
+    def project(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        return x @ self.read.weight.t()
+
+
+class Converted(Two):
+    def project(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        return nn.functional.linear(x, self.read.weight.to(x.dtype))
+
+
+class BesideNone(Two):
+    def project(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        return nn.functional.linear(x, self.read.weight, bias if bias is not None else None)
+
+
+class Alias(Two):
+    def project(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        layer = self.read
+        own = layer
+        return nn.functional.linear(x, own.weight)
+
+
+class Closure(Two):
+    def project(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        layer = self.read
+
+        def run(y: Tensor) -> Tensor:
+            return nn.functional.linear(y, layer.weight)
+
+        return run(x)
+
+
+class Property(Two):
+    @property
+    def weight_of_it(self) -> Tensor:
+        return self.read.weight
+
+    def project(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        return nn.functional.linear(x, self.weight_of_it)
+
+
+class Subscript(Two):
+    def project(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        return nn.functional.linear(x, self.more[0].weight)
+
+
+class Loop(Two):
+    def project(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        for layer in self.more:
+            x = nn.functional.linear(x, layer.weight)
+        return x
+
+
+class Base(Alias):
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        return super().forward(x, bias)
+
+
+class NamedBase(Alias):
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        return Alias.forward(self, x, bias)
+
+
+class Inner(nn.Module):
+    """Its own ``forward`` calls the layer; a method that others call reads it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.read(x)
+
+    def apply_weight(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.read.weight)
+
+
+class Method(Two):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Inner()
+
+    def project(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        return self.inner.apply_weight(x)
+
+
+WAYS = {
+    "read.weight": (Transposed, Converted, BesideNone, Alias, Closure, Property, Base, NamedBase),
+    "more.0.weight": (Subscript, Loop),
+    "inner.read.weight": (Method,),
+}
+
+
+@pytest.mark.parametrize(("path", "way"), [(path, way) for path, ways in WAYS.items() for way in ways])
+def test_every_way_of_reading_a_weight_is_found_and_masked_there(path: str, way: type[Two]) -> None:
+    torch.manual_seed(0)
+    model = way()
+    assert found(model) == [path]
+    prune_model(model, "magnitude", amount=0.5, params=[path])
+    module = model.get_submodule(path.removesuffix(".weight"))
+    optimizer = torch.optim.SGD(model.parameters(), 0.5)
+    before = module.weight_orig.detach().clone()
+    for _ in range(2):
+        optimizer.zero_grad()
+        model(torch.randn(4, 8)).square().sum().backward()
+        optimizer.step()
+    assert torch.equal(module.weight_orig[~module.weight_mask], before[~module.weight_mask])
+    assert bool((module.weight_orig[module.weight_mask] != before[module.weight_mask]).any())
+
+
+def test_subclasses_of_torchs_attention_read_its_projection_and_those_of_its_layers_call_theirs() -> None:
+    class Attention(nn.MultiheadAttention):
+        def forward(self, *args: Tensor, **kwargs: bool) -> tuple[Tensor, Tensor | None]:
+            return super().forward(*args, **kwargs)
+
+    class Layer(nn.TransformerEncoderLayer):
+        pass
+
+    assert found(Attention(8, 2)) == ["out_proj.bias", "out_proj.weight"]
+    stack = nn.TransformerEncoder(Layer(8, 2, 16), 1, enable_nested_tensor=False)  # their fast paths need no hook
+    assert found(stack) == [f"layers.0.self_attn.out_proj.{own}" for own in ("bias", "weight")]
+
+
+def test_what_is_asked_of_a_weight_by_another_name_is_no_read() -> None:
+    class Asks(Two):
+        def project(self, x: Tensor, bias: Tensor | None) -> Tensor:
+            layer = self.called
+            zeros = self.called.weight.new_zeros(8)
+            return self.read(x.to(layer.weight.device.type)) + zeros + layer.weight.shape[0]
+
+    assert found(Asks()) == []
+
+
 class Hidden(nn.Module):
     """Reads a weight in a way that its code does not show."""
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from sics_plugin import current_masks, prune_model, prune_n_m
+from sics_plugin import current_masks, prunable_parameters, prune_model, prune_n_m
 from sics_plugin.network.layouts import ROWS_FIRST, Layout, is_depthwise, layout_of
 
 Case = tuple[Callable[[], nn.Module], tuple[int, ...], int]
@@ -192,3 +192,12 @@ def test_rows_and_back_are_inverses(order: str, sizes: list[int], groups: int) -
     rows = layout.rows(weight)
     assert tuple(rows.shape) == layout.shape_of_rows(shape)
     assert torch.equal(layout.back(rows, weight.shape), weight)
+
+
+def test_a_bias_of_experts_is_no_matrix() -> None:
+    class OwnExperts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.bias = nn.Parameter(torch.randn(4, 8, 16)), nn.Parameter(torch.randn(4, 1, 16))
+
+    assert [name for _, name in prunable_parameters(nn.Sequential(OwnExperts(), nn.Linear(16, 2)))] == ["weight"]

@@ -88,6 +88,15 @@ def test_a_low_share_warns_and_every_report_says_it() -> None:
     assert prune_model([(model[0], "weight")], "magnitude", amount=0.5).coverage is None
 
 
+class Tasks(nn.Module):
+    """Linear layers by name."""
+
+    def __init__(self, **layers: tuple[int, int]) -> None:
+        super().__init__()
+        for name, (inputs, outputs) in layers.items():
+            self.add_module(name, nn.Linear(inputs, outputs))
+
+
 @pytest.mark.parametrize(
     ("model", "found"),
     [
@@ -96,6 +105,18 @@ def test_a_low_share_warns_and_every_report_says_it() -> None:
         (nn.ModuleDict({"head": nn.Linear(4, 2), "body": nn.Linear(4, 4)}), ["head.weight"]),  # by its name, wherever it stands
         (nn.ModuleDict({"fc": nn.Linear(4, 4), "decoder": nn.Linear(4, 2)}), ["decoder.weight"]),  # an `fc` on the way is none
         (nn.ModuleDict({"body": nn.Linear(4, 4), "fc": nn.Identity()}), []),  # taken off
+        (  # one for each task, in a list or by name
+            nn.ModuleDict({"heads": nn.ModuleList([nn.Linear(4, 2), nn.Linear(4, 2)]), "body": nn.Linear(4, 4)}),
+            ["heads.0.weight", "heads.1.weight"],
+        ),
+        (
+            nn.ModuleDict({"body": nn.Linear(4, 4), "head": nn.ModuleDict({"a": nn.Linear(4, 2), "b": nn.Linear(4, 2)})}),
+            ["head.a.weight", "head.b.weight"],
+        ),
+        (Tasks(first=(8, 8), actor=(8, 2), critic=(8, 1)), ["actor.weight", "critic.weight"]),  # both read the last features
+        (Tasks(first=(8, 2), second=(2, 8), last=(8, 2)), ["last.weight"]),  # one after another
+        (Tasks(first=(8, 8), second=(8, 8), last=(8, 2)), ["last.weight"]),
+        (nn.ModuleDict({"classifier": nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 2)])}), ["classifier.1.weight"]),
         (
             nn.ModuleDict({"body": nn.Linear(4, 4), "a_head": nn.Linear(4, 2), "b_head": nn.Linear(4, 3)}),
             ["a_head.weight", "b_head.weight"],
@@ -108,7 +129,7 @@ def test_a_low_share_warns_and_every_report_says_it() -> None:
         (nn.TransformerEncoderLayer(8, 2, 16), []),
         (nn.Linear(4, 2), []),
     ],
-    ids=range(10),
+    ids=range(16),
 )
 def test_the_head_is_found_by_what_it_is(model: nn.Module, found: list[str]) -> None:
     assert heads(model) == found

@@ -289,3 +289,10 @@ def test_reports_of_channels_do_not_count_weights() -> None:
     report = prune_channels(mlp, "magnitude", 0.5, groups=[channel_group(mlp, "0", "2")])
     assert (report.zeros, report.zero_fraction, report.to_dict()["zeros"]) == (None, None, None)
     assert isinstance(report, PruningReport)
+
+
+@pytest.mark.parametrize("pool", ["layer", "row", "2:4"])
+def test_pools_that_have_no_sparsity_of_the_whole_are_refused_by_name(pool: str) -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 2))
+    with pytest.raises(ValueError, match=f"Expected `pool` to be 'global' or 'erk' for a sparsity of the whole, got '{pool}'"):
+        prune_to_sparsity(model, "magnitude", 0.5, pool=pool)

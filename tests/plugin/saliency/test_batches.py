@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -287,3 +288,52 @@ def test_language_models_of_transformers_and_what_their_tokenizers_return() -> N
         torch.testing.assert_close(other._values[name], value, rtol=1e-3, atol=1e-7, msg=name)
     assert one.samples == 4
     assert isinstance(Objective().loss, type(None))
+
+
+class InPlace(nn.Module):
+    """Standardises its input in place."""
+
+    def __init__(self, in_place: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.head, self.in_place = nn.Linear(8, 8), nn.Linear(8, 3), in_place
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.sub_(1).mul_(2) if self.in_place else (x - 1) * 2
+        return self.head(torch.tanh(self.body(x)))
+
+
+@pytest.mark.parametrize("kind", ["gradient", "activation", "grasp", "fisher", "sensitivity"])
+def test_a_model_that_changes_its_input_in_place_reads_the_same_batch_every_time(kind: Any) -> None:
+    x, y = torch.randn(6, 8), torch.randint(3, (6,))
+    before = x.clone()
+    changing, other = InPlace(True), InPlace(False)
+    found, expected = (Saliency(model, [(x, y)], kind=kind) for model in (changing, other))
+    assert torch.equal(x, before)
+    assert torch.equal(found.tensor(changing.body, "weight"), expected.tensor(other.body, "weight"))
+    held_out = held_out_loss([(x, y)])
+    assert held_out(changing) == held_out(changing) == held_out(other)
+
+
+class Biased(nn.Module):
+    """Attention with scores that a matrix over positions is added to, the same for all samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.tokens, self.query, self.head = nn.Embedding(11, 8), nn.Linear(8, 8), nn.Linear(8, 11)
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        e = self.tokens(x)
+        return self.head((self.query(e) @ e.transpose(1, 2) + bias).softmax(-1) @ e)
+
+
+@pytest.mark.parametrize("kind", ["fisher", "sensitivity"])
+def test_samples_that_are_something_else_alone_are_said(kind: Any) -> None:
+    bias = torch.triu(torch.full((6, 6), -1e9), 1)
+    x, y = torch.randint(11, (7, 6)), torch.randint(11, (7, 6))
+    with pytest.warns(UserWarning, match="the first sample of batch 1 gives other outputs alone than among the 6"):
+        Saliency(Biased(), [((x[:6], bias), y[:6])], kind=kind)  # as many samples as positions: its rows are taken for samples
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Saliency(Biased(), [((x, bias), y)], kind=kind)

@@ -83,6 +83,36 @@ def test_a_network_that_is_right_with_certainty_is_no_false_alarm(kind: Any, cer
         assert Saliency(model, batches, loss, kind=kind).flags == ()
 
 
+@pytest.mark.parametrize("hard", ["one-hot", "binary"])
+def test_labels_as_numbers_0_and_1_are_no_false_alarm(hard: str) -> None:
+    """A network that is right with a probability of 1 − 1e-6 and more: what is left of 1 − p is exact."""
+    model = nn.Sequential(nn.Linear(4, 4, bias=False))
+    labels = torch.arange(16) % 4
+    x = functional.one_hot(labels, 4).float()
+    with torch.no_grad():
+        model[0].weight.copy_(torch.eye(4) * 32 - 16)
+    loss = functional.cross_entropy if hard == "one-hot" else functional.binary_cross_entropy_with_logits
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = Saliency(model, [(x, x)], loss)
+    assert found.flags == ()
+    expected = (model(x).softmax(-1) if hard == "one-hot" else model(x).sigmoid()).detach() - x
+    assert float(expected.abs().max()) < 2e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_tenth_of_an_error_in_16_bits_is_no_rounding(dtype: torch.dtype) -> None:
+    model = network(1, dtype)
+    with torch.no_grad():
+        off = [(x, model(x) * (1 + 0.1 * torch.randn(16, 1).to(dtype))) for x in inputs(dtype)]
+        last = [(x, model(x) * (1 + torch.finfo(dtype).eps / 2)) for x in inputs(dtype)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Saliency(model, off, functional.mse_loss).flags == ()
+    with pytest.warns(UserWarning, match="a scorer learns nothing from it"):
+        assert Saliency(model, last, functional.mse_loss).flags[0] in (AT_ROUNDING, ZERO)
+
+
 @pytest.mark.parametrize("away", [1e-5, 1e-3])
 def test_students_close_to_their_teacher_are_no_false_alarm(away: float) -> None:
     teacher = network()

@@ -211,3 +211,20 @@ def test_a_loader_that_shuffles_draws_on_and_the_model_does_not() -> None:
     assert seen[0] != seen[1]
     assert seen[:2] == seen[2:]
     assert states[0] == states[1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_lazy_module_is_refused_before_anything_is_changed(kind: Any) -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.LazyLinear(3))
+    with pytest.raises(ValueError, match=r"1\.weight has no shape yet, its module is lazy: run one batch through"):
+        Saliency(model, [(torch.randn(4, 8), torch.randint(3, (4,)))], kind=kind)
+    assert model.training
+    assert not any(m._forward_pre_hooks for m in model[:1])
+
+
+def test_synaptic_flow_of_a_weight_that_the_model_also_holds_by_another_name() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 3))
+    x = [(torch.randn(4, 8), None)]
+    expected = Saliency(model, x, kind="synflow").tensor(model[0], "weight")
+    model.first = model[0].weight
+    assert torch.equal(Saliency(model, x, kind="synflow").tensor(model[0], "weight"), expected)
