@@ -160,8 +160,10 @@ def prunable_parameters(
     return chosen
 
 
-def coverage(model: nn.Module, parameters: Iterable[Parameter] | None = None, *, head: Heads | None = None) -> Coverage:
+def coverage(model: nn.Module, parameters: Iterable[Parameter | str] | None = None, *, head: Heads | None = None) -> Coverage:
     """What share of a model's matrix weights a list covers (default: its :func:`prunable_parameters`), and what it leaves out.
+
+    The list is of (module, name) pairs or paths, as ``params=`` of :func:`~sics_plugin.prune_model` takes it.
 
     Examples
     --------
@@ -173,7 +175,8 @@ def coverage(model: nn.Module, parameters: Iterable[Parameter] | None = None, *,
     if parameters is None:
         listed = {id(target.parameter) for target, reasons in kinds if not reasons}
     else:
-        listed = {id(Target(module, name, name).parameter) for module, name in parameters}
+        pairs = checked_pairs(params_of(model, parameters, "parameters"))
+        listed = {id(Target(module, name, name).parameter) for module, name in pairs}
     sizes = {id(target.parameter): target.parameter.numel() for target, _ in kinds}
     left: dict[str, dict[str, int]] = {}
     counted = set(listed)
@@ -189,6 +192,8 @@ def coverage(model: nn.Module, parameters: Iterable[Parameter] | None = None, *,
 
 def _classified(model: nn.Module, head: Heads | None) -> Iterator[tuple[Target, tuple[str, ...]]]:
     """Every matrix weight of a model, under each of its names, and why it is left out by default: for no reason, it is not."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"Expected `model` to be an nn.Module, got {type(model).__name__}")
     for target, parameter in all_targets(model):
         if is_lazy(parameter):
             check_values(parameter, target.path)
@@ -242,7 +247,10 @@ def _named(model: nn.Module, head: Heads) -> Iterator[nn.Module]:
     """The modules that a user calls the head, with all that is in them."""
     by_path = dict(plain_modules(model))
     inside = {id(module) for module in by_path.values()}
-    for one in [head] if isinstance(head, nn.Module | str) else head:
+    listed = [head] if isinstance(head, nn.Module | str) else head
+    if not isinstance(listed, Iterable):
+        raise TypeError(f"Expected `head` to be a module, its path, or a list of them, () for none; got {head!r:.60}")
+    for one in listed:
         found = by_path.get(one) if isinstance(one, str) else one
         if not isinstance(found, nn.Module) or id(found) not in inside:
             what = repr(one) if isinstance(one, str) else f"a {type(one).__name__}"
@@ -315,20 +323,20 @@ def resolve_targets(parameters: nn.Module | Iterable[Parameter], params: Iterabl
     return _checked(parameters, None)
 
 
-def params_of(model: nn.Module, params: Iterable[Parameter | str]) -> list[Parameter]:
-    """The parameters of a model that ``params`` names, as (module, name) pairs or paths such as ``"blocks.0.mlp.fc1.weight"``."""
+def params_of(model: nn.Module, params: Iterable[Parameter | str], argument: str = "params") -> list[Parameter]:
+    """The parameters of a model that a list names, as (module, name) pairs or paths such as ``"blocks.0.mlp.fc1.weight"``."""
     if isinstance(params, str | Tensor) or not isinstance(params, Iterable):
-        raise TypeError(f"Expected `params` to be (module, name) pairs or paths of parameters, got {type(params).__name__}")
+        raise TypeError(f"Expected `{argument}` to be (module, name) pairs or paths of parameters, got {type(params).__name__}")
     inside = {id(module) for module in model.modules()}
     by_path = {target.path: (target.module, target.name) for target, _ in all_targets(model, remove_duplicate=False)}
     found = []
     for one in params:
         pair = by_path.get(one) if isinstance(one, str) else one
         if pair is None:
-            raise ValueError(f"Expected `params` to name parameters of this {type(model).__name__}, got {one!r}")
+            raise ValueError(f"Expected `{argument}` to name parameters of this {type(model).__name__}, got {one!r}")
         if _is_pair(pair) and id(pair[0]) not in inside:
             what = f"{pair[1]!r} of a {type(pair[0]).__name__} outside it"
-            raise ValueError(f"Expected `params` of this {type(model).__name__}, got {what}")
+            raise ValueError(f"Expected `{argument}` of this {type(model).__name__}, got {what}")
         found.append(pair)
     return found
 

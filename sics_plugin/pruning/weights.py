@@ -231,7 +231,7 @@ def prune_to_sparsity(
     if sparsity is None:
         raise TypeError("Expected `sparsity` to be a fraction in [0, 1], got None")
     check_sparsity(sparsity)
-    if params is not None and not isinstance(params, str):
+    if isinstance(params, Iterable) and not isinstance(params, str):
         params = list(params)  # gone through more than once
     pairs = model if isinstance(model, nn.Module) else checked_pairs(model)
     listed = resolve_targets(pairs, params)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from sics_plugin import coverage, prunable_parameters, prune_model, prune_to_sparsity
+from sics_plugin import compute_masks, coverage, prunable_parameters, prune_model, prune_to_sparsity
 from sics_plugin.network.prunable import resolve_targets
 
 
@@ -208,3 +208,29 @@ def test_params_are_pairs_or_paths_of_the_model() -> None:
     with pytest.raises(TypeError, match=r"Expected `params` to be \(module, name\) pairs or paths of parameters, got str"):
         prune_model(model, "magnitude", amount=0.5, params="0.weight")
     assert prune_to_sparsity(model, "magnitude", 0.75, params=iter(["2.weight"])).pruned == 6  # 4 of them were gone
+
+
+def test_what_is_no_model_no_list_and_no_head_is_named_with_what_is_accepted() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    for call in (prunable_parameters, coverage):
+        with pytest.raises(TypeError, match=r"Expected `model` to be an nn\.Module, got list"):
+            call([model])  # type: ignore[operator]
+        with pytest.raises(TypeError, match=r"Expected `head` to be a module, its path, or a list .* got True"):
+            call(model, head=True)  # type: ignore[operator]
+    for given in (prunable_parameters, 3, model[0], "0.weight"):
+        for prune in (prune_model, compute_masks):
+            with pytest.raises(TypeError, match=r"Expected `params` to be \(module, name\) pairs or paths of parameters, got "):
+                prune(model, "magnitude", amount=0.5, params=given)  # type: ignore[operator]
+        with pytest.raises(TypeError, match="Expected `params` to be"):
+            prune_to_sparsity(model, "magnitude", 0.5, params=given)  # type: ignore[arg-type]
+
+
+def test_coverage_takes_paths_and_refuses_what_is_not_the_models() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    assert coverage(model, ["0.weight"]) == coverage(model, [(model[0], "weight")]) == coverage(model)
+    with pytest.raises(ValueError, match="Expected `parameters` of this Sequential, got 'weight' of a Linear outside it"):
+        coverage(model, [(nn.Linear(8, 8), "weight")])
+    with pytest.raises(ValueError, match=r"Expected `parameters` to name parameters of this Sequential, got '1\.weight'"):
+        coverage(model, ["1.weight"])
+    with pytest.raises(TypeError, match=r"Expected `parameters` to be \(module, name\) pairs, got a Parameter at position 0"):
+        coverage(model, model.parameters())  # type: ignore[arg-type]
