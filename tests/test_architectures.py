@@ -36,7 +36,7 @@ class Loop(nn.Module):
         self.head = nn.Linear(8, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        for layer in self.layers:
+        for layer in self.layers[:2]:
             x = torch.relu(nn.functional.linear(x, layer.weight))
         return self.head(x)
 

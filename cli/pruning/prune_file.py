@@ -117,7 +117,7 @@ def _built(request: PruneRequest, state: Mapping[str, Tensor]) -> nn.Module:
     try:
         load_weights(model, state, f"WEIGHTS {request.weights}")
     except ConfigError as error:
-        hint = " (--model-option num_classes=N and the like say how the network differs from timm's default)"
+        hint = " (--model-option num_classes=N and the like say how the network differs from the architecture's default)"
         raise ConfigError(f"{error}{hint if 'shapes differ' in str(error) else ''}") from None
     return model.to(f"cuda:{gpus[0]}" if gpus else "cpu").eval()
 

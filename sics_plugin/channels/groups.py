@@ -152,7 +152,10 @@ def channel_group(model: nn.Module, producer: str, consumer: str, *, norm: str |
     channels, inputs = first.weight.shape[makes], last.weight.shape[reads]
     if channels == 0 or inputs % channels:
         raise ValueError(f"Expected {consumer} to read a multiple of the {channels} outputs of {producer}, got {inputs} inputs")
-    paths = [norm] if isinstance(norm, str) else list(norm or ())
+    given: list[Any] = [] if norm is None else list(norm) if isinstance(norm, Sequence) and not isinstance(norm, str) else [norm]
+    paths = [path for path in given if isinstance(path, str)]
+    if len(set(paths)) < len(given):
+        raise ValueError(f"Expected `norm` to be the path of a layer or a list of distinct ones, got {norm!r:.60}")
     group_norms = [m for m in (_module(modules, path) for path in paths) if isinstance(m, nn.GroupNorm)]
     together = math.lcm(*(m.num_channels // m.num_groups for m in group_norms))
     if channels % together:
@@ -281,7 +284,8 @@ def bind_groups(model: nn.Module, groups: Iterable[ChannelGroup]) -> list[BoundG
             tensor = _tensor(modules, group, part)
             _check_fit(group, part, tensor)
             if len(ties := shared.get(id(tensor), ())) > 1:
-                raise ValueError(f"{part.name} is tied to {', '.join(n for n in ties if n != part.name)}: cannot prune its units")
+                others = ", ".join(name for name in ties if name != part.name)
+                raise ValueError(f"{part.name} is tied to {others}: cannot prune its units; pass `groups=` without {group.name}")
         targets = tuple(_target(modules, part.name) for part in group.masked)
         for target in targets:
             check_target(target)

@@ -48,8 +48,7 @@ def check_removal(
         dense = _run(twin, *given)
     except (RuntimeError, TypeError, ValueError, IndexError, AssertionError, KeyError, AttributeError) as error:
         raise ValueError(f"`example` does not run through the {type(model).__name__}: {_line(error)}") from None
-    if not dense:
-        raise ValueError(f"Expected the {type(model).__name__} to give tensors to compare on `example`, got none")
+    _check_comparable(dense, model)
     with masked(twin, masks):
         fault = _difference(twin, groups, kept, given, dense, cut)
     if fault is None:
@@ -61,6 +60,15 @@ def check_removal(
         if found is not None:
             raise ValueError(_told(group.name, found))
     raise ValueError(_told(", ".join(group.name for group in groups), fault))
+
+
+def _check_comparable(outputs: list[Tensor], model: nn.Module) -> None:
+    """Outputs that would let any group through, or none, are the example's fault and not the groups'."""
+    kind = type(model).__name__
+    if not any(t.numel() for t in outputs):
+        raise ValueError(f"Expected the {kind} to give tensors with numbers to compare on `example`, got none")
+    if not all(bool(t.isfinite().all()) for t in outputs):
+        raise ValueError(f"Expected the {kind} to give finite outputs to compare on `example`, got inf or nan")
 
 
 def _told(name: str, fault: str) -> str:
@@ -89,6 +97,7 @@ def _difference(
 ) -> str | None:
     """In which way the model with the units taken out departs from the masked one, or None."""
     expected = _run(twin, *given)
+    _check_comparable(expected, twin)
     small = copy.deepcopy(twin)
     cut(small, groups, kept)
     try:

@@ -7,9 +7,10 @@ forward leaves on ``self`` is lost with them.
 from __future__ import annotations
 
 import ast
+import copy
 import inspect
 import textwrap
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Hashable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -87,15 +88,30 @@ def _is_leaf(module: nn.Module) -> bool:
     return torchs_own and not isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict)
 
 
-def _stand_in(module: nn.Module, known: dict[int, nn.Module], whole: Collection[int], stay: set[int]) -> nn.Module:
+def _own(value: Any, known: dict[int, Any]) -> Any:
+    """A container of its own with the same contents: what a forward keeps in one, here the proxies of a tracer, goes with it."""
+    if isinstance(value, tuple) and type(value) is tuple:
+        return tuple(_own(item, known) for item in value)
+    if not isinstance(value, dict | list | set | deque):
+        return value
+    if id(value) in known:  # one cache of several modules stays one
+        return known[id(value)]
+    twin = known[id(value)] = copy.copy(value)
+    if isinstance(twin, dict | list):
+        for key, item in list(twin.items() if isinstance(twin, dict) else enumerate(twin)):
+            twin[key] = _own(item, known)
+    return twin
+
+
+def _stand_in(module: nn.Module, known: dict[int, Any], whole: Collection[int], stay: set[int]) -> nn.Module:
     """The same structure and tensors in other objects, in eval mode and without hooks."""
     module = module._modules.get("_orig_mod") or module  # what torch.compile wraps
     if id(module) in known:
-        return known[id(module)]
+        return cast(nn.Module, known[id(module)])
     if isinstance(module, torch.jit.ScriptModule):
-        return known.setdefault(id(module), module)
+        return cast(nn.Module, known.setdefault(id(module), module))
     twin = known[id(module)] = type(module).__new__(type(module))
-    twin.__dict__.update(module.__dict__)
+    twin.__dict__.update({name: _own(value, known) for name, value in module.__dict__.items()})
     parameters, buffers = dict(module._parameters), dict(module._buffers)
     for dense in [own.removesuffix("_mask") for own in buffers if own.endswith("_mask")]:
         if f"{dense}_orig" in parameters:  # as if it were not pruned: what a forward asks of a parameter is then not a tensor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import Any
 
 from torch import Tensor, nn
@@ -97,7 +97,10 @@ class Coverage:
         return asdict(self) | {"share": self.share, "left_out": [asdict(p) | {"names": list(p.names)} for p in self.left_out]}
 
     def __str__(self) -> str:
-        left = ", ".join(f"{part.kind} {part.weights:,}" for part in self.left_out)
+        named = {HEAD, PATCHES}  # found by what they are: the reader sees which
+        left = ", ".join(
+            f"{part.kind} {part.weights:,}" + (f" ({listed(part.names)})" if part.kind in named else "") for part in self.left_out
+        )
         return f"covers {self.covered:,} of {self.total:,} matrix weights ({self.share:.1%}){left and '; left out: ' + left}"
 
 
@@ -174,20 +177,23 @@ def prunable_parameters(
     return chosen
 
 
-def coverage(model: nn.Module, parameters: Iterable[Parameter] | None = None, *, head: Heads | None = None) -> Coverage:
+def coverage(model: nn.Module, parameters: Iterable[Parameter | str] | None = None, *, head: Heads | None = None) -> Coverage:
     """What share of a model's matrix weights a list covers (default: its :func:`prunable_parameters`), and what it leaves out.
+
+    The list is of (module, name) pairs or paths, as ``params=`` of :func:`~sics_plugin.prune_model` takes it.
 
     Examples
     --------
     >>> lm = nn.Sequential(nn.Embedding(100, 8), nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 100))
     >>> print(coverage(lm))
-    covers 128 of 2,528 matrix weights (5.1%); left out: head 1,600, embedding 800
+    covers 128 of 2,528 matrix weights (5.1%); left out: head 1,600 (3.weight), embedding 800
     """
     kinds = list(_classified(model, head))
     if parameters is None:
         listed = {id(target.parameter) for target, reasons in kinds if not reasons}
     else:
-        listed = {id(Target(module, name, name).parameter) for module, name in parameters}
+        pairs = checked_pairs(params_of(model, parameters, "parameters"))
+        listed = {id(Target(module, name, name).parameter) for module, name in pairs}
     sizes = {id(target.parameter): target.parameter.numel() for target, _ in kinds}
     left: dict[str, dict[str, int]] = {}
     counted = set(listed)
@@ -210,6 +216,8 @@ def _check_whole(model: nn.Module) -> None:
 
 def _classified(model: nn.Module, head: Heads | None) -> Iterator[tuple[Target, tuple[str, ...]]]:
     """Every matrix weight of a model, under each of its names, and why it is left out by default: for no reason, it is not."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"Expected `model` to be an nn.Module, got {type(model).__name__}")
     for target, parameter in all_targets(model):
         if is_lazy(parameter):
             check_values(parameter, target.path)
@@ -226,16 +234,22 @@ def _classified(model: nn.Module, head: Heads | None) -> Iterator[tuple[Target, 
         kind = kind_of_weight(module, name, parameter.dim())
         if kind is None and sum(length > 1 for length in parameter.shape) < 2:
             continue
-        reasons = {
-            ADAPTER: id(module) in adapters,
-            EMBEDDING: id(parameter) in embeddings or (kind is None and _is_table(name, parameter)),
-            _unknown(module, name): kind is None,
-            HEAD: id(module) in heads,
-            PATCHES: module in patches,
-            DEPTHWISE: is_depthwise(module),
-            UNCALLED: (id(module), name) in read_above,
-        }
-        yield target, tuple(reason for reason, holds in reasons.items() if holds)
+        reasons = (
+            (ADAPTER, id(module) in adapters),
+            (EMBEDDING, id(parameter) in embeddings or (kind is None and _is_table(name, parameter))),
+            (_unknown(module, name), kind is None),
+            (HEAD, id(module) in heads),
+            (PATCHES, module in patches),
+            (PARAMETRISED, kind is not None and _is_standardised(module)),
+            (DEPTHWISE, is_depthwise(module)),
+            (UNCALLED, (id(module), name) in read_above),
+        )
+        yield target, tuple(reason for reason, holds in reasons if holds)
+
+
+def _is_standardised(module: nn.Module) -> bool:
+    """Whether a convolution standardises its weight at every call, as timm's and transformers' classes of these names do."""
+    return any(word in cls.__name__ for cls in type(module).__mro__ for word in ("StdConv", "WeightStandardized"))
 
 
 def _is_table(name: str, parameter: Tensor) -> bool:
@@ -266,7 +280,10 @@ def _named(model: nn.Module, head: Heads) -> Iterator[nn.Module]:
     """The modules that a user calls the head, with all that is in them."""
     by_path = dict(plain_modules(model))
     inside = {id(module) for module in by_path.values()}
-    for one in [head] if isinstance(head, nn.Module | str) else head:
+    listed = [head] if isinstance(head, nn.Module | str) else head
+    if not isinstance(listed, Iterable):
+        raise TypeError(f"Expected `head` to be a module, its path, or a list of them, () for none; got {head!r:.60}")
+    for one in listed:
         found = by_path.get(one) if isinstance(one, str) else one
         if not isinstance(found, nn.Module) or id(found) not in inside:
             what = repr(one) if isinstance(one, str) else f"a {type(one).__name__}"
@@ -299,7 +316,7 @@ def _output_layers(module: nn.Module, *, in_head: bool = False) -> list[nn.Modul
         if name in _HEADS or (position >= last and name in _ENDS) or (alike and name.endswith(alike))
     ]
     heads = [one for name, child in found for one in (child.children() if _side_by_side(name, child) else (child,))]
-    if in_head and isinstance(module, nn.ModuleList) and not any(_is_layer(child) for _, child in children):
+    if in_head and isinstance(module, nn.ModuleList) and not _one_after_another(module):
         heads = [child for _, child in children]
     inside = in_head or bool(heads)
     if not heads:
@@ -309,8 +326,15 @@ def _output_layers(module: nn.Module, *, in_head: bool = False) -> list[nn.Modul
     return [layer for child in heads for layer in _output_layers(child, in_head=inside)]
 
 
-def _is_layer(module: nn.Module) -> bool:
-    return kind_of_weight(module, "weight", 0) is not None
+def _one_after_another(layers: nn.ModuleList) -> bool:
+    """Whether every layer of a list reads as many inputs as the one before it gives; of blocks of layers that is not known."""
+    shapes = []
+    for layer in layers:
+        own, layout = _dense_names(layer).get("weight"), layout_of(layer, "weight")
+        if own is None or layout is None:
+            return False
+        shapes.append(layout.shape_of_rows(own.shape))
+    return all(reads[1] == gives[0] for gives, reads in pairwise(shapes))
 
 
 def _beside(child: nn.Module, final: nn.Module) -> bool:
@@ -368,20 +392,20 @@ def resolve_targets(parameters: nn.Module | Iterable[Parameter], params: Iterabl
     return _checked(parameters, None)
 
 
-def params_of(model: nn.Module, params: Iterable[Parameter | str]) -> list[Parameter]:
-    """The parameters of a model that ``params`` names, as (module, name) pairs or paths such as ``"blocks.0.mlp.fc1.weight"``."""
+def params_of(model: nn.Module, params: Iterable[Parameter | str], argument: str = "params") -> list[Parameter]:
+    """The parameters of a model that a list names, as (module, name) pairs or paths such as ``"blocks.0.mlp.fc1.weight"``."""
     if isinstance(params, str | Tensor) or not isinstance(params, Iterable):
-        raise TypeError(f"Expected `params` to be (module, name) pairs or paths of parameters, got {type(params).__name__}")
+        raise TypeError(f"Expected `{argument}` to be (module, name) pairs or paths of parameters, got {type(params).__name__}")
     inside = {id(module) for module in model.modules()}
     by_path = {target.path: (target.module, target.name) for target, _ in all_targets(model, remove_duplicate=False)}
     found = []
     for one in params:
         pair = by_path.get(one) if isinstance(one, str) else one
         if pair is None:
-            raise ValueError(f"Expected `params` to name parameters of this {type(model).__name__}, got {one!r}")
+            raise ValueError(f"Expected `{argument}` to name parameters of this {type(model).__name__}, got {one!r}")
         if is_pair(pair) and id(pair[0]) not in inside:
             what = f"{pair[1]!r} of a {type(pair[0]).__name__} outside it"
-            raise ValueError(f"Expected `params` of this {type(model).__name__}, got {what}")
+            raise ValueError(f"Expected `{argument}` of this {type(model).__name__}, got {what}")
         found.append(pair)
     return found
 

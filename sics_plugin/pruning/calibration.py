@@ -282,7 +282,7 @@ def adaptive_options(prune: Callable[[], Prune]) -> Callable[[Callable[P, R]], C
         def wrapper(*args: Any, **kwargs: Any) -> R:
             how = kwargs.pop("calibrate", None)
             for name in ("groups", "params"):
-                if kwargs.get(name) is not None and not isinstance(kwargs[name], str):
+                if isinstance(kwargs.get(name), Iterable) and not isinstance(kwargs[name], str):
                     kwargs[name] = list(kwargs[name])  # gone through more than once
             given = signature.bind(*args, **kwargs)
             given.apply_defaults()

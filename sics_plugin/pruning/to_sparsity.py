@@ -62,7 +62,7 @@ def prune_to_sparsity(
             f"Expected `pool` to be 'global' or 'erk' for a sparsity of the whole, got {pool!r}: prune_model takes the others, "
             "with an `amount` of each layer, row or group"
         )
-    if params is not None and not isinstance(params, str):
+    if isinstance(params, Iterable) and not isinstance(params, str):
         params = list(params)  # gone through more than once
     pairs = model if isinstance(model, nn.Module) else checked_pairs(model)
     listed = resolve_targets(pairs, params)

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
+from numbers import Integral
 from typing import Any, get_args
 
 import torch
@@ -127,6 +128,10 @@ class Saliency:
             raise ValueError(f"Expected `unit` to be one of weight, {', '.join(get_args(Unit))}, got {unit!r}")
         if rounds is not None and kind != "synflow":
             raise ValueError(f"Expected no `rounds` for kind {kind!r}: only 'synflow' is collected in rounds")
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"Expected `model` to be an nn.Module, got {type(model).__name__}")
+        if max_batches is not None and (not isinstance(max_batches, Integral) or max_batches < 1):
+            raise ValueError(f"Expected `max_batches` to be a whole number above 0, or None for all, got {max_batches!r}")
         collect = SIGNALS[kind].collect
         if collect is None:
             if batches is not None:

@@ -40,6 +40,8 @@ class Objective:
     """
 
     def __init__(self, loss: Loss | None = None) -> None:
+        if loss is not None and not callable(loss):
+            raise TypeError(f"Expected `loss` to be a function of the output and the target, got {loss!r:.60}")
         self.loss = None if _is_plain(loss) else loss
         self.classes: int | None = None
         #: Whether the loss had gradients beyond rounding in the outputs of all batches so far; None where that cannot be said.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -449,3 +450,42 @@ def test_a_passage_says_what_was_met_on_the_way() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU(), nn.GroupNorm(2, 4), nn.Conv2d(4, 2, 1))
     first_one, _ = passages(model)
     assert (first_one.producer, first_one.passed, first_one.readers, first_one.group) == ("0", ("1", "3"), (), None)
+
+
+class Remembers(nn.Module):
+    """Keeps what it met in containers of its own, as a cache of attention biases is kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(4, 8), nn.Linear(8, 4)
+        self.cache: dict[str, Any] = {"inside": {}}
+        self.met, self.both = [], ([], 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if "scale" not in self.cache:
+            self.cache["scale"] = self.cache["inside"]["scale"] = 2 * x.mean()
+        self.met.append(x)
+        self.both[0].append(x)
+        return self.down(functional.relu(self.up(x))) * self.cache["scale"]
+
+
+def test_what_a_forward_keeps_in_containers_is_not_kept_in_the_model() -> None:
+    model, x = Remembers(), torch.randn(2, 4)
+    assert [group.name for group in find_groups(model)] == ["up"]
+    assert (model.cache, model.met, model.both) == ({"inside": {}}, [], ([], 1))
+    assert type(model(x)) is Tensor
+    small = shrink(prune_half(model))
+    torch.testing.assert_close(small(x), model(x))
+
+
+def prune_half(model: nn.Module) -> nn.Module:
+    prune_channels(model, "magnitude", 0.5)
+    return model
+
+
+def test_networks_with_a_cache_of_attention_biases_can_still_be_saved_whole() -> None:
+    model = timm.create_model(
+        "tiny_vit_5m_224", num_classes=2, embed_dims=(8, 16, 16, 16), depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 1)
+    )
+    prune_half(model.eval())
+    torch.save(model, io.BytesIO())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import timm
@@ -14,7 +15,7 @@ from timm.layers import GlobalResponseNormMlp, Mlp
 from timm.models.vision_transformer import Attention, VisionTransformer
 from torch import nn
 
-from sics_plugin import ChannelGroup, Slice, channel_group, find_groups, prune_channels
+from sics_plugin import ChannelGroup, Slice, channel_group, find_groups, prune_channels, shrink
 from sics_plugin.channels.discovery import SUPPORTED
 from sics_plugin.channels.groups import bind_groups
 
@@ -297,14 +298,15 @@ def test_groups_that_do_not_fit_the_model_are_refused(groups: list[ChannelGroup]
     assert "\n" not in str(caught.value)
 
 
-def test_tied_weights_are_refused_with_both_names() -> None:
+def test_tied_weights_are_refused_with_both_names_and_the_way_round() -> None:
+    message = r"is tied to blocks\.1\.mlp\.fc1\.weight: cannot prune its units; pass `groups=` without blocks\.0\.mlp\.fc1$"
     model = vit()
     model.blocks[1].mlp.fc1.weight = model.blocks[0].mlp.fc1.weight
-    with pytest.raises(ValueError, match=r"blocks\.0\.mlp\.fc1\.weight is tied to blocks\.1\.mlp\.fc1\.weight"):
+    with pytest.raises(ValueError, match=message):
         prune_channels(model, "magnitude", 0.5)
     shared = vit()
     shared.blocks[1].mlp = shared.blocks[0].mlp  # one module in two places
-    with pytest.raises(ValueError, match=r"blocks\.0\.mlp\.fc1\.weight is tied to blocks\.1\.mlp\.fc1\.weight"):
+    with pytest.raises(ValueError, match=message):
         prune_channels(shared, "magnitude", 0.5)
 
 
@@ -332,3 +334,28 @@ def test_groups_are_plain_data() -> None:
     assert pickle.loads(pickle.dumps(groups)) == groups == find_groups(copy.deepcopy(model), "head")
     assert len(set(groups)) == 2
     assert find_groups(Attention(16, 4), "head")[0].producer.name == "qkv.weight"  # the module itself is the model
+
+
+@pytest.mark.parametrize("norm", [3, [None], ["1", "1"], ["1", 1]])
+def test_norms_that_are_no_distinct_paths_are_refused(norm: Any) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
+    with pytest.raises(ValueError, match="Expected `norm` to be the path of a layer or a list of distinct ones, got "):
+        channel_group(model, "0", "2", norm=norm)
+
+
+@pytest.mark.parametrize(
+    ("example", "message"),
+    [
+        (torch.empty(0, 3, 4, 4), "to give tensors with numbers to compare on `example`, got none"),
+        (torch.full((2, 3, 4, 4), torch.nan), "to give finite outputs to compare on `example`, got inf or nan"),
+    ],
+)
+def test_an_example_that_compares_nothing_is_refused(example: torch.Tensor, message: str) -> None:
+    """A wrong group goes through on no samples, and a right one is blamed for nan."""
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Flatten(), nn.Linear(128, 2))
+    groups = [channel_group(model, "0", "3")]
+    with pytest.raises(ValueError, match=message):
+        prune_channels(model, "magnitude", 0.5, groups=groups, example=example)
+    prune_channels(model, "magnitude", 0.5, groups=groups, example=torch.randn(2, 3, 4, 4))
+    with pytest.raises(ValueError, match=message):
+        shrink(model, groups, example=example)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from sics_plugin import coverage, prunable_parameters, prune_model, prune_to_sparsity
+from sics_plugin import compute_masks, coverage, prunable_parameters, prune_model, prune_to_sparsity
 from sics_plugin.network.prunable import resolve_targets
 
 
@@ -79,7 +79,9 @@ def test_a_low_share_warns_and_every_report_says_it() -> None:
             return x @ self.w
 
     model = nn.Sequential(nn.Linear(8, 4), Own(), Own(), nn.Linear(8, 2))
-    with pytest.warns(UserWarning, match=r"covers 32 of 176 matrix weights \(18\.2%\); left out: parameters of Own 128, head 16"):
+    with pytest.warns(
+        UserWarning, match=r"covers 32 of 176 .* \(18\.2%\); left out: parameters of Own 128, head 16 \(3\.weight\)"
+    ):
         report = prune_model(model, "magnitude", amount=0.5)
     assert report.coverage is not None
     assert report.coverage.covered == 32 == report.total
@@ -142,6 +144,7 @@ def test_heads_of_detectors_and_of_segmentation_are_all_found() -> None:
     ssd = heads(models.detection.ssdlite320_mobilenet_v3_large(**small))
     assert len(ssd) == 2 * 6
     assert all(name.startswith("head.") and name.endswith(".1.weight") for name in ssd)
+    assert len(heads(models.detection.ssd300_vgg16(**small))) == 2 * 6
     boxes = heads(models.detection.fasterrcnn_mobilenet_v3_large_320_fpn(**small))
     assert boxes == ["roi_heads.box_predictor.cls_score.weight", "roi_heads.box_predictor.bbox_pred.weight"]
     assert heads(models.segmentation.lraspp_mobilenet_v3_large(**small)) == [
@@ -203,12 +206,15 @@ def test_what_is_left_out_for_two_reasons_takes_both_to_come_in() -> None:
 
 
 def test_adapters_and_parametrised_weights_are_left_out_and_said() -> None:
-    peft = pytest.importorskip("peft")
+    peft, timm_layers = pytest.importorskip("peft"), pytest.importorskip("timm.layers")
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
     adapted = peft.get_peft_model(model, peft.LoraConfig(target_modules=["0"], r=2))
     with pytest.warns(UserWarning, match=r"left out, adapter: base_model\.model\.0\.lora_A\.default\.weight"):
         pairs = prunable_parameters(adapted)
     assert pairs == [(adapted.base_model.model[0].base_layer, "weight"), (adapted.base_model.model[1], "weight")]
+    standard = nn.Sequential(timm_layers.StdConv2d(4, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 2, 1))
+    with pytest.warns(UserWarning, match=r"left out, parametrised: 0\.weight; "):
+        assert prunable_parameters(standard) == [(standard[1], "weight")]
     normed = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), nn.Linear(4, 4), nn.Linear(4, 2))
     with pytest.warns(UserWarning, match=r"left out, parametrised: 0\.parametrizations\.weight\.original1; a mask would not"):
         assert prunable_parameters(normed) == [(normed[1], "weight")]
@@ -244,3 +250,29 @@ def test_params_are_pairs_or_paths_of_the_model() -> None:
     with pytest.raises(TypeError, match=r"Expected `params` to be \(module, name\) pairs or paths of parameters, got str"):
         prune_model(model, "magnitude", amount=0.5, params="0.weight")
     assert prune_to_sparsity(model, "magnitude", 0.75, params=iter(["2.weight"])).pruned == 6  # 4 of them were gone
+
+
+def test_what_is_no_model_no_list_and_no_head_is_named_with_what_is_accepted() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    for call in (prunable_parameters, coverage):
+        with pytest.raises(TypeError, match=r"Expected `model` to be an nn\.Module, got list"):
+            call([model])  # type: ignore[operator]
+        with pytest.raises(TypeError, match=r"Expected `head` to be a module, its path, or a list .* got True"):
+            call(model, head=True)  # type: ignore[operator]
+    for given in (prunable_parameters, 3, model[0], "0.weight"):
+        for prune in (prune_model, compute_masks):
+            with pytest.raises(TypeError, match=r"Expected `params` to be \(module, name\) pairs or paths of parameters, got "):
+                prune(model, "magnitude", amount=0.5, params=given)  # type: ignore[operator]
+        with pytest.raises(TypeError, match="Expected `params` to be"):
+            prune_to_sparsity(model, "magnitude", 0.5, params=given)  # type: ignore[arg-type]
+
+
+def test_coverage_takes_paths_and_refuses_what_is_not_the_models() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    assert coverage(model, ["0.weight"]) == coverage(model, [(model[0], "weight")]) == coverage(model)
+    with pytest.raises(ValueError, match="Expected `parameters` of this Sequential, got 'weight' of a Linear outside it"):
+        coverage(model, [(nn.Linear(8, 8), "weight")])
+    with pytest.raises(ValueError, match=r"Expected `parameters` to name parameters of this Sequential, got '1\.weight'"):
+        coverage(model, ["1.weight"])
+    with pytest.raises(TypeError, match=r"Expected `parameters` to be \(module, name\) pairs, got a Parameter at position 0"):
+        coverage(model, model.parameters())  # type: ignore[arg-type]

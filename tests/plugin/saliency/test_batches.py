@@ -337,3 +337,15 @@ def test_samples_that_are_something_else_alone_are_said(kind: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Saliency(Biased(), [((x, bias), y)], kind=kind)
+
+
+def test_a_loss_a_model_and_a_number_of_batches_that_are_none_are_named() -> None:
+    model, batches = nn.Linear(3, 2), [(torch.randn(4, 3), torch.tensor([0, 1, 0, 1]))]
+    for call in (lambda: Saliency(model, batches, "mse"), lambda: held_out_loss(batches, "mse")):  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="Expected `loss` to be a function of the output and the target, got 'mse'"):
+            call()
+    with pytest.raises(TypeError, match=r"Expected `model` to be an nn\.Module, got list"):
+        Saliency([model], batches)  # type: ignore[arg-type]
+    for most in (0, -1, 1.5):
+        with pytest.raises(ValueError, match=f"Expected `max_batches` to be a whole number above 0, or None for all, got {most}"):
+            Saliency(model, batches, max_batches=most)  # type: ignore[arg-type]
