@@ -157,6 +157,7 @@ def prunable_parameters(
     wanted = {kind for kind, asked in ((DEPTHWISE, depthwise), (UNCALLED, uncalled)) if asked}
     chosen: list[Parameter] = []
     warned: dict[str, list[str]] = {}
+    _check_model(model)
     _check_whole(model)
     for target, reasons in _classified(model, head):
         against = [kind for kind in reasons if kind not in wanted]
@@ -188,6 +189,7 @@ def coverage(model: nn.Module, parameters: Iterable[Parameter | str] | None = No
     >>> print(coverage(lm))
     covers 128 of 2,528 matrix weights (5.1%); left out: head 1,600 (3.weight), embedding 800
     """
+    _check_model(model)
     kinds = list(_classified(model, head))
     if parameters is None:
         listed = {id(target.parameter) for target, reasons in kinds if not reasons}
@@ -207,6 +209,11 @@ def coverage(model: nn.Module, parameters: Iterable[Parameter | str] | None = No
     return Coverage(covered, covered + sum(part.weights for part in parts), tuple(parts))
 
 
+def _check_model(model: object) -> None:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"Expected `model` to be an nn.Module, got {type(model).__name__}")
+
+
 def _check_whole(model: nn.Module) -> None:
     """Refuse layers whose weight is no parameter of theirs, as with FSDP: left out of a list they would go unsaid."""
     for path, module in plain_modules(model):
@@ -216,8 +223,6 @@ def _check_whole(model: nn.Module) -> None:
 
 def _classified(model: nn.Module, head: Heads | None) -> Iterator[tuple[Target, tuple[str, ...]]]:
     """Every matrix weight of a model, under each of its names, and why it is left out by default: for no reason, it is not."""
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"Expected `model` to be an nn.Module, got {type(model).__name__}")
     for target, parameter in all_targets(model):
         if is_lazy(parameter):
             check_values(parameter, target.path)
@@ -345,7 +350,8 @@ def _beside(child: nn.Module, final: nn.Module) -> bool:
         if own is None or layout is None:
             return False
         shapes.append(layout.shape_of_rows(own.shape))
-    return shapes[0][1] == shapes[1][1] != shapes[0][0]
+    (gives, reads), (_, same) = shapes[0][:2], shapes[1][:2]
+    return reads == same != gives and gives % reads != 0  # query, key and value in one give thrice what they read
 
 
 def _side_by_side(name: str, child: nn.Module) -> bool:

@@ -173,7 +173,10 @@ def count_weights(model: nn.Module, bound: Sequence[BoundGroup], masks: Mapping[
     paths = plain_paths(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of projections that nobody asked to prune
-        prunable = prunable_parameters(model)
+        try:
+            prunable = prunable_parameters(model)
+        except ValueError:  # a block by itself may have nothing but what would be a head
+            prunable = []
     weights = {f"{paths[id(m)]}.{n}" if paths[id(m)] else n: Target(m, n, n) for m, n in prunable}
     weights |= {t.path: t for group in bound for t in group.targets if t.parameter.dim() > 1}
     distinct = {id(target.parameter): (name, target) for name, target in weights.items()}.values()

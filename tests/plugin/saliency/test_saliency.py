@@ -518,8 +518,8 @@ def test_bad_batches_are_refused(mlp: nn.Sequential, kind: str, batches, error, 
         Saliency(mlp, batches, kind=kind)
 
 
-def test_max_batches_zero_is_no_batches(mlp: nn.Sequential) -> None:
-    with pytest.raises(ValueError, match="at least one batch"):
+def test_max_batches_zero_is_refused(mlp: nn.Sequential) -> None:
+    with pytest.raises(ValueError, match="Expected `max_batches` to be a whole number above 0, or None for all, got 0"):
         Saliency(mlp, batches_of(), max_batches=0)
 
 
