@@ -42,7 +42,6 @@ calibration: $(STAMP) ## simulate the error rates of every test and interval; wr
 	$(BIN)/python bench/calibration.py
 
 bench: $(STAMP)  ## every timing the docs give: pruning, growth to 1 B weights (8 GB), shrunk models, replicates, analysis, reports (half an hour)
-	$(BIN)/python bench/bootstrap.py
 	$(BIN)/python bench/analysis.py
 	$(BIN)/python bench/pruning.py
 	$(BIN)/python bench/agreement.py

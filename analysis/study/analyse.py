@@ -19,11 +19,10 @@ from sics_analysis.rows.table import PLATEAU, Table, noise_floors, read_table
 from sics_analysis.study.outcome import Analysis, Families, Line
 from sics_analysis.study.steps import (
     BOOTSTRAP,
-    CROSSED,
     Bits,
     Setting,
     attribution_lines,
-    crossed_intervals,
+    crossed_components,
     family_tests,
     make_line,
     mcnemar_lines,
@@ -121,7 +120,7 @@ def analyse(
     table = replace(table, floors=floors)
     setting = Setting(table, reference, float(delta), float(alpha), root, int(draws), int(n_resamples), floors)
     examples = {(seed_label(label), name, round(float(S), 9)): row for (label, name, S), row in (bits or {}).items()}
-    crossed = crossed_intervals(table, reference, examples, (root, CROSSED))
+    crossed = crossed_components(table, reference, examples)
     lines: list[Line] = []
     families: list[Families] = []
     plateaus: list[PlateauClaim] = []
@@ -133,8 +132,8 @@ def analyse(
         equivalences = [equivalence_test(c, delta, alpha=alpha) for c in contrasts]
         generator = setting.stream(BOOTSTRAP, sparsity)
         for equivalence, holm in zip(equivalences, holm_equivalence(equivalences), strict=True):
-            interval = crossed.get((equivalence.name, sparsity))
-            lines.append(make_line(setting, equivalence, holm, family, interval, generator))
+            components = crossed.get((equivalence.name, sparsity))
+            lines.append(make_line(setting, equivalence, holm, family, components, generator))
         if not setting.below_noise(sparsity):
             plateaus += plateau_claims(setting, equivalences, sparsity)
         attribution += attribution_lines(setting, sparsity)

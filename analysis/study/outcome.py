@@ -250,6 +250,7 @@ class Analysis:
             "simultaneous": line.simultaneous and asdict(line.simultaneous),
             "bootstrap": line.bootstrap.to_row(),
             "crossed": line.crossed and asdict(line.crossed),
+            "split": line.split and asdict(line.split),
         }
 
     def describe(self) -> str:

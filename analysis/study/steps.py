@@ -17,13 +17,13 @@ from sics_analysis.families.max_t import degrade_test, escape_test, superiority_
 from sics_analysis.families.plateau import PlateauClaim, plateau_claim
 from sics_analysis.one_scorer.bootstrap import bootstrap_mean
 from sics_analysis.one_scorer.bootstrap_tost import bootstrap_tost
-from sics_analysis.one_scorer.crossed import crossed_bootstrap
+from sics_analysis.one_scorer.crossed import VarianceComponents, variance_components
 from sics_analysis.one_scorer.effect import hedges_g
 from sics_analysis.one_scorer.equivalence import EquivalenceResult, equivalence_test
 from sics_analysis.one_scorer.mcnemar import mcnemar_exact
 from sics_analysis.one_scorer.student import p_above, p_below
 from sics_analysis.one_scorer.verdict import verdict
-from sics_analysis.results import Interval, Seed, Verdict, p_text, signed
+from sics_analysis.results import Seed, Verdict, p_text, signed
 from sics_analysis.rows.contrasts import Contrast
 from sics_analysis.rows.table import Table
 from sics_analysis.study.outcome import Families, Line, McNemarLine
@@ -31,7 +31,7 @@ from sics_analysis.study.outcome import Families, Line, McNemarLine
 _TINY = math.ulp(0.0)
 
 # One stream of random numbers per purpose, so that no test moves when another is added.
-FAMILIES, SPECTRUM, ATTRIBUTION, BOOTSTRAP, CROSSED = range(5)
+FAMILIES, SPECTRUM, ATTRIBUTION, BOOTSTRAP = range(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def make_line(
     equivalence: EquivalenceResult,
     holm: float | None,
     families: Families,
-    crossed: Interval | None,
+    crossed: VarianceComponents | None,
     rng: np.random.Generator,
 ) -> Line:
     """Put all that is said of one scorer at one sparsity into a line, verdict included."""
@@ -114,7 +114,7 @@ def make_line(
         ci95=contrast.t_interval(0.95),
         ci_equivalence=contrast.t_interval(1 - 2 * setting.alpha),
         simultaneous=None if tested is None else tested.simultaneous,
-        crossed=crossed,
+        crossed=None if crossed is None else crossed.confidence_interval(),
         p_equivalence=equivalence.p,
         p_equivalence_holm=holm,
         p_equivalence_signflip=equivalence.p_signflip,
@@ -137,6 +137,7 @@ def make_line(
         equivalence=equivalence,
         effect=effect,
         bootstrap=resampled,
+        split=None if crossed is None else crossed.split(),
     )
 
 
@@ -218,7 +219,7 @@ def _example_rows(table: Table, bits: Bits) -> dict[tuple[Seed, str, float], np.
         arm = table.arm(name, S) if name in table.kappa else None
         if arm is None or seed not in arm.seeds:
             raise ValueError(f"Expected `bits` only for cells of `frame`, got seed {seed!r}, {name!r} at {S:g}")
-        if row.ndim != 1 or not np.isin(row, (0, 1)).all():
+        if row.ndim != 1 or not (row.dtype == np.bool_ or np.isin(row, (0, 1)).all()):
             raise ValueError(f"Expected `bits` as rows of booleans, got shape {row.shape} for {name!r} at {S:g}")
         at = arm.seeds.index(seed)
         # The images of a run are one set: rows of other lengths are answers to other images.
@@ -238,29 +239,26 @@ def _example_rows(table: Table, bits: Bits) -> dict[tuple[Seed, str, float], np.
     return found
 
 
-def crossed_intervals(table: Table, reference: str, bits: Bits, root: Sequence[int]) -> dict[tuple[str, float], Interval | None]:
-    """Return the interval for new seeds and new images of every line that has all its per-example results."""
+def crossed_components(table: Table, reference: str, bits: Bits) -> dict[tuple[str, float], VarianceComponents]:
+    """Return the variance components of every line that has all its per-example results."""
     rows = _example_rows(table, bits)
-    groups: dict[tuple[tuple[Seed, ...], int, int], dict[tuple[str, float], np.ndarray]] = {}
-    for sparsity in table.sparsities:
+    found: dict[tuple[str, float], VarianceComponents] = {}
+    for sparsity in table.sparsities if rows else ():
         for name in table.scorers:
             seeds = table.contrast(name, reference, sparsity).seeds
             against = table.pooled(name) if table.pools(reference) else (reference,)
-            wanted = [[(seed, scorer, sparsity) for scorer in (name, *against)] for seed in seeds]
-            if name == reference or not seeds or not all(key in rows for keys in wanted for key in keys):
+            wanted = [[rows.get((seed, scorer, sparsity)) for scorer in (name, *against)] for seed in seeds]
+            if name == reference or not seeds or not against or any(row is None for own in wanted for row in own):
                 continue
-            difference = np.array(
-                [
-                    len(against) * rows[keys[0]].astype(np.int16) - sum(rows[key].astype(np.int16) for key in keys[1:])
-                    for keys in wanted
-                ]
-            )
-            groups.setdefault((seeds, difference.shape[1], len(against)), {})[name, sparsity] = difference
-    found: dict[tuple[str, float], Interval | None] = {}
-    for i, (key, group) in enumerate(sorted(groups.items(), key=lambda item: (str(item[0][0]), *item[0][1:]))):
-        result = crossed_bootstrap(group, rng=np.random.default_rng([*root, i]), pooled=key[2])
-        found.update({cell: result.confidence_interval(cell) for cell in group})
+            if len({len(row) for own in wanted for row in own if row is not None}) == 1:
+                found[name, sparsity] = variance_components(map(_difference, wanted), pooled=len(against))
     return found
+
+
+def _difference(rows: Sequence[np.ndarray | None]) -> np.ndarray:
+    """Correctness of a scorer, as often as there are references, minus that of all of them."""
+    ours, *theirs = (np.asarray(row, dtype=np.int16) for row in rows)
+    return np.asarray(len(theirs) * ours - sum(theirs), dtype=np.int16)
 
 
 def mcnemar_lines(table: Table, reference: str, bits: Bits) -> tuple[McNemarLine, ...]:

@@ -39,8 +39,8 @@ def footnotes(
     )
     if analysis.mcnemar:
         found.append(
-            "McNemar's test is exact and speaks of two networks of one seed only; the crossed bootstrap resamples seeds and "
-            "test images independently, for new seeds and new images of the same kind."
+            "McNemar's test is exact and speaks of two networks of one seed only; the interval for new seeds and "
+            "new images of the same kind comes from two-way variance components, Student t with n − 1 degrees of freedom."
         )
     return [*found, *remarks]
 

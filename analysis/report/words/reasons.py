@@ -31,11 +31,17 @@ def headline(document: ReportDocument) -> str:
     where = sorted({line.sparsity for line in found})
     if len(names) > SHOWN:
         some = f"{sparsity_list(where)}{', not each at every S' if len(grouped(found)) > 1 else ''}"
-        return f"{len(names)} of {plural(sum(s.in_family for s in document.compared), 'scorer')} escape {target}, at {some}."
+        return f"{len(names)} of {plural(sum(s.in_family for s in document.compared), 'scorer')} escape {target}, at {some}{_on_these(found)}."
     first, *rest = grouped(found)
     verb = "escapes" if len(first[0]) == 1 else "escape"
     others = "".join(f"; {listed(who)} at {sparsity_list(at)}" for who, at in rest)
-    return f"{listed(first[0])} {verb} {target}, at {sparsity_list(first[1])}{others}."
+    return f"{listed(first[0])} {verb} {target}, at {sparsity_list(first[1])}{others}{_on_these(found)}."
+
+
+def _on_these(lines: Sequence[LineInfo]) -> str:
+    """That a claim is about these test images, where the variance over new images is mostly theirs; empty otherwise."""
+    images = {line.split.n_images for line in lines if line.split is not None and line.split.images_dominate}
+    return f", on these {max(images)} test images" if images else ""
 
 
 def _nobody(document: ReportDocument, target: str) -> str:
@@ -214,8 +220,12 @@ def _robust(document: ReportDocument) -> list[str]:
     crossed = [line.crossed for line in found if line.crossed is not None]
     if crossed:
         good = sum(limits.low > 0 for limits in crossed)
+        parts.append(f"For new seeds and new test images {good} of {len(crossed)} escapes keep an interval above 0.")
+    bound = [line for line in found if line.split is not None and line.split.images_dominate]
+    if bound:
         parts.append(
-            f"For new seeds and new test images (crossed bootstrap) {good} of {len(crossed)} escapes keep an interval above 0."
+            f"In {len(bound)} of {len(found)} escapes most of that variance is due to the test images, which more seeds do not "
+            f"lessen: the verdict speaks of new seeds{_on_these(bound).replace(',', '')}."
         )
     tests = [row for row in document.mcnemar if (row.scorer, row.sparsity) in keys]
     if tests:
