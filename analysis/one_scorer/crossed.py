@@ -87,8 +87,9 @@ class VarianceComponents:
         split, interval = self.split(), self.confidence_interval()
         if split is None or interval is None:
             return f"{head}{'' if interval is None else f', {interval}'}; there is no variance to share out."
+        share = f"{100 * split.image_share:.0f} %"
         return (
-            f"{head}, for new seeds and new images {interval}; {100 * split.image_share:.0f} % of its variance is due to the images, "
+            f"{head}, for new seeds and new images {interval}; {share} of its variance is due to the images, "
             f"the rest to the seeds (sd {split.sd:.2f}, 95 % CI {split.sd_low:.2f} to {split.sd_high:.2f})."
         )
 

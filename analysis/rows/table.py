@@ -15,6 +15,7 @@ from sics_analysis.rows.contrasts import Contrast, contrast
 
 REQUIRED = ("seed", "scorer", "sparsity", "accuracy")
 PLATEAU = "plateau"  # the reference that pools the κ = 0 scorers
+DENSE = "dense"  # the reference that is the unpruned network: the rows of S = 0
 CONTROLS = ("fake", "information", "gradient", "random")  # tested in lines of their own, as they have no κ
 APART = ("control", "baseline", "peer", "adaptive")  # roles that are, too, whatever a scorer of them is called
 
@@ -32,6 +33,7 @@ class Table:
     pool: str | None
     floors: Mapping[float, float] = field(default_factory=dict)  # noise floor by S in points, where known
     apart: frozenset[str] = frozenset()  # scorers whose role is one of `APART`
+    unpruned: Arm | None = None  # the dense networks: the rows of S = 0, where there are any
 
     @property
     def scorers(self) -> tuple[str, ...]:
@@ -72,8 +74,14 @@ class Table:
         """Whether this reference is the pool of the κ = 0 scorers, and no scorer of that name."""
         return reference == PLATEAU and PLATEAU not in self.kappa
 
+    def is_dense(self, reference: str) -> bool:
+        """Whether this reference is the dense network, and no scorer of that name."""
+        return reference == DENSE and DENSE not in self.kappa and self.unpruned is not None
+
     def arm(self, name: str, sparsity: float) -> Arm:
-        """Return one arm, without seeds where nothing was evaluated; "plateau" pools the κ = 0 scorers."""
+        """Return one arm, without seeds where nothing was evaluated; "plateau" pools the κ = 0 scorers, "dense" has no S."""
+        if self.is_dense(name) and self.unpruned is not None:
+            return self.unpruned
         if self.pools(name):
             return self._pool(self.rank_monotone, sparsity)
         return self.arms.get((name, sparsity)) or Arm(name, (), ())
@@ -108,7 +116,7 @@ def read_table(frame: pd.DataFrame) -> Table:
     rows["scorer"] = _scorer(rows["scorer"])
     rows["seed"] = _seed(rows["seed"])
     rows["accuracy"] = _accuracy(rows["accuracy"])
-    rows = rows[rows["sparsity"] > 0]
+    whole, rows = rows[rows["sparsity"] == 0], rows[rows["sparsity"] > 0]
     if rows.empty:
         raise ValueError("Expected rows of pruned networks (sparsity above 0) in `frame`, got none")
     repeated = rows[rows.duplicated(["seed", "scorer", "sparsity"])]
@@ -134,7 +142,21 @@ def read_table(frame: pd.DataFrame) -> Table:
         _single(rows, "unit"),
         _single(rows, "pool"),
         apart=_apart(rows),
+        unpruned=_dense_arm(whole),
     )
+
+
+def _dense_arm(whole: pd.DataFrame) -> Arm | None:
+    """The dense networks, one a seed: the rows of S = 0 of the scorer "dense", else of any, which all tell of one network."""
+    known = whole[~whole["accuracy"].isna()]
+    own = known[known["scorer"] == DENSE]
+    known = own if len(own) else known
+    if known.empty:
+        return None
+    counts = _has_counts(known)
+    # Rows that disagree leave no arm: a seed has one dense network.
+    rows = known.drop_duplicates(["seed", "accuracy", *(["correct", "n"] if counts else [])])
+    return None if rows["seed"].duplicated().any() else _arm(DENSE, rows.drop(columns="mask_hash", errors="ignore"), counts)
 
 
 def _numbers(column: pd.Series, name: str) -> pd.Series:

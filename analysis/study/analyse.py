@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sics_analysis.families.attribution import AttributionLine
+from sics_analysis.families.how_far import how_far
 from sics_analysis.families.plateau import PlateauClaim, holm_equivalence
 from sics_analysis.families.winner import best_of
 from sics_analysis.one_scorer.bootstrap import N_RESAMPLES
 from sics_analysis.one_scorer.equivalence import equivalence_test
 from sics_analysis.results import check_alpha, check_delta, is_whole
 from sics_analysis.rows.arms import seed_label
-from sics_analysis.rows.table import PLATEAU, Table, noise_floors, read_table
+from sics_analysis.rows.table import DENSE, PLATEAU, Table, noise_floors, read_table
 from sics_analysis.study.outcome import Analysis, Families, Line
 from sics_analysis.study.steps import (
     BOOTSTRAP,
@@ -57,10 +58,11 @@ def analyse(
     frame : pandas.DataFrame
         A row per (seed, scorer, sparsity) with `accuracy` as a fraction. Further columns are used where present: kappa
         (0, 1, 2 or empty), correct with n (exact differences), mask_hash (identity of masks), unit, pool, role. Rows
-        at sparsity 0 are ignored. The order of rows changes nothing.
+        at sparsity 0 are the dense networks. The order of rows changes nothing.
     reference : str
         A scorer of the frame, or "plateau": the mean of the κ = 0 scorers at each seed. A κ = 0 scorer is then compared
-        with the mean of the others, and the joint claim is about all pairs of them.
+        with the mean of the others, and the joint claim is about all pairs of them. Or "dense", the rows at sparsity 0: every
+        scorer is compared with the unpruned network, and `Analysis.how_far` says how far each can prune.
     delta : float
         Equivalence margin in accuracy points, fixed before the run.
     alpha : float
@@ -156,6 +158,13 @@ def analyse(
         mcnemar=mcnemar_lines(table, reference, examples),
         noise_floor=floors,
         plan=dict(plan or {}),
+        how_far=how_far(
+            {name: [table.contrast(name, reference, S) for S in table.sparsities] for name in table.scorers},
+            setting.delta,
+            alpha=setting.alpha,
+        )
+        if table.is_dense(reference)
+        else (),
     )
 
 
@@ -167,6 +176,12 @@ def _check_reference(table: Table, reference: str) -> None:
             raise ValueError(
                 "Expected scorers with kappa 0 in `frame` for reference 'plateau', got none; "
                 "a column `kappa` says which scorers are rank-monotone"
+            )
+        return
+    if reference == DENSE:
+        if table.unpruned is None:
+            raise ValueError(
+                "Expected one dense network a seed in `frame` (rows at sparsity 0) for reference 'dense', got none or several"
             )
         return
     known = ", ".join(table.scorers)

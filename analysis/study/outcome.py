@@ -15,7 +15,7 @@ from sics_analysis.one_scorer.bootstrap import Bootstrap
 from sics_analysis.one_scorer.effect import EffectSize
 from sics_analysis.one_scorer.equivalence import EquivalenceResult
 from sics_analysis.one_scorer.mcnemar import McNemarResult
-from sics_analysis.results import Interval, LineRow, Row, Seed, Winner, columns, limits
+from sics_analysis.results import HowFar, Interval, LineRow, Row, Seed, Winner, columns, limits
 from sics_analysis.rows.contrasts import Contrast
 from sics_analysis.rows.table import Table
 
@@ -114,6 +114,8 @@ class Analysis:
         Points by S, where known.
     plan
         What the caller fixed before the run, kept as it was given.
+    how_far
+        Against the dense network: up to which S each scorer is shown not worse by δ; empty with another reference.
     """
 
     table: Table
@@ -132,6 +134,7 @@ class Analysis:
     mcnemar: tuple[McNemarLine, ...]
     noise_floor: Mapping[float, float]
     plan: Mapping[str, Any]
+    how_far: tuple[HowFar, ...] = ()
 
     @property
     def seeds(self) -> tuple[Seed, ...]:
@@ -234,6 +237,7 @@ class Analysis:
             "attribution": [line.to_row() for line in self.attribution],
             "winners": [winner.to_row() for winner in self.winners],
             "mcnemar": [line.to_row() for line in self.mcnemar],
+            "how_far": [found.to_row() | {"steps": found.to_rows()} for found in self.how_far],
         }
         plain: dict[str, Any] = _plain(found)
         return plain
@@ -256,8 +260,8 @@ class Analysis:
     def describe(self) -> str:
         """Return the analysis as sentences, one per line."""
         kappa = f"κ(S) is not available: {self.spectrum_reason}." if self.spectrum is None else self.spectrum.describe()
-        parts: list[PlateauClaim | Line | Winner | AttributionLine]
-        parts = [*self.plateaus, *self.lines, *self.winners, *self.attribution]
+        parts: list[HowFar | PlateauClaim | Line | Winner | AttributionLine]
+        parts = [*self.how_far, *self.plateaus, *self.lines, *self.winners, *self.attribution]
         return "\n".join([*(part.describe() for part in parts), kappa])
 
 

@@ -1,8 +1,7 @@
-"""How much of a report hangs on what was fixed: its verdicts at other margins, its power with other numbers of seeds."""
+"""How much of a report hangs on what was fixed: its verdicts at other margins."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
@@ -14,8 +13,7 @@ from sics_analysis.families.rotation import StepDown, rotation_directions
 from sics_analysis.one_scorer.equivalence import t_tost
 from sics_analysis.one_scorer.student import p_above, p_below
 from sics_analysis.one_scorer.verdict import verdict
-from sics_analysis.planning.plan import plan
-from sics_analysis.results import DeltaVerdict, PowerCurve, PowerPoint
+from sics_analysis.results import DeltaVerdict
 from sics_analysis.rows.contrasts import Contrast
 from sics_analysis.study.outcome import Analysis
 
@@ -56,21 +54,6 @@ def delta_verdicts(analysis: Analysis) -> tuple[DeltaVerdict, ...]:
                     word = decision.verdict
                 found.append(DeltaVerdict(line.scorer, sparsity, delta, word))
     return tuple(found)
-
-
-def power_curve(analysis: Analysis) -> PowerCurve:
-    """The power of 3 to 40 seeds when differences spread as here: the median sd over the lines of the family."""
-    here = max((line.n for line in analysis.lines), default=0)
-    family = max((len(found.escape.tested) for found in analysis.families), default=0) or 1
-    spread = [line.sd for line in analysis.lines if line.in_family and not line.degenerate and line.sd]
-    spread = spread or [line.sd for line in analysis.lines if not line.degenerate and line.sd]
-    effect = 2 * analysis.delta
-    if not spread:
-        return PowerCurve(None, effect, family, here, None, None, (), "no line has a spread between seeds to plan with")
-    sd = statistics.median(spread)
-    made = plan(max(here, 3), sd, delta=analysis.delta, alpha=analysis.alpha, family=family)
-    points = tuple(PowerPoint(*point) for point in made.curve)
-    return PowerCurve(sd, effect, family, here, made.equivalence_seeds.n, made.escape_seeds.n, points, "")
 
 
 def _adjusted(members: Sequence[Contrast], deltas: Sequence[float], rng: np.random.Generator) -> Adjusted:

@@ -25,7 +25,7 @@ from sics_analysis.one_scorer.student import p_above, p_below
 from sics_analysis.one_scorer.verdict import verdict
 from sics_analysis.results import Seed, Verdict, p_text, signed
 from sics_analysis.rows.contrasts import Contrast
-from sics_analysis.rows.table import Table
+from sics_analysis.rows.table import DENSE, Table
 from sics_analysis.study.outcome import Families, Line, McNemarLine
 
 _TINY = math.ulp(0.0)
@@ -189,7 +189,7 @@ def measure_spectrum(setting: Setting) -> tuple[Spectrum | None, str]:
     table, reference = setting.table, setting.reference
     if not table.has_kappa:
         return None, "the rows carry no column kappa"
-    if not table.pools(reference) and table.kappa[reference] != 0:
+    if not table.pools(reference) and table.kappa.get(reference) != 0:
         return None, f"κ(S) is measured from the plateau, and the reference {reference!r} is not rank-monotone"
     quiet = [sparsity for sparsity in table.sparsities if not setting.below_noise(sparsity)]
     if not quiet:
@@ -214,6 +214,8 @@ def _example_rows(table: Table, bits: Bits) -> dict[tuple[Seed, str, float], np.
     found: dict[tuple[Seed, str, float], np.ndarray] = {}
     for (seed, name, S), values in bits.items():
         if S == 0.0:
+            if name == DENSE and table.is_dense(name):
+                found[seed, name, S] = np.asarray(values).astype(np.int8)
             continue
         row = np.asarray(values)
         arm = table.arm(name, S) if name in table.kappa else None
@@ -247,7 +249,9 @@ def crossed_components(table: Table, reference: str, bits: Bits) -> dict[tuple[s
         for name in table.scorers:
             seeds = table.contrast(name, reference, sparsity).seeds
             against = table.pooled(name) if table.pools(reference) else (reference,)
-            wanted = [[rows.get((seed, scorer, sparsity)) for scorer in (name, *against)] for seed in seeds]
+            whole = table.is_dense(reference)
+            places = [(name, sparsity), *((scorer, 0.0 if whole else sparsity) for scorer in against)]
+            wanted = [[rows.get((seed, *place)) for place in places] for seed in seeds]
             if name == reference or not seeds or not against or any(row is None for own in wanted for row in own):
                 continue
             if len({len(row) for own in wanted for row in own if row is not None}) == 1:

@@ -29,7 +29,7 @@ FORMATS = ("terminal", "html", "md", "latex", "json")
 @click.option("--fail-on", multiple=True, metavar="CLAIM", help="Exit with 4 unless CLAIM is supported; may be repeated.")
 @click.option("--delta", type=MARGIN, metavar="POINTS", help="Equivalence margin.  [default: the plan's, else 0.5]")
 @click.option("--alpha", type=LEVEL, help="Error rate of the tests.  [default: the plan's, else 0.05]")
-@click.option("--reference", metavar="SCORER", help="A scorer, or plateau.  [default: the plan's, else magnitude]")
+@click.option("--reference", metavar="SCORER", help="A scorer, plateau, or dense.  [default: the plan's, else magnitude]")
 @click.option("--across-devices", is_flag=True, help="Pair rows of one seed that come from different devices.")
 def report(
     source: Path,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sics_cli.base.errors import ConfigError
+from sics_cli.experiment.recipe import DENSE
 from sics_cli.results.source import DEFAULT_REFERENCE, InputError, Settings, Source
 
 if TYPE_CHECKING:
@@ -20,12 +21,15 @@ def check_reference(source: Source, reference: str) -> None:
     """Refuse a reference that the rows do not have."""
     frame = source.frame
     known = sorted(set(frame["scorer"][frame["sparsity"] > 0]))
+    dense = (frame["sparsity"] == 0).any()
     rank_monotone = "kappa" in frame.columns and (frame["kappa"] == 0).any()
-    if reference in known or (reference == "plateau" and rank_monotone):
+    if reference in known or (reference == DENSE and dense) or (reference == "plateau" and rank_monotone):
         return
+    if reference == DENSE:
+        raise ConfigError("--reference 'dense': needs the dense networks, rows of sparsity 0, which are not there")
     if reference == "plateau":
         raise ConfigError("--reference 'plateau': needs rows of kappa 0, which the scorers of these rows are not said to be")
-    choices = [*known, *(["plateau"] if rank_monotone else [])]
+    choices = [*known, *(["plateau"] if rank_monotone else []), *([DENSE] if dense else [])]
     if reference == DEFAULT_REFERENCE:
         raise ConfigError(f"{reference}, the default reference, is not among the scorers: give --reference {' | '.join(choices)}")
     raise ConfigError(f"--reference {reference!r}: is not among the scorers: give {' | '.join(choices)}")

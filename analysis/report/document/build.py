@@ -11,6 +11,7 @@ import pandas as pd
 from sics_analysis.claims.scorecard import ClaimResult, evaluate, evaluate_all
 from sics_analysis.claims.statement import Claim, parse_claim
 from sics_analysis.families.attribution import AttributionLine
+from sics_analysis.planning.outlook import next_steps, power_curve
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.footnotes import footnotes
 from sics_analysis.report.document.joint import ClaimFinding, ClaimInfo, KappaInfo, PlateauInfo, SpectrumInfo
@@ -20,7 +21,7 @@ from sics_analysis.results import Seed, Verdict
 from sics_analysis.rows.arms import seed_label
 from sics_analysis.study.analyse import analyse
 from sics_analysis.study.outcome import Analysis, Line, McNemarLine
-from sics_analysis.study.sensitivity import delta_verdicts, power_curve
+from sics_analysis.study.sensitivity import delta_verdicts
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -217,11 +218,13 @@ def build_document(
         winners=analysis.winners,
         mcnemar=tuple(_mcnemar(line) for line in analysis.mcnemar),
         deltas=delta_verdicts(analysis),
-        power=power_curve(analysis),
+        power=power_curve(analysis.lines, analysis.delta, analysis.alpha),
         claims=tuple(_claim(found) for found in evaluate_all(analysis)),
         gates=tuple(_claim(evaluate(claim, analysis), gate=True) for claim in gates),
         deviations=_deviations(origin, lines),
         provenance=origin.provenance,
+        next_steps=next_steps(analysis.lines, analysis.delta, analysis.alpha),
+        how_far=analysis.how_far,
         notes=tuple(footnotes(analysis, origin.source.varied, origin.fixed, origin.planned, origin.stamps, origin.remarks)),
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ from sics_analysis.report.document.codec import decode, encode
 from sics_analysis.report.document.joint import ClaimInfo, PlateauInfo, SpectrumInfo
 from sics_analysis.report.document.lines import AttributionInfo, LineInfo, McNemarInfo
 from sics_analysis.report.document.rows import Cell, Deviation, Fact, ScorerInfo, SettingsInfo, SourceInfo, SparsityInfo
-from sics_analysis.results import DeltaVerdict, PowerCurve, Seed, Winner
+from sics_analysis.results import DeltaVerdict, HowFar, NextStep, PowerCurve, Seed, Winner
 
 SCHEMA = 2
 KIND = "sics-report"
@@ -41,6 +41,10 @@ class ReportDocument:
         The paper's claims, and those asked for by `--fail-on`.
     notes
         Footnotes that never go missing: what a seed varied, n, α, δ and when fixed, resolution, caveats.
+    next_steps
+        For every line without a strong verdict, what would settle it.
+    how_far
+        With the dense network as reference, up to which S each scorer is shown not worse.
     """
 
     source: SourceInfo
@@ -65,6 +69,8 @@ class ReportDocument:
     deviations: tuple[Deviation, ...]
     provenance: tuple[Fact, ...]
     notes: tuple[str, ...]
+    next_steps: tuple[NextStep, ...] = ()
+    how_far: tuple[HowFar, ...] = ()
 
     @property
     def compared(self) -> tuple[ScorerInfo, ...]:

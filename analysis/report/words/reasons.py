@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.lines import AttributionInfo, LineInfo
 from sics_analysis.report.document.rows import SettingsInfo
-from sics_analysis.report.words.phrases import gathered, interval, listed, percent, plural, sparsity_list
+from sics_analysis.report.words.phrases import far_sentence, gathered, interval, listed, percent, plural, sparsity_list
 from sics_analysis.results import Verdict
 
 MIN_SEEDS = 3  # as in sics_analysis.rows.contrasts, which a kept report does not load
@@ -21,6 +21,8 @@ def headline(document: ReportDocument) -> str:
 
     Never a scorer's own mean: those that escape were selected for being large.
     """
+    if document.how_far:
+        return far_sentence(document)
     found = escaping(document)
     target = target_name(document)
     if not document.lines or all(not line.n for line in document.lines):
@@ -31,7 +33,8 @@ def headline(document: ReportDocument) -> str:
     where = sorted({line.sparsity for line in found})
     if len(names) > SHOWN:
         some = f"{sparsity_list(where)}{', not each at every S' if len(grouped(found)) > 1 else ''}"
-        return f"{len(names)} of {plural(sum(s.in_family for s in document.compared), 'scorer')} escape {target}, at {some}{_on_these(found)}."
+        among = plural(sum(s.in_family for s in document.compared), "scorer")
+        return f"{len(names)} of {among} escape {target}, at {some}{_on_these(found)}."
     first, *rest = grouped(found)
     verb = "escapes" if len(first[0]) == 1 else "escape"
     others = "".join(f"; {listed(who)} at {sparsity_list(at)}" for who, at in rest)
@@ -80,7 +83,7 @@ def target_name(document: ReportDocument) -> str:
     reference = document.settings.reference
     info = next((scorer for scorer in document.scorers if scorer.name == reference), None)
     if info is None:
-        return "the plateau"
+        return f"the {reference} network" if document.how_far else "the plateau"
     return f"the {reference} plateau" if info.kappa == 0 else reference
 
 
