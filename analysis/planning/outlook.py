@@ -36,8 +36,9 @@ def family_spread(lines: Sequence[LineRow], sparsity: float | None = None) -> Fa
     The median, because one wild scorer of a family would else plan for all the others.
     """
     own = [line for line in lines if sparsity is None or line.sparsity == sparsity]
-    members = [line for line in own if line.in_family and not line.degenerate]
-    spread = [line.sd for line in members if line.sd] or [line.sd for line in own if not line.degenerate and line.sd]
+    varied = [line for line in own if not line.degenerate or line.n == 2]  # two seeds are no test, but they have an sd
+    members = [line for line in varied if line.in_family]
+    spread = [line.sd for line in members if line.sd] or [line.sd for line in varied if line.sd]
     if not spread:
         return None
     sizes = [sum(line.sparsity == S for line in members) for S in {line.sparsity for line in members}]

@@ -80,7 +80,7 @@ def plan(
         measured = family_spreads(lines)
         if not measured:
             raise InputError(
-                f"{source.title}: has no sd to plan with: it takes three seeds of {settings.reference} and of another scorer"
+                f"{source.title}: has no sd to plan with: it takes two seeds of {settings.reference} and of another scorer"
             )
         spreads = [Spread("all S" if s.sparsity is None else f"S = {s.sparsity:g}", s.sd, s.family) for s in measured]
         seeds = seeds or max(measured[0].n, 3)

@@ -41,8 +41,9 @@ _FIGURES: tuple[tuple[str, str, Callable[[ReportDocument], Sketch]], ...] = (
     ("power", "What more seeds would show", outlook.power),
     ("paper", "The paper and this run", outlook.paper),
 )
-#: Ids of all figures, in the order of a report.
-FIGURES = tuple(name for name, _, _ in _FIGURES)
+_FAR = "far"
+#: Ids of all figures, in the order of a report; one against the dense network begins with "far" as well.
+FIGURES = tuple(name for name, _, _ in _FIGURES if name != _FAR)
 
 
 def figure_list(document: ReportDocument) -> list[Figure]:
@@ -57,7 +58,7 @@ def figure_list(document: ReportDocument) -> list[Figure]:
     found = []
     with figure_style():
         for name, title, draw in _FIGURES:
-            if name == "far" and not document.how_far:
+            if name == _FAR and not document.how_far:
                 continue  # another question than this report's
             sketch = draw(document)
             svg = None

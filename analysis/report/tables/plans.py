@@ -64,7 +64,8 @@ def steps_table(steps: Sequence[NextStep], seconds: float | None) -> ReportTable
     )  # fmt: skip
     caption = (
         "Seeds that show a verdict with a chance of 80 %, for the true difference planned with: the estimate m drawn towards 0, "
-        "m·max(0, 1 − se²/m²). A line that crosses both bounds is settled by the half of equivalence its estimate points to; the strong verdict stands beside it."
+        "m·max(0, 1 − se²/m²). A line that crosses both bounds is settled by the half of equivalence its estimate points to; the "
+        "strong verdict stands beside it."
     )
     absent = "No line is left that more seeds could settle."
     return table("next", "What to do next", caption, columns, steps, absent)
