@@ -132,7 +132,7 @@ def read_table(frame: pd.DataFrame) -> Table:
     for _, own in rows.groupby(["scorer", "sparsity"], sort=True):
         name, sparsity = str(own["scorer"].iloc[0]), float(own["sparsity"].iloc[0])
         arms[name, sparsity] = _arm(name, own, counts)
-    seeds = sorted(set(rows["seed"]), key=lambda seed: (isinstance(seed, str), seed))
+    seeds = sorted(rows["seed"].unique(), key=lambda seed: (isinstance(seed, str), seed))
     return Table(
         arms,
         kappa,
@@ -192,14 +192,15 @@ def _scorer(column: pd.Series) -> pd.Series:
 
 
 def _seed(column: pd.Series) -> pd.Series:
-    labels = [seed_label(value) for value in column]
-    if column.isna().any() or "" in labels:
+    known = {value: seed_label(value) for value in column.unique()}
+    labels = [known.get(value, "") for value in column]  # a nan is no key
+    if column.isna().any() or "" in known.values():
         raise ValueError("Expected a label in every row of column `seed`, got an empty cell")
     return pd.Series(labels, index=column.index, dtype=object)
 
 
 def _kappa(rows: pd.DataFrame) -> dict[str, int | None]:
-    names = sorted(set(rows["scorer"]))
+    names = sorted(rows["scorer"].unique())
     if "kappa" not in rows.columns:
         return dict.fromkeys(names)
     values = _numbers(rows["kappa"], "kappa")

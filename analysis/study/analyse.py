@@ -29,6 +29,7 @@ from sics_analysis.study.steps import (
     mcnemar_lines,
     measure_spectrum,
     plateau_claims,
+    resampled_together,
 )
 
 if TYPE_CHECKING:
@@ -133,9 +134,10 @@ def analyse(
         families.append(family)
         equivalences = [equivalence_test(c, delta, alpha=alpha) for c in contrasts]
         generator = setting.stream(BOOTSTRAP, sparsity)
+        together = resampled_together(setting, contrasts, sparsity)
         for equivalence, holm in zip(equivalences, holm_equivalence(equivalences), strict=True):
             components = crossed.get((equivalence.name, sparsity))
-            lines.append(make_line(setting, equivalence, holm, family, components, generator))
+            lines.append(make_line(setting, equivalence, holm, family, components, generator, together.get(equivalence.name)))
         if not setting.below_noise(sparsity):
             plateaus += plateau_claims(setting, equivalences, sparsity)
         attribution += attribution_lines(setting, sparsity)

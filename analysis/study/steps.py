@@ -15,7 +15,7 @@ from sics_analysis.families.attribution import CONTROL, AttributionLine, attribu
 from sics_analysis.families.kappa import Spectrum, kappa_spectrum
 from sics_analysis.families.max_t import degrade_test, escape_test, superiority_test
 from sics_analysis.families.plateau import PlateauClaim, plateau_claim
-from sics_analysis.one_scorer.bootstrap import bootstrap_mean
+from sics_analysis.one_scorer.bootstrap import Bootstrap, bootstrap_mean, bootstrap_together
 from sics_analysis.one_scorer.bootstrap_tost import bootstrap_tost
 from sics_analysis.one_scorer.crossed import VarianceComponents, variance_components
 from sics_analysis.one_scorer.effect import hedges_g
@@ -24,11 +24,12 @@ from sics_analysis.one_scorer.mcnemar import mcnemar_exact
 from sics_analysis.one_scorer.student import p_above, p_below
 from sics_analysis.one_scorer.verdict import verdict
 from sics_analysis.results import Seed, Verdict, p_text, signed
-from sics_analysis.rows.contrasts import Contrast
+from sics_analysis.rows.contrasts import MANY_SEEDS, Contrast
 from sics_analysis.rows.table import DENSE, Table
 from sics_analysis.study.outcome import Families, Line, McNemarLine
 
 _TINY = math.ulp(0.0)
+MANY_RESAMPLES = 999  # of each line's bootstrap beyond `MANY_SEEDS`, shared by the lines
 
 # One stream of random numbers per purpose, so that no test moves when another is added.
 FAMILIES, SPECTRUM, ATTRIBUTION, BOOTSTRAP = range(4)
@@ -71,6 +72,17 @@ def family_tests(setting: Setting, contrasts: list[Contrast], sparsity: float) -
     )
 
 
+def resampled_together(setting: Setting, contrasts: Sequence[Contrast], sparsity: float) -> dict[str, Bootstrap]:
+    """The bootstraps of the lines of more than `MANY_SEEDS` seeds, by scorer; those of as many seeds share their draws."""
+    found: dict[str, Bootstrap] = {}
+    for n in sorted({c.n for c in contrasts if c.n > MANY_SEEDS}):
+        own = [c for c in contrasts if c.n == n]
+        rng = np.random.default_rng([setting.root, BOOTSTRAP, round(sparsity * 10**9), n])
+        made = bootstrap_together(own, min(setting.n_resamples, MANY_RESAMPLES), rng)
+        found.update({c.name: one for c, one in zip(own, made, strict=True)})
+    return found
+
+
 def make_line(
     setting: Setting,
     equivalence: EquivalenceResult,
@@ -78,6 +90,7 @@ def make_line(
     families: Families,
     crossed: VarianceComponents | None,
     rng: np.random.Generator,
+    resampled: Bootstrap | None = None,
 ) -> Line:
     """Put all that is said of one scorer at one sparsity into a line, verdict included."""
     contrast, name, delta = equivalence.contrast, equivalence.name, setting.delta
@@ -96,7 +109,8 @@ def make_line(
         degrade_note=families.degrade.note(name),
     )
     effect = hedges_g(contrast)
-    resampled = bootstrap_mean(contrast, rng=rng, n_resamples=setting.n_resamples)
+    if resampled is None:
+        resampled = bootstrap_mean(contrast, rng=rng, n_resamples=setting.n_resamples)
     alone = setting.table.pools(setting.reference) and setting.table.kappa[name] == 0 and not setting.table.pooled(name)
     reason = "the only κ = 0 scorer: there is no other to be its plateau" if alone else decision.reason
     kind = "adjusted" if in_family else "unadjusted, a line of its own"
@@ -270,7 +284,7 @@ def mcnemar_lines(table: Table, reference: str, bits: Bits) -> tuple[McNemarLine
     if reference not in table.kappa:
         return ()  # a pooled plateau is no network
     found = []
-    for sparsity in table.sparsities:
+    for sparsity in table.sparsities if bits else ():
         for name in table.scorers:
             for seed in table.contrast(name, reference, sparsity).seeds if name != reference else ():
                 ours, theirs = bits.get((seed, name, sparsity)), bits.get((seed, reference, sparsity))
