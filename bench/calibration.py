@@ -42,6 +42,7 @@ SECTIONS = {
     "attribution": "Attribution: scorers exactly δ above `information`, δ below it, or level with it, by `attribute`",
     "kappa": "κ(S): false claims and contradictions over four values of S (nominal 5 %)",
     "real kappa": "κ(S) and its trend by `kappa_spectrum`, ragged seeds among the rest (nominal 5 %)",
+    "how far": "How far each of four scorers can prune against the dense network, by `how_far` (nominal 5 %)",
     "claims": "Claims exactly on their bound, by `analyse` and `evaluate` (nominal 5 %)",
     "coverage": "Coverage of 95 % intervals of one line (90 % where the name says so)",
     "joint": "Coverage of the simultaneous intervals over six scorers (nominal 95 %)",
@@ -65,6 +66,7 @@ OURS = {
     "kappa": ("any false claim over four S", "any true κ rejected over four S"),
     "real kappa": ("any false claim over four S", "false trend"),
     "claims": tuple(f"{label}, falsely {wrong}" for _, _, own in runs.CLAIMS.values() for label in own for wrong in runs.WRONG),
+    "how far": ("any false claim",),
     "pooled": ("paired t over seeds",),
     "coverage": (PRIMARY,),
     "crossed": (sim.NEW_IMAGES,),
@@ -105,6 +107,8 @@ class Task:
             found = runs.real_kappa_errors(self.scenario, self.n, self.size, rng)
         elif self.section == "claims":
             found = runs.claim_errors(self.scenario, self.n, self.size, rng)
+        elif self.section == "how far":
+            found = runs.far_errors(self.scenario, self.n, self.size, rng)
         elif self.section == "power":
             return dict(sim.powers(self.n, self.size, self.boot, rng))
         elif self.section == "crossed":
@@ -161,6 +165,7 @@ def tasks(short: bool) -> list[Task]:
         found += [Task("attribution", name, n, attribution, 0, runs.ATTRIBUTION[name][-1]) for name in runs.ATTRIBUTION]
         found += [Task("kappa", name, n, kappa, 0, True) for name in sim.TRUTHS]
         found += [Task("real kappa", name, n, real, 0, runs.REAL_TRUTHS[name][-1]) for name in runs.REAL_TRUTHS]
+        found += [Task("how far", name, n, 5 * kappa // 4, 0, True) for name in runs.FAR]
         found += [Task("claims", name, n, claims, 0, True) for name in runs.CLAIMS]
         found += [
             Task("joint", name, n, family // 2, 0, False)

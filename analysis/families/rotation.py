@@ -127,10 +127,10 @@ class Projection:
         values, vectors = np.linalg.eigh(unit.T @ unit)
         parts = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
         self._k = len(parts)
-        self._identity = parts[:, 0] / math.sqrt(float(parts[:, 0] @ parts[:, 0]))
+        self.identity = parts[:, 0] / math.sqrt(float(parts[:, 0] @ parts[:, 0]))
         self.columns: FloatArray = parts[:, 1:]
-        self.observed: FloatArray = self._identity @ self.columns
-        self.centred: FloatArray = self.columns - np.outer(self._identity, self.observed)
+        self.observed: FloatArray = self.identity @ self.columns
+        self.centred: FloatArray = self.columns - np.outer(self.identity, self.observed)
 
     def directions(self, draws: int, rng: np.random.Generator, *, identity: bool = True) -> Iterator[FloatArray]:
         """Directions in chunks, the identity first where it is wanted."""
@@ -140,7 +140,7 @@ class Projection:
             rest = rng.chisquare(self.n - self._k, len(normal)) if self.n > self._k else 0.0
             normal /= np.sqrt(np.einsum("ij,ij->i", normal, normal) + rest)[:, None]
             if start == 0 and identity:
-                normal[0] = self._identity
+                normal[0] = self.identity
             yield normal
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,7 @@ def analyse(
     plan: Mapping[str, Any] | None = None,
     draws: int = 100_000,
     n_resamples: int = N_RESAMPLES,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Analysis:
     """Analyse a run: every scorer at every sparsity against a reference.
 
@@ -80,7 +81,10 @@ def analyse(
     draws : int
         Draws of each rotation test.
     n_resamples : int
-        Resamples of each line's bootstrap, where its seeds are too many to enumerate. No verdict rests on them.
+        Resamples of each line's bootstrap, where its seeds are too many to enumerate; at most 999 beyond 100 seeds. No verdict
+        rests on them.
+    progress : callable, optional
+        Told how many sparsities are done, of how many.
 
     Returns
     -------
@@ -128,7 +132,9 @@ def analyse(
     families: list[Families] = []
     plateaus: list[PlateauClaim] = []
     attribution: list[AttributionLine] = []
-    for sparsity in table.sparsities:
+    for done, sparsity in enumerate(table.sparsities):
+        if progress is not None:
+            progress(done, len(table.sparsities))
         contrasts = [table.contrast(name, reference, sparsity) for name in table.scorers if name != reference]
         family = family_tests(setting, contrasts, sparsity)
         families.append(family)

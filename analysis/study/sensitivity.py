@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
@@ -9,12 +10,12 @@ import numpy as np
 
 from sics_analysis.families.max_t import not_below, one_sided
 from sics_analysis.families.multiplicity import holm
-from sics_analysis.families.rotation import StepDown, rotation_directions
+from sics_analysis.families.rotation import Projection, StepDown, rotation_directions, unit_columns
 from sics_analysis.one_scorer.equivalence import t_tost
 from sics_analysis.one_scorer.student import p_above, p_below
 from sics_analysis.one_scorer.verdict import verdict
 from sics_analysis.results import DeltaVerdict
-from sics_analysis.rows.contrasts import Contrast
+from sics_analysis.rows.contrasts import MANY_SEEDS, Contrast, FloatArray
 from sics_analysis.study.outcome import Analysis
 
 #: Margins in accuracy points at which the verdicts are asked for, beside the report's own.
@@ -56,6 +57,11 @@ def delta_verdicts(analysis: Analysis) -> tuple[DeltaVerdict, ...]:
     return tuple(found)
 
 
+def _projected(columns: FloatArray, space: Projection) -> StepDown:
+    """Counts over columns given by their coordinates."""
+    return StepDown(columns, observed=space.identity @ unit_columns(columns))
+
+
 def _adjusted(members: Sequence[Contrast], deltas: Sequence[float], rng: np.random.Generator) -> Adjusted:
     """p of "beyond the margin", adjusted over the columns that can be tested; as `max_t_family` adjusts them."""
     if not members:
@@ -66,8 +72,15 @@ def _adjusted(members: Sequence[Contrast], deltas: Sequence[float], rng: np.rand
     counters = {}
     if shared and len(members) > 1:
         values = np.column_stack([c.values for c in members])
-        counters = {(i, sign): StepDown(sign * values - delta) for i, sign, delta in sides}
-        for chunk in rotation_directions(members[0].n, DRAWS, rng):
+        if members[0].n > MANY_SEEDS:
+            space = Projection(values)
+            length, one = np.sqrt((values**2).sum(axis=0)), math.sqrt(len(values)) * space.identity[:, None]
+            counters = {(i, sign): _projected(sign * length * space.columns - delta * one, space) for i, sign, delta in sides}
+            directions = space.directions(DRAWS // 10, rng)
+        else:
+            counters = {(i, sign): StepDown(sign * values - delta) for i, sign, delta in sides}
+            directions = rotation_directions(members[0].n, DRAWS, rng)
+        for chunk in directions:
             for counter in counters.values():
                 counter.add(chunk)
     for i, sign, delta in sides:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from sics_analysis.claims.statement import Claim
     from sics_analysis.report.document.document import ReportDocument
     from sics_analysis.study.outcome import Analysis
+
+
+LARGE = 100_000  # rows whose analysis takes so long that it is told
 
 
 def check_reference(source: Source, reference: str) -> None:
@@ -48,10 +52,18 @@ def analyse_source(source: Source, settings: Settings) -> Analysis:
             settings.alpha,
             noise_floor=source.noise_floor or None,
             bits=source.bits,
+            progress=_tell if len(source.frame) >= LARGE and sys.stderr.isatty() else None,
             plan={"fixed": source.origin.fixed, "stamps": list(source.stamps_under(settings))},
         )
     except ValueError as error:
         raise InputError(f"{source.title}: {error}") from None
+
+
+def _tell(done: int, total: int) -> None:
+    """One line that counts the sparsities, and is gone when the last begins."""
+    last = done + 1 == total
+    sys.stderr.write("\r\x1b[K" if last else f"\ranalysing S {done + 1} of {total}")
+    sys.stderr.flush()
 
 
 def document_of(source: Source, settings: Settings, gates: Sequence[Claim] = ()) -> ReportDocument:
