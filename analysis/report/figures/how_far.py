@@ -50,8 +50,8 @@ def how_far(document: ReportDocument) -> Sketch:
         axes.axhline(-delta, color=VERMILLION, linewidth=0.8, linestyle=(0, (4, 2)))
         if column:
             axes.set_yticklabels([])
-        elif row == rows // 2:
-            axes.set_ylabel("points to dense")
+        else:
+            axes.set_ylabel("points")
         if i + _ACROSS < len(claims):
             axes.set_xticklabels([])
         else:
