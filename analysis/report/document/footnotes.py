@@ -30,7 +30,7 @@ def footnotes(
     found.append(_resolution(counts))
     if counts[-1] > MANY_SEEDS:
         found.append(
-            f"Beyond {MANY_SEEDS} seeds the sign-flip cross-checks, which agree with t there, are left out, the bootstrap draws 999 "
+            f"Beyond {MANY_SEEDS} seeds the sign-flip cross-checks, which agree with t, are left out, the bootstrap draws 999 "
             "resamples, and a rotation test stops at a tenth of its draws where no p lies near α."
         )
     caveat = coverage_caveat(counts[0])
