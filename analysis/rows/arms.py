@@ -92,7 +92,7 @@ class Arm:
                 raise ValueError(f"Expected 0 <= correct <= total of {name!r}, got {count} of {size}")
         return cls(
             name,
-            tuple(plain_seed(seeds[i]) for i in order),
+            _labels(seeds, order),
             tuple(count / size for count, size in zip(counts, sizes, strict=True)),
             counts,
             sizes,
@@ -127,7 +127,7 @@ class Arm:
             raise ValueError(f"Expected accuracy of {name!r} as a fraction in [0, 1], got {value!r}")
         return cls(
             name,
-            tuple(plain_seed(seeds[i]) for i in order),
+            _labels(seeds, order),
             values,
             mask_hash=_pick(name, mask_hash, seeds, order),
             single=_single(values),
@@ -149,7 +149,7 @@ class Arm:
         """
         order = complete_seeds(name, seeds, values)
         found = tuple(float(values[i]) for i in order)  # type: ignore[arg-type]
-        labels = tuple(plain_seed(seeds[i]) for i in order)
+        labels = _labels(seeds, order)
         hashes = _pick(name, mask_hash, seeds, order)
         return cls(name, labels, found, mask_hash=hashes, single=_single(found), scale=scale)
 
@@ -217,7 +217,7 @@ def complete_seeds(name: str, seeds: Sequence[Seed], values: Sequence[float | No
     """Positions of the seeds that have a value, in the order of the seeds."""
     if len(seeds) != len(values):
         raise ValueError(f"Expected one value a seed for {name!r}, got {len(values)} for {len(seeds)} seeds")
-    labels = [plain_seed(seed) for seed in seeds]
+    labels = _labels(seeds, range(len(seeds)))
     counts = Counter(labels)
     repeated = sorted({str(seed) for seed, count in counts.items() if count > 1})
     if repeated:
@@ -226,11 +226,20 @@ def complete_seeds(name: str, seeds: Sequence[Seed], values: Sequence[float | No
         order = sorted(range(len(labels)), key=lambda i: (isinstance(labels[i], str), labels[i]))
     else:
         order = sorted(range(len(labels)), key=labels.__getitem__)
+    if {*map(type, values)} == {float}:
+        return [i for i in order if values[i] == values[i]]
     return [i for i in order if not _missing(values[i])]
 
 
 def _missing(value: object) -> bool:
     return value is None or (isinstance(value, float | np.floating) and math.isnan(value))
+
+
+def _labels(seeds: Sequence[Seed], order: Sequence[int]) -> tuple[Seed, ...]:
+    """These seeds in an order, without their numpy types."""
+    if {*map(type, seeds)} <= {int, str}:
+        return tuple(seeds) if order == range(len(seeds)) else tuple(seeds[i] for i in order)
+    return tuple(plain_seed(seeds[i]) for i in order)
 
 
 def plain_seed(seed: Seed) -> Seed:

@@ -154,7 +154,7 @@ class Contrast:
 
         Rounding alone for integer counts, 1e-9 of the scale for fractions, 2.5e-7 for fractions in single precision.
         """
-        scale = max([self.size, *(abs(d) for d in self.differences)])
+        scale = max(self.size, max(self.differences, default=0.0), -min(self.differences, default=0.0))
         if self.exact:
             return scale * 8 * float(np.finfo(np.float64).eps)
         return scale * (SINGLE_TOLERANCE if self.single else RELATIVE_TOLERANCE)

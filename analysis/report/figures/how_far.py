@@ -58,9 +58,9 @@ def how_far(document: ReportDocument) -> Sketch:
             axes.set_xlabel("sparsity S")
         _sequence(sheet.tips, axes, found, delta, up)
     caption = (
-        f"{far_sentence(document)} Dots: mean difference to the dense network; bars: one-sided bound at the level of the scorer's "
-        f"tests; dashed: {'+' if up < 0 else '−'}{delta:g}. Filled dots are claimed, and the vertical line marks the last. What is "
-        "worse than the panel shows is drawn at its edge as an arrow."
+        f"{far_sentence(document)} Dots: mean difference to the dense network; bars: one-sided bound at the level of the "
+        f"scorer's tests; dashed: {'+' if up < 0 else '−'}{delta:g}. Filled dots are claimed, and the vertical line marks the "
+        "last. What is worse than the panel shows is drawn at its edge as an arrow."
     )
     said = " ".join(found.describe() for found in claims)
     return Sketch(caption, f"A panel a scorer: difference to the dense network against sparsity. {said}", sheet)
