@@ -80,8 +80,11 @@ def plan(
     settings = ((source.planned if source else None) or Settings()).replaced(delta, alpha, reference)
     lines: tuple[Line, ...] = ()
     if source is not None:
-        lines = analyse_source(source, settings).lines
-        measured = family_spreads(lines)
+        if source.unpaired or not source.metric.paired:
+            raise InputError(f"{source.title}: planning is for paired seeds, and these are unpaired")
+        analysis = analyse_source(source, settings)
+        lines = tuple(line for line in analysis.lines if not analysis.below_noise(line.sparsity))
+        measured = family_spreads(analysis.lines)
         if not measured:
             raise InputError(
                 f"{source.title}: has no sd to plan with: it takes two seeds of {settings.reference} and of another scorer"

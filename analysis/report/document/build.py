@@ -208,6 +208,7 @@ def _document(analysis: Analysis, frame: pd.DataFrame, origin: Origin, gates: Se
         return as_read(part, metric, (*analysis.scorers, analysis.reference), analysis.sparsities)
 
     lines = tuple(read(_line(line)) for line in analysis.lines)
+    audible = [line for line in analysis.lines if not analysis.below_noise(line.sparsity)]  # no seeds settle the others
     notes = footnotes(analysis, origin.source.varied, origin.fixed, origin.planned, stamps, origin.remarks)
     return ReportDocument(
         source=origin.source,
@@ -240,7 +241,7 @@ def _document(analysis: Analysis, frame: pd.DataFrame, origin: Origin, gates: Se
         notes=(*(analysis.told(text) for text in notes), *(f"Assumed: {text}." for text in analysis.assumed)),
         metric=metric,
         checks=analysis.checks,
-        next_steps=tuple(read(s) for s in next_steps(analysis.lines, analysis.delta, analysis.alpha, paired=metric.paired)),
+        next_steps=tuple(read(s) for s in next_steps(audible, analysis.delta, analysis.alpha, paired=metric.paired)),
         how_far=tuple(read(found) for found in analysis.how_far),
     )  # fmt: skip
 

@@ -6,7 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sics_analysis.report.document.document import ReportDocument
-from sics_analysis.report.tables.table import Column, ReportTable, TableCell, count, named, num, p_column, sparsity, table
+from sics_analysis.report.tables.table import (
+    Column,
+    ReportTable,
+    TableCell,
+    count,
+    named,
+    num,
+    of_document,
+    p_column,
+    sparsity,
+    table,
+)
 from sics_analysis.report.words.phrases import NONE, decimals, number, percent
 from sics_analysis.report.words.plans import minutes
 from sics_analysis.results import HowFar, HowFarStep, NextStep
@@ -24,6 +35,7 @@ def _seeds(value: int | None) -> TableCell:
 NARROW = ("S", "scorer", "n", "diff.", "settles", "seeds", "range", "new images", "min")
 
 
+@of_document
 def next_steps(document: ReportDocument) -> ReportTable:
     """A row a line without a strong verdict: what would settle it."""
     found = steps_table(document.next_steps, document.source.seconds)
@@ -71,6 +83,7 @@ def steps_table(steps: Sequence[NextStep], seconds: float | None) -> ReportTable
     return table("next", "What to do next", caption, columns, steps, absent)
 
 
+@of_document
 def how_far(document: ReportDocument) -> ReportTable:
     """A row a scorer and S of the sequences against the dense network."""
     items = [(found, step) for found in document.how_far for step in found.steps]

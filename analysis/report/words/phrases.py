@@ -166,14 +166,17 @@ def reference_kappa(document: ReportDocument) -> str:
 def far_sentence(document: ReportDocument) -> str:
     """Who can be pruned how far, in one sentence."""
     delta, reference = document.settings.delta, document.how_far[0].reference
+    loss = (
+        f"lose less than {delta:g} points to" if document.metric.is_accuracy else f"be worse by less than {delta:g} points than"
+    )
     reached: dict[float, list[str]] = {}
     for found in document.how_far:
         if found.reached is not None:
             reached.setdefault(found.reached, []).append(found.scorer)
     if not reached:
-        return f"No scorer is shown within {delta:g} points of the {reference} network at any S."
+        return f"No scorer is shown to {loss} the {reference} network, at any S."
     best = max(reached)
-    who = f"{listed(reached[best], 6)} can prune to S = {best:g} and lose less than {delta:g} points to the {reference} network"
+    who = f"{listed(reached[best], 6)} can prune to S = {best:g} and {loss} the {reference} network"
     return f"{who}, {'each ' if len(reached[best]) > 1 else ''}shown from the lowest S up."
 
 

@@ -90,16 +90,11 @@ def _rule(steps: Sequence[NextStep]) -> str:
     known = [step for step in steps if step.seeds is not None and step.seeds <= MOST]
     wide = [step for step in known if step.seeds_low is not None and step.seeds_high is not None]
     example = max(wide, key=lambda step: step.seeds or 0, default=None)
-    span = (
-        f", such as {example.seeds_low} to {example.seeds_high} for the {example.seeds} of {example.scorer} at S = "
-        f"{example.sparsity:g}"
-        if example is not None
-        else ""
-    )
-    return (
-        "With a chance of 80 %, for true differences as estimated but drawn towards 0 by their uncertainty; an sd from few seeds "
-        f"is itself uncertain, so that each number has a range{span}."
-    )
+    span = ""
+    if example is not None:
+        span = f": the {example.seeds} of {example.scorer} at S = {example.sparsity:g} may be "
+        span += f"{example.seeds_low} to {example.seeds_high}"
+    return f"Each with a chance of 80 %, by an sd that few seeds leave uncertain{span}."
 
 
 def far_answer(document: ReportDocument) -> Answer:
