@@ -31,7 +31,8 @@ def footnotes(
     if counts[-1] > MANY_SEEDS:
         found.append(
             f"Beyond {MANY_SEEDS} seeds the sign-flip cross-checks, which agree with t, are left out, the bootstrap draws 999 "
-            "resamples, and a rotation test stops at a tenth of its draws where no p lies near α."
+            "resamples, and a rotation test stops at a tenth of its draws where no p lies near α, that over the whole run "
+            "always."
         )
     caveat = coverage_caveat(counts[0])
     found += [caveat] if caveat else []

@@ -178,7 +178,7 @@ def test_rows_without_a_sparsity_show_none(write: Write, capsys: pytest.CaptureF
         out = capsys.readouterr().out
         assert "S = 1" not in out.replace("$=$", "=").replace("\u00a0", " ").replace("~", " "), kind
         if kind == "terminal":
-            assert not re.search(r"\bS\b|\bAt mine\b|, *$|sparsity", out.split("Notes")[0], re.M)
+            assert not re.search(r"\bS\b|\bAt mine\b|, *$(?!\n +\S)|sparsity", out.split("Notes")[0], re.M)
 
 
 def test_a_gate_of_rows_without_a_sparsity(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
