@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sics_analysis.families.max_t import escape_test, max_t_family
-from sics_analysis.families.rotation import MaxAbs, Projection, StepDown, rotation_directions
+from sics_analysis.families.rotation import MaxAbs, Projection, StepDown, rotation_directions, step_down_p
 from sics_analysis.one_scorer.bootstrap import bootstrap_mean, bootstrap_together
 from sics_analysis.one_scorer.equivalence import equivalence_test
 from sics_analysis.rows.contrasts import MANY_SEEDS, Contrast, differences
@@ -86,3 +86,13 @@ def test_resamples_together_are_those_of_a_line_alone() -> None:
         assert theirs is not None
         assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.03)
     assert flat.reason == "constant differences"
+
+
+def test_more_columns_than_seeds_span_no_more_dimensions() -> None:
+    columns = np.random.default_rng(5).normal(0.1, 1, (12, 30))
+    space = Projection(columns)
+    counts = StepDown(space.columns, observed=space.observed)
+    for chunk in space.directions(40_000, np.random.default_rng(6)):
+        counts.add(chunk)
+    exact = step_down_p(columns, rotation_directions(12, 40_000, np.random.default_rng(7)))
+    assert np.abs(counts.adjusted() - exact).max() < 0.015
