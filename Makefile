@@ -45,7 +45,6 @@ architectures: $(STAMP) ## prune, train, save, compile and export some fifty arc
 	$(BIN)/python bench/architectures.py --jobs 2
 
 bench: $(STAMP)  ## every timing the docs give: pruning, growth to 1 B weights (8 GB), shrunk models, replicates, analysis, reports (half an hour)
-	$(BIN)/python bench/bootstrap.py
 	$(BIN)/python bench/analysis.py
 	$(BIN)/python bench/pruning.py
 	$(BIN)/python bench/agreement.py

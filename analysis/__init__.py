@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from sics_analysis.one_scorer.bootstrap import bootstrap_mean as bootstrap_mean
     from sics_analysis.one_scorer.bootstrap import coverage_caveat as coverage_caveat
     from sics_analysis.one_scorer.bootstrap_tost import BootstrapEquivalence as BootstrapEquivalence
-    from sics_analysis.one_scorer.crossed import CrossedBootstrap as CrossedBootstrap
-    from sics_analysis.one_scorer.crossed import crossed_bootstrap as crossed_bootstrap
+    from sics_analysis.one_scorer.crossed import VarianceComponents as VarianceComponents
+    from sics_analysis.one_scorer.crossed import variance_components as variance_components
     from sics_analysis.one_scorer.effect import EffectSize as EffectSize
     from sics_analysis.one_scorer.effect import hedges_g as hedges_g
     from sics_analysis.one_scorer.equivalence import EquivalenceResult as EquivalenceResult
@@ -88,7 +88,7 @@ _HOME = {
     "families.winner": ("Confirmed", "best_of", "confirm_best"),
     "one_scorer.bootstrap": ("Bootstrap", "bootstrap_mean", "coverage_caveat"),
     "one_scorer.bootstrap_tost": ("BootstrapEquivalence",),
-    "one_scorer.crossed": ("CrossedBootstrap", "crossed_bootstrap"),
+    "one_scorer.crossed": ("VarianceComponents", "variance_components"),
     "one_scorer.effect": ("EffectSize", "hedges_g"),
     "one_scorer.equivalence": ("EquivalenceResult", "equivalence_test"),
     "one_scorer.mcnemar": ("McNemarResult", "mcnemar_exact"),

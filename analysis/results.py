@@ -363,6 +363,103 @@ class PowerCurve:
 
 
 @dataclass(frozen=True, slots=True)
+class NextStep:
+    """What would settle a line, as `sics_analysis.planning.outlook.next_steps` finds it; points, a chance of 80 %."""
+
+    scorer: str
+    sparsity: float
+    n: int  # seeds of now
+    mean: float
+    planned: float  # the true difference planned with: the mean, drawn towards 0 by its uncertainty
+    sd: float
+    verdict: str  # the first that would settle it
+    seeds: int | None  # that show it; None where no number does
+    seeds_low: int | None  # at the limits of the sd's 95 % chi-square interval
+    seeds_high: int | None
+    goal: str  # the strong verdict that the estimate points to
+    goal_seeds: int | None
+    image_share: float | None  # of the variance over new images; None without per-example results
+    both_seeds: int | None  # seeds and test images that show `verdict` for new images as well
+    both_images: int | None
+
+    @property
+    def open(self) -> bool:
+        """Whether the line is shown on neither side yet."""
+        return self.verdict != self.goal
+
+    def to_row(self) -> Row:
+        """Return the step as one row."""
+        return columns(self, " ".join(self.__slots__))
+
+
+@dataclass(frozen=True, slots=True)
+class HowFarStep:
+    """One S of a scorer's sequence: the difference, its one-sided lower bound at 1 − level, p of "above −δ"."""
+
+    sparsity: float
+    n: int
+    mean: float | None
+    bound: float | None
+    p: float | None
+    passed: bool  # by all scorers together
+    alone: bool  # were this the only scorer
+
+
+@dataclass(frozen=True, slots=True)
+class HowFar:
+    """How far a scorer can prune and is shown not worse than the dense network by `delta`, as `how_far` finds it."""
+
+    scorer: str
+    reference: str
+    delta: float
+    level: float  # of each test of the sequence
+    family: int  # scorers over which the error is held
+    steps: tuple[HowFarStep, ...]  # by S; gaps are left out
+
+    @property
+    def reached(self) -> float | None:
+        """The largest S of the claim, which holds over all scorers; None where not even the first is shown."""
+        return max((step.sparsity for step in self.steps if step.passed), default=None)
+
+    @property
+    def alone(self) -> float | None:
+        """The same for this scorer by itself."""
+        return max((step.sparsity for step in self.steps if step.alone), default=None)
+
+    def confidence_interval(self, level: float = 0.95) -> Interval | None:
+        """None: every S has a bound of its own."""
+        return None
+
+    def describe(self) -> str:
+        """Return one sentence a reviewer can quote."""
+        tested = len(self.steps)
+        if not tested:
+            return f"{self.scorer}: no S has a seed together with {self.reference}."
+        way = f"fixed sequence over {tested} value{'s' * (tested > 1)} of S from {self.steps[0].sparsity:g}"
+        held = f"error held over {self.family} scorer{'s' * (self.family > 1)}"
+        if self.reached is None:
+            alone = f"; by itself up to S = {self.alone:g}" if self.alone is not None else ""
+            return (
+                f"{self.scorer} is not shown within {self.delta:g} points below {self.reference} at any S ({way}, {held}){alone}."
+            )
+        further = f"; by itself up to S = {self.alone:g}" if self.alone != self.reached else ""
+        return (
+            f"{self.scorer} can be pruned up to S = {self.reached:g} and is shown not worse than {self.reference} by "
+            f"{self.delta:g} points ({way}, {held}){further}."
+        )
+
+    def to_row(self) -> Row:
+        """Return the claim as one row."""
+        return columns(self, "scorer reference delta level family reached alone")
+
+    def to_rows(self) -> list[Row]:
+        """Return one row an S."""
+        return [
+            {"scorer": self.scorer, **columns(step, "sparsity n difference=mean bound p passed alone")} for step in self.steps
+        ]
+
+
+@dataclass(frozen=True, slots=True)
 class Winner:
     """The scorer with the largest mean in a family, and the interval that allows for its selection."""
 
@@ -386,6 +483,33 @@ class Winner:
     def to_row(self) -> Row:
         """Return the interval as one row."""
         return columns(self, "scorer sparsity n family") | limits("", self.interval) | {"level": self.interval.level}
+
+
+@dataclass(frozen=True, slots=True)
+class VarianceSplit:
+    """What of the variance of a mean difference is due to the seeds and what to the test images; points, points².
+
+    More seeds lessen the first part, only more images the second. `sd` is that between seeds on these images, with its 95 %
+    chi-square interval, which is wide at few seeds: ×0.60 to ×2.87 at five.
+    """
+
+    n_seeds: int
+    n_images: int
+    seeds: float
+    images: float
+    sd: float
+    sd_low: float
+    sd_high: float
+
+    @property
+    def image_share(self) -> float:
+        """The images' part as a fraction of the variance."""
+        return self.images / (self.seeds + self.images)
+
+    @property
+    def images_dominate(self) -> bool:
+        """Whether the larger part is due to the images, so that tests over seeds speak of these images alone."""
+        return self.images > self.seeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,3 +552,4 @@ class LineRow:
     p_nonsuperior: float | None = field(default=None, kw_only=True)  # below +δ, for this line alone: it decides
     p_escape_adjusted_run: float | None = field(default=None, kw_only=True)  # the headline rests on it
     p_degrade_adjusted_run: float | None = field(default=None, kw_only=True)
+    split: VarianceSplit | None = field(default=None, kw_only=True)  # seeds and images; None without per-example results

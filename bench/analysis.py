@@ -1,4 +1,4 @@
-"""The whole analysis of a run of the usual size: 5 seeds, 12 scorers, 4 sparsities, 10 000 test images each.
+"""The whole analysis of a run of the usual size: 5 seeds, 12 scorers, 4 sparsities, 10 000 test images each; and of large tables.
 
 python bench/analysis.py [--repeats 3]
 """
@@ -49,6 +49,16 @@ def simulate(rng: np.random.Generator) -> tuple[pd.DataFrame, dict[tuple[int, st
     return pd.DataFrame(rows, columns=columns), bits
 
 
+def large(rng: np.random.Generator, seeds: int, scorers: int, sparsities: int) -> pd.DataFrame:
+    """Accuracies alone, of many seeds."""
+    index = pd.MultiIndex.from_product([range(seeds), range(scorers), range(1, sparsities + 1)])
+    seed, scorer, S = (index.get_level_values(i).to_numpy() for i in range(3))
+    accuracy = 0.8 + 0.02 * rng.standard_normal(seeds)[seed] + 0.005 * rng.standard_normal(len(index)) + 0.0005 * scorer
+    names = np.array(["magnitude", *(f"scorer{i:02d}" for i in range(1, scorers))])
+    columns = {"seed": seed, "scorer": names[scorer], "sparsity": S / (sparsities + 1), "accuracy": accuracy.round(4)}
+    return pd.DataFrame(columns)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
@@ -64,6 +74,13 @@ def main() -> None:
             json.dumps(result.to_dict(), allow_nan=False)
             times.append(time.perf_counter() - start)
         print(f"| {name} | {min(times):.2f} |")
+    for seeds, scorers, sparsities in ((20, 20, 6), (100, 20, 6), (1_000, 50, 20)):
+        wide = large(np.random.default_rng(0), seeds, scorers, sparsities)
+        begun, used = time.perf_counter(), time.process_time()
+        analyse(wide)
+        seconds, busy = time.perf_counter() - begun, time.process_time() - used
+        what = f"{len(wide)} rows: {seeds} seeds, {scorers} scorers, {sparsities} sparsities"
+        print(f"| {what}, once ({busy:.1f} s of processor) | {seconds:.2f} |")
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ SECTIONS = {
     "attribution": "Attribution: scorers exactly δ above `information`, δ below it, or level with it, by `attribute`",
     "kappa": "κ(S): false claims and contradictions over four values of S (nominal 5 %)",
     "real kappa": "κ(S) and its trend by `kappa_spectrum`, ragged seeds among the rest (nominal 5 %)",
+    "how far": "How far each of four scorers can prune against the dense network, by `how_far` (nominal 5 %)",
     "claims": "Claims exactly on their bound, by `analyse` and `evaluate` (nominal 5 %)",
     "coverage": "Coverage of 95 % intervals of one line (90 % where the name says so)",
     "joint": "Coverage of the simultaneous intervals over six scorers (nominal 95 %)",
@@ -75,9 +76,12 @@ OURS = {
     "kappa": ("any false claim over four S", "any true κ rejected over four S"),
     "real kappa": ("any false claim over four S", "false trend"),
     "claims": tuple(f"{label}, falsely {wrong}" for _, _, own in runs.CLAIMS.values() for label in own for wrong in runs.WRONG),
+    "how far": ("any false claim",),
     "pooled": ("paired t over seeds",),
     "coverage": (PRIMARY,),
+    "crossed": (sim.NEW_IMAGES,),
 }
+COVERING = (PRIMARY, sim.NEW_IMAGES)  # at least 94 % of 95 %
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,8 @@ class Task:
             found = runs.real_kappa_errors(self.scenario, self.n, self.size, rng)
         elif self.section == "claims":
             found = runs.claim_errors(self.scenario, self.n, self.size, rng)
+        elif self.section == "how far":
+            found = runs.far_errors(self.scenario, self.n, self.size, rng)
         elif self.section == "power":
             return dict(sim.powers(self.n, self.size, self.boot, rng))
         elif self.section == "crossed":
@@ -154,8 +160,8 @@ class Cell:
     def passes(self) -> bool:
         if not self.gated:
             return True
-        if self.method == PRIMARY:
-            return self.rate.value >= 0.94
+        if self.method in COVERING:
+            return self.rate.value >= 0.94 - (2 * self.rate.se if self.rate.total < 1_000 else 0)
         return sim.within_two_errors(self.rate)
 
 
@@ -175,12 +181,13 @@ def tasks(short: bool) -> list[Task]:
         found += [Task("attribution", name, n, attribution, 0, runs.ATTRIBUTION[name][-1]) for name in runs.ATTRIBUTION]
         found += [Task("kappa", name, n, kappa, 0, True) for name in sim.TRUTHS]
         found += [Task("real kappa", name, n, real, 0, runs.REAL_TRUTHS[name][-1]) for name in runs.REAL_TRUTHS]
+        found += [Task("how far", name, n, 5 * kappa // 4, 0, True) for name in runs.FAR]
         found += [Task("claims", name, n, claims, 0, True) for name in runs.CLAIMS]
         found += [
             Task("joint", name, n, family // 2, 0, False)
             for name in ("Normal, independent", "Normal, correlated 0.5", "Normal, correlated 0.9", "discrete, discordance 1 %")
         ]
-        found += [Task("crossed", name, n, slow, 0, False) for name in sim.CROSSED]
+        found += [Task("crossed", name, n, slow, 0, True) for name in sim.CROSSED]
         if n == SEEDS[0]:
             found.append(Task("other", "4 % gained, 3 % lost of 600 images", n, slow, 0, False))
         found.append(Task("pooled", "10 000 images a seed", n, cheap, 0, True))
@@ -211,7 +218,8 @@ def render(found: list[Cell], short: bool) -> str:
         f"skewed, and k/{sim.IMAGES} where discrete.",
         "",
         "Gate, marked ●: on Normal, correlated Normal and symmetric discrete differences (discordance at least 1 %) no error "
-        "rate above 5 % by more than two standard errors, and Student t covers at least 94 % of 95 %. The other rows have no "
+        "rate above 5 % by more than two standard errors, and Student t and, in five regimes of seeds and images, the variance "
+        "components cover at least 94 % of 95 %. The other rows have no "
         "gate: skewed and very sparse differences break every method at few seeds, and other methods are shown beside ours.",
         "",
         "Of so many cells some exceed two standard errors by chance alone. So a gated cell that fails is simulated again, with "
@@ -221,7 +229,7 @@ def render(found: list[Cell], short: bool) -> str:
         "",
         *(f"- {_where(cell)}: {cell.rate}, first {cell.first}, simulated again with fresh data" for cell in repeated),
         *([""] if repeated else []),
-        *_gate_power({cell.task.first_size for cell in found if cell.gated and cell.method != PRIMARY}),
+        *_gate_power({cell.task.first_size for cell in found if cell.gated and cell.method not in COVERING}),
     ]
     for section, title in SECTIONS.items():
         own = [cell for cell in found if cell.task.section == section]

@@ -16,6 +16,7 @@ from sics_analysis.claims.scorecard import evaluate
 from sics_analysis.claims.statement import Claim, parse_claim
 from sics_analysis.families.attribution import attribute
 from sics_analysis.families.family import FamilyResult
+from sics_analysis.families.how_far import how_far
 from sics_analysis.families.kappa import Trend, kappa_spectrum
 from sics_analysis.families.max_t import degrade_test, escape_test, superiority_test
 from sics_analysis.families.run_wide import run_wide
@@ -317,6 +318,28 @@ _PLATEAU, _ESCAPE = _claim("plateau"), _claim("escape", scorer="chaos")
 _BELOW, _CLASS_BELOW = _claim("below", scorer="bump", than="smooth_chaos"), _claim("below", kappa=1, than="reference")
 _SIZE = Claim("size of chaos", "size", "simulated", "here", (0.7,), scorer="chaos", points=2.0)
 _CLASS_SIZE = Claim("size of κ = 2", "size", "simulated", "here", (0.7,), kappa=2, points=2.0)
+
+FAR = {
+    # name -> true differences to the dense network at three values of S, in units of δ, of each of four scorers
+    "all exactly δ worse at every S": [(-1.0, -1.0, -1.0)] * 4,
+    "level at the first S, δ worse from the second": [(0.0, -1.0, -1.0)] * 4,
+    "two level throughout, two δ worse at the last": [(0.0, 0.0, 0.0)] * 2 + [(0.0, 0.0, -1.0)] * 2,
+}
+
+
+def far_errors(name: str, n: int, size: int, rng: np.random.Generator) -> dict[str, Rate]:
+    """The chance that any scorer is said to reach an S at which it is worse by δ, by `how_far`; correlated scorers."""
+    truth = DELTA * np.array(FAR[name])
+    false = []
+    for _ in range(size):
+        shared = rng.normal(0, 0.7 * SD, (len(truth), 1, n)) + rng.normal(0, 0.5 * SD, n)
+        data = truth[:, :, None] + shared + rng.normal(0, 0.5 * SD, (*truth.shape, n))
+        sequences = {str(i): [differences(d, sparsity=0.5 + 0.1 * j) for j, d in enumerate(own)] for i, own in enumerate(data)}
+        found = how_far(sequences, DELTA, alpha=ALPHA)
+        bad = [truth[int(one.scorer), j] <= -DELTA and step.passed for one in found for j, step in enumerate(one.steps)]
+        false.append(any(bad))
+    return {"any false claim": rate(false)}
+
 
 CLAIMS: dict[str, tuple[str, dict[str, float], dict[str, Claim]]] = {
     # name -> kind of columns, true differences to magnitude at every S, the claims exactly on their bound there

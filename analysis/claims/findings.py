@@ -38,7 +38,7 @@ def off_plateau(analysis: Analysis) -> str | None:
     reference = analysis.reference
     claim = "the claim is about the plateau, and"
     if analysis.has_kappa:
-        on_it = pools(analysis) or analysis.kappa[reference] == 0
+        on_it = pools(analysis) or analysis.kappa.get(reference) == 0
         return None if on_it else f"{claim} reference {reference!r} is not rank-monotone"
     if reference in (*RANK_MONOTONE, PLATEAU):
         return None

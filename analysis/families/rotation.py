@@ -63,9 +63,12 @@ def sign_directions(n: int, *, draws: int | None = None, rng: np.random.Generato
 class StepDown:
     """Counts one-sided step-down max-T over directions that arrive in chunks; see `step_down_p`."""
 
-    def __init__(self, columns: ArrayLike, slack: FloatArray | None = None) -> None:
-        unit = unit_columns(sorted_rows(columns))
-        observed = unit.sum(axis=0) / math.sqrt(unit.shape[0])
+    def __init__(self, columns: ArrayLike, slack: FloatArray | None = None, observed: FloatArray | None = None) -> None:
+        if observed is None:
+            unit = unit_columns(sorted_rows(columns))
+            observed = unit.sum(axis=0) / math.sqrt(unit.shape[0])
+        else:  # coordinates of `Projection`, in which 1/√n is no longer a row of equal numbers
+            unit = unit_columns(columns)
         # Lowest statistic first, so that a running maximum is over what the step-down still holds.
         self._order = np.argsort(-observed, kind="stable")[::-1]
         self._ranked = np.ascontiguousarray(unit[:, self._order].T)
@@ -91,8 +94,10 @@ class StepDown:
 class MaxAbs:
     """Collects the largest |t| over columns, one value a direction."""
 
-    def __init__(self, columns: ArrayLike) -> None:
-        self._ranked = np.ascontiguousarray(unit_columns(sorted_rows(columns)).T)
+    def __init__(self, columns: ArrayLike, n: int | None = None) -> None:
+        rows = sorted_rows(columns) if n is None else columns
+        self._ranked = np.ascontiguousarray(unit_columns(rows).T)
+        self._n = self._ranked.shape[1] if n is None else n
         self._largest: list[FloatArray] = []
 
     def add(self, directions: FloatArray) -> None:
@@ -104,7 +109,39 @@ class MaxAbs:
         """The t value that the largest |t| exceeds with probability at most 1 − level."""
         largest = np.concatenate(self._largest)
         cosine = min(float(np.quantile(largest, level, method="higher")), 1 - _ROUNDING)
-        return math.sqrt(self._ranked.shape[1] - 1) * cosine / math.sqrt((1 - cosine) * (1 + cosine))
+        return math.sqrt(self._n - 1) * cosine / math.sqrt((1 - cosine) * (1 + cosine))
+
+
+class Projection:
+    """Rotations of many rows by the few dimensions that the columns and 1 span.
+
+    A cosine u·y/|y| needs u only where the columns are. In an orthonormal basis of their k dimensions that is the first k
+    of n coordinates of a uniform direction: k Normal numbers over the root of their squares plus a chi-square of n − k. The draws
+    have the same distribution as those of `rotation_directions`, at a cost that does not grow with n.
+    """
+
+    def __init__(self, columns: FloatArray) -> None:
+        self.n = len(columns)
+        unit = np.column_stack([np.full(self.n, 1 / math.sqrt(self.n)), unit_columns(columns)])
+        # Any vectors with the inner products of the columns will do: those of the root of their matrix.
+        values, vectors = np.linalg.eigh(unit.T @ unit)
+        parts = (np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T)[-self.n :]  # columns beyond n add no dimension
+        self._k = len(parts)
+        self.identity = parts[:, 0] / math.sqrt(float(parts[:, 0] @ parts[:, 0]))
+        self.columns: FloatArray = parts[:, 1:]
+        self.observed: FloatArray = self.identity @ self.columns
+        self.centred: FloatArray = self.columns - np.outer(self.identity, self.observed)
+
+    def directions(self, draws: int, rng: np.random.Generator, *, identity: bool = True) -> Iterator[FloatArray]:
+        """Directions in chunks, the identity first where it is wanted."""
+        _check_draws(draws)
+        for start in range(0, draws, CHUNK):
+            normal = rng.standard_normal((min(CHUNK, draws - start), self._k))
+            rest = rng.chisquare(self.n - self._k, len(normal)) if self.n > self._k else 0.0
+            normal /= np.sqrt(np.einsum("ij,ij->i", normal, normal) + rest)[:, None]
+            if start == 0 and identity:
+                normal[0] = self.identity
+            yield normal
 
 
 def step_down_p(columns: ArrayLike, directions: Iterable[FloatArray], *, slack: FloatArray | None = None) -> FloatArray:

@@ -14,8 +14,9 @@ import numpy as np
 from sics_analysis.families.family import ROTATION, FamilyResult
 from sics_analysis.families.max_t import SIGN, constants_adjusted, not_below, one_sided
 from sics_analysis.families.multiplicity import holm_over_groups
-from sics_analysis.families.rotation import StepDown, rotation_directions
+from sics_analysis.families.rotation import Projection, StepDown, rotation_directions, sorted_rows
 from sics_analysis.one_scorer.signflip import DRAWS
+from sics_analysis.rows.contrasts import MANY_SEEDS, FloatArray
 
 ONE = "one sparsity: nothing to add"
 JOINT = "rotation max-T over all sparsities"
@@ -40,7 +41,8 @@ def run_wide(families: Sequence[FamilyResult], *, rng: np.random.Generator, draw
     Where every column has the same seeds, all are rotated together: the step-down max-T of `max_t_family` over the scorers of
     all S, which knows how the values of S depend on one another. Otherwise Holm over the sparsities, on the p that are adjusted
     within each (`holm_over_groups`). Beside a rotation, equal differences have Holm over the exact p and the one-sided t p of the
-    whole run. An S at which δ lies below the noise floor counts like any other.
+    whole run. An S at which δ lies below the noise floor counts like any other. Beyond 100 seeds the rotations are drawn in the
+    dimensions that the columns span, as in `max_t_family`, and a tenth of `draws` is made.
 
     Examples
     --------
@@ -66,10 +68,7 @@ def run_wide(families: Sequence[FamilyResult], *, rng: np.random.Generator, draw
         over: dict[tuple[str, float | None], float] = {}
         if active:
             t, p = one_sided(active, margin, sign)
-            counts = StepDown(sign * np.column_stack([c.values for c in active]) - margin)
-            for chunk in rotation_directions(active[0].n, draws, rng):
-                counts.add(chunk)
-            found = not_below(counts.adjusted(), p, t)
+            found = not_below(_rotated(sign * np.column_stack([c.values for c in active]) - margin, draws, rng), p, t)
             over = {(c.name, c.sparsity): float(value) for c, value in zip(active, found, strict=True)}
         over |= {(c.name, c.sparsity): p for c, _, p in constants_adjusted(contrasts, active, margin, sign)}
     else:
@@ -78,3 +77,15 @@ def run_wide(families: Sequence[FamilyResult], *, rng: np.random.Generator, draw
         )
     # Other draws must not make a line hold over the whole run that does not hold within its S.
     return RunWide({key: max(over[key], within[key]) for key in keys}, JOINT if joint else HOLM)
+
+
+def _rotated(columns: FloatArray, draws: int, rng: np.random.Generator) -> FloatArray:
+    """Step-down p of all columns under rotations they share."""
+    if len(columns) > MANY_SEEDS:
+        space = Projection(sorted_rows(columns))
+        counts, directions = StepDown(space.columns, observed=space.observed), space.directions(max(draws // 10, 1), rng)
+    else:
+        counts, directions = StepDown(columns), rotation_directions(len(columns), draws, rng)
+    for chunk in directions:
+        counts.add(chunk)
+    return counts.adjusted()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations_with_replacement
@@ -267,3 +267,27 @@ def bootstrap_mean(
     total = line.n**line.n if exact else n_resamples
     drawn = np.concatenate(means), np.concatenate(studentized)
     return Bootstrap(line.differences, centre, total, exact, *drawn, weights, None)
+
+
+def bootstrap_together(lines: Sequence[Contrast], n_resamples: int, rng: np.random.Generator) -> list[Bootstrap]:
+    """The bootstrap of many lines of as many seeds each, with the same draws: their moments are one matrix product."""
+    tested = [line for line in lines if not line.is_constant]
+    n = lines[0].n
+    counts = np.zeros((n_resamples, n))
+    for row in counts:
+        row += np.bincount(rng.integers(0, n, n), minlength=n)
+    values = np.column_stack([line.ranked for line in tested]) if tested else np.zeros((n, 0))
+    centres = values.mean(axis=0)
+    apart = values - centres
+    first, second = counts @ apart / n, counts @ apart**2 / n
+    made = {}
+    for line, shift, square, centre in zip(tested, first.T, second.T, centres, strict=True):
+        shift = np.where(np.abs(shift) <= line.tolerance, 0.0, shift)
+        se = np.sqrt(np.maximum(square - shift**2, 0.0) / (n - 1))
+        t = np.copysign(np.inf, shift)
+        np.divide(shift, se, out=t, where=se > 0)
+        t[shift == 0.0] = 0.0
+        weights = np.ones(n_resamples, dtype=np.int64)
+        made[line.name] = Bootstrap(line.differences, line.mean, n_resamples, False, centre + shift, t, weights, None)
+    still = {line.name: bootstrap_mean(line) for line in lines if line.is_constant}
+    return [(made | still)[line.name] for line in lines]

@@ -1,184 +1,174 @@
-"""Crossed (pigeonhole) bootstrap: new seeds and new test images at once.
+"""New seeds and new test images at once: the variance components of the seeds × examples table of differences.
 
-Images are crossed with seeds: every network of a run sees the same test set. Seeds and images are resampled
-independently (Owen 2007), all scorers with the same draw, so every comparison stays paired. No resampled
-data set is ever built: a draw is a pair of count vectors u (seeds) and v (images), and the mean of a
-contrast with difference matrix D is uᵀDv/(nN), so all contrasts of a run cost one matrix product for a
-block of draws.
+Images are crossed with seeds: every network of a run sees the same test set. So a mean difference moves with the draw of
+the seeds, with the draw of the images, and with what belongs to neither. A two-way analysis of variance tells them apart from
+three sums of the table, and the table itself is never held: its rows come one at a time.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from sics_analysis.results import Interval, Row, check_level, columns, limits, signed
-
-Key = TypeVar("Key", bound=Hashable)
-CrossedMethod: TypeAlias = Literal["student-t", "percentile"]
-
-N_RESAMPLES = 1_999
-_BLOCK = 200  # draws per matrix product
-_CACHED = 1 << 18  # counts tallied at a time: random increments are fast only while they stay in cache
+from sics_analysis.results import Interval, Row, VarianceSplit, check_level, columns, limits, signed
+from sics_analysis.rows.contrasts import MIN_SEEDS, POINTS
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CrossedBootstrap(Generic[Key]):
-    """Distribution of every contrast's mean under resampled seeds and images; accuracy points.
+@dataclass(frozen=True, slots=True)
+class VarianceComponents:
+    """Two-way analysis of variance of a seeds × examples table of differences; accuracy points, mean squares in points².
 
     Attributes
     ----------
-    keys
-        Names of the contrasts, in the order given.
     n_seeds, n_images
-        Size of the crossed design.
-    means
-        Observed mean differences, shape (n_contrasts,).
-    distribution
-        Resampled mean differences, shape (n_resamples, n_contrasts).
+        I and J, the shape of the table.
+    mean
+        The mean difference.
+    ms_seeds, ms_images, ms_rest
+        MS_s, MS_t and MS_e: between the rows, between the columns, and what neither explains. None for one seed or one image,
+        which have none.
     """
 
-    keys: tuple[Key, ...]
     n_seeds: int
     n_images: int
-    means: NDArray[np.float64]
-    distribution: NDArray[np.float64]
+    mean: float
+    ms_seeds: float | None
+    ms_images: float | None
+    ms_rest: float | None
 
-    def se(self, key: Key) -> float:
-        """Standard error for new seeds and new images, with n/(n − 1) for the seeds' share of the variance.
+    @property
+    def variance(self) -> float | None:
+        """Variance of the mean over new seeds and new images: max(MS_s + MS_t − MS_e, MS_s, MS_t)/(I·J)."""
+        if self.ms_seeds is None or self.ms_images is None or self.ms_rest is None:
+            return None
+        both = self.ms_seeds + self.ms_images - self.ms_rest
+        return max(both, self.ms_seeds, self.ms_images) / (self.n_seeds * self.n_images)
 
-        It errs towards caution: the factor is slightly too large for the images, and noise that belongs to neither seeds nor
-        images counts up to three times in a crossed bootstrap (Owen 2007), so that the interval is up to √3 too wide.
-        """
-        column = self.distribution[:, self.keys.index(key)]
-        return float(column.std(ddof=1)) * math.sqrt(self.n_seeds / (self.n_seeds - 1))
+    @property
+    def se(self) -> float | None:
+        """Standard error of the mean for new seeds and new images."""
+        return None if self.variance is None else math.sqrt(self.variance)
 
-    def confidence_interval(self, key: Key, level: float = 0.95, method: CrossedMethod = "student-t") -> Interval | None:
-        """Interval of one contrast; None below three seeds.
+    def confidence_interval(self, level: float = 0.95) -> Interval | None:
+        """Mean ± t with I − 1 degrees of freedom times `se`; None below three seeds or two images.
 
-        Parameters
-        ----------
-        method : {"student-t", "percentile"}
-            Mean ± t with n_seeds − 1 degrees of freedom times `se`, or the percentiles of the distribution,
-            which are too narrow at few seeds. Differences that no draw changes give their point, method
-            "degenerate".
+        Never narrower than the Student-t interval over the seeds, whose variance is MS_s/(I·J).
         """
         check_level(level)
-        if method not in ("student-t", "percentile"):
-            raise ValueError(f"Expected `method` 'student-t' or 'percentile', got {method!r}")
-        if self.n_seeds < 3:
+        if self.se is None or self.n_seeds < MIN_SEEDS:
             return None
-        index = self.keys.index(key)
-        mean, column = float(self.means[index]), self.distribution[:, index]
-        if np.ptp(column) == 0.0:
-            return Interval(mean, mean, level, "degenerate")
-        if method == "student-t":
-            reach = float(special.stdtrit(self.n_seeds - 1, 0.5 + level / 2)) * self.se(key)
-            return Interval(mean - reach, mean + reach, level, "crossed student-t")
-        low, high = np.quantile(column, [(1 - level) / 2, (1 + level) / 2])
-        return Interval(float(low), float(high), level, "crossed percentile")
+        if self.se == 0.0:
+            return Interval(self.mean, self.mean, level, "degenerate")
+        reach = float(special.stdtrit(self.n_seeds - 1, 0.5 + level / 2)) * self.se
+        return Interval(self.mean - reach, self.mean + reach, level, "variance components")
+
+    def split(self, level: float = 0.95) -> VarianceSplit | None:
+        """Share out the variance of the mean between seeds and images; None where there is none.
+
+        The seeds' part MS_s/(I·J) is that of the seeds on these images, which falls as 1/I; the images' part is the rest, which
+        more seeds do not lessen. The sd between seeds comes with a chi-square interval of I − 1 degrees of freedom.
+        """
+        check_level(level)
+        if self.variance is None or self.ms_seeds is None or self.n_seeds < MIN_SEEDS or self.variance == 0.0:
+            return None
+        part = self.ms_seeds / (self.n_seeds * self.n_images)
+        sd = math.sqrt(self.ms_seeds / self.n_images)
+        low, high = sd_factors(self.n_seeds - 1, level)
+        return VarianceSplit(self.n_seeds, self.n_images, part, self.variance - part, sd, low * sd, high * sd)
 
     def describe(self) -> str:
-        """Return one sentence on what was resampled, with the caveat for few seeds."""
-        sentence = (
-            f"Crossed bootstrap of {len(self.keys)} contrasts: {self.n_seeds} seeds and {self.n_images} "
-            f"images resampled independently, {self.distribution.shape[0]} draws, scorers paired."
+        """Return one sentence a reviewer can quote."""
+        head = f"{self.n_seeds} seeds × {self.n_images} images: difference {signed(self.mean)} points"
+        split, interval = self.split(), self.confidence_interval()
+        if split is None or interval is None:
+            return f"{head}{'' if interval is None else f', {interval}'}; there is no variance to share out."
+        share = f"{100 * split.image_share:.0f} %"
+        return (
+            f"{head}, for new seeds and new images {interval}; {share} of its variance is due to the images, "
+            f"the rest to the seeds (sd {split.sd:.2f}, 95 % CI {split.sd_low:.2f} to {split.sd_high:.2f})."
         )
-        if self.n_seeds >= 10:
-            return sentence
-        return f"{sentence} At so few seeds its percentiles are too narrow; its Student-t form errs towards caution."
 
     def to_row(self) -> Row:
-        """Return what was resampled as one row."""
-        return {"contrasts": len(self.keys), **columns(self, "n_seeds n_images"), "n_resamples": len(self.distribution)}
-
-    def to_rows(self) -> list[Row]:
-        """Return one row per contrast with the 95 % interval for new seeds and new images."""
-        rows: list[Row] = []
-        for key, mean in zip(self.keys, map(float, self.means), strict=True):
-            interval = self.confidence_interval(key)
-            row: Row = {"contrast": str(key), **columns(self, "n_seeds n_images"), "difference": mean}
-            rows.append(row | limits("", interval) | {"text": f"{signed(mean)} {interval or ''}".strip()})
-        return rows
+        """Return the numbers as one row."""
+        found = columns(self, "n_seeds n_images difference=mean ms_seeds ms_images ms_rest se")
+        return found | limits("ci95", self.confidence_interval())
 
 
-def crossed_bootstrap(
-    differences: Mapping[Key, ArrayLike],
-    *,
-    rng: np.random.Generator,
-    n_resamples: int = N_RESAMPLES,
-    pooled: int = 1,
-) -> CrossedBootstrap[Key]:
-    """Resample seeds and images independently, all contrasts with the same draws.
+def sd_factors(df: int, level: float = 0.95) -> tuple[float, float]:
+    """By what an sd of so many degrees of freedom is multiplied for its chi-square interval.
+
+    >>> low, high = sd_factors(4)
+    >>> round(low, 2), round(high, 2)
+    (0.6, 2.87)
+    """
+    tail = (1 - level) / 2
+    return math.sqrt(df / float(special.chdtri(df, tail))), math.sqrt(df / float(special.chdtri(df, 1 - tail)))
+
+
+def variance_components(differences: Iterable[ArrayLike], *, pooled: int = 1) -> VarianceComponents:
+    """Analyse the table of differences of one scorer: rows are seeds, columns test images.
 
     Parameters
     ----------
-    differences : mapping of name to array_like of int, shape (n_seeds, n_images)
-        Correctness of A minus correctness of the reference for each seed and test image: −1, 0 or 1. All of
-        one shape.
-    rng : numpy.random.Generator
-        The draws; the same state gives the same result, bit for bit.
-    n_resamples : int
-        Number of draws.
+    differences : iterable of array_like of int, each of shape (n_images,)
+        A row a seed: correctness of A minus correctness of the reference, −1, 0 or 1. A table of shape (n_seeds, n_images)
+        is one, and so is a generator that holds a row at a time.
     pooled : int
         Divisor of the entries, for a reference that is the mean of `pooled` scorers: pass
-        ``pooled * correct_a - sum(correct_reference)``, which keeps every product a whole number and so
-        exact.
+        ``pooled * correct_a - sum(correct_reference)``, so that every sum is a whole number and exact.
 
     Raises
     ------
     ValueError
-        If there are no contrasts, or their shapes differ or are not (n_seeds >= 1, n_images >= 1).
+        If there is no row, a row is empty or no row of whole numbers, or rows differ in length.
 
     References
     ----------
-    A. B. Owen (2007), "The pigeonhole bootstrap", Annals of Applied Statistics 1(2).
+    Searle, Casella and McCulloch (1992), *Variance Components*, chapter 4. `bench/calibration.py` simulates its coverage.
 
     Examples
     --------
-    >>> better = np.array([[1, 0, 1, 0], [1, 1, 0, 0], [0, 1, 0, 1]])
-    >>> result = crossed_bootstrap({"chaos": better, "copy": 0 * better}, rng=np.random.default_rng(0))
-    >>> float(result.means[0]), str(result.confidence_interval("copy"))
-    (50.0, '95 % CI [0.00, 0.00]')
+    >>> found = variance_components([[1, 0, 1, 0], [1, 1, 0, 0], [0, 1, 1, 1]])
+    >>> round(found.mean, 2), round(found.ms_seeds), round(found.ms_rest)
+    (58.33, 833, 4167)
     """
-    if not differences:
-        raise ValueError("Expected at least one contrast in `differences`, got none")
-    if n_resamples < 2:
-        raise ValueError(f"Expected `n_resamples` of at least 2, got {n_resamples!r}")
-    arrays = [np.asarray(value) for value in differences.values()]
-    shape = arrays[0].shape
-    if len(shape) != 2 or 0 in shape or any(array.shape != shape for array in arrays):
-        shapes = sorted({array.shape for array in arrays})
-        raise ValueError(f"Expected `differences` of one shape (n_seeds, n_images), got {shapes}")
-    n_seeds, n_images = shape
-    stacked = np.concatenate(arrays)  # (contrasts · seeds, images)
-    # The counts of a draw sum to n_images, so no sum exceeds n_images · largest entry: below 2²⁴ float32 is
-    # exact.
-    dtype: type[np.floating[Any]] = np.float32 if n_images * int(np.abs(stacked).max()) < 1 << 24 else np.float64
-    table: NDArray[np.floating[Any]] = np.ascontiguousarray(stacked.T, dtype=dtype)
-    distribution = np.empty((n_resamples, len(arrays)))
-    for start in range(0, n_resamples, _BLOCK):
-        rows = min(_BLOCK, n_resamples - start)
-        seeds, images = _counts(n_seeds, rows, rng, np.float64), _counts(n_images, rows, rng, dtype)
-        per_seed = (images @ table).astype(np.float64).reshape(rows, len(arrays), n_seeds)
-        distribution[start : start + rows] = np.einsum("rcs,rs->rc", per_seed, seeds)
-    scale = 100.0 / (n_seeds * n_images * pooled)
-    means = stacked.reshape(len(arrays), -1).sum(axis=1, dtype=np.int64) * scale
-    return CrossedBootstrap(tuple(differences), n_seeds, n_images, means, distribution * scale)
+    if pooled < 1:
+        raise ValueError(f"Expected `pooled` of at least 1, got {pooled!r}")
+    sums: list[int] = []
+    square, across = 0, np.zeros(0, dtype=np.int64)
+    for entry in differences:
+        row = _row(entry)
+        if not sums:
+            across = np.zeros(row.size, dtype=np.int64)
+        elif row.size != across.size:
+            raise ValueError(f"Expected rows of `differences` of one length, got {across.size} and {row.size}")
+        across += row
+        sums.append(int(row.sum(dtype=np.int64)))
+        square += int(np.dot(row, row))
+    if not sums:
+        raise ValueError("Expected at least one row of `differences`, got none")
+    # Whole numbers, and Python's have no largest: what is zero is zero, and no sum of squares is negative.
+    n, m, total = len(sums), across.size, sum(sums)
+    of_seeds, of_images = n * sum(value * value for value in sums), m * sum(value * value for value in across.tolist())
+    rest = n * m * square - of_seeds - of_images + total * total
+    unit = (POINTS / pooled) ** 2 / (n * m)
+    return VarianceComponents(
+        n,
+        m,
+        POINTS * total / (n * m * pooled),
+        unit * (of_seeds - total * total) / (n - 1) if n > 1 else None,
+        unit * (of_images - total * total) / (m - 1) if m > 1 else None,
+        unit * rest / ((n - 1) * (m - 1)) if n > 1 and m > 1 else None,
+    )
 
 
-def _counts(n: int, rows: int, rng: np.random.Generator, dtype: type[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """Multinomial counts of n draws from n items, shape (rows, n)."""
-    counts = np.empty((rows, n), dtype=dtype)
-    step = max(1, _CACHED // n)
-    for start in range(0, rows, step):
-        some = min(step, rows - start)
-        drawn = rng.integers(0, n, size=(some, n), dtype=np.int32) + np.arange(some, dtype=np.int64)[:, None] * n
-        counts[start : start + some] = np.bincount(drawn.ravel(), minlength=some * n).reshape(some, n)
-    return counts
+def _row(entry: ArrayLike) -> NDArray[np.int64]:
+    row = np.asarray(entry)
+    if row.ndim != 1 or not row.size or row.dtype.kind not in "iub":
+        raise ValueError(f"Expected rows of whole numbers in `differences`, got shape {row.shape} of {row.dtype}")
+    return row.astype(np.int64)

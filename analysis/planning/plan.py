@@ -52,7 +52,8 @@ class SeedsNeeded(Computed):
         return asdict(self)
 
 
-def _fewest(power: Callable[[int], float], target: float) -> int | None:
+def fewest(power: Callable[[int], float], target: float) -> int | None:
+    """The fewest seeds, of 3 to 100 000, whose power reaches the target; None where none does."""
     high = MIN_SEEDS
     while power(high) < target:
         if high >= MAX_SEEDS:
@@ -108,7 +109,7 @@ def seeds_needed(
         return escape_power(difference, sd, margin, n, alpha=alpha, family=family, design=design).power
 
     reachable = abs(difference) < margin if test == "equivalence" else difference > margin
-    n = _fewest(at, power) if reachable else None
+    n = fewest(at, power) if reachable else None
     reached = None if n is None else at(n)
     return SeedsNeeded(test, power, n, reached, difference, sd, margin, alpha, family if test != "equivalence" else 1)
 

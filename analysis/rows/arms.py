@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -91,7 +92,7 @@ class Arm:
                 raise ValueError(f"Expected 0 <= correct <= total of {name!r}, got {count} of {size}")
         return cls(
             name,
-            tuple(plain_seed(seeds[i]) for i in order),
+            _labels(seeds, order),
             tuple(count / size for count, size in zip(counts, sizes, strict=True)),
             counts,
             sizes,
@@ -120,12 +121,13 @@ class Arm:
         """
         order = complete_seeds(name, seeds, accuracy)
         values = tuple(float(accuracy[i]) for i in order)  # type: ignore[arg-type]
-        for value in values:
-            if not 0.0 <= value <= 1.0:
-                raise ValueError(f"Expected accuracy of {name!r} as a fraction in [0, 1], got {value!r}")
+        array = np.array(values, dtype=np.float64)
+        if not ((array >= 0.0) & (array <= 1.0)).all():
+            value = next(value for value in values if not 0.0 <= value <= 1.0)
+            raise ValueError(f"Expected accuracy of {name!r} as a fraction in [0, 1], got {value!r}")
         return cls(
             name,
-            tuple(plain_seed(seeds[i]) for i in order),
+            _labels(seeds, order),
             values,
             mask_hash=_pick(name, mask_hash, seeds, order),
             single=_single(values),
@@ -147,7 +149,7 @@ class Arm:
         """
         order = complete_seeds(name, seeds, values)
         found = tuple(float(values[i]) for i in order)  # type: ignore[arg-type]
-        labels = tuple(plain_seed(seeds[i]) for i in order)
+        labels = _labels(seeds, order)
         hashes = _pick(name, mask_hash, seeds, order)
         return cls(name, labels, found, mask_hash=hashes, single=_single(found), scale=scale)
 
@@ -201,7 +203,9 @@ def pool_arms(arms: Sequence[Arm], name: str = "plateau") -> Arm:
 
 def _single(values: Sequence[float]) -> bool:
     """Whether all are numbers of single precision."""
-    return all(float(np.float32(value)) == value for value in values)
+    array = np.array(values, dtype=np.float64)
+    with np.errstate(over="ignore"):
+        return bool((array.astype(np.float32).astype(np.float64) == array).all())
 
 
 def _common(hashes: Sequence[str | None]) -> str | None:
@@ -213,16 +217,29 @@ def complete_seeds(name: str, seeds: Sequence[Seed], values: Sequence[float | No
     """Positions of the seeds that have a value, in the order of the seeds."""
     if len(seeds) != len(values):
         raise ValueError(f"Expected one value a seed for {name!r}, got {len(values)} for {len(seeds)} seeds")
-    labels = [plain_seed(seed) for seed in seeds]
-    repeated = sorted({str(seed) for seed in labels if labels.count(seed) > 1})
+    labels = _labels(seeds, range(len(seeds)))
+    counts = Counter(labels)
+    repeated = sorted({str(seed) for seed, count in counts.items() if count > 1})
     if repeated:
         raise ValueError(f"Expected every seed of {name!r} once, got seed {', '.join(repeated)} again")
-    order = sorted(range(len(labels)), key=lambda i: (isinstance(labels[i], str), labels[i]))
+    if any(isinstance(label, str) for label in labels):
+        order = sorted(range(len(labels)), key=lambda i: (isinstance(labels[i], str), labels[i]))
+    else:
+        order = sorted(range(len(labels)), key=labels.__getitem__)
+    if {*map(type, values)} == {float}:
+        return [i for i in order if values[i] == values[i]]
     return [i for i in order if not _missing(values[i])]
 
 
 def _missing(value: object) -> bool:
     return value is None or (isinstance(value, float | np.floating) and math.isnan(value))
+
+
+def _labels(seeds: Sequence[Seed], order: Sequence[int]) -> tuple[Seed, ...]:
+    """These seeds in an order, without their numpy types."""
+    if {*map(type, seeds)} <= {int, str}:
+        return tuple(seeds) if order == range(len(seeds)) else tuple(seeds[i] for i in order)
+    return tuple(plain_seed(seeds[i]) for i in order)
 
 
 def plain_seed(seed: Seed) -> Seed:

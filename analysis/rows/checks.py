@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from sics_analysis.results import DataCheck, Level, Seed
 from sics_analysis.rows.arms import Arm
 from sics_analysis.rows.sparsities import ONE_POOL
@@ -175,15 +177,15 @@ def _noise(table: Table, reference: str) -> list[DataCheck]:
     """Differences that are rounding: they count as none, and who reads the rows elsewhere may count them."""
     if not table.metric.paired:
         return []
-    small = []
+    small: list[float] = []
     for S in table.sparsities:
         for name in table.scorers:
             if name == reference:
                 continue
             contrast = table.contrast(name, reference, S)
             if not contrast.exact:
-                tolerance = contrast.tolerance
-                small += [abs(d) for d in contrast.differences if 0 < abs(d) <= tolerance]
+                apart = np.abs(contrast.values)
+                small += apart[(apart > 0) & (apart <= contrast.tolerance)].tolist()
     if not small:
         return []
     many = "1 difference is" if len(small) == 1 else f"{len(small)} differences are"

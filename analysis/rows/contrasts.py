@@ -7,9 +7,9 @@ reaches no number.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,6 +26,26 @@ RELATIVE_TOLERANCE = 1e-9  # of the scale, when accuracies come as fractions
 # Two fractions in single precision are each off by up to 2⁻²⁵, so two of their differences by up to 1.2e-7.
 SINGLE_TOLERANCE = 2.5e-7
 MIN_SEEDS = 3
+#: Beyond so many seeds Student t, rotations and resamples agree to the digits that are shown. The cross-checks by sign flips are
+#: then left out, and other draws cut: they decide nothing, and a table of a thousand seeds would take minutes for them.
+MANY_SEEDS = 100
+
+T = TypeVar("T")
+
+
+class _Once(Generic[T]):
+    """A property of a contrast that is computed when it is first asked for."""
+
+    def __init__(self, compute: Callable[[Contrast], T]) -> None:
+        self._compute, self._name, self.__doc__ = compute, compute.__name__, compute.__doc__
+
+    def __get__(self, contrast: Contrast | None, owner: type | None = None) -> T:
+        if contrast is None:
+            return cast(T, self)  # asked of the class, by what reads docstrings
+        known = contrast._known
+        if self._name not in known:
+            known[self._name] = self._compute(contrast)
+        return cast(T, known[self._name])
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +87,7 @@ class Contrast:
     noise_floor: float = 0.0
     resolution: float = 0.0
     size: float = POINTS
+    _known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def n(self) -> int:
@@ -85,7 +106,7 @@ class Contrast:
         down = up[::-1]
         return up if up.tolist() <= (-down).tolist() else down
 
-    @property
+    @_Once
     def mean(self) -> float | None:
         """Mean difference in points; None without seeds. Correctly rounded, so free of the order of seeds."""
         if self.n == 0:
@@ -94,7 +115,7 @@ class Contrast:
             return self.differences[0]
         return math.fsum(self.differences) / self.n
 
-    @property
+    @_Once
     def sd(self) -> float | None:
         """Standard deviation of the differences (ddof 1) in points; None below two seeds."""
         if self.n < 2:
@@ -127,18 +148,18 @@ class Contrast:
         assert se is not None
         return mean, se
 
-    @property
+    @_Once
     def tolerance(self) -> float:
         """How far apart two differences may be, in points, and still count as equal.
 
         Rounding alone for integer counts, 1e-9 of the scale for fractions, 2.5e-7 for fractions in single precision.
         """
-        scale = max([self.size, *(abs(d) for d in self.differences)])
+        scale = max(self.size, max(self.differences, default=0.0), -min(self.differences, default=0.0))
         if self.exact:
             return scale * 8 * float(np.finfo(np.float64).eps)
         return scale * (SINGLE_TOLERANCE if self.single else RELATIVE_TOLERANCE)
 
-    @property
+    @_Once
     def same_hash(self) -> bool:
         """Whether both scorers have one mask hash at every seed, whatever their accuracies."""
         return self.n > 0 and self.same_mask is not None and all(same is True for same in self.same_mask)
@@ -155,7 +176,7 @@ class Contrast:
             return False
         return max(abs(d) for d in self.differences) > max(self.tolerance, self.noise_floor)
 
-    @property
+    @_Once
     def is_constant(self) -> bool:
         """Whether all differences are equal, zero or not: as numbers, or to within less than one test example."""
         if self.n == 0:
@@ -282,17 +303,22 @@ def contrast(arm: Arm, reference: Arm, *, sparsity: float | None = None, noise_f
     at_b = {seed: i for i, seed in enumerate(reference.seeds)}
     seeds = tuple(seed for seed in arm.seeds if seed in at_b)
     exact = arm.correct is not None and reference.correct is not None
+    if arm.seeds == reference.seeds and arm.total is None and reference.total is None:
+        apart = arm.scale * (np.array(arm.accuracy, dtype=np.float64) - np.array(reference.accuracy, dtype=np.float64))
+        found = tuple(apart.tolist())  # the same digits as one by one, for tables of many seeds
+    else:
+        found = tuple(_difference(arm, at_a[seed], reference, at_b[seed], seed, exact) for seed in seeds)
     return Contrast(
         arm.name,
         reference.name,
         seeds,
-        tuple(_difference(arm, at_a[seed], reference, at_b[seed], seed, exact) for seed in seeds),
+        found,
         sparsity,
         _same_masks(arm, reference, [(at_a[seed], at_b[seed]) for seed in seeds]),
         exact,
         not exact and arm.single and reference.single,
         noise_floor,
-        max((_step(arm, at_a[seed], reference, at_b[seed]) for seed in seeds), default=0.0),
+        _resolution(arm, reference, [(at_a[seed], at_b[seed]) for seed in seeds]),
         _size(arm, reference),
     )
 
@@ -373,11 +399,11 @@ def _size(a: Arm, b: Arm) -> float:
     return POINTS if a.scale == POINTS else max((abs(value) * a.scale for value in (*a.accuracy, *b.accuracy)), default=0.0)
 
 
-def _step(a: Arm, i: int, b: Arm, j: int) -> float:
-    """By how many points the difference moves with one test example of the larger pool; 0 where its number is unknown."""
+def _resolution(a: Arm, b: Arm, pairs: list[tuple[int, int]]) -> float:
+    """By how many points a difference moves with one test example of the larger pool; 0 where its number is unknown."""
     if a.total is None or b.total is None:
         return 0.0
-    return POINTS / max(a.total[i], b.total[j])
+    return max((POINTS / max(a.total[i], b.total[j]) for i, j in pairs), default=0.0)
 
 
 def _same_masks(a: Arm, b: Arm, pairs: list[tuple[int, int]]) -> tuple[bool | None, ...] | None:

@@ -17,6 +17,7 @@ from sics_analysis.rows.unpaired import unpaired_contrast
 
 REQUIRED = ("seed", "scorer", "sparsity", "accuracy")
 PLATEAU = "plateau"  # the reference that pools the κ = 0 scorers
+DENSE = "dense"  # the reference that is the unpruned network: the rows of S = 0
 CONTROLS = ("fake", "information", "gradient", "random")  # tested in lines of their own, as they have no κ
 APART = ("control", "baseline", "peer", "adaptive")  # roles that are, too, whatever a scorer of them is called
 
@@ -35,6 +36,7 @@ class Table:
     floors: Mapping[float, float] = field(default_factory=dict)  # noise floor by S in points, where known
     apart: frozenset[str] = frozenset()  # scorers whose role is one of `APART`
     metric: Metric = ACCURACY
+    unpruned: Arm | None = None  # the dense networks: the rows of S = 0, where there are any
 
     @property
     def scorers(self) -> tuple[str, ...]:
@@ -75,8 +77,14 @@ class Table:
         """Whether this reference is the pool of the κ = 0 scorers, and no scorer of that name."""
         return reference == PLATEAU and PLATEAU not in self.kappa
 
+    def is_dense(self, reference: str) -> bool:
+        """Whether this reference is the dense network, and no scorer of that name."""
+        return reference == DENSE and DENSE not in self.kappa and self.unpruned is not None
+
     def arm(self, name: str, sparsity: float) -> Arm:
-        """Return one arm, without seeds where nothing was evaluated; "plateau" pools the κ = 0 scorers."""
+        """Return one arm, without seeds where nothing was evaluated; "plateau" pools the κ = 0 scorers, "dense" has no S."""
+        if self.is_dense(name) and self.unpruned is not None:
+            return self.unpruned
         if self.pools(name):
             return self._pool(self.rank_monotone, sparsity)
         return self.arms.get((name, sparsity)) or Arm(name, (), ())
@@ -116,7 +124,7 @@ def read_table(frame: pd.DataFrame, metric: Metric = ACCURACY) -> Table:
     rows["scorer"] = _scorer(rows["scorer"])
     rows["seed"] = _seed(rows["seed"])
     rows["accuracy"] = _accuracy(rows["accuracy"]) if metric.is_accuracy else _finite(rows["accuracy"])
-    rows = rows[rows["sparsity"] > 0]
+    whole, rows = rows[rows["sparsity"] == 0], rows[rows["sparsity"] > 0]
     if rows.empty:
         raise ValueError("Expected rows of pruned networks (sparsity above 0) in `frame`, got none")
     repeated = rows[rows.duplicated(["seed", "scorer", "sparsity"])]
@@ -132,7 +140,7 @@ def read_table(frame: pd.DataFrame, metric: Metric = ACCURACY) -> Table:
     for _, own in rows.groupby(["scorer", "sparsity"], sort=True):
         name, sparsity = str(own["scorer"].iloc[0]), float(own["sparsity"].iloc[0])
         arms[name, sparsity] = _arm(name, own, counts, metric)
-    seeds = sorted(set(rows["seed"]), key=lambda seed: (isinstance(seed, str), seed))
+    seeds = sorted(rows["seed"].unique(), key=lambda seed: (isinstance(seed, str), seed))
     return Table(
         arms,
         kappa,
@@ -143,7 +151,23 @@ def read_table(frame: pd.DataFrame, metric: Metric = ACCURACY) -> Table:
         _single(rows, "pool"),
         apart=_apart(rows),
         metric=metric,
+        unpruned=_dense_arm(whole, metric),
     )
+
+
+def _dense_arm(whole: pd.DataFrame, metric: Metric) -> Arm | None:
+    """The dense networks, one a seed: the rows of S = 0 of the scorer "dense", else of any, which all tell of one network."""
+    known = whole[~whole["accuracy"].isna()]
+    own = known[known["scorer"] == DENSE]
+    known = own if len(own) else known
+    if known.empty:
+        return None
+    counts = _has_counts(known)
+    # Rows that disagree leave no arm: a seed has one dense network.
+    rows = known.drop_duplicates(["seed", "accuracy", *(["correct", "n"] if counts else [])])
+    if rows["seed"].duplicated().any():
+        return None
+    return _arm(DENSE, rows.drop(columns="mask_hash", errors="ignore"), counts, metric)
 
 
 def _numbers(column: pd.Series, name: str) -> pd.Series:
@@ -187,14 +211,15 @@ def _scorer(column: pd.Series) -> pd.Series:
 
 
 def _seed(column: pd.Series) -> pd.Series:
-    labels = [seed_label(value) for value in column]
-    if column.isna().any() or "" in labels:
+    known = {value: seed_label(value) for value in column.unique()}
+    labels = [known.get(value, "") for value in column]  # a nan is no key
+    if column.isna().any() or "" in known.values():
         raise ValueError("Expected a label in every row of column `seed`, got an empty cell")
     return pd.Series(labels, index=column.index, dtype=object)
 
 
 def _kappa(rows: pd.DataFrame) -> dict[str, int | None]:
-    names = sorted(set(rows["scorer"]))
+    names = sorted(rows["scorer"].unique())
     if "kappa" not in rows.columns:
         return dict.fromkeys(names)
     values = _numbers(rows["kappa"], "kappa")

@@ -3,38 +3,40 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sics_analysis.families.attribution import AttributionLine
+from sics_analysis.families.how_far import how_far
 from sics_analysis.families.plateau import PlateauClaim, holm_equivalence
 from sics_analysis.families.run_wide import run_wide
 from sics_analysis.families.winner import best_of
-from sics_analysis.one_scorer.bootstrap import N_RESAMPLES
+from sics_analysis.one_scorer.bootstrap import N_RESAMPLES, Bootstrap
 from sics_analysis.one_scorer.equivalence import equivalence_test
 from sics_analysis.results import ACCURACY, DataCheck, Metric, check_alpha, check_delta, is_whole, written_with
 from sics_analysis.rows.arms import seed_label
 from sics_analysis.rows.checks import data_checks, in_order
-from sics_analysis.rows.table import PLATEAU, REQUIRED, Table, noise_floors, read_table
+from sics_analysis.rows.contrasts import Contrast
+from sics_analysis.rows.table import DENSE, PLATEAU, REQUIRED, Table, noise_floors, read_table
 from sics_analysis.rows.tidy import NOTHING, Asked, tidy
-from sics_analysis.study.outcome import Analysis, Line, RunTests
+from sics_analysis.study.outcome import Analysis, Families, Line, RunTests
 from sics_analysis.study.steps import (
     BOOTSTRAP,
-    CROSSED,
     RUN_DEGRADE,
     RUN_ESCAPE,
     Bits,
     Setting,
     attribution_lines,
-    crossed_intervals,
+    crossed_components,
     family_tests,
     make_line,
     mcnemar_lines,
     measure_spectrum,
     plateau_claims,
+    resampled_together,
 )
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ def analyse(
     plan: Mapping[str, Any] | None = None,
     draws: int = 100_000,
     n_resamples: int = N_RESAMPLES,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Analysis:
     """Analyse a run: every scorer at every sparsity against a reference.
 
@@ -71,12 +74,13 @@ def analyse(
     frame : pandas.DataFrame
         A row per (seed, scorer, sparsity) with `accuracy` as a fraction. Further columns are used where present: kappa
         (0, 1, 2 or empty), correct with n (exact differences), mask_hash (identity of masks), unit, pool, role. Rows
-        at sparsity 0 are ignored. The order of rows changes nothing. Other shapes and names are read too (`docs/tables.md`):
-        a column a scorer or a seed, method, run, density, val_acc and the like, percent; what was assumed is warned of and
-        kept in `Analysis.assumed`.
+        at sparsity 0 are the dense networks. The order of rows changes nothing. Other shapes and names are read too
+        (`docs/tables.md`): a column a scorer or a seed, method, run, density, val_acc and the like, percent; what was assumed is
+        warned of and kept in `Analysis.assumed`.
     reference : str
         A scorer of the frame, or "plateau": the mean of the κ = 0 scorers at each seed. A κ = 0 scorer is then compared
-        with the mean of the others, and the joint claim is about all pairs of them.
+        with the mean of the others, and the joint claim is about all pairs of them. Or "dense", the rows at sparsity 0: every
+        scorer is compared with the unpruned network, and `Analysis.how_far` says how far each can prune.
     delta : float
         Equivalence margin in accuracy points, fixed before the run; 0.5 by default. For another metric in its unit, and
         without a default.
@@ -105,7 +109,10 @@ def analyse(
     draws : int
         Draws of each rotation test.
     n_resamples : int
-        Resamples of each line's bootstrap, where its seeds are too many to enumerate. No verdict rests on them.
+        Resamples of each line's bootstrap, where its seeds are too many to enumerate; at most 999 beyond 100 seeds. No verdict
+        rests on them.
+    progress : callable, optional
+        Told how many sparsities are done, of how many.
 
     Returns
     -------
@@ -151,20 +158,33 @@ def analyse(
     table = replace(table, floors=floors)
     setting = Setting(table, reference, float(delta), float(alpha), root, int(draws), int(n_resamples), floors)
     with written_with(measured.digits(delta)):
-        made = _analysis(setting, bits or {}, plan or {}, (*checks, *found))
+        made = _analysis(setting, bits or {}, plan or {}, (*checks, *found), progress)
     return replace(made, assumed=assumed, rows=frame)
 
 
-def _analysis(setting: Setting, bits: Bits, plan: Mapping[str, Any], data: Sequence[DataCheck]) -> Analysis:
+def _analysis(
+    setting: Setting,
+    bits: Bits,
+    plan: Mapping[str, Any],
+    data: Sequence[DataCheck],
+    progress: Callable[[int, int], None] | None,
+) -> Analysis:
     """Every step, at every sparsity."""
     table, reference, delta, alpha, root = setting.table, setting.reference, setting.delta, setting.alpha, setting.root
     examples = {(seed_label(label), name, round(float(S), 9)): row for (label, name, S), row in bits.items()}
-    crossed = crossed_intervals(table, reference, examples, (root, CROSSED))
+    crossed = crossed_components(table, reference, examples)
     lines: list[Line] = []
     plateaus: list[PlateauClaim] = []
     attribution: list[AttributionLine] = []
-    contrasts = {S: [table.contrast(name, reference, S) for name in table.scorers if name != reference] for S in table.sparsities}
-    families = {sparsity: family_tests(setting, own, sparsity) for sparsity, own in contrasts.items()}
+    contrasts: dict[float, list[Contrast]] = {}
+    families: dict[float, Families] = {}
+    together: dict[float, dict[str, Bootstrap]] = {}
+    for done, sparsity in enumerate(table.sparsities):
+        if progress is not None:
+            progress(done, len(table.sparsities))
+        own = [table.contrast(name, reference, sparsity) for name in table.scorers if name != reference]
+        contrasts[sparsity], families[sparsity] = own, family_tests(setting, own, sparsity)
+        together[sparsity] = resampled_together(setting, own, sparsity)
     over_run = RunTests(
         *(
             run_wide([getattr(family, name) for family in families.values()], rng=setting.stream(stream), draws=setting.draws)
@@ -175,8 +195,8 @@ def _analysis(setting: Setting, bits: Bits, plan: Mapping[str, Any], data: Seque
         equivalences = [equivalence_test(c, delta, alpha=alpha) for c in contrasts[sparsity]]
         generator = setting.stream(BOOTSTRAP, sparsity)
         for equivalence, holm in zip(equivalences, holm_equivalence(equivalences), strict=True):
-            interval = crossed.get((equivalence.name, sparsity))
-            lines.append(make_line(setting, equivalence, holm, family, over_run, interval, generator))
+            components, resampled = crossed.get((equivalence.name, sparsity)), together[sparsity].get(equivalence.name)
+            lines.append(make_line(setting, equivalence, holm, family, over_run, components, generator, resampled))
         if not setting.below_noise(sparsity):
             plateaus += plateau_claims(setting, equivalences, sparsity)
         attribution += attribution_lines(setting, sparsity)
@@ -201,6 +221,11 @@ def _analysis(setting: Setting, bits: Bits, plan: Mapping[str, Any], data: Seque
         noise_floor=setting.floors,
         plan=dict(plan),
         checks=in_order([*data, *data_checks(table, reference, delta)]),
+        how_far=how_far(
+            {name: [table.contrast(name, reference, S) for S in table.sparsities] for name in table.scorers}, delta, alpha=alpha
+        )
+        if table.is_dense(reference)
+        else (),
     )
 
 
@@ -241,6 +266,12 @@ def _check_reference(table: Table, reference: str) -> None:
             raise ValueError(
                 "Expected scorers with kappa 0 in `frame` for reference 'plateau', got none; "
                 "a column `kappa` says which scorers are rank-monotone"
+            )
+        return
+    if reference == DENSE:
+        if table.unpruned is None:
+            raise ValueError(
+                "Expected one dense network a seed in `frame` (rows at sparsity 0) for reference 'dense', got none or several"
             )
         return
     known = ", ".join(table.scorers)

@@ -16,7 +16,20 @@ from sics_analysis.one_scorer.bootstrap import Bootstrap
 from sics_analysis.one_scorer.effect import EffectSize
 from sics_analysis.one_scorer.equivalence import EquivalenceResult
 from sics_analysis.one_scorer.mcnemar import McNemarResult
-from sics_analysis.results import ONE_POOL, DataCheck, Interval, LineRow, Metric, Row, RowValue, Seed, Winner, columns, limits
+from sics_analysis.results import (
+    ONE_POOL,
+    DataCheck,
+    HowFar,
+    Interval,
+    LineRow,
+    Metric,
+    Row,
+    RowValue,
+    Seed,
+    Winner,
+    columns,
+    limits,
+)
 from sics_analysis.rows.contrasts import Contrast
 from sics_analysis.rows.table import Table
 from sics_analysis.study.told import told
@@ -135,6 +148,8 @@ class Analysis:
         How the frame was read, where it did not say it itself.
     rows
         The frame under the project's names.
+    how_far
+        Against the dense network: up to which S each scorer is shown not worse by δ; empty with another reference.
     """
 
     table: Table
@@ -157,6 +172,7 @@ class Analysis:
     checks: tuple[DataCheck, ...] = ()
     assumed: tuple[str, ...] = ()
     rows: Any = None
+    how_far: tuple[HowFar, ...] = ()
 
     @property
     def metric(self) -> Metric:
@@ -256,7 +272,7 @@ class Analysis:
     def to_dict(self) -> dict[str, Any]:
         """Return plain nested data, ready for `json.dumps(..., allow_nan=False)`; undefined numbers are None.
 
-        Lines are in the metric's own direction; families, winners and attribution have better upwards.
+        Lines are in the metric's own direction; families, winners, attribution and how far have better upwards.
         """
         found = {
             "schema": SCHEMA,
@@ -287,6 +303,7 @@ class Analysis:
             "attribution": [line.to_row() for line in self.attribution],
             "winners": [winner.to_row() for winner in self.winners],
             "mcnemar": [line.to_row() for line in self.mcnemar],
+            "how_far": [found.to_row() | {"steps": found.to_rows()} for found in self.how_far],
         }
         plain: dict[str, Any] = _plain(found)
         return plain
@@ -303,13 +320,14 @@ class Analysis:
             "simultaneous": simultaneous and asdict(simultaneous),
             "bootstrap": line.bootstrap.to_row(),
             "crossed": crossed and asdict(crossed),
+            "split": line.split and asdict(line.split),
         }
 
     def describe(self) -> str:
         """Return the analysis as sentences, one per line."""
         kappa = f"κ(S) is not available: {self.spectrum_reason}." if self.spectrum is None else self.spectrum.describe()
-        parts: list[PlateauClaim | Line | Winner | AttributionLine]
-        parts = [*self.plateaus, *self.lines, *self.winners, *self.attribution]
+        parts: list[HowFar | PlateauClaim | Line | Winner | AttributionLine]
+        parts = [*self.how_far, *self.plateaus, *self.lines, *self.winners, *self.attribution]
         said = [self.told(part.describe()) for part in parts]
         first = [f"Assumed: {text}." for text in self.assumed]
         first += [f"Data check, {check.level}: {check.text}." for check in self.checks]

@@ -1,8 +1,8 @@
-"""How much of a report hangs on what was fixed: its verdicts at other margins, its power with other numbers of seeds."""
+"""How much of a report hangs on what was fixed: its verdicts at other margins."""
 
 from __future__ import annotations
 
-import statistics
+import math
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
@@ -10,13 +10,12 @@ import numpy as np
 
 from sics_analysis.families.max_t import constants_adjusted, not_below, one_sided
 from sics_analysis.families.multiplicity import holm
-from sics_analysis.families.rotation import StepDown, rotation_directions
+from sics_analysis.families.rotation import Projection, StepDown, rotation_directions, unit_columns
 from sics_analysis.one_scorer.equivalence import t_tost
 from sics_analysis.one_scorer.student import p_above, p_below
 from sics_analysis.one_scorer.verdict import verdict
-from sics_analysis.planning.plan import plan
-from sics_analysis.results import DeltaVerdict, PowerCurve, PowerPoint
-from sics_analysis.rows.contrasts import Contrast
+from sics_analysis.results import DeltaVerdict
+from sics_analysis.rows.contrasts import MANY_SEEDS, Contrast, FloatArray
 from sics_analysis.study.outcome import Analysis
 
 #: Margins in accuracy points at which the verdicts are asked for, beside the report's own. Nobody knows the size of another
@@ -60,21 +59,9 @@ def delta_verdicts(analysis: Analysis) -> tuple[DeltaVerdict, ...]:
     return tuple(found)
 
 
-def power_curve(analysis: Analysis) -> PowerCurve:
-    """The power of 3 to 40 seeds when differences spread as here: the median sd over the lines of the family."""
-    here = max((line.n for line in analysis.lines), default=0)
-    family = max((len(found.escape.tested) for found in analysis.families), default=0) or 1
-    spread = [line.sd for line in analysis.lines if line.in_family and not line.degenerate and line.sd]
-    spread = spread or [line.sd for line in analysis.lines if not line.degenerate and line.sd]
-    effect = 2 * analysis.delta
-    if not analysis.metric.paired:
-        return PowerCurve(None, effect, family, here, None, None, (), "planning is for paired seeds, and these are unpaired")
-    if not spread:
-        return PowerCurve(None, effect, family, here, None, None, (), "no line has a spread between seeds to plan with")
-    sd = statistics.median(spread)
-    made = plan(max(here, 3), sd, delta=analysis.delta, alpha=analysis.alpha, family=family)
-    points = tuple(PowerPoint(*point) for point in made.curve)
-    return PowerCurve(sd, effect, family, here, made.equivalence_seeds.n, made.escape_seeds.n, points, "")
+def _projected(columns: FloatArray, space: Projection) -> StepDown:
+    """Counts over columns given by their coordinates."""
+    return StepDown(columns, observed=space.identity @ unit_columns(columns))
 
 
 def _adjusted(members: Sequence[Contrast], deltas: Sequence[float], rng: np.random.Generator) -> Adjusted:
@@ -85,8 +72,15 @@ def _adjusted(members: Sequence[Contrast], deltas: Sequence[float], rng: np.rand
     counters = {}
     if len({c.seeds for c in active}) == 1 and len(active) > 1 and all(c.paired for c in active):
         values = np.column_stack([c.values for c in active])
-        counters = {(i, sign): StepDown(sign * values - delta) for i, sign, delta in sides}
-        for chunk in rotation_directions(active[0].n, DRAWS, rng):
+        if active[0].n > MANY_SEEDS:
+            space = Projection(values)
+            length, one = np.sqrt((values**2).sum(axis=0)), math.sqrt(len(values)) * space.identity[:, None]
+            counters = {(i, sign): _projected(sign * length * space.columns - delta * one, space) for i, sign, delta in sides}
+            directions = space.directions(DRAWS // 10, rng)
+        else:
+            counters = {(i, sign): StepDown(sign * values - delta) for i, sign, delta in sides}
+            directions = rotation_directions(active[0].n, DRAWS, rng)
+        for chunk in directions:
             for counter in counters.values():
                 counter.add(chunk)
     for i, sign, delta in sides:

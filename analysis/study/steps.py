@@ -14,22 +14,24 @@ from sics_analysis.families.attribution import CONTROL, AttributionLine, attribu
 from sics_analysis.families.kappa import Spectrum, kappa_spectrum
 from sics_analysis.families.max_t import degrade_test, escape_test, superiority_test
 from sics_analysis.families.plateau import PlateauClaim, plateau_claim
-from sics_analysis.one_scorer.bootstrap import bootstrap_mean
+from sics_analysis.one_scorer.bootstrap import Bootstrap, bootstrap_mean, bootstrap_together
 from sics_analysis.one_scorer.bootstrap_tost import bootstrap_tost
-from sics_analysis.one_scorer.crossed import crossed_bootstrap
+from sics_analysis.one_scorer.crossed import VarianceComponents, variance_components
 from sics_analysis.one_scorer.effect import hedges_g
 from sics_analysis.one_scorer.equivalence import EquivalenceResult, equivalence_test
 from sics_analysis.one_scorer.mcnemar import mcnemar_exact
 from sics_analysis.one_scorer.student import p_above, p_below
 from sics_analysis.one_scorer.verdict import verdict
-from sics_analysis.results import Interval, Seed, Verdict, p_text, signed
-from sics_analysis.rows.contrasts import Contrast
+from sics_analysis.results import Seed, Verdict, p_text, signed
+from sics_analysis.rows.contrasts import MANY_SEEDS, Contrast
 from sics_analysis.rows.degenerate import smallest_p
-from sics_analysis.rows.table import Table
+from sics_analysis.rows.table import DENSE, Table
 from sics_analysis.study.outcome import Families, Line, McNemarLine, RunTests
 
-# One stream of random numbers per purpose, so that no test moves when another is added.
-FAMILIES, SPECTRUM, ATTRIBUTION, BOOTSTRAP, CROSSED, RUN_ESCAPE, RUN_DEGRADE = range(7)
+MANY_RESAMPLES = 999  # of each line's bootstrap beyond `MANY_SEEDS`, shared by the lines
+
+# One stream of random numbers per purpose, so that no test moves when another is added; 4 was one that is no more.
+FAMILIES, SPECTRUM, ATTRIBUTION, BOOTSTRAP, RUN_ESCAPE, RUN_DEGRADE = 0, 1, 2, 3, 5, 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +70,26 @@ def family_tests(setting: Setting, contrasts: list[Contrast], sparsity: float) -
     )
 
 
+def resampled_together(setting: Setting, contrasts: Sequence[Contrast], sparsity: float) -> dict[str, Bootstrap]:
+    """The bootstraps of the lines of more than `MANY_SEEDS` seeds, by scorer; those of as many seeds share their draws."""
+    found: dict[str, Bootstrap] = {}
+    for n in sorted({c.n for c in contrasts if c.paired and c.n > MANY_SEEDS}):
+        own = [c for c in contrasts if c.paired and c.n == n]
+        rng = np.random.default_rng([setting.root, BOOTSTRAP, round(sparsity * 10**9), n])
+        made = bootstrap_together(own, min(setting.n_resamples, MANY_RESAMPLES), rng)
+        found.update({c.name: one for c, one in zip(own, made, strict=True)})
+    return found
+
+
 def make_line(
     setting: Setting,
     equivalence: EquivalenceResult,
     holm: float | None,
     families: Families,
     over_run: RunTests,
-    crossed: Interval | None,
+    crossed: VarianceComponents | None,
     rng: np.random.Generator,
+    resampled: Bootstrap | None = None,
 ) -> Line:
     """Put all that is said of one scorer at one sparsity into a line, verdict included."""
     contrast, name, delta = equivalence.contrast, equivalence.name, setting.delta
@@ -94,7 +108,8 @@ def make_line(
         degrade_note=families.degrade.note(name),
     )
     effect = hedges_g(contrast)
-    resampled = bootstrap_mean(contrast, rng=rng, n_resamples=setting.n_resamples)
+    if resampled is None:
+        resampled = bootstrap_mean(contrast, rng=rng, n_resamples=setting.n_resamples)
     alone = setting.table.pools(setting.reference) and setting.table.kappa[name] == 0 and not setting.table.pooled(name)
     reason = "the only κ = 0 scorer: there is no other to be its plateau" if alone else decision.reason
     escape_run, degrade_run = (
@@ -118,7 +133,7 @@ def make_line(
         ci95=contrast.t_interval(0.95),
         ci_equivalence=contrast.t_interval(1 - 2 * setting.alpha),
         simultaneous=None if tested is None else tested.simultaneous,
-        crossed=crossed,
+        crossed=None if crossed is None else crossed.confidence_interval(),
         p_equivalence=equivalence.p,
         p_equivalence_holm=holm,
         p_equivalence_signflip=equivalence.p_signflip,
@@ -144,6 +159,7 @@ def make_line(
         equivalence=equivalence,
         effect=effect,
         bootstrap=resampled,
+        split=None if crossed is None else crossed.split(),
     )
 
 
@@ -198,7 +214,7 @@ def measure_spectrum(setting: Setting) -> tuple[Spectrum | None, str]:
         return None, "the rows carry no column kappa"
     if not table.metric.paired:
         return None, "κ(S) takes paired seeds, and these are unpaired"
-    if not table.pools(reference) and table.kappa[reference] != 0:
+    if not table.pools(reference) and table.kappa.get(reference) != 0:
         return None, f"κ(S) is measured from the plateau, and the reference {reference!r} is not rank-monotone"
     quiet = [sparsity for sparsity in table.sparsities if not setting.below_noise(sparsity)]
     if not quiet:
@@ -223,12 +239,14 @@ def _example_rows(table: Table, bits: Bits) -> dict[tuple[Seed, str, float], np.
     found: dict[tuple[Seed, str, float], np.ndarray] = {}
     for (seed, name, S), values in bits.items():
         if S == 0.0:
+            if name == DENSE and table.is_dense(name):
+                found[seed, name, S] = np.asarray(values).astype(np.int8)
             continue
         row = np.asarray(values)
         arm = table.arm(name, S) if name in table.kappa else None
         if arm is None or seed not in arm.seeds:
             raise ValueError(f"Expected `bits` only for cells of `frame`, got seed {seed!r}, {name!r} at {S:g}")
-        if row.ndim != 1 or not np.isin(row, (0, 1)).all():
+        if row.ndim != 1 or not (row.dtype == np.bool_ or np.isin(row, (0, 1)).all()):
             raise ValueError(f"Expected `bits` as rows of booleans, got shape {row.shape} for {name!r} at {S:g}")
         at = arm.seeds.index(seed)
         # The images of a run are one set: rows of other lengths are answers to other images.
@@ -248,29 +266,28 @@ def _example_rows(table: Table, bits: Bits) -> dict[tuple[Seed, str, float], np.
     return found
 
 
-def crossed_intervals(table: Table, reference: str, bits: Bits, root: Sequence[int]) -> dict[tuple[str, float], Interval | None]:
-    """Return the interval for new seeds and new images of every line that has all its per-example results."""
+def crossed_components(table: Table, reference: str, bits: Bits) -> dict[tuple[str, float], VarianceComponents]:
+    """Return the variance components of every line that has all its per-example results."""
     rows = _example_rows(table, bits)
-    groups: dict[tuple[tuple[Seed, ...], int, int], dict[tuple[str, float], np.ndarray]] = {}
-    for sparsity in table.sparsities:
+    found: dict[tuple[str, float], VarianceComponents] = {}
+    for sparsity in table.sparsities if rows else ():
         for name in table.scorers:
             seeds = table.contrast(name, reference, sparsity).seeds
             against = table.pooled(name) if table.pools(reference) else (reference,)
-            wanted = [[(seed, scorer, sparsity) for scorer in (name, *against)] for seed in seeds]
-            if name == reference or not seeds or not all(key in rows for keys in wanted for key in keys):
+            whole = table.is_dense(reference)
+            places = [(name, sparsity), *((scorer, 0.0 if whole else sparsity) for scorer in against)]
+            wanted = [[rows.get((seed, *place)) for place in places] for seed in seeds]
+            if name == reference or not seeds or not against or any(row is None for own in wanted for row in own):
                 continue
-            difference = np.array(
-                [
-                    len(against) * rows[keys[0]].astype(np.int16) - sum(rows[key].astype(np.int16) for key in keys[1:])
-                    for keys in wanted
-                ]
-            )
-            groups.setdefault((seeds, difference.shape[1], len(against)), {})[name, sparsity] = difference
-    found: dict[tuple[str, float], Interval | None] = {}
-    for i, (key, group) in enumerate(sorted(groups.items(), key=lambda item: (str(item[0][0]), *item[0][1:]))):
-        result = crossed_bootstrap(group, rng=np.random.default_rng([*root, i]), pooled=key[2])
-        found.update({cell: result.confidence_interval(cell) for cell in group})
+            if len({len(row) for own in wanted for row in own if row is not None}) == 1:
+                found[name, sparsity] = variance_components(map(_difference, wanted), pooled=len(against))
     return found
+
+
+def _difference(rows: Sequence[np.ndarray | None]) -> np.ndarray:
+    """Correctness of a scorer, as often as there are references, minus that of all of them."""
+    ours, *theirs = (np.asarray(row, dtype=np.int16) for row in rows)
+    return np.asarray(len(theirs) * ours - sum(theirs), dtype=np.int16)
 
 
 def mcnemar_lines(table: Table, reference: str, bits: Bits) -> tuple[McNemarLine, ...]:
@@ -278,7 +295,7 @@ def mcnemar_lines(table: Table, reference: str, bits: Bits) -> tuple[McNemarLine
     if reference not in table.kappa:
         return ()  # a pooled plateau is no network
     found = []
-    for sparsity in table.sparsities:
+    for sparsity in table.sparsities if bits else ():
         for name in table.scorers:
             for seed in table.contrast(name, reference, sparsity).seeds if name != reference else ():
                 ours, theirs = bits.get((seed, name, sparsity)), bits.get((seed, reference, sparsity))

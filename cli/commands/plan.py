@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import statistics
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sics_analysis.planning.plan import Plan
+    from sics_analysis.results import NextStep
+    from sics_analysis.study.outcome import Line
     from sics_cli.results.source import Source
 
 DEFAULT_SEEDS, DEFAULT_POWER, DEFAULT_FAMILY = 5, 0.8, 5
@@ -31,6 +33,7 @@ class Spread:
 
     label: str
     sd: float
+    family: int = DEFAULT_FAMILY
 
 
 @click.command()
@@ -65,22 +68,34 @@ def plan(
         raise ConfigError("--sd and --from: give one of them, both say what the sd is")
     if reference is not None and pilot is None:
         raise ConfigError(f"--reference {reference!r}: says what --from is compared to; give --from, or leave it out")
+    from sics_analysis.planning.outlook import family_spreads, next_steps
     from sics_analysis.planning.plan import plan as make_plan
     from sics_cli.console.plain_text import plain
-    from sics_cli.results.source import Settings, read_source
+    from sics_cli.results.report import analyse_source
+    from sics_cli.results.source import InputError, Settings, read_source
 
     source = read_source(pilot) if pilot is not None else None
     for text in source.assumed if source else ():
         print(plain(f"sics-run: assumed: {text}"), file=sys.stderr)
     settings = ((source.planned if source else None) or Settings()).replaced(delta, alpha, reference)
+    lines: tuple[Line, ...] = ()
     if source is not None:
-        spreads, members, found = _measured(source, settings.reference)
-        family, seeds = family or members, seeds or found
+        if source.unpaired or not source.metric.paired:
+            raise InputError(f"{source.title}: planning is for paired seeds, and these are unpaired")
+        analysis = analyse_source(source, settings)
+        lines = tuple(line for line in analysis.lines if not analysis.below_noise(line.sparsity))
+        measured = family_spreads(analysis.lines)
+        if not measured:
+            raise InputError(
+                f"{source.title}: has no sd to plan with: it takes two seeds of {settings.reference} and of another scorer"
+            )
+        spreads = [Spread("all S" if s.sparsity is None else f"S = {s.sparsity:g}", s.sd, s.family) for s in measured]
+        seeds = seeds or max(measured[0].n, 3)
     elif sd is not None:
         spreads = [Spread("given", sd)]
     else:
         spreads = [Spread(f"{part:g} δ", part * settings.delta) for part in _UNKNOWN]
-    n, size = seeds or DEFAULT_SEEDS, family or DEFAULT_FAMILY
+    n = seeds or DEFAULT_SEEDS
     if n < 3:
         raise ConfigError(f"--seeds {n}: is not accepted: give at least 3, below which there is no test")
     effect = 2 * settings.delta if difference is None else difference
@@ -91,7 +106,7 @@ def plan(
             delta=settings.delta,
             alpha=settings.alpha,
             escape_difference=effect,
-            family=size,
+            family=family or spread.family,
             power=power or DEFAULT_POWER,
             max_n=max(CURVE),
         )
@@ -99,31 +114,11 @@ def plan(
     ]
     from sics_analysis.report.layouts.terminal import terminal
 
-    _print(terminal(), spreads, plans, source)
-
-
-def _measured(source: Source, reference: str) -> tuple[list[Spread], int, int]:
-    """The sd of each S over the escape family, its size, and the number of seeds."""
-    from sics_analysis.rows.table import read_table
-    from sics_cli.results.report import check_reference
-    from sics_cli.results.source import InputError
-
-    check_reference(source, reference)
-    try:
-        table = read_table(source.frame)
-    except ValueError as error:
-        raise InputError(f"{source.title}: {error}") from None
-    members = [name for name in (table.complex if table.has_kappa else table.scorers) if name != reference]
-    spreads, n = [], 0
-    for sparsity in table.sparsities:
-        contrasts = [table.contrast(name, reference, sparsity) for name in members]
-        n = max([n, *(contrast.n for contrast in contrasts)])
-        variances = [contrast.sd**2 for contrast in contrasts if contrast.sd]
-        if variances:
-            spreads.append(Spread(f"S = {sparsity:g}", statistics.fmean(variances) ** 0.5))
-    if not spreads:
-        raise InputError(f"{source.title}: has no sd to plan with: it takes two seeds of {reference} and of another scorer")
-    return spreads, len(members), max(n, 3)
+    out = terminal()
+    _print(out, spreads, plans, source)
+    if source is not None:
+        target = power or DEFAULT_POWER
+        _print_steps(out, next_steps(lines, settings.delta, settings.alpha, power=target), source, target)
 
 
 def _print(out: Console, spreads: list[Spread], plans: list[Plan], source: Source | None) -> None:
@@ -151,18 +146,36 @@ def _print(out: Console, spreads: list[Spread], plans: list[Plan], source: Sourc
             _needed(made.escape_seeds.n),
         )
     out.print(table)
+    sizes = sorted({made.escape.family for made in plans})
+    families = f"{sizes[0]} scorers" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} scorers, those of its S"
     key = (
         f"equivalent: chance that {n} seeds show a scorer of true difference {first.equivalence.difference:g} within "
         f"±{first.equivalence.delta:g}. escape: chance that they show one of true difference {first.escape.difference:+g} above "
-        f"+{first.escape.delta:g}, tested with {first.escape.family} scorers (Holm's first step, a lower bound for max-T). "
+        f"+{first.escape.delta:g}, tested with {families} (Holm's first step, a lower bound for max-T). "
         f"{seeds}: the fewest seeds with that chance. sd: of the differences to the reference at the same seed, points."
     )
     if source is not None:
-        key += " It is the root mean square over the escape family, itself an estimate: few seeds leave it uncertain."
+        key += " It is the median over the escape family, itself an estimate: few seeds leave it uncertain."
     paragraph(out, key, 2, 2, style="dim")
     if len(plans) == 1:
         _print_curve(out, first)
     paragraph(out, first.resolution.describe())
+
+
+def _print_steps(out: Console, steps: Sequence[NextStep], source: Source, target: float) -> None:
+    """Print what would settle every line without a strong verdict: the table of the report."""
+    from sics_analysis.report.layouts.terminal_tables import NAME_WIDTH, print_table
+    from sics_analysis.report.tables.plans import NARROW, steps_table
+    from sics_cli.console.verdict_tables import paragraph
+
+    out.print()
+    if not steps:
+        paragraph(out, "No line is left that more seeds could settle.")
+        return
+    paragraph(out, f"What would settle each line that has no strong verdict, with a chance of {100 * target:g} %", style="bold")
+    print_table(out, steps_table(steps, source.origin.source.seconds).narrow(*NARROW), {"scorer": NAME_WIDTH})
+    if source.origin.source.command:
+        paragraph(out, f"With the run's other options: {source.origin.source.command} --seeds N")
 
 
 def _print_curve(out: Console, made: Plan) -> None:

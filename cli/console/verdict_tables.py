@@ -13,6 +13,7 @@ from sics_analysis.report.document.joint import KappaInfo
 from sics_analysis.report.layouts.terminal_tables import WIDEST, claims_in_short, fold, marked, plain_table
 from sics_analysis.report.words import phrases as say
 from sics_analysis.report.words.phrases import NONE, interval, number, p_short, plain, undecided_reasons
+from sics_analysis.report.words.plans import next_answer
 from sics_cli.console.tables import fact, kappa_text
 from sics_cli.experiment.recipe import DENSE
 from sics_cli.results.summary import NoiseFloor, points
@@ -116,6 +117,8 @@ def _print_conclusions(console: Console, document: ReportDocument) -> None:
         paragraph(console, f"κ(S)  {'; '.join(points)}", 0, 2)
     else:
         paragraph(console, f"κ(S) not available: {document.spectrum.reason}", 0, 2)
+    step = next_answer(document)
+    paragraph(console, f"next  {step.short}. {step.text}", 0, 2)
     console.print(Text("the paper's claims on these rows"))
     for line in claims_in_short(console, document.claims):
         console.print(line, soft_wrap=True)

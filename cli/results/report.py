@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sics_cli.base.errors import ConfigError
+from sics_cli.experiment.recipe import DENSE
 from sics_cli.results.source import DEFAULT_REFERENCE, InputError, Settings, Source
 
 if TYPE_CHECKING:
@@ -16,16 +18,22 @@ if TYPE_CHECKING:
     from sics_analysis.study.outcome import Analysis
 
 
+LARGE = 100_000  # rows whose analysis takes so long that it is told
+
+
 def check_reference(source: Source, reference: str) -> None:
     """Refuse a reference that the rows do not have."""
     frame = source.frame
     known = sorted(set(frame["scorer"][frame["sparsity"] > 0]))
+    dense = (frame["sparsity"] == 0).any()
     rank_monotone = "kappa" in frame.columns and (frame["kappa"] == 0).any()
-    if reference in known or (reference == "plateau" and rank_monotone):
+    if reference in known or (reference == DENSE and dense) or (reference == "plateau" and rank_monotone):
         return
+    if reference == DENSE:
+        raise ConfigError("--reference 'dense': needs the dense networks, rows of sparsity 0, which are not there")
     if reference == "plateau":
         raise ConfigError("--reference 'plateau': needs rows of kappa 0, which the scorers of these rows are not said to be")
-    choices = [*known, *(["plateau"] if rank_monotone else [])]
+    choices = [*known, *(["plateau"] if rank_monotone else []), *([DENSE] if dense else [])]
     if reference == DEFAULT_REFERENCE:
         raise ConfigError(f"{reference}, the default reference, is not among the scorers: give --reference {' | '.join(choices)}")
     raise ConfigError(f"--reference {reference!r}: is not among the scorers: give {' | '.join(choices)}")
@@ -49,10 +57,18 @@ def analyse_source(source: Source, settings: Settings) -> Analysis:
             metric=source.metric,
             unpaired=source.unpaired,
             checks=source.checks,
+            progress=_tell if len(source.frame) >= LARGE and sys.stderr.isatty() else None,
             plan={"fixed": source.origin.fixed, "stamps": list(source.stamps_under(settings))},
         )
     except ValueError as error:
         raise InputError(f"{source.title}: {error}") from None
+
+
+def _tell(done: int, total: int) -> None:
+    """One line that counts the sparsities, and is gone when the last begins."""
+    last = done + 1 == total
+    sys.stderr.write("\r\x1b[K" if last else f"\ranalysing S {done + 1} of {total}")
+    sys.stderr.flush()
 
 
 def document_of(source: Source, settings: Settings, gates: Sequence[Claim] = ()) -> ReportDocument:

@@ -18,7 +18,7 @@ from sics_cli.results.summary import loss_floors, noise_floors, paired_seeds
 from sics_cli.results.tables import Reading, read_table_files
 from sics_cli.store.database import is_sqlite
 from sics_cli.store.export import COLUMNS, export_row
-from sics_cli.store.rows import CellRow, PlanRow, RepeatRow, stale_remark
+from sics_cli.store.rows import CellRow, CheckpointRow, PlanRow, RepeatRow, stale_remark
 from sics_cli.store.store import Store, find_store
 from sics_cli.tasks.images.standardise import in_words
 
@@ -183,6 +183,8 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
         _varied(recipe),
         saliency,
         _strengths(store, {row.scorer for row in pruned}),
+        seconds_per_seed(store.checkpoints(), kept),
+        replicate_command(recipe),
     )
     origin = Origin(
         info,
@@ -194,7 +196,7 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
     )
     return Source(
         pd.DataFrame([export_row(row) for row in kept], columns=list(COLUMNS)).astype({"kappa": "Int64"}),
-        {(row.seed, row.scorer, row.sparsity): unpack_bits(row.bits, row.n) for row in pruned},
+        {(row.seed, row.scorer, row.sparsity): unpack_bits(row.bits, row.n) for row in kept},
         origin,
         ACCURACY,
         {sparsity: floor.points for sparsity, floor in noise_floors(pruned, repeats).items()},
@@ -202,6 +204,23 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
             ((row.seed, row.checkpoint_hash) for row in kept), given=recipe.get("start", {}).get("kind") == "checkpoint"
         ),
     )
+
+
+def seconds_per_seed(checkpoints: Sequence[CheckpointRow], rows: Sequence[CellRow]) -> float | None:
+    """What a seed took on one worker: its training and its cells, by the seconds that the rows recorded."""
+    seeds = {row.seed for row in rows}
+    if not seeds:
+        return None
+    trained = [row.wall_seconds for row in checkpoints if row.seed in seeds]
+    return sum(row.wall_seconds for row in rows) / len(seeds) + (sum(trained) / len(trained) if trained else 0.0)
+
+
+def replicate_command(recipe: dict[str, Any]) -> str:
+    """The command that adds seeds to a run, with what its recipe has other than the defaults; their number comes after it."""
+    usual = {"unit": "weight", "pool": "global", "saliency": "gradient"}
+    given = {"unit": recipe.get("unit"), "pool": recipe.get("pool"), "saliency": recipe.get("saliency", {}).get("kind")}
+    options = [f" --{name} {given[name]}" for name, default in usual.items() if given[name] not in (None, default)]
+    return f"sics-run replicate{''.join(options)}"
 
 
 def _strengths(store: Store, names: set[str]) -> tuple[Strength, ...]:

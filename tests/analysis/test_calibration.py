@@ -61,7 +61,7 @@ def test_the_short_form_passes_its_gate(tmp_path: Path) -> None:
         "joint sign-flip",
         "naive z",
         "scipy BCa",
-        "crossed",
+        "variance components",
         "Hedges",
         "McNemar",
         "any false claim",

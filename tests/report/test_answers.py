@@ -20,9 +20,9 @@ def by_id(document: ReportDocument) -> dict[str, Any]:
 
 def test_headline_names_who_escapes_and_where(document: ReportDocument, poor: dict[str, ReportDocument]) -> None:
     who, control = headline(document).split("; so does ")
-    assert who == "smooth_chaos and chaos escape the magnitude plateau, at S = 0.7 and 0.8; bump at S = 0.8", (
-        "bump is not said to escape at 0.7"
-    )
+    assert who == (
+        "smooth_chaos and chaos escape the magnitude plateau, at S = 0.7 and 0.8; bump at S = 0.8, on these 400 test images"
+    ), "bump is not said to escape at 0.7"
     assert control == (
         "information, a control with the same saliency and no shape: a saliency helps, and 4 of these 5 lines are shown to add "
         "to it, within that S alone."
@@ -46,8 +46,8 @@ def test_no_mean_of_a_selected_scorer_in_headline_or_escape_answer(document: Rep
 def test_every_question_is_answered(document: ReportDocument, hostile: ReportDocument, poor: dict[str, ReportDocument]) -> None:
     for made in (document, hostile, *poor.values()):
         found = answers(made)
-        every = ["plateau", "escape", "attribution", "kappa", "certainty", "paper"]
-        assert [answer.id for answer in found] == (every if made.has_kappa else ["escape", "certainty"])
+        every = ["plateau", "escape", "attribution", "kappa", "certainty", "next", "paper"]
+        assert [answer.id for answer in found] == (every if made.has_kappa else ["escape", "certainty", "next"])
         for answer in found:
             assert answer.short
             assert answer.text.endswith(".")
@@ -120,7 +120,9 @@ def test_where_each_escapes_is_said_of_many_too(document: ReportDocument) -> Non
     line = escaping(document)[0]
     lines = tuple(replace(line, scorer=name, sparsity=S) for i, name in enumerate(names) for S in (0.7, 0.8)[: 1 + i % 2])
     made = replace(document, lines=lines, scorers=tuple(replace(document.scorers[-1], name=n, in_family=True) for n in names))
-    assert headline(made) == "5 of 5 scorers escape the plateau, at S = 0.7 and 0.8, not each at every S."
+    assert (
+        headline(made) == "5 of 5 scorers escape the plateau, at S = 0.7 and 0.8, not each at every S, on these 400 test images."
+    )
     assert by_id(made)["escape"].short == "a, c and e, S = 0.7; b and d, S = 0.7 and 0.8"
 
 

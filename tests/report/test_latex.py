@@ -13,8 +13,8 @@ from sics_analysis.report import render
 from sics_analysis.report.layouts.latex import escaped, latex_tables, render_latex
 
 TABLES = (
-    "overview", "plateau", "equivalence", "escapes", "intervals", "winners", "kappa", "attribution", "scorecard", "deviations",
-    "mcnemar", "cells", "provenance",
+    "next", "overview", "plateau", "equivalence", "escapes", "intervals", "winners", "kappa", "attribution", "scorecard",
+    "deviations", "mcnemar", "cells", "provenance",
 )  # fmt: skip
 PACKAGES = ("booktabs.sty", "longtable.sty", "array.sty", "amssymb.sty", "lmodern.sty", "geometry.sty")
 HOST = r"""\documentclass{article}

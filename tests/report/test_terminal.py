@@ -51,5 +51,5 @@ def test_answers_come_first_and_notes_last(document: ReportDocument) -> None:
 
 def test_per_example_results_are_mentioned_in_short(document: ReportDocument) -> None:
     text = " ".join(render(document, "terminal").split())
-    assert "new seeds and new images (crossed bootstrap): above 0" in text
+    assert "new seeds and new images: above 0" in text
     assert "McNemar, networks won:lost against magnitude:" in text

@@ -11,6 +11,7 @@ import pandas as pd
 from sics_analysis.claims.scorecard import ClaimResult, evaluate, evaluate_all
 from sics_analysis.claims.statement import Claim, paper_claims, parse_claim
 from sics_analysis.families.attribution import AttributionLine
+from sics_analysis.planning.outlook import next_steps, power_curve
 from sics_analysis.report.document.as_read import as_read
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.footnotes import footnotes
@@ -21,7 +22,7 @@ from sics_analysis.results import ACCURACY, Seed, Verdict, written_with
 from sics_analysis.rows.arms import seed_label
 from sics_analysis.study.analyse import analyse
 from sics_analysis.study.outcome import Analysis, Line, McNemarLine
-from sics_analysis.study.sensitivity import delta_verdicts, power_curve
+from sics_analysis.study.sensitivity import delta_verdicts
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -207,6 +208,7 @@ def _document(analysis: Analysis, frame: pd.DataFrame, origin: Origin, gates: Se
         return as_read(part, metric, (*analysis.scorers, analysis.reference), analysis.sparsities)
 
     lines = tuple(read(_line(line)) for line in analysis.lines)
+    audible = [line for line in analysis.lines if not analysis.below_noise(line.sparsity)]  # no seeds settle the others
     notes = footnotes(analysis, origin.source.varied, origin.fixed, origin.planned, stamps, origin.remarks)
     return ReportDocument(
         source=origin.source,
@@ -231,7 +233,7 @@ def _document(analysis: Analysis, frame: pd.DataFrame, origin: Origin, gates: Se
         winners=tuple(read(winner) for winner in analysis.winners),
         mcnemar=tuple(_mcnemar(line) for line in analysis.mcnemar),
         deltas=delta_verdicts(analysis),
-        power=power_curve(analysis),
+        power=power_curve(analysis.lines, analysis.delta, analysis.alpha, paired=metric.paired),
         claims=tuple(_claim(found) for found in evaluate_all(analysis, heard(analysis))),
         gates=tuple(read(_claim(evaluate(claim, analysis), gate=True)) for claim in gates),
         deviations=_deviations(origin, lines),
@@ -239,6 +241,8 @@ def _document(analysis: Analysis, frame: pd.DataFrame, origin: Origin, gates: Se
         notes=(*(analysis.told(text) for text in notes), *(f"Assumed: {text}." for text in analysis.assumed)),
         metric=metric,
         checks=analysis.checks,
+        next_steps=tuple(read(s) for s in next_steps(audible, analysis.delta, analysis.alpha, paired=metric.paired)),
+        how_far=tuple(read(found) for found in analysis.how_far),
     )  # fmt: skip
 
 

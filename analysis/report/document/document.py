@@ -16,7 +16,19 @@ from sics_analysis.report.document.codec import decode, encode
 from sics_analysis.report.document.joint import ClaimInfo, PlateauInfo, SpectrumInfo
 from sics_analysis.report.document.lines import AttributionInfo, LineInfo, McNemarInfo
 from sics_analysis.report.document.rows import Cell, Deviation, Fact, ScorerInfo, SettingsInfo, SourceInfo, SparsityInfo
-from sics_analysis.results import ACCURACY, ONE_POOL, DataCheck, DeltaVerdict, Level, Metric, PowerCurve, Seed, Winner
+from sics_analysis.results import (
+    ACCURACY,
+    ONE_POOL,
+    DataCheck,
+    DeltaVerdict,
+    HowFar,
+    Level,
+    Metric,
+    NextStep,
+    PowerCurve,
+    Seed,
+    Winner,
+)
 
 SCHEMA = 3
 READ = (2, SCHEMA)  # a report of schema 2 lacks the halves of a TOST and what is adjusted over the whole run
@@ -47,6 +59,10 @@ class ReportDocument:
         What was measured. Differences, intervals and δ are in its unit and direction.
     checks
         What to know of the rows before any verdict: while one is open, no headline rests on them.
+    next_steps
+        For every line without a strong verdict, what would settle it.
+    how_far
+        With the dense network as reference, up to which S each scorer is shown not worse.
     """
 
     source: SourceInfo
@@ -73,6 +89,8 @@ class ReportDocument:
     notes: tuple[str, ...]
     metric: Metric = ACCURACY
     checks: tuple[DataCheck, ...] = ()
+    next_steps: tuple[NextStep, ...] = ()
+    how_far: tuple[HowFar, ...] = ()
 
     @property
     def one_pool(self) -> bool:

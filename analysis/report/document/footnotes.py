@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sics_analysis.one_scorer.bootstrap import coverage_caveat
 from sics_analysis.planning.plan import resolution
 from sics_analysis.report.document.rows import Planned
+from sics_analysis.rows.contrasts import MANY_SEEDS
 from sics_analysis.study.outcome import Analysis
 
 
@@ -27,6 +28,12 @@ def footnotes(
             "each is tested on its own and Holm's correction takes the place of the joint rotation."
         )
     found.append(_resolution(counts))
+    if counts[-1] > MANY_SEEDS:
+        found.append(
+            f"Beyond {MANY_SEEDS} seeds the sign-flip cross-checks, which agree with t, are left out, the bootstrap draws 999 "
+            "resamples, and a rotation test stops at a tenth of its draws where no p lies near α, that over the whole run "
+            "always."
+        )
     caveat = coverage_caveat(counts[0])
     found += [caveat] if caveat else []
     found.append(_noise(analysis))
@@ -49,8 +56,8 @@ def footnotes(
         )
     if analysis.mcnemar:
         found.append(
-            "McNemar's test is exact and speaks of two networks of one seed only; the crossed bootstrap resamples seeds and "
-            "test images independently, for new seeds and new images of the same kind."
+            "McNemar's test is exact and speaks of two networks of one seed only; the interval for new seeds and "
+            "new images of the same kind comes from two-way variance components, Student t with n − 1 degrees of freedom."
         )
     return [*found, *remarks]
 

@@ -25,6 +25,8 @@ class SourceInfo:
     varied: str  # what another seed changed
     saliency: str | None = None  # the kind that the scorers were given; peers collect one of their own
     strengths: tuple[Strength, ...] = ()
+    seconds: float | None = None  # that a seed took on one worker; None for a table
+    command: str = ""  # that adds seeds, less their number; "" for a table
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,6 +185,8 @@ def _by_key(document: ReportDocument) -> dict[tuple[str, float], list[float]]:
 def _reference(document: ReportDocument, by_key: dict[tuple[str, float], list[float]], S: float) -> list[float]:
     """The reference's accuracies; those of all κ = 0 scorers, averaged by seed, where the reference is their pool."""
     reference = document.settings.reference
+    if document.how_far:
+        return by_key.get((reference, 0.0), [])
     if any(scorer.name == reference for scorer in document.scorers):
         return by_key.get((reference, S), [])
     pooled = {scorer.name for scorer in document.scorers if scorer.kappa == 0}

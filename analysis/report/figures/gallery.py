@@ -12,7 +12,7 @@ from matplotlib.font_manager import findfont, get_font
 from matplotlib.text import Text
 
 from sics_analysis.report.document.document import ReportDocument
-from sics_analysis.report.figures import accuracy, forest, outlook, sensitivity, spectrum
+from sics_analysis.report.figures import accuracy, forest, how_far, outlook, sensitivity, spectrum
 from sics_analysis.report.figures.drawing.files import inline_svg, quiet, save_canvas
 from sics_analysis.report.figures.drawing.style import Sketch, figure_style
 from sics_analysis.report.words.said import in_digits, in_words
@@ -32,6 +32,7 @@ class Figure:
 
 
 _FIGURES: tuple[tuple[str, str, Callable[[ReportDocument], Sketch]], ...] = (
+    ("far", "How far can I prune?", how_far.how_far),
     ("equivalence", "Every scorer against the plateau", forest.equivalence),
     ("escape", "Who escapes, with simultaneous intervals", forest.escape),
     ("attribution", "Complexity or information", forest.attribution),
@@ -43,8 +44,9 @@ _FIGURES: tuple[tuple[str, str, Callable[[ReportDocument], Sketch]], ...] = (
     ("power", "What more seeds would show", outlook.power),
     ("paper", "The paper and this run", outlook.paper),
 )
-#: Ids of all figures, in the order of a report.
-FIGURES = tuple(name for name, _, _ in _FIGURES)
+_FAR = "far"
+#: Ids of all figures, in the order of a report; one against the dense network begins with "far" as well.
+FIGURES = tuple(name for name, _, _ in _FIGURES if name != _FAR)
 
 
 @in_digits
@@ -54,12 +56,14 @@ def figure_list(document: ReportDocument) -> list[Figure]:
     Returns
     -------
     list of Figure
-        One for each of `FIGURES`, in that order; those the data cannot support have `reason` and no `svg`. The same
-        document gives the same bytes.
+        One for each of `FIGURES`, in that order ("far" against the dense network alone); those the data cannot support have
+        `reason` and no `svg`. The same document gives the same bytes.
     """
     found = []
     with figure_style():
         for name, title, draw in _FIGURES:
+            if name == _FAR and not document.how_far:
+                continue  # another question than this report's
             sketch = _said(document, draw(document))
             title = in_words(document, title)
             svg = None
@@ -133,5 +137,7 @@ def _spelled_out(document: ReportDocument) -> ReportDocument:
         cells=tuple(replace(cell, scorer=names.get(cell.scorer, cell.scorer)) for cell in document.cells),
         lines=tuple(replace(line, scorer=names[line.scorer]) for line in document.lines),
         attribution=tuple(replace(line, scorer=names[line.scorer]) for line in document.attribution),
+        next_steps=tuple(replace(step, scorer=names[step.scorer]) for step in document.next_steps),
+        how_far=tuple(replace(found, scorer=names[found.scorer]) for found in document.how_far),
         deltas=tuple(replace(found, scorer=names[found.scorer]) for found in document.deltas),
     )

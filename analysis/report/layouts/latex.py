@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.figures.drawing.labels import labels
-from sics_analysis.report.tables import by_scorer, joint
+from sics_analysis.report.tables import by_scorer, joint, plans
 from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.phrases import PAPER, identity_line, margin_line, plain
@@ -125,6 +125,7 @@ def _head() -> list[str]:
 def _tables(document: ReportDocument) -> list[ReportTable]:
     """Every table with the columns that a page has room for, and names cut to a width where a column is of scorers."""
     makers: tuple[Callable[[ReportDocument], ReportTable], ...] = (
+        *([plans.how_far] if document.how_far else []), plans.next_steps,
         joint.overview, joint.plateaus, by_scorer.equivalence, by_scorer.escapes, by_scorer.intervals, joint.winners,
         joint.spectrum, by_scorer.attribution, _scorecard, joint.deviations, joint.mcnemar, joint.cells, joint.provenance,
     )  # fmt: skip

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from sics_analysis.report.document.document import ReportDocument
-from sics_analysis.report.tables import by_scorer, joint
+from sics_analysis.report.tables import by_scorer, joint, plans
 from sics_analysis.report.tables.joint import OF_KAPPA
 from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words.answers import answers
@@ -86,6 +86,7 @@ def _parts(document: ReportDocument) -> Iterator[str]:
         tripped = len(document.tripped)
         yield f"{tripped} of {len(document.gates)} tripped.\n" if tripped else "None tripped.\n"
     for make in (
+        *([plans.how_far] if document.how_far else []), plans.next_steps,
         joint.plateaus, by_scorer.equivalence, by_scorer.escapes, joint.spectrum, by_scorer.attribution, by_scorer.intervals,
         joint.winners,
     ):  # fmt: skip

@@ -11,7 +11,7 @@ from rich.text import Text
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.joint import ClaimInfo
 from sics_analysis.report.layouts import terminal_tables as show
-from sics_analysis.report.tables import by_scorer, joint
+from sics_analysis.report.tables import by_scorer, joint, plans
 from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.phrases import PAPER, decimals, identity_line, interval, margin_line, plain, wrapped
@@ -46,11 +46,15 @@ def print_report(console: Console, document: ReportDocument) -> None:
     show.print_overview(console, document)
     if document.gates:
         _print_gates(console, document)
+    if document.how_far:
+        _heading(console, "How far can I prune?", "not worse than the dense network by δ, from the lowest S up")
+        _table(console, plans.how_far(document).narrow(), {"scorer": 16})
     for info in document.sparsities:
         _print_sparsity(console, document, info.sparsity, info.noise_floor)
     _print_key(console, document)
     if document.has_kappa:
         _print_kappa(console, document)
+    _print_next(console, document)
     if document.claims:
         _print_claims(console, document)
     if document.deviations:
@@ -69,6 +73,11 @@ def _print_kappa(console: Console, document: ReportDocument) -> None:
     _heading(console, "Attribution", "gain = information (same saliency, no complexity) + complexity")
     columns = ("S", "scorer", "gain", "information", "complexity", "its 95 % CI", "p > 0", "verdict")
     _table(console, by_scorer.attribution(document).narrow(*columns), {"scorer": show.NAME_WIDTH})
+
+
+def _print_next(console: Console, document: ReportDocument) -> None:
+    _heading(console, "What to do next", "seeds that settle a line with a chance of 80 %")
+    _table(console, plans.next_steps(document).narrow(*plans.NARROW), {"scorer": show.NAME_WIDTH})
 
 
 def _print_claims(console: Console, document: ReportDocument) -> None:

@@ -117,7 +117,7 @@ def print_examples(console: Console, document: ReportDocument, sparsity: float) 
         above = [plain(line.scorer) for line in crossed if line.crossed is not None and line.crossed.low > 0]
         below = [plain(line.scorer) for line in crossed if line.crossed is not None and line.crossed.high < 0]
         sides = f"above 0 {', '.join(above) or 'none'}; below 0 {', '.join(below) or 'none'}"
-        text = f"new seeds and new images (crossed bootstrap): {sides}"
+        text = f"new seeds and new images: {sides}"
         console.print(hanging(console, text, 2), soft_wrap=True)
     won: dict[str, list[int]] = {}
     for row in document.mcnemar:

@@ -133,12 +133,12 @@ def intervals(document: ReportDocument) -> ReportTable:
         Column("Student t 95 %", "Student t", lambda line: limits(line.ci95, line.mean), "primary"),
         Column("Bootstrap-t 95 %", "bootstrap-t", lambda line: limits(line.studentized, line.mean)),
         Column("BCa 95 %", "BCa", lambda line: limits(line.bca, line.mean)),
-        Column("Crossed 95 %", "crossed", lambda line: limits(line.crossed, line.mean), "for new seeds and new images"),
+        Column("New images 95 %", "new images", lambda line: limits(line.crossed, line.mean), "for new seeds and new images"),
         Column("By seed", "", _by_seed, "in the order of the seeds", left=True),
     )  # fmt: skip
     caption = (
-        "All 95 % intervals of a difference, in accuracy points. The crossed bootstrap resamples seeds and test images "
-        "independently; it needs the per-example results."
+        "All 95 % intervals of a difference, in accuracy points. That for new seeds and new images comes from the two-way "
+        "variance components of the per-example results, which it needs."
     )
     made = [found for line in document.lines for found in (line.ci95, line.studentized, line.bca, line.crossed)]
     if document.metric.is_accuracy and any(found is not None and (found.low < -_FULL or found.high > _FULL) for found in made):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.joint import PlateauInfo
 from sics_analysis.report.document.lines import LineInfo
+from sics_analysis.report.words import plans
 from sics_analysis.report.words.phrases import NONE, gathered, interval, listed, p_value, plural, sparsity_list
 from sics_analysis.report.words.reasons import (
     LIMIT,
@@ -30,11 +31,13 @@ from sics_analysis.results import Verdict
 def answers(document: ReportDocument) -> tuple[Answer, ...]:
     """Answer every question of the report, in its order."""
     return (
+        *([plans.far_answer(document)] if document.how_far else []),
         _plateau(document),
         _escape(document),
         attribution_answer(document),
         _kappa(document),
         certainty_answer(document),
+        plans.next_answer(document),
         _paper(document),
     )
 

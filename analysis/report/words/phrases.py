@@ -149,7 +149,9 @@ def sparsity_list(values: Iterable[float]) -> str:
 def reference_accuracy(document: ReportDocument, sparsity: float) -> float | None:
     """Mean accuracy of the reference at one S, a fraction; of the κ = 0 scorers where it is the pooled plateau."""
     names = {document.settings.reference}
-    if not any(scorer.name in names for scorer in document.scorers):
+    if document.how_far:
+        sparsity = 0.0
+    elif not any(scorer.name in names for scorer in document.scorers):
         names = {scorer.name for scorer in document.scorers if scorer.kappa == 0}
     values = [cell.accuracy for cell in document.cells if cell.sparsity == sparsity and cell.scorer in names]
     return statistics.fmean(values) if values else None
@@ -158,7 +160,24 @@ def reference_accuracy(document: ReportDocument, sparsity: float) -> float | Non
 def reference_kappa(document: ReportDocument) -> str:
     """κ or role of the reference; a reference that is no scorer pools those of κ = 0."""
     found = next((scorer for scorer in document.scorers if scorer.name == document.settings.reference), None)
-    return "0" if found is None else kappa_text(found)
+    return (NONE if document.how_far else "0") if found is None else kappa_text(found)
+
+
+def far_sentence(document: ReportDocument) -> str:
+    """Who can be pruned how far, in one sentence."""
+    delta, reference = document.settings.delta, document.how_far[0].reference
+    loss = (
+        f"lose less than {delta:g} points to" if document.metric.is_accuracy else f"be worse by less than {delta:g} points than"
+    )
+    reached: dict[float, list[str]] = {}
+    for found in document.how_far:
+        if found.reached is not None:
+            reached.setdefault(found.reached, []).append(found.scorer)
+    if not reached:
+        return f"No scorer is shown to {loss} the {reference} network, at any S."
+    best = max(reached)
+    who = f"{listed(reached[best], 6)} can prune to S = {best:g} and {loss} the {reference} network"
+    return f"{who}, {'each ' if len(reached[best]) > 1 else ''}shown from the lowest S up."
 
 
 def no_deviations(document: ReportDocument) -> str:

@@ -9,7 +9,16 @@ from typing import Literal, TypeAlias
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.lines import AttributionInfo, LineInfo
 from sics_analysis.report.document.rows import SettingsInfo
-from sics_analysis.report.words.phrases import decimals, gathered, interval, listed, percent, plural, sparsity_list
+from sics_analysis.report.words.phrases import (
+    decimals,
+    far_sentence,
+    gathered,
+    interval,
+    listed,
+    percent,
+    plural,
+    sparsity_list,
+)
 from sics_analysis.report.words.said import checked_headline
 from sics_analysis.results import Verdict
 
@@ -25,6 +34,8 @@ def headline(document: ReportDocument) -> str:
     Never a scorer's own mean: those that escape were selected for being large. Nor a scorer that escapes within its S alone: over
     many S somebody always does. Where the control `information` escapes as well, what its shape adds decides what is said.
     """
+    if document.how_far:
+        return far_sentence(document)
     found, alone = over_run(document)
     target = target_name(document)
     if not document.lines or all(not line.n for line in document.lines):
@@ -37,11 +48,17 @@ def headline(document: ReportDocument) -> str:
     if len(names) > SHOWN:
         some = f"{sparsity_list(where)}{', not each at every S' if len(grouped(found)) > 1 else ''}"
         many = plural(sum(s.in_family for s in document.compared), "scorer")
-        return f"{len(names)} of {many} escape {target}, at {some}{saliency}."
+        return f"{len(names)} of {many} escape {target}, at {some}{_on_these(found)}{saliency}."
     first, *rest = grouped(found)
     verb = "escapes" if len(first[0]) == 1 else "escape"
     others = "".join(f"; {listed(who)} at {sparsity_list(at)}" for who, at in rest)
-    return f"{listed(first[0])} {verb} {target}, at {sparsity_list(first[1])}{others}{saliency}."
+    return f"{listed(first[0])} {verb} {target}, at {sparsity_list(first[1])}{others}{_on_these(found)}{saliency}."
+
+
+def _on_these(lines: Sequence[LineInfo]) -> str:
+    """That a claim is about these test images, where the variance over new images is mostly theirs; empty otherwise."""
+    images = {line.split.n_images for line in lines if line.split is not None and line.split.images_dominate}
+    return f", on these {max(images)} test images" if images else ""
 
 
 def _nobody(document: ReportDocument, target: str) -> str:
@@ -151,7 +168,7 @@ def target_name(document: ReportDocument) -> str:
     reference = document.settings.reference
     info = next((scorer for scorer in document.scorers if scorer.name == reference), None)
     if info is None:
-        return "the plateau"
+        return f"the {reference} network" if document.how_far else "the plateau"
     return f"the {reference} plateau" if info.kappa == 0 else reference
 
 
@@ -304,8 +321,12 @@ def _robust(document: ReportDocument) -> list[str]:
     crossed = [line.crossed for line in found if line.crossed is not None]
     if crossed:
         good = sum(limits.low > 0 for limits in crossed)
+        parts.append(f"For new seeds and new test images {good} of {len(crossed)} escapes keep an interval above 0.")
+    bound = [line for line in found if line.split is not None and line.split.images_dominate]
+    if bound:
         parts.append(
-            f"For new seeds and new test images (crossed bootstrap) {good} of {len(crossed)} escapes keep an interval above 0."
+            f"In {len(bound)} of {len(found)} escapes most of that variance is due to the test images, which more seeds do not "
+            f"lessen: the verdict speaks of new seeds{_on_these(bound).replace(',', '')}."
         )
     tests = [row for row in document.mcnemar if (row.scorer, row.sparsity) in keys]
     if tests:

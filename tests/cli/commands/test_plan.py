@@ -73,12 +73,12 @@ def test_sd_from_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     path.write_text("\n".join(rows) + "\n")
     assert main(["plan", "--from", str(path)]) == 0
     out = capsys.readouterr().out
-    # sd of a is 2, of b 1: root mean square √2.5 = 1.58; c has no κ and stays out, so the family is of two.
-    assert numbers(out, "S = 0.7")[0] == "1.58"
-    assert "tested with 2 scorers" in words(out)
+    # sd of a is 2, of b 1, of c 4.5, the median 2; c has no κ and is no control by name, so it counts as in a report.
+    assert numbers(out, "S = 0.7")[0] == "2"
+    assert "tested with 3 scorers" in words(out)
     assert "Plan for 3 seeds" in out
     assert main(["plan", "--from", str(path), "--reference", "a"]) == 0
-    assert numbers(capsys.readouterr().out, "S = 0.7")[0] == "1", "b against a"
+    assert numbers(capsys.readouterr().out, "S = 0.7")[0] == "3.34", "b and c against a"
 
 
 def test_from_a_run_takes_its_margin(finished: Any, capsys: pytest.CaptureFixture[str]) -> None:
