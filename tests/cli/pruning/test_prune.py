@@ -448,7 +448,7 @@ def test_a_table_reads_what_the_report_writes(finished: Any) -> None:
     from sics_analysis.report.document import document
     from sics_plugin.scorers import adaptive_from_report
 
-    assert (adaptive_from_report.SCHEMA, adaptive_from_report.KIND) == (document.SCHEMA, document.KIND)
+    assert (adaptive_from_report.SCHEMAS[-1], adaptive_from_report.KIND) == (document.SCHEMA, document.KIND)
     made = document.ReportDocument.from_json((finished.run / "report.json").read_text())
     table = SICSAdaptive.from_report(finished.run / "report.json")
     assert [step.sparsity for step in table.steps] == [entry.sparsity for entry in made.sparsities]

@@ -62,14 +62,15 @@ from torch import nn
 class Colours(nn.Module):
     def __init__(self, order="bgr"):
         super().__init__()
-        self.mix = nn.Linear(3, len(order), bias=False)
+        self.mix, self.out = nn.Linear(3, 3, bias=False), nn.Linear(3, len(order), bias=False)
+        self.mix.weight.data = torch.eye(3)
         places = {"r": 0, "g": 1, "b": 2}
-        self.mix.weight.data = torch.stack([torch.eye(3)[places[x]] if x in places else torch.full((3,), -9.0) for x in order])
+        self.out.weight.data = torch.stack([torch.eye(3)[places[x]] if x in places else torch.full((3,), -9.0) for x in order])
         self.mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
         self.scale = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
 
     def forward(self, x):
-        return self.mix((x * self.scale + self.mean).mean(dim=(2, 3)))
+        return self.out(self.mix((x * self.scale + self.mean).mean(dim=(2, 3))))
 
 def build(order="bgr"):
     return Colours(order)
