@@ -98,7 +98,7 @@ class Table:
         other = self._pool(self.pooled(name), sparsity) if self.pools(reference) else self.arm(reference, sparsity)
         floor = self.floors.get(sparsity, 0.0)
         if not self.metric.paired:
-            return unpaired_contrast(self.arm(name, sparsity), other, sparsity=sparsity)
+            return unpaired_contrast(self.arm(name, sparsity), other, sparsity=sparsity, noise_floor=floor)
         return contrast(self.arm(name, sparsity), other, sparsity=sparsity, noise_floor=floor)
 
     def _pool(self, scorers: tuple[str, ...], sparsity: float) -> Arm:
