@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -135,7 +135,7 @@ def read_table(frame: pd.DataFrame, metric: Metric = ACCURACY) -> Table:
             f"{first['scorer']!r} at {first['sparsity']:g}"
         )
     kappa = _kappa(rows)
-    counts = metric == ACCURACY and _has_counts(rows)
+    counts = replace(metric, paired=True) == ACCURACY and _has_counts(rows)
     arms = {}
     for _, own in rows.groupby(["scorer", "sparsity"], sort=True):
         name, sparsity = str(own["scorer"].iloc[0]), float(own["sparsity"].iloc[0])

@@ -1,11 +1,12 @@
 """What stands above the verdicts: seeds that are missing, copied, alone or too coarse."""
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from sics_analysis.results import Level, Metric
+from sics_analysis.results import ACCURACY, Level, Metric
 from sics_analysis.rows.checks import copied_checkpoints, data_checks
 from sics_analysis.rows.table import read_table
 
@@ -105,3 +106,11 @@ def test_checks_hold_for_any_metric(lower: bool) -> None:
     frame = pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"])
     found = data_checks(read_table(frame, Metric("loss", "nats", 1.0, lower)), "magnitude", 0.1)
     assert [check.kind for check in found] == ["missing"]
+
+
+def test_unpaired_rows_keep_their_counts_for_the_resolution() -> None:
+    rows = [(s, name, 0.7, (5 + s % 2) / 10, 5 + s % 2, 10) for name in ("magnitude", "a") for s in range(4)]
+    frame = pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy", "correct", "n"])
+    for paired in (True, False):
+        found = data_checks(read_table(frame, replace(ACCURACY, paired=paired)), "magnitude", 0.5)
+        assert "resolution" in [check.kind for check in found]
