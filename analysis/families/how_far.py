@@ -86,7 +86,7 @@ def _ordered(name: str, contrasts: Sequence[Contrast]) -> list[Contrast]:
 
 
 def _p(c: Contrast, delta: float) -> float | None:
-    """One-sided p of "above −delta"; None below three seeds, in the noise, and where neither side of unpaired seeds has a spread."""
+    """One-sided p of "above −delta"; None below three seeds, in the noise, and for unpaired seeds without a spread."""
     if c.n < MIN_SEEDS or delta < c.noise_floor:
         return None
     if not c.is_degenerate:
