@@ -114,3 +114,21 @@ def test_unpaired_rows_keep_their_counts_for_the_resolution() -> None:
     for paired in (True, False):
         found = data_checks(read_table(frame, replace(ACCURACY, paired=paired)), "magnitude", 0.5)
         assert "resolution" in [check.kind for check in found]
+
+
+def test_copies_are_found_whatever_rounding_made_of_them() -> None:
+    at = {"magnitude": 0.9, "a": 0.93, "b": 0.91, "c": 0.92}
+    (found,) = checks({name: [value + seed * 1e-11 for seed in range(5)] for name, value in at.items()})
+    assert (found.kind, found.level) == ("copied", Level.OPEN)
+    assert found.text.startswith("seeds 0, 1, 2, 3 and 4")
+    assert checks({name: [value + seed * 1e-7 for seed in range(5)] for name, value in at.items()}) == []
+
+
+def test_every_network_twice_is_no_chance_even_in_two_cells() -> None:
+    found = checks({"magnitude": [0.9, 0.9, 0.88, 0.88, 0.91, 0.91], "a": [0.93, 0.93, 0.9, 0.9, 0.95, 0.95]})
+    assert sorted(check.text.split(" have")[0] for check in found) == ["seeds 0 and 1", "seeds 2 and 3", "seeds 4 and 5"]
+
+
+def test_many_seeds_agree_in_two_coarse_cells_by_chance() -> None:
+    coarse = {name: [0.9 + (k * (seed + 1) % 17) / 1000 for seed in range(150)] for k, name in ((3, "magnitude"), (5, "a"))}
+    assert checks(coarse) == []
