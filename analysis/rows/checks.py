@@ -101,6 +101,12 @@ def _missing(table: Table, reference: str) -> list[DataCheck]:
                     key = (who, tuple(sorted(missing, key=lambda seed: (isinstance(seed, str), seed))))
                     lacking.setdefault(key, []).append(S)
                     touched.setdefault(key, []).append(name)
+    nobody: dict[tuple[Seed, ...], list[float]] = {}
+    for S in table.sparsities:
+        there = {seed for (_, at), arm in table.arms.items() if at == S for seed in arm.seeds}
+        gone = tuple(seed for seed in table.seeds if seed not in there)
+        if len(there) > 1 and gone:  # one seed alone has a line of its own
+            nobody.setdefault(gone, []).append(S)
     found = []
     for (who, seeds), at in lacking.items():
         places = tuple(sorted(set(at)))
@@ -113,6 +119,9 @@ def _missing(table: Table, reference: str) -> list[DataCheck]:
         places = tuple(dict.fromkeys(at))
         text = f"{name} and {reference} share no seed{_at(places)}: --unpaired compares them as independent samples (Welch's t)"
         found.append(DataCheck("unpaired", Level.OPEN, text, (name,), places))
+    for seeds, at in nobody.items():
+        text = f"nobody has a result for seed {seed_list(seeds)}{_at(at)}, which other sparsities have"
+        found.append(DataCheck("missing", Level.NOTED, text, (), tuple(at)))
     for name, at in absent.items():
         places = tuple(dict.fromkeys(at))
         found.append(DataCheck("missing", Level.NOTED, f"{name} has no result{_at(places)}", (name,), places))

@@ -132,3 +132,16 @@ def test_every_network_twice_is_no_chance_even_in_two_cells() -> None:
 def test_many_seeds_agree_in_two_coarse_cells_by_chance() -> None:
     coarse = {name: [0.9 + (k * (seed + 1) % 17) / 1000 for seed in range(150)] for k, name in ((3, "magnitude"), (5, "a"))}
     assert checks(coarse) == []
+
+
+def test_seeds_that_nobody_has_at_one_sparsity_are_noted() -> None:
+    rows = [
+        (seed, name, S, 0.9 + (seed + len(name)) / 500 - S / 10)
+        for S, seeds in ((0.5, 6), (0.7, 4))
+        for name in ("magnitude", "a")
+        for seed in range(seeds)
+    ]
+    table = read_table(pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"]))
+    (found,) = data_checks(table, "magnitude", 0.5)
+    assert (found.level, found.sparsities) == (Level.NOTED, (0.7,))
+    assert found.text == "nobody has a result for seed 4 and 5 at S = 0.7, which other sparsities have"
