@@ -138,8 +138,9 @@ def _copied(table: Table) -> list[DataCheck]:
     for seed, cells in rows.items():
         alike.setdefault(tuple(cells), []).append(seed)
     groups = [(len(places), seeds) for places, own in alike.items() if places for seeds in _equal(own, rows)]
+    differ = all(len({*rows[seeds[0]].values()}) > 1 for _, seeds in groups)  # scorers of one mask are one cell
     # Two seeds of few cells may agree by chance, half of all seeds may not; many seeds of few cells must.
-    doubled = sum(len(seeds) for _, seeds in groups) * 2 >= len(rows) and len(groups) > 1
+    doubled = differ and sum(len(seeds) for _, seeds in groups) * 2 >= len(rows) and len(groups) > 1
     found = []
     for count, seeds in groups:
         if count >= _CELLS or (len(rows) <= MANY_SEEDS and count > 1 and doubled) or (len(rows) <= MANY_SEEDS and len(seeds) > 2):
