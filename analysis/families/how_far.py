@@ -28,7 +28,8 @@ def how_far(sequences: Mapping[str, Sequence[Contrast]], delta: float, *, alpha:
         For each scorer its contrasts against the dense network, one an S. An S without any seed is a gap, which is not tested
         and not claimed: the sequence goes on behind it.
     delta
-        Margin in points: a test asks whether the difference lies above −delta.
+        Margin in points: a test asks whether the difference lies above −delta. Where it is below the noise floor of a contrast
+        nothing is tested, and the sequence ends.
     alpha
         Chance of any false claim, over all scorers and values of S.
 
@@ -85,8 +86,8 @@ def _ordered(name: str, contrasts: Sequence[Contrast]) -> list[Contrast]:
 
 
 def _p(c: Contrast, delta: float) -> float | None:
-    """One-sided p of "above −delta"; None below three seeds, and where neither side of unpaired seeds has a spread."""
-    if c.n < MIN_SEEDS:
+    """One-sided p of "above −delta"; None below three seeds, in the noise, and for unpaired seeds without a spread."""
+    if c.n < MIN_SEEDS or delta < c.noise_floor:
         return None
     if not c.is_degenerate:
         return p_above(c, -delta)

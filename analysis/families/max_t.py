@@ -249,18 +249,33 @@ def _test_many(active: list[Contrast], margin: float, sign: int, alpha: float, r
     space = Projection(columns)
     counts, largest = StepDown(space.columns, observed=space.observed), MaxAbs(space.centred, n)
     adjusted, made = p, 0
-    for part in (max(draws // 10, 1), draws - max(draws // 10, 1)):
-        for chunk in space.directions(part, rng, identity=made == 0) if part else ():
+    for part in in_two(draws):
+        for chunk in space.directions(part, rng, identity=made == 0):
             counts.add(chunk)
             largest.add(chunk)
         made += part
         adjusted = not_below(counts.adjusted(), p, t)
-        if (np.abs(adjusted - alpha) >= _CLEAR * math.sqrt(alpha * (1 - alpha) / made)).all():
+        if clear_of(alpha, adjusted, made):
             break
     single = float(special.stdtrit(n - 1, 1 - alpha / 2))
     joint_t = largest.quantile(1 - alpha) if alpha * made >= 1 else float(special.stdtrit(n - 1, 1 - alpha / (2 * m)))
     critical = np.full(m, max(joint_t, single))
     return _Numbers(t, p, adjusted, None, holm(p.tolist()), critical, "rotation max-|T|", made)
+
+
+def in_two(draws: int) -> tuple[int, ...]:
+    """A tenth of the draws, and the others, which are made only where that leaves a p near alpha.
+
+    >>> in_two(1_000), in_two(1)
+    ((100, 900), (1,))
+    """
+    first = max(draws // 10, 1)
+    return (first, draws - first) if draws > first else (first,)
+
+
+def clear_of(alpha: float, adjusted: FloatArray, made: int) -> bool:
+    """Whether so many draws leave every p so far from alpha that no further ones could move a verdict."""
+    return bool((np.abs(adjusted - alpha) >= _CLEAR * math.sqrt(alpha * (1 - alpha) / made)).all())
 
 
 def not_below(adjusted: FloatArray, p: FloatArray, t: FloatArray) -> FloatArray:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sics_analysis.families.family import ROTATION, FamilyResult
-from sics_analysis.families.max_t import SIGN, constants_adjusted, not_below, one_sided
+from sics_analysis.families.max_t import SIGN, clear_of, constants_adjusted, in_two, not_below, one_sided
 from sics_analysis.families.multiplicity import holm_over_groups
 from sics_analysis.families.rotation import Projection, StepDown, rotation_directions, sorted_rows
 from sics_analysis.one_scorer.signflip import DRAWS
@@ -42,7 +42,7 @@ def run_wide(families: Sequence[FamilyResult], *, rng: np.random.Generator, draw
     all S, which knows how the values of S depend on one another. Otherwise Holm over the sparsities, on the p that are adjusted
     within each (`holm_over_groups`). Beside a rotation, equal differences have Holm over the exact p and the one-sided t p of the
     whole run. An S at which δ lies below the noise floor counts like any other. Beyond 100 seeds the rotations are drawn in the
-    dimensions that the columns span, as in `max_t_family`, and a tenth of `draws` is made.
+    dimensions that the columns span, and a tenth of them is enough where every p is clear of alpha, as in `max_t_family`.
 
     Examples
     --------
@@ -68,7 +68,8 @@ def run_wide(families: Sequence[FamilyResult], *, rng: np.random.Generator, draw
         over: dict[tuple[str, float | None], float] = {}
         if active:
             t, p = one_sided(active, margin, sign)
-            found = not_below(_rotated(sign * np.column_stack([c.values for c in active]) - margin, draws, rng), p, t)
+            columns = sign * np.column_stack([c.values for c in active]) - margin
+            found = not_below(_rotated(columns, draws, rng, families[0].alpha), p, t)
             over = {(c.name, c.sparsity): float(value) for c, value in zip(active, found, strict=True)}
         over |= {(c.name, c.sparsity): p for c, _, p in constants_adjusted(contrasts, active, margin, sign)}
     else:
@@ -79,13 +80,19 @@ def run_wide(families: Sequence[FamilyResult], *, rng: np.random.Generator, draw
     return RunWide({key: max(over[key], within[key]) for key in keys}, JOINT if joint else HOLM)
 
 
-def _rotated(columns: FloatArray, draws: int, rng: np.random.Generator) -> FloatArray:
+def _rotated(columns: FloatArray, draws: int, rng: np.random.Generator, alpha: float) -> FloatArray:
     """Step-down p of all columns under rotations they share."""
-    if len(columns) > MANY_SEEDS:
-        space = Projection(sorted_rows(columns))
-        counts, directions = StepDown(space.columns, observed=space.observed), space.directions(max(draws // 10, 1), rng)
-    else:
-        counts, directions = StepDown(columns), rotation_directions(len(columns), draws, rng)
-    for chunk in directions:
-        counts.add(chunk)
+    if len(columns) <= MANY_SEEDS:
+        counts = StepDown(columns)
+        for chunk in rotation_directions(len(columns), draws, rng):
+            counts.add(chunk)
+        return counts.adjusted()
+    space, made = Projection(sorted_rows(columns)), 0
+    counts = StepDown(space.columns, observed=space.observed)
+    for part in in_two(draws):
+        for chunk in space.directions(part, rng, identity=made == 0):
+            counts.add(chunk)
+        made += part
+        if clear_of(alpha, counts.adjusted(), made):
+            break
     return counts.adjusted()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sics_analysis.rows.names import TableError
 
+_THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}"
 _COMMA = r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*%?"
 
 
@@ -58,6 +59,11 @@ def numbers(column: pd.Series, name: str, accepted: str) -> Numbers:
     percent = bool(filled.str.endswith("%").any())
     bare = text.str.removesuffix("%").str.strip() if percent else text
     comma = bool(filled.str.fullmatch(_COMMA).any()) and not filled.str.contains(".", regex=False).any()
+    if comma:
+        parts, plain = filled.str.fullmatch(_THOUSANDS), filled.str.fullmatch(r"[+-]?\d+")
+        if parts.any() and plain.any() and (parts | plain).all():  # nobody writes decimals in threes, and none
+            place = int(np.flatnonzero(text.str.fullmatch(_THOUSANDS).to_numpy())[0])
+            raise refused(column, place, name, f"{accepted}, without a comma that may part thousands")
     read = pd.to_numeric(bare.str.replace(",", ".", regex=False) if comma else bare, errors="coerce")
     found = np.asarray(read, dtype=np.float64)
     bad = np.flatnonzero((text != "").to_numpy() & ~np.isfinite(found))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from sics_analysis.results import DataCheck, Level, Seed
 from sics_analysis.rows.arms import Arm
+from sics_analysis.rows.contrasts import MANY_SEEDS, RELATIVE_TOLERANCE
 from sics_analysis.rows.sparsities import ONE_POOL
 from sics_analysis.rows.table import Table
 
@@ -100,6 +101,12 @@ def _missing(table: Table, reference: str) -> list[DataCheck]:
                     key = (who, tuple(sorted(missing, key=lambda seed: (isinstance(seed, str), seed))))
                     lacking.setdefault(key, []).append(S)
                     touched.setdefault(key, []).append(name)
+    nobody: dict[tuple[Seed, ...], list[float]] = {}
+    for S in table.sparsities:
+        there = {seed for (_, at), arm in table.arms.items() if at == S for seed in arm.seeds}
+        gone = tuple(seed for seed in table.seeds if seed not in there)
+        if len(there) > 1 and gone:  # one seed alone has a line of its own
+            nobody.setdefault(gone, []).append(S)
     found = []
     for (who, seeds), at in lacking.items():
         places = tuple(sorted(set(at)))
@@ -112,6 +119,9 @@ def _missing(table: Table, reference: str) -> list[DataCheck]:
         places = tuple(dict.fromkeys(at))
         text = f"{name} and {reference} share no seed{_at(places)}: --unpaired compares them as independent samples (Welch's t)"
         found.append(DataCheck("unpaired", Level.OPEN, text, (name,), places))
+    for seeds, at in nobody.items():
+        text = f"nobody has a result for seed {seed_list(seeds)}{_at(at)}, which other sparsities have"
+        found.append(DataCheck("missing", Level.NOTED, text, (), tuple(at)))
     for name, at in absent.items():
         places = tuple(dict.fromkeys(at))
         found.append(DataCheck("missing", Level.NOTED, f"{name} has no result{_at(places)}", (name,), places))
@@ -119,21 +129,39 @@ def _missing(table: Table, reference: str) -> list[DataCheck]:
 
 
 def _copied(table: Table) -> list[DataCheck]:
-    """Seeds whose values agree to the last digit everywhere: one network, evaluated or written down several times."""
-    rows: dict[Seed, list[tuple[str, float, float]]] = {seed: [] for seed in table.seeds}
-    for (name, S), arm in sorted(table.arms.items()):
+    """Seeds whose values agree everywhere but for rounding: one network, evaluated or written down several times."""
+    rows: dict[Seed, dict[tuple[str, float], float]] = {seed: {} for seed in table.seeds}
+    for place, arm in sorted(table.arms.items()):
         for seed, value in zip(arm.seeds, arm.accuracy, strict=True):
-            rows[seed].append((name, S, value))
-    same: dict[tuple[tuple[str, float, float], ...], list[Seed]] = {}
+            rows[seed][place] = value
+    alike: dict[tuple[tuple[str, float], ...], list[Seed]] = {}  # seeds with results in the same cells
     for seed, cells in rows.items():
-        same.setdefault(tuple(cells), []).append(seed)
+        alike.setdefault(tuple(cells), []).append(seed)
+    groups = [(len(places), seeds) for places, own in alike.items() if places for seeds in _equal(own, rows)]
+    differ = all(len({*rows[seeds[0]].values()}) > 1 for _, seeds in groups)  # scorers of one mask are one cell
+    # Two seeds of few cells may agree by chance, half of all seeds may not; many seeds of few cells must.
+    doubled = differ and sum(len(seeds) for _, seeds in groups) * 2 >= len(rows) and len(groups) > 1
     found = []
-    for where, seeds in same.items():
-        count = len(where)
-        if count and len(seeds) > 1 and (count >= _CELLS or len(seeds) > 2):
+    for count, seeds in groups:
+        if count >= _CELLS or (len(rows) <= MANY_SEEDS and count > 1 and doubled) or (len(rows) <= MANY_SEEDS and len(seeds) > 2):
             text = f"seeds {seed_list(seeds)} have equal values in all of their {count} cells: copies of one network are no seeds"
             found.append(DataCheck("copied", Level.OPEN, text))
     return found
+
+
+def _equal(seeds: Sequence[Seed], rows: Mapping[Seed, Mapping[tuple[str, float], float]]) -> list[list[Seed]]:
+    """Groups of two and more of these seeds whose values are one to within rounding."""
+    values = np.array([list(rows[seed].values()) for seed in seeds], dtype=np.float64)
+    close = RELATIVE_TOLERANCE * np.abs(values).max(axis=0)
+    # Copies are neighbours in an order that does not see the last digits.
+    order = np.lexsort(np.round(values / np.where(close > 0, 1e3 * close, 1.0)).T)
+    joined = (np.abs(np.diff(values[order], axis=0)) <= close).all(axis=1)
+    groups: list[list[Seed]] = [[seeds[order[0]]]]
+    for at, same in zip(order[1:], joined, strict=True):
+        if not same:
+            groups.append([])
+        groups[-1].append(seeds[at])
+    return [group for group in groups if len(group) > 1]
 
 
 def _one_seed(table: Table) -> list[DataCheck]:

@@ -41,9 +41,10 @@ USUAL: Mapping[str, tuple[frozenset[str], ...]] = {
 }  # fmt: skip
 COMPRESSION = frozenset({"compression", "compression_ratio"})
 DENSITY = USUAL["sparsity"][2] - COMPRESSION
-_LOWER = frozenset(
-    {"loss", "error", "err", "mse", "rmse", "mae", "perplexity", "ppl", "nll", "wer", "cer", "fid", "bpb", "bpc", "regret"}
-)
+_LOWER = frozenset({
+    "loss", "error", "err", "mse", "rmse", "mae", "mape", "perplexity", "ppl", "nll", "wer", "cer", "fid", "bpb", "bpc", "ece",
+    "brier", "regret", "drop", "degradation", "latency",
+})  # fmt: skip
 
 
 class TableError(ValueError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -98,7 +98,7 @@ class Table:
         other = self._pool(self.pooled(name), sparsity) if self.pools(reference) else self.arm(reference, sparsity)
         floor = self.floors.get(sparsity, 0.0)
         if not self.metric.paired:
-            return unpaired_contrast(self.arm(name, sparsity), other, sparsity=sparsity)
+            return unpaired_contrast(self.arm(name, sparsity), other, sparsity=sparsity, noise_floor=floor)
         return contrast(self.arm(name, sparsity), other, sparsity=sparsity, noise_floor=floor)
 
     def _pool(self, scorers: tuple[str, ...], sparsity: float) -> Arm:
@@ -135,7 +135,7 @@ def read_table(frame: pd.DataFrame, metric: Metric = ACCURACY) -> Table:
             f"{first['scorer']!r} at {first['sparsity']:g}"
         )
     kappa = _kappa(rows)
-    counts = metric == ACCURACY and _has_counts(rows)
+    counts = replace(metric, paired=True) == ACCURACY and _has_counts(rows)
     arms = {}
     for _, own in rows.groupby(["scorer", "sparsity"], sort=True):
         name, sparsity = str(own["scorer"].iloc[0]), float(own["sparsity"].iloc[0])

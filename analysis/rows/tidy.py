@@ -144,7 +144,7 @@ def tidy(frame: pd.DataFrame, asked: Asked = NOTHING) -> Tidy:
         rows["sparsity"] = ONE_POOL
         assumed.append("no column says the sparsity: all rows are one pool")
     column = named.column["metric"]
-    values, measured, more, commas = _values(raw[column], asked.metric or column, asked)
+    values, measured, more, commas = _values(raw[column], asked.metric or column, asked, rows)
     rows["accuracy"] = values
     assumed += more
     assumed += ["decimals follow a comma"] if comma or commas else []
@@ -259,7 +259,9 @@ def _refuse_unknown(raw: pd.DataFrame, named: Named, asked: Asked, metric: str |
         raise TableError(f"--repeats {absent[0]}: there is no such column, but {shown(columns)}")
 
 
-def _values(column: pd.Series, name: str, asked: Asked) -> tuple[NDArray[np.float64], Metric, list[str], bool]:
+def _values(
+    column: pd.Series, name: str, asked: Asked, rows: pd.DataFrame
+) -> tuple[NDArray[np.float64], Metric, list[str], bool]:
     """The metric's values (fractions where it is a share), what it is, and what was assumed of it."""
     wide = key(name) in ("value", "")
     accuracy = wide or is_accuracy_name(name)
@@ -289,6 +291,8 @@ def _values(column: pd.Series, name: str, asked: Asked) -> tuple[NDArray[np.floa
                 f"--unit fraction",
                 row=int(column.index[place]),
             )
+        if below and unit is None and not read.percent and "%" not in name:
+            _refuse_two_units(column, values, name, rows)
         values = (values / 100).round(12)  # 93.1 % is the fraction .931, however it divides
         few = f", {below} of {above + below} at or below 1 % among them" if below and not read.percent and unit is None else ""
         assumed.append(f"{'values are' if wide else f'{name!r} is'} in percent{few}")
@@ -299,6 +303,21 @@ def _values(column: pd.Series, name: str, asked: Asked) -> tuple[NDArray[np.floa
     if accuracy:
         return values, replace(ACCURACY, lower_is_better=bool(lower)), assumed, read.comma
     return values, Metric(name, f"{name} points", 100.0, bool(lower)), assumed, read.comma
+
+
+def _refuse_two_units(column: pd.Series, values: NDArray[np.float64], name: str, rows: pd.DataFrame) -> None:
+    """A scorer or a seed all of whose values are at most 1 beside others in percent: it may be written as fractions."""
+    for role in ("scorer", "seed"):
+        own = pd.Series(values).groupby(rows[role].to_numpy())
+        highest, count = own.transform("max").to_numpy(), own.transform("count").to_numpy()
+        small = np.flatnonzero((highest > 0) & (highest <= 1) & (count > 1))  # one network may have collapsed
+        if len(small):
+            place = int(small[0])
+            raise TableError(
+                f"{name} is in percent, and {role} {rows[role].iloc[place]} nowhere above 1: give --unit percent, or write "
+                f"all of them in one unit",
+                row=int(column.index[place]),
+            )
 
 
 def _optional(column: pd.Series, name: str, accuracy: pd.Series, metric: Metric) -> pd.Series:

@@ -100,7 +100,7 @@ class UnpairedContrast(Contrast):
         return replace(self, name=self.reference, reference=self.name, own=self.other, other=self.own)
 
 
-def unpaired_contrast(arm: Arm, reference: Arm, *, sparsity: float | None = None) -> UnpairedContrast:
+def unpaired_contrast(arm: Arm, reference: Arm, *, sparsity: float | None = None, noise_floor: float = 0.0) -> UnpairedContrast:
     """Set two arms against each other as independent samples, each with all its seeds."""
     sides = tuple(tuple(side.scale * value for value in side.accuracy) for side in (arm, reference))
     size = (
@@ -108,7 +108,9 @@ def unpaired_contrast(arm: Arm, reference: Arm, *, sparsity: float | None = None
         if arm.scale == reference.scale == 100
         else max((abs(value) for side in sides for value in side), default=0.0)
     )
-    return UnpairedContrast(arm.name, reference.name, (), (), sparsity, size=size, own=sides[0], other=sides[1])
+    return UnpairedContrast(
+        arm.name, reference.name, (), (), sparsity, noise_floor=noise_floor, size=size, own=sides[0], other=sides[1]
+    )
 
 
 def _variance(values: tuple[float, ...]) -> float:

@@ -20,6 +20,8 @@ from sics_analysis.results import ACCURACY, DataCheck, Metric, check_alpha, chec
 from sics_analysis.rows.arms import seed_label
 from sics_analysis.rows.checks import data_checks, in_order
 from sics_analysis.rows.contrasts import Contrast
+from sics_analysis.rows.ignored import ignored_checks
+from sics_analysis.rows.names import OPTIONAL
 from sics_analysis.rows.table import DENSE, PLATEAU, REQUIRED, Table, noise_floors, read_table
 from sics_analysis.rows.tidy import NOTHING, Asked, tidy
 from sics_analysis.study.outcome import Analysis, Families, Line, RunTests
@@ -244,8 +246,10 @@ def _read(
         return frame, metric, (), ()
     over = (repeats,) if isinstance(repeats, str) else tuple(repeats)
     asked = Asked(dict(columns or {}), metric, lower_is_better, unit, over)
-    if not isinstance(frame, pd.DataFrame) or (asked == NOTHING and set(REQUIRED) <= set(frame.columns)):
+    if not isinstance(frame, pd.DataFrame):
         return frame, ACCURACY, (), ()
+    if asked == NOTHING and set(REQUIRED) <= set(frame.columns):
+        return frame, ACCURACY, (), ignored_checks(frame, frame, {*REQUIRED, *OPTIONAL})
     found = tidy(frame, asked)
     for text in found.assumed:
         warnings.warn(f"assumed: {text}", UserWarning, stacklevel=3)

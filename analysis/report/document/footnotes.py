@@ -27,12 +27,12 @@ def footnotes(
             "A line counts the seeds complete in scorer and reference. Where the scorers of a family miss different seeds, "
             "each is tested on its own and Holm's correction takes the place of the joint rotation."
         )
-    found.append(_resolution(counts))
+    if analysis.metric.paired:
+        found.append(_resolution(counts))
     if counts[-1] > MANY_SEEDS:
         found.append(
             f"Beyond {MANY_SEEDS} seeds the sign-flip cross-checks, which agree with t, are left out, the bootstrap draws 999 "
-            "resamples, and a rotation test stops at a tenth of its draws where no p lies near α, that over the whole run "
-            "always."
+            "resamples, and a rotation test stops at a tenth of its draws where no p lies near α."
         )
     caveat = coverage_caveat(counts[0])
     found += [caveat] if caveat else []

@@ -283,7 +283,7 @@ def certainty_answer(document: ReportDocument) -> Answer:
                 f"{plural(power.here, 'seed')} find a true escape of {effect} with a chance of {found} "
                 f"and show a true equality with {same}; {needed} reach 80 %."
             )
-    if counts[-1]:
+    if counts[-1] and document.metric.paired:  # there is no sign to flip between seeds that are no pairs
         parts.append(f"The smallest p an exact sign-flip test can give is {0.5 ** counts[-1]:.3g}.")
     parts += _robust(document)
     if settings.stamps:

@@ -141,3 +141,14 @@ def test_no_false_claim_beyond_alpha_where_every_s_is_on_the_bound() -> None:
         data = rng.normal(-0.5, 0.3, (4, 3, 5))
         false += any(found.reached is not None for found in how_far({str(i): sequence(*d) for i, d in enumerate(data)}, 0.5))
     assert false / 400 <= 0.05 + 3 * (0.05 * 0.95 / 400) ** 0.5
+
+
+@pytest.mark.parametrize("unpaired", [False, True])
+def test_nothing_is_claimed_where_delta_is_below_the_noise_of_repeated_evaluations(unpaired: bool) -> None:
+    frame = rows()
+    first, *others = sorted(set(frame["sparsity"]) - {0.0})
+    quiet = analyse(frame, "dense", 0.5, noise_floor=dict.fromkeys(others, 0.6), unpaired=unpaired, draws=200)
+    assert {found.reached for found in quiet.how_far} <= {None, first}
+    assert any(found.reached == first for found in quiet.how_far)
+    noisy = analyse(frame, "dense", 0.5, noise_floor=0.6, unpaired=unpaired, draws=200)
+    assert all(found.reached is None and found.alone is None for found in noisy.how_far)

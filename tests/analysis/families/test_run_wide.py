@@ -112,3 +112,24 @@ def test_a_true_effect_in_a_group_does_not_buy_the_full_level_for_the_others() -
     """Two S with a tiny p each: Holm on the smallest p of an S alone would test what is left in both at α."""
     assert holm_over_groups([[1e-9, 0.03], [1e-9, 0.03]]) == [2e-9, 0.06, 2e-9, 0.06]
     assert holm_over_groups([[1e-9, 0.02], [1e-9, 0.03]]) == [2e-9, 0.04, 2e-9, 0.04]
+
+
+def test_beyond_a_hundred_seeds_all_draws_are_made_where_a_p_is_near_alpha() -> None:
+    def adjusted(shift: float) -> float:
+        values = np.random.default_rng(3).normal(0, 1, (101, 6))
+        values = DELTA + (values - values.mean(0)) / values.std(0, ddof=1)
+        values[:, 0] += shift / np.sqrt(101)
+        found = {
+            S: [differences(values[:, 2 * i + j], name="ab"[j], sparsity=S) for j in (0, 1)]
+            for i, S in enumerate((0.5, 0.6, 0.7))
+        }
+        families = [escape_test(own, DELTA, rng=np.random.default_rng(1), draws=10_000) for own in found.values()]
+        p = run_wide(families, rng=np.random.default_rng(2), draws=10_000).get("a", 0.5)
+        assert p is not None
+        return p
+
+    near, clear = adjusted(2.43), adjusted(1.0)
+    assert abs(near - 0.05) < 0.01
+    assert round(near * 10_000) % 10 != 0, "a tenth of the draws has thousandths alone"
+    assert near * 10_000 == pytest.approx(round(near * 10_000))
+    assert abs(clear - 0.05) > 0.1

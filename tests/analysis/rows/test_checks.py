@@ -1,11 +1,12 @@
 """What stands above the verdicts: seeds that are missing, copied, alone or too coarse."""
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from sics_analysis.results import Level, Metric
+from sics_analysis.results import ACCURACY, Level, Metric
 from sics_analysis.rows.checks import copied_checkpoints, data_checks
 from sics_analysis.rows.table import read_table
 
@@ -105,3 +106,42 @@ def test_checks_hold_for_any_metric(lower: bool) -> None:
     frame = pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"])
     found = data_checks(read_table(frame, Metric("loss", "nats", 1.0, lower)), "magnitude", 0.1)
     assert [check.kind for check in found] == ["missing"]
+
+
+def test_unpaired_rows_keep_their_counts_for_the_resolution() -> None:
+    rows = [(s, name, 0.7, (5 + s % 2) / 10, 5 + s % 2, 10) for name in ("magnitude", "a") for s in range(4)]
+    frame = pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy", "correct", "n"])
+    for paired in (True, False):
+        found = data_checks(read_table(frame, replace(ACCURACY, paired=paired)), "magnitude", 0.5)
+        assert "resolution" in [check.kind for check in found]
+
+
+def test_copies_are_found_whatever_rounding_made_of_them() -> None:
+    at = {"magnitude": 0.9, "a": 0.93, "b": 0.91, "c": 0.92}
+    (found,) = checks({name: [value + seed * 1e-11 for seed in range(5)] for name, value in at.items()})
+    assert (found.kind, found.level) == ("copied", Level.OPEN)
+    assert found.text.startswith("seeds 0, 1, 2, 3 and 4")
+    assert checks({name: [value + seed * 1e-7 for seed in range(5)] for name, value in at.items()}) == []
+
+
+def test_every_network_twice_is_no_chance_even_in_two_cells() -> None:
+    found = checks({"magnitude": [0.9, 0.9, 0.88, 0.88, 0.91, 0.91], "a": [0.93, 0.93, 0.9, 0.9, 0.95, 0.95]})
+    assert sorted(check.text.split(" have")[0] for check in found) == ["seeds 0 and 1", "seeds 2 and 3", "seeds 4 and 5"]
+
+
+def test_many_seeds_agree_in_two_coarse_cells_by_chance() -> None:
+    coarse = {name: [0.9 + (k * (seed + 1) % 17) / 1000 for seed in range(150)] for k, name in ((3, "magnitude"), (5, "a"))}
+    assert checks(coarse) == []
+
+
+def test_seeds_that_nobody_has_at_one_sparsity_are_noted() -> None:
+    rows = [
+        (seed, name, S, 0.9 + (seed + len(name)) / 500 - S / 10)
+        for S, seeds in ((0.5, 6), (0.7, 4))
+        for name in ("magnitude", "a")
+        for seed in range(seeds)
+    ]
+    table = read_table(pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"]))
+    (found,) = data_checks(table, "magnitude", 0.5)
+    assert (found.level, found.sparsities) == (Level.NOTED, (0.7,))
+    assert found.text == "nobody has a result for seed 4 and 5 at S = 0.7, which other sparsities have"

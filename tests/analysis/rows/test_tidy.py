@@ -162,3 +162,29 @@ def test_what_could_be_read_in_two_ways_is_refused_with_what_to_give(
         tidy(pd.DataFrame(columns), Asked(**{"columns": {}, **asked}))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("role", ["method", "run"])
+def test_percent_and_fractions_in_one_column_are_refused(role: str) -> None:
+    table = pd.DataFrame({"run": [0, 1, 2] * 2, "method": ["wanda"] * 3 + ["magnitude"] * 3, "val_acc": [92.1, 92.3, 91.9] * 2})
+    small = table["method"] == "wanda" if role == "method" else table["run"] == 1
+    mixed = table.assign(val_acc=table["val_acc"].where(~small, table["val_acc"] / 100))
+    with pytest.raises(TableError, match="nowhere above 1: give --unit percent"):
+        tidy(mixed)
+    assert tidy(mixed, Asked({}, unit="percent")).frame["accuracy"].min() < 0.01
+    collapsed = pd.concat([table.assign(sparsity=0.5), table.assign(sparsity=0.99, val_acc=[0.9, 1.0, 0.8] * 2)])
+    assert "'val_acc' is in percent, 6 of 12 at or below 1 % among them" in tidy(collapsed).assumed
+
+
+def test_a_comma_that_may_part_thousands_is_refused() -> None:
+    table = pd.DataFrame({"run": [0, 1, 2], "method": "wanda", "ppl": ["987", "1,012", "1,105"]})
+    with pytest.raises(TableError, match="without a comma that may part thousands"):
+        tidy(table, Asked({}, metric="ppl"))
+    for cells, values in ((["9,87", "1,012", "1"], [9.87, 1.012, 1.0]), (["9,870", "1,012", "1,100"], [9.87, 1.012, 1.1])):
+        assert tidy(table.assign(ppl=cells), Asked({}, metric="ppl")).frame["accuracy"].tolist() == values
+
+
+@pytest.mark.parametrize("name", ["accuracy_drop", "latency", "ECE", "top1_error"])
+def test_what_everybody_wants_less_of(name: str) -> None:
+    table = pd.DataFrame({"run": [0, 1], "method": "wanda", name: [0.3, 0.4]})
+    assert tidy(table, Asked({}, metric=name)).metric.lower_is_better

@@ -553,3 +553,12 @@ def test_a_plan_may_hold_arrays() -> None:
     found = quick(run(), plan={"sizes": np.array([[1, 2], [3, 4]]), "empty": np.array([]), "when": np.datetime64("2026-01-01")})
     plan = json.loads(json.dumps(found.to_dict(), allow_nan=False))["plan"]
     assert plan == {"sizes": [[1, 2], [3, 4]], "empty": [], "when": "2026-01-01"}
+
+
+def test_two_datasets_in_rows_of_the_own_names_are_told() -> None:
+    gain = {"magnitude": 0.0, "chaos": 0.01}
+    rows = [(i, name, 0.7, 0.9 - 0.2 * (i > 2) + gain[name] + i / 1000) for name in gain for i in range(6)]
+    frame = pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"])
+    assert analyse(frame, draws=200).checks == ()
+    (found,) = analyse(frame.assign(dataset=np.where(frame["seed"] > 2, "digits", "rings")), draws=200).checks
+    assert (found.kind, found.level) == ("pooled", "open")

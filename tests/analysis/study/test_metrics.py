@@ -11,6 +11,7 @@ from scipy import stats
 
 from sics_analysis import Verdict, analyse
 from sics_analysis.report import render, report_table
+from sics_analysis.report.document.build import build_document
 from sics_analysis.results import Metric, signed
 from sics_analysis.study.told import told, turned
 
@@ -181,6 +182,27 @@ def test_an_unpaired_report_is_stamped_and_draws() -> None:
         assert "nan" not in text.replace("nance", "")
         assert "unpaired" in text
     assert type(document).from_json(document.to_json()) == document
+
+
+@pytest.mark.filterwarnings("ignore:assumed")
+def test_an_unpaired_report_speaks_of_no_sign_flip_and_says_what_degrades_at_one_sparsity_alone() -> None:
+    rng = np.random.default_rng(1)
+    rows = [
+        (i, name, S, mean + spread * rng.normal())
+        for S, gap, spread in ((0.5, 0.05, 0.1), (0.7, 0.3, 0.22))
+        for name, mean in (("magnitude", 1.0), ("b", 1.0 - gap))
+        for i in range(6)
+    ]
+    frame = pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "score"])
+    result = analyse(frame, metric="score", lower_is_better=False, delta=0.05, unpaired=True, draws=300)
+    line = result.line("b", 0.7)
+    assert line.verdict is Verdict.DEGRADES
+    assert line.p_degrade_adjusted_run is not None
+    said = render(build_document(result, result.rows), "md")
+    assert "exact sign-flip test can give is" not in said
+    assert "Smallest attainable p" not in said
+    assert line.p_degrade_adjusted_run > 0.05
+    assert "at that S alone, not over the whole run: b at S = 0.7" in said
 
 
 def test_two_constant_sides_are_undecided() -> None:
