@@ -95,7 +95,8 @@ def test_less_of_what_everybody_lowers_is_better(name: str) -> None:
 def test_a_direction_that_was_asked_for_is_said_too(name: str) -> None:
     """The report travels without its command: a reader of the page alone must see that less is better."""
     found = tidy(pd.DataFrame({**LONG, name: [0.1, 0.2, 0.3, 0.4]}), Asked({}, metric=name, lower_is_better=True))
-    assert found.metric.lower_is_better and f"less {name} is better, as asked" in found.assumed
+    assert found.metric.lower_is_better
+    assert f"less {name} is better, as asked" in found.assumed
 
 
 def test_repeats_are_averaged_before_anything_else() -> None:
