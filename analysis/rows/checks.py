@@ -111,8 +111,8 @@ def _missing(table: Table, reference: str) -> list[DataCheck]:
     for (who, seeds), at in lacking.items():
         places = tuple(sorted(set(at)))
         text = (
-            f"{who} has no result for seed {seed_list(seeds)}{_at(places)}: a line counts the others, as if "
-            f"chance had chosen them"
+            f"{who} has no result for seed{'s' if len(seeds) > 1 else ''} {seed_list(seeds)}{_at(places)}: "
+            f"a line counts the others, as if chance had chosen them"
         )
         found.append(DataCheck("missing", Level.OPEN, text, tuple(dict.fromkeys(touched[who, seeds])), places))
     for name, at in foreign.items():

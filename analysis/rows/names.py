@@ -41,10 +41,13 @@ USUAL: Mapping[str, tuple[frozenset[str], ...]] = {
 }  # fmt: skip
 COMPRESSION = frozenset({"compression", "compression_ratio"})
 DENSITY = USUAL["sparsity"][2] - COMPRESSION
-_LOWER = frozenset({
-    "loss", "error", "err", "mse", "rmse", "mae", "mape", "perplexity", "ppl", "nll", "wer", "cer", "fid", "bpb", "bpc", "ece",
-    "brier", "regret", "drop", "degradation", "latency",
-})  # fmt: skip
+_LOWER = frozenset(
+    {
+        "loss", "error", "err", "mse", "rmse", "mae", "perplexity", "ppl", "nll", "wer", "cer", "fid", "bpb", "bpc", "regret",
+        "mape", "ece", "brier", "kl", "divergence", "eer", "ter", "lpips", "latency", "runtime", "cost", "drop", "degradation",
+    }
+)  # fmt: skip
+_LOWER_PHRASES = ("bits_per_", "cross_entropy", "neg_log", "negative_log")
 
 
 class TableError(ValueError):
@@ -88,7 +91,8 @@ def is_lower_better_name(name: str) -> bool:
     >>> is_lower_better_name("val_loss"), is_lower_better_name("return")
     (True, False)
     """
-    return any(part in _LOWER for part in key(name).split("_"))
+    known = key(name)
+    return any(part in _LOWER for part in known.split("_")) or any(phrase in known for phrase in _LOWER_PHRASES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,7 +268,9 @@ def _values(
     unit = None if asked.unit is None else asked.unit.strip()
     share = (accuracy and unit is None) or unit in FRACTION_UNITS
     lower, assumed = asked.lower_is_better, []
-    if lower is None:
+    if lower:  # asked for, and to be seen by who reads the report alone
+        assumed.append(f"less {name} is better, as asked")
+    elif lower is None:
         lower = not accuracy and is_lower_better_name(name)
         if not accuracy:
             better, option = ("less", "higher") if lower else ("more", "lower")

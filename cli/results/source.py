@@ -102,19 +102,19 @@ def read_source(path: Path, *more: Path, across_devices: bool = False, reading: 
         if not one.exists():
             raise InputError(f"{one}: there is no such run or file: give a run's folder, its run.sqlite, or a table of results")
     if across_devices:
-        raise ConfigError(f"--across-devices: is for runs, which know their devices; {path.name} is a CSV")
+        raise ConfigError(f"--across-devices: is for runs, which know their devices; {path.name} is a table")
     from sics_analysis.report.document.build import Origin
     from sics_analysis.report.document.rows import Fact, SourceInfo
 
     table = read_table_files(paths, reading)
     name = path.name if not more else f"{path.name} and {len(more)} more"
     facts = [Fact("file", one.name) for one in paths] + [Fact("sha256", table.sha256)]
-    varied = "unknown: a CSV does not say what another seed changed, nor whether equal seeds of two scorers share a network"
+    varied = "unknown: a table does not say what another seed changed, nor whether equal seeds of two scorers share a network"
     origin = Origin(
         SourceInfo("csv", name, table.sha256, varied),
-        fixed="unknown: a CSV does not say",
+        fixed="unknown: a table does not say",
         remarks=(
-            "The noise floor is unknown: a CSV has no repeated evaluations.",
+            "The noise floor is unknown: a table has no repeated evaluations.",
             *(f"Assumed: {text}." for text in table.assumed),
         ),
         provenance=(*facts, *(Fact("assumed", text) for text in table.assumed)),

@@ -206,3 +206,10 @@ def test_a_tripped_gate_and_a_stamp_stand_at_the_top(frame: pd.DataFrame) -> Non
     assert "Stamped: plan changed after data" in head
     assert head.count("Gate tripped") == 1
     assert "Gate tripped: escape:chaos@0.5 is undecided" in head
+
+
+def test_nothing_undecided_is_not_called_undecided() -> None:
+    rows = [(s, n, 0.7, 0.9 + g + s / 1000) for s in range(6) for n, g in (("magnitude", 0.0), ("mine", 0.03))]
+    frame = pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"])
+    assert "lines are undecided, which is not agreement" not in render(report_table(frame), "html")
+    assert "1 of 1 lines are undecided, which is not agreement" in render(report_table(frame[frame["seed"] < 2]), "html")

@@ -30,7 +30,7 @@ def test_whole_rows_have_nothing_to_say() -> None:
 def test_who_lacks_which_seeds_is_open_and_touches_that_line() -> None:
     (found,) = checks({**GOOD, "b": [0.95, None, 0.96, None], "c": [0.91, 0.9, 0.92, 0.93]})
     assert (found.kind, found.level, found.scorers, found.sparsities) == ("missing", Level.OPEN, ("b",), (0.7,))
-    assert found.text.startswith("b has no result for seed 1 and 3 at S = 0.7")
+    assert found.text.startswith("b has no result for seeds 1 and 3 at S = 0.7")
     assert found.touches("b", 0.7)
     assert not found.touches("c", 0.7)
 

@@ -82,6 +82,23 @@ def test_another_metric_is_not_clipped_and_keeps_its_values() -> None:
     assert "less val_loss is better (--higher-is-better says otherwise)" in found.assumed
 
 
+@pytest.mark.parametrize(
+    "name", ["latency_ms", "bits_per_byte", "neg_log_likelihood", "accuracy_drop", "ECE", "val_cross_entropy"]
+)
+def test_less_of_what_everybody_lowers_is_better(name: str) -> None:
+    found = tidy(pd.DataFrame({**LONG, name: [0.1, 0.2, 0.3, 0.4]}), Asked({}, metric=name))
+    assert found.metric.lower_is_better
+    assert f"less {name} is better (--higher-is-better says otherwise)" in found.assumed
+
+
+@pytest.mark.parametrize("name", ["acc", "val_loss", "score"])
+def test_a_direction_that_was_asked_for_is_said_too(name: str) -> None:
+    """The report travels without its command: a reader of the page alone must see that less is better."""
+    found = tidy(pd.DataFrame({**LONG, name: [0.1, 0.2, 0.3, 0.4]}), Asked({}, metric=name, lower_is_better=True))
+    assert found.metric.lower_is_better
+    assert f"less {name} is better, as asked" in found.assumed
+
+
 def test_repeats_are_averaged_before_anything_else() -> None:
     rows = pd.DataFrame(
         {"seed": [0, 0, 1, 1, 1], "scorer": "a", "sparsity": 0.5, "episode": [1, 2, 1, 2, 3], "ret": [1, 3, 4, 6, 8.0]}

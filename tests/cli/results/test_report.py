@@ -78,7 +78,7 @@ def test_notes_never_go_missing(table: Path, capsys: pytest.CaptureFixture[str])
     for part in (
         "A seed varied: unknown",
         "n = 5 complete seeds a line, α = 0.05, δ = 0.5 accuracy points, reference magnitude",
-        "When they were fixed: unknown: a CSV does not say",
+        "When they were fixed: unknown: a table does not say",
         "Smallest attainable p of an exact sign-flip test: 0.0312 with 5 seeds",
         "cover about 83.6 %",
         "not measured",

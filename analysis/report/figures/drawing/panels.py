@@ -55,8 +55,10 @@ def arrow(below: bool, *values: float) -> str:
 
     >>> arrow(True, -37.2, -36.0)
     '▾ −37/−36'
+    >>> arrow(False, 0.149)
+    '▴ +0.15'
     """
-    said = dict.fromkeys(f"{value:+.0f}".replace("-", "−") for value in values)
+    said = dict.fromkeys(f"{value:{'+.0f' if abs(value) >= 1 else '+.2g'}}".replace("-", "−") for value in values)
     return f"{'▾' if below else '▴'} {'/'.join(said)}"
 
 
