@@ -41,13 +41,11 @@ def told(text: str, metric: Metric, names: Iterable[str] = (), *, pooled: bool =
     """
 
     def turn(part: str) -> str:
-        if metric.lower_is_better:
-            part = _SIDE.sub(lambda m: f"{_OTHER[m[1]]}{m[2]}", part)
-            part = _INTERVAL.sub(lambda m: f"[{m[2]}, {m[1]}]", part)
-            part = _SIGNED.sub(lambda m: _OTHER[m[1]], part)
-        return _in_unit(part, metric, pooled)
+        part = _SIDE.sub(lambda m: f"{_OTHER[m[1]]}{m[2]}", part)
+        part = _INTERVAL.sub(lambda m: f"[{m[2]}, {m[1]}]", part)
+        return _SIGNED.sub(lambda m: _OTHER[m[1]], part)
 
-    return _around(_sides(text, metric, names), names, turn)
+    return _retold(text, metric, names, pooled, turn)
 
 
 def turned(text: str, metric: Metric, names: Iterable[str] = (), *, pooled: bool = False) -> str:
@@ -59,12 +57,19 @@ def turned(text: str, metric: Metric, names: Iterable[str] = (), *, pooled: bool
     """
 
     def turn(part: str) -> str:
-        if metric.lower_is_better:
-            part = _SIDE.sub(lambda m: f"{_OTHER[m[1]]} {_OTHER[m[2].strip()]}", part)
-            part = _COMPARED.sub(lambda m: f"p {_OTHER[m[1]]} 0", part)
-        return _in_unit(part, metric, pooled)
+        part = _SIDE.sub(lambda m: f"{_OTHER[m[1]]} {_OTHER[m[2].strip()]}", part)
+        return _COMPARED.sub(lambda m: f"p {_OTHER[m[1]]} 0", part)
 
-    return _around(_sides(text, metric, names), names, turn)
+    return _retold(text, metric, names, pooled, turn)
+
+
+def _retold(text: str, metric: Metric, names: Iterable[str], pooled: bool, turn: Callable[[str], str]) -> str:
+    """In the metric's unit, and turned where lower is better; names of scorers stay."""
+
+    def change(part: str) -> str:
+        return _in_unit(turn(part) if metric.lower_is_better else part, metric, pooled)
+
+    return _around(_sides(text, metric, names), names, change)
 
 
 def _sides(text: str, metric: Metric, names: Iterable[str]) -> str:

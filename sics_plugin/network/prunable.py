@@ -159,7 +159,8 @@ def prunable_parameters(
     warned: dict[str, list[str]] = {}
     _check_model(model)
     _check_whole(model)
-    for target, reasons in _classified(model, head):
+    kinds = list(_classified(model, head))
+    for target, reasons in kinds:
         against = [kind for kind in reasons if kind not in wanted]
         if not against:
             chosen.append((target.module, target.name))
@@ -172,7 +173,7 @@ def prunable_parameters(
         )
     for kind, names in warned.items():
         warn_caller(f"left out, {kind}: {listed(names)}; {_SAID[kind]}")
-    found = coverage(model, chosen, head=head)
+    found = _covered(kinds, chosen)
     if found.share_of_layers < LOW_COVERAGE:
         warn_caller(str(found))
     return chosen
@@ -192,10 +193,13 @@ def coverage(model: nn.Module, parameters: Iterable[Parameter | str] | None = No
     _check_model(model)
     kinds = list(_classified(model, head))
     if parameters is None:
-        listed = {id(target.parameter) for target, reasons in kinds if not reasons}
-    else:
-        pairs = checked_pairs(params_of(model, parameters, "parameters"))
-        listed = {id(Target(module, name, name).parameter) for module, name in pairs}
+        return _covered(kinds, [(target.module, target.name) for target, reasons in kinds if not reasons])
+    return _covered(kinds, checked_pairs(params_of(model, parameters, "parameters")))
+
+
+def _covered(kinds: Sequence[tuple[Target, tuple[str, ...]]], pairs: Iterable[Parameter]) -> Coverage:
+    """What a list covers of matrix weights that are classified already."""
+    listed = {id(Target(module, name, name).parameter) for module, name in pairs}
     sizes = {id(target.parameter): target.parameter.numel() for target, _ in kinds}
     left: dict[str, dict[str, int]] = {}
     counted = set(listed)
@@ -333,25 +337,26 @@ def _output_layers(module: nn.Module, *, in_head: bool = False) -> list[nn.Modul
 
 def _one_after_another(layers: nn.ModuleList) -> bool:
     """Whether every layer of a list reads as many inputs as the one before it gives; of blocks of layers that is not known."""
-    shapes = []
-    for layer in layers:
-        own, layout = _dense_names(layer).get("weight"), layout_of(layer, "weight")
-        if own is None or layout is None:
-            return False
-        shapes.append(layout.shape_of_rows(own.shape))
-    return all(reads[1] == gives[0] for gives, reads in pairwise(shapes))
+    sizes = [size for layer in layers if (size := _gives_and_reads(layer)) is not None]
+    return len(sizes) == len(layers) and all(reads == gives for (gives, _), (_, reads) in pairwise(sizes))
 
 
 def _beside(child: nn.Module, final: nn.Module) -> bool:
     """Whether a layer reads what the last one reads and cannot feed it: actor beside critic, classes beside boxes."""
-    shapes = []
-    for layer in (child, final):
-        own, layout = _dense_names(layer).get("weight"), layout_of(layer, "weight")
-        if own is None or layout is None:
-            return False
-        shapes.append(layout.shape_of_rows(own.shape))
-    (gives, reads), (_, same) = shapes[0][:2], shapes[1][:2]
-    return reads == same != gives and gives % reads != 0  # query, key and value in one give thrice what they read
+    one, other = _gives_and_reads(child), _gives_and_reads(final)
+    if one is None or other is None:
+        return False
+    gives, reads = one
+    return reads == other[1] != gives and gives % reads != 0  # query, key and value in one give thrice what they read
+
+
+def _gives_and_reads(layer: nn.Module) -> tuple[int, int] | None:
+    """How many outputs a layer has and how many inputs one of them reads; None of what is no layer."""
+    own, layout = _dense_names(layer).get("weight"), layout_of(layer, "weight")
+    if own is None or layout is None:
+        return None
+    gives, reads, *_ = layout.shape_of_rows(own.shape)
+    return gives, reads
 
 
 def _side_by_side(name: str, child: nn.Module) -> bool:
