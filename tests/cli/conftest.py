@@ -9,14 +9,16 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from sics_cli.main import main
 from sics_cli.runs import workers
@@ -280,3 +282,36 @@ def repeat_row() -> Callable[..., RepeatRow]:
 @pytest.fixture(scope="session")
 def is_root() -> bool:
     return os.geteuid() == 0
+
+
+@pytest.fixture(scope="module")
+def photos_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], Path]]:
+    """A folder of square photos of a width: noise around a colour for each class; the cache of decoded images is the module's."""
+
+    def made(width: int) -> Path:
+        root = tmp_path_factory.mktemp("photos")
+        dice = np.random.default_rng(0)
+        for place, name in enumerate(("blue", "green", "red")):
+            (root / name).mkdir()
+            for number in range(20):
+                pixels = dice.integers(0, 180, (width, width, 3))
+                pixels[..., 2 - place] += 75
+                Image.fromarray(pixels.astype(np.uint8)).save(root / name / f"{number}.png")
+        return root
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield made
+
+
+@pytest.fixture
+def code_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The working folder, for modules of a user's own; what is imported from it is forgotten afterwards."""
+    before = set(sys.modules)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]

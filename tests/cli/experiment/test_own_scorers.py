@@ -1,6 +1,5 @@
 """A user's own scorer: found by module, file or entry point, refused in one line before training, known by its sources."""
 
-import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
@@ -27,17 +26,10 @@ class Mine(CoordinateScorer):
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(code_folder: Path) -> Iterator[Path]:
     import sics_plugin
 
-    before = set(sys.modules)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    yield tmp_path
-    for name in set(sys.modules) - before:
-        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
-            del sys.modules[name]
+    yield code_folder
     if "mine_of_a_test" in sics_plugin.list_scorers():
         sics_plugin.unregister_scorer("mine_of_a_test")
 

@@ -1,14 +1,11 @@
 """The command in a folder of its own, and photos of three colours."""
 
 import json
-import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
@@ -44,19 +41,5 @@ def prune(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Noise around a colour for each class; the cache of decoded images is these tests' own."""
-    root = tmp_path_factory.mktemp("photos")
-    before = os.environ.get("XDG_CACHE_HOME")
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
-    dice = np.random.default_rng(0)
-    for place, name in enumerate(("blue", "green", "red")):
-        (root / name).mkdir()
-        for number in range(20):
-            pixels = dice.integers(0, 180, (16, 16, 3))
-            pixels[..., 2 - place] += 75
-            Image.fromarray(pixels.astype(np.uint8)).save(root / name / f"{number}.png")
-    yield root
-    del os.environ["XDG_CACHE_HOME"]
-    if before is not None:
-        os.environ["XDG_CACHE_HOME"] = before
+def photos(photos_of: Callable[[int], Path]) -> Path:
+    return photos_of(16)

@@ -1,16 +1,13 @@
 """The main job on networks that are none of timm's: code of one's own, torchvision's, and checkpoints of both."""
 
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
 from sics_cli.base.bits import no_better_than_chance
@@ -308,21 +305,8 @@ def test_a_job_of_a_queue_loads_it_wherever_it_stands(mine: Any, tmp_path_factor
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    root = tmp_path_factory.mktemp("photos")
-    before = os.environ.get("XDG_CACHE_HOME")
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
-    dice = np.random.default_rng(0)
-    for place, name in enumerate(("blue", "green", "red")):
-        (root / name).mkdir()
-        for number in range(20):
-            pixels = dice.integers(0, 180, (8, 8, 3))
-            pixels[..., 2 - place] += 75
-            Image.fromarray(pixels.astype(np.uint8)).save(root / name / f"{number}.png")
-    yield root
-    del os.environ["XDG_CACHE_HOME"]
-    if before is not None:
-        os.environ["XDG_CACHE_HOME"] = before
+def photos(photos_of: Callable[[int], Path]) -> Path:
+    return photos_of(8)
 
 
 def colours(cli: Any, photos: Path, order: str = "bgr", toml: str = PHOTOS) -> list[str]:

@@ -3,7 +3,6 @@
 import re
 import sys
 from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,17 +37,10 @@ class Net(nn.Module):
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    before = set(sys.modules)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    (tmp_path / "help_of_my_network.py").write_text("from torch.nn import ReLU as ACTIVATION\n")
-    write(tmp_path / "my_network.py")
-    yield tmp_path
-    for name in set(sys.modules) - before:
-        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
-            del sys.modules[name]
+def folder(code_folder: Path) -> Path:
+    (code_folder / "help_of_my_network.py").write_text("from torch.nn import ReLU as ACTIVATION\n")
+    write(code_folder / "my_network.py")
+    return code_folder
 
 
 def write(path: Path, output: str = "x") -> None:
