@@ -81,3 +81,15 @@ def is_storage_failure(error: BaseException) -> bool:
     (True, False)
     """
     return isinstance(error, StorageError) or (isinstance(error, OSError) and error.errno in STORAGE_ERRNOS)
+
+
+def require(accepted: bool, option: str, value: object, accepts: str) -> None:
+    """Refuse a value that is not accepted; `accepts` says what is."""
+    if not accepted:
+        raise RefusedSettingError(option, value, accepts)
+
+
+def require_counts(table: str, **counts: int) -> None:
+    """Refuse counts of a table that are not at least 1."""
+    for name, value in counts.items():
+        require(value >= 1, f"{table}.{name}", value, "a count of at least 1")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib
+import importlib.metadata
 import importlib.util
 import linecache
 import sys
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -15,8 +17,10 @@ from types import ModuleType
 from typing import Any
 
 from sics_cli.base.errors import ConfigError
+from sics_cli.base.versions import full_version
 
 _INSTALLED = {"site-packages", "dist-packages"}
+_OWN_CODE = Path(__file__).resolve().parents[1]
 
 
 def absolute(spec: str) -> str:
@@ -41,6 +45,34 @@ def imported(spec: str, what: str) -> Any:
         return getattr(_file_module(Path(place)) if is_file(place) else _named_module(place), name)
     except Exception as error:  # the user's module may raise anything
         raise ConfigError(f"{what}: cannot be imported ({' '.join(str(error).split()) or type(error).__name__})") from None
+
+
+def told(error: BaseException) -> str:
+    """An error of the user's code in one line: its type, what it says, and the file and line it came from.
+
+    >>> told(ValueError("no such file"))
+    'ValueError: no such file'
+    """
+    said = " ".join(f"{type(error).__name__}: {error}".split())[:300].rstrip(": ")
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not is_installed(Path(frame.filename))]
+    theirs = [frame for frame in frames if not Path(frame.filename).is_relative_to(_OWN_CODE)]
+    return f"{said} ({Path(theirs[-1].filename).name}, line {theirs[-1].lineno})" if theirs else said
+
+
+def text_hash(source: str) -> str:
+    """What stands for a source in keys."""
+    return hashlib.sha256(source.encode()).hexdigest()
+
+
+def code_facts(spec: str, what: str) -> dict[str, Any]:
+    """The code that MODULE:NAME or FILE.py:NAME stands for, for a key: an installed package's version, else hashes of files."""
+    path, (place, _, _) = source_file(spec, what), spec.rpartition(":")
+    if is_installed(path):
+        top = place.split(".")[0]
+        distribution = importlib.metadata.packages_distributions().get(top, [top])[0]
+        if (version := full_version(distribution)) != "not installed":
+            return {distribution: version}
+    return source_facts(path, "" if is_file(place) else place)
 
 
 def source_file(spec: str, what: str) -> Path:
@@ -79,7 +111,7 @@ def source_facts(path: Path, module: str) -> dict[str, object]:
     """
     linecache.checkcache(str(path))
     source = "".join(linecache.getlines(str(path)))
-    facts: dict[str, object] = {"source_sha256": hashlib.sha256(source.encode()).hexdigest()}
+    facts: dict[str, object] = {"source_sha256": text_hash(source)}
     above = module.count(".") + (path.name == "__init__.py")  # folders from the file up to where its package lies
     root = path.parents[min(above, len(path.parents) - 1)]
     helpers = sorted(_reached(path, root) - {path})

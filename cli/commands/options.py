@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sics_cli.base.errors import ConfigError, RefusedSettingError
-from sics_cli.settings.config import standardise_word
+from sics_cli.settings.images import standardise_word
 
 if TYPE_CHECKING:
     from sics_cli.results.tables import Reading

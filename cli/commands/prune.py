@@ -13,7 +13,8 @@ import click
 from sics_cli.base.errors import ConfigError, DataError
 from sics_cli.base.user_code import is_file
 from sics_cli.commands.options import CHANCE_OPTION, CLASSES_OPTION, COUNT, FRACTION, STANDARDISE_OPTION
-from sics_cli.settings.config import POOLS, SALIENCIES, UNITS, ModelConfig, read_classes
+from sics_cli.settings.config import POOLS, SALIENCIES, UNITS
+from sics_cli.settings.images import ModelConfig, read_classes
 
 if TYPE_CHECKING:
     from sics_cli.pruning.images import CalibrationImages

@@ -14,31 +14,32 @@ from sics_cli.base.bits import no_better_than_chance
 from sics_cli.base.errors import ConfigError, SicsError
 from sics_cli.commands.options import CHANCE_OPTION, CLASSES_OPTION, COUNT, STANDARDISE_OPTION, comma_list
 from sics_cli.console import progress_bars, tables
-from sics_cli.experiment.cells import Grid, families
+from sics_cli.experiment.cells import families
 from sics_cli.experiment.recipe import DENSE, Recipe
 from sics_cli.experiment.user_scorers import expanded
 from sics_cli.results.summary import noise_floors
 from sics_cli.runs.executors import EXECUTORS, make_place
-from sics_cli.runs.run import Outcome, run_session
-from sics_cli.runs.session import Asker, Session, open_session, with_data
+from sics_cli.runs.run import Outcome, run_session, start_lines
+from sics_cli.runs.session import Asker, Session, open_session, with_task
 from sics_cli.runs.workers import Workers
 from sics_cli.settings.config import (
-    IMAGE_FOLDER,
+    OWN_DEFAULTS,
     POOLS,
     SALIENCIES,
     UNITS,
     Experiment,
     experiment_from_mapping,
     merged,
-    read_classes,
     read_toml,
 )
+from sics_cli.settings.images import IMAGE_FOLDER, ImageConfig, checkpoint_files, read_classes
 from sics_cli.settings.presets import DEFAULT_PRESET, PRESETS
 from sics_cli.slurm.executor import SlurmCluster
 from sics_cli.store.rows import CellRow, RepeatRow
 from sics_cli.store.store import Store
-from sics_cli.tasks.images.datasets import DataAccess, key_name
-from sics_cli.tasks.images.standardise import in_words
+from sics_cli.tasks.image_recipe import ImageRecipe
+from sics_cli.tasks.image_setup import ImageAccess
+from sics_cli.tasks.images.datasets import DataAccess
 
 if TYPE_CHECKING:
     from sics_analysis.report.document.document import ReportDocument
@@ -47,6 +48,7 @@ FAILED_CELLS = 3
 
 
 @click.command()
+@click.option("--task", metavar="FILE.py:CLASS", help="A task of your own, or MODULE:CLASS: docs/tasks.md.")
 @click.option("--preset", type=click.Choice(list(PRESETS)), help=f"Experiment to run.  [default: {DEFAULT_PRESET}]")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE.toml", help="Settings over the preset's.")
 @click.option("--seeds", type=COUNT, metavar="N", help="Replicates: seeds 0 to N-1.  [default: 5]")
@@ -77,10 +79,12 @@ FAILED_CELLS = 3
     help="Where torchvision's files are.  [default: the user's cache]",
 )
 @click.option("--download", is_flag=True, help="Let torchvision fetch them there when they are missing (not in a dry run).")
+@click.option("--model", metavar="NAME", help="timm:NAME, torchvision:NAME, FILE.py:FUNCTION.  [default: the preset's]")
 @click.option(
     "--checkpoint",
-    metavar="FILE",
-    help="Prune your own network (safetensors or a state dict); seeds vary the calibration only.",
+    multiple=True,
+    metavar="FILE|GLOB|DIR",
+    help="Prune your own networks (safetensors or state dicts), a seed a file; of one file, seeds vary the calibration only.",
 )
 @CLASSES_OPTION
 @STANDARDISE_OPTION
@@ -103,6 +107,7 @@ FAILED_CELLS = 3
 @click.option("--retry-failed", is_flag=True, help="Try again what failed before.")
 @click.option("--report/--no-report", default=True, help="Write report.html and report.json at the end.  [default: --report]")
 def replicate(
+    task: str | None,
     preset: str | None,
     config: Path | None,
     workers: int | None,
@@ -110,6 +115,8 @@ def replicate(
     slurm: str | None,
     out: Path | None,
     data: str | None,
+    model: str | None,
+    checkpoint: tuple[str, ...],
     data_dir: Path | None,
     download: bool,
     classes: Path | None,
@@ -132,24 +139,20 @@ def replicate(
     [calibration] batches, batch_size; [data] name, train, validation, test, split_seed, image_size, standardise, classes.
     """
     given = {"name": data, "standardise": standardise, "classes": None if classes is None else str(classes)}
-    experiment = build_experiment(preset, config, options, **given)
+    options |= {"checkpoint": list(checkpoint) or None}
+    experiment = build_experiment(preset, config, options, task=task, model=model, data=given)
+    if not isinstance(experiment.task, ImageConfig):
+        beside = {"--data-dir": data_dir is not None, "--download": download, "--allow-chance": allow_chance}
+        for name in (name for name, there in beside.items() if there):
+            raise ConfigError(f"{name}: is for the image tasks; a task of your own brings its network and its data")
     access = DataAccess(data_dir and data_dir.expanduser().absolute(), download and not dry_run)
     jobs = len(experiment.seeds)
     with make_place(executor, slurm, workers, jobs) as place, Workers(workers, jobs) as own:
         here = place if isinstance(place, Workers) and executor == "local" else own  # who can be asked what only torch knows
         progress = progress_bars.reporter()
-        experiment, facts = with_data(experiment, access, progress.note)
-        asker = Asker(
-            experiment,
-            here,
-            progress.note,
-            warm=not dry_run and executor == "local",
-            facts=facts,
-            access=access,
-            fetch=not dry_run,
-            allow_chance=allow_chance,
-        )
-        session = open_session(experiment, out, asker, facts, access, place.gpus)
+        asker = Asker(experiment, here, progress.note, warm=not dry_run and executor == "local")
+        experiment, recipe = with_task(experiment, asker, ImageAccess(access, not dry_run, allow_chance))
+        session = open_session(experiment, out, asker, recipe, place.gpus)
         for note in session.notes:
             progress.note(note)
         if dry_run:
@@ -159,33 +162,81 @@ def replicate(
             return 0
         if here is not place:
             here.stop()
-        _say_start(progress.note, session, place)
+        for line in start_lines(session, place, session.stored()):
+            progress.note(line)
         outcome = run_session(session, place, progress, force=force, retry_failed=retry_failed)
     return _print_results(progress_bars.results(), session, outcome, report)
 
 
-def build_experiment(preset: str | None, config: Path | None, options: dict[str, Any], **data: str | None) -> Experiment:
+def build_experiment(
+    preset: str | None,
+    config: Path | None,
+    options: dict[str, Any],
+    *,
+    task: str | None = None,
+    model: str | None = None,
+    data: Mapping[str, str | None] | None = None,
+) -> Experiment:
     """Lay options over the file over the preset; `data` are settings of [data] that were given as options."""
     settings = read_toml(config) if config is not None else {}
-    asked = preset or settings.get("preset")
+    given = {name: value for name, value in options.items() if value is not None}
+    typed = {name: value for name, value in (data or {}).items() if value is not None}
+    if config is not None:
+        settings.setdefault("name", config.stem)
+    if task is not None or "task" in settings:
+        laid = _own_settings(task, settings, given)
+        for option, there in (
+            ("--preset", preset or settings.get("preset")),
+            ("--model", model),
+            *((f"--{k}", k) for k in typed),
+        ):
+            if there is not None:
+                option = "--data" if option == "--name" else option
+                raise ConfigError(f"{option}: is for the image tasks; a task of your own brings its network and its data")
+    else:
+        laid = _image_settings(preset, config, settings, given, model, typed)
+    experiment = experiment_from_mapping(laid, typed=given)
+    return experiment if experiment.scorers is None else replace(experiment, scorers=tuple(expanded(experiment.scorers)))
+
+
+def _own_settings(task: str | None, settings: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a run of a user's task; [task] in the file holds its options, and its name unless that was typed."""
+    laid = merged(merged(OWN_DEFAULTS, settings), given)
+    table = settings.get("task", {})
+    if task is not None and isinstance(table, Mapping):
+        laid["task"] = merged(table, {"name": task})
+    if isinstance(laid["task"], Mapping):
+        laid.setdefault("name", str(laid["task"].get("name", "")).rpartition(":")[2].lower() or "task")
+    return laid
+
+
+def _image_settings(
+    preset: str | None,
+    config: Path | None,
+    settings: dict[str, Any],
+    given: dict[str, Any],
+    model: str | None,
+    typed: dict[str, str],
+) -> dict[str, Any]:
+    asked = preset or settings.pop("preset", None)
     chosen = asked or DEFAULT_PRESET
     settings.pop("preset", None)
     if chosen not in PRESETS:
         raise ConfigError(f"preset = {chosen!r} is not accepted: give {' | '.join(PRESETS)}")
-    if config is not None:
-        settings.setdefault("name", config.stem)
-    given = {name: value for name, value in options.items() if value is not None}
-    typed = {name: value for name, value in data.items() if value is not None}
+    if model is not None:
+        named = settings.get("model", {})
+        settings["model"] = merged(named if isinstance(named, Mapping) else {}, {"name": model})
     name = typed.get("name")
     base = _base(PRESETS[chosen], settings)
     if name not in (None, PRESETS[chosen]["data"]["name"]) and not asked:
         base["data"] = {}  # sizes of a data set that nobody asked for
+    files = given.get("checkpoint", settings.get("checkpoint"))
+    if isinstance(files, list) and len(checkpoint_files(files)) > 1:
+        base.pop("seeds")  # they are as many as there are files
     laid = merged(merged(base, settings), given)
     if name is not None and config is None and not name.startswith(IMAGE_FOLDER) and name != PRESETS[chosen]["data"]["name"]:
         laid["name"] = f"{chosen}-on-{name}"  # a folder called cifar10-... must not hold other images
-    laid = _with_class_names(merged(laid, {"data": typed})) if isinstance(laid.get("data"), Mapping) else laid
-    experiment = experiment_from_mapping(laid, typed=given)
-    return experiment if experiment.scorers is None else replace(experiment, scorers=tuple(expanded(experiment.scorers)))
+    return _with_class_names(merged(laid, {"data": typed})) if isinstance(laid.get("data"), Mapping) else laid
 
 
 def _base(preset: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
@@ -204,43 +255,8 @@ def _with_class_names(settings: dict[str, Any]) -> dict[str, Any]:
     return merged(settings, {"data": {"classes": read_classes(Path(path))}}) if isinstance(path, str) else settings
 
 
-def _say_start(note: Callable[[str], None], session: Session, place: Workers | SlurmCluster) -> None:
-    grid = _state(session)
-    where = f"{len(session.gpus)} GPU(s)" if session.gpus else "the CPU"
-    seeds = len(session.experiment.seeds)
-    on = (
-        f"jobs on {place.describe()}" if isinstance(place, SlurmCluster) else f"{place.number(session.gpus)} worker(s) on {where}"
-    )
-    note(f"run {session.folder}: {seeds} seed{'s' * (seeds > 1)}, {_counts(grid)}; {on}")
-    note(_setting(session))
-
-
-def _setting(session: Session) -> str:
-    """What is pruned on which data, in a line."""
-    asked, facts = session.experiment, session.recipe.facts
-    shape = "×".join(map(str, facts.shape[1:]))
-    parts = f"{asked.data.train} train, {asked.data.validation} validation, {asked.data.test} test"
-    by = f", standardised by {in_words(word)}" if (word := asked.data.standardise or "data") != "data" else ""
-    data = f"{key_name(asked.data.name)} ({parts}, {shape}{by})"
-    own = " (peers: their own)" if any(info.signal for info in session.scorers) else ""
-    return f"unit {asked.unit}, pool {asked.pool}, saliency {asked.saliency}{own}; {data}"
-
-
-def _state(session: Session) -> Grid:
-    if not session.store_path.exists():
-        return session.state(None)
-    with Store.open(session.store_path, read_only=True) as store:
-        return session.state(store)
-
-
-def _counts(grid: Grid) -> str:
-    missing, failed = len(grid.missing()), len(grid.failed)
-    words = f"{len(grid.cells)} cells, {len(grid.cached)} there, {missing} to compute"
-    return words + (f", {failed} failed before (--retry-failed tries them again)" if failed else "")
-
-
 def _print_dry_run(out: Console, session: Session) -> None:
-    grid = _state(session)
+    grid = session.stored()
     cells = {(cell.seed, cell.scorer_name, cell.sparsity, cell.repeat): cell for cell in grid.cells}
 
     def marker(name: str, repeat: bool = False) -> Callable[[int, float], str]:
@@ -257,9 +273,9 @@ def _print_dry_run(out: Console, session: Session) -> None:
     seeds = session.experiment.seeds
     out.print(f"one mark a seed, {tables.seed_text(seeds)}:  # there   . to compute   x failed before")
     tables.print_grid(out, seeds, (0.0, *session.experiment.sparsities), rows)
-    out.print(_setting(session), soft_wrap=True)
+    out.print(session.setting, soft_wrap=True)
     out.print(f"another seed changes: {', '.join(session.recipe.seed_varies)}", soft_wrap=True)
-    out.print(_counts(grid), soft_wrap=True)
+    out.print(grid.counts, soft_wrap=True)
     out.print(f"would be kept in {session.store_path}", soft_wrap=True)
     out.print(_power_line(session))
 
@@ -279,13 +295,13 @@ def _power_line(session: Session) -> str:
     """What so many seeds can show where differences spread as wide as the margin; no data are needed for that."""
     from sics_analysis.planning.plan import plan
 
-    asked, seeds = session.experiment, len(session.experiment.seeds)
+    asked, seeds, unit = session.experiment, len(session.experiment.seeds), session.recipe.task.metric.unit
     if seeds < 3:
         return f"power: no verdict from {seeds} seed{'s' * (seeds > 1)}; three are the fewest"
     family = max(1, len(families(session.scorers)["escape"]))
-    chance = plan(seeds, asked.delta, delta=asked.delta, alpha=asked.alpha, family=family)
+    chance = plan(seeds, asked.margin, delta=asked.margin, alpha=asked.alpha, family=family)
     return (
-        f"power of {seeds} seeds where differences have sd = δ = {asked.delta:g} points: equivalence "
+        f"power of {seeds} seeds where differences have sd = δ = {asked.margin:g} {unit}: equivalence "
         f"{chance.equivalence.power:.0%}, an escape of twice δ {chance.escape.power:.0%}; smallest attainable sign-flip "
         f"p {chance.resolution.sign_flip_one_sided}. sics-run plan says more."
     )
@@ -300,8 +316,8 @@ def _print_results(out: Console, session: Session, outcome: Outcome, report: boo
         failed = [row for row in store.failures() if row.cell_key in keys]
     from sics_cli.console.verdict_tables import print_results  # only now: `--help` loads none of the analysis
 
-    document = _analysed(session, rows, repeats)
-    print_results(out, rows, noise_floors(rows, repeats), document, len(failed))
+    document, metric = _analysed(session, rows, repeats), session.recipe.task.metric
+    print_results(out, rows, noise_floors(rows, repeats, metric.statistics().scale), document, len(failed), metric)
     out.print()
     if outcome.plan_stamp:
         tables.fact(out, "note", outcome.plan_stamp)
@@ -310,7 +326,7 @@ def _print_results(out: Console, session: Session, outcome: Outcome, report: boo
     if len(everything) > len(rows):
         tables.fact(out, "", f"{len(everything) - len(rows)} more in the store, of other commands")
         document = _analysed(session)
-    tables.fact(out, "setting", _setting(session))
+    tables.fact(out, "setting", session.setting)
     if doubt := chance_doubt(session.recipe, rows):
         tables.fact(out, "doubt", doubt)
     tables.fact(out, "store", str(session.store_path))
@@ -325,14 +341,14 @@ def _print_results(out: Console, session: Session, outcome: Outcome, report: boo
 
 def chance_doubt(recipe: Recipe, rows: Sequence[CellRow]) -> str | None:
     """What to check where a network that came trained does about no better than chance; None where it does better."""
-    dense = [row for row in rows if row.scorer == DENSE]
-    classes = len(recipe.facts.classes)
-    if recipe.start is None or not recipe.start.is_whole or not dense:
+    task = recipe.task
+    dense = [(row.correct, row.n) for row in rows if row.scorer == DENSE and row.correct is not None and row.n is not None]
+    if not isinstance(task, ImageRecipe) or not task.given or not dense:
         return None
-    if not all(no_better_than_chance(row.correct, row.n, classes) for row in dense):
+    if not all(no_better_than_chance(correct, n, len(task.facts.classes)) for correct, n in dense):
         return None
     return (
-        f"the network of --checkpoint gets {dense[0].correct} of {dense[0].n} test images right, about as many as by chance: "
+        f"the network of --checkpoint gets {dense[0][0]} of {dense[0][1]} test images right, about as many as by chance: "
         "were its images standardised by their own mean and standard deviation, of this size, and its classes in the "
         "order of their names? What is measured on the wrong images says nothing"
     )
@@ -349,7 +365,7 @@ def _analysed(
     try:
         with Store.open(session.store_path, read_only=True) as store:
             source = source_of(store, store.cells() if rows is None else rows, store.repeats() if repeats is None else repeats)
-        return document_of(source, Settings(asked.delta, asked.alpha, asked.reference))
+        return document_of(source, Settings(asked.margin, asked.alpha, asked.reference))
     except SicsError as error:
         return str(error)
 

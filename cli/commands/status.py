@@ -12,7 +12,7 @@ from rich.console import Console
 
 from sics_cli.console import progress_bars, tables
 from sics_cli.experiment.recipe import DENSE
-from sics_cli.results.summary import paired_seeds, points
+from sics_cli.results.summary import paired_seeds
 from sics_cli.slurm.ledger import Ledger
 from sics_cli.store.inbox import Inbox
 from sics_cli.store.rows import CellRow, FailureRow, PlanRow
@@ -58,7 +58,7 @@ def status(run: Path) -> None:
         )
     if plans:
         _print_cells(out, plans[-1], cells, failures)
-    dense = {row.seed: points(row) for row in cells if row.scorer == DENSE}
+    dense = {row.seed: 100 * row.result for row in cells if row.scorer == DENSE}
     for row in checkpoints:
         accuracy = f"test {dense[row.seed]:.2f} %, " if row.seed in dense else ""
         validated = 100 * row.validation_correct / row.validation_n

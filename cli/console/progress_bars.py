@@ -47,12 +47,14 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _to_go(state: State) -> str:
+def to_go(state: State) -> str:
+    """How many cells are left, and what the queue does."""
     jobs = f", {state.jobs}" if state.jobs else ""
     return f"{state.cells_left} cell{'s' * (state.cells_left != 1)} to go{jobs}"
 
 
-def _left(state: State) -> str:
+def left(state: State) -> str:
+    """How long that takes."""
     return "" if state.seconds_left is None else f"about {clock(state.seconds_left)} left"
 
 
@@ -82,7 +84,7 @@ class LineReporter:
         seeds = ", ".join(f"seed {seed} {phase}" for seed, phase in sorted(state.phases.items())[:SEEDS_SHOWN])
         if len(state.phases) > SEEDS_SHOWN:
             seeds += f", and {len(state.phases) - SEEDS_SHOWN} more"
-        parts = [f"{state.fraction:4.0%}", _to_go(state), _left(state), seeds]
+        parts = [f"{state.fraction:4.0%}", to_go(state), left(state), seeds]
         self.note("  ".join(part for part in parts if part))
 
 
@@ -117,7 +119,7 @@ class BarReporter:
         """Move the bars."""
         if self._total is None:
             self._total = self._progress.add_task("all", total=1.0, detail="")
-        detail = f"{_to_go(state)}  {_left(state)}"
+        detail = f"{to_go(state)}  {left(state)}"
         self._progress.update(self._total, completed=state.fraction, detail=detail)
         shown = set(sorted(state.phases)[:SEEDS_SHOWN])
         for seed in sorted(shown - set(self._seeds)):

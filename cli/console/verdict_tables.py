@@ -16,8 +16,10 @@ from sics_analysis.report.words.phrases import NONE, interval, number, p_short, 
 from sics_analysis.report.words.plans import next_answer
 from sics_cli.console.tables import fact, kappa_text
 from sics_cli.experiment.recipe import DENSE
-from sics_cli.results.summary import NoiseFloor, points
+from sics_cli.results.summary import NoiseFloor
+from sics_cli.settings.config import DELTA
 from sics_cli.store.rows import CellRow
+from sics_cli.tasks.task import ACCURACY, Metric
 
 
 def paragraph(console: Console, text: str, first: int = 0, rest: int = 0, style: str = "") -> None:
@@ -31,13 +33,18 @@ def print_results(
     noise: Mapping[float, NoiseFloor],
     document: ReportDocument | str,
     failed: int = 0,
+    metric: Metric = Metric(ACCURACY),  # noqa: B008 (frozen)
 ) -> None:
-    """Print the closing tables of `replicate`: accuracy and verdict of every scorer at each S; or why there are no verdicts."""
-    dense = [points(row) for row in rows if row.scorer == DENSE]
+    """Print the closing tables of `replicate`: result and verdict of every scorer at each S; or why there are no verdicts."""
+    scale, unit = metric.statistics().scale, "%" if metric.in_points else metric.unit
+    short = metric.statistics().short
+    digits = metric.statistics().digits(DELTA if isinstance(document, str) else document.settings.delta)
+    dense = [scale * row.result for row in rows if row.scorer == DENSE]
     pruned = [row for row in rows if row.scorer != DENSE]
     if dense:
         seeds = say.plural(len(dense), "seed")
-        console.print(f"dense networks: {statistics.fmean(dense):.2f} % ± {_sd(dense)} (sd) over {seeds}")
+        mean = f"{statistics.fmean(dense):.{digits}f} {unit}"
+        console.print(f"dense networks: {mean} ± {_sd(dense, digits)} (sd) over {seeds}")
     for check in () if isinstance(document, str) else document.open_checks:
         paragraph(console, f"data check open, {check.kind}: {check.text}", 0, 2, style="bold yellow")
     for sparsity in sorted({row.sparsity for row in pruned}):
@@ -45,12 +52,12 @@ def print_results(
         masks = {len({row.mask_hash for row in here if row.seed == seed}) for seed in {row.seed for row in here}}
         count = " to ".join(map(str, sorted({min(masks), max(masks)})))
         floor = noise.get(sparsity)
-        noted = "noise floor not measured" if floor is None else f"noise floor {floor.points:.2f} points"
+        noted = "noise floor not measured" if floor is None else f"noise floor {floor.change:.{digits}f} {short}"
         noted += f", up to {floor.examples} examples changed" if floor is not None and floor.examples else ""
         what = f" {len({row.scorer for row in here})} scorers, {count} distinct masks per seed; {noted}"
         console.print()
         console.print(Text(f"S = {sparsity:g}", style="bold"), what)
-        _print_scorers(console, here, None if isinstance(document, str) else document)
+        _print_scorers(console, here, None if isinstance(document, str) else document, scale, digits, unit)
     flags = sorted({flag for row in pruned for flag in row.flags})
     notes = [f"† {'; '.join(flags)}"] if flags else []
     notes += [f"{failed} cells failed and are missing here"] if failed else []
@@ -61,8 +68,8 @@ def print_results(
         return
     settings = document.settings
     key = (
-        f"diff.: points above {settings.reference} at the same seed; p up: above +{settings.delta:g}, adjusted in the family of "
-        f"this S (κ ≥ 1) at α = {settings.alpha:g}; verdicts at δ = {settings.delta:g} points"
+        f"diff.: {short} above {settings.reference} at the same seed; p up: above +{settings.delta:g}, adjusted in the family of "
+        f"this S (κ ≥ 1) at α = {settings.alpha:g}; verdicts at δ = {settings.delta:g} {short}"
     )
     deviations = [one.text for one in document.deviations if one.kind != "stamp" and one.scorer is None]
     for text in (key, *deviations):
@@ -70,15 +77,18 @@ def print_results(
     _print_conclusions(console, document)
 
 
-def _sd(values: Sequence[float]) -> str:
-    return NONE if len(values) < 2 else f"{statistics.stdev(values):.2f}"
+def _sd(values: Sequence[float], digits: int) -> str:
+    return NONE if len(values) < 2 else f"{statistics.stdev(values):.{digits}f}"
 
 
-def _print_scorers(console: Console, rows: Sequence[CellRow], document: ReportDocument | None) -> None:
+def _print_scorers(
+    console: Console, rows: Sequence[CellRow], document: ReportDocument | None, scale: float, digits: int, unit: str
+) -> None:
     """Print a row for each scorer at one S; without a document the masks over the seeds stand in place of the verdicts."""
-    columns = ["mean %", "sd", "masks", "n"]
+    mean = "mean %" if unit == "%" else "mean"
+    columns = [mean, "sd", "masks", "n"]
     if document is not None:
-        columns = ["mean %", "sd", "diff.", f"{100 * (1 - 2 * document.settings.alpha):g} % interval", "p up"]
+        columns = [mean, "sd", "diff.", f"{100 * (1 - 2 * document.settings.alpha):g} % interval", "p up"]
     right = [(heading, "right") for heading in columns]
     table = plain_table("scorer", "κ", *right, *([] if document is None else ["verdict"]), gap=1)
     by_scorer: dict[str, list[CellRow]] = {}
@@ -88,7 +98,7 @@ def _print_scorers(console: Console, rows: Sequence[CellRow], document: ReportDo
     fold(table, 0, shown)
     lines = {} if document is None else {line.scorer: line for line in document.lines_at(round(rows[0].sparsity, 9))}
     for title, (name, own) in zip(shown, by_scorer.items(), strict=True):
-        values = [points(row) for row in own]
+        values = [scale * row.result for row in own]
         line = lines.get(name)
         cells: list[str | Text] = [str(len({row.mask_hash for row in own})), str(len(own))]
         if document is not None:
@@ -99,7 +109,7 @@ def _print_scorers(console: Console, rows: Sequence[CellRow], document: ReportDo
                 Text("reference", style="dim") if line is None else marked(str(line.verdict)),
             ]
         kappa = kappa_text(own[0].kappa, own[0].role)
-        table.add_row(Text(plain(title)), kappa, f"{statistics.fmean(values):.2f}", _sd(values), *cells)
+        table.add_row(Text(plain(title)), kappa, f"{statistics.fmean(values):.{digits}f}", _sd(values, digits), *cells)
     console.print(table)
     counts = {line.n for line in lines.values()}
     if len(counts) > 1:

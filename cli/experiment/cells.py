@@ -43,6 +43,13 @@ class Grid:
     cached: frozenset[str]
     failed: frozenset[str]
 
+    @property
+    def counts(self) -> str:
+        """How many there are, are there, and are to compute."""
+        missing, failed = len(self.missing()), len(self.failed)
+        words = f"{len(self.cells)} cells, {len(self.cached)} there, {missing} to compute"
+        return words + (f", {failed} failed before (--retry-failed tries them again)" if failed else "")
+
     def missing(self, *, force: bool = False, retry_failed: bool = False) -> list[Cell]:
         """Cells to run now, in canonical order: all with `force`, failed ones only with `retry_failed`."""
         if force:
@@ -94,7 +101,7 @@ def make_plan(experiment: Experiment, scorers: Sequence[ScorerInfo], created: st
     plan = PlanRow(
         plan_hash="",
         created=created,
-        delta=experiment.delta,
+        delta=experiment.margin,
         alpha=experiment.alpha,
         reference=experiment.reference,
         families=families(scorers),

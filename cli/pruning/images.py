@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sics_cli.base.errors import ConfigError
-from sics_cli.settings.config import DataConfig
+from sics_cli.settings.images import DataConfig
 from sics_cli.settings.presets import DIGITS
 from sics_cli.settings.seeding import calibration_batches
 from sics_cli.tasks.images.cache import ImageFacts

@@ -18,7 +18,7 @@ from sics_cli.base.files import atomic_path, write_atomically, written_for
 from sics_cli.base.hashing import canonical_json
 from sics_cli.base.versions import full_version
 from sics_cli.pruning.request import ADAPTIVE, PruneRequest, asked_scorer, check_adaptive, notes_on, saliency_kind
-from sics_cli.settings.config import IMAGE_FOLDER, ModelConfig
+from sics_cli.settings.images import IMAGE_FOLDER, ModelConfig
 from sics_cli.tasks.images.datasets import outputs_of
 from sics_cli.tasks.images.standardise import in_words
 from sics_cli.tasks.networks.models import GIVE_CLASSES, model_code, model_name

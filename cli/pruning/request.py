@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sics_cli.base.errors import ConfigError
-from sics_cli.settings.config import ModelConfig
+from sics_cli.settings.images import ModelConfig
 
 if TYPE_CHECKING:
     from sics_plugin import Scorer

@@ -72,7 +72,7 @@ def read_rows(path: Path) -> RunRows:
         plans = store.plans()
         delta, alpha = (plans[-1].delta, plans[-1].alpha) if plans else (None, None)
         rows = store.cells()
-        floors = {sparsity: floor.points for sparsity, floor in noise_floors(rows, store.repeats()).items()}
+        floors = {sparsity: floor.change for sparsity, floor in noise_floors(rows, store.repeats()).items()}
         failed = sum(row.kind == "cell" for row in store.failures())
         remarks = [f"{stamp}." for stamp in dict.fromkeys(plan.stamp for plan in plans if plan.stamp)]
         remarks += [f"{failed} cells failed and are missing here."] if failed else []

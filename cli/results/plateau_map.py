@@ -13,7 +13,6 @@ from sics_cli.experiment.recipe import DENSE
 from sics_cli.results.compare_runs import Pairs, RunRows, compare_pairs, pair, read_rows
 from sics_cli.results.report import analyse_source
 from sics_cli.results.source import Settings, comparable, read_run
-from sics_cli.results.summary import points
 
 REFERENCE = "magnitude"
 
@@ -40,7 +39,9 @@ def map_runs(paths: Sequence[Path], delta: float | None, alpha: float | None, *,
         for line in analysis.lines:
             own = [row for row in rows if (row.scorer, round(row.sparsity, 9)) == (line.scorer, line.sparsity)]
             kept = [row.jaccard for row in own if row.jaccard is not None]
-            total = [points(row) - points(base) for row in own if (base := paired.get((row.seed, row.sparsity))) is not None]
+            total = [
+                100 * (row.result - base.result) for row in own if (base := paired.get((row.seed, row.sparsity))) is not None
+            ]
             placed.append(
                 MapPoint(
                     run=label,

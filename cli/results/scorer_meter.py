@@ -17,14 +17,15 @@ from sics_cli.base.errors import ConfigError, MismatchError
 from sics_cli.experiment.scorers import DEFAULT_ROLES, PEER, make_scorer, scorer_class
 from sics_cli.experiment.user_scorers import check_own, is_own
 from sics_cli.seeds.saliency import saliency_of
-from sics_cli.settings.config import CalibrationConfig, DataConfig, Experiment, TrainingConfig, experiment_from_mapping
+from sics_cli.settings.config import Experiment, experiment_from_mapping
+from sics_cli.settings.images import CalibrationConfig, DataConfig, TrainingConfig
 from sics_cli.settings.presets import DEFAULT_PRESET, PRESETS
 from sics_cli.settings.seeding import calibration_batches
 from sics_cli.store.run_folder import checkpoint_path
 from sics_cli.store.store import Store, find_store
+from sics_cli.tasks.checkpoints import DamagedCheckpointError, load_checkpoint
 from sics_cli.tasks.images.datasets import DataAccess, Split, data_facts, key_name, load_split
 from sics_cli.tasks.images.examples import Examples
-from sics_cli.tasks.networks.checkpoints import DamagedCheckpointError, load_checkpoint
 from sics_cli.tasks.networks.models import build_model
 from sics_cli.tasks.networks.training import train
 from sics_plugin import Saliency, Scorer, list_scorers

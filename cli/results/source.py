@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,9 @@ from sics_cli.store.export import COLUMNS, export_row
 from sics_cli.store.rows import CellRow, CheckpointRow, PlanRow, RepeatRow, stale_remark
 from sics_cli.store.store import Store, find_store
 from sics_cli.tasks.images.standardise import in_words
+from sics_cli.tasks.own_task import metric_of
+from sics_cli.tasks.task import ACCURACY
+from sics_cli.tasks.task import Metric as TaskMetric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,7 +161,6 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
 
     from sics_analysis.report.document.build import Origin
     from sics_analysis.report.document.rows import Deviation, Planned, SourceInfo
-    from sics_analysis.results import ACCURACY
     from sics_analysis.rows.checks import copied_checkpoints
 
     plans, recipe, failures = store.plans(), store.meta("recipe"), store.failures()
@@ -173,12 +175,11 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
     deviations += [Deviation("failed", row.error, row.scorer, row.sparsity, row.seed) for row in failed]
     deviations += [Deviation("missing", text) for text in unfinished(plans, rows)]
     deviations += [Deviation("flag", text) for text in flagged(pruned)]
-    data, model, saliency = recipe["data"]["name"], recipe["model"]["name"], recipe["saliency"]["kind"]
-    word = recipe["data"].get("standardise", "data")
-    standardised = "" if word == "data" else f" standardised by {in_words(word)}"
+    saliency, kept_metric = recipe["saliency"]["kind"], metric_in(recipe)
+    metric = kept_metric.statistics()
     info = SourceInfo(
         "run",
-        f"{model} on {data}{standardised}, saliency {saliency}, {recipe['environment']['device_class']}",
+        f"{what_ran(recipe)}, saliency {saliency}, {recipe['environment']['device_class']}",
         store.meta("run_id"),
         _varied(recipe),
         saliency,
@@ -194,16 +195,34 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
         tuple(deviations),
         provenance=tuple(_provenance(store, pruned, plans)),
     )
+    counted = all(row.bits is not None for row in kept)
+    frame = pd.DataFrame([export_row(row) for row in kept], columns=list(COLUMNS)).astype({"kappa": "Int64"})
+    if not counted:
+        frame = frame.assign(accuracy=[row.result for row in kept]).drop(columns=["correct", "n", "bits"])
     return Source(
-        pd.DataFrame([export_row(row) for row in kept], columns=list(COLUMNS)).astype({"kappa": "Int64"}),
-        {(row.seed, row.scorer, row.sparsity): unpack_bits(row.bits, row.n) for row in kept},
+        frame,
+        {(row.seed, row.scorer, row.sparsity): unpack_bits(row.bits or b"", row.n or 0) for row in kept} if counted else {},
         origin,
-        ACCURACY,
-        {sparsity: floor.points for sparsity, floor in noise_floors(pruned, repeats).items()},
+        metric,
+        {sparsity: floor.change for sparsity, floor in noise_floors(pruned, repeats, metric.scale).items()},
         copied_checkpoints(
             ((row.seed, row.checkpoint_hash) for row in kept), given=recipe.get("start", {}).get("kind") == "checkpoint"
         ),
     )
+
+
+def metric_in(recipe: Mapping[str, Any]) -> TaskMetric:
+    """What a run measured."""
+    return metric_of(recipe["task"]["metric"]) if "task" in recipe else TaskMetric(ACCURACY)
+
+
+def what_ran(recipe: Mapping[str, Any]) -> str:
+    """A run's task in a few words."""
+    if "task" in recipe:
+        return f"task {recipe['task']['name']}"
+    word = recipe["data"].get("standardise", "data")
+    standardised = "" if word == "data" else f" standardised by {in_words(word)}"
+    return f"{recipe['model']['name']} on {recipe['data']['name']}{standardised}"
 
 
 def seconds_per_seed(checkpoints: Sequence[CheckpointRow], rows: Sequence[CellRow]) -> float | None:
@@ -220,7 +239,8 @@ def replicate_command(recipe: dict[str, Any]) -> str:
     usual = {"unit": "weight", "pool": "global", "saliency": "gradient"}
     given = {"unit": recipe.get("unit"), "pool": recipe.get("pool"), "saliency": recipe.get("saliency", {}).get("kind")}
     options = [f" --{name} {given[name]}" for name, default in usual.items() if given[name] not in (None, default)]
-    return f"sics-run replicate{''.join(options)}"
+    task = f" --task {recipe['task']['name']}" if "task" in recipe else ""
+    return f"sics-run replicate{task}{''.join(options)}"
 
 
 def _strengths(store: Store, names: set[str]) -> tuple[Strength, ...]:
@@ -276,6 +296,8 @@ def when_fixed(plans: Sequence[PlanRow]) -> str:
 
 def _varied(recipe: dict[str, Any]) -> str:
     start = recipe.get("start", {}).get("kind")
+    if "task" in recipe or start == "checkpoints":
+        return f"{', '.join(recipe['seed_varies'])}; the examples of the evaluation are the same for all seeds"
     if start == "checkpoint":
         return (
             f"{' and the '.join(recipe['seed_varies'])}, and nothing else: one given network is pruned at every seed, so what is "
@@ -316,11 +338,15 @@ def _provenance(store: Store, rows: Sequence[CellRow], plans: Sequence[PlanRow])
     yield Fact("last row", max(row.finished for row in rows))
     if plans:
         yield Fact("plan", plans[-1].plan_hash)
-    yield Fact("data", ", ".join(f"{name} {recipe['data'][name]}" for name in ("name", "train", "validation", "test")))
-    yield Fact("model", ", ".join(f"{name} {value}" for name, value in sorted(recipe["model"].items())))
-    yield Fact(
-        "training", ", ".join(f"{name} {value}" for name, value in sorted(recipe["training"].items()) if name != "version")
-    )
+    if "task" in recipe:
+        task = recipe["task"]
+        yield Fact("task", ", ".join([task["name"], *(f"{name} {value}" for name, value in sorted(task["options"].items()))]))
+        yield Fact("source", str(task.get("source_sha256", "installed"))[:16])
+    else:
+        yield Fact("data", ", ".join(f"{name} {recipe['data'][name]}" for name in ("name", "train", "validation", "test")))
+        yield Fact("model", ", ".join(f"{name} {value}" for name, value in sorted(recipe["model"].items())))
+        kept = {name: value for name, value in sorted(recipe["training"].items()) if name != "version"}
+        yield Fact("training", ", ".join(f"{name} {value}" for name, value in kept.items()))
     bodies = [row.provenance for row in rows]
     yield Fact("device", _several(body.get("device") for body in bodies))
     yield Fact("code", _several(_commit(body) for body in bodies))

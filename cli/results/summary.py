@@ -1,37 +1,56 @@
-"""What holds of a store's rows before any test: accuracy in points (percent), the noise floor, and which seeds are pairs."""
+"""What holds of a store's rows before any test: the noise floor, and which seeds are pairs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sics_cli.base.bits import unpack_bits
 from sics_cli.store.rows import CellRow, RepeatRow
-
-
-def points(row: CellRow | RepeatRow) -> float:
-    """Accuracy of a row in percent, from its integer counts."""
-    return 100 * row.correct / row.n
+from sics_cli.tasks.results import unpacked
 
 
 @dataclass(frozen=True, slots=True)
 class NoiseFloor:
-    """Largest change of accuracy (points) over `n` deliberate re-evaluations, and how many examples changed at most."""
+    """Largest change of the metric, in its unit, over `n` deliberate re-evaluations, and how many examples changed at most.
+
+    `examples` is None where one number was measured.
+    """
 
     n: int
-    points: float
-    examples: int
+    change: float
+    examples: int | None
 
 
-def noise_floors(rows: Sequence[CellRow], repeats: Sequence[RepeatRow]) -> dict[float, NoiseFloor]:
-    """The noise floor of every S at which something was evaluated twice."""
+def noise_floors(rows: Sequence[CellRow], repeats: Sequence[RepeatRow], scale: float = 100.0) -> dict[float, NoiseFloor]:
+    """The noise floor of every S at which something was evaluated twice; `scale` is the metric's."""
     first = {(row.seed, row.scorer, row.sparsity): row for row in rows}
     pairs = [(first[place], row) for row in repeats if (place := (row.seed, row.scorer, row.sparsity)) in first]
     found = {}
     for sparsity in sorted({row.sparsity for _, row in pairs}):
         here = [(one, two) for one, two in pairs if two.sparsity == sparsity]
-        changed = [(int.from_bytes(one.bits) ^ int.from_bytes(two.bits)).bit_count() for one, two in here]
-        found[sparsity] = NoiseFloor(len(here), max(abs(points(one) - points(two)) for one, two in here), max(changed))
+        changed = [count for one, two in here if (count := _changed(one, two)) is not None]
+        most = max(abs(scale * one.result - scale * two.result) for one, two in here)
+        found[sparsity] = NoiseFloor(len(here), most, max(changed, default=None))
     return found
+
+
+def _changed(one: CellRow | RepeatRow, two: CellRow | RepeatRow) -> int | None:
+    """On how many examples two evaluations differ."""
+    if one.bits is not None and two.bits is not None:
+        return (int.from_bytes(one.bits) ^ int.from_bytes(two.bits)).bit_count()
+    first, second = per_example(one), per_example(two)
+    return None if first is None or second is None else int((first != second).sum())
+
+
+def per_example(row: CellRow | RepeatRow) -> NDArray[np.float32] | None:
+    """A number for each example; None where one number was measured."""
+    if row.bits is not None and row.n is not None:
+        return unpack_bits(row.bits, row.n).astype(np.float32)
+    return None if row.examples is None else unpacked(row.examples)
 
 
 def loss_floors(rows: Sequence[CellRow], repeats: Sequence[RepeatRow]) -> dict[float, float]:
@@ -40,8 +59,8 @@ def loss_floors(rows: Sequence[CellRow], repeats: Sequence[RepeatRow]) -> dict[f
     found: dict[float, float] = {}
     for row in repeats:
         place = (row.seed, row.scorer, row.sparsity)
-        if place in first:
-            found[row.sparsity] = max(found.get(row.sparsity, 0.0), abs(first[place] - row.loss))
+        if (before := first.get(place)) is not None and row.loss is not None:
+            found[row.sparsity] = max(found.get(row.sparsity, 0.0), abs(before - row.loss))
     return found
 
 

@@ -16,6 +16,7 @@ from sics_cli.seeds.progress import Reporter
 from sics_cli.store.inbox import Inbox, Intake
 from sics_cli.store.rows import CellRow
 from sics_cli.store.store import Store
+from sics_cli.tasks.task import shown
 
 #: How often a job in a queue tells of its progress.
 _TOLD_SECONDS = 5.0
@@ -35,7 +36,7 @@ class OpenRun:
         self.force = force
         self.inbox = Inbox(session.folder, session.recipe.run_id)
         self.intake = Intake(self.inbox, store, reporter.note, keep=queued)
-        self.work = Cost.of(session.experiment)
+        self.work = Cost.of(session.recipe)
         self.todo: dict[str, Cell] = {}
         self.provenance = provenance()
 
@@ -58,9 +59,8 @@ class OpenRun:
             share=not self.force,
             provenance=self.provenance,
             run_id=session.recipe.run_id,
+            task=session.recipe.task,
             part=part,
-            facts=session.recipe.facts,
-            access=session.access,
         )
 
     def seed_jobs(self, cells: Sequence[Cell]) -> dict[int, SeedJob]:
@@ -73,7 +73,7 @@ class OpenRun:
 
     def seed_plan(self, seed: int, cells: tuple[Cell, ...]) -> SeedPlan:
         """What these cells of a seed need, given the epochs that are kept."""
-        work, epochs = self.work, self.session.experiment.training.epochs
+        work, epochs = self.work, self.session.recipe.task.epochs
         preparation = work.saliency + work.collecting(signals_of(cells))
         return SeedPlan(cells, work.training, preparation, work.cell, epochs, self.trained(seed))
 
@@ -86,6 +86,6 @@ class OpenRun:
         keys = {cell.key for cell in cells}
         failed = len([row for row in self.store.failures() if row.cell_key in keys])
         dense = [row for row in self.store.cells() if row.seed == seed and row.scorer == DENSE]
-        accuracy = f"dense {100 * dense[0].correct / dense[0].n:.2f} %, " if dense else ""
+        accuracy = f"dense {shown(dense[0].result, self.session.recipe.task.metric)}, " if dense else ""
         failures = f", {failed} failed" if failed else ""
         self.reporter.note(f"seed {seed} done: {accuracy}{len(keys) - failed} cells{failures}")

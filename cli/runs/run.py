@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from sics_cli.base.errors import InterruptedRunError, StorageError
 from sics_cli.base.files import remove_partials
-from sics_cli.experiment.cells import make_plan, stamp
+from sics_cli.experiment.cells import Grid, make_plan, stamp
 from sics_cli.experiment.provenance import now
 from sics_cli.runs import local_loop
 from sics_cli.runs.campaign import Campaign
@@ -32,6 +32,16 @@ class Outcome:
     failed: int
     skipped: int
     plan_stamp: str
+
+
+def start_lines(session: Session, place: Workers | SlurmCluster, grid: Grid) -> tuple[str, str]:
+    """What is about to run where, and on what."""
+    where = f"{len(session.gpus)} GPU(s)" if session.gpus else "the CPU"
+    seeds = len(session.experiment.seeds)
+    on = (
+        f"jobs on {place.describe()}" if isinstance(place, SlurmCluster) else f"{place.number(session.gpus)} worker(s) on {where}"
+    )
+    return f"run {session.folder}: {seeds} seed{'s' * (seeds > 1)}, {grid.counts}; {on}", session.setting
 
 
 def run_session(

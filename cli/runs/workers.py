@@ -56,7 +56,7 @@ class LocalExecutor:
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> concurrent.futures.Future[T]:
         """Queue a call; a process is started if none is idle."""
-        with _interrupts_kept_from_children():
+        with _interrupts_kept_from_children(), _main_kept_from_children():
             return self._pool.submit(function, *args, **kwargs)
 
     def stop(self) -> None:
@@ -122,6 +122,19 @@ def _interrupts_kept_from_children() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _main_kept_from_children() -> Iterator[None]:
+    """Start children without the script that runs: one without a guard would begin the experiment anew in each of them."""
+    main = sys.modules["__main__"]
+    kept = {name: vars(main).pop(name) for name in ("__file__", "__spec__") if name in vars(main)}
+    vars(main)["__spec__"] = None
+    try:
+        yield
+    finally:
+        del vars(main)["__spec__"]
+        vars(main).update(kept)
 
 
 def _enter_worker(alive: Any, devices: Any) -> None:

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
+from torch import nn
 
+from sics_cli.base.hashing import digest
 from sics_cli.experiment.recipe import Recipe
-from sics_cli.settings.config import Experiment
+from sics_cli.seeds.masks import ConflictError, seeded
 from sics_cli.store.inbox import Inbox
 from sics_cli.store.rows import CheckpointRow
-from sics_cli.store.run_folder import checkpoint_path, curve_path, half_trained_path
-from sics_cli.tasks.images.datasets import Split
-from sics_cli.tasks.networks.checkpoints import (
+from sics_cli.store.run_folder import checkpoint_path, curve_path, half_trained_path, module_path
+from sics_cli.tasks.checkpoints import (
     Checkpoint,
     DamagedCheckpointError,
     load_checkpoint,
     load_half_trained,
+    load_module,
     save_checkpoint,
     save_half_trained,
+    save_module,
+    state_hash,
 )
-from sics_cli.tasks.networks.models import build_model
-from sics_cli.tasks.networks.start import begin_with
-from sics_cli.tasks.networks.training import CurveLog, Epoch, HalfTrained, train, validated_only
+from sics_cli.tasks.training import CurveLog, Epoch, HalfTrained, TrainingRecord, run, warned
 
 #: A network in training is kept as often as takes this share of the time at most: so much is lost to a kill, and no more.
 _KEPT_SHARE = 0.01
@@ -31,35 +35,33 @@ _FIRST_KEPT_AFTER = 1.0
 
 
 class DenseNetwork:
-    """Makes and finds the checkpoint of one seed; the inbox hears of it and of files made again, `tell` of epochs."""
+    """Makes and finds the network of one seed; the inbox hears of it and of files made again, `tell` of epochs."""
 
     def __init__(
         self,
         inbox: Inbox,
         recipe: Recipe,
-        split: Split,
+        task: Any,
         seed: int,
         device: torch.device,
         tell: Callable[[Epoch], None] = lambda epoch: None,
     ) -> None:
-        self._inbox, self._recipe, self._split, self._seed = inbox, recipe, split, seed
-        self._device, self._tell = device, tell
+        self._inbox, self._task, self._seed = inbox, task, seed
+        self._device, self._tell, self._epochs = device, tell, recipe.task.epochs
         self._key = recipe.dense_key(seed)
-        self._path = checkpoint_path(inbox.folder.parent, seed, self._key)
-        self._half = half_trained_path(inbox.folder.parent, seed, self._key)
-        self._curve = curve_path(inbox.folder.parent, seed)
+        self._draws = digest({"seed": seed, "for": "network"})  # not the key: a comment in a task is no other network
+        folder = inbox.folder.parent
+        self._path, self._module = (place(folder, seed, self._key) for place in (checkpoint_path, module_path))
+        self._half = half_trained_path(folder, seed, self._key)
+        self._curve = curve_path(folder, seed)
         self._keep_after = _FIRST_KEPT_AFTER
         self._kept = time.monotonic()
-
-    @property
-    def _experiment(self) -> Experiment:
-        return self._recipe.experiment
 
     def checkpoint(self) -> Checkpoint:
         """Load the checkpoint, after training what is left of it."""
         found = self._load()
         if found is None:
-            self._train(self._experiment.training.epochs)
+            self._make(self._epochs)
             found = load_checkpoint(self._path, self._key)
         record = found.record
         self._inbox.post(
@@ -70,7 +72,36 @@ class DenseNetwork:
     def advance(self, until: int) -> None:
         """Train to `until` finished epochs, of which the last makes the checkpoint."""
         if self._load() is None:
-            self._train(until)
+            self._make(until)
+
+    def fresh(self, found: Checkpoint) -> nn.Module:
+        """The dense network, which nothing else holds: built and loaded, read back, or made once more."""
+        if hasattr(self._task, "trainer"):
+            network = self._trainer().network
+            network.load_state_dict(found.state)
+        else:
+            network = load_module(self._module, found) or self._networked()
+            if state_hash(network.state_dict()) != found.hash:
+                raise ConflictError(
+                    f"network({self._seed}) gave another network than before, and the first could not be kept whole: have it "
+                    "give the same, or a network that can be pickled"
+                )
+        return network.to(self._device).eval()
+
+    def _trainer(self) -> Any:
+        with seeded(self._draws):
+            trainer = self._task.trainer(self._seed)
+        for name in ("network", "epoch", "state", "load"):
+            if not hasattr(trainer, name):
+                raise TypeError(f"trainer({self._seed}) gave {type(trainer).__name__} without {name}: see sics_cli.Trainer")
+        return trainer
+
+    def _networked(self) -> nn.Module:
+        with seeded(self._draws):
+            network = self._task.network(self._seed)
+        if not isinstance(network, nn.Module):
+            raise TypeError(f"network({self._seed}) gave {type(network).__name__}, expected a torch.nn.Module")
+        return network
 
     def _load(self) -> Checkpoint | None:
         try:
@@ -82,16 +113,30 @@ class DenseNetwork:
             self._path.unlink()
             return None
 
-    def _train(self, until: int) -> None:
-        experiment, begun = self._experiment, self._begun()
-        if begun is not None and until <= begun.epochs < experiment.training.epochs:
+    def _make(self, until: int) -> None:
+        if hasattr(self._task, "trainer"):
+            self._train(until)
             return
-        model = build_model(experiment.model, self._seed)
-        if begun is None and self._recipe.start is not None:
-            begin_with(model, self._recipe.start)
-            if self._recipe.start.is_whole:
-                save_checkpoint(self._path, self._key, model.state_dict(), validated_only(model, self._split, self._device))
-                return
+        begun = time.perf_counter()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            network = self._networked()
+        record = TrainingRecord(None, None, time.perf_counter() - begun, warned(caught))
+        try:
+            save_module(self._module, network)
+        except OSError:
+            raise
+        except Exception as error:  # a module may hold anything
+            self._inbox.note(
+                f"seed {self._seed}: the network cannot be kept whole ({type(error).__name__}: {error}): network({self._seed}) "
+                "is called again where it is needed"
+            )
+        save_checkpoint(self._path, self._key, network.state_dict(), record)
+
+    def _train(self, until: int) -> None:
+        begun = self._begun()
+        if begun is not None and until <= begun.epochs < self._epochs:
+            return
         self._kept = time.monotonic()
         curve = CurveLog(self._curve, begun.epochs if begun else 0)
 
@@ -99,21 +144,12 @@ class DenseNetwork:
             curve.add(epoch)
             self._tell(epoch)
 
-        result = train(
-            model,
-            experiment.training,
-            self._split,
-            self._seed,
-            self._device,
-            begin=begun,
-            until=until,
-            log=log,
-            keep=self._keep,
-        )
+        trainer = self._trainer()
+        result = run(trainer, self._epochs, self._seed, begin=begun, until=until, log=log, keep=self._keep)
         if isinstance(result, HalfTrained):
             save_half_trained(self._half, self._key, result)
         else:
-            save_checkpoint(self._path, self._key, model.state_dict(), result)
+            save_checkpoint(self._path, self._key, trainer.network.state_dict(), result)
             self._half.unlink(missing_ok=True)
 
     def _keep(self, now: Callable[[], HalfTrained]) -> None:

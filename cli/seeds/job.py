@@ -10,15 +10,14 @@ from sics_cli.experiment.cells import Cell
 from sics_cli.experiment.recipe import Environment
 from sics_cli.settings.config import Experiment
 from sics_cli.store.rows import CellRow
-from sics_cli.tasks.images.cache import ImageFacts
-from sics_cli.tasks.images.datasets import DataAccess
+from sics_cli.tasks.recipe import TaskRecipe
 
 
 @dataclass(frozen=True, slots=True)
 class SeedJob:
     """Cells of one seed to compute, in order; `part` tells jobs of one seed apart, `run_id` is what the driver made of it.
 
-    `facts` are those of the data that the driver saw, `access` is how to get at them. `known` are the seed's rows that stay:
+    `task` is what the driver made of the experiment's. `known` are the seed's rows that stay:
     what is made here must agree with them, and with `share` their evaluations serve for equal masks. Progress is told every
     `tell_seconds` at most. With `keep`, saliencies are kept on disk for whoever goes on with the seed, on whatever machine.
     """
@@ -32,8 +31,7 @@ class SeedJob:
     share: bool
     provenance: dict[str, Any]
     run_id: str
+    task: TaskRecipe
     part: int = 0
-    facts: ImageFacts | None = None
-    access: DataAccess | None = None
     tell_seconds: float = 0.3
     keep: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -71,10 +71,11 @@ class ConflictError(Exception):
 
 
 class MaskMaker:
-    """Makes the masks of one seed."""
+    """Makes the masks of one seed; `targets` is how a task says what of a network may be pruned."""
 
-    def __init__(self, recipe: Recipe, seed: int) -> None:
+    def __init__(self, recipe: Recipe, seed: int, targets: Callable[[nn.Module], Any] | None = None) -> None:
         self._recipe = recipe
+        self._targets = targets
         self._seed = seed
         self._unit: Any = recipe.experiment.unit
         self._ranks = SharedRanks()
@@ -94,7 +95,8 @@ class MaskMaker:
     ) -> tuple[Masks, PruningReport]:
         with self._ranks:  # the scorers of a seed rank the same units by the same values
             if self._unit == "weight":
-                return compute_masks(model, scorer, amount=sparsity, saliency=saliency, pool=pool)
+                params = None if self._targets is None else list(self._targets(model))
+                return compute_masks(model, scorer, amount=sparsity, saliency=saliency, pool=pool, params=params)
             return compute_channel_masks(model, scorer, sparsity, unit=self._unit, saliency=saliency, pool=pool)
 
     def _pool(self, scorer: ScorerInfo | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +12,42 @@ import torch
 from torch import nn
 
 from sics_cli.base.files import write_atomically
-from sics_cli.settings.seeding import Indices
 from sics_cli.store.run_folder import CHECKPOINTS_NAME
-from sics_cli.tasks.images.examples import Examples
-from sics_plugin import Saliency
+from sics_plugin import Saliency, find_groups
 from sics_plugin.saliency.kinds import SIGNALS
 
+Loss = Callable[[nn.Module, Any], torch.Tensor]
 
-def saliency_of(model: nn.Module, kind: str, examples: Examples, batches: Sequence[Indices], unit: str = "weight") -> Saliency:
-    """Collect the saliency of `model`, in eval mode, over batches: positions among the examples, which are on the model's device.
+
+class _Lost(nn.Module):
+    """Stands for a network: the same modules and parameters under the same names, but what comes out is a task's own loss."""
+
+    def __init__(self, network: nn.Module, loss: Loss) -> None:
+        super().__init__()
+        self._modules, self._parameters, self._buffers = network._modules, network._parameters, network._buffers
+        object.__setattr__(self, "_of", (network, loss))
+
+    def forward(self, batch: Any) -> dict[str, torch.Tensor]:
+        network, loss = self._of
+        return {"loss": loss(network, batch)}
+
+
+def saliency_of(
+    network: nn.Module, kind: str, batches: Iterable[Any], unit: str = "weight", loss: Loss | None = None
+) -> Saliency:
+    """Collect the saliency of `network`, in eval mode, over batches as a task hands them over.
 
     `kind` is one of `SIGNALS`, of which those that read the weights alone need no batches; `unit` is what will be pruned by it.
+    `loss` is the task's own, of the network and a batch.
     """
     wanted: Any = kind
     if SIGNALS[kind].collect is None:
-        return Saliency(model, kind=wanted)
-    pairs = (examples.at(torch.from_numpy(batch).to(examples.labels.device)) for batch in batches)
-    return Saliency(model, pairs, nn.functional.cross_entropy, kind=wanted, unit=unit)
+        return Saliency(network, kind=wanted)
+    if loss is None:
+        return Saliency(network, batches, kind=wanted, unit=unit)
+    groups = None if unit == "weight" else find_groups(network, unit)  # type: ignore[arg-type]
+    standing = _Lost(network, loss)
+    return Saliency(standing, ({"batch": batch} for batch in batches), kind=wanted, unit=unit, groups=groups).bind(network)
 
 
 def kept_path(folder: Path, seed: int, kind: str, checkpoint_hash: str) -> Path:

@@ -24,16 +24,15 @@ from sics_cli.experiment.recipe import DENSE, Recipe
 from sics_cli.experiment.scorers import ScorerInfo
 from sics_cli.seeds.dense import DenseNetwork
 from sics_cli.seeds.job import SeedJob
-from sics_cli.seeds.masks import ConflictError, MaskMaker
+from sics_cli.seeds.masks import ConflictError, MaskMaker, seeded
 from sics_cli.seeds.saliency import keep, kept, kept_path, saliency_of
-from sics_cli.settings.seeding import Indices, calibration_batches
 from sics_cli.store.inbox import Inbox, Progress
 from sics_cli.store.rows import CellRow, FailureRow, RepeatRow
-from sics_cli.tasks.images.datasets import load_split
-from sics_cli.tasks.images.examples import Examples
-from sics_cli.tasks.networks.evaluation import Evaluation, evaluate
-from sics_cli.tasks.networks.models import build_model
-from sics_cli.tasks.networks.training import Epoch, warned
+from sics_cli.tasks.batches import Digested
+from sics_cli.tasks.checkpoints import state_hash
+from sics_cli.tasks.results import Evaluation, ResultError, evaluation_of
+from sics_cli.tasks.task import Metric
+from sics_cli.tasks.training import Epoch, warned
 from sics_plugin import ChannelReport, PruningReport, Saliency, masked
 from sics_plugin.saliency.kinds import SIGNALS
 
@@ -71,6 +70,19 @@ def keep_freed_memory() -> bool:
 
 
 NONDETERMINISTIC = "nondeterministic"
+OTHER_BATCHES = "calibration batches were others when asked for again"
+CHANGED = (
+    "the network changed while it was evaluated: evaluate() must leave weights and buffers as they are (is a batch norm in "
+    "training mode?)"
+)
+#: Columns of a row that say how a network did.
+MEASURED = tuple(field.name for field in dataclasses.fields(Evaluation))
+
+
+def _versions(network: nn.Module) -> list[tuple[int, int]]:
+    """Which tensors a network holds, and how often each was written to."""
+    tensors = [*network.parameters(), *network.buffers()]
+    return [(id(tensor), 0 if tensor.is_inference() else tensor._version) for tensor in tensors]
 
 
 class SeedRun:
@@ -79,25 +91,29 @@ class SeedRun:
     def __init__(self, job: SeedJob, device: torch.device) -> None:
         self.job = job
         self.device = device
-        self.recipe = Recipe(job.experiment, job.environment, job.facts)
+        self.recipe = Recipe(job.experiment, job.environment, job.task)
         if self.recipe.run_id != job.run_id:
             raise MismatchError(
-                "the installed sics_plugin, a file of weights or a network's code changed while the run was going on: "
+                "the installed sics_plugin, a file of weights or the code of a task changed while the run was going on: "
                 "run it again"
             )
         self.inbox = Inbox(job.folder, self.recipe.run_id)
-        self.work = Cost.of(job.experiment)
-        self.split = load_split(job.experiment.data, self.recipe.facts, job.access)
-        self.test = Examples(self.split.test, device)
+        self.work = Cost.of(self.recipe)
+        self.task = self.recipe.task.open(device)
+        self.metric: Metric = self.task.metric
         self.evaluated: dict[tuple[float, str], tuple[Evaluation, str]] = {
-            (row.sparsity, row.mask_hash): (Evaluation(row.correct, row.n, row.loss, row.bits), row.evaluated_as)
+            (row.sparsity, row.mask_hash): (Evaluation(*(getattr(row, name) for name in MEASURED)), row.evaluated_as)
             for row in job.known
             if row.mask_hash is not None and job.share
         }
         self.flags: set[str] = set()
-        self.masker = MaskMaker(self.recipe, job.seed)
+        self.masker = MaskMaker(self.recipe, job.seed, getattr(self.task, "targets", None))
         self._saliencies: dict[str, Saliency] = {}
         self._facts = device_facts(device)
+        self._seeds = {what: digest({"seed": job.seed, "for": what}) for what in ("calibration", "evaluation")}
+        self._calibration_hash: str | None = None
+        self._dense_network = self._dense()
+        self._spoilt = False
         self._before = self._done = 0.0
         self._told, self._phase = float("-inf"), ""
 
@@ -117,7 +133,7 @@ class SeedRun:
         """Train until this epoch; return how many cells failed, which is all of them if training does."""
         self._tell("training", 0.0)
         try:
-            self._dense().advance(until)
+            self._dense_network.advance(until)
         except Exception as error:
             return self._fail_all(error)
         return 0
@@ -125,31 +141,46 @@ class SeedRun:
     # -- once a seed ------------------------------------------------------------------------------------------
 
     def _prepare(self) -> None:
-        self._tell("loading", 0.0)
-        self.checkpoint = self._dense().checkpoint()
+        self._tell("loading" if hasattr(self.task, "trainer") else "training", 0.0)
+        self.checkpoint = self._dense_network.checkpoint()
         self._agree("dense checkpoint", self.checkpoint.hash, {row.checkpoint_hash for row in self.job.known})
         self.model = self._fresh_model()
         self._tell("saliency", self._before)
+        self._calibration_hash = self._digest_of_batches()
         self._saliency_of(None)
         self._before += self.work.saliency
         self._tell("pruning", self._before)
 
     def _dense(self) -> DenseNetwork:
-        epochs = self.job.experiment.training.epochs
-        share = self.work.training / epochs
+        epochs = self.recipe.task.epochs
+        share = self.work.training / max(1, epochs)
         begun: list[int] = []
 
         def tell(epoch: Epoch) -> None:
             begun.append(epoch.epoch - 1)
             self._before = (epoch.epoch - begun[0]) * share
-            self._tell(f"training {epoch.epoch}/{epochs}, loss {epoch.loss:.2f}", self._before)
+            loss = epoch.values.get("loss")
+            self._tell(f"training {epoch.epoch}/{epochs}" + ("" if loss is None else f", loss {loss:.2f}"), self._before)
 
-        return DenseNetwork(self.inbox, self.recipe, self.split, self.job.seed, self.device, tell)
+        return DenseNetwork(self.inbox, self.recipe, self.task, self.job.seed, self.device, tell)
 
     def _fresh_model(self) -> nn.Module:
-        model = build_model(self.job.experiment.model, self.job.seed)
-        model.load_state_dict(self.checkpoint.state)
-        return model.to(self.device).eval()
+        return self._dense_network.fresh(self.checkpoint)
+
+    def _digest_of_batches(self) -> str | None:
+        """Hash of the calibration batches: known beforehand, or that of what the task hands over; None where nobody asks."""
+        known = self.recipe.task.streams(self.job.seed).calibration_hash
+        scorers = [cell.scorer for cell in self.job.cells if cell.scorer is not None]
+        wanted = self.recipe.calibrated or any(info.calibrated for info in scorers)
+        if known is not None or not wanted:
+            return known
+        with seeded(self._seeds["calibration"]):
+            passing = Digested(self.task.calibration(self.job.seed))
+            for _ in passing:
+                pass
+        met = {row.calibration_hash for row in self.job.known if row.calibration_hash is not None}
+        self._agree("calibration batches", passing.digest, met)
+        return passing.digest
 
     def _saliency_of(self, scorer: ScorerInfo | None) -> Saliency:
         """The saliency a scorer works with: the run's, or a peer's own, collected when the first asks for it."""
@@ -173,12 +204,16 @@ class SeedRun:
         return made
 
     def _collected(self, kind: str) -> Saliency:
-        experiment, examples = self.job.experiment, Examples(self.split.train, self.device)
-        batches: list[Indices] = []
-        if SIGNALS[kind].collect is not None:
-            part = experiment.calibration
-            batches = list(calibration_batches(self.job.seed, len(examples), part.batches, part.batch_size))
-        return saliency_of(self.model, kind, examples, batches, experiment.unit)
+        unit, loss = self.job.experiment.unit, getattr(self.task, "loss", None)
+        if SIGNALS[kind].collect is None:
+            return saliency_of(self.model, kind, (), unit)
+        with seeded(self._seeds["calibration"]):
+            passing = Digested(self.task.calibration(self.job.seed)) if self.recipe.task.calibration is None else None
+            batches = self.task.calibration(self.job.seed) if passing is None else passing
+            found = saliency_of(self.model, kind, batches, unit, loss)
+        if passing is not None and passing.whole and passing.digest != self._calibration_hash:
+            self.flags.add(OTHER_BATCHES)
+        return found
 
     def _agree(self, what: str, made: str, stored: set[str]) -> None:
         if stored - {made}:
@@ -190,6 +225,8 @@ class SeedRun:
     # -- once a cell ------------------------------------------------------------------------------------------
 
     def _attempt(self, cell: Cell) -> bool:
+        if self._spoilt:
+            self.model, self._spoilt = self._fresh_model(), False
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
@@ -215,7 +252,7 @@ class SeedRun:
             "unit": self.job.experiment.unit,
             "pool": self.job.experiment.pool,
             "sparsity": cell.sparsity,
-            **dataclasses.asdict(evaluation),
+            **{name: getattr(evaluation, name) for name in MEASURED},
             "checkpoint_hash": self.checkpoint.hash,
             "wall_seconds": time.perf_counter() - begun,
             "finished": now(),
@@ -225,7 +262,10 @@ class SeedRun:
         saliency, scorer = self._saliency_of(cell.scorer), cell.scorer
         begun = time.perf_counter()
         if scorer is None:
-            evaluation, evaluated_as = evaluate(self.model, self.test), DENSE
+            evaluation, evaluated_as = self._evaluate(self.model), DENSE
+            if state_hash(self.model.state_dict()) != self.checkpoint.hash:
+                self.model = self._fresh_model()
+                raise ResultError(CHANGED)
             mask: dict[str, Any] = {
                 "mask_hash": None, "realised_sparsity": 0.0, "weight_sparsity": 0.0, "layers": [], "flags": [],
             }  # fmt: skip
@@ -251,7 +291,7 @@ class SeedRun:
             saliency=saliency.kind,
             evaluated_as=evaluated_as,
             data_order_hash=self.recipe.streams(self.job.seed).data_order_hash,
-            calibration_hash=self.recipe.calibration_hash(self.job.seed, scorer),
+            calibration_hash=self._calibrated_by(scorer),
             saliency_hash=saliency.digest,
             provenance={**self.job.provenance, **self._facts},
             **self._measured(cell, evaluation, begun),
@@ -267,9 +307,25 @@ class SeedRun:
         evaluation, evaluated_as = self.evaluated[place]
         return evaluation, evaluated_as, report, self.masker.overlap(self.model, masks, scorer, sparsity)
 
+    def _calibrated_by(self, scorer: ScorerInfo | None) -> str | None:
+        """Hash of the batches that a scorer's saliency was measured on; None where it was measured on none."""
+        own = scorer is not None and scorer.signal is not None
+        return self._calibration_hash if (scorer.calibrated if own else self.recipe.calibrated) else None  # type: ignore[union-attr]
+
     def _evaluation(self, model: nn.Module, masks: dict[str, torch.Tensor]) -> Evaluation:
         with masked(model, masks):
-            return evaluate(model, self.test)
+            return self._evaluate(model)
+
+    def _evaluate(self, model: nn.Module) -> Evaluation:
+        """Have the task evaluate a network, at the same draws for every network of the seed."""
+        model.eval()
+        before = _versions(model)
+        with seeded(self._seeds["evaluation"]), torch.no_grad():
+            found = evaluation_of(self.task.evaluate(model, self.job.seed), self.metric)
+        if _versions(model) != before:
+            self._spoilt = model is self.model
+            raise ResultError(CHANGED)
+        return found
 
     def _repeat(self, cell: Cell) -> RepeatRow:
         """Evaluate once more, with nothing shared: the model is loaded again and its mask made again."""

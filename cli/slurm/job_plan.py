@@ -87,7 +87,7 @@ def run_parts(
     alone: Set[int] = frozenset(),
 ) -> list[JobPart]:
     """Group a run's cells, at the cost that its store tells."""
-    epochs, cost = recipe.experiment.training.epochs, cost_of(recipe, store)
+    epochs, cost = max(1, recipe.task.epochs), cost_of(recipe, store)
 
     def trained(seed: int) -> float:
         return epochs_kept(recipe, folder, seed) / epochs
@@ -97,10 +97,7 @@ def run_parts(
 
 def cost_of(recipe: Recipe, store: Store | None) -> Cost | None:
     """What a seed takes, measured if the store holds a seed already."""
-    device_class = recipe.environment.device_class
-    if store is None:
-        return estimate(recipe.experiment, device_class)
-    return estimate(recipe.experiment, device_class, store.checkpoints(), store.cells())
+    return estimate(recipe) if store is None else estimate(recipe, store.checkpoints(), store.cells())
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,17 +22,22 @@ _EVALUATION = """
     unit TEXT NOT NULL CHECK (unit IN ('weight', 'channel', 'head')),
     pool TEXT NOT NULL CHECK (pool IN ('global', 'layer', 'row', 'erk', 'native') OR pool GLOB '[1-9]*:[1-9]*'),
     sparsity REAL NOT NULL CHECK (sparsity >= 0 AND sparsity < 1),
-    correct INTEGER NOT NULL CHECK (typeof(correct) = 'integer' AND correct BETWEEN 0 AND n),
-    n INTEGER NOT NULL CHECK (typeof(n) = 'integer' AND n > 0),
-    loss REAL NOT NULL CHECK (typeof(loss) = 'real' AND loss >= 0 AND loss < 1e300),
-    bits BLOB NOT NULL CHECK (typeof(bits) = 'blob' AND length(bits) = (n + 7) / 8),
+    correct INTEGER CHECK (correct IS NULL OR (typeof(correct) = 'integer' AND n IS NOT NULL AND correct BETWEEN 0 AND n)),
+    n INTEGER CHECK (n IS NULL OR (typeof(n) = 'integer' AND n > 0)),
+    loss REAL CHECK (loss IS NULL OR (typeof(loss) = 'real' AND abs(loss) < 1e300)),
+    bits BLOB CHECK (bits IS NULL OR (typeof(bits) = 'blob' AND n IS NOT NULL AND length(bits) = (n + 7) / 8)),
+    value REAL CHECK (value IS NULL OR (typeof(value) = 'real' AND abs(value) < 1e300)),
+    examples BLOB CHECK (examples IS NULL OR (typeof(examples) = 'blob' AND n IS NOT NULL AND length(examples) = 4 * n)),
     checkpoint_hash TEXT NOT NULL,
     wall_seconds REAL NOT NULL CHECK (wall_seconds >= 0),
     finished TEXT NOT NULL,
 """
 
-#: Of the tables below; what another version wrote is refused.
-VERSION = 4
+#: Of the tables below. A store of the version before, which knew right and wrong alone, is read and continued as it is.
+VERSION = 5
+READ = (4, VERSION)
+#: A row says how its network did: by right and wrong, or by a value.
+_SAYS = "CHECK ((value IS NULL) = (bits IS NOT NULL)), CHECK ((bits IS NULL) = (correct IS NULL))"
 
 SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -41,7 +46,7 @@ CREATE TABLE plans (
     plan_id INTEGER PRIMARY KEY AUTOINCREMENT,
     plan_hash TEXT NOT NULL,
     created TEXT NOT NULL,
-    delta REAL NOT NULL CHECK (delta > 0 AND delta < 100),
+    delta REAL NOT NULL CHECK (delta > 0 AND delta < 1e300),
     alpha REAL NOT NULL CHECK (alpha > 0 AND alpha < 0.5),
     reference TEXT NOT NULL,
     families TEXT NOT NULL,
@@ -58,8 +63,8 @@ CREATE TABLE checkpoints (
     seed INTEGER PRIMARY KEY,
     dense_key TEXT NOT NULL,
     checkpoint_hash TEXT NOT NULL,
-    validation_correct INTEGER NOT NULL CHECK (validation_correct BETWEEN 0 AND validation_n),
-    validation_n INTEGER NOT NULL CHECK (validation_n > 0),
+    validation_correct INTEGER CHECK (validation_correct BETWEEN 0 AND validation_n),
+    validation_n INTEGER CHECK (validation_n > 0),
     wall_seconds REAL NOT NULL CHECK (wall_seconds >= 0)
 );
 
@@ -88,7 +93,8 @@ CREATE TABLE cells (
     ),
     UNIQUE (seed, scorer, unit, pool, sparsity),
     CHECK ((scorer = 'dense') = (mask_hash IS NULL)),
-    CHECK ((scorer = 'dense') = (sparsity = 0))
+    CHECK ((scorer = 'dense') = (sparsity = 0)),
+    {_SAYS}
 );
 
 CREATE TABLE repeats (
@@ -96,7 +102,8 @@ CREATE TABLE repeats (
     {_EVALUATION}
     mask_hash TEXT NOT NULL,
     UNIQUE (seed, scorer, unit, pool, sparsity),
-    CHECK (sparsity > 0)
+    CHECK (sparsity > 0),
+    {_SAYS}
 );
 
 CREATE TABLE failures (
@@ -149,7 +156,7 @@ def check(path: Path, connection: sqlite3.Connection) -> None:
             f"{path}: written by a newer sics (schema {stored}, this version reads up to {VERSION}): "
             "upgrade sics; nothing was changed"
         )
-    if stored < VERSION:
+    if stored not in READ:
         raise StoreError(f"{path}: of schema {stored}, which no release wrote; this version reads {VERSION}; nothing was changed")
     verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":

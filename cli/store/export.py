@@ -28,7 +28,7 @@ def export_row(row: CellRow) -> dict[str, Any]:
     """
     values: dict[str, Any] = {
         **row.to_dict(),
-        "accuracy": row.correct / row.n,
+        "accuracy": None if row.correct is None or not row.n else row.correct / row.n,
         "flags": "; ".join(row.flags),
         "device": row.provenance.get("device"),
         "torch": row.provenance.get("versions", {}).get("torch"),

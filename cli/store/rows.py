@@ -25,25 +25,42 @@ class _Record:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Rebuild from `to_dict`; unknown or missing fields raise TypeError."""
-        return cls(**values | ({"bits": bytes.fromhex(values["bits"])} if "bits" in values else {}))
+        packed = {name: bytes.fromhex(values[name]) for name in ("bits", "examples") if values.get(name) is not None}
+        return cls(**values | packed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Evaluated(_Record):
-    """How a network did under one mask: which, and right or wrong on each of n test examples."""
+    """How a network did under one mask: right or wrong on each of n test examples, or the value of another metric.
+
+    `value` is None for right or wrong, which `correct` and `bits` say; else it is in the metric's unit, and `examples` holds n
+    float32 numbers, one an example (`n` and `examples` None where one number was measured). `loss` is None where nobody measured
+    it.
+    """
 
     seed: int
     scorer: str
     unit: str
     pool: str
     sparsity: float
-    correct: int
-    n: int
-    loss: float
-    bits: bytes
+    correct: int | None
+    n: int | None
+    loss: float | None
+    bits: bytes | None
     checkpoint_hash: str
     wall_seconds: float
     finished: str
+    value: float | None = None
+    examples: bytes | None = None
+
+    @property
+    def result(self) -> float:
+        """What was measured: the share of right answers, or the metric's value."""
+        if self.value is not None:
+            return self.value
+        if self.correct is None or not self.n:
+            raise ValueError(f"the row of seed {self.seed}, {self.scorer} at S = {self.sparsity:g} says nothing")
+        return self.correct / self.n
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +119,8 @@ class CheckpointRow(_Record):
     seed: int
     dense_key: str
     checkpoint_hash: str
-    validation_correct: int
-    validation_n: int
+    validation_correct: int | None
+    validation_n: int | None
     wall_seconds: float
 
     @property

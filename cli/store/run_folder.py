@@ -44,6 +44,11 @@ def checkpoint_path(folder: Path, seed: int, dense_key: str) -> Path:
     return folder / CHECKPOINTS_NAME / f"seed-{seed}-{dense_key[:16]}.safetensors"
 
 
+def module_path(folder: Path, seed: int, dense_key: str) -> Path:
+    """Where the whole module of a task's own network lies, beside its weights."""
+    return checkpoint_path(folder, seed, dense_key).with_suffix(".pt")
+
+
 def half_trained_path(folder: Path, seed: int, dense_key: str) -> Path:
     """Where a seed's network lies between two parts of its training; gone once there is a checkpoint."""
     return folder / CHECKPOINTS_NAME / f"training-{seed}-{dense_key[:16]}.safetensors"

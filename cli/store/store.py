@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -114,18 +114,30 @@ class Store:
         Where a rule of the schema refuses it, that is a `RefusedRowError`; where the disk does, a `StorageError`.
         """
         try:
-            if isinstance(row, CellRow | RepeatRow) and count_bits(row.bits) != row.correct:
-                raise RefusedRowError(f"correct = {row.correct}, but {count_bits(row.bits)} bits are set")
+            if isinstance(row, CellRow | RepeatRow):
+                self._check(row)
             with self._transaction() as connection:
-                _write(connection, row)
+                _write(connection, row, self._columns(type(row)))
         except (sqlite3.IntegrityError, sqlite3.InterfaceError, OverflowError) as error:
             scorer = "checkpoint" if isinstance(row, CheckpointRow) else f"{row.scorer} at S = {row.sparsity}"
             raise RefusedRowError(f"the store refuses the row of seed {row.seed}, {scorer}: {error}") from None
 
+    def _check(self, row: CellRow | RepeatRow) -> None:
+        """Refuse a row that contradicts itself, or was measured on another number of examples than those that are there."""
+        if row.bits is not None and count_bits(row.bits) != row.correct:
+            raise RefusedRowError(f"correct = {row.correct}, but {count_bits(row.bits)} bits are set")
+        other = self._select("SELECT seed, n FROM cells WHERE n IS NOT ? LIMIT 1", (row.n,))
+        if other:
+            seed, n = other[0]
+            said = ["one number" if count is None else f"{count} examples" for count in (row.n, n)]
+            raise RefusedRowError(
+                f"seed {row.seed} was evaluated on {said[0]}, seed {seed} on {said[1]}: every network must meet the same ones"
+            )
+
     def add_plan(self, plan: PlanRow) -> None:
         """Append a plan."""
         with self._transaction() as connection:
-            _insert(connection, plan, plan.values())
+            _insert(connection, plan, plan.values(), self._columns(PlanRow))
 
     # -- reading ----------------------------------------------------------------------------------------------
 
@@ -179,8 +191,13 @@ class Store:
         return self._rows(PlanRow, "plan_id")
 
     def _rows(self, kind: type[_AnyRow], order: str) -> list[_AnyRow]:
-        names = ", ".join(kind.__dataclass_fields__)
+        there = self._columns(kind)
+        names = ", ".join(name for name in kind.__dataclass_fields__ if name in there)
         return [kind(**values) for values in self._dicts(f"SELECT {names} FROM {_TABLES[kind]} ORDER BY {order}")]
+
+    def _columns(self, kind: type[Row | PlanRow]) -> set[str]:
+        """Columns that this store has: one of an earlier version has fewer."""
+        return {name for (name,) in self._select("SELECT name FROM pragma_table_info(?)", (_TABLES[kind],))}
 
     def _dicts(self, query: str) -> Iterator[dict[str, Any]]:
         with explained(self.path):
@@ -195,7 +212,7 @@ class Store:
             return self._connection.execute(query, values).fetchall()
 
 
-def _write(connection: sqlite3.Connection, row: Row) -> None:
+def _write(connection: sqlite3.Connection, row: Row, columns: Set[str]) -> None:
     """Write one row inside a transaction; what is written has not failed any more."""
     values = row.values()
     if isinstance(row, CellRow):
@@ -206,12 +223,16 @@ def _write(connection: sqlite3.Connection, row: Row) -> None:
         connection.execute("DELETE FROM failures WHERE kind = 'cell' AND seed = ? AND scorer = ? AND sparsity = ?", place)
     elif isinstance(row, RepeatRow):
         connection.execute("DELETE FROM failures WHERE cell_key = ?", (row.key,))
-    _insert(connection, row, values)
+    _insert(connection, row, values, columns)
 
 
-def _insert(connection: sqlite3.Connection, row: Row | PlanRow, values: Mapping[str, Any]) -> None:
+def _insert(connection: sqlite3.Connection, row: Row | PlanRow, values: Mapping[str, Any], columns: Set[str]) -> None:
     """Insert, in place of rows with which this one cannot be together."""
-    ready = {name: canonical_json(value) if name in _JSON_COLUMNS else value for name, value in values.items()}
+    ready = {
+        name: canonical_json(value) if name in _JSON_COLUMNS else value
+        for name, value in values.items()
+        if name in columns or value is not None
+    }
     names, marks = ", ".join(ready), ", ".join("?" * len(ready))
     connection.execute(f"INSERT OR REPLACE INTO {_TABLES[type(row)]} ({names}) VALUES ({marks})", tuple(ready.values()))
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sics_cli.base.errors import ConfigError, MismatchError
-from sics_cli.settings.config import IMAGE_FOLDER, DataConfig
+from sics_cli.settings.images import IMAGE_FOLDER, DataConfig
 from sics_cli.settings.seeding import Indices, indices_hash, split_permutation
 from sics_cli.tasks.images.cache import ImageFacts, ImageSource, Labels, Pixels, image_facts, load_images
 from sics_cli.tasks.images.standardise import ChannelStatistics, named_statistics, own_statistics

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sics_cli.base.errors import ConfigError
-from sics_cli.settings.config import TIMM, moments
+from sics_cli.settings.images import TIMM, moments
 from sics_cli.settings.seeding import Indices
 from sics_cli.tasks.images.cache import Pixels
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib.metadata
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sics_cli.base import user_code
 from sics_cli.base.errors import ConfigError
 from sics_cli.base.versions import full_version
-from sics_cli.settings.config import TIMM, Experiment, ModelConfig
+from sics_cli.settings.images import TIMM, ImageConfig, ModelConfig
 from sics_cli.settings.seeding import Stream, torch_seed
 from sics_cli.tasks.images.cache import ImageFacts
 from sics_cli.tasks.images.datasets import DATASETS, class_positions, key_name, outputs_of
@@ -76,13 +75,7 @@ def model_code(config: ModelConfig) -> dict[str, object]:
         return {"torchvision": full_version("torchvision").split("+")[0]}
     if not is_own(config):
         return {}
-    path, (place, _, _) = user_code.source_file(config.name, _called(config)), config.name.rpartition(":")
-    if user_code.is_installed(path):
-        top = place.split(".")[0]
-        distribution = importlib.metadata.packages_distributions().get(top, [top])[0]
-        if (version := full_version(distribution)) != "not installed":
-            return {distribution: version}
-    return user_code.source_facts(path, "" if user_code.is_file(place) else place)
+    return user_code.code_facts(config.name, _called(config))
 
 
 #: What to give where a data set's classes are not the network's.
@@ -190,57 +183,57 @@ def _as_logits(module: nn.Module, inputs: object, outputs: object) -> Tensor:
     return found
 
 
-def fitted(experiment: Experiment, facts: ImageFacts) -> Experiment:
-    """The experiment, its network's sizes filled in from the images where [model] leaves them out.
+def fitted(config: ImageConfig, facts: ImageFacts) -> ImageConfig:
+    """The task, its network's sizes filled in from the images where [model] leaves them out.
 
     >>> from sics_cli.settings.config import experiment_from_mapping
     >>> from sics_cli.settings.presets import PRESETS
-    >>> micro = experiment_from_mapping(PRESETS["cifar10-vit-micro"])
+    >>> micro = experiment_from_mapping(PRESETS["cifar10-vit-micro"]).images
     >>> options = dict(fitted(micro, ImageFacts((70, 1, 32, 32), ("a", "b"), None, "")).model.options)
     >>> options["img_size"], options["in_chans"], options["num_classes"]
     (32, 1, 2)
     """
-    name = key_name(experiment.data.name)
-    _check_augmentation(experiment, facts, name)
+    name = key_name(config.data.name)
+    _check_augmentation(config, facts, name)
     _, channels, height, width = facts.shape
-    class_positions(experiment.data, facts)
-    classes = outputs_of(experiment.data, facts)
+    class_positions(config.data, facts)
+    classes = outputs_of(config.data, facts)
     # Whether they take images of this size, only building them can tell; a user's own code is called as it was asked.
-    if is_timm(experiment.model):
-        return _with_options(experiment, {"in_chans": channels, "num_classes": classes}, name)
-    if is_torchvision(experiment.model):
-        return _with_options(experiment, {"num_classes": classes}, name)
-    if is_own(experiment.model):
-        return experiment
-    options = dict(experiment.model.options)
+    if is_timm(config.model):
+        return _with_options(config, {"in_chans": channels, "num_classes": classes}, name)
+    if is_torchvision(config.model):
+        return _with_options(config, {"num_classes": classes}, name)
+    if is_own(config.model):
+        return config
+    options = dict(config.model.options)
     if height != width:
         raise ConfigError(f"data.name = {name!r}: its images are {width}×{height} and the vit takes squares: set data.image_size")
-    fitting = _with_options(experiment, {"img_size": height, "in_chans": channels, "num_classes": classes}, name)
+    fitting = _with_options(config, {"img_size": height, "in_chans": channels, "num_classes": classes}, name)
     patch = options.get("patch_size", 16)
     if isinstance(patch, int) and patch > 0 and height % patch:
         raise ConfigError(f"model.patch_size = {patch} does not divide images of {height} pixels a side: set model.patch_size")
     return fitting
 
 
-def _with_options(experiment: Experiment, there: dict[str, int], name: str) -> Experiment:
+def _with_options(config: ImageConfig, there: dict[str, int], name: str) -> ImageConfig:
     """Fill in what the images say, or refuse a network that [model] makes for others."""
-    options = dict(experiment.model.options)
+    options = dict(config.model.options)
     what = {"img_size": "pixels a side", "in_chans": "channels", "num_classes": "classes"}
-    named = experiment.data.classes is not None
+    named = config.data.classes is not None
     for option, found in there.items():
         if options.setdefault(option, found) != found:
             given = f"model.{option} = {options[option]!r} does not fit "
-            if option == "num_classes" and (named or experiment.checkpoint):
+            if option == "num_classes" and (named or config.checkpoints):
                 there_are = f"the {found} names of --classes" if named else f"data.name = {name!r}, which has {found} classes"
                 raise ConfigError(f"{given}{there_are}: {GIVE_CLASSES}")
             raise ConfigError(
                 f"{given}data.name = {name!r}, which has {found} {what[option]}: choose another --preset, or set model.{option}"
             )
-    return replace(experiment, model=ModelConfig(experiment.model.name, tuple(options.items())))
+    return replace(config, model=ModelConfig(config.model.name, tuple(options.items())))
 
 
-def _check_augmentation(experiment: Experiment, facts: ImageFacts, name: str) -> None:
-    training = experiment.training
+def _check_augmentation(config: ImageConfig, facts: ImageFacts, name: str) -> None:
+    training = config.training
     if not training.augments:
         return
     setting = next(field for field in ("crop_padding", "flip", "randaugment") if getattr(training, field))

@@ -14,7 +14,7 @@ from sics_cli.base.errors import ConfigError, MismatchError
 from sics_cli.base.files import atomic_path, cache_folder
 from sics_cli.base.hashing import digest
 from sics_cli.base.versions import full_version
-from sics_cli.settings.config import IMAGE_FOLDER, TIMM, Experiment, ModelConfig
+from sics_cli.settings.images import IMAGE_FOLDER, TIMM, ImageConfig, ModelConfig
 from sics_cli.tasks.images.cache import ImageFacts
 from sics_cli.tasks.images.datasets import DATASETS, key_name
 from sics_cli.tasks.images.standardise import in_words, resolved
@@ -52,15 +52,20 @@ class Start:
         return self.kind == CHECKPOINT
 
 
-def start_of(experiment: Experiment) -> Start | None:
-    """Find the weights that `experiment` is given, and their digest; None where every seed initialises its own."""
-    if experiment.checkpoint is not None:
-        path = Path(experiment.checkpoint)
-        return Start(CHECKPOINT, path, weights_digest(path, "--checkpoint"))
-    if experiment.pretrained:
-        path = pretrained_path(experiment.model)
-        return Start(PRETRAINED, path, weights_digest(path, "--pretrained"))
-    return None
+def starts_of(config: ImageConfig) -> tuple[Start, ...]:
+    """The weights that a task is given: one for all seeds, or one a seed; none where seeds initialise theirs."""
+    if config.pretrained:
+        path = pretrained_path(config.model)
+        return (Start(PRETRAINED, path, weights_digest(path, "--pretrained")),)
+    found: dict[str, Start] = {}
+    for name in config.checkpoints:
+        start = Start(CHECKPOINT, Path(name), weights_digest(Path(name), "--checkpoint"))
+        if (twin := found.setdefault(start.sha256, start)) is not start:
+            raise ConfigError(
+                f"--checkpoint {name}: is the same network as {twin.path.name}: a seed each is a network each, and copies of one "
+                "are no evidence"
+            )
+    return tuple(found.values())
 
 
 def pretrained_name(model: ModelConfig) -> str:
@@ -83,23 +88,23 @@ def pretrained_name(model: ModelConfig) -> str:
     raise ConfigError(f"--pretrained: timm has no published weights for this vit ({said}): give model.name = 'timm:NAME'")
 
 
-def standardised(experiment: Experiment, facts: ImageFacts, say: Callable[[str], None] = lambda line: None) -> Experiment:
-    """The experiment, its images standardised as its network was trained, where that is known and nothing else was asked for.
+def standardised(config: ImageConfig, facts: ImageFacts, say: Callable[[str], None] = lambda line: None) -> ImageConfig:
+    """The task, its images standardised as its network was trained, where that is known and nothing else was asked for.
 
     `say` is told what a reader could take for something else: by which numbers, and in which order classes are counted.
     """
-    data, name = experiment.data, key_name(experiment.data.name)
-    trained = experiment.checkpoint is not None or experiment.pretrained
-    known = f"{TIMM}{pretrained_name(experiment.model)}" if experiment.pretrained else known_standardise(experiment.model)
+    data, name = config.data, key_name(config.data.name)
+    trained = bool(config.checkpoints) or config.pretrained
+    known = f"{TIMM}{pretrained_name(config.model)}" if config.pretrained else known_standardise(config.model)
     asked = data.standardise if trained or data.standardise is not None else "data"
     pixels = data.name not in DATASETS
     word = resolved(asked, known, facts.shape[1], name, pixels=pixels)
     if trained and pixels and data.standardise is None:
         why = ", since nothing says what the network was trained with" if word == "data" else ""
         say(f"images are standardised by {in_words(word)}{why} (--standardise takes others)")
-    if experiment.checkpoint is not None and data.name.startswith(IMAGE_FOLDER) and data.classes is None:
+    if config.checkpoints and data.name.startswith(IMAGE_FOLDER) and data.classes is None:
         say(by_name(facts))
-    return replace(experiment, data=replace(data, standardise=word))
+    return replace(config, data=replace(data, standardise=word))
 
 
 def by_name(facts: ImageFacts) -> str:

@@ -1,51 +1,23 @@
-"""Dense training: one seed, one checkpoint, whole epochs at a time, each with a line in the seed's curve."""
+"""The training of the image tasks: AdamW under a one-cycle schedule, validated as it goes."""
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import dataclasses
-import functools
-import io
-import itertools
 import math
-import time
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import nn
 
-from sics_cli.base.files import write_atomically
-from sics_cli.settings.config import TrainingConfig
-from sics_cli.settings.seeding import Indices, data_order, epoch_seed
-from sics_cli.tasks.images.datasets import Part, Split
+from sics_cli.settings.images import TrainingConfig
+from sics_cli.settings.seeding import Indices, data_order
+from sics_cli.tasks.images.datasets import Split
 from sics_cli.tasks.images.examples import Examples
-from sics_cli.tasks.networks.evaluation import evaluate
+from sics_cli.tasks.networks.evaluation import Evaluation, evaluate
+from sics_cli.tasks.training import Epoch, HalfTrained, State, TrainingRecord, run
 
 #: Validations in a whole training, besides the last epoch's: enough for a curve, a small part of the time.
 VALIDATIONS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """One epoch. `seconds` count from the beginning of the training, parts in other processes included.
-
-    `train_accuracy` is met while the weights move, on augmented images: an estimate, and below that of the epoch's end.
-    Accuracies are fractions; `validation_accuracy` is None between validations. `learning_rate` is that of the last step.
-    """
-
-    epoch: int
-    loss: float
-    train_accuracy: float
-    validation_accuracy: float | None
-    learning_rate: float
-    seconds: float
-
-
-COLUMNS = tuple(field.name for field in dataclasses.fields(Epoch))
 
 
 def validated(epoch: int, epochs: int) -> bool:
@@ -55,58 +27,6 @@ def validated(epoch: int, epochs: int) -> bool:
     [3, 6, 9, 12, 15, 18, 21, 24, 25]
     """
     return epoch == epochs or epoch % -(-epochs // VALIDATIONS) == 0
-
-
-class CurveLog:
-    """The file of one seed. What an interrupted training wrote after the `begun` epochs it goes on from is dropped."""
-
-    def __init__(self, path: Path, begun: int) -> None:
-        self._path = path
-        self._rows = [row for row in _read(path) if int(row["epoch"]) <= begun]
-
-    def add(self, epoch: Epoch) -> None:
-        """Append an epoch; the file is whole at every moment."""
-        values = {name: getattr(epoch, name) for name in COLUMNS}
-        self._rows.append({name: "" if value is None else f"{value:.6g}" for name, value in values.items()})
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self._rows)
-        self._path.parent.mkdir(exist_ok=True)
-        write_atomically(self._path, text.getvalue().encode(), durable=False)
-
-
-def _read(path: Path) -> list[dict[str, str]]:
-    """Rows of a curve; none of a file that is not there or is not one."""
-    with contextlib.suppress(OSError, UnicodeDecodeError, csv.Error), path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-        if all(tuple(row) == COLUMNS and str(row["epoch"]).isdigit() for row in rows):
-            return rows
-    return []
-
-
-State = dict[str, torch.Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingRecord:
-    """What training left behind, beside the weights: validation count, wall seconds, and whether torch warned that an
-    operation has no deterministic form."""
-
-    validation_correct: int
-    validation_n: int
-    seconds: float
-    nondeterministic: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class HalfTrained:
-    """A network after some epochs: all that the next epoch depends on."""
-
-    epochs: int
-    state: State
-    seconds: float
-    nondeterministic: bool
 
 
 def one_cycle(step: int, total: int, peak: float) -> tuple[float, float]:
@@ -138,22 +58,55 @@ class Pass:
     learning_rate: float
 
 
-class Trainer:
+class ImageTrainer:
     """Trains one network in place, epoch by epoch: AdamW under a one-cycle schedule, through autograd.
 
     All that the next epoch depends on is in `state`, so that training may stop after any epoch and go on elsewhere, bit for bit.
     """
 
-    def __init__(self, model: nn.Module, config: TrainingConfig, train: Part, device: torch.device, seed: int = 0) -> None:
-        self._model = model.to(device)
+    def __init__(self, model: nn.Module, config: TrainingConfig, split: Split, device: torch.device, seed: int = 0) -> None:
+        self.network = self._model = model.to(device)
         self._config, self._device, self._seed = config, device, seed
-        self._examples = Examples(train, device)
-        self._steps = math.ceil(len(train) / config.batch_size)
+        self._examples, self._validation = Examples(split.train, device), Examples(split.validation, device)
+        self._steps = math.ceil(len(split.train) / config.batch_size)
+        self._orders: Iterator[Indices] = iter(())
+        self._drawn = 0
+        self._checked: Evaluation | None = None
         parameters = list(model.parameters())
         self._optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
-    def epoch(self, number: int, order: Indices) -> Pass:
-        """Train one epoch; dropout and the like draw from torch's generator, which the caller seeds for each epoch."""
+    def epoch(self, number: int) -> dict[str, float | None]:
+        """Train one epoch, and validate after every so many; dropout and the like draw from torch's generator.
+
+        Accuracies are fractions. `train_accuracy` is met while the weights move, on augmented images: an estimate, and below that
+        of the epoch's end. `validation_accuracy` is None between validations. `learning_rate` is that of the last step.
+        """
+        met = self.train(number, self._order(number))
+        self._checked = None
+        if math.isfinite(met.loss) and validated(number + 1, self._config.epochs):
+            self._checked = evaluate(self._model.eval(), self._validation)
+        share = self._checked.correct / self._checked.n if self._checked else None
+        return {
+            "loss": met.loss, "train_accuracy": met.accuracy, "validation_accuracy": share, "learning_rate": met.learning_rate,
+        }  # fmt: skip
+
+    def _order(self, number: int) -> Indices:
+        """The order of the training images in an epoch: orders are drawn one after another, also those of earlier processes."""
+        if number < self._drawn or not self._drawn:
+            self._orders, self._drawn = data_order(self._seed, len(self._examples), self._config.epochs), 0
+        while True:
+            order = next(self._orders)
+            self._drawn += 1
+            if self._drawn == number + 1:
+                return order
+
+    def finish(self) -> dict[str, int]:
+        """Count the validation images that the trained network gets right."""
+        found = self._checked or evaluate(self._model.eval(), self._validation)
+        return {"validation_correct": found.correct, "validation_n": found.n}
+
+    def train(self, number: int, order: Indices) -> Pass:
+        """Pass once over the training images in this order."""
         self._model.train()
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         right = torch.zeros((), dtype=torch.int64, device=self._device)
@@ -203,10 +156,6 @@ class Trainer:
             self._optimiser.state[parameter] = {key.partition("/")[0]: state[key].to(parameter.device, copy=True) for key in keys}
 
 
-def _ignore(_: object) -> None:
-    """What is told to nobody."""
-
-
 def train(
     model: nn.Module,
     config: TrainingConfig,
@@ -217,59 +166,15 @@ def train(
     *,
     begin: HalfTrained | None = None,
     until: int | None = None,
-    log: Callable[[Epoch], None] = _ignore,
-    keep: Callable[[Callable[[], HalfTrained]], None] = _ignore,
+    log: Callable[[Epoch], None] = lambda epoch: None,
 ) -> TrainingRecord | HalfTrained:
-    """Train `model` in place (AdamW, one-cycle, cross-entropy, augmented as configured) and leave it in eval mode.
+    """Train `model` in place and leave it in eval mode; `progress` is told the number of finished epochs.
 
-    `progress` is told the number of finished epochs, `log` of every epoch. `begin` goes on from there, `until` stops after so
-    many epochs of the whole; the weights are the same however often it stopped. `keep` is called between epochs with what
-    gives all that the next epoch depends on.
+    See `sics_cli.tasks.training.run` for the rest.
     """
-    begun = time.perf_counter() - (begin.seconds if begin else 0.0)
-    first = begin.epochs if begin else 0
-    last = max(first, min(until or config.epochs, config.epochs))
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        trainer = Trainer(model, config, split.train, device, seed)
-        validation = Examples(split.validation, device)
-        if begin is not None:
-            trainer.load(begin.state)
-        orders = itertools.islice(data_order(seed, len(split.train), config.epochs), first, last)
-        checked = None
 
-        def now(epochs: int) -> HalfTrained:
-            unsure = (begin is not None and begin.nondeterministic) or warned(caught)
-            return HalfTrained(epochs, trainer.state(), time.perf_counter() - begun, unsure)
+    def tell(epoch: Epoch) -> None:
+        log(epoch)
+        progress(epoch.epoch)
 
-        for epoch, order in enumerate(orders, start=first):
-            torch.manual_seed(epoch_seed(seed, epoch))  # an epoch does not depend on what was drawn in those before
-            met = trainer.epoch(epoch, order)
-            if not math.isfinite(met.loss):
-                raise FloatingPointError(f"training diverged: loss is {met.loss} after epoch {epoch + 1}")
-            checked = None
-            if validated(epoch + 1, config.epochs):
-                checked = evaluate(model.eval(), validation)
-            share = checked.correct / checked.n if checked else None
-            log(Epoch(epoch + 1, met.loss, met.accuracy, share, met.learning_rate, time.perf_counter() - begun))
-            progress(epoch + 1)
-            if epoch + 1 < last:
-                keep(functools.partial(now, epoch + 1))
-        if last < config.epochs:
-            return now(last)
-        if checked is None:  # a network that was trained to its last epoch, and then not kept
-            checked = evaluate(model.eval(), validation)
-        unsure = now(last).nondeterministic
-    return TrainingRecord(checked.correct, checked.n, time.perf_counter() - begun, unsure)
-
-
-def validated_only(model: nn.Module, split: Split, device: torch.device) -> TrainingRecord:
-    """The record of a network that is given: nothing was trained, the validation images were counted."""
-    begun = time.perf_counter()
-    checked = evaluate(model.to(device).eval(), Examples(split.validation, device))
-    return TrainingRecord(checked.correct, checked.n, time.perf_counter() - begun)
-
-
-def warned(caught: list[warnings.WarningMessage]) -> bool:
-    """Whether torch said that something it did has no deterministic form."""
-    return any("deterministic" in str(warning.message) for warning in caught)
+    return run(ImageTrainer(model, config, split, device, seed), config.epochs, seed, begin=begin, until=until, log=tell)

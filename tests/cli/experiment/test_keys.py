@@ -7,7 +7,8 @@ from sics_cli.base.errors import ConfigError
 from sics_cli.base.versions import minor_version
 from sics_cli.experiment.recipe import Environment, Recipe, differences, scorer_seed
 from sics_cli.experiment.scorers import ScorerInfo
-from sics_cli.settings.config import CalibrationConfig, Experiment
+from sics_cli.settings.config import Experiment
+from sics_cli.settings.images import CalibrationConfig
 from sics_cli.tasks.images.cache import ImageFacts
 
 CPU = Environment("cpu", "2.15", "1.0")

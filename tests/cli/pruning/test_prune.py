@@ -188,7 +188,7 @@ def test_the_standardisation_is_the_one_asked_for(prune: Any, resnet: nn.Module,
 
 def test_digits_are_calibrated_on_the_training_part_of_the_main_job(prune: Any) -> None:
     from sics_cli.pruning.images import CalibrationImages, ImageRequest
-    from sics_cli.settings.config import DataConfig
+    from sics_cli.settings.images import DataConfig
     from sics_cli.tasks.images.datasets import DataAccess, load_split
 
     split = load_split(DataConfig("digits", train=700, validation=197, test=900))

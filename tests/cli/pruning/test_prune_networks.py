@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from sics_cli.settings.config import STANDARDISE, ModelConfig
+from sics_cli.settings.images import STANDARDISE, ModelConfig
 from sics_cli.tasks.networks.models import GIVE_CLASSES, build_model
 from sics_plugin import Saliency, load_shrunk, prune_model
 
@@ -221,7 +221,7 @@ def test_what_cannot_be_done_is_one_line_and_leaves_nothing(
 def test_the_same_numbers_for_prune_and_replicate(photos: Path) -> None:
     """One mechanism: the images of a word are those of the same word in the main job."""
     from sics_cli.pruning.images import CalibrationImages, ImageRequest
-    from sics_cli.settings.config import DataConfig
+    from sics_cli.settings.images import DataConfig
     from sics_cli.tasks.images.datasets import DataAccess, load_split
     from sics_cli.tasks.images.examples import Examples
 

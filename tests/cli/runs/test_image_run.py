@@ -21,7 +21,7 @@ from sics_cli.settings.presets import PRESETS
 from sics_cli.store.run_folder import kept_epochs
 from sics_cli.store.store import Store
 from sics_cli.tasks.images.datasets import DataAccess, load_split
-from sics_cli.tasks.networks.checkpoints import load_checkpoint
+from sics_cli.tasks.checkpoints import load_checkpoint
 from sics_cli.tasks.networks.models import build_model
 from sics_cli.tasks.networks.training import COLUMNS as CURVE
 from sics_cli.tasks.networks.training import Trainer, TrainingRecord, train

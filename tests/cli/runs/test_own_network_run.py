@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 
 from sics_cli.base.bits import no_better_than_chance
 from sics_cli.experiment.recipe import Environment, Recipe
-from sics_cli.settings.config import STANDARDISE, Experiment, ModelConfig, experiment_from_mapping, merged
+from sics_cli.settings.config import Experiment, experiment_from_mapping, merged
+from sics_cli.settings.images import STANDARDISE, ModelConfig
 from sics_cli.settings.presets import DIGITS
 from sics_cli.store.store import Store
 from sics_cli.tasks.networks.models import GIVE_CLASSES

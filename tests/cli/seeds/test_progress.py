@@ -9,7 +9,8 @@ from sics_cli.experiment.cells import Cell
 from sics_cli.experiment.cost import Cost, signals_of
 from sics_cli.experiment.scorers import describe_scorers
 from sics_cli.seeds.progress import State, Tracker, time_left
-from sics_cli.settings.config import CalibrationConfig, Experiment
+from sics_cli.settings.config import Experiment
+from sics_cli.settings.images import CalibrationConfig
 from sics_cli.store.inbox import Progress
 
 

@@ -22,7 +22,8 @@ from sics_cli.experiment.scorers import ScorerInfo
 from sics_cli.main import main
 from sics_cli.runs.executors import make_place
 from sics_cli.seeds.job import SeedJob
-from sics_cli.settings.config import Experiment, ModelConfig
+from sics_cli.settings.config import Experiment
+from sics_cli.settings.images import ModelConfig
 from sics_cli.slurm.executor import SlurmOptions, outside_of_jobs
 from sics_cli.slurm.job import JobFile, JobResult, run_part, unfinished
 from sics_cli.slurm.job_plan import forecast, group, parts_of

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sics_cli.base.errors import MismatchError
-from sics_cli.settings.config import DataConfig
+from sics_cli.settings.images import DataConfig
 from sics_cli.tasks.images import datasets
 
 DIGITS = DataConfig("digits", 1000, 197, 600)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sics_cli.base.errors import ConfigError
-from sics_cli.settings.config import DataConfig
+from sics_cli.settings.images import DataConfig
 from sics_cli.settings.seeding import Indices
 from sics_cli.tasks.images import datasets
 from sics_cli.tasks.images.cache import ImageFacts, ImageSource

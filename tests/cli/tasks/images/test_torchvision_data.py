@@ -220,7 +220,7 @@ def test_once_cached_torch_is_not_needed(tmp_path: Path, monkeypatch: pytest.Mon
     facts = image_facts(TorchvisionSource("fashion-mnist", tmp_path))
     program = (
         "import sys\nfrom pathlib import Path\n"
-        "from sics_cli.settings.config import DataConfig\nfrom sics_cli.tasks.images.datasets import DataAccess, data_facts\n"
+        "from sics_cli.settings.images import DataConfig\nfrom sics_cli.tasks.images.datasets import DataAccess, data_facts\n"
         f"print(data_facts(DataConfig('fashion-mnist', 1, 1, 1), DataAccess(Path({str(tmp_path)!r}))).digest)\n"
         "assert 'torch' not in sys.modules and 'torchvision' not in sys.modules\n"
     )

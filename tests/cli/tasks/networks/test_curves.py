@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sics_cli.store.run_folder import kept_epochs
-from sics_cli.tasks.networks.checkpoints import save_checkpoint, save_half_trained
+from sics_cli.tasks.checkpoints import save_checkpoint, save_half_trained
 from sics_cli.tasks.networks.training import COLUMNS, VALIDATIONS, CurveLog, Epoch, HalfTrained, TrainingRecord, validated
 
 

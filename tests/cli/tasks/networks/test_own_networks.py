@@ -14,7 +14,8 @@ from torch import nn
 from sics_cli.base.errors import ConfigError
 from sics_cli.experiment.recipe import Environment, Recipe
 from sics_cli.runs.session import with_data
-from sics_cli.settings.config import Experiment, ModelConfig
+from sics_cli.settings.config import Experiment
+from sics_cli.settings.images import ModelConfig
 from sics_cli.tasks.images.cache import ImageFacts
 from sics_cli.tasks.images.datasets import DataAccess, class_positions
 from sics_cli.tasks.networks.models import build_model, fitted, model_code, model_name

@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from sics_cli.base.errors import ConfigError, MismatchError
 from sics_cli.experiment.recipe import GIVEN, Environment, Recipe
 from sics_cli.main import main
-from sics_cli.settings.config import Experiment, ModelConfig
+from sics_cli.settings.config import Experiment
+from sics_cli.settings.images import ModelConfig
 from sics_cli.tasks.networks.models import build_model
 from sics_cli.tasks.networks.start import Start, begin_with, fetch_pretrained, pretrained_name, start_of
 

@@ -14,7 +14,7 @@ from sics_cli.settings.presets import DIGITS
 from sics_cli.tasks.images.datasets import Part, load_split
 from sics_cli.tasks.images.examples import Examples
 from sics_cli.tasks.networks import evaluation
-from sics_cli.tasks.networks.checkpoints import DamagedCheckpointError, load_checkpoint, save_checkpoint, state_hash
+from sics_cli.tasks.checkpoints import DamagedCheckpointError, load_checkpoint, save_checkpoint, state_hash
 from sics_cli.tasks.networks.evaluation import Evaluation, evaluate
 from sics_cli.tasks.networks.models import build_model
 from sics_cli.tasks.networks.training import HalfTrained, TrainingRecord, one_cycle, train

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import nn
 
-from sics_cli.base.files import write_atomically
-from sics_cli.tasks.networks.training import HalfTrained, TrainingRecord
-
-State = dict[str, torch.Tensor]
+from sics_cli.base.files import atomic_path, write_atomically
+from sics_cli.tasks.training import HalfTrained, State, TrainingRecord
 
 
 class DamagedCheckpointError(Exception):
@@ -53,10 +53,36 @@ def save_half_trained(path: Path, dense_key: str, half: HalfTrained) -> None:
 
 
 def _save(path: Path, dense_key: str, state: State, record: str) -> None:
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    plain = _unshared({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
     header = {"dense_key": dense_key, "hash": state_hash(plain), "record": record}
     path.parent.mkdir(exist_ok=True)
     write_atomically(path, save(plain, metadata=header))
+
+
+def _unshared(state: State) -> State:
+    """The same with tied weights as copies: the format takes no tensors that share memory."""
+    places = Counter(tensor.untyped_storage().data_ptr() for tensor in state.values())
+    return {name: x.clone() if places[x.untyped_storage().data_ptr()] > 1 else x for name, x in state.items()}
+
+
+def save_module(path: Path, module: nn.Module) -> None:
+    """Write a whole module of the user's own, which nothing but its own code could build again."""
+    import cloudpickle
+
+    path.parent.mkdir(exist_ok=True)
+    with atomic_path(path) as partial:
+        torch.save(module, partial, pickle_module=cloudpickle)
+
+
+def load_module(path: Path, checkpoint: Checkpoint) -> nn.Module | None:
+    """Read it back, on the CPU; None where there is none, it cannot be read, or it is not the network of this checkpoint."""
+    try:
+        module = torch.load(path, map_location="cpu", weights_only=False)
+    except FileNotFoundError:
+        return None
+    except Exception:  # what it was made of may be gone
+        return None
+    return module if isinstance(module, nn.Module) and state_hash(module.state_dict()) == checkpoint.hash else None
 
 
 def load_checkpoint(path: Path, dense_key: str) -> Checkpoint:

@@ -1,0 +1,194 @@
+"""`replicate` for Python: the same run as the command's, from a task that is at hand, and what to ask of it afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sics_cli.base.errors import ConfigError
+from sics_cli.console.notebook import in_notebook, notebook_reporter
+from sics_cli.console.progress_bars import reporter
+from sics_cli.experiment.user_scorers import expanded
+from sics_cli.results.source import Settings, read_run
+from sics_cli.runs.executors import make_place
+from sics_cli.runs.run import run_session, start_lines
+from sics_cli.runs.session import Asker, open_session, with_task
+from sics_cli.runs.workers import Workers
+from sics_cli.settings.config import OwnTask, experiment_from_mapping
+from sics_cli.settings.presets import PRESETS
+from sics_cli.store.export import export_rows
+from sics_cli.store.rows import FailureRow
+from sics_cli.store.store import Store, find_store
+from sics_cli.tasks.image_setup import ImageAccess
+from sics_cli.tasks.images.datasets import DataAccess
+from sics_cli.tasks.own_task import from_instance
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sics_analysis.study.outcome import Analysis
+
+
+class Run:
+    """A run's folder: its numbers, its verdicts, its report.
+
+    Parameters
+    ----------
+    folder : str or Path
+        As `replicate` made it; the name of a run that ships with the package, such as ``"reference:digits-weight"``.
+
+    Examples
+    --------
+    >>> run = Run("reference:digits-weight")
+    >>> len(run.frame()["seed"].unique()), run.analyse().delta
+    (20, 0.5)
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.path = find_store(Path(folder))
+        self.folder = self.path.parent
+
+    def __repr__(self) -> str:
+        with Store.open(self.path, read_only=True) as store:
+            rows, failed = store.cells(), store.failures()
+        seeds = len({row.seed for row in rows})
+        failures = f", {len(failed)} failed" if failed else ""
+        return f"Run({str(self.folder)!r}: {len(rows)} rows of {seeds} seeds{failures})"
+
+    def frame(self) -> pd.DataFrame:
+        """One row a (seed, scorer, sparsity), dense networks as sparsity 0, with the columns of `sics-run export`."""
+        import pandas as pd
+
+        with Store.open(self.path, read_only=True) as store:
+            return pd.DataFrame(export_rows(store))
+
+    def failures(self) -> list[FailureRow]:
+        """Cells that raised, each with its traceback (`trace`)."""
+        with Store.open(self.path, read_only=True) as store:
+            return store.failures()
+
+    def analyse(self, *, delta: float | None = None, alpha: float | None = None, reference: str | None = None) -> Analysis:
+        """Verdicts of every scorer at every sparsity, under the run's plan unless told otherwise; δ in the metric's unit."""
+        from sics_cli.results.report import analyse_source
+
+        source = read_run(self.path)
+        settings = (source.planned or Settings()).replaced(delta, alpha, reference)
+        return analyse_source(source, settings)
+
+    def report(
+        self,
+        path: str | Path = "report.html",
+        *,
+        delta: float | None = None,
+        alpha: float | None = None,
+        reference: str | None = None,
+    ) -> Path:
+        """Write the significance report, in the format of the ending: .html, .md, .tex, .json; give its path."""
+        from sics_analysis.report.layouts.formats import render
+        from sics_cli.base.files import write_atomically
+        from sics_cli.results.report import document_of
+
+        formats = {".html": "html", ".htm": "html", ".md": "md", ".tex": "latex", ".json": "json"}
+        to = Path(path)
+        if to.suffix not in formats:
+            raise ConfigError(f"report({str(path)!r}): give a name ending in {' | '.join(formats)}")
+        source = read_run(self.path)
+        document = document_of(source, (source.planned or Settings()).replaced(delta, alpha, reference))
+        to.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(to, render(document, formats[to.suffix]).encode())
+        return to
+
+
+def replicate(
+    task: Any,
+    *,
+    seeds: int | Sequence[int] = 5,
+    scorers: str | Sequence[str] = "sics",
+    sparsities: Sequence[float] = (0.5, 0.6, 0.7, 0.8),
+    out: str | Path | None = None,
+    delta: float | None = None,
+    alpha: float = 0.05,
+    reference: str = "magnitude",
+    unit: str = "weight",
+    pool: str = "global",
+    saliency: str = "gradient",
+    device: str = "auto",
+    workers: int | None = None,
+    executor: str = "local",
+    slurm: str | None = None,
+    force: bool = False,
+    retry_failed: bool = False,
+) -> Run:
+    """Train, prune by every scorer, evaluate, and keep one row a number: what `sics-run replicate --task` does.
+
+    The same call goes on where it was stopped, and computes only what is missing.
+
+    Parameters
+    ----------
+    task : object, class or str
+        A task, as `Task` describes it; a class that is made without arguments; "FILE.py:CLASS"; or a preset, such as "digits".
+    seeds : int or sequence of int
+        Replicates: seeds 0 to N - 1, or these.
+    scorers : str or sequence of str
+        Names, "FILE.py:CLASS" of your own, or the words "sics", "peers" and "all".
+    sparsities : sequence of float
+        Fractions of units removed.
+    out : path, optional
+        Folder of the run. Default: below ``runs/``, named by task and recipe.
+    delta : float, optional
+        Equivalence margin in the metric's unit. Default: the metric's own.
+    alpha, reference, unit, pool, saliency, device, workers, executor, slurm, force, retry_failed
+        As the options of `sics-run replicate`.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    sics_cli.base.errors.SicsError
+        One line that says what is not accepted, or what stopped the run; finished numbers are kept.
+    """
+    settings: dict[str, Any] = {
+        "seeds": seeds if isinstance(seeds, int) else tuple(seeds),
+        "sparsities": tuple(sparsities),
+        "scorers": tuple(expanded([scorers] if isinstance(scorers, str) else list(scorers))),
+        "alpha": alpha, "reference": reference, "unit": unit, "pool": pool, "saliency": saliency, "device": device,
+    }  # fmt: skip
+    if delta is not None:
+        settings["delta"] = float(delta)
+    if isinstance(task, str) and task in PRESETS:
+        settings = PRESETS[task] | settings
+    else:
+        own = OwnTask(task) if isinstance(task, str) and ":" in task else _handed(task)
+        settings |= {"task": own, "name": own.name.rpartition(":")[2].lower()}
+    experiment = experiment_from_mapping(settings)
+    jobs = len(experiment.seeds)
+    progress = notebook_reporter() if in_notebook() else reporter()
+    with make_place(executor, slurm, workers, jobs) as place, Workers(workers, jobs) as local:
+        here = place if isinstance(place, Workers) and executor == "local" else local
+        asker = Asker(experiment, here, progress.note, warm=executor == "local")
+        experiment, recipe = with_task(experiment, asker, ImageAccess(DataAccess()))
+        folder = None if out is None else Path(out).expanduser()
+        session = open_session(experiment, folder, asker, recipe, place.gpus)
+        for note in session.notes:
+            progress.note(note)
+        if here is not place:
+            here.stop()
+        for line in start_lines(session, place, session.stored()):
+            progress.note(line)
+        run_session(session, place, progress, force=force, retry_failed=retry_failed)
+    return Run(session.folder)
+
+
+def _handed(task: Any) -> OwnTask:
+    """A task that is an object, or a class that can be made without arguments."""
+    if isinstance(task, str):
+        raise ConfigError(f"replicate({task!r}): is no task: give an object, FILE.py:CLASS, or one of {', '.join(PRESETS)}")
+    if isinstance(task, type):
+        try:
+            task = task()
+        except TypeError as error:
+            raise ConfigError(f"replicate({task.__name__}): cannot be made without arguments ({error}): give an object") from None
+    return from_instance(task)

@@ -1,0 +1,48 @@
+"""The image tasks themselves: a task as any other, made from settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import nn
+
+from sics_cli.settings.seeding import calibration_batches
+from sics_cli.tasks.image_recipe import ImageRecipe
+from sics_cli.tasks.images.datasets import load_split
+from sics_cli.tasks.images.examples import Examples, Tensors
+from sics_cli.tasks.networks.evaluation import hits_and_loss
+from sics_cli.tasks.networks.models import build_model
+from sics_cli.tasks.networks.start import begin_with
+from sics_cli.tasks.networks.training import ImageTrainer
+from sics_cli.tasks.task import Task
+
+
+class ImageTask(Task):
+    """Train a network on images, count right answers."""
+
+    metric = ImageRecipe.metric
+
+    def __init__(self, recipe: ImageRecipe, device: torch.device) -> None:
+        self._recipe, self._config, self.device = recipe, recipe.config, device
+        self.epochs = recipe.epochs
+        self._split = load_split(self._config.data, recipe.facts, recipe.access)
+        self._train, self._test = Examples(self._split.train, device), Examples(self._split.test, device)
+
+    def trainer(self, seed: int) -> ImageTrainer:
+        """The training of a seed, which begins with the seed's own weights, or those that are given."""
+        model = build_model(self._config.model, seed)
+        if self._recipe.starts:
+            begin_with(model, self._recipe.start_at(seed))
+        return ImageTrainer(model, self._config.training, self._split, self.device, seed)
+
+    def calibration(self, seed: int) -> Iterator[Tensors]:
+        """Images and labels of the training part."""
+        part = self._config.calibration
+        batches = calibration_batches(seed, len(self._train), part.batches, part.batch_size)
+        return (self._train.at(torch.from_numpy(batch).to(self._train.labels.device)) for batch in batches)
+
+    def evaluate(self, network: nn.Module, seed: int) -> dict[str, Sequence[bool] | float]:
+        """Right or wrong on each test image, and the mean cross-entropy."""
+        hits, loss = hits_and_loss(network, self._test)
+        return {self.metric.name: hits, "loss": loss}

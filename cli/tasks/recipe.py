@@ -1,0 +1,89 @@
+"""What the engine knows of a task without running it: its part of every key, and what a seed of it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sics_cli.tasks.task import Metric
+
+if TYPE_CHECKING:
+    import torch
+
+#: Stands for the hash of a data order where nothing is trained here, or the task draws its own.
+GIVEN, OWN = "given", "own"
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """What a seed takes, in passes of one example through the network: all of training, one calibration, one evaluation."""
+
+    training: float
+    calibration: float
+    evaluation: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """A guess before anything was measured: seconds a pass, and the least that training, collecting and a cell take."""
+
+    seconds: float
+    training: float = 0.0
+    collecting: float = 0.0
+    cell: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SeedStreams:
+    """Hashes of the randomness of one seed, as far as they are known before anything is trained."""
+
+    data_order_hash: str
+    calibration_hash: str | None
+
+
+class TaskRecipe(Protocol):
+    """A task as the driver has it, and sends it to workers: plain data, no torch.
+
+    `epochs` is how many parts training can be stopped between; 0 where nothing is trained, 1 where it cannot be stopped.
+    """
+
+    @property
+    def metric(self) -> Metric:
+        """What is measured."""
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of training."""
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """All that the dense networks depend on, as a store keeps it."""
+
+    def seed_content(self, seed: int) -> Mapping[str, Any]:
+        """What the network of one seed depends on beside it."""
+
+    @property
+    def calibration(self) -> dict[str, Any] | None:
+        """What calibration batches depend on beside that; None where only the task knows."""
+
+    def streams(self, seed: int) -> SeedStreams:
+        """Hashes of a seed's data order and calibration batches."""
+
+    @property
+    def varies(self) -> tuple[str, ...]:
+        """What another seed changes, before calibration and scorers."""
+
+    @property
+    def passes(self) -> Passes:
+        """What a seed takes."""
+
+    def pace(self, device_class: str) -> Pace | None:
+        """A guess of what a pass takes; None where nothing can be guessed."""
+
+    @property
+    def summary(self) -> str:
+        """What it is, in a few words."""
+
+    def open(self, device: torch.device) -> Any:
+        """The task itself, in a worker."""

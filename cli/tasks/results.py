@@ -1,0 +1,117 @@
+"""What an evaluation hands over, as it is stored: right or wrong on each example, a number for each, or one number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sics_cli.base.bits import count_bits, pack_bits
+from sics_cli.tasks.task import Metric
+
+LOSS = "loss"
+
+
+class ResultError(Exception):
+    """What `evaluate` gave is no result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How a network did: of right or wrong the count and packed bits in the order of the examples, else the metric's value.
+
+    `n` counts examples (None: one number was given). `examples` are little-endian float32, one an example. `loss` is None where
+    nobody measured it.
+    """
+
+    correct: int | None
+    n: int | None
+    loss: float | None
+    bits: bytes | None
+    value: float | None = None
+    examples: bytes | None = None
+
+    def __post_init__(self) -> None:
+        if self.loss is not None and not math.isfinite(self.loss):
+            raise FloatingPointError(f"loss is {self.loss}, not a finite number")
+        if self.bits is not None and count_bits(self.bits) != self.correct:
+            raise ValueError(f"correct = {self.correct}, but {count_bits(self.bits)} bits are set")
+
+
+def evaluation_of(handed: object, metric: Metric) -> Evaluation:
+    """Read what `evaluate` gave; a `ResultError` says what was expected and what came.
+
+    >>> evaluation_of([True, False, True], Metric("accuracy"))
+    Evaluation(correct=2, n=3, loss=None, bits=b'\\xa0', value=None, examples=None)
+    >>> evaluation_of([0.5, 2.0], Metric("loss", "nats", higher_is_better=False)).value
+    1.25
+    """
+    loss: float | None = None
+    if isinstance(handed, Mapping):
+        if unknown := sorted(map(str, set(handed) - {metric.name, LOSS})):
+            raise ResultError(f"evaluate gave {', '.join(unknown)}: expected {metric.name!r}, and at most {LOSS!r} beside it")
+        if metric.name not in handed:
+            raise ResultError(f"evaluate gave {', '.join(map(repr, handed)) or 'an empty mapping'}: expected {metric.name!r}")
+        if LOSS in handed and metric.name != LOSS:
+            loss = float(np.asarray(_plain(handed[LOSS]), dtype=np.float64).mean())
+        handed = handed[metric.name]
+    numbers = _numbers(handed, metric.name)
+    if metric.in_points and not ((numbers >= 0) & (numbers <= 1)).all():
+        worst = float(numbers[~((numbers >= 0) & (numbers <= 1))].flat[0])
+        raise ResultError(
+            f"evaluate gave {worst:g} for {metric.name}, whose unit is points: expected fractions from 0 to 1 (or another unit)"
+        )
+    if numbers.ndim == 0:
+        if metric.of is not None:
+            raise ResultError(f"evaluate gave one number for {metric.name}: expected one an example, which its `of` is made of")
+        return Evaluation(None, None, loss, None, float(numbers))
+    if metric.of is None and np.isin(numbers, (0, 1)).all():
+        hits = numbers.astype(np.bool_)
+        return Evaluation(int(hits.sum()), len(hits), loss, pack_bits(hits))
+    value = float(numbers.mean())
+    if metric.of is not None:
+        try:
+            value = float(metric.of(numbers))
+        except Exception as error:
+            raise ResultError(f"the metric's `of` raises {type(error).__name__} for {len(numbers)} numbers: {error}") from error
+    if not math.isfinite(value):
+        raise ResultError(f"{metric.name} is {value}, not a finite number")
+    return Evaluation(None, len(numbers), loss, None, value, numbers.astype("<f4").tobytes())
+
+
+def unpacked(examples: bytes) -> NDArray[np.float32]:
+    """The numbers of an evaluation's `examples`."""
+    return np.frombuffer(examples, dtype="<f4")
+
+
+def _numbers(handed: Any, name: str) -> NDArray[np.float64]:
+    """Numbers of shape (n,) or (), finite; of a tensor too, wherever it lies."""
+    try:
+        found = np.asarray(_plain(handed))
+    except ValueError:
+        raise ResultError(f"evaluate gave numbers of several lengths for {name}: expected one an example") from None
+    if found.dtype.kind not in "biuf" or (found.dtype.kind == "b" and found.ndim == 0):
+        what = type(handed).__name__ if found.dtype.kind in "OUSV" else str(found.dtype)
+        raise ResultError(f"evaluate gave {what} for {name}: expected numbers, one an example, or one number")
+    if found.ndim > 1:
+        raise ResultError(f"evaluate gave shape {found.shape} for {name}: expected (examples,), or one number")
+    if found.size == 0:
+        raise ResultError(f"evaluate gave no numbers for {name}: expected one an example")
+    numbers = found.astype(np.float64)
+    if not np.isfinite(numbers).all():
+        place = int(np.flatnonzero(~np.isfinite(np.atleast_1d(numbers)))[0])
+        where = f" for example {place}" if found.ndim else ""
+        raise ResultError(f"evaluate gave {np.atleast_1d(numbers)[place]} for {name}{where}: expected finite numbers")
+    return numbers
+
+
+def _plain(handed: Any) -> Any:
+    """A tensor as an array, wherever it lies; anything else as it is."""
+    if not hasattr(handed, "detach"):
+        return handed
+    tensor = handed.detach().cpu()
+    return (tensor.double() if tensor.is_floating_point() else tensor).numpy()

@@ -1,0 +1,155 @@
+"""Dense training: one seed, one checkpoint, whole epochs at a time, each with a line in the seed's curve."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import math
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from sics_cli.base.files import write_atomically
+from sics_cli.settings.seeding import epoch_seed
+
+State = dict[str, torch.Tensor]
+
+
+class Trainer(Protocol):
+    """A network that is trained in parts, of which each may be another process.
+
+    `network` is as the seed initialises it, or as it was given, until `epoch` changes it in place. `epoch(number)` trains the
+    epoch of that number, from 0, and gives what goes into the curve, by name (`loss` must stay finite). `state` is all that the
+    next epoch depends on beside the number, the network's own included, as tensors by name; `load` goes on from there.
+    """
+
+    network: nn.Module
+
+    def epoch(self, number: int) -> Mapping[str, float | None]:
+        """Train one epoch in place."""
+
+    def state(self) -> State:
+        """All that the next epoch depends on."""
+
+    def load(self, state: State) -> None:
+        """Go on from what `state` gave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One epoch, counted from 1: what its trainer gave; `seconds` count from the beginning, parts in other processes included."""
+
+    epoch: int
+    values: Mapping[str, float | None]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRecord:
+    """What training left behind, beside the weights: validation count where there is one, wall seconds, and whether torch
+    warned that an operation has no deterministic form."""
+
+    validation_correct: int | None
+    validation_n: int | None
+    seconds: float
+    nondeterministic: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HalfTrained:
+    """A network after some epochs: all that the next epoch depends on."""
+
+    epochs: int
+    state: State
+    seconds: float
+    nondeterministic: bool
+
+
+class CurveLog:
+    """The file of one seed. What an interrupted training wrote after the `begun` epochs it goes on from is dropped."""
+
+    def __init__(self, path: Path, begun: int) -> None:
+        self._path = path
+        self._rows = [row for row in _read(path) if int(row["epoch"]) <= begun]
+
+    def add(self, epoch: Epoch) -> None:
+        """Append an epoch; the file is whole at every moment."""
+        values = {"epoch": epoch.epoch, **epoch.values, "seconds": epoch.seconds}
+        self._rows.append({name: "" if value is None else f"{value:.6g}" for name, value in values.items()})
+        text = io.StringIO()
+        names = list(dict.fromkeys(name for row in self._rows for name in row if name != "seconds"))
+        writer = csv.DictWriter(text, [*names, "seconds"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        self._path.parent.mkdir(exist_ok=True)
+        write_atomically(self._path, text.getvalue().encode(), durable=False)
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    """Rows of a curve; none of a file that is not there or is not one."""
+    with contextlib.suppress(OSError, UnicodeDecodeError, csv.Error), path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+        if all(None not in row and None not in row.values() and str(row.get("epoch")).isdigit() for row in rows):
+            return rows
+    return []
+
+
+def _ignore(_: object) -> None:
+    """What is told to nobody."""
+
+
+def run(
+    trainer: Trainer,
+    epochs: int,
+    seed: int,
+    *,
+    begin: HalfTrained | None = None,
+    until: int | None = None,
+    log: Callable[[Epoch], None] = _ignore,
+    keep: Callable[[Callable[[], HalfTrained]], None] = _ignore,
+) -> TrainingRecord | HalfTrained:
+    """Train to the last of `epochs`, and leave the network in eval mode.
+
+    `log` is told of every epoch. `begin` goes on from there, `until` stops after so many epochs of the whole; the weights are
+    the same however often it stopped. `keep` is called between epochs with what gives all that the next epoch depends on. A
+    trainer with a method `finish` is asked for the validation counts of the record.
+    """
+    begun = time.perf_counter() - (begin.seconds if begin else 0.0)
+    first = begin.epochs if begin else 0
+    last = max(first, min(until or epochs, epochs))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if begin is not None:
+            trainer.load(begin.state)
+
+        def now(done: int) -> HalfTrained:
+            unsure = (begin is not None and begin.nondeterministic) or warned(caught)
+            return HalfTrained(done, trainer.state(), time.perf_counter() - begun, unsure)
+
+        for number in range(first, last):
+            torch.manual_seed(epoch_seed(seed, number))  # an epoch does not depend on what was drawn in those before
+            met = trainer.epoch(number)
+            if not math.isfinite(met.get("loss") or 0.0):
+                raise FloatingPointError(f"training diverged: loss is {met['loss']} after epoch {number + 1}")
+            log(Epoch(number + 1, met, time.perf_counter() - begun))
+            if number + 1 < last:
+                keep(lambda done=number + 1: now(done))  # type: ignore[misc]
+        if last < epochs:
+            return now(last)
+        finish = getattr(trainer, "finish", None)
+        counts = dict(finish()) if finish is not None else {}
+        unsure = now(last).nondeterministic
+    trainer.network.eval()
+    return TrainingRecord(counts.get("validation_correct"), counts.get("validation_n"), time.perf_counter() - begun, unsure)
+
+
+def warned(caught: list[warnings.WarningMessage]) -> bool:
+    """Whether torch said that something it did has no deterministic form."""
+    return any("deterministic" in str(warning.message) for warning in caught)
