@@ -101,7 +101,7 @@ class Network:
 
 def _digits(seed: int) -> tuple[Any, list[tuple[Tensor, Tensor]]]:
     experiment = experiment_from_mapping(PRESETS["digits"])
-    split = load_split(experiment.data)
+    split = load_split(experiment.images.data)
     examples = Examples(split.train, torch.device("cpu"))
     indices = calibration_batches(seed, len(examples), 40, 64)
     return (experiment, split), [examples.at(torch.from_numpy(batch)) for batch in indices]
@@ -155,8 +155,8 @@ def cnn(seed: int) -> Network:
 
 def vit(seed: int) -> Network:
     (experiment, split), batches = _digits(seed)
-    model = build_model(experiment.model, seed)
-    train(model, replace(experiment.training, epochs=20), split, seed, torch.device("cpu"))
+    model = build_model(experiment.images.model, seed)
+    train(model, replace(experiment.images.training, epochs=20), split, seed, torch.device("cpu"))
     return Network(f"digits ViT, 20 epochs, seed {seed}", model, Saliency(model.eval(), batches))
 
 

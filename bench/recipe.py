@@ -49,10 +49,10 @@ def train_one(experiment: Experiment, recipe: Recipe, seed: int) -> tuple[float,
     from sics_cli.tasks.networks.training import TrainingRecord, train
 
     torch.set_num_threads(1)
-    config = replace(experiment.training, epochs=recipe.epochs, batch_size=recipe.batch, learning_rate=recipe.rate)
-    split = load_split(experiment.data)
+    config = replace(experiment.images.training, epochs=recipe.epochs, batch_size=recipe.batch, learning_rate=recipe.rate)
+    split = load_split(experiment.images.data)
     begun = time.process_time()
-    record = train(build_model(experiment.model, seed), config, split, seed, torch.device("cpu"))
+    record = train(build_model(experiment.images.model, seed), config, split, seed, torch.device("cpu"))
     assert isinstance(record, TrainingRecord)
     return 100 * record.validation_correct / record.validation_n, time.process_time() - begun
 
@@ -60,7 +60,7 @@ def train_one(experiment: Experiment, recipe: Recipe, seed: int) -> tuple[float,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", nargs="*", metavar="EPOCHS:BATCH:RATE", default=CANDIDATES)
-    data = experiment_from_mapping(DIGITS).data
+    data = experiment_from_mapping(DIGITS).images.data
     for name, default in (("seeds", 6), ("train", data.train), ("validation", data.validation), ("workers", 2)):
         parser.add_argument(f"--{name}", type=int, default=default)
     args = parser.parse_args()

@@ -74,11 +74,11 @@ def plain_training(experiment: Experiment) -> float:
     from sics_cli.tasks.images.examples import Examples
     from sics_cli.tasks.networks.models import build_model
 
-    config, split = experiment.training, load_split(experiment.data)
+    config, split = experiment.images.training, load_split(experiment.images.data)
     images, labels = Examples(split.train, torch.device("cpu"))
     begun = time.perf_counter()
     for seed in experiment.seeds:
-        model = build_model(experiment.model, seed).train()
+        model = build_model(experiment.images.model, seed).train()
         steps = math.ceil(len(labels) / config.batch_size) * config.epochs
         optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=config.learning_rate, total_steps=steps)
@@ -105,7 +105,7 @@ def plain_cells(experiment: Experiment, scorers: tuple[ScorerInfo, ...]) -> floa
     from sics_cli.tasks.networks.evaluation import evaluate
     from sics_plugin import Saliency, compute_masks, masked
 
-    split, calibration = load_split(experiment.data), experiment.calibration
+    split, calibration = load_split(experiment.images.data), experiment.images.calibration
     images, labels = Examples(split.train, torch.device("cpu"))
     test = Examples(split.test, torch.device("cpu"))
     begun = time.perf_counter()
@@ -147,12 +147,15 @@ class Ours:
     def run(self, experiment: Experiment, scorers: tuple[ScorerInfo, ...], *, train: bool, cells: bool) -> float:
         """Train every seed, compute the cells of those that are trained, or both; return seconds."""
         environment = Environment("cpu", minor_version("torch"), full_version("timm").split("+")[0])
-        recipe, work, epochs = Recipe(experiment, environment), Cost.of(experiment), experiment.training.epochs
+        recipe = Recipe(experiment, environment)
+        work, epochs = Cost.of(recipe), recipe.task.epochs
         planned = plan_cells(recipe, scorers)
         own = {seed: tuple(cell for cell in planned if cell.seed == seed) for seed in experiment.seeds}
 
         def job(task: Task) -> SeedJob:
-            return SeedJob(self.folder, experiment, environment, task.seed, task.cells, (), True, {}, recipe.run_id, task.part)
+            return SeedJob(
+                self.folder, experiment, environment, task.seed, task.cells, (), True, {}, recipe.run_id, recipe.task, task.part
+            )
 
         if train:
             for path in (self.folder / CHECKPOINTS_NAME).glob("*"):
@@ -192,7 +195,7 @@ def products(experiment: Experiment, examples: int, backward: bool) -> float:
     import torch
 
     torch.set_num_threads(1)
-    options = dict(experiment.model.options)
+    options = dict(experiment.images.model.options)
     dim, depth = options["embed_dim"], options["depth"]
     rows = examples * (options["img_size"] // options["patch_size"]) ** 2
     sizes = [(dim, 3 * dim), (dim, dim), (dim, 4 * dim), (4 * dim, dim)]
@@ -226,10 +229,10 @@ class Floor:
 
         from sics_cli.tasks.networks.evaluation import EVALUATION_BATCH
 
-        training, calibration, seeds = experiment.training, experiment.calibration, len(experiment.seeds)
+        training, calibration, seeds = experiment.images.training, experiment.images.calibration, len(experiment.seeds)
         step, saliency = seconds(training.batch_size, True), seconds(calibration.batch_size, True)
-        steps = math.ceil(experiment.data.train / training.batch_size) * training.epochs
-        evaluation = seconds(EVALUATION_BATCH, False) / EVALUATION_BATCH * experiment.data.test
+        steps = math.ceil(experiment.images.data.train / training.batch_size) * training.epochs
+        evaluation = seconds(EVALUATION_BATCH, False) / EVALUATION_BATCH * experiment.images.data.test
         return cls(steps * step * seeds / workers, (calibration.batches * saliency + cells * evaluation) * seeds / workers)
 
 
@@ -303,7 +306,7 @@ def write_between(page: Path, text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    epochs = experiment_from_mapping(DIGITS).training.epochs
+    epochs = experiment_from_mapping(DIGITS).images.training.epochs
     for name, default in (("rounds", 3), ("epochs", epochs), ("seeds", 5), ("workers", 2), ("threads", 2), ("job", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--markdown", type=Path, metavar="PAGE", help="write the table into this page, between its markers")

@@ -27,7 +27,7 @@ from sics_plugin.saliency.kinds import SIGNALS, Kind
 
 def network(name: str | None) -> nn.Module:
     if name is None:
-        return build_model(experiment_from_mapping(DIGITS).model, 0).eval()
+        return build_model(experiment_from_mapping(DIGITS).images.model, 0).eval()
     import timm
 
     torch.manual_seed(0)

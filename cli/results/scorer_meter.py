@@ -66,12 +66,12 @@ class MeasuredNetwork:
 def quick_network(seed: int, saliency: str) -> MeasuredNetwork:
     """The default experiment's network after few epochs on its training data; seconds."""
     experiment = replace(experiment_from_mapping(PRESETS[DEFAULT_PRESET]), saliency=saliency)
-    experiment = replace(experiment, training=replace(experiment.training, epochs=QUICK_EPOCHS))
-    split = load_split(experiment.data)
-    model = build_model(experiment.model, seed)
-    train(model, experiment.training, split, seed, _CPU)
+    task = replace(experiment.images, training=replace(experiment.images.training, epochs=QUICK_EPOCHS))
+    split = load_split(task.data)
+    model = build_model(task.model, seed)
+    train(model, task.training, split, seed, _CPU)
     name = f"{experiment.name} network after {QUICK_EPOCHS} epochs"
-    return _network(name, seed, model.eval(), experiment, split)
+    return _network(name, seed, model.eval(), replace(experiment, task=task), split)
 
 
 def run_networks(
@@ -90,14 +90,18 @@ def run_networks(
         raise ConfigError(f"--seeds {','.join(map(str, unknown))}: {run} has no dense network of it; there is {there}")
     if not kept:
         raise ConfigError(f"--run {run}: holds no dense network yet")
+    if "task" in recipe:
+        raise ConfigError(
+            f"--run {run}: is of the task {recipe['task']['name']}; scorers are measured on networks of image tasks"
+        )
     experiment = _experiment(recipe, saliency, data, run)
-    split = None
+    config, split = experiment.images, None
     if experiment.saliency != "neighbourhood":
         access = DataAccess(data_dir.expanduser().absolute() if data_dir else None)
-        facts = data_facts(experiment.data, access)
+        facts = data_facts(config.data, access)
         if facts.digest != recipe["data"]["digest"]:
-            raise ConfigError(f"--data {data or experiment.data.name}: is not the data that {run} was made on")
-        split = load_split(experiment.data, facts, access)
+            raise ConfigError(f"--data {data or config.data.name}: is not the data that {run} was made on")
+        split = load_split(config.data, facts, access)
     for seed in seeds or [min(kept)]:
         file = checkpoint_path(path.parent, seed, kept[seed])
         try:
@@ -106,7 +110,7 @@ def run_networks(
             raise MismatchError(f"{file}: is gone, and with it the dense network of seed {seed}") from None
         except DamagedCheckpointError as error:
             raise MismatchError(f"{file}: {error}") from None
-        model = build_model(experiment.model, seed)
+        model = build_model(config.model, seed)
         model.load_state_dict(checkpoint.state)
         yield _network(run.name or str(run), seed, model.eval(), experiment, split)
 
@@ -116,7 +120,10 @@ def _experiment(recipe: dict[str, Any], saliency: str | None, data: str | None, 
     settings = {name: _known(recipe[name], kind) for name, kind in (("data", DataConfig), ("training", TrainingConfig))}
     kind = saliency or recipe["saliency"]["kind"]
     calibration = recipe["saliency"]["calibration"]
-    if recipe.get("start", {}).get("kind") == "checkpoint":  # nothing was trained, so the recipe has no settings for it
+    if recipe.get("start", {}).get("kind") in (
+        "checkpoint",
+        "checkpoints",
+    ):  # nothing was trained, so the recipe has no settings for it
         settings["training"] = _known(PRESETS[DEFAULT_PRESET]["training"], TrainingConfig)
     if calibration is None:  # a data-free run that is to be measured with data
         preset = PRESETS[DEFAULT_PRESET]["calibration"]
@@ -149,11 +156,11 @@ def _network(name: str, seed: int, model: nn.Module, experiment: Experiment, spl
     kind = experiment.saliency
     if split is None or kind == "neighbourhood":
         return MeasuredNetwork(name, seed, model, kind, None)
-    part = experiment.calibration
+    part = experiment.images.calibration
     examples = Examples(split.train, _CPU)
     indices = list(calibration_batches(seed, len(examples), part.batches, part.batch_size))
     batches = tuple(examples.at(torch.from_numpy(batch)) for batch in indices)
-    saliency = saliency_of(model, kind, examples, indices)
+    saliency = saliency_of(model, kind, batches)
     return MeasuredNetwork(name, seed, model, kind, saliency, batches, Examples(split.validation, _CPU))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Set
@@ -124,6 +125,9 @@ class Store:
 
     def _check(self, row: CellRow | RepeatRow) -> None:
         """Refuse a row that contradicts itself, or was measured on another number of examples than those that are there."""
+        for name in ("loss", "value", "wall_seconds"):  # SQLite takes NaN for NULL, which says that nothing was measured
+            if (number := getattr(row, name)) is not None and math.isnan(number):
+                raise RefusedRowError(f"{name} of seed {row.seed}, {row.scorer} at S = {row.sparsity:g} is not a number")
         if row.bits is not None and count_bits(row.bits) != row.correct:
             raise RefusedRowError(f"correct = {row.correct}, but {count_bits(row.bits)} bits are set")
         other = self._select("SELECT seed, n FROM cells WHERE n IS NOT ? LIMIT 1", (row.n,))

@@ -95,8 +95,11 @@ class CurveLog:
 def _read(path: Path) -> list[dict[str, str]]:
     """Rows of a curve; none of a file that is not there or is not one."""
     with contextlib.suppress(OSError, UnicodeDecodeError, csv.Error), path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-        if all(None not in row and None not in row.values() and str(row.get("epoch")).isdigit() for row in rows):
+        reader = csv.DictReader(file)
+        rows = list(reader)
+        names = reader.fieldnames or [""]
+        ours = (names[0], names[-1]) == ("epoch", "seconds")
+        if ours and all(None not in row and None not in row.values() and row["epoch"].isdigit() for row in rows):
             return rows
     return []
 

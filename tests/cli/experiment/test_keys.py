@@ -9,6 +9,7 @@ from sics_cli.experiment.recipe import Environment, Recipe, differences, scorer_
 from sics_cli.experiment.scorers import ScorerInfo
 from sics_cli.settings.config import Experiment
 from sics_cli.settings.images import CalibrationConfig
+from sics_cli.tasks.image_recipe import ImageRecipe
 from sics_cli.tasks.images.cache import ImageFacts
 
 CPU = Environment("cpu", "2.15", "1.0")
@@ -35,19 +36,19 @@ def test_what_may_grow_or_be_analysed_again_keeps_run_and_cells(experiment: Expe
 
 
 def variants(experiment: Experiment) -> dict[str, Recipe]:
-    training = experiment.training
+    training = experiment.images.training
     return {
-        "epochs": Recipe(replace(experiment, training=replace(training, epochs=3)), CPU),
-        "learning rate": Recipe(replace(experiment, training=replace(training, learning_rate=1e-3)), CPU),
-        "model": Recipe(replace(experiment, model=replace(experiment.model, options=(("depth", 2),))), CPU),
-        "split": Recipe(replace(experiment, data=replace(experiment.data, split_seed=1)), CPU),
-        "train size": Recipe(replace(experiment, data=replace(experiment.data, train=600)), CPU),
+        "epochs": Recipe(experiment.with_images(training=replace(training, epochs=3)), CPU),
+        "learning rate": Recipe(experiment.with_images(training=replace(training, learning_rate=1e-3)), CPU),
+        "model": Recipe(experiment.with_images(model=replace(experiment.images.model, options=(("depth", 2),))), CPU),
+        "split": Recipe(experiment.with_images(data=replace(experiment.images.data, split_seed=1)), CPU),
+        "train size": Recipe(experiment.with_images(data=replace(experiment.images.data, train=600)), CPU),
         "saliency": Recipe(replace(experiment, saliency="activation"), CPU),
-        "calibration": Recipe(replace(experiment, calibration=CalibrationConfig(4, 64)), CPU),
+        "calibration": Recipe(experiment.with_images(calibration=CalibrationConfig(4, 64)), CPU),
         "pool": Recipe(replace(experiment, pool="layer"), CPU),
         "unit": Recipe(replace(experiment, unit="channel"), CPU),
-        "precision": Recipe(replace(experiment, training=replace(training, precision="bf16")), CPU),
-        "augmentation": Recipe(replace(experiment, training=replace(training, flip=True)), CPU),
+        "precision": Recipe(experiment.with_images(training=replace(training, precision="bf16")), CPU),
+        "augmentation": Recipe(experiment.with_images(training=replace(training, flip=True)), CPU),
         "device class": Recipe(experiment, replace(CPU, device_class="cuda")),
         "torch": Recipe(experiment, replace(CPU, torch="2.16")),
         "timm": Recipe(experiment, replace(CPU, timm="1.1")),
@@ -92,7 +93,7 @@ def test_what_a_seed_varies_is_said_and_not_hashed(experiment: Experiment) -> No
     assert recipe.described["seed_varies"] == ["initialisation", "data order", "calibration batches", "draws of random scorers"]
     assert "seed_varies" not in recipe.content
     assert "calibration batches" not in Recipe(replace(experiment, saliency="neighbourhood"), CPU).seed_varies
-    augmented = replace(experiment, training=replace(experiment.training, flip=True))
+    augmented = experiment.with_images(training=replace(experiment.images.training, flip=True))
     assert "augmentation" in Recipe(augmented, CPU).seed_varies
 
 
@@ -100,7 +101,8 @@ def test_an_image_folder_is_its_content_and_not_its_place(experiment: Experiment
     facts = ImageFacts((2000, 3, 8, 8), ("a", "b"), None, "digest")
 
     def recipe(path: str, facts: ImageFacts = facts) -> Recipe:
-        return Recipe(replace(experiment, data=replace(experiment.data, name=f"imagefolder:{path}")), CPU, facts)
+        photos = experiment.with_images(data=replace(experiment.images.data, name=f"imagefolder:{path}"))
+        return Recipe(photos, CPU, ImageRecipe(photos.images, facts))
 
     assert recipe("/one").run_id == recipe("two").run_id
     assert recipe("/one").dense_key(0) == recipe("two").dense_key(0)
@@ -132,11 +134,11 @@ def test_differences_name_the_settings(experiment: Experiment) -> None:
 
 def test_unknown_architecture_and_data_set(experiment: Experiment) -> None:
     with pytest.raises(ConfigError, match=r"model\.name = 'gru' is not accepted: give vit"):
-        Recipe(replace(experiment, model=replace(experiment.model, name="gru")), CPU)
+        Recipe(experiment.with_images(model=replace(experiment.images.model, name="gru")), CPU)
     with pytest.raises(ConfigError, match=r"data\.name = 'mnist' is not accepted: give digits"):
-        Recipe(replace(experiment, data=replace(experiment.data, name="mnist")), CPU)
+        Recipe(experiment.with_images(data=replace(experiment.images.data, name="mnist")), CPU)
     with pytest.raises(ConfigError, match="has 1797 examples"):
-        Recipe(replace(experiment, data=replace(experiment.data, test=901)), CPU)
+        Recipe(experiment.with_images(data=replace(experiment.images.data, test=901)), CPU)
 
 
 def test_minor_version() -> None:

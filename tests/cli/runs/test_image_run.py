@@ -15,16 +15,17 @@ import torch
 from PIL import Image
 
 from sics_cli.main import main
-from sics_cli.runs.session import with_data
 from sics_cli.settings.config import Experiment, experiment_from_mapping, merged
 from sics_cli.settings.presets import PRESETS
 from sics_cli.store.run_folder import kept_epochs
 from sics_cli.store.store import Store
-from sics_cli.tasks.images.datasets import DataAccess, load_split
 from sics_cli.tasks.checkpoints import load_checkpoint
+from sics_cli.tasks.image_setup import with_data
+from sics_cli.tasks.images.datasets import DataAccess, load_split
 from sics_cli.tasks.networks.models import build_model
 from sics_cli.tasks.networks.training import COLUMNS as CURVE
-from sics_cli.tasks.networks.training import Trainer, TrainingRecord, train
+from sics_cli.tasks.networks.training import ImageTrainer, train
+from sics_cli.tasks.training import TrainingRecord
 
 CPU = torch.device("cpu")
 #: 16×16 pixels, three classes, and a network of two blocks with 2 heads and 64 hidden channels each.
@@ -222,13 +223,13 @@ def test_training_that_was_killed_goes_on_where_it_was(cli: Any, photos: Path, c
     (path,) = checkpoints.iterdir()
     with Store.open(cli.store, read_only=True) as store:
         (row,) = store.checkpoints()
-    experiment, facts = with_data(small(photos, training={"epochs": epochs}), DataAccess())
-    whole = build_model(experiment.model, 0)
+    config, facts = with_data(small(photos, training={"epochs": epochs}).images, DataAccess())
+    whole = build_model(config.model, 0)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     logged: list[int] = []
-    split = load_split(experiment.data, facts, DataAccess())
-    train(whole, experiment.training, split, 0, CPU, log=lambda epoch: logged.append(epoch.epoch))
+    split = load_split(config.data, facts, DataAccess())
+    train(whole, config.training, split, 0, CPU, log=lambda epoch: logged.append(epoch.epoch))
     torch.set_num_threads(before)
     found = load_checkpoint(path, row.dense_key).state
     assert all(torch.equal(found[name], value) for name, value in whole.state_dict().items())
@@ -307,19 +308,20 @@ def vit_small(photos: Path, **training: Any) -> Experiment:
         "data": {"name": f"imagefolder:{photos}", "train": 60, "validation": 20, "test": 30},
         "training": {"epochs": 2, "batch_size": 20, **training},
     }
-    return with_data(experiment_from_mapping(merged(PRESETS["cifar10-vit-small"], changes)), DataAccess())[0]
+    experiment = experiment_from_mapping(merged(PRESETS["cifar10-vit-small"], changes))
+    return replace(experiment, task=with_data(experiment.images, DataAccess())[0])
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 def test_the_larger_preset_trains_as_it_is_set(photos: Path, cache: Path, precision: str) -> None:
     experiment = vit_small(photos, precision=precision)
-    assert experiment.training.augments
-    options = {**dict(experiment.model.options), "embed_dim": 48, "depth": 2, "num_heads": 3}
-    model_config = replace(experiment.model, options=tuple(options.items()))
+    assert experiment.images.training.augments
+    options = {**dict(experiment.images.model.options), "embed_dim": 48, "depth": 2, "num_heads": 3}
+    model_config = replace(experiment.images.model, options=tuple(options.items()))
     model = build_model(model_config, 0)
     met: list[torch.dtype] = []
     model.blocks[0].attn.qkv.register_forward_hook(lambda module, inputs, output: met.append(output.dtype))  # type: ignore[union-attr, operator]
-    result = train(model, experiment.training, load_split(experiment.data), 0, CPU)
+    result = train(model, experiment.images.training, load_split(experiment.images.data), 0, CPU)
     assert isinstance(result, TrainingRecord)
     assert result.validation_n == 20
     wanted = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -332,23 +334,23 @@ def test_the_larger_preset_trains_as_it_is_set(photos: Path, cache: Path, precis
 @pytest.mark.slow
 def test_two_steps_of_the_whole_larger_network(photos: Path, cache: Path) -> None:
     experiment = vit_small(photos, epochs=1, batch_size=30)
-    model = build_model(experiment.model, 0)
+    model = build_model(experiment.images.model, 0)
     assert sum(p.numel() for p in model.parameters()) > 21_000_000
     before = model.blocks[11].mlp.fc1.weight.detach().clone()  # type: ignore[union-attr, operator]
-    result = train(model, experiment.training, load_split(experiment.data), 0, CPU)
+    result = train(model, experiment.images.training, load_split(experiment.images.data), 0, CPU)
     assert isinstance(result, TrainingRecord)
     assert not torch.equal(before, model.blocks[11].mlp.fc1.weight)  # type: ignore[union-attr, operator]
 
 
 def test_augmentation_belongs_to_seed_epoch_and_batch(photos: Path, cache: Path) -> None:
     experiment = small(photos)
-    split = load_split(experiment.data)
+    split = load_split(experiment.images.data)
     assert split.train.images.dtype == np.uint8, "a quarter of the memory of float32"
     order = np.arange(90)
-    model = build_model(with_data(experiment, DataAccess())[0].model, 0)
+    model = build_model(with_data(experiment.images, DataAccess())[0].model, 0)
 
     def met(seed: int, epoch: int, **changes: Any) -> torch.Tensor:
-        trainer = Trainer(model, replace(experiment.training, **changes), split.train, CPU, seed)
+        trainer = ImageTrainer(model, replace(experiment.images.training, **changes), split, CPU, seed)
         return torch.cat([images for images, _ in trainer._batches(epoch, order)])
 
     assert torch.equal(met(0, 1), met(0, 1))

@@ -372,11 +372,11 @@ def test_fewer_classes_than_outputs_need_their_names(cli: Any, photos: Path) -> 
 def test_a_preset_gives_its_sizes_to_its_own_data_alone() -> None:
     from sics_cli.commands.replicate import build_experiment
 
-    kept = build_experiment("cifar10-vit-micro", None, {}, name="imagefolder:x").data
+    kept = build_experiment("cifar10-vit-micro", None, {}, data={"name": "imagefolder:x"}).images.data
     assert (kept.train, kept.validation, kept.test) == (25_000, 5_000, 4_000), "as documented: the preset on other images"
-    unasked = build_experiment(None, None, {}, name="imagefolder:x").data
+    unasked = build_experiment(None, None, {}, data={"name": "imagefolder:x"}).images.data
     assert (unasked.train, unasked.validation, unasked.test) == (0, 0, 0), "digits' sizes are nothing to a folder"
-    digits = build_experiment(None, None, {}, name="digits").data
+    digits = build_experiment(None, None, {}, data={"name": "digits"}).images.data
     assert (digits.train, digits.validation, digits.test) == (700, 197, 900)
 
 
@@ -385,7 +385,7 @@ def test_a_file_that_names_other_data_does_not_inherit_sizes(tmp_path: Path, dat
     from sics_cli.commands.replicate import build_experiment
 
     (tmp_path / "a.toml").write_text(f"[data]\n{data}\n")
-    found = build_experiment("cifar10-vit-micro", tmp_path / "a.toml", {}).data
+    found = build_experiment("cifar10-vit-micro", tmp_path / "a.toml", {}).images.data
     assert (found.train, found.validation, found.test) == (9 * ("train" in data), 0, 0)
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sics_cli.console import progress_bars
 from sics_cli.experiment.cells import Cell
 from sics_cli.experiment.cost import Cost, signals_of
+from sics_cli.experiment.recipe import Environment, Recipe
 from sics_cli.experiment.scorers import describe_scorers
 from sics_cli.seeds.progress import State, Tracker, time_left
 from sics_cli.settings.config import Experiment
@@ -19,6 +20,10 @@ def test_time_left_lies_between_its_bounds(remaining: list[float], workers: int)
     total = time_left(remaining, workers)
     assert total >= max(remaining)
     assert sum(remaining) / workers - 1e-9 <= total <= sum(remaining) + 1e-9
+
+
+def cost_of(experiment: Experiment) -> Cost:
+    return Cost.of(Recipe(experiment, Environment("cpu", "2.15", "1.0")))
 
 
 def test_tracker_ends_at_one() -> None:
@@ -46,7 +51,7 @@ def test_no_time_left_before_anything_is_known() -> None:
 
 
 def test_work_of_an_experiment(experiment: Experiment) -> None:
-    work = Cost.of(experiment)
+    work = cost_of(experiment)
     assert work.training == 3 * 700 * 2
     assert work.saliency == 3 * 3 * 64
     assert work.cell == 1.5 * 900
@@ -55,19 +60,19 @@ def test_work_of_an_experiment(experiment: Experiment) -> None:
 def test_signals_that_peers_collect_count_once_a_seed_and_the_runs_own_not_at_all(experiment: Experiment) -> None:
     infos = {info.name: info for info in describe_scorers((), "gradient")}
     cells = [Cell(f"{name}{s}", 0, infos[name], s) for name in ("magnitude", "fisher", "wanda", "lamp") for s in (0.5, 0.7)]
-    work = Cost.of(experiment)
+    work = cost_of(experiment)
     assert work.collecting(signals_of(cells)) == pytest.approx((2.0 + 0.4) * work.saliency)
     assert work.collecting(signals_of([*cells, Cell("dense", 0, None, 0.0)])) == work.collecting(signals_of(cells))
-    assert Cost.of(replace(experiment, saliency="activation")).collecting(signals_of(cells)) == pytest.approx(2.0 * work.saliency)
+    assert cost_of(replace(experiment, saliency="activation")).collecting(signals_of(cells)) == pytest.approx(2.0 * work.saliency)
     assert work.collecting(signals_of(cells[:2])) == 0.0
-    assert Cost.of(replace(experiment, calibration=CalibrationConfig(1, 1))).signals["synflow"] == work.signals["synflow"] > 0
+    assert cost_of(experiment.with_images(calibration=CalibrationConfig(1, 1))).signals["synflow"] == work.signals["synflow"] > 0
 
 
 def test_every_signal_that_a_peer_may_ask_for_has_a_cost(experiment: Experiment) -> None:
     from sics_plugin.saliency.kinds import SIGNALS
 
     collected = {kind for kind, signal in SIGNALS.items() if signal.collect is not None}
-    signals = Cost.of(replace(experiment, saliency="neighbourhood")).signals
+    signals = cost_of(replace(experiment, saliency="neighbourhood")).signals
     assert {kind for kind in collected if not signals.get(kind)} == set()
     assert "lamp" not in signals
 

@@ -23,15 +23,16 @@ from sics_cli.seeds import masks, seed_run
 from sics_cli.seeds.job import SeedJob
 from sics_cli.seeds.masks import seeded
 from sics_cli.seeds.seed_run import NONDETERMINISTIC, SeedRun, cpu_model, device_facts, keep_freed_memory
-from sics_cli.seeds.worker import check_unit
 from sics_cli.settings.config import Experiment
 from sics_cli.store.inbox import Inbox, Note
 from sics_cli.store.rows import CellRow, CheckpointRow, FailureRow, RepeatRow
+from sics_cli.tasks import training
+from sics_cli.tasks.image_setup import check_unit
 from sics_cli.tasks.images.datasets import load_split
 from sics_cli.tasks.images.examples import Examples
-from sics_cli.tasks.networks import training
 from sics_cli.tasks.networks.evaluation import evaluate
-from sics_cli.tasks.networks.training import Trainer
+from sics_cli.tasks.networks.models import build_model
+from sics_cli.tasks.networks.training import ImageTrainer
 from sics_plugin import (
     Scorer,
     compute_masks,
@@ -70,7 +71,7 @@ def run(tmp_path: Path, experiment: Experiment, infos: dict[str, ScorerInfo]) ->
         recipe = Recipe(small, ENVIRONMENT)
         chosen = [infos[one] if isinstance(one, str) else one for one in scorers]
         cells = plan_cells(recipe, chosen)[::order]
-        job = SeedJob(tmp_path, small, ENVIRONMENT, seed, cells, known, True, {}, recipe.run_id, keep=keep)
+        job = SeedJob(tmp_path, small, ENVIRONMENT, seed, cells, known, True, {}, recipe.run_id, recipe.task, keep=keep)
         SeedRun(job, CPU).run()
         found = []
         for path, letter in Inbox(tmp_path, recipe.run_id).letters():
@@ -134,30 +135,30 @@ def test_units_by_other_saliencies(run: Run, unit: str, kind: str) -> None:
 def test_a_pruned_channel_is_gone_from_the_evaluated_network(run: Run, experiment: Experiment, tmp_path: Path) -> None:
     """What the row says is what the physically smaller network says."""
     row = cells_of(run("magnitude", "random", unit="channel"))["random"]
-    model = seed_run.build_model(experiment.model, 0)
+    model = build_model(experiment.images.model, 0)
     (path,) = (tmp_path / "checkpoints").glob("seed-0-*")
     model.load_state_dict(load_file(path))
     report = prune_channels(model, make_scorer("random", scorer_seed(0)), 0.5)
     assert report.mask_hash == row.mask_hash
     smaller = shrink(model)
     assert sum(p.numel() for p in smaller.parameters()) < sum(p.numel() for p in model.parameters())
-    found = evaluate(smaller.eval(), Examples(load_split(experiment.data).test, CPU))
+    found = evaluate(smaller.eval(), Examples(load_split(experiment.images.data).test, CPU))
     assert found.bits == row.bits
     assert found.loss == pytest.approx(row.loss, rel=1e-5)
 
 
 @pytest.mark.parametrize(("unit", "option"), [("channel", ("scale_mlp_norm", True)), ("head", ("scale_attn_norm", True))])
 def test_a_network_whose_units_mix_is_refused(experiment: Experiment, unit: str, option: tuple[str, bool]) -> None:
-    odd = replace(experiment, unit=unit, model=replace(experiment.model, options=(*experiment.model.options, option)))
+    odd = replace(experiment.images, model=replace(experiment.images.model, options=(*experiment.images.model.options, option)))
     with pytest.raises(ConfigError, match=f"^--unit {unit}: model.name = 'vit' as set cannot be pruned so: [^\n]*blocks.0"):
-        check_unit(odd)
-    check_unit(replace(odd, unit="weight"))
-    check_unit(replace(experiment, unit=unit))
+        check_unit(odd, unit)
+    check_unit(odd, "weight")
+    check_unit(experiment.images, unit)
 
 
 def test_the_overlap_is_that_of_the_masks(run: Run, experiment: Experiment, tmp_path: Path) -> None:
     row = cells_of(run("magnitude", "random"))["random"]
-    model = seed_run.build_model(experiment.model, 0)
+    model = build_model(experiment.images.model, 0)
     (path,) = (tmp_path / "checkpoints").glob("seed-0-*")
     model.load_state_dict(load_file(path))
     one, _ = compute_masks(model, "magnitude", amount=0.5)
@@ -216,16 +217,16 @@ def test_generators_are_left_as_they_were() -> None:
 
 
 def test_a_nondeterministic_training_is_remembered_when_the_run_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Trainer.epoch
+    real = ImageTrainer.epoch
 
-    def warns(self: Any, number: int, order: Any) -> float:
+    def warns(self: Any, number: int) -> Any:
         warnings.warn("x does not have a deterministic implementation", UserWarning, stacklevel=1)
-        return real(self, number, order)
+        return real(self, number)
 
-    monkeypatch.setattr(Trainer, "epoch", warns)
+    monkeypatch.setattr(ImageTrainer, "epoch", warns)
     first = cells_of(run("magnitude"))
     assert first["magnitude"].flags == first["dense"].flags == [NONDETERMINISTIC]
-    monkeypatch.setattr(Trainer, "epoch", real)
+    monkeypatch.setattr(ImageTrainer, "epoch", real)
     again = cells_of(run("chaos", sparsity=0.6))
     assert NONDETERMINISTIC in again["chaos"].flags, "the checkpoint is the same, and so is its flag"
     assert NONDETERMINISTIC not in cells_of(run("magnitude", seed=1))["magnitude"].flags
@@ -255,23 +256,24 @@ def test_a_training_that_fails_fails_its_own_seed_only(run: Run, monkeypatch: py
 
 
 def test_another_plugin_than_the_drivers_ends_the_run_clearly(tmp_path: Path, experiment: Experiment) -> None:
-    job = SeedJob(tmp_path, experiment, ENVIRONMENT, 0, (), (), True, {}, "another run")
+    job = SeedJob(tmp_path, experiment, ENVIRONMENT, 0, (), (), True, {}, "another run", Recipe(experiment, ENVIRONMENT).task)
     with pytest.raises(
-        MismatchError, match="sics_plugin, a file of weights or a network's code changed while the run was going on"
+        MismatchError, match="sics_plugin, a file of weights or the code of a task changed while the run was going on"
     ):
         SeedRun(job, CPU)
 
 
 def test_training_in_parts_makes_the_same_rows(tmp_path: Path, experiment: Experiment, infos: dict[str, ScorerInfo]) -> None:
     """Each part as a job of its own, as two workers would do them in turn, and one of its files damaged."""
-    small = replace(experiment, training=replace(experiment.training, epochs=4), seeds=(0,), sparsities=(0.5,))
+    quick = experiment.with_images(training=replace(experiment.images.training, epochs=4))
+    small = replace(quick, seeds=(0,), sparsities=(0.5,))
     recipe = Recipe(small, ENVIRONMENT)
     cells = plan_cells(recipe, [infos["magnitude"]])
     hashes, notes = [], []
     for name, steps in (("whole", ()), ("parts", (1, 3, 4)), ("behind", (3, 1, 4)), ("damaged", (1, 0, 4))):
         folder = tmp_path / name
         (folder / "inbox").mkdir(parents=True)
-        job = SeedJob(folder, small, ENVIRONMENT, 0, cells, (), True, {}, recipe.run_id)
+        job = SeedJob(folder, small, ENVIRONMENT, 0, cells, (), True, {}, recipe.run_id, recipe.task)
         for until in steps:
             if until:
                 assert SeedRun(job, CPU).advance(until) == 0
@@ -341,7 +343,8 @@ def test_the_key_of_a_peer_knows_its_own_signal_and_not_the_runs(experiment: Exp
     }
     assert len(set(keys["fisher"].values())) == 1
     assert len(set(keys["chaos"].values())) == 2
-    fewer = replace(experiment, calibration=replace(experiment.calibration, batches=1), saliency="neighbourhood")
+    quick = experiment.with_images(calibration=replace(experiment.images.calibration, batches=1))
+    fewer = replace(quick, saliency="neighbourhood")
     other = Recipe(fewer, ENVIRONMENT)
     assert other.cell_key(0, infos["fisher"], 0.5) not in keys["fisher"].values(), "its batches are part of it"
     assert other.cell_key(0, infos["lamp"], 0.5) == recipes["neighbourhood"].cell_key(0, infos["lamp"], 0.5)
@@ -395,6 +398,6 @@ def test_the_work_told_grows_to_all_of_it(run: Run, experiment: Experiment, monk
     monkeypatch.setattr(Inbox, "tell", lambda self, progress: told.append(progress.work))
     rows = run("magnitude", "chaos")
     cells = [row for row in rows if isinstance(row, CellRow | RepeatRow)]
-    work = Cost.of(experiment)
+    work = Cost.of(Recipe(experiment, ENVIRONMENT))
     assert told == sorted(told)
     assert told[-1] == pytest.approx(work.training + work.saliency + work.cell * len(cells))

@@ -10,14 +10,14 @@ from sics_cli.settings.presets import DIGITS
 
 def test_the_preset_is_the_one_specified() -> None:
     experiment = experiment_from_mapping(DIGITS)
-    assert (experiment.data.train, experiment.data.validation, experiment.data.test) == (700, 197, 900)
+    assert (experiment.images.data.train, experiment.images.data.validation, experiment.images.data.test) == (700, 197, 900)
     assert experiment.seeds == (0, 1, 2, 3, 4)
     assert experiment.sparsities == (0.5, 0.6, 0.7, 0.8)
     assert experiment.scorers is None
-    assert (experiment.calibration.batches, experiment.calibration.batch_size) == (40, 64)
-    assert (experiment.training.batch_size, experiment.training.learning_rate) == (32, 8e-3)
+    assert (experiment.images.calibration.batches, experiment.images.calibration.batch_size) == (40, 64)
+    assert (experiment.images.training.batch_size, experiment.images.training.learning_rate) == (32, 8e-3)
     assert (experiment.delta, experiment.alpha, experiment.reference) == (0.5, 0.05, "magnitude")
-    assert dict(experiment.model.options) == {
+    assert dict(experiment.images.model.options) == {
         "img_size": 8, "patch_size": 2, "in_chans": 1, "num_classes": 10, "embed_dim": 64, "depth": 4, "num_heads": 4,
         "global_pool": "avg", "class_token": False,
     }  # fmt: skip

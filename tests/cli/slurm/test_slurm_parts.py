@@ -334,14 +334,14 @@ def scorer_infos() -> list[ScorerInfo]:
     return list(describe_scorers((), "gradient"))
 
 
-def test_cost_is_guessed_then_measured(experiment: Experiment, cell_row: Callable[..., CellRow]) -> None:
-    guessed = estimate(experiment, "cpu")
+def test_cost_is_guessed_then_measured(experiment: Experiment, cell_row: Callable[..., CellRow], tmp_path: Path) -> None:
+    guessed = estimate(Recipe(experiment, Environment("cpu", "2.15", "1.0")))
     assert guessed is not None
     assert guessed.source == "guessed from the network's size"
     assert guessed.training > 0
     checkpoints = [CheckpointRow(seed, "k", "h", 1, 2, seconds) for seed, seconds in ((0, 20.0), (1, 30.0))]
     cells = [cell_row(wall_seconds=0.2), cell_row(wall_seconds=0.4), cell_row(mask_hash=None, wall_seconds=9.0)]
-    measured = estimate(experiment, "cpu", checkpoints, cells)
+    measured = estimate(Recipe(experiment, Environment("cpu", "2.15", "1.0")), checkpoints, cells)
     assert measured is not None
     assert (measured.training, measured.source) == (25.0, "measured on 2 seeds")
     assert measured.cell == pytest.approx(0.3)
@@ -349,13 +349,12 @@ def test_cost_is_guessed_then_measured(experiment: Experiment, cell_row: Callabl
     for cost in (guessed, measured):
         assert cost.total(10, signals=("fisher", "lamp")) == pytest.approx(cost.total(10) + cost.signals["fisher"])
         assert cost.total(0, 0.5, ("fisher",)) == cost.total(0, 0.5)
-    given = replace(experiment, checkpoint=Path("own.safetensors"))
-    assert estimate(given, "cpu", checkpoints, cells).cell == pytest.approx(0.3)
-    assert estimate(given, "cpu", checkpoints).source == "guessed from the network's size", (
-        "nothing was trained that tells a pace"
-    )
-    unknown = replace(experiment, model=ModelConfig("some_network"))
-    assert estimate(unknown, "cpu") is None
+    (tmp_path / "own.safetensors").write_bytes(b"weights")
+    given = Recipe(experiment.with_images(checkpoints=(str(tmp_path / "own.safetensors"),)), Environment("cpu", "2.15", "1.0"))
+    assert estimate(given, checkpoints, cells).cell == pytest.approx(0.3)
+    assert estimate(given, checkpoints).source == "guessed from the network's size", "nothing was trained that tells a pace"
+    unknown = experiment.with_images(model=ModelConfig("timm:resnet10t"))
+    assert estimate(Recipe(unknown, Environment("cpu", "2.15", "1.0"))) is None
 
 
 @given(st.lists(st.floats(1, 100), min_size=1, max_size=30), st.integers(1, 40))

@@ -79,7 +79,11 @@ def test_success_clears_the_failure(store: Store, cell_row: MakeCell, repeat_row
         {"bits": b"\xfc\x00"},
         {"loss": math.nan},
         {"loss": math.inf},
-        {"loss": -0.1},
+        {"loss": -math.inf},
+        {"value": math.nan, "correct": None, "bits": None},
+        {"value": 1.5},  # right and wrong, and a value beside
+        {"bits": None, "correct": None},  # nothing at all
+        {"bits": None, "correct": None, "value": 1.5, "examples": b"\0" * 7},
         {"sparsity": 1.0},
         {"sparsity": -0.1},
         {"sparsity": 0.0},  # only a dense row may say so
@@ -109,7 +113,7 @@ def test_the_rules_hold_for_any_writer(store: Store, path: Path, cell_row: MakeC
     store.put(cell_row())
     other = sqlite3.connect(path)
     with pytest.raises(sqlite3.IntegrityError):
-        other.execute(f"UPDATE cells SET {column} = ?", ({"loss": math.nan, "correct": 9, "bits": b""}[column],))
+        other.execute(f"UPDATE cells SET {column} = ?", ({"loss": math.inf, "correct": 9, "bits": b""}[column],))
     other.close()
 
 
@@ -164,7 +168,7 @@ def test_missing(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("schema", "words"),
-    [(99, r"newer sics \(schema 99, this version reads up to 4\): upgrade"), (3, "of schema 3, which no release wrote")],
+    [(99, r"newer sics \(schema 99, this version reads up to 5\): upgrade"), (3, "of schema 3, which no release wrote")],
 )
 def test_another_schema_is_left_alone(store: Store, path: Path, schema: int, words: str) -> None:
     store._connection.execute(f"PRAGMA user_version = {schema}")

@@ -8,11 +8,15 @@ from hypothesis import strategies as st
 
 from sics_cli.store.run_folder import kept_epochs
 from sics_cli.tasks.checkpoints import save_checkpoint, save_half_trained
-from sics_cli.tasks.networks.training import COLUMNS, VALIDATIONS, CurveLog, Epoch, HalfTrained, TrainingRecord, validated
+from sics_cli.tasks.networks.training import VALIDATIONS, validated
+from sics_cli.tasks.training import CurveLog, Epoch, HalfTrained, TrainingRecord
+
+COLUMNS = ("epoch", "loss", "train_accuracy", "validation_accuracy", "learning_rate", "seconds")
 
 
 def epoch(number: int, loss: float = 1.5) -> Epoch:
-    return Epoch(number, loss, 0.25, 0.5 if number % 2 else None, 1e-3, 2.0 * number)
+    values = (loss, 0.25, 0.5 if number % 2 else None, 1e-3)
+    return Epoch(number, dict(zip(COLUMNS[1:-1], values, strict=True)), 2.0 * number)
 
 
 def lines(path: Path) -> list[dict[str, str]]:

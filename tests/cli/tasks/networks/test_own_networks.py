@@ -13,9 +13,10 @@ from torch import nn
 
 from sics_cli.base.errors import ConfigError
 from sics_cli.experiment.recipe import Environment, Recipe
-from sics_cli.runs.session import with_data
 from sics_cli.settings.config import Experiment
 from sics_cli.settings.images import ModelConfig
+from sics_cli.tasks.image_recipe import ImageRecipe
+from sics_cli.tasks.image_setup import with_data
 from sics_cli.tasks.images.cache import ImageFacts
 from sics_cli.tasks.images.datasets import DataAccess, class_positions
 from sics_cli.tasks.networks.models import build_model, fitted, model_code, model_name
@@ -49,7 +50,7 @@ def write(path: Path, output: str = "x") -> None:
 
 
 def own(experiment: Experiment, spec: str, **options: Any) -> Experiment:
-    return replace(experiment, model=ModelConfig(spec, tuple(options.items())))
+    return experiment.with_images(model=ModelConfig(spec, tuple(options.items())))
 
 
 def test_a_function_in_a_file_and_a_class_in_a_module_make_networks(folder: Path) -> None:
@@ -106,7 +107,7 @@ def test_installed_code_is_known_by_its_version(experiment: Experiment) -> None:
     (found,) = model_code(ModelConfig("torchvision.models:resnet18")).items()
     assert found[0] == "torchvision"
     assert str(found[1]).startswith(version)
-    assert model_code(ModelConfig("timm:resnet10t")) == model_code(experiment.model) == {}
+    assert model_code(ModelConfig("timm:resnet10t")) == model_code(experiment.images.model) == {}
     assert "model_code" not in Recipe(experiment, CPU).content
 
 
@@ -176,24 +177,30 @@ def test_a_network_in_training_that_gives_more_than_logits() -> None:
 # -- fitted to the data -----------------------------------------------------------------------------------------------
 
 
+def recipe_of(experiment: Experiment) -> Recipe:
+    return Recipe(experiment, CPU, ImageRecipe(experiment.images, PHOTOS))
+
+
 def on_photos(experiment: Experiment, model: ModelConfig, **changes: Any) -> Experiment:
-    data = replace(experiment.data, name="imagefolder:/photos", train=20, validation=10, test=20, **changes.pop("data", {}))
-    return replace(experiment, model=model, data=data, **changes)
+    data = replace(
+        experiment.images.data, name="imagefolder:/photos", train=20, validation=10, test=20, **changes.pop("data", {})
+    )
+    return experiment.with_images(model=model, data=data, **changes)
 
 
 def test_classes_reach_the_network_and_the_labels(experiment: Experiment) -> None:
     names = ("red", "grey", "blue", "green")
     asked = on_photos(experiment, ModelConfig("torchvision:resnet18"), data={"classes": names})
-    assert dict(fitted(asked, PHOTOS).model.options) == {"num_classes": 4}
-    assert class_positions(asked.data, PHOTOS).tolist() == [2, 3, 0]
+    assert dict(fitted(asked.images, PHOTOS).model.options) == {"num_classes": 4}
+    assert class_positions(asked.images.data, PHOTOS).tolist() == [2, 3, 0]
     plain = on_photos(experiment, ModelConfig("torchvision:resnet18"))
-    assert dict(fitted(plain, PHOTOS).model.options) == {"num_classes": 3}
-    assert Recipe(asked, CPU, PHOTOS).dense_key(0) != Recipe(plain, CPU, PHOTOS).dense_key(0)
+    assert dict(fitted(plain.images, PHOTOS).model.options) == {"num_classes": 3}
+    assert recipe_of(asked).dense_key(0) != recipe_of(plain).dense_key(0)
     other = on_photos(experiment, ModelConfig("torchvision:resnet18"), data={"classes": ("grey", *names[:1], *names[2:])})
-    assert Recipe(other, CPU, PHOTOS).dense_key(0) != Recipe(asked, CPU, PHOTOS).dense_key(0)
+    assert recipe_of(other).dense_key(0) != recipe_of(asked).dense_key(0)
     missing = on_photos(experiment, ModelConfig("torchvision:resnet18"), data={"classes": ("red", "grey")})
     with pytest.raises(ConfigError, match=r"--classes: does not name 'blue', 'green', of the classes of imagefolder: give"):
-        fitted(missing, PHOTOS)
+        fitted(missing.images, PHOTOS)
 
 
 @pytest.mark.parametrize(
@@ -202,15 +209,15 @@ def test_classes_reach_the_network_and_the_labels(experiment: Experiment) -> Non
         ("timm:resnet10t", {}, "data", None),
         (
             "timm:resnet10t",
-            {"checkpoint": "w.pt"},
+            {"checkpoints": ("w.pt",)},
             "timm:resnet10t",
             "by timm's numbers of resnet10t (--standardise takes others)",
         ),
         ("timm:resnet10t", {"pretrained": True}, "timm:resnet10t", "by timm's numbers of resnet10t"),
-        ("torchvision:resnet18", {"checkpoint": "w.pt"}, "imagenet", "by ImageNet's numbers"),
-        ("my_network.py:build", {"checkpoint": "w.pt"}, "data", "by their own mean and deviation, since nothing says what"),
-        ("my_network.py:build", {"checkpoint": "w.pt", "data": {"standardise": "timm:resnet10t"}}, "timm:resnet10t", None),
-        ("timm:resnet10t", {"checkpoint": "w.pt", "data": {"standardise": "data"}}, "data", None),
+        ("torchvision:resnet18", {"checkpoints": ("w.pt",)}, "imagenet", "by ImageNet's numbers"),
+        ("my_network.py:build", {"checkpoints": ("w.pt",)}, "data", "by their own mean and deviation, since nothing says what"),
+        ("my_network.py:build", {"checkpoints": ("w.pt",), "data": {"standardise": "timm:resnet10t"}}, "timm:resnet10t", None),
+        ("timm:resnet10t", {"checkpoints": ("w.pt",), "data": {"standardise": "data"}}, "data", None),
         ("timm:resnet10t", {"data": {"standardise": "timm"}}, "timm:resnet10t", None),
     ],
 )
@@ -218,21 +225,21 @@ def test_images_are_standardised_as_the_network_was_trained(
     experiment: Experiment, model: str, changes: dict[str, Any], word: str, said: str | None
 ) -> None:
     told: list[str] = []
-    found = standardised(on_photos(experiment, ModelConfig(model), **changes), PHOTOS, told.append)
+    found = standardised(on_photos(experiment, ModelConfig(model), **changes).images, PHOTOS, told.append)
     assert found.data.standardise == word
     lines = [line for line in told if line.startswith("images are standardised")]
     assert len(lines) == (said is not None)
     assert said is None or said in lines[0]
     order = "classes are numbered by name, 'blue' is output 0 and 'red' output 2 (--classes: others)"
-    assert (order in told) is ("checkpoint" in changes)
+    assert (order in told) is ("checkpoints" in changes)
     grey = replace(PHOTOS, shape=(60, 1, 16, 16))
     if "data" not in changes:
-        assert standardised(on_photos(experiment, ModelConfig(model), **changes), grey).data.standardise == "data"
+        assert standardised(on_photos(experiment, ModelConfig(model), **changes).images, grey).data.standardise == "data"
 
 
 def test_the_standardisation_is_in_the_keys_unless_it_is_the_datas(experiment: Experiment) -> None:
     def key(word: str | None) -> str:
-        return Recipe(on_photos(experiment, ModelConfig("timm:resnet10t"), data={"standardise": word}), CPU, PHOTOS).dense_key(0)
+        return recipe_of(on_photos(experiment, ModelConfig("timm:resnet10t"), data={"standardise": word})).dense_key(0)
 
     assert key(None) == key("data")
     assert len({key(word) for word in ("data", "imagenet", "timm:resnet10t", "0.5/0.5", "0.5/0.25")}) == 5
@@ -242,22 +249,22 @@ def test_the_standardisation_is_in_the_keys_unless_it_is_the_datas(experiment: E
 @pytest.mark.parametrize("word", ["imagnet", "0.5", "0.5/0", "2/1", "0.5,0.5/0.5", "nan/1", "0.5/inf", "timm:", ".5/.5/.5", ""])
 def test_other_words_are_refused(experiment: Experiment, word: str) -> None:
     with pytest.raises(ConfigError, match=r"data\.standardise = .* is not accepted: give data \| timm \| timm:NAME \| imagenet"):
-        replace(experiment.data, standardise=word)
+        replace(experiment.images.data, standardise=word)
 
 
 def test_published_weights_are_timms_alone(experiment: Experiment) -> None:
     asked = on_photos(experiment, ModelConfig("torchvision:resnet18"), pretrained=True)
     with pytest.raises(ConfigError, match=r"--pretrained: timm has the weights of its own networks, not of .*--checkpoint"):
-        standardised(asked, PHOTOS)
+        standardised(asked.images, PHOTOS)
 
 
 def test_digits_are_as_they_were(experiment: Experiment) -> None:
     told: list[str] = []
-    found, _ = with_data(replace(experiment, checkpoint="w.pt"), DataAccess(), told.append)
+    found, _ = with_data(experiment.with_images(checkpoints=("w.pt",)).images, DataAccess(), told.append)
     assert (found.data.standardise, told) == ("data", [])
     assert model_name(found.model) == "vit"
     (Path.cwd() / "w.pt").write_bytes(b"weights")
-    content = Recipe(found, CPU).content
+    content = Recipe(replace(experiment, task=found), CPU).content
     assert set(content["data"]) == {"name", "train", "validation", "test", "split_seed", "digest", "split_digest"}
     assert set(content) == {
         "data", "model", "start", "training", "saliency", "evaluation", "unit", "pool", "form", "environment",

@@ -10,12 +10,13 @@ import torch
 from safetensors.torch import save_file
 
 from sics_cli.base.errors import ConfigError, MismatchError
-from sics_cli.experiment.recipe import GIVEN, Environment, Recipe
+from sics_cli.experiment.recipe import Environment, Recipe
 from sics_cli.main import main
 from sics_cli.settings.config import Experiment
 from sics_cli.settings.images import ModelConfig
 from sics_cli.tasks.networks.models import build_model
-from sics_cli.tasks.networks.start import Start, begin_with, fetch_pretrained, pretrained_name, start_of
+from sics_cli.tasks.networks.start import Start, begin_with, fetch_pretrained, pretrained_name, starts_of
+from sics_cli.tasks.recipe import GIVEN
 
 CPU = Environment("cpu", "2.15", "1.0")
 RESNET = ModelConfig("timm:resnet10t", (("in_chans", 1), ("num_classes", 10)))
@@ -25,20 +26,21 @@ RESNET = ModelConfig("timm:resnet10t", (("in_chans", 1), ("num_classes", 10)))
 def given(tmp_path: Path, experiment: Experiment) -> Experiment:
     """The tiny experiment on a network of the user's own."""
     path = tmp_path / "mine.safetensors"
-    save_file(build_model(experiment.model, 77).state_dict(), path)
-    return replace(experiment, checkpoint=str(path))
+    save_file(build_model(experiment.images.model, 77).state_dict(), path)
+    return experiment.with_images(checkpoints=(str(path),))
 
 
 def test_a_checkpoint_is_in_the_keys_and_training_is_not(given: Experiment, experiment: Experiment) -> None:
     one, plain = Recipe(given, CPU), Recipe(experiment, CPU)
     assert one.run_id != plain.run_id
     assert "start" not in plain.content
-    longer = Recipe(replace(given, training=replace(given.training, epochs=99, learning_rate=1.0)), CPU)
+    longer = Recipe(given.with_images(training=replace(given.images.training, epochs=99, learning_rate=1.0)), CPU)
     assert longer.run_id == one.run_id
-    moved = Path(given.checkpoint or "").rename(Path(given.checkpoint or "").with_name("elsewhere.safetensors"))
-    assert Recipe(replace(given, checkpoint=str(moved)), CPU).run_id == one.run_id
+    path = Path(given.images.checkpoints[0])
+    moved = path.rename(path.with_name("elsewhere.safetensors"))
+    assert Recipe(given.with_images(checkpoints=(str(moved),)), CPU).run_id == one.run_id
     moved.write_bytes(moved.read_bytes() + b" ")
-    assert Recipe(replace(given, checkpoint=str(moved)), CPU).run_id != one.run_id
+    assert Recipe(given.with_images(checkpoints=(str(moved),)), CPU).run_id != one.run_id
 
 
 def test_seeds_of_a_checkpoint_vary_the_calibration_alone(given: Experiment) -> None:
@@ -50,11 +52,12 @@ def test_seeds_of_a_checkpoint_vary_the_calibration_alone(given: Experiment) -> 
 
 
 def test_a_file_that_changes_under_a_run_is_noticed(given: Experiment) -> None:
-    start = start_of(given)
-    assert start is not None
-    model = build_model(given.model, 0)
+    (start,) = starts_of(given.images)
+    model = build_model(given.images.model, 0)
     begin_with(model, start)
-    assert all(torch.equal(value, build_model(given.model, 77).state_dict()[name]) for name, value in model.state_dict().items())
+    assert all(
+        torch.equal(value, build_model(given.images.model, 77).state_dict()[name]) for name, value in model.state_dict().items()
+    )
     start.path.write_bytes(start.path.read_bytes() + b" ")
     with pytest.raises(MismatchError, match="changed while the run was going on"):
         begin_with(model, start)
@@ -62,12 +65,12 @@ def test_a_file_that_changes_under_a_run_is_noticed(given: Experiment) -> None:
 
 def test_what_makes_no_sense_is_refused(given: Experiment) -> None:
     with pytest.raises(ConfigError, match="give one of them"):
-        replace(given, pretrained=True)
+        given.with_images(pretrained=True)
     with pytest.raises(ConfigError, match="every seed would measure the same"):
         replace(given, saliency="neighbourhood")
     replace(given, saliency="neighbourhood", seeds=(3,))
     with pytest.raises(ConfigError, match="no published weights for this vit"):
-        pretrained_name(given.model)
+        pretrained_name(given.images.model)
 
 
 def test_published_weights_come_under_a_fresh_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

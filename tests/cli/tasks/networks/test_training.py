@@ -11,13 +11,14 @@ from torch import nn
 from sics_cli.base.errors import ConfigError
 from sics_cli.settings.config import Experiment, experiment_from_mapping
 from sics_cli.settings.presets import DIGITS
+from sics_cli.tasks.checkpoints import DamagedCheckpointError, load_checkpoint, save_checkpoint, state_hash
 from sics_cli.tasks.images.datasets import Part, load_split
 from sics_cli.tasks.images.examples import Examples
 from sics_cli.tasks.networks import evaluation
-from sics_cli.tasks.checkpoints import DamagedCheckpointError, load_checkpoint, save_checkpoint, state_hash
 from sics_cli.tasks.networks.evaluation import Evaluation, evaluate
 from sics_cli.tasks.networks.models import build_model
-from sics_cli.tasks.networks.training import HalfTrained, TrainingRecord, one_cycle, train
+from sics_cli.tasks.networks.training import one_cycle, train
+from sics_cli.tasks.training import HalfTrained, TrainingRecord
 from sics_plugin import compute_masks, masked
 
 CPU = torch.device("cpu")
@@ -36,36 +37,36 @@ def one_thread() -> Iterator[None]:
 def test_initialisation_belongs_to_the_seed_and_disturbs_nobody(experiment: Experiment) -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    one = build_model(experiment.model, 0).state_dict()
+    one = build_model(experiment.images.model, 0).state_dict()
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(6)
-    assert state_hash(build_model(experiment.model, 0).state_dict()) == state_hash(one)
-    assert state_hash(build_model(experiment.model, 1).state_dict()) != state_hash(one)
+    assert state_hash(build_model(experiment.images.model, 0).state_dict()) == state_hash(one)
+    assert state_hash(build_model(experiment.images.model, 1).state_dict()) != state_hash(one)
 
 
 def test_the_presets_network_is_the_one_specified() -> None:
-    model = build_model(experiment_from_mapping(DIGITS).model, 0)
+    model = build_model(experiment_from_mapping(DIGITS).images.model, 0)
     assert sum(p.numel() for p in model.parameters()) == 202_058
     assert model(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
 
 
 @pytest.mark.parametrize("options", [(("depth", "four"),), (("no_such_option", 1),), (("embed_dim", 10), ("num_heads", 3))])
 def test_options_the_network_does_not_take(experiment: Experiment, options: tuple[tuple[str, object], ...]) -> None:
-    merged = tuple((dict(experiment.model.options) | dict(options)).items())
+    merged = tuple((dict(experiment.images.model.options) | dict(options)).items())
     with pytest.raises(ConfigError, match=r"\[model\] does not make a vit"):
-        build_model(replace(experiment.model, options=merged), 0)
+        build_model(replace(experiment.images.model, options=merged), 0)
 
 
 def trained(experiment: Experiment, seed: int) -> tuple[str, list[int], TrainingRecord]:
-    model = build_model(experiment.model, seed)
+    model = build_model(experiment.images.model, seed)
     epochs: list[int] = []
-    record = train(model, experiment.training, load_split(experiment.data), seed, CPU, epochs.append)
+    record = train(model, experiment.images.training, load_split(experiment.images.data), seed, CPU, epochs.append)
     assert not model.training
     return state_hash(model.state_dict()), epochs, record
 
 
 def test_training_learns_and_repeats_itself(experiment: Experiment) -> None:
-    short = replace(experiment, training=replace(experiment.training, epochs=15))
+    short = experiment.with_images(training=replace(experiment.images.training, epochs=15))
     one, epochs, record = trained(short, 0)
     assert epochs == list(range(1, 16))
     assert record.validation_n == 197
@@ -76,7 +77,7 @@ def test_training_learns_and_repeats_itself(experiment: Experiment) -> None:
 
 
 def test_divergence_is_an_error(experiment: Experiment) -> None:
-    wild = replace(experiment, training=replace(experiment.training, learning_rate=1e30))
+    wild = experiment.with_images(training=replace(experiment.images.training, learning_rate=1e30))
     with pytest.raises(FloatingPointError, match="training diverged: loss is nan after epoch"):
         trained(wild, 0)
 
@@ -94,12 +95,12 @@ def test_the_schedule_is_torchs(total: int) -> None:
 
 
 def test_training_may_stop_after_any_epoch_and_go_on_elsewhere(experiment: Experiment) -> None:
-    config, split = replace(experiment.training, epochs=4), load_split(experiment.data)
-    whole = build_model(experiment.model, 3)
+    config, split = replace(experiment.images.training, epochs=4), load_split(experiment.images.data)
+    whole = build_model(experiment.images.model, 3)
     assert isinstance(train(whole, config, split, 3, CPU), TrainingRecord)
     begin, epochs = None, []
     for until in (1, 3, 4):
-        model = build_model(experiment.model, 3)
+        model = build_model(experiment.images.model, 3)
         torch.manual_seed(until)  # another process, another state of the generators
         result = train(model, config, split, 3, CPU, epochs.append, begin=begin, until=until)
         if isinstance(result, HalfTrained):
@@ -112,20 +113,20 @@ def test_training_may_stop_after_any_epoch_and_go_on_elsewhere(experiment: Exper
 
 def test_a_seed_does_not_depend_on_what_ran_before_it_in_the_process(experiment: Experiment) -> None:
     """Other seeds, other batch sizes, and memory that is handed out again: none of it may show."""
-    config, split = replace(experiment.training, epochs=1), load_split(experiment.data)
-    alone = build_model(experiment.model, 3)
+    config, split = replace(experiment.images.training, epochs=1), load_split(experiment.images.data)
+    alone = build_model(experiment.images.model, 3)
     train(alone, config, split, 3, CPU)
     garbage = [torch.full((size,), float("nan")) for size in (16, 64 * 1024, 1 << 20)]
     for seed, batch_size in ((0, 64), (1, 17)):
-        train(build_model(experiment.model, seed), replace(config, batch_size=batch_size), split, seed, CPU)
+        train(build_model(experiment.images.model, seed), replace(config, batch_size=batch_size), split, seed, CPU)
     del garbage
-    again = build_model(experiment.model, 3)
+    again = build_model(experiment.images.model, 3)
     train(again, config, split, 3, CPU)
     assert state_hash(again.state_dict()) == state_hash(alone.state_dict())
 
 
 def test_evaluation_counts_by_hand(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
-    part = load_split(experiment.data).test
+    part = load_split(experiment.images.data).test
 
     class Fixed(nn.Module):
         """Says 3 with certainty e² : 1 against each other class."""
@@ -146,8 +147,8 @@ def test_evaluation_counts_by_hand(experiment: Experiment, monkeypatch: pytest.M
 
 
 def test_a_mask_is_evaluated_alike_whatever_was_evaluated_before(experiment: Experiment) -> None:
-    model, split = build_model(experiment.model, 0), load_split(experiment.data)
-    train(model, replace(experiment.training, epochs=2), split, 0, CPU)
+    model, split = build_model(experiment.images.model, 0), load_split(experiment.images.data)
+    train(model, replace(experiment.images.training, epochs=2), split, 0, CPU)
     before, part = state_hash(model.state_dict()), Examples(split.test, CPU)
     dense = evaluate(model, part)
     for sparsity in (0.3, 0.95):
@@ -182,11 +183,11 @@ def test_one_class() -> None:
 
 
 def test_a_network_without_numbers_has_no_evaluation(experiment: Experiment) -> None:
-    model = build_model(experiment.model, 0)
+    model = build_model(experiment.images.model, 0)
     with torch.no_grad():
         model.head.bias.fill_(float("nan"))  # type: ignore[union-attr, operator]
     with pytest.raises(FloatingPointError, match="loss is nan"):
-        evaluate(model, Examples(load_split(experiment.data).test, CPU))
+        evaluate(model, Examples(load_split(experiment.images.data).test, CPU))
 
 
 def test_a_loss_that_is_not_finite_is_no_result() -> None:
