@@ -23,11 +23,11 @@ from sics_cli.tasks.checkpoints import load_checkpoint
 from sics_cli.tasks.image_setup import with_data
 from sics_cli.tasks.images.datasets import DataAccess, load_split
 from sics_cli.tasks.networks.models import build_model
-from sics_cli.tasks.networks.training import COLUMNS as CURVE
 from sics_cli.tasks.networks.training import ImageTrainer, train
 from sics_cli.tasks.training import TrainingRecord
 
 CPU = torch.device("cpu")
+CURVE = ("epoch", "loss", "train_accuracy", "validation_accuracy", "learning_rate", "seconds")
 #: 16×16 pixels, three classes, and a network of two blocks with 2 heads and 64 hidden channels each.
 CONFIG = """\
 preset = "cifar10-vit-micro"
