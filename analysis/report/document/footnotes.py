@@ -48,6 +48,12 @@ def footnotes(
         "NONINFERIOR (not worse by δ) and NONSUPERIOR (not better by δ) are one half each of a line's equivalence test, at α and "
         "unadjusted as EQUIVALENT is: of many such lines some may be false."
     )
+    coarse = sum(line.contrast.is_adjacent for line in analysis.lines)
+    if coarse:
+        found.append(
+            f"Differences of two values, one test example apart ({coarse} of {len(analysis.lines)} lines): every p there is the "
+            "larger of t's and the exact one (sign-flip and binomial), with Holm in a family."
+        )
     if len(analysis.sparsities) > 1:
         found.append(
             f"Over the whole run: the escape families of all {len(analysis.sparsities)} S as one "
