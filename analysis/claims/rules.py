@@ -33,8 +33,7 @@ A claim about several sparsities is supported when it is at each of them, and co
 Bonferroni over them (kappa aside). Equal differences are tested exactly in place of t, those of two adjacent counts beside
 it. Where δ lies below the noise floor, where rows are missing or too few to test, where an identity of masks is not at every
 seed of the run, and where the reference of the analysis is not on the plateau the claim speaks of (or pools κ = 0 scorers that
-are shown to share none),
-it stays undecided and the reason is given.
+are shown to share none), it stays undecided and the reason is given.
 """
 
 from __future__ import annotations

@@ -68,7 +68,8 @@ class EquivalenceResult(OfContrast):
         c, interval = self.contrast, self.contrast.t_interval(1 - 2 * self.alpha)
         if interval is None:
             return None
-        sides = (exact_bound(side, self.alpha) for side in (c, c.mirrored()) if c.is_constant or c.is_adjacent)
+        exact = c.has_test and (c.is_constant or c.is_adjacent)
+        sides = (exact_bound(side, self.alpha) for side in (c, c.mirrored()) if exact)
         return max(abs(interval.low), abs(interval.high), *(-bound for bound in sides if bound is not None))
 
     def smallest_delta_signflip(self, rng: np.random.Generator | None = None) -> float | None:

@@ -165,7 +165,7 @@ def test_no_plan_asks_for_more_seeds_than_anybody_would_run(document: ReportDocu
     assert answer.short == "30 seeds settle 2 of 4 open lines"
     assert answer.text.startswith(
         "S = 0.7: 30 seeds settle 2 of 4 open lines. More seeds will not settle the other 2: their estimates lie 0.97 from the "
-        "bound. Each with a chance of 80 %."
+        "bound, at an sd of 0.90. Each with a chance of 80 %."
     )
     assert answer.text.endswith("The sd of few seeds is uncertain: the 30 of chaos 0 at S = 0.7 may be 10 or more than 200.")
     alone = by_id(planned(document, 201, verdict="EQUIVALENT", goal="EQUIVALENT"))["next"]

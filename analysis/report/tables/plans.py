@@ -56,12 +56,12 @@ def steps_table(steps: Sequence[NextStep], seconds: float | None) -> ReportTable
 
     def span(step: NextStep) -> TableCell:
         low, high = _count(step.seeds_low), _count(step.seeds_high)
-        text = NONE if step.seeds is None else low if low == high else f"{low} to {high}"
+        text = NONE if step.seeds is None else f"{low} to {high}" if practical(step.seeds_low) else low
         return TableCell(text, step.seeds_low)
 
     def both(step: NextStep) -> TableCell:
-        known = practical(step.both_seeds) and step.both_images is not None
-        return TableCell(f"{step.both_seeds} × {step.both_images}" if known else NONE, step.both_seeds)
+        text = f"{step.both_seeds} × {step.both_images}" if practical(step.both_seeds) else f"> {MOST_SEEDS}"
+        return TableCell(NONE if step.both_seeds is None else text, step.both_seeds)
 
     columns: tuple[Column[NextStep], ...] = (
         Column("S", "S", lambda step: sparsity(step.sparsity)),

@@ -95,21 +95,20 @@ def _at(S: float, steps: Sequence[NextStep], kind: str, delta: float) -> str:
         parts = [f"S = {S:g}: {plural(half, 'seed')} settle {sum(value <= half for value in known)} of {total}{more}."]
     far = [step for step in steps if not practical(step.seeds)]
     if far:
-        apart = sorted(distance(step, delta) for step in far)
-        near, most = decimals(apart[0]), decimals(apart[-1])
-        if len(far) == 1:
-            what = "it" if half is None else far[0].scorer
-            parts.append(
-                f"More seeds will not settle {what}: its estimate lies {near} from the bound, at an sd of {decimals(far[0].sd)}."
-            )
-        else:
-            what = "them" if half is None else f"the other {len(far)}"
-            span = near if near == most else f"{near} to {most}"
-            parts.append(f"More seeds will not settle {what}: their estimates lie {span} from the bound.")
+        apart, spread = _span([distance(step, delta) for step in far]), _span([step.sd for step in far])
+        what, whose = ("it" if half is None else far[0].scorer, "its estimate lies")
+        if len(far) > 1:
+            what, whose = ("them" if half is None else f"the other {len(far)}", "their estimates lie")
+        parts.append(f"More seeds will not settle {what}: {whose} {apart} from the bound, at an sd of {spread}.")
     shares = [step.image_share for step in steps if step.image_share is not None]
-    if shares and known:
+    if known and max(shares, default=0.0) >= 0.005:
         parts.append(f"Images make at most {100 * max(shares):.0f} % of the variance over new images.")
     return " ".join(parts)
+
+
+def _span(values: Sequence[float]) -> str:
+    low, high = decimals(min(values)), decimals(max(values))
+    return low if low == high else f"{low} to {high}"
 
 
 def _rule(steps: Sequence[NextStep]) -> str:

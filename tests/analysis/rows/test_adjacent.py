@@ -107,6 +107,12 @@ def test_the_bound_is_where_the_exact_p_reaches_the_level(n: int) -> None:
         assert equivalence_test(row, smallest - 1e-6, alpha=ALPHA).verdict is not Verdict.EQUIVALENT
 
 
+def test_an_identity_keeps_its_margin_of_zero() -> None:
+    same = replace(differences([0.0] * 5, examples=EXAMPLES), same_mask=(True,) * 5)
+    line = equivalence_test(same, 0.5)
+    assert (line.verdict, line.smallest_delta()) == (Verdict.IDENTICAL, 0.0)
+
+
 @pytest.mark.parametrize(
     ("values", "examples", "adjacent"),
     [
