@@ -88,6 +88,6 @@ def _adjusted(members: Sequence[Contrast], deltas: Sequence[float], rng: np.rand
             t, p = one_sided(active, delta, sign)
             rotated = not_below(counters[i, sign].adjusted(), p, t) if counters else p
             _, adjusted, corrected = exact_beside(active, delta, sign, p, rotated)
-            values = adjusted.tolist() if counters else corrected
-            found.update({(c.name, i, sign): value for c, value in zip(active, values, strict=True)})
+            decides = adjusted if counters else np.array(corrected, dtype=np.float64)
+            found.update({(c.name, i, sign): float(value) for c, value in zip(active, decides, strict=True)})
     return found

@@ -17,7 +17,6 @@ from sics_analysis.report.figures.drawing.style import FAINT, INK, VERDICTS, Dra
 from sics_analysis.report.words.phrases import interval as limits
 from sics_analysis.report.words.phrases import plural
 from sics_analysis.results import Interval, Verdict, signed
-from sics_analysis.rows.contrasts import MIN_SEEDS
 
 _THICK, _THIN = 2.6, 0.9  # points
 
@@ -131,7 +130,7 @@ def _made(rows: Sequence[_Row]) -> str:
     """How the thin intervals were made, each way once."""
     ways = {row.thin.method for row in rows if row.thin is not None}
     words = [text for method, text in _WORDS.items() if method in ways]
-    none = any(row.thin is None and row.line.n >= MIN_SEEDS for row in rows)
+    none = any(row.thin is None and row.line.n >= 3 for row in rows)
     return "; ".join([*words, *(["none for equal differences"] if none else [])])
 
 

@@ -6,7 +6,7 @@ import re
 import statistics
 import textwrap
 from collections.abc import Hashable, Iterable, Sequence
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.lines import LineInfo
@@ -72,7 +72,7 @@ def seeds_needed(value: int | None) -> str:
     return plural(value, "seed") if practical(value) else f"more than {MOST_SEEDS} seeds"
 
 
-def practical(value: int | None) -> bool:
+def practical(value: int | None) -> TypeGuard[int]:
     """Whether anybody would run so many seeds."""
     return value is not None and value <= MOST_SEEDS
 

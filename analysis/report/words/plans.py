@@ -77,7 +77,7 @@ def _fewest_for_half(steps: Sequence[NextStep]) -> int | None:
 
 def _practical(steps: Sequence[NextStep]) -> list[int]:
     """The numbers of seeds that anybody would run, in order."""
-    return sorted(step.seeds for step in steps if step.seeds is not None and practical(step.seeds))
+    return sorted(step.seeds for step in steps if practical(step.seeds))
 
 
 def distance(step: NextStep, delta: float) -> float:
