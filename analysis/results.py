@@ -153,7 +153,7 @@ class Level(StrEnum):
 class DataCheck:
     """Something about the rows that a reader must know before any verdict."""
 
-    kind: str  # "missing", "pooled", "copied", "one seed", "resolution", "noise" or "unpaired"
+    kind: str  # "missing", "pooled", "copied", "one seed", "resolution", "two values", "noise" or "unpaired"
     level: Level
     text: str
     scorers: tuple[str, ...] = ()  # whose lines it touches; empty means all

@@ -22,8 +22,11 @@ from sics_analysis.families.max_t import degrade_test, escape_test, superiority_
 from sics_analysis.families.run_wide import run_wide
 from sics_analysis.families.winner import best_of
 from sics_analysis.one_scorer.equivalence import equivalence_test
+from sics_analysis.one_scorer.student import p_above
 from sics_analysis.results import Status, Verdict
+from sics_analysis.rows.arms import Arm
 from sics_analysis.rows.contrasts import Contrast, differences
+from sics_analysis.rows.unpaired import unpaired_contrast
 from sics_analysis.study.analyse import analyse
 
 FEWER = DRAWS // 2  # rotations a test
@@ -170,24 +173,39 @@ def attribution_errors(name: str, n: int, size: int, rng: np.random.Generator) -
     return {method: rate(hits) for method, hits in flags.items()}
 
 
-# --- equal differences, and the whole run as one family ---
+# --- equal differences, unpaired seeds, and the whole run as one family ---
 
-CONSTANTS: dict[str, tuple[int, bool]] = {
-    # name -> members of the family, whether the gate applies: differences a step above or below their mean, equally often
-    "one line": (1, True),
-    "family of 6": (6, True),
+CONSTANTS: dict[str, tuple[int, int, float | None, bool]] = {
+    # name -> members of the family, those of two values, chance of the higher one where test examples are known, else ½; gate
+    # Whether a t fits two values is not known without the number of test examples, so that these have no gate.
+    "one line, two values, test examples unknown": (1, 1, None, False),
+    "family of 6, two values, test examples unknown": (6, 6, None, False),
+    "one line, two adjacent counts, the higher in 3 of 10": (1, 1, 0.3, True),
+    "one line, two adjacent counts, the higher in 7 of 10": (1, 1, 0.7, True),
+    "one line, two adjacent counts, the higher in 19 of 20": (1, 1, 0.95, True),
+    "family of 6, two adjacent counts, the higher in 7 of 10": (6, 6, 0.7, True),
+    "family of 6, three on two adjacent counts, three Normal": (6, 3, 0.7, True),
 }
 STEP = 0.1
 
 
+def _two_values(
+    rng: np.random.Generator, n: int, members: int, coarse: int, chance: float | None, truth: float
+) -> list[Contrast]:
+    """A family about one truth: columns of two values 2·STEP apart, one test example where a chance is given, and Normal ones."""
+    high = rng.random((n, coarse)) < (0.5 if chance is None else chance)
+    columns = truth + 2 * STEP * (high - (0.5 if chance is None else chance))
+    examples = None if chance is None else round(100 / (2 * STEP))
+    found = [differences(column, name=f"s{j}", examples=examples) for j, column in enumerate(columns.T)]
+    return found + [differences(truth + rng.normal(0, SD, n), name=f"s{j}", examples=examples) for j in range(coarse, members)]
+
+
 def constant_errors(name: str, n: int, size: int, rng: np.random.Generator) -> dict[str, Rate]:
     """Lines on their bound whose differences take two values, so that by chance all of them are equal and beyond it."""
-    members, _ = CONSTANTS[name]
+    *shape, _ = CONSTANTS[name]
     flags: dict[str, list[bool]] = {}
     for _ in range(size):
-        steps = rng.choice([-STEP, STEP], (n, members))
-        there = np.ones(steps.shape, dtype=bool)
-        up, down = contrasts_of(DELTA + steps, there), contrasts_of(-DELTA + steps, there)
+        up, down = _two_values(rng, n, *shape, DELTA), _two_values(rng, n, *shape, -DELTA)
         escape = escape_test(up, DELTA, alpha=ALPHA, rng=rng, draws=FEWER)
         degrade = degrade_test(down, DELTA, alpha=ALPHA, rng=rng, draws=FEWER)
         upper, lower = equivalence_test(up[0], DELTA, alpha=ALPHA), equivalence_test(down[0], DELTA, alpha=ALPHA)
@@ -198,6 +216,47 @@ def constant_errors(name: str, n: int, size: int, rng: np.random.Generator) -> d
             ("NONSUPERIOR or EQUIVALENT at +δ", upper.verdict in (Verdict.NONSUPERIOR, Verdict.EQUIVALENT)),
             ("NONINFERIOR or EQUIVALENT at −δ", lower.verdict in (Verdict.NONINFERIOR, Verdict.EQUIVALENT)),
         ):
+            flags.setdefault(method, []).append(wrong)
+    return {method: rate(hits) for method, hits in flags.items()}
+
+
+UNPAIRED: dict[str, tuple[int, float, float, bool]] = {
+    # name -> seeds of the reference for one of the scorer, sd of the scorer and of the reference, whether the gate applies
+    "as many seeds, equal sd": (1, SD, SD, True),
+    "as many seeds, sd three times the reference's": (1, SD, SD / 3, True),
+    "half the seeds, equal sd": (2, SD, SD, True),
+    "half the seeds, sd three times the reference's": (2, SD, SD / 3, True),
+    "half the seeds, sd a third of the reference's": (2, SD / 3, SD, True),
+}
+WELCH = "Welch t 95 %"
+_IN_FAMILY = 6
+
+
+def _unpaired(rng: np.random.Generator, n: int, sds: tuple[float, float], reference: Arm, truth: float, name: str) -> Contrast:
+    own = Arm.from_values(name, range(n), rng.normal(truth, sds[0], n).tolist(), 1.0)
+    return unpaired_contrast(own, reference)
+
+
+def unpaired_errors(name: str, n: int, size: int, rng: np.random.Generator) -> dict[str, Rate]:
+    """Two independent Normal samples of seeds on their bound; a fifth as often six scorers against one reference, by Holm."""
+    times, *sds, _ = UNPAIRED[name]
+    flags: dict[str, list[bool]] = {}
+    for i in range(size):
+        reference = Arm.from_values("B", range(times * n), rng.normal(0, sds[1], times * n).tolist(), 1.0)
+        up, down = (_unpaired(rng, n, (sds[0], sds[1]), reference, truth, "A") for truth in (DELTA, -DELTA))
+        upper, lower = (equivalence_test(c, DELTA, alpha=ALPHA) for c in (up, down))
+        risen, interval = p_above(up, DELTA), up.t_interval(0.95)
+        found = {
+            "t-TOST": upper.verdict is Verdict.EQUIVALENT,
+            "escape, t": risen is not None and risen <= ALPHA,
+            "NONSUPERIOR at +δ": upper.verdict in (Verdict.NONSUPERIOR, Verdict.EQUIVALENT),
+            "NONINFERIOR at −δ": lower.verdict in (Verdict.NONINFERIOR, Verdict.EQUIVALENT),
+            WELCH: interval is not None and DELTA in interval,
+        }
+        if i % 5 == 0:
+            family = [_unpaired(rng, n, (sds[0], sds[1]), reference, DELTA, f"s{j}") for j in range(_IN_FAMILY)]
+            found["ESCAPES, any false of six"] = bool(escape_test(family, DELTA, alpha=ALPHA, rng=rng, draws=FEWER).rejected)
+        for method, wrong in found.items():
             flags.setdefault(method, []).append(wrong)
     return {method: rate(hits) for method, hits in flags.items()}
 

@@ -30,10 +30,10 @@ below
     *contradicted* when one is shown above, Bonferroni over scorers, or has the same masks.
 
 A claim about several sparsities is supported when it is at each of them, and contradicted when it is at one, with
-Bonferroni over them (kappa aside). Equal differences are tested by the exact sign-flip in place of t. Where δ lies below the
-noise floor, where rows are missing or too few to test, where an identity of masks is not at every seed of the run, and where
-the reference of the analysis is not on the plateau the claim speaks of (or pools κ = 0 scorers that are shown to share none),
-it stays undecided and the reason is given.
+Bonferroni over them (kappa aside). Equal differences are tested exactly in place of t, those of two adjacent counts beside
+it. Where δ lies below the noise floor, where rows are missing or too few to test, where an identity of masks is not at every
+seed of the run, and where the reference of the analysis is not on the plateau the claim speaks of (or pools κ = 0 scorers that
+are shown to share none), it stays undecided and the reason is given.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def _size_part(line: Line, analysis: Analysis) -> tuple[Contrast, Interval | Non
     if line.verdict is Verdict.IDENTICAL:
         complete = incomplete(contrast, analysis) is None
         return contrast, Interval(0.0, 0.0, 1 - analysis.alpha, "identity") if complete else None
-    return contrast, None if line.contrast.is_degenerate else interval
+    return contrast, None if line.contrast.is_degenerate or line.contrast.is_adjacent else interval
 
 
 def below_finding(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:

@@ -27,10 +27,11 @@ class FamilyLine(OfContrast):
     contrast
         Its differences on its own complete seeds.
     t, p
-        One-sided t statistic against the margin and its exact p, unadjusted; for equal differences the exact sign-flip p.
+        One-sided t statistic against the margin and its exact p, unadjusted; for equal differences, and where larger for two
+        adjacent counts, the p of `exact_p`.
     p_adjusted
         The p that decides: rotation max-T, step-down; Holm on t where the scorers of the family miss different seeds, and
-        Holm on the exact sign-flip p for equal differences.
+        Holm on the exact p for equal differences; for two adjacent counts not below Holm's.
     p_holm
         Cross-check: Holm on the one-sided t of the family.
     p_signflip, p_signflip_joint
@@ -63,7 +64,7 @@ class FamilyLine(OfContrast):
             return f"{self.name} against {self.reference}: no complete seed."
         head = f"{self.name} against {self.reference}: difference {signed(self.mean)} points"
         if self.degenerate:
-            test = "not tested" if self.p is None else f"exact sign-flip {p_text(self.p)}, adjusted {p_text(self.p_adjusted)}"
+            test = "not tested" if self.p is None else f"exact {p_text(self.p)}, adjusted {p_text(self.p_adjusted)}"
             return f"{head} (n = {self.n} seeds), {test}: {self.reason}."
         return (
             f"{head}, simultaneous {self.simultaneous}, {self.reason}: adjusted {p_text(self.p_adjusted)} "
@@ -163,7 +164,7 @@ class FamilyResult(Computed):
         found = ", ".join(self.rejected) or "none"
         if not self.tested:
             return (
-                f"Shown {bound} among {len(judged)} scorers of equal differences, exact sign-flip with Holm at family-wise "
+                f"Shown {bound} among {len(judged)} scorers of equal differences, exact p with Holm at family-wise "
                 f"α = {self.alpha:g} (n = {self.n} seeds): {found}."
             )
         if self.method != ROTATION:

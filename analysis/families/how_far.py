@@ -16,7 +16,7 @@ from scipy import special
 from sics_analysis.one_scorer.student import p_above
 from sics_analysis.results import HowFar, HowFarStep, check_alpha, check_delta
 from sics_analysis.rows.contrasts import MIN_SEEDS, Contrast
-from sics_analysis.rows.degenerate import constant_p
+from sics_analysis.rows.degenerate import exact_bound, exact_p
 
 
 def how_far(sequences: Mapping[str, Sequence[Contrast]], delta: float, *, alpha: float = 0.05) -> tuple[HowFar, ...]:
@@ -42,7 +42,7 @@ def how_far(sequences: Mapping[str, Sequence[Contrast]], delta: float, *, alpha:
     -----
     The graph of Bretz, Maurer, Brannath and Posch (2009) with edges only from the end of one sequence to the starts of the
     others. At the first false claim no scorer with a true null has passed its whole sequence, so that those f scorers are tested
-    at α/f at most each, and Bonferroni holds them. Constant differences take the exact sign-flip p, 2⁻ⁿ.
+    at α/f at most each, and Bonferroni holds them. Constant differences, and those of two adjacent counts, take the exact p.
 
     Examples
     --------
@@ -91,7 +91,7 @@ def _p(c: Contrast, delta: float) -> float | None:
         return None
     if not c.is_degenerate:
         return p_above(c, -delta)
-    return constant_p(c, -delta) if c.paired else None
+    return exact_p(c, -delta) if c.paired else None
 
 
 def _bound(c: Contrast, level: float) -> float | None:
@@ -99,7 +99,9 @@ def _bound(c: Contrast, level: float) -> float | None:
     mean, se = c.mean, c.se
     if c.n < MIN_SEEDS or mean is None or se is None:
         return None
-    return mean if se == 0.0 else mean + float(special.stdtrit(c.df, level)) * se
+    found = mean if se == 0.0 else mean + float(special.stdtrit(c.df, level)) * se
+    exact = exact_bound(c, level) if c.paired and (c.is_constant or c.is_adjacent) else None
+    return found if exact is None else min(found, exact)
 
 
 def _passing(p_values: Sequence[float | None], level: float) -> int:

@@ -251,7 +251,7 @@ def kappa_spectrum(
 
     Notes
     -----
-    Every column keeps its own complete seeds. Equal differences have the exact sign-flip p. Other degenerate columns leave
+    Every column keeps its own complete seeds. Equal differences have the exact p. Other degenerate columns leave
     before any test; one that has too few of the seeds, or one hash beside accuracies that differ, cannot be shown to lie below
     δ, so it keeps "every scorer of this κ is below δ" from being shown.
 

@@ -1,7 +1,7 @@
 """Who leaves the plateau: rotation max-T over a family of scorers, step-down, with its two cross-checks.
 
 A family is fixed before the run; columns without spread leave before the rotation, and those whose differences are all equal
-have the exact sign-flip, with Holm over the family. The rotation needs columns that share their seeds. Where scorers miss
+have an exact p, with Holm over the family. The rotation needs columns that share their seeds. Where scorers miss
 different seeds, Holm on each line's own t takes its place.
 """
 
@@ -28,12 +28,13 @@ from sics_analysis.families.rotation import (
     step_down_p,
 )
 from sics_analysis.one_scorer.signflip import DRAWS, sign_flip_test
+from sics_analysis.one_scorer.student import p_above
 from sics_analysis.results import MAX_MARGIN, Interval, Seed, check_alpha, check_delta, is_number, is_whole
 from sics_analysis.rows.contrasts import MANY_SEEDS, MIN_SEEDS, Contrast, FloatArray, check_names
-from sics_analysis.rows.degenerate import constant_p, constant_text
+from sics_analysis.rows.degenerate import constant_text
 
 _CLEAR = 5.0  # Monte Carlo standard errors from alpha at which no further draw could move a verdict
-BONFERRONI = "Bonferroni t"
+JOINT = "rotation max-|T|"
 SIGN: dict[Direction, int] = {"above": 1, "below": -1}
 
 
@@ -76,10 +77,10 @@ def max_t_family(
     own differences; no test survives a scorer that fails where it would do badly. A line below three seeds leaves the
     family. `bench/calibration.py` simulates both patterns. The joint sign-flip cross-check is then left out.
 
-    **Constant columns.** A column whose differences are all equal has no t. Its p is the exact sign-flip one (`constant_p`),
-    adjusted by Holm over the one-sided p of the whole family, constant columns included. The others are rotated without it: a
-    column that is constant by chance at a true null adds less than 2⁻ⁿ to the family-wise error, simulated in
-    `bench/calibration.py`.
+    **Constant columns, and two adjacent counts.** A column whose differences are all equal has no t. Its p is the exact one
+    (`exact_p`), adjusted by Holm over the one-sided p of the whole family, constant columns included. The others are rotated
+    without it. A column whose differences take two values, one test example apart, is rotated with the others, but its p is the
+    larger of t's and the exact one, and its adjusted p not below Holm's on these. `bench/calibration.py` simulates both.
 
     **Many seeds.** Beyond 100 the rotations are drawn in the few dimensions that the columns span, which is the same
     distribution, a tenth of the draws is made first and is enough where every p lies five Monte Carlo standard errors from
@@ -184,6 +185,7 @@ class _Numbers:
     critical: FloatArray
     interval: str
     made: int = 0  # draws, where they are fewer than asked for
+    ragged: bool = False
 
 
 def one_sided(active: Sequence[Contrast], margin: float, sign: int) -> tuple[FloatArray, FloatArray]:
@@ -193,13 +195,34 @@ def one_sided(active: Sequence[Contrast], margin: float, sign: int) -> tuple[Flo
     return t, np.asarray(special.stdtr(np.array([c.df for c in active]), -t), dtype=np.float64)
 
 
+def exact_beside(
+    active: Sequence[Contrast], margin: float, sign: int, p: FloatArray, adjusted: FloatArray
+) -> tuple[FloatArray, FloatArray, tuple[float | None, ...]]:
+    """The t p and the adjusted p of every column, raised by the exact test on two adjacent counts; and Holm on all."""
+    coarse = np.array([c.is_adjacent for c in active])
+    if not coarse.any():
+        return p, adjusted, holm(p.tolist())
+    own = np.array([_own_p(c, margin, sign) for c in active])
+    corrected = holm(own.tolist())
+    return own, np.where(coarse, np.maximum(adjusted, np.array(corrected, dtype=np.float64)), adjusted), corrected
+
+
+def _own_p(c: Contrast, margin: float, sign: int) -> float:
+    """One-sided p of a column that has a test."""
+    p = p_above(c if sign > 0 else c.mirrored(), margin)
+    assert p is not None
+    return p
+
+
 def _test_ragged(active: list[Contrast], margin: float, sign: int, alpha: float) -> _Numbers:
     """Holm on t and Bonferroni-t intervals, for columns on different seeds."""
     t, p = one_sided(active, margin, sign)
-    corrected = holm(p.tolist())
+    p, _, corrected = exact_beside(active, margin, sign, p, p)
     df = np.array([c.df for c in active])
     critical = np.asarray(special.stdtrit(df, 1 - alpha / (2 * len(active))), dtype=np.float64)
-    return _Numbers(t, p, np.array(corrected, dtype=np.float64), None, corrected, critical, BONFERRONI)
+    own = "t" if all(c.paired for c in active) else "Welch t"
+    interval = f"Bonferroni {own}" if len(active) > 1 else "Welch t"  # one paired column is never ragged
+    return _Numbers(t, p, np.array(corrected, dtype=np.float64), None, corrected, critical, interval, ragged=True)
 
 
 def _test(
@@ -224,18 +247,19 @@ def _test(
     joint = step_down_p(columns, signs, slack=slack) if n <= MANY_SEEDS else None
     single = float(special.stdtrit(n - 1, 1 - alpha / 2))
     if m == 1:
-        return _Numbers(t, p, p, joint, holm(p.tolist()), np.full(1, single), "rotation max-|T|")
+        p, adjusted, corrected = exact_beside(active, margin, sign, p, p)
+        return _Numbers(t, p, adjusted, joint, corrected, np.full(1, single), "student-t")
     counts, largest = StepDown(columns), MaxAbs(columns - columns.mean(axis=0))
     for chunk in rotation_directions(n, draws, rng):
         counts.add(chunk)
         largest.add(chunk)
-    adjusted = not_below(counts.adjusted(), p, t)
+    p, adjusted, corrected = exact_beside(active, margin, sign, p, not_below(counts.adjusted(), p, t))
     # A family's critical value is never below that of one column; drawing could leave it a hair short. A quantile beyond
     # the draws is not known from them, and Bonferroni's, which is never too small, takes its place.
     known = alpha * draws >= 1
     joint_t = largest.quantile(1 - alpha) if known else float(special.stdtrit(n - 1, 1 - alpha / (2 * m)))
     critical = np.full(m, max(joint_t, single))
-    return _Numbers(t, p, adjusted, joint, holm(p.tolist()), critical, "rotation max-|T|")
+    return _Numbers(t, p, adjusted, joint, corrected, critical, JOINT)
 
 
 def _test_many(active: list[Contrast], margin: float, sign: int, alpha: float, rng: np.random.Generator, draws: int) -> _Numbers:
@@ -260,7 +284,8 @@ def _test_many(active: list[Contrast], margin: float, sign: int, alpha: float, r
     single = float(special.stdtrit(n - 1, 1 - alpha / 2))
     joint_t = largest.quantile(1 - alpha) if alpha * made >= 1 else float(special.stdtrit(n - 1, 1 - alpha / (2 * m)))
     critical = np.full(m, max(joint_t, single))
-    return _Numbers(t, p, adjusted, None, holm(p.tolist()), critical, "rotation max-|T|", made)
+    p, adjusted, corrected = exact_beside(active, margin, sign, p, adjusted)
+    return _Numbers(t, p, adjusted, None, corrected, critical, JOINT, made)
 
 
 def in_two(draws: int) -> tuple[int, ...]:
@@ -294,7 +319,7 @@ def _tested_line(c: Contrast, numbers: _Numbers, j: int, margin: float, directio
     if c.paired and c.n <= MANY_SEEDS:
         flip = sign_flip_test(c, margin=margin if above else -margin, alternative="greater" if above else "less").p
     bound = f"{'+' if above else '−'}{margin:g}" if margin else "0"
-    how = "" if numbers.interval != BONFERRONI else f", {RAGGED if c.paired else UNPAIRED}"
+    how = f", {RAGGED if c.paired else UNPAIRED}" if numbers.ragged else ""
     return FamilyLine(
         c,
         float(numbers.t[j]),
@@ -312,12 +337,12 @@ def _tested_line(c: Contrast, numbers: _Numbers, j: int, margin: float, directio
 def constants_adjusted(
     family: Sequence[Contrast], active: Sequence[Contrast], margin: float, sign: int
 ) -> list[tuple[Contrast, float, float]]:
-    """The columns of equal differences with their exact sign-flip p, alone and with Holm over them and the `active` columns."""
+    """The columns of equal differences with their exact p, alone and with Holm over them and the `active` columns."""
     constant = [c for c in family if c.has_test and c.is_constant]
     if not constant:
         return []
-    own = [constant_p(c if sign > 0 else c.mirrored(), margin) for c in constant]
-    adjusted = holm([*own, *(one_sided(active, margin, sign)[1].tolist() if active else ())])
+    own = [_own_p(c, margin, sign) for c in constant]
+    adjusted = holm([*own, *(_own_p(c, margin, sign) for c in active)])
     return [(c, p, corrected or p) for c, p, corrected in zip(constant, own, adjusted, strict=False)]
 
 

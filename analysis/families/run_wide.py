@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sics_analysis.families.family import ROTATION, FamilyResult
-from sics_analysis.families.max_t import SIGN, clear_of, constants_adjusted, in_two, not_below, one_sided
+from sics_analysis.families.max_t import SIGN, clear_of, constants_adjusted, exact_beside, in_two, not_below, one_sided
 from sics_analysis.families.multiplicity import holm_over_groups
 from sics_analysis.families.rotation import Projection, StepDown, rotation_directions, sorted_rows
 from sics_analysis.one_scorer.signflip import DRAWS
@@ -40,9 +40,10 @@ def run_wide(families: Sequence[FamilyResult], *, rng: np.random.Generator, draw
 
     Where every column has the same seeds, all are rotated together: the step-down max-T of `max_t_family` over the scorers of
     all S, which knows how the values of S depend on one another. Otherwise Holm over the sparsities, on the p that are adjusted
-    within each (`holm_over_groups`). Beside a rotation, equal differences have Holm over the exact p and the one-sided t p of the
-    whole run. An S at which δ lies below the noise floor counts like any other. Beyond 100 seeds the rotations are drawn in the
-    dimensions that the columns span, and a tenth of them is enough where every p is clear of alpha, as in `max_t_family`.
+    within each (`holm_over_groups`). Beside a rotation, equal differences and those of two adjacent counts have Holm over the
+    p of each line of the whole run. An S at which δ lies below the noise floor counts like any other. Beyond 100 seeds the
+    rotations are drawn in the dimensions that the columns span, and a tenth of them is enough where every p is clear of alpha,
+    as in `max_t_family`.
 
     Examples
     --------
@@ -69,7 +70,8 @@ def run_wide(families: Sequence[FamilyResult], *, rng: np.random.Generator, draw
         if active:
             t, p = one_sided(active, margin, sign)
             columns = sign * np.column_stack([c.values for c in active]) - margin
-            found = not_below(_rotated(columns, draws, rng, families[0].alpha), p, t)
+            rotated = not_below(_rotated(columns, draws, rng, families[0].alpha), p, t)
+            _, found, _ = exact_beside(active, margin, sign, p, rotated)
             over = {(c.name, c.sparsity): float(value) for c, value in zip(active, found, strict=True)}
         over |= {(c.name, c.sparsity): p for c, _, p in constants_adjusted(contrasts, active, margin, sign)}
     else:

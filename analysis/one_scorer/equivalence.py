@@ -12,7 +12,7 @@ from scipy import special
 from sics_analysis.one_scorer.signflip import EXACT_LIMIT, sign_flip_test, subset_means
 from sics_analysis.results import Interval, Row, Verdict, check_alpha, check_delta, columns, limits, p_text, signed
 from sics_analysis.rows.contrasts import MANY_SEEDS, Contrast, FloatArray, OfContrast, as_contrast
-from sics_analysis.rows.degenerate import classify
+from sics_analysis.rows.degenerate import ADJACENT, classify, exact_bound, exact_p
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,8 @@ class EquivalenceResult(OfContrast):
         t statistics against −delta and +delta.
     p_lower, p_upper, p
         One-sided p that the difference is above −delta, that it is below +delta, and the larger of the two: Student t, or
-        the exact sign-flip where all differences are equal. None below three seeds, and where all masks have one hash.
+        the exact p where all differences are equal, and the larger of both on two adjacent counts. None below three seeds, and
+        where all masks have one hash.
     p_signflip, p_signflip_min
         The sign-flip TOST and the smallest p it can reach with n seeds.
     verdict
@@ -55,16 +56,21 @@ class EquivalenceResult(OfContrast):
     degenerate: bool
 
     def confidence_interval(self, level: float = 0.90) -> Interval | None:
-        """Student-t interval; the one at level 1 − 2·alpha lies inside ±delta exactly when the line is equivalent."""
+        """Student-t interval; the one at level 1 − 2·alpha lies inside ±delta exactly when t finds the line equivalent."""
         return self.contrast.t_interval(level)
 
     def smallest_delta(self) -> float | None:
         """Smallest margin that would have passed the t-TOST: |mean| + t(1−α, n−1)·se, in points.
 
-        For equal differences every margin above their size passes, and that size is returned. None below three seeds.
+        For equal differences every margin above their size passes, and that size is returned; where test examples are known,
+        the exact margin for these and for two adjacent counts, if it is larger. None below three seeds.
         """
-        interval = self.contrast.t_interval(1 - 2 * self.alpha)
-        return None if interval is None else max(abs(interval.low), abs(interval.high))
+        c, interval = self.contrast, self.contrast.t_interval(1 - 2 * self.alpha)
+        if interval is None:
+            return None
+        exact = c.has_test and (c.is_constant or c.is_adjacent)
+        sides = (exact_bound(side, self.alpha) for side in (c, c.mirrored()) if exact)
+        return max(abs(interval.low), abs(interval.high), *(-bound for bound in sides if bound is not None))
 
     def smallest_delta_signflip(self, rng: np.random.Generator | None = None) -> float | None:
         """Margin above which the sign-flip TOST passes, in points: exact up to 20 seeds.
@@ -203,12 +209,16 @@ def t_tost(c: Contrast, delta: float, alpha: float) -> EquivalenceResult:
         return EquivalenceResult(c, delta, alpha, None, None, *ps, known.verdict, known.reason, True)
     mean, se = c.spread
     lower, upper = (float(p) for p in t_tail_p(mean, se, c.df, delta))
+    if c.is_adjacent:
+        lower, upper = max(lower, exact_p(c, -delta)), max(upper, exact_p(c.mirrored(), -delta))
     verdict = Verdict.of_halves(lower, upper, alpha)
     reason, t = _reason(c, delta, alpha, verdict, lower, upper), ((mean + delta) / se, (mean - delta) / se)
     return EquivalenceResult(c, delta, alpha, *t, lower, upper, max(lower, upper), None, None, verdict, reason, False)
 
 
 def _reason(c: Contrast, delta: float, alpha: float, verdict: Verdict, lower: float, upper: float) -> str:
+    if c.is_adjacent:
+        return f"{ADJACENT}: {p_text(lower)} above −{delta:g}, {p_text(upper)} below +{delta:g}"
     level = f"{100 * (1 - 2 * alpha):g} % interval"
     if verdict is Verdict.EQUIVALENT:
         return f"{level} inside ±{delta:g}"

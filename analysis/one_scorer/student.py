@@ -1,15 +1,18 @@
-"""One-sided tests of a single contrast: Student t, or the exact sign-flip where all its differences are equal (rule 18)."""
+"""One-sided tests of a single contrast: Student t, and the exact p where its differences are equal or on two adjacent counts."""
 
 from __future__ import annotations
 
 from scipy import special
 
 from sics_analysis.rows.contrasts import Contrast
-from sics_analysis.rows.degenerate import constant_p
+from sics_analysis.rows.degenerate import exact_p
 
 
 def p_above(contrast: Contrast, margin: float) -> float | None:
     """One-sided p of "mean difference above margin"; None below three seeds, and where all masks have one hash.
+
+    On two adjacent counts it is the larger of t's and the exact one: of two values t alone errs in up to 19 % at a nominal 5 %
+    (enumerated to 12 seeds), and the sign-flip beside it in up to 18 %.
 
     >>> from sics_analysis.rows.contrasts import differences
     >>> round(p_above(differences([1.0, 2.0, 3.0]), 0.0), 6)
@@ -20,9 +23,10 @@ def p_above(contrast: Contrast, margin: float) -> float | None:
     if not contrast.has_test:
         return None
     if contrast.is_constant:
-        return constant_p(contrast, margin)
+        return exact_p(contrast, margin)
     mean, se = contrast.spread
-    return float(special.stdtr(contrast.df, -(mean - margin) / se))
+    p = float(special.stdtr(contrast.df, -(mean - margin) / se))
+    return max(p, exact_p(contrast, margin)) if contrast.is_adjacent else p
 
 
 def p_below(contrast: Contrast, margin: float) -> float | None:

@@ -80,11 +80,11 @@ def verdict(
     if escapes + degrades + (line.verdict is Verdict.EQUIVALENT) > 1:
         return Decision(Verdict.INCONCLUSIVE, "the line and its family disagree: they rest on different seeds")
     kind = "adjusted" if in_family else "its own line, unadjusted"
-    constant = f"; {line.reason}" if line.degenerate else ""
+    exact = f"; {line.reason}" if line.degenerate or line.contrast.is_adjacent else ""
     if escapes:
-        return Decision(Verdict.ESCAPES, f"above +{delta:g}, {kind} {_quoted(p_escape_adjusted, escape_note)}{constant}")
+        return Decision(Verdict.ESCAPES, f"above +{delta:g}, {kind} {_quoted(p_escape_adjusted, escape_note)}{exact}")
     if degrades:
-        return Decision(Verdict.DEGRADES, f"below −{delta:g}, {kind} {_quoted(p_degrade_adjusted, degrade_note)}{constant}")
+        return Decision(Verdict.DEGRADES, f"below −{delta:g}, {kind} {_quoted(p_degrade_adjusted, degrade_note)}{exact}")
     high, low = _quoted(p_escape_adjusted, escape_note, "; "), _quoted(p_degrade_adjusted, degrade_note, "; ")
     return Decision(line.verdict, f"{line.reason}{_missed(line, high, low)}")
 

@@ -23,6 +23,7 @@ def data_checks(table: Table, reference: str, delta: float) -> tuple[DataCheck, 
         *_copied(table),
         *_one_seed(table),
         *_resolution(table, delta),
+        *_two_values(table, reference),
         *_noise(table, reference),
     ]
     return in_order(found)
@@ -199,6 +200,28 @@ def _resolution(table: Table, delta: float) -> list[DataCheck]:
         )
         for n, places in sorted(coarse.items())
     ]
+
+
+def _two_values(table: Table, reference: str) -> list[DataCheck]:
+    """Lines of two values where nobody says how many test examples there are: whether a t fits them is unknown."""
+    if not table.metric.paired or not table.metric.is_accuracy:
+        return []
+    found: dict[str, list[float]] = {}
+    for S in table.sparsities:
+        for name in table.scorers:
+            c = table.contrast(name, reference, S) if name != reference else None
+            if c is not None and not c.resolution and c.takes_two_values:
+                found.setdefault(name, []).append(S)
+    if not found:
+        return []
+    names = [f"{name}{_at(at)}" for name, at in found.items()]
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    text = (
+        f"differences of two values alone ({'; '.join(names[:_SHOWN])}{more}) are tested by t: with columns correct and n, "
+        "those one test example apart would be tested exactly"
+    )
+    places = tuple(sorted({S for at in found.values() for S in at}))
+    return [DataCheck("two values", Level.NOTED, text, tuple(found), places)]
 
 
 def _noise(table: Table, reference: str) -> list[DataCheck]:

@@ -25,6 +25,7 @@ FloatArray: TypeAlias = NDArray[np.float64]
 RELATIVE_TOLERANCE = 1e-9  # of the scale, when accuracies come as fractions
 # Two fractions in single precision are each off by up to 2⁻²⁵, so two of their differences by up to 1.2e-7.
 SINGLE_TOLERANCE = 2.5e-7
+_ROUNDED = 1e-6  # test examples by which rounding may move a difference
 MIN_SEEDS = 3
 #: Beyond so many seeds Student t, rotations and resamples agree to the digits that are shown. The cross-checks by sign flips are
 #: then left out, and other draws cut: they decide nothing, and a table of a thousand seeds would take minutes for them.
@@ -183,7 +184,24 @@ class Contrast:
             return False
         spread = max(self.differences) - min(self.differences)
         # A spread of one whole example is a spread, whatever rounding makes of it.
-        return spread <= self.tolerance or spread < self.resolution * (1 - RELATIVE_TOLERANCE)
+        return spread <= self.tolerance or spread < self.resolution * (1 - _ROUNDED)
+
+    @_Once
+    def is_adjacent(self) -> bool:
+        """Whether the differences take two values, one test example apart: no t fits two values, and an exact test does."""
+        return (
+            self.resolution > 0
+            and self.takes_two_values
+            and max(self.differences) - min(self.differences) < 1.5 * self.resolution
+        )
+
+    @_Once
+    def takes_two_values(self) -> bool:
+        """Whether the differences of three seeds and more are two numbers and no others."""
+        if self.n < MIN_SEEDS or self.is_constant:
+            return False
+        low, high, close = min(self.differences), max(self.differences), max(self.tolerance, self.resolution * _ROUNDED)
+        return all(min(d - low, high - d) <= close for d in self.differences)
 
     @property
     def has_test(self) -> bool:

@@ -1,4 +1,7 @@
-"""The degenerate path of rules 7 and 18: what is said of data that no t test fits, decided before any of them is called."""
+"""The degenerate path of rules 7 and 18: what is said of data that no t test fits, decided before any of them is called.
+
+And the exact p of such data, which differences on two adjacent counts need beside their t.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from numpy.typing import ArrayLike
+from scipy import special
 
 from sics_analysis.results import Verdict, check_delta, p_text, signed
 from sics_analysis.rows.contrasts import MIN_SEEDS, Contrast, as_contrast
 
 TINY = math.ulp(0.0)
+ADJACENT = "differences of two adjacent counts, so the larger of t's and the exact p"
 
 
 class DegenerateKind(StrEnum):
@@ -31,9 +36,9 @@ class Degenerate:
     Parameters
     ----------
     p_lower, p_upper
-        Exact sign-flip p that a constant difference is above −δ, and that it is below +δ; None for other kinds.
+        Exact p that a constant difference is above −δ, and that it is below +δ (`exact_p`); None for other kinds.
     p_signflip
-        2⁻ⁿ, the p of everything that a constant difference shows; None for other kinds.
+        2⁻ⁿ, the smallest p of anything that a constant difference shows; None for other kinds.
     """
 
     kind: DegenerateKind
@@ -49,17 +54,52 @@ def smallest_p(n: int) -> float:
     return 0.5**n or TINY
 
 
-def constant_p(c: Contrast, margin: float) -> float:
-    """Exact sign-flip p that equal differences lie above a margin, in points.
+def exact_p(c: Contrast, margin: float) -> float:
+    """Exact p that the mean difference lies above a margin, of equal differences or of two values one test example apart.
 
-    2⁻ⁿ where every one of them does: of all patterns of signs only the observed one reaches its sum. Otherwise 1: a constant
-    at the margin, or one that is known to within one test example and may be there, shows nothing.
+    The larger of two. The sign-flip p of the seeds above the margin, 2⁻ᵏ: 1 for a constant at the margin, or one that is known
+    to within one test example and may be there. And, where test examples are known, the binomial p of two adjacent counts:
+    under a mean at the margin each seed has the higher of them with a chance q that the margin fixes, so that k of n seeds have
+    it by P(Bin(n, q) ≥ k). A constant is the higher one, k = n: qⁿ, which counts where the margin is closer than one example.
+
+    `tests/analysis/rows/test_adjacent.py` enumerates the error of every use: at most α for any q. A drop by several
+    examples that n seeds are not likely to meet is beyond any test of n seeds.
 
     >>> from sics_analysis.rows.contrasts import differences
-    >>> constant_p(differences([2.0] * 5), 0.5), constant_p(differences([0.5] * 5), 0.5)
+    >>> exact_p(differences([2.0] * 5), 0.5), exact_p(differences([0.5] * 5), 0.5)
     (0.03125, 1.0)
+    >>> round(exact_p(differences([0.6] * 5, examples=200), 0.5), 5)  # the next lower count is 0.1: q = 0.8
+    0.32768
     """
-    return smallest_p(c.n) if min(c.differences) - margin > c.tolerance else 1.0
+    top, high = _higher(c)
+    above = c.n if min(c.differences) - margin > c.tolerance else high if top - margin > c.tolerance else 0
+    if not c.resolution:
+        return smallest_p(above)
+    q = min(max(1 - (top - margin) / c.resolution, 0.0), 1.0)
+    return max(smallest_p(above), float(special.bdtrc(high - 1, c.n, q)))
+
+
+def exact_bound(c: Contrast, level: float) -> float | None:
+    """The margin below which `exact_p` is at most this level; None where it is below no margin.
+
+    >>> from sics_analysis.rows.contrasts import differences
+    >>> round(exact_bound(differences([0.6] * 5, examples=200), 0.05), 4), exact_bound(differences([0.6] * 4), 0.05)
+    (0.3746, None)
+    """
+    if smallest_p(c.n) > level:
+        return None
+    top, high = _higher(c)
+    if smallest_p(high) > level:
+        return min(c.differences)
+    return top - c.resolution * (1 - float(special.betaincinv(high, c.n - high + 1, level)))
+
+
+def _higher(c: Contrast) -> tuple[float, int]:
+    """The higher of two adjacent counts and the seeds that have it; of a constant its lowest value, which all have."""
+    if not c.is_adjacent:
+        return min(c.differences), c.n
+    top = max(c.differences)
+    return top, sum(top - d < c.resolution / 2 for d in c.differences)
 
 
 def classify(data: Contrast | ArrayLike, delta: float, alpha: float = 0.05) -> Degenerate | None:
@@ -71,8 +111,8 @@ def classify(data: Contrast | ArrayLike, delta: float, alpha: float = 0.05) -> D
     One hash beside accuracies that differ by more than that, and than the noise floor, is no identity: whatever was
     hashed was not the mask, and nothing is concluded.
 
-    A constant difference is neither infinite evidence nor none: its exact sign-flip p, 2⁻ⁿ, decides. So it takes five seeds at
-    α = 0.05 for anything to be shown. Whether a constant beyond ±δ escapes or degrades is decided in its family.
+    A constant difference is neither infinite evidence nor none: its exact p decides, 2⁻ⁿ or more (`exact_p`). So it takes five
+    seeds at α = 0.05 for anything to be shown. Whether a constant beyond ±δ escapes or degrades is decided in its family.
 
     Parameters
     ----------
@@ -126,17 +166,20 @@ def constant_text(c: Contrast) -> str:
 
 
 def _constant(c: Contrast, delta: float, alpha: float) -> Degenerate:
-    p, lower, upper = smallest_p(c.n), constant_p(c, -delta), constant_p(c.mirrored(), -delta)
+    p, lower, upper = smallest_p(c.n), exact_p(c, -delta), exact_p(c.mirrored(), -delta)
     zero = max(abs(d) for d in c.differences) <= c.tolerance
     kind = DegenerateKind.ALL_ZERO if zero else DegenerateKind.CONSTANT
     found = Verdict.of_halves(lower, upper, alpha)
+    above = c.mean is not None and c.mean > 0
+    beyond, margin = exact_p(c if above else c.mirrored(), delta), f"{'+' if above else '−'}{delta:g}"
+    # Closer to the margin than one example, its p is larger than that of its signs alone, on whichever side it lies.
+    close = next((near for near in (upper if above else lower, beyond) if p < near < 1), None)
+    test = f"exact sign-flip {p_text(p)}" if close is None else f"exact {p_text(close)}, within one test example of {margin}"
     if p > alpha:
         why = f"; too few seeds for a constant difference: n = {c.n}, 2^−{c.n} > α"
     elif found is Verdict.EQUIVALENT:
-        why = f"{'' if zero else f', inside ±{delta:g}'}; exact sign-flip {p_text(p)}"
+        why = f"{'' if zero else f', inside ±{delta:g}'}; {test}"
     else:
-        above = c.mean is not None and c.mean > 0
-        margin = f"{'+' if above else '−'}{delta:g}"
-        beyond = constant_p(c if above else c.mirrored(), delta) < 1
-        why = f", {'beyond' if beyond else 'on the margin'} {margin}; exact sign-flip {p_text(p)}"
+        side = "beyond" if beyond < 1 else "on the margin" if close is None else "inside"
+        why = f", {side} {margin}; {test}"
     return Degenerate(kind, found, f"{constant_text(c)}{why}", lower, upper, p)

@@ -8,8 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from sics_analysis.families.max_t import constants_adjusted, not_below, one_sided
-from sics_analysis.families.multiplicity import holm
+from sics_analysis.families.max_t import constants_adjusted, exact_beside, not_below, one_sided
 from sics_analysis.families.rotation import Projection, StepDown, rotation_directions, unit_columns
 from sics_analysis.one_scorer.equivalence import t_tost
 from sics_analysis.one_scorer.student import p_above, p_below
@@ -87,8 +86,8 @@ def _adjusted(members: Sequence[Contrast], deltas: Sequence[float], rng: np.rand
         found.update({(c.name, i, sign): p for c, _, p in constants_adjusted(members, active, delta, sign)})
         if active:
             t, p = one_sided(active, delta, sign)
-            corrected = (
-                not_below(counters[i, sign].adjusted(), p, t) if counters else np.array(holm(p.tolist()), dtype=np.float64)
-            )
-            found.update({(c.name, i, sign): float(value) for c, value in zip(active, corrected, strict=True)})
+            rotated = not_below(counters[i, sign].adjusted(), p, t) if counters else p
+            _, adjusted, corrected = exact_beside(active, delta, sign, p, rotated)
+            decides = adjusted if counters else np.array(corrected, dtype=np.float64)
+            found.update({(c.name, i, sign): float(value) for c, value in zip(active, decides, strict=True)})
     return found

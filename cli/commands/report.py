@@ -100,7 +100,8 @@ def report(
         document = read_document(source, gates)
     else:
         read = read_source(source, *more, across_devices=across_devices, reading=reading)
-        for text in read.assumed:
+        # A report on the terminal has them among its notes.
+        for text in read.assumed if output is not None or chosen != "terminal" else ():
             print(plain(f"sics-run: assumed: {text}"), file=sys.stderr)
         if delta is None and not read.metric.is_accuracy:
             raise ConfigError(f"--delta: is needed, in {read.metric.unit}: half a point is a default for accuracies alone")

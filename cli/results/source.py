@@ -120,7 +120,7 @@ def read_source(path: Path, *more: Path, across_devices: bool = False, reading: 
             "The noise floor is unknown: a table has no repeated evaluations.",
             *(f"Assumed: {text}." for text in table.assumed),
         ),
-        provenance=(*facts, *(Fact("assumed", text) for text in table.assumed)),
+        provenance=tuple(facts),
     )
     return Source(
         table.frame, {} if reading.unpaired else table.bits, origin, table.metric, checks=table.checks, unpaired=reading.unpaired,

@@ -78,8 +78,11 @@ def test_the_short_form_passes_its_gate(tmp_path: Path) -> None:
         "κ = 2, κ = 1 on the bound",
         "| Normal | NONSUPERIOR at +δ",
         "| Normal | NONINFERIOR at −δ",
-        "family of 6 | ESCAPES, any false",
-        "one line | NONINFERIOR or EQUIVALENT at −δ",
+        "family of 6, two values, test examples unknown | ESCAPES, any false",
+        "one line, two adjacent counts, the higher in 7 of 10 | NONINFERIOR or EQUIVALENT at −δ",
+        "three on two adjacent counts, three Normal | DEGRADES, any false",
+        "half the seeds, equal sd | NONINFERIOR at −δ",
+        "as many seeds, equal sd | Welch t 95 %",
         "ten S, five scorers, all at 0, sd 2 | headline, any false escape",
         "ragged seeds | any false escape within an S",
         "| n = 3 | n = 4 |",
@@ -279,17 +282,43 @@ def test_a_headline_names_an_escape_exactly_where_the_run_wide_p_says_so(runs: M
 
 
 def test_rates_of_constants_can_fail(runs: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the step is to one side alone every line is constant, and truly beyond its bound: everything is shown."""
-    monkeypatch.setattr(runs, "DELTA", 0.5)
+    """Where every difference is the same, one on the bound shows nothing, and one far beyond it everything."""
     monkeypatch.setattr(runs, "STEP", 0.0)
-    none = runs.constant_errors("family of 6", 8, 3, np.random.default_rng(0))
+    none = runs.constant_errors("family of 6, two values, test examples unknown", 8, 3, np.random.default_rng(0))
     assert {name: rate.value for name, rate in none.items()} == dict.fromkeys(none, 0.0), "a constant on the bound shows nothing"
     monkeypatch.setattr(
-        runs, "contrasts_of", lambda columns, there: [differences([2.0 * np.sign(columns.mean())] * 8, name="s0")]
+        runs, "_two_values", lambda rng, n, members, coarse, chance, truth: [differences([2.0 * np.sign(truth)] * n, name="s0")]
     )
-    far = runs.constant_errors("one line", 8, 3, np.random.default_rng(0))
+    far = runs.constant_errors("one line, two values, test examples unknown", 8, 3, np.random.default_rng(0))
     assert (far["ESCAPES, any false"].value, far["DEGRADES, any false"].value) == (1, 1)
     assert far["NONSUPERIOR or EQUIVALENT at +δ"].value == 0
+
+
+def test_columns_of_two_adjacent_counts_are_what_they_say(runs: ModuleType) -> None:
+    rng = np.random.default_rng(0)
+    family = runs._two_values(rng, 2_000, 3, 2, 0.7, 0.5)
+    assert [c.is_adjacent and c.resolution > 0 for c in family] == [True, True, False]
+    assert {round(d, 9) for d in family[0].differences} == {0.36, 0.56}
+    assert family[0].mean == pytest.approx(0.5, abs=0.01)
+    assert runs._two_values(rng, 20, 1, 1, None, 0.5)[0].resolution == 0
+
+
+def test_rates_of_unpaired_seeds_can_fail(runs: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a bound that is far from the truth everything false is shown, and no interval covers it."""
+    honest = runs.unpaired_errors("half the seeds, equal sd", 5, 200, np.random.default_rng(0))
+    assert max(rate.value for name, rate in honest.items() if name != runs.WELCH) < 0.12
+    assert honest[runs.WELCH].value > 0.9
+    drawn = runs._unpaired
+    monkeypatch.setattr(
+        runs,
+        "_unpaired",
+        lambda rng, n, sds, reference, truth, name: drawn(rng, n, sds, reference, truth + 9 * np.sign(truth), name),
+    )
+    risen = runs.unpaired_errors("half the seeds, equal sd", 5, 20, np.random.default_rng(0))
+    assert (risen["escape, t"].value, risen["ESCAPES, any false of six"].value, risen[runs.WELCH].value) == (1, 1, 0)
+    monkeypatch.setattr(runs, "_unpaired", lambda rng, n, sds, reference, truth, name: drawn(rng, n, sds, reference, 0.0, name))
+    level = runs.unpaired_errors("as many seeds, equal sd", 20, 20, np.random.default_rng(0))
+    assert min(level[name].value for name in ("t-TOST", "NONSUPERIOR at +δ", "NONINFERIOR at −δ")) > 0.9
 
 
 def test_a_part_of_the_calibration_is_never_written_over_the_whole(

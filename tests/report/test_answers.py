@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from sics_analysis.report import ReportDocument, headline, report_table
+from sics_analysis.report.tables.plans import steps_table
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.phrases import interval, number
 from sics_analysis.report.words.reasons import escaping, target_name, undecided
-from sics_analysis.results import Verdict
+from sics_analysis.results import NextStep, Verdict
 
 
 def by_id(document: ReportDocument) -> dict[str, Any]:
@@ -148,7 +150,45 @@ def test_nobody_is_said_in_the_singular_too(make_table: Any) -> None:
 
 def test_a_search_without_an_end_is_not_said_to_be_impossible(document: ReportDocument) -> None:
     power = replace(document.power, needed_escape=None)
-    assert "more seeds than can be planned and" in by_id(replace(document, power=power))["certainty"].text
+    assert "more than 200 seeds and" in by_id(replace(document, power=power))["certainty"].text
+
+
+def planned(document: ReportDocument, *numbers: int | None, **fields: Any) -> ReportDocument:
+    """The document with one open line at S = 0.7 for each of these numbers of seeds."""
+    base = NextStep("chaos", 0.7, 5, 0.48, 0.47, 0.9, "NONINFERIOR", 30, 10, 250, "EQUIVALENT", None, None, None, None)
+    steps = [replace(base, scorer=f"chaos {i}", seeds=seeds, **fields) for i, seeds in enumerate(numbers)]
+    return replace(document, next_steps=tuple(steps))
+
+
+def test_no_plan_asks_for_more_seeds_than_anybody_would_run(document: ReportDocument) -> None:
+    answer = by_id(planned(document, 30, 12, 36_121, None))["next"]
+    assert answer.short == "30 seeds settle 2 of 4 open lines"
+    assert answer.text.startswith(
+        "S = 0.7: 30 seeds settle 2 of 4 open lines. More seeds will not settle the other 2: their estimates lie 0.97 from the "
+        "bound, at an sd of 0.90. Each with a chance of 80 %."
+    )
+    assert answer.text.endswith("The sd of few seeds is uncertain: the 30 of chaos 0 at S = 0.7 may be 10 or more than 200.")
+    alone = by_id(planned(document, 201, verdict="EQUIVALENT", goal="EQUIVALENT"))["next"]
+    assert (alone.short, alone.tone) == ("More seeds will not settle it", "open")
+    assert alone.text == (
+        "S = 0.7, 1 one-sided line. More seeds will not settle it: its estimate lies 0.03 from the bound, at an sd of 0.90."
+    )
+    third = by_id(planned(document, 12, 30, None))["next"].text
+    assert "30 seeds settle 2 of 3 open lines. More seeds will not settle chaos 2: its estimate lies 0.97" in third
+    made = steps_table(planned(document, 36_121, 200, None, seeds_high=90_000).next_steps, 60.0)
+    shown = [[cell.text for cell in row] for row in made.narrow("seeds", "range", "min").rows]
+    assert shown == [["> 200", "10 to > 200", "–"], ["200", "10 to > 200", "195"], ["never", "–", "–"]]
+
+
+@pytest.mark.parametrize("verdict", [Verdict.INCONCLUSIVE, Verdict.NONINFERIOR, Verdict.NONSUPERIOR])
+def test_no_tick_stands_beside_an_open_line(document: ReportDocument, verdict: Verdict) -> None:
+    assert by_id(planned(document, 30, verdict="EQUIVALENT", goal="EQUIVALENT"))["next"].tone == "open"
+    line = replace(document.lines[0], verdict=verdict, degenerate=True)
+    found = by_id(replace(document, next_steps=(), lines=(line,)))["next"]
+    assert (found.tone, found.short) == ("open", "Not planned")
+    assert found.text == "1 open line without a spread between seeds to plan with: the verdict says why."
+    settled = replace(line, verdict=Verdict.EQUIVALENT)
+    assert by_id(replace(document, next_steps=(), lines=(settled,)))["next"].tone == "yes"
 
 
 def test_a_p_of_one_rejects_nothing(document: ReportDocument) -> None:

@@ -412,3 +412,45 @@ def test_the_window_holds_the_margin_and_at_least_half_of_the_rows(rows, delta):
     inside = [row for row in full if low <= min(row) and max(row) <= high]
     assert 2 * len(inside) >= len(full)
     assert all(max(map(abs, row)) > 6 * delta for row in full if row not in inside)
+
+
+WAYS = {
+    "several scorers": ({"a": None, "b": None}, False, "(rotation max-|T|)", "95 % interval (Student t)"),
+    "one scorer": ({"a": None}, False, "(Student t)", "95 % interval (Student t)"),
+    "unpaired": (
+        {"a": None, "b": None},
+        True,
+        "(Bonferroni on Welch's t, unpaired seeds)",
+        "95 % interval (Welch's t, unpaired seeds)",
+    ),
+    "one scorer, unpaired": ({"a": None}, True, "(Welch's t, unpaired seeds)", "95 % interval (Welch's t, unpaired seeds)"),
+    "other seeds": (
+        {"a": None, "b": 4},
+        False,
+        "(Bonferroni on each line's own t, as scorers miss different seeds)",
+        "95 % interval (Student t)",
+    ),
+    "a constant": (
+        {"a": None, "b": None, "same": None},
+        False,
+        "(rotation max-|T|; none for equal differences)",
+        "95 % interval (Student t; equal differences have a point and no interval)",
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_captions_name_the_test_that_was_used(way: str) -> None:
+    scorers, unpaired, joint, own = WAYS[way]
+    rng = np.random.default_rng(4)
+    rows = []
+    for i in range(6):
+        base = 0.8 + rng.normal(0, 0.01)
+        rows.append((i, "magnitude", 0.7, base))
+        for name, lacks in scorers.items():
+            if i != lacks:
+                rows.append((i, name, 0.7, base + 0.01 + (0 if name == "same" else rng.normal(0, 0.004))))
+    frame = pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"])
+    document = report_table(frame, draws=500, unpaired=unpaired)
+    assert joint in escape(document).caption
+    assert own in equivalence(document).caption

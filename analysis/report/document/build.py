@@ -237,7 +237,7 @@ def _document(analysis: Analysis, frame: pd.DataFrame, origin: Origin, gates: Se
         claims=tuple(_claim(found) for found in evaluate_all(analysis, heard(analysis))),
         gates=tuple(read(_claim(evaluate(claim, analysis), gate=True)) for claim in gates),
         deviations=_deviations(origin, lines),
-        provenance=(*origin.provenance, *(Fact("assumed", text) for text in analysis.assumed)),
+        provenance=origin.provenance,
         notes=(*(analysis.told(text) for text in notes), *(f"Assumed: {text}." for text in analysis.assumed)),
         metric=metric,
         checks=analysis.checks,

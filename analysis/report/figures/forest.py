@@ -67,8 +67,8 @@ def equivalence(document: ReportDocument) -> Sketch:
     caption = (
         f"Difference to {reference} in accuracy points, by sparsity S, each with its own axis. A dot is a seed; the thick bar is "
         f"the {level} interval, which lies inside the shaded ±{delta:g} exactly when a line is equivalent, the thin bar the 95 % "
-        "interval (Student t). Colour, marker and the glyph at the right: the verdict. A row beyond the axis is an arrow with "
-        "its mean."
+        f"interval ({_made(rows)}). Colour, marker and the glyph at the right: the verdict. A row beyond the axis is an arrow "
+        "with its mean."
     )
     return Sketch(caption, f"Forest plot. {_verdict_counts(document.lines)}", sheet)
 
@@ -90,7 +90,7 @@ def escape(document: ReportDocument) -> Sketch:
     caption = (
         f"The escape family against {document.settings.reference}, accuracy points, "
         f"{'ordered by κ, ' if document.has_kappa else ''}with simultaneous {level} intervals: all of one S hold at once "
-        f"(rotation max-|T|). Shaded: ±{document.settings.delta:g}; each S has its own axis. An escape is decided by a one-sided "
+        f"({_made(rows)}). Shaded: ±{document.settings.delta:g}; each S has its own axis. An escape is decided by a one-sided "
         "adjusted p, which the glyph shows, and can be found where the two-sided interval still touches the margin."
     )
     return Sketch(caption, f"Forest plot of the escape family. {_verdict_counts(family)}", sheet)
@@ -113,6 +113,25 @@ def attribution(document: ReportDocument) -> Sketch:
         "information alone explains the score. Verdicts are adjusted within an S."
     )
     return Sketch(caption, f"Forest plot against the control information. {_verdict_counts(lines)}", sheet)
+
+
+#: how an interval was made → the same in a caption
+_WORDS = {
+    "rotation max-|T|": "rotation max-|T|",
+    "student-t": "Student t",
+    "Welch t": "Welch's t, unpaired seeds",
+    "Bonferroni t": "Bonferroni on each line's own t, as scorers miss different seeds",
+    "Bonferroni Welch t": "Bonferroni on Welch's t, unpaired seeds",
+    "degenerate": "equal differences have a point and no interval",
+}
+
+
+def _made(rows: Sequence[_Row]) -> str:
+    """How the thin intervals were made, each way once."""
+    ways = {row.thin.method for row in rows if row.thin is not None}
+    words = [text for method, text in _WORDS.items() if method in ways]
+    none = any(row.thin is None and row.line.n >= 3 for row in rows)
+    return "; ".join([*words, *(["none for equal differences"] if none else [])])
 
 
 def no_intervals(document: ReportDocument) -> str | None:

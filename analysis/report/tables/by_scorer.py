@@ -105,8 +105,9 @@ def escapes(document: ReportDocument) -> ReportTable:
         _verdict(document),
     )  # fmt: skip
     caption = (
-        "One-sided tests of a minimal effect. In the family p is adjusted by the rotation max-T, step-down, within each S; "
-        "Holm and the exact joint sign-flip stand beside it as cross-checks. A scorer outside it is tested alone, by a t-test of "
+        "One-sided tests of a minimal effect. In the family p is adjusted by the rotation max-T, step-down, within each S (by "
+        "Holm where scorers miss different seeds or seeds are unpaired); Holm and the exact joint sign-flip stand beside it as "
+        "cross-checks. A scorer outside it is tested alone, by a t-test of "
         f"its own, unadjusted. Simultaneous {level} intervals hold jointly within an S. The verdicts are those of each S; what "
         "holds over the whole run has its own p, adjusted over the families of all S together."
     )

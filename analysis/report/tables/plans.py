@@ -18,7 +18,7 @@ from sics_analysis.report.tables.table import (
     sparsity,
     table,
 )
-from sics_analysis.report.words.phrases import NONE, decimals, number, percent
+from sics_analysis.report.words.phrases import MOST_SEEDS, NONE, decimals, number, percent, practical
 from sics_analysis.report.words.plans import minutes
 from sics_analysis.results import HowFar, HowFarStep, NextStep
 
@@ -28,7 +28,11 @@ def _share(value: float | None) -> str:
 
 
 def _seeds(value: int | None) -> TableCell:
-    return TableCell("never" if value is None else str(value), value)
+    return TableCell(_count(value), value)
+
+
+def _count(value: int | None) -> str:
+    return "never" if value is None else str(value) if practical(value) else f"> {MOST_SEEDS}"
 
 
 #: What of it fits beside each other in a terminal.
@@ -47,16 +51,17 @@ def steps_table(steps: Sequence[NextStep], seconds: float | None) -> ReportTable
     """The same of steps by themselves, where a seed takes so many seconds."""
 
     def time(step: NextStep) -> TableCell:
-        value = minutes(seconds, step.seeds, step.n)
+        value = minutes(seconds, step.seeds, step.n) if practical(step.seeds) else None
         return TableCell(NONE if value is None else f"{value:.0f}" if value >= 1 else "<1", value)
 
     def span(step: NextStep) -> TableCell:
-        low, high = ("never" if value is None else str(value) for value in (step.seeds_low, step.seeds_high))
-        return TableCell(NONE if step.seeds is None else f"{low} to {high}", step.seeds_low)
+        low, high = _count(step.seeds_low), _count(step.seeds_high)
+        text = NONE if step.seeds is None else f"{low} to {high}" if practical(step.seeds_low) else low
+        return TableCell(text, step.seeds_low)
 
     def both(step: NextStep) -> TableCell:
-        known = step.both_seeds is not None and step.both_images is not None
-        return TableCell(f"{step.both_seeds} × {step.both_images}" if known else NONE, step.both_seeds)
+        text = f"{step.both_seeds} × {step.both_images}" if practical(step.both_seeds) else f"> {MOST_SEEDS}"
+        return TableCell(NONE if step.both_seeds is None else text, step.both_seeds)
 
     columns: tuple[Column[NextStep], ...] = (
         Column("S", "S", lambda step: sparsity(step.sparsity)),
@@ -77,7 +82,8 @@ def steps_table(steps: Sequence[NextStep], seconds: float | None) -> ReportTable
     caption = (
         "Seeds that show a verdict with a chance of 80 %, for the true difference planned with: the estimate m drawn towards 0, "
         "m·max(0, 1 − se²/m²). A line that crosses both bounds is settled by the half of equivalence its estimate points to; the "
-        "strong verdict stands beside it."
+        f"strong verdict stands beside it. Above {MOST_SEEDS} seeds no number is given: for its sd the estimate lies too "
+        "close to the bound."
     )
     absent = "No line is left that more seeds could settle."
     return table("next", "What to do next", caption, columns, steps, absent)

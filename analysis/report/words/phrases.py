@@ -6,7 +6,7 @@ import re
 import statistics
 import textwrap
 from collections.abc import Hashable, Iterable, Sequence
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.lines import LineInfo
@@ -17,6 +17,8 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 NONE = "–"
+#: Seeds beyond which a plan names no number: nobody runs so many, and the estimate behind it is not as exact.
+MOST_SEEDS = 200
 #: word → glyph: no verdict or status is ever told by colour alone
 GLYPHS = {
     "ESCAPES": "▲",
@@ -59,6 +61,20 @@ def decimals(value: float | None) -> str:
 def interval(value: Interval | None) -> str:
     """Both limits in points."""
     return NONE if value is None else f"[{number(value.low)}, {number(value.high)}]"
+
+
+def seeds_needed(value: int | None) -> str:
+    """Seeds that a plan asks for, in a sentence.
+
+    >>> seeds_needed(12), seeds_needed(36_121), seeds_needed(None)
+    ('12 seeds', 'more than 200 seeds', 'more than 200 seeds')
+    """
+    return plural(value, "seed") if practical(value) else f"more than {MOST_SEEDS} seeds"
+
+
+def practical(value: int | None) -> TypeGuard[int]:
+    """Whether anybody would run so many seeds."""
+    return value is not None and value <= MOST_SEEDS
 
 
 def percent(fraction: float | None, digits: int = 2) -> str:

@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 
 from sics_analysis.report.document.document import ReportDocument
-from sics_analysis.report.words.phrases import listed, plural, sparsity_list
+from sics_analysis.report.words.phrases import MOST_SEEDS, decimals, listed, plural, practical, sparsity_list
 from sics_analysis.report.words.reasons import LIMIT, Answer
-from sics_analysis.results import NextStep
+from sics_analysis.results import NextStep, Verdict
 
-MOST = 1_000  # seeds beyond which nobody plans
+_SIDES = {Verdict.NONINFERIOR: -1, Verdict.NONSUPERIOR: 1}  # the bound that each half of equivalence is about
+_OPEN = (Verdict.INCONCLUSIVE, *_SIDES)
 
 
 def minutes(seconds: float | None, seeds: int | None, now: int) -> float | None:
@@ -37,19 +38,16 @@ def next_answer(document: ReportDocument) -> Answer:
     steps = [step for step in document.next_steps if step.open]
     one_sided = [step for step in document.next_steps if not step.open]
     if not steps and not one_sided:
-        untested = [line for line in document.lines if line.n < 3]
-        if untested or not document.lines:
-            return Answer("next", question, "open", "More seeds", "Three seeds a line are the least that can be tested.")
-        return Answer("next", question, "yes", "Nothing", "No line is left that more seeds could settle.")
+        return _nothing_planned(document, question)
     chosen, kind = (steps, "open") if steps else (one_sided, "one-sided")
-    here = max(step.n for step in chosen)
+    delta, here = document.settings.delta, max(step.n for step in chosen)
     target = _fewest_for_half(chosen)
-    parts = [_at(S, [step for step in chosen if step.sparsity == S], kind) for S in sorted({step.sparsity for step in chosen})]
+    places = sorted({step.sparsity for step in chosen})
+    parts = [_at(S, [step for step in chosen if step.sparsity == S], kind, delta) for S in places]
     if steps and one_sided:
         parts.append(f"{plural(len(one_sided), 'more line')} shown on one side only: the table says what would show more.")
     if target is None:
-        short = f"{MOST} seeds are not likely to settle it"
-        return Answer("next", question, "open", short, " ".join([*parts, _rule(chosen)]))
+        return Answer("next", question, "open", "More seeds will not settle it", " ".join(parts))
     target = max(target, here + 1)
     settled = sum(step.seeds is not None and step.seeds <= target for step in chosen)
     time = minutes(document.source.seconds, target, here)
@@ -57,7 +55,18 @@ def next_answer(document: ReportDocument) -> Answer:
         took = f" ({minutes_text(time)} on one worker, by what a seed took)" if time is not None else ""
         parts.append(f"With this run's other options: {document.source.command} --seeds {target}{took}.")
     short = f"{plural(target, 'seed')} settle {settled} of {plural(len(chosen), f'{kind} line')}"
-    return Answer("next", question, "open" if steps else "yes", short, " ".join([*parts, _rule(chosen)]))
+    return Answer("next", question, "open", short, " ".join([*parts, _rule(chosen)]))
+
+
+def _nothing_planned(document: ReportDocument, question: str) -> Answer:
+    """No line has a spread to plan with: all are settled, too short, or constant."""
+    if not document.lines or any(line.n < 3 for line in document.lines):
+        return Answer("next", question, "open", "More seeds", "Three seeds a line are the least that can be tested.")
+    left = sum(line.verdict in _OPEN for line in document.lines)
+    if left:
+        text = f"{plural(left, 'open line')} without a spread between seeds to plan with: the verdict says why."
+        return Answer("next", question, "open", "Not planned", text)
+    return Answer("next", question, "yes", "Nothing", "No line is left that more seeds could settle.")
 
 
 def _fewest_for_half(steps: Sequence[NextStep]) -> int | None:
@@ -68,33 +77,48 @@ def _fewest_for_half(steps: Sequence[NextStep]) -> int | None:
 
 def _practical(steps: Sequence[NextStep]) -> list[int]:
     """The numbers of seeds that anybody would run, in order."""
-    return sorted(step.seeds for step in steps if step.seeds is not None and step.seeds <= MOST)
+    return sorted(step.seeds for step in steps if practical(step.seeds))
 
 
-def _at(S: float, steps: Sequence[NextStep], kind: str) -> str:
-    known = _practical(steps)
-    text = f"S = {S:g}, {plural(len(steps), f'{kind} line')}: "
-    if not known:
-        return f"{text}{MOST} seeds are not likely to settle {'it' if len(steps) == 1 else 'any'}."
-    half = _fewest_for_half(steps)
-    text += f"{plural(known[-1], 'seed')} for {'it' if len(steps) == 1 else 'all' if len(known) == len(steps) else len(known)}"
-    if half != known[-1]:
-        text += f", {half} for {sum(value <= (half or 0) for value in known)}"
+def distance(step: NextStep, delta: float) -> float:
+    """How far the estimate, as planned with, lies from the bound that the verdict of this step is about."""
+    side = _SIDES.get(Verdict(step.verdict))
+    return abs(abs(step.planned) - delta) if side is None else abs(step.planned - side * delta)
+
+
+def _at(S: float, steps: Sequence[NextStep], kind: str, delta: float) -> str:
+    """What more seeds do at one S, in a sentence for those they settle and one for those they do not."""
+    known, half, total = _practical(steps), _fewest_for_half(steps), plural(len(steps), f"{kind} line")
+    parts = [f"S = {S:g}, {total}."]
+    if half is not None:
+        more = f", {known[-1]} settle {len(known)}" if known[-1] > half else ""
+        parts = [f"S = {S:g}: {plural(half, 'seed')} settle {sum(value <= half for value in known)} of {total}{more}."]
+    far = [step for step in steps if not practical(step.seeds)]
+    if far:
+        apart, spread = _span([distance(step, delta) for step in far]), _span([step.sd for step in far])
+        what, whose = ("it" if half is None else far[0].scorer, "its estimate lies")
+        if len(far) > 1:
+            what, whose = ("them" if half is None else f"the other {len(far)}", "their estimates lie")
+        parts.append(f"More seeds will not settle {what}: {whose} {apart} from the bound, at an sd of {spread}.")
     shares = [step.image_share for step in steps if step.image_share is not None]
-    if shares:
-        text += f"; {100 * max(shares):.0f} % or less of the variance over new images is due to the images"
-    return f"{text}."
+    if known and max(shares, default=0.0) >= 0.005:
+        parts.append(f"Images make at most {100 * max(shares):.0f} % of the variance over new images.")
+    return " ".join(parts)
+
+
+def _span(values: Sequence[float]) -> str:
+    low, high = decimals(min(values)), decimals(max(values))
+    return low if low == high else f"{low} to {high}"
 
 
 def _rule(steps: Sequence[NextStep]) -> str:
-    known = [step for step in steps if step.seeds is not None and step.seeds <= MOST]
-    wide = [step for step in known if step.seeds_low is not None and step.seeds_high is not None]
+    wide = [step for step in steps if practical(step.seeds) and step.seeds_low is not None]
     example = max(wide, key=lambda step: step.seeds or 0, default=None)
     span = ""
     if example is not None:
-        span = f": the {example.seeds} of {example.scorer} at S = {example.sparsity:g} may be "
-        span += f"{example.seeds_low} to {example.seeds_high}"
-    return f"Each with a chance of 80 %, by an sd that few seeds leave uncertain{span}."
+        most = f"to {example.seeds_high}" if practical(example.seeds_high) else f"or more than {MOST_SEEDS}"
+        span = f": the {example.seeds} of {example.scorer} at S = {example.sparsity:g} may be {example.seeds_low} {most}"
+    return f"Each with a chance of 80 %. The sd of few seeds is uncertain{span}."
 
 
 def far_answer(document: ReportDocument) -> Answer:

@@ -17,6 +17,7 @@ from sics_analysis.report.words.phrases import (
     listed,
     percent,
     plural,
+    seeds_needed,
     sparsity_list,
 )
 from sics_analysis.report.words.said import checked_headline
@@ -276,7 +277,7 @@ def certainty_answer(document: ReportDocument) -> Answer:
         here = next((point for point in power.points if point.n == power.here), None)
         if here is not None and power.sd is not None:
             found, same = percent(here.escape, 0), percent(here.equivalence, 0)
-            needed = f"{_needed(power.needed_escape)} and {_needed(power.needed_equivalence)}"
+            needed = f"{seeds_needed(power.needed_escape)} and {seeds_needed(power.needed_equivalence)}"
             effect = f"{power.effect:g} point{'s' * (power.effect != 1)}"
             parts.append(
                 f"Where differences spread by sd = {decimals(power.sd)} points, the median here, "
@@ -296,10 +297,6 @@ def certainty_answer(document: ReportDocument) -> Answer:
     sided = f", {halves} shown on one side alone" if halves else ""
     short = f"{open_} of {total} undecided{sided}" if total else "Nothing was tested"
     return Answer("certainty", question, tone, short, " ".join(parts))
-
-
-def _needed(seeds: int | None) -> str:
-    return "more seeds than can be planned" if seeds is None else plural(seeds, "seed")
 
 
 def _robust(document: ReportDocument) -> list[str]:

@@ -36,7 +36,7 @@ def test_who_lacks_which_seeds_is_open_and_touches_that_line() -> None:
 
 
 def test_a_reference_that_lacks_seeds_touches_who_has_them() -> None:
-    (found,) = checks({**GOOD, "magnitude": [0.9, 0.91, 0.92, None], "b": [0.9, 0.92, 0.93, None]})
+    (found,) = checks({**GOOD, "magnitude": [0.9, 0.91, 0.92, None], "b": [0.9, 0.92, 0.935, None]})
     assert found.text.startswith("magnitude has no result for seed 3")
     assert found.scorers == ("a",)
 
@@ -58,11 +58,10 @@ def test_copies_of_a_network_are_no_seeds() -> None:
     (found,) = checks({"magnitude": [0.9] * 5, "a": [0.93] * 5})
     assert (found.kind, found.level) == ("copied", Level.OPEN)
     assert found.text.startswith("seeds 0, 1, 2, 3 and 4 have equal values in all of their 2 cells")
-    assert checks({"magnitude": [0.9, 0.9, 0.91, 0.92], "a": [0.93, 0.93, 0.94, 0.9]}) == [], (
-        "two of two cells may agree by chance"
-    )
+    few = checks({"magnitude": [0.9, 0.9, 0.91, 0.92], "a": [0.93, 0.93, 0.945, 0.9]})
+    assert few == [], "two of two cells may agree by chance"
     four = {"magnitude": [0.9, 0.9, 0.91], "a": [0.93, 0.93, 0.94], "b": [0.8, 0.8, 0.7], "c": [0.6, 0.6, 0.5]}
-    assert [check.text.split(" have")[0] for check in checks(four)] == ["seeds 0 and 1"]
+    assert [check.text.split(" have")[0] for check in checks(four) if check.kind == "copied"] == ["seeds 0 and 1"]
 
 
 def test_copies_by_hash_of_the_dense_network() -> None:

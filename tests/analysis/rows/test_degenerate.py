@@ -142,7 +142,7 @@ def test_a_spread_below_one_example_is_none_and_one_of_a_whole_example_is_one() 
     # A margin that lies inside the unresolved spread is not passed by it.
     near = differences([0.48, 0.5, 0.52, 0.5, 0.5], examples=600)
     assert near.is_constant
-    assert (p_above(near, DELTA), p_below(near, DELTA), p_below(near, 0.6)) == (1.0, 1.0, 1 / 32)
+    assert (p_above(near, DELTA), p_below(near, DELTA), p_below(near, 0.7)) == (1.0, 1.0, 1 / 32)
     assert equivalence_test(near, DELTA).verdict is Verdict.NONINFERIOR
 
 
@@ -154,8 +154,8 @@ def test_constants_beyond_the_margin_share_one_family_by_holm() -> None:
         assert found.rejected == expected
         assert [line.p_adjusted for line in found.lines] == [2 * 0.5**n] * 2
         assert "joint sign-flip" not in found["a"].describe()
-        assert "exact sign-flip" in found["a"].describe()
-        assert "among 2 scorers of equal differences, exact sign-flip with Holm" in found.describe()
+        assert "exact p = " in found["a"].describe()
+        assert "among 2 scorers of equal differences, exact p with Holm" in found.describe()
 
 
 @pytest.mark.parametrize("data", [row[0] for row in TABLE.values()], ids=TABLE.keys())
@@ -249,6 +249,23 @@ def test_a_noise_floor_known_to_the_verdict_alone_restores_the_identity() -> Non
     assert verdict(line, p_escape_adjusted=None, p_degrade_adjusted=None, noise_floor=0.4).verdict is Verdict.IDENTICAL
 
 
+def test_a_constant_closer_to_the_margin_than_one_example_is_judged_by_how_close() -> None:
+    """+0.50 of 200 examples inside ±0.6, and beyond ±0.4: the next count may be as likely as the margin allows."""
+    inside = classify(differences([0.5] * 5, examples=200), 0.6)
+    assert inside is not None
+    assert inside.verdict is Verdict.NONINFERIOR
+    assert inside.p_upper == pytest.approx(0.8**5)
+    assert (
+        inside.reason == "degenerate: all differences +0.50 points, inside +0.6; exact p = 0.328, within one test example of +0.6"
+    )
+    beyond = classify(differences([0.5] * 5, examples=200), 0.4)
+    assert beyond is not None
+    assert beyond.reason.endswith("beyond +0.4; exact p = 0.328, within one test example of +0.4")
+    assert escape_test([differences([0.5] * 5, examples=200)], 0.4, rng=np.random.default_rng(0), draws=10).rejected == ()
+    assert escape_test([differences([0.5] * 14, examples=200)], 0.4, rng=np.random.default_rng(0), draws=10).rejected == ("A",)
+    assert classify(differences([0.5] * 5, examples=10_000), 0.6).verdict is Verdict.EQUIVALENT  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(("n", "few"), [(3, True), (4, True), (5, False), (9, False)])
 @pytest.mark.parametrize("counts", [0, 2])
 def test_few_equal_differences_show_nothing(n: int, few: bool, counts: int) -> None:
@@ -264,8 +281,8 @@ def test_few_equal_differences_show_nothing(n: int, few: bool, counts: int) -> N
 
 
 def test_one_unknown_hash_is_no_identity() -> None:
-    a = Arm.from_counts("a", range(5), [5] * 5, 10, ["h", "h", "", "h", "h"])
-    b = Arm.from_counts("b", range(5), [5] * 5, 10, ["h", "h", "", "h", "h"])
+    a = Arm.from_counts("a", range(5), [5] * 5, 600, ["h", "h", "", "h", "h"])
+    b = Arm.from_counts("b", range(5), [5] * 5, 600, ["h", "h", "", "h", "h"])
     case = classify(contrast(a, b), DELTA)
     assert case is not None
     assert case.verdict is Verdict.EQUIVALENT

@@ -1,6 +1,7 @@
 """Any metric, in its own unit and direction: better is up inside, and outside nobody sees it."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -172,6 +173,17 @@ def test_welch_gives_what_scipy_gives() -> None:
     assert found.line("a", 0.7).p_escape_adjusted == pytest.approx(2 * p["a"][0])
     assert found.line("b", 0.7).p_escape_adjusted == pytest.approx(max(2 * p["a"][0], p["b"][0]))
     assert found.line("a", 0.7).verdict is Verdict.ESCAPES
+
+
+def test_an_unpaired_report_quotes_the_calibration() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "calibration.md").read_text(encoding="utf-8")
+    rows = [row.split("|") for row in page.splitlines() if "three times the reference's | ESCAPES, any false of six" in row]
+    at = {n: [float(row[cell].split("±")[0]) for row in rows] for n, cell in ((3, 3), (5, 5))}
+    assert len(rows) == 2
+    said = f"{min(at[5]):.0f} to {max(at[5]):.0f} % of simulated runs at 5 seeds and {min(at[3]):.0f} to {max(at[3]):.0f} % at 3"
+    assert any(said in note for note in report_table(unpaired_frame(), draws=300, unpaired=True).notes)
+    paired = unpaired_frame().assign(seed=lambda frame: frame.groupby(["scorer", "sparsity"]).cumcount())
+    assert not any("Welch" in note for note in report_table(paired, draws=300).notes)
 
 
 def test_an_unpaired_report_is_stamped_and_draws() -> None:
