@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sics_cli.base import user_code
 from sics_cli.base.files import remove_partials, write_atomically
 from sics_cli.base.hashing import canonical_json, digest
 from sics_cli.store.rows import CellRow, CheckpointRow, FailureRow, RepeatRow, Row
@@ -155,10 +156,12 @@ class Inbox:
 class Intake:
     """Takes letters into the store and counts its cells and repeats; `say` is told of notes, failures and damaged files.
 
-    With `keep`, letters are set aside instead of deleted: jobs that are run again by their queue must see what they finished.
+    Where the user's own code raised, `say` is told the traceback too, of their frames alone, once an error. With `keep`, letters
+    are set aside instead of deleted: jobs that are run again by their queue must see what they finished.
     """
 
     def __init__(self, inbox: Inbox, store: Store, say: Callable[[str], None], *, keep: bool = False) -> None:
+        self._shown: set[str] = set()
         self.computed = self.failed = 0
         self._keep = keep
         self._inbox = inbox
@@ -190,6 +193,10 @@ class Intake:
         if isinstance(row, FailureRow):
             self.failed += 1
             self._say(f"seed {row.seed}, {row.scorer} at S = {row.sparsity:g} failed: {row.error}")
+            trace = user_code.trimmed(row.trace)
+            if trace and trace not in self._shown:
+                self._shown.add(trace)
+                self._say(trace.rstrip())
         elif isinstance(row, CellRow | RepeatRow):
             self.computed += 1
         return [] if isinstance(row, CheckpointRow) else [row.key]
