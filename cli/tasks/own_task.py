@@ -179,6 +179,15 @@ def check(task: Any, what: str) -> None:
             raise ConfigError(f"{what}: epochs is {epochs!r}: a task with a trainer says how many it trains, at least 1")
 
 
+def methods_of(task: Any, config: OwnTask) -> str:
+    """What a task is made of, in a line."""
+    options = ", ".join(f"{name}={value!r}" for name, value in config.options)
+    methods = [name for name in (*EITHER, *NEEDED, *OPTIONAL) if hasattr(task, name)]
+    left = [name for name in OPTIONAL if not hasattr(task, name)]
+    default = f"; {' and '.join(left)} {'is' if len(left) == 1 else 'are'} the default" if left else ""
+    return f"{type(task).__name__}({options}) has {', '.join(methods)}{default}"
+
+
 def facts_of(config: OwnTask) -> OwnFacts:
     """Import the class and ask it."""
     task = opened(config)
