@@ -132,7 +132,7 @@ def _tried(sheet: _Sheet, session: Session, one: Workers, facts: OwnFacts, seed:
     signals = sorted(signals_of(session.cells) - {session.experiment.saliency})
     kinds = (session.experiment.saliency, *signals)
     found = Findings(session.folder)
-    future = one.executor(session.gpus).submit(try_task, job, epochs=facts.epochs, kinds=kinds, thorough=thorough)
+    future = one.executor(session.gpus).submit(try_task, job, facts.epochs, kinds, thorough)
     while not wait([future], timeout=_POLL_SECONDS).done:
         sheet.add(found.new())
     sheet.add(found.new())

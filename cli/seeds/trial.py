@@ -48,9 +48,7 @@ class Trial(SeedRun):
     """One seed of a task. `epochs` is how many its `trainer` trains in earnest: here it is one, and `thorough` trains a second
     seed too. `kinds` are the saliencies of the run: its own and its scorers'."""
 
-    def __init__(
-        self, job: SeedJob, device: torch.device, *, epochs: int, kinds: tuple[str, ...], thorough: bool = False
-    ) -> None:
+    def __init__(self, job: SeedJob, device: torch.device, epochs: int, kinds: tuple[str, ...], thorough: bool) -> None:
         super().__init__(job, device)
         self._whole, self._kinds, self._thorough = epochs, kinds, thorough
         self._training = self._saliency_seconds = self._cell_seconds = 0.0
@@ -66,7 +64,7 @@ class Trial(SeedRun):
             ("trainer" if hasattr(self.task, "trainer") else "network", self._network, ()),
             ("calibration", self._calibration, ()),
             ("loss", self._loss, ("network", "calibration")),
-            ("saliency", self._collect, ("network", "calibration")),
+            ("saliency", self._collect, ("network", "calibration", "loss")),
             ("evaluate", self._evaluate_twice, ("network",)),
             ("pruned", self._prune, ("evaluate", "saliency")),
             ("other seed", self._other_seed, ("evaluate",)),
@@ -103,8 +101,8 @@ class Trial(SeedRun):
         self._training = seconds * self._whole
         name = "trainer" if hasattr(self.task, "trainer") else "network"
         weights = sum(parameter.numel() for parameter in self.model.parameters())
-        own = getattr(self.task, "targets", None)
-        pairs = prunable_parameters(self.model) if own is None else list(own(self.model))
+        own = self.masker.params(self.model)
+        pairs = prunable_parameters(self.model) if own is None else own
         took = f"one of {self._whole} epochs in {_seconds(seconds)}" if name == "trainer" else f"made in {_seconds(seconds)}"
         said = f"{type(self.model).__name__} of {weights:,} parameters, {took}"
         layers = f"{len(pairs)} layer{'s' * (len(pairs) != 1)} can be pruned"
@@ -157,8 +155,7 @@ class Trial(SeedRun):
         own = getattr(self.task, "loss", None)
         value = loss_of_batch(self.model, self._first[0], own)
         found = saliency_of(self.model, "gradient", self._first[:1], "weight", own)
-        targets = getattr(self.task, "targets", None)
-        pairs = prunable_parameters(self.model) if targets is None else list(targets(self.model))
+        pairs = self.masker.params(self.model) or prunable_parameters(self.model)
         values = [found.tensor(module, name) for module, name in pairs]
         total, none = sum(v.numel() for v in values), sum(int((v == 0).sum()) for v in values)
         whose = "the task's own" if own is not None else "the default"

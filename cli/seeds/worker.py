@@ -98,13 +98,13 @@ def import_task(config: OwnTask) -> tuple[list[Finding], OwnFacts | None]:
     return [Finding(GOOD, "import", methods_of(task, config))], facts
 
 
-def try_task(job: SeedJob, **asked: Any) -> Times | None:
+def try_task(job: SeedJob, epochs: int, kinds: tuple[str, ...], thorough: bool) -> Times | None:
     """Job: a trial of the job's task; what it finds is left in the job's folder as it is found."""
     _log_to(job.folder / LOG_NAME)
     device = _prepare_torch(job)
     from sics_cli.seeds.trial import Trial
 
-    found, trial = Findings(job.folder), Trial(job, device, **asked)
+    found, trial = Findings(job.folder), Trial(job, device, epochs, kinds, thorough)
     for finding in trial.findings():
         found.add(finding)
     return trial.times

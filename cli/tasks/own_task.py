@@ -160,11 +160,11 @@ def check(task: Any, what: str) -> None:
         given = "has no metric" if metric is None else f"metric is {type(metric).__name__}"
         raise ConfigError(f"{what}: {given}: give a sics_cli.Metric, such as metric = Metric('accuracy')")
     for name, arguments in {**NEEDED, **EITHER, **OPTIONAL}.items():
-        method = getattr(task, name, None)
-        if method is None:
+        if not hasattr(task, name):
             if name in NEEDED:
                 raise ConfigError(f"{what}: has no method {name}({', '.join(arguments)})")
             continue
+        method = getattr(task, name)
         if not callable(method):
             raise ConfigError(f"{what}: {name} is {type(method).__name__}, not a method {name}({', '.join(arguments)})")
         try:
