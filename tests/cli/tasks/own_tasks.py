@@ -1,6 +1,7 @@
 """Tasks as a user writes them, in a file of their own: a good one, and others that each do one thing otherwise."""
 
 import random
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -346,12 +347,10 @@ class NotKept(Good):
 
 
 class Unlucky(Good):
-    """Raises at seed 1, deep in a helper of its own; seed 2 leaves by the back door."""
-
-    unlucky = True
+    """Raises at seed 1, deep in a helper of its own, unless there is a file `lucky`; seed 2 leaves by the back door."""
 
     def network(self, seed):
-        if self.unlucky:
+        if not Path("lucky").exists():
             self.check(seed)
         return super().network(seed)
 
@@ -367,5 +366,5 @@ class Unlucky(Good):
 class UnluckyEvaluate(Good):
     def evaluate(self, network, seed):
         if seed == 1 and bool((network[2].weight == 0).float().mean() > 0.6):
-            return torch.ones(3) @ torch.ones(4)
+            return torch.ones(3) @ torch.ones(4)  # where much is pruned alone
         return super().evaluate(network, seed)
