@@ -170,18 +170,26 @@ class Intake:
 
     def empty(self) -> list[str]:
         """Take in all that waits; return the keys of its cells and repeats, failed ones included."""
-        keys = []
+        keys: list[str] = []
+        failures: dict[tuple[int, str], list[FailureRow]] = {}
         for path, letter in self._inbox.letters():
+            if isinstance(letter, Note):
+                self._tell(failures)
             if letter is None:
                 self._say(f"{path.name} in the inbox is damaged or of another run: removed")
             elif isinstance(letter, Note):
                 self._say(letter.text)
             else:
-                keys += self._take(letter)
+                row = self._put(letter)
+                if isinstance(row, FailureRow):
+                    failures.setdefault((row.seed, row.error), []).append(row)
+                keys += [] if isinstance(row, CheckpointRow) else [row.key]
             self._inbox.remove(path, keep=self._keep and isinstance(letter, CellRow | RepeatRow | FailureRow))
+        self._tell(failures)
         return keys
 
-    def _take(self, row: Row) -> list[str]:
+    def _put(self, row: Row) -> Row:
+        """Put a row into the store; where that refuses it, a failure, which is returned."""
         try:
             self._store.put(row)
         except RefusedRowError as error:
@@ -192,11 +200,17 @@ class Intake:
             self._store.put(row)
         if isinstance(row, FailureRow):
             self.failed += 1
-            self._say(f"seed {row.seed}, {row.scorer} at S = {row.sparsity:g} failed: {row.error}")
-            trace = user_code.trimmed(row.trace)
+        elif isinstance(row, CellRow | RepeatRow):
+            self.computed += 1
+        return row
+
+    def _tell(self, failures: dict[tuple[int, str], list[FailureRow]]) -> None:
+        """Say what failed, a line for a seed and error."""
+        for (seed, error), (first, *others) in failures.items():
+            more = f" and {len(others)} more" if others else ""
+            self._say(f"seed {seed}, {first.scorer} at S = {first.sparsity:g}{more} failed: {error}")
+            trace = user_code.trimmed(first.trace)
             if trace and trace not in self._shown:
                 self._shown.add(trace)
                 self._say(trace.rstrip())
-        elif isinstance(row, CellRow | RepeatRow):
-            self.computed += 1
-        return [] if isinstance(row, CheckpointRow) else [row.key]
+        failures.clear()

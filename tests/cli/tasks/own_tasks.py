@@ -186,7 +186,7 @@ class UsedUp(Good):
 
 
 class OtherBatches(Good):
-    dice = random.Random(0)
+    dice = random.Random()
 
     def calibration(self, seed):
         x, y = self.bits()
@@ -313,20 +313,20 @@ class OneNetwork(Good):
 
 
 class OtherNetwork(Good):
-    dice = random.Random(0)
+    dice = random.Random()
 
     def network(self, seed):
-        torch.manual_seed(self.dice.randrange(1000))
+        torch.manual_seed(self.dice.randrange(2**40))
         return super().network(seed)
 
 
 class Unkept(Good):
     """Makes a network that cannot be written down whole, and another each time."""
 
-    dice = random.Random(0)
+    dice = random.Random()
 
     def network(self, seed):
-        torch.manual_seed(self.dice.randrange(1000))
+        torch.manual_seed(self.dice.randrange(2**40))
         net = super().network(seed)
         net.lines = (line for line in ())
         return net
