@@ -16,6 +16,7 @@ from sics_cli.console.plain_text import LEGIBLE, plain
 #: name → (module with a click command of that name, short help). The module is imported only when it is needed.
 COMMANDS: dict[str, tuple[str, str]] = {
     "replicate": ("sics_cli.commands.replicate", "Train, prune by every scorer, evaluate; resumes when repeated."),
+    "check-task": ("sics_cli.commands.check_task", "Try a task of your own, one step at a time, and say how long a run takes."),
     "report": ("sics_cli.commands.report", "Verdicts, κ(S) and claims of a run, verdicts of any table."),
     "plan": ("sics_cli.commands.plan", "How many seeds a verdict takes."),
     "compare": ("sics_cli.commands.compare", "Test one run against another, seed by seed."),
@@ -25,8 +26,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prune": ("sics_cli.commands.prune", "Prune one checkpoint, and report what went."),
     "scorers": ("sics_cli.commands.scorers", "List the scorers with κ and formula, or measure them."),
 }
-#: Functions of another name than their command, because that is a builtin's.
-_FUNCTIONS = {"map": "plateau_map"}
+#: Functions of another name than their command, because that is a builtin's or no name.
+_FUNCTIONS = {"map": "plateau_map", "check-task": "check_task"}
 INTERRUPTED = 130
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
 import linecache
+import re
 import sys
+import sysconfig
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +24,9 @@ from sics_cli.base.versions import full_version
 
 _INSTALLED = {"site-packages", "dist-packages"}
 _OWN_CODE = Path(__file__).resolve().parents[1]
+_FRAME = re.compile(r'  File "(.+?)", line \d+')
+#: Modules whose frames say nothing of where a user's code went wrong: this project's, and those that it runs users' code in.
+_ENGINE = ("sics_cli", "sics_plugin", "torch")
 
 
 def absolute(spec: str) -> str:
@@ -43,8 +49,10 @@ def imported(spec: str, what: str) -> Any:
     place, _, name = spec.rpartition(":")
     try:
         return getattr(_file_module(Path(place)) if is_file(place) else _named_module(place), name)
-    except Exception as error:  # the user's module may raise anything
-        raise ConfigError(f"{what}: cannot be imported ({' '.join(str(error).split()) or type(error).__name__})") from None
+    except (Exception, SystemExit) as error:  # the user's module may raise anything
+        said = " ".join(str(error).split()) or type(error).__name__
+        where = f": {type(error).__name__} in {place_of(error)}" if is_raised_by(error) else ""
+        raise ConfigError(f"{what}: cannot be imported ({said}){where}") from None
 
 
 def told(error: BaseException) -> str:
@@ -54,9 +62,72 @@ def told(error: BaseException) -> str:
     'ValueError: no such file'
     """
     said = " ".join(f"{type(error).__name__}: {error}".split())[:300].rstrip(": ")
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not is_installed(Path(frame.filename))]
-    theirs = [frame for frame in frames if not Path(frame.filename).is_relative_to(_OWN_CODE)]
-    return f"{said} ({Path(theirs[-1].filename).name}, line {theirs[-1].lineno})" if theirs else said
+    return f"{said} ({place_of(error)})" if is_raised_by(error) else said
+
+
+def place_of(error: BaseException) -> str:
+    """The file and line of the user's own code that an error came out of, innermost; "" where there is none."""
+    theirs = [frame for frame in traceback.extract_tb(error.__traceback__) if is_theirs(frame.filename)]
+    return f"{Path(theirs[-1].filename).name}, line {theirs[-1].lineno}" if theirs else ""
+
+
+def is_theirs(file: str) -> bool:
+    """Whether a frame's file is the user's own: not installed, no part of Python or of this project."""
+    path = Path(file).resolve()
+    return not (file.startswith("<frozen") or is_installed(path) or any(path.is_relative_to(place) for place in _not_theirs()))
+
+
+def trimmed(trace: str) -> str:
+    """A traceback without the frames that are not the user's own; "" where there are none of theirs.
+
+    Of a task that is an installed package, the frames that are neither the engine's nor torch's.
+
+    >>> print(trimmed('''Traceback (most recent call last):
+    ...   File "<frozen importlib._bootstrap>", line 1, in f
+    ...   File "/home/me/mine.py", line 7, in evaluate
+    ...     return 1 / 0
+    ... ZeroDivisionError: division by zero
+    ... '''), end="")
+    Traceback (most recent call last):
+      File "/home/me/mine.py", line 7, in evaluate
+        return 1 / 0
+    ZeroDivisionError: division by zero
+    """
+    return _frames_of(trace, is_theirs) or _frames_of(trace, _is_installed_code)
+
+
+def _frames_of(trace: str, wanted: Callable[[str], bool]) -> str:
+    """The lines of a traceback but those of frames that are not wanted; "" if none is."""
+    kept: list[str] = []
+    found, skipping = False, False
+    for line in trace.splitlines(keepends=True):
+        if frame := _FRAME.match(line):
+            skipping = not wanted(frame[1])
+            found |= not skipping
+        elif not line.startswith("  "):
+            skipping = False
+        if not skipping:
+            kept.append(line)
+    return "".join(kept) if found else ""
+
+
+def _is_installed_code(file: str) -> bool:
+    parts = Path(file).resolve().parts
+    below = next((parts[place + 1] for place, part in enumerate(parts[:-1]) if part in _INSTALLED), None)
+    return below is not None and below not in _ENGINE
+
+
+@functools.cache
+def _not_theirs() -> tuple[Path, ...]:
+    """Where Python's own modules lie, and this project's."""
+    plugin = importlib.util.find_spec("sics_plugin")
+    ours = [] if plugin is None or plugin.origin is None else [Path(plugin.origin).resolve().parent]
+    return (_OWN_CODE, *ours, Path(sysconfig.get_path("stdlib")).resolve())
+
+
+def is_raised_by(error: BaseException) -> bool:
+    """Whether an error came out of the user's own code, or of what that called."""
+    return bool(place_of(error))
 
 
 def text_hash(source: str) -> str:

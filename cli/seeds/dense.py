@@ -77,7 +77,7 @@ class DenseNetwork:
     def fresh(self, found: Checkpoint) -> nn.Module:
         """The dense network, which nothing else holds: built and loaded, read back, or made once more."""
         if hasattr(self._task, "trainer"):
-            network = self._trainer().network
+            network = self.trainer().network
             network.load_state_dict(found.state)
         else:
             network = load_module(self._module, found) or self._networked()
@@ -88,7 +88,8 @@ class DenseNetwork:
                 )
         return network.to(self._device).eval()
 
-    def _trainer(self) -> Any:
+    def trainer(self) -> Any:
+        """What a task trains with, as the seed begins it."""
         with seeded(self._draws):
             trainer = self._task.trainer(self._seed)
         for name in ("network", "epoch", "state", "load"):
@@ -144,7 +145,7 @@ class DenseNetwork:
             curve.add(epoch)
             self._tell(epoch)
 
-        trainer = self._trainer()
+        trainer = self.trainer()
         result = run(trainer, self._epochs, self._seed, begin=begun, until=until, log=log, keep=self._keep)
         if isinstance(result, HalfTrained):
             save_half_trained(self._half, self._key, result)

@@ -21,6 +21,7 @@ from sics_plugin import (
     SharedRanks,
     compute_channel_masks,
     compute_masks,
+    coverage,
     find_groups,
     unit_masks,
 )
@@ -75,7 +76,7 @@ class MaskMaker:
 
     def __init__(self, recipe: Recipe, seed: int, targets: Callable[[nn.Module], Any] | None = None) -> None:
         self._recipe = recipe
-        self._targets = targets
+        self._targets, self._checked = targets, False
         self._seed = seed
         self._unit: Any = recipe.experiment.unit
         self._ranks = SharedRanks()
@@ -95,9 +96,26 @@ class MaskMaker:
     ) -> tuple[Masks, PruningReport]:
         with self._ranks:  # the scorers of a seed rank the same units by the same values
             if self._unit == "weight":
-                params = None if self._targets is None else list(self._targets(model))
+                params = self.params(model)
                 return compute_masks(model, scorer, amount=sparsity, saliency=saliency, pool=pool, params=params)
             return compute_channel_masks(model, scorer, sparsity, unit=self._unit, saliency=saliency, pool=pool)
+
+    def params(self, model: nn.Module) -> list[Any] | None:
+        """What the task says may be pruned, refused where it is not there; None where it says nothing."""
+        if self._targets is None:
+            return None
+        found = list(self._targets(model))
+        if not self._checked:
+            try:
+                covered = coverage(model, found).covered
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"targets(network): {error}") from error
+            if not covered:
+                raise ValueError(
+                    "targets(network) gave nothing that can be pruned: expected (module, 'weight') pairs of the network"
+                )
+            self._checked = True
+        return found
 
     def _pool(self, scorer: ScorerInfo | None) -> str:
         """What a scorer's units are ranked against; magnitude's for none."""

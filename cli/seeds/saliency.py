@@ -15,6 +15,7 @@ from sics_cli.base.files import write_atomically
 from sics_cli.store.run_folder import CHECKPOINTS_NAME
 from sics_plugin import Saliency, find_groups
 from sics_plugin.saliency.kinds import SIGNALS
+from sics_plugin.saliency.objective import Objective, batch_losses
 
 Loss = Callable[[nn.Module, Any], torch.Tensor]
 
@@ -46,8 +47,19 @@ def saliency_of(
     if loss is None:
         return Saliency(network, batches, kind=wanted, unit=unit)
     groups = None if unit == "weight" else find_groups(network, unit)  # type: ignore[arg-type]
-    standing = _Lost(network, loss)
-    return Saliency(standing, ({"batch": batch} for batch in batches), kind=wanted, unit=unit, groups=groups).bind(network)
+    standing, lost = _lost(network, batches, loss)
+    return Saliency(standing, lost, kind=wanted, unit=unit, groups=groups).bind(network)
+
+
+def loss_of_batch(network: nn.Module, batch: Any, loss: Loss | None = None) -> float:
+    """The loss that `saliency_of` takes gradients of, on one batch; refused where it is no finite scalar."""
+    standing, batches = (network, [batch]) if loss is None else _lost(network, [batch], loss)
+    value, _ = next(batch_losses(standing, batches, Objective()))
+    return float(value.detach())
+
+
+def _lost(network: nn.Module, batches: Iterable[Any], loss: Loss) -> tuple[nn.Module, Iterable[Any]]:
+    return _Lost(network, loss), ({"batch": batch} for batch in batches)
 
 
 def kept_path(folder: Path, seed: int, kind: str, checkpoint_hash: str) -> Path:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sics_cli.base import user_code
 from sics_cli.base.errors import ConfigError, MismatchError, is_storage_failure
 from sics_cli.base.hashing import digest
 from sics_cli.experiment.cells import Cell
@@ -110,10 +111,10 @@ class SeedRun:
         self.masker = MaskMaker(self.recipe, job.seed, getattr(self.task, "targets", None))
         self._saliencies: dict[str, Saliency] = {}
         self._facts = device_facts(device)
-        self._seeds = {what: digest({"seed": job.seed, "for": what}) for what in ("calibration", "evaluation")}
+        self._batches_draws = digest({"seed": job.seed, "for": "calibration"})
         self._calibration_hash: str | None = None
         self._dense_network = self._dense()
-        self._spoilt = False
+        self._spoilt = self._watched = False
         self._before = self._done = 0.0
         self._told, self._phase = float("-inf"), ""
 
@@ -123,7 +124,7 @@ class SeedRun:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 self._prepare()
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a script of the user's may call sys.exit
             return self._fail_all(error)
         if self.checkpoint.record.nondeterministic or warned(caught):
             self.flags.add(NONDETERMINISTIC)
@@ -134,7 +135,7 @@ class SeedRun:
         self._tell("training", 0.0)
         try:
             self._dense_network.advance(until)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return self._fail_all(error)
         return 0
 
@@ -174,7 +175,7 @@ class SeedRun:
         wanted = self.recipe.calibrated or any(info.calibrated for info in scorers)
         if known is not None or not wanted:
             return known
-        with seeded(self._seeds["calibration"]):
+        with seeded(self._batches_draws):
             passing = Digested(self.task.calibration(self.job.seed))
             for _ in passing:
                 pass
@@ -207,7 +208,7 @@ class SeedRun:
         unit, loss = self.job.experiment.unit, getattr(self.task, "loss", None)
         if SIGNALS[kind].collect is None:
             return saliency_of(self.model, kind, (), unit)
-        with seeded(self._seeds["calibration"]):
+        with seeded(self._batches_draws):
             passing = Digested(self.task.calibration(self.job.seed)) if self.recipe.task.calibration is None else None
             batches = self.task.calibration(self.job.seed) if passing is None else passing
             found = saliency_of(self.model, kind, batches, unit, loss)
@@ -233,7 +234,7 @@ class SeedRun:
                 row = self._repeat(cell) if cell.repeat else self._cell(cell)
             if isinstance(row, CellRow) and warned(caught):
                 row = dataclasses.replace(row, flags=sorted({*row.flags, NONDETERMINISTIC}))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             _raise_if_fatal(error)
             self._fail(cell, error)
             good = False
@@ -263,9 +264,6 @@ class SeedRun:
         begun = time.perf_counter()
         if scorer is None:
             evaluation, evaluated_as = self._evaluate(self.model), DENSE
-            if state_hash(self.model.state_dict()) != self.checkpoint.hash:
-                self.model = self._fresh_model()
-                raise ResultError(CHANGED)
             mask: dict[str, Any] = {
                 "mask_hash": None, "realised_sparsity": 0.0, "weight_sparsity": 0.0, "layers": [], "flags": [],
             }  # fmt: skip
@@ -316,15 +314,18 @@ class SeedRun:
         with masked(model, masks):
             return self._evaluate(model)
 
-    def _evaluate(self, model: nn.Module) -> Evaluation:
-        """Have the task evaluate a network, at the same draws for every network of the seed."""
+    def _evaluate(self, model: nn.Module, seed: int | None = None) -> Evaluation:
+        """Have the task evaluate a network, at the same draws for every network of the seed (default: the job's)."""
+        seed = self.job.seed if seed is None else seed
         model.eval()
-        before = _versions(model)
-        with seeded(self._seeds["evaluation"]), torch.no_grad():
-            found = evaluation_of(self.task.evaluate(model, self.job.seed), self.metric)
-        if _versions(model) != before:
+        before, bits = _versions(model), None if self._watched else state_hash(model.state_dict())
+        with seeded(digest({"seed": seed, "for": "evaluation"})), torch.no_grad():
+            found = evaluation_of(self.task.evaluate(model, seed), self.metric)
+        # Writes through `.data` count as none: the first evaluation is compared bit by bit.
+        if _versions(model) != before or bits not in (None, state_hash(model.state_dict())):
             self._spoilt = model is self.model
             raise ResultError(CHANGED)
+        self._watched = True
         return found
 
     def _repeat(self, cell: Cell) -> RepeatRow:
@@ -337,13 +338,13 @@ class SeedRun:
         measured = self._measured(cell, self._evaluation(model, masks), begun)
         return RepeatRow(repeat_key=cell.key, mask_hash=report.mask_hash, **measured)
 
-    def _fail_all(self, error: Exception) -> int:
+    def _fail_all(self, error: BaseException) -> int:
         _raise_if_fatal(error)
         for cell in self.job.cells:
             self._fail(cell, error)
         return len(self.job.cells)
 
-    def _fail(self, cell: Cell, error: Exception) -> None:
+    def _fail(self, cell: Cell, error: BaseException) -> None:
         line = " ".join(f"{type(error).__name__}: {error}".split())
         trace = "".join(traceback.format_exception(error))
         kind = "repeat" if cell.repeat else "cell"
@@ -355,7 +356,10 @@ class SeedRun:
             self.inbox.tell(Progress(self.job.seed, phase, work, self.job.part))
 
 
-def _raise_if_fatal(error: Exception) -> None:
-    """The disk, the data or the configuration is at fault: no cell is to blame, and going on cannot help."""
-    if isinstance(error, ConfigError | MismatchError) or is_storage_failure(error):
+def _raise_if_fatal(error: BaseException) -> None:
+    """The disk, the data or the configuration is at fault: no cell is to blame, and going on cannot help.
+
+    A file that the user's own code may not read says nothing of the run's folder.
+    """
+    if isinstance(error, ConfigError | MismatchError) or (is_storage_failure(error) and not user_code.is_raised_by(error)):
         raise error

@@ -12,13 +12,17 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sics_cli.base.errors import ConfigError
 from sics_cli.experiment.scorers import ScorerInfo, describe_scorers
+from sics_cli.seeds.findings import GOOD, Finding, Findings, Times
 from sics_cli.seeds.job import SeedJob
 from sics_cli.settings.config import OwnTask
 from sics_cli.store.run_folder import LOG_NAME
 
 if TYPE_CHECKING:
     import torch
+
+    from sics_cli.tasks.own_task import OwnFacts
 
 _device_name = "cpu"
 
@@ -80,6 +84,30 @@ def train_seed(job: SeedJob, until: int) -> int:
     from sics_cli.seeds.seed_run import SeedRun
 
     return SeedRun(job, device).advance(until)
+
+
+def import_task(config: OwnTask) -> tuple[list[Finding], OwnFacts | None]:
+    """Job: what importing a task of the user's own tells, and its facts; None where it cannot be opened."""
+    from sics_cli.seeds.trial import failure
+    from sics_cli.tasks.own_task import facts_of, methods_of, opened
+
+    try:
+        task, facts = opened(config), facts_of(config)
+    except ConfigError as error:
+        return [failure("import", error)], None
+    return [Finding(GOOD, "import", methods_of(task, config))], facts
+
+
+def try_task(job: SeedJob, epochs: int, kinds: tuple[str, ...], thorough: bool) -> Times | None:
+    """Job: a trial of the job's task; what it finds is left in the job's folder as it is found."""
+    _log_to(job.folder / LOG_NAME)
+    device = _prepare_torch(job)
+    from sics_cli.seeds.trial import Trial
+
+    found, trial = Findings(job.folder), Trial(job, device, epochs, kinds, thorough)
+    for finding in trial.findings():
+        found.add(finding)
+    return trial.times
 
 
 def warm_up() -> None:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sics_cli.base import user_code
 from sics_cli.base.files import remove_partials, write_atomically
 from sics_cli.base.hashing import canonical_json, digest
 from sics_cli.store.rows import CellRow, CheckpointRow, FailureRow, RepeatRow, Row
@@ -155,10 +156,12 @@ class Inbox:
 class Intake:
     """Takes letters into the store and counts its cells and repeats; `say` is told of notes, failures and damaged files.
 
-    With `keep`, letters are set aside instead of deleted: jobs that are run again by their queue must see what they finished.
+    Where the user's own code raised, `say` is told the traceback too, of their frames alone, once an error. With `keep`, letters
+    are set aside instead of deleted: jobs that are run again by their queue must see what they finished.
     """
 
     def __init__(self, inbox: Inbox, store: Store, say: Callable[[str], None], *, keep: bool = False) -> None:
+        self._shown: set[str] = set()
         self.computed = self.failed = 0
         self._keep = keep
         self._inbox = inbox
@@ -167,18 +170,26 @@ class Intake:
 
     def empty(self) -> list[str]:
         """Take in all that waits; return the keys of its cells and repeats, failed ones included."""
-        keys = []
+        keys: list[str] = []
+        failures: dict[tuple[int, str], list[FailureRow]] = {}
         for path, letter in self._inbox.letters():
+            if isinstance(letter, Note):
+                self._tell(failures)
             if letter is None:
                 self._say(f"{path.name} in the inbox is damaged or of another run: removed")
             elif isinstance(letter, Note):
                 self._say(letter.text)
             else:
-                keys += self._take(letter)
+                row = self._put(letter)
+                if isinstance(row, FailureRow):
+                    failures.setdefault((row.seed, row.error), []).append(row)
+                keys += [] if isinstance(row, CheckpointRow) else [row.key]
             self._inbox.remove(path, keep=self._keep and isinstance(letter, CellRow | RepeatRow | FailureRow))
+        self._tell(failures)
         return keys
 
-    def _take(self, row: Row) -> list[str]:
+    def _put(self, row: Row) -> Row:
+        """Put a row into the store; where that refuses it, a failure, which is returned."""
         try:
             self._store.put(row)
         except RefusedRowError as error:
@@ -189,7 +200,17 @@ class Intake:
             self._store.put(row)
         if isinstance(row, FailureRow):
             self.failed += 1
-            self._say(f"seed {row.seed}, {row.scorer} at S = {row.sparsity:g} failed: {row.error}")
         elif isinstance(row, CellRow | RepeatRow):
             self.computed += 1
-        return [] if isinstance(row, CheckpointRow) else [row.key]
+        return row
+
+    def _tell(self, failures: dict[tuple[int, str], list[FailureRow]]) -> None:
+        """Say what failed, a line for a seed and error."""
+        for (seed, error), (first, *others) in failures.items():
+            more = f" and {len(others)} more" if others else ""
+            self._say(f"seed {seed}, {first.scorer} at S = {first.sparsity:g}{more} failed: {error}")
+            trace = user_code.trimmed(first.trace)
+            if trace and trace not in self._shown:
+                self._shown.add(trace)
+                self._say(trace.rstrip())
+        failures.clear()

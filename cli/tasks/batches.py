@@ -20,6 +20,11 @@ class Digested:
     """
 
     def __init__(self, batches: Iterable[Any]) -> None:
+        if isinstance(batches, torch.Tensor | np.ndarray | Mapping | str) or not isinstance(batches, Iterable):
+            raise TypeError(
+                f"calibration gave {type(batches).__name__}: expected an iterable of (input, target) pairs, or of mappings of "
+                "the network's arguments"
+            )
         self._batches, self._state, self.whole = batches, hashlib.sha256(), False
 
     def __iter__(self) -> Iterator[Any]:

@@ -160,11 +160,11 @@ def check(task: Any, what: str) -> None:
         given = "has no metric" if metric is None else f"metric is {type(metric).__name__}"
         raise ConfigError(f"{what}: {given}: give a sics_cli.Metric, such as metric = Metric('accuracy')")
     for name, arguments in {**NEEDED, **EITHER, **OPTIONAL}.items():
-        method = getattr(task, name, None)
-        if method is None:
+        if not hasattr(task, name):
             if name in NEEDED:
                 raise ConfigError(f"{what}: has no method {name}({', '.join(arguments)})")
             continue
+        method = getattr(task, name)
         if not callable(method):
             raise ConfigError(f"{what}: {name} is {type(method).__name__}, not a method {name}({', '.join(arguments)})")
         try:
@@ -177,6 +177,15 @@ def check(task: Any, what: str) -> None:
         epochs = getattr(task, "epochs", None)
         if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
             raise ConfigError(f"{what}: epochs is {epochs!r}: a task with a trainer says how many it trains, at least 1")
+
+
+def methods_of(task: Any, config: OwnTask) -> str:
+    """What a task is made of, in a line."""
+    options = ", ".join(f"{name}={value!r}" for name, value in config.options)
+    methods = [name for name in (*EITHER, *NEEDED, *OPTIONAL) if hasattr(task, name)]
+    left = [name for name in OPTIONAL if not hasattr(task, name)]
+    default = f"; {' and '.join(left)} {'is' if len(left) == 1 else 'are'} the default" if left else ""
+    return f"{type(task).__name__}({options}) has {', '.join(methods)}{default}"
 
 
 def facts_of(config: OwnTask) -> OwnFacts:

@@ -14,6 +14,7 @@ from sics_cli.base.bits import count_bits, pack_bits
 from sics_cli.tasks.task import Metric
 
 LOSS = "loss"
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class ResultError(Exception):
@@ -57,7 +58,8 @@ def evaluation_of(handed: object, metric: Metric) -> Evaluation:
         if metric.name not in handed:
             raise ResultError(f"evaluate gave {', '.join(map(repr, handed)) or 'an empty mapping'}: expected {metric.name!r}")
         if LOSS in handed and metric.name != LOSS:
-            loss = float(np.asarray(_plain(handed[LOSS]), dtype=np.float64).mean())
+            loss = handed[LOSS]
+            loss = loss if isinstance(loss, float) else float(_numbers(loss, LOSS).mean())
         handed = handed[metric.name]
     numbers = _numbers(handed, metric.name)
     if metric.in_points and not ((numbers >= 0) & (numbers <= 1)).all():
@@ -106,6 +108,9 @@ def _numbers(handed: Any, name: str) -> NDArray[np.float64]:
         place = int(np.flatnonzero(~np.isfinite(np.atleast_1d(numbers)))[0])
         where = f" for example {place}" if found.ndim else ""
         raise ResultError(f"evaluate gave {np.atleast_1d(numbers)[place]} for {name}{where}: expected finite numbers")
+    if found.ndim and (np.abs(numbers) > _LARGEST).any():
+        place = int(np.flatnonzero(np.abs(numbers) > _LARGEST)[0])
+        raise ResultError(f"evaluate gave {numbers[place]:g} for {name} for example {place}: expected numbers that float32 holds")
     return numbers
 
 

@@ -1,0 +1,254 @@
+"""Runs of a task of the user's own: what raises costs its seed alone, what is not the same twice is found, kills are survived."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TASKS = Path(__file__).parents[1] / "tasks" / "own_tasks.py"
+RUN = ("--scorers", "magnitude,chaos", "--sparsities", ".5", "--no-report", "--out", "run")
+CELLS = 4  # of a seed: dense, two scorers, one repeat
+Rows = Callable[[Path, str], list[dict[str, Any]]]
+Snapshot = Callable[[Path], dict[str, list[str]]]
+
+
+@pytest.fixture
+def run(cli: Any) -> Any:
+    shutil.copy(TASKS, cli.folder / "tasks.py")
+
+    def done(name: str, seeds: int, *options: str) -> subprocess.CompletedProcess[str]:
+        return cli.here("replicate", "--task", f"tasks.py:{name}", "--seeds", str(seeds), *RUN, *options)
+
+    return done
+
+
+def seeds_of(rows: list[dict[str, Any]]) -> list[int]:
+    return sorted({row["seed"] for row in rows})
+
+
+# -- what raises ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_raises_costs_its_seed_alone(run: Any, cli: Any, rows_of: Rows) -> None:
+    """An error, sys.exit, and a file that may not be read, each at a seed of its own."""
+    done = run("Unlucky", 5)
+    assert done.returncode == 3, done.stderr
+    assert seeds_of(rows_of(cli.store, "cells")) == [0, 4]
+    failures = rows_of(cli.store, "failures")
+    assert seeds_of(failures) == [1, 2, 3]
+    assert len(failures) == 3 * CELLS
+    for seed, error in (
+        (1, "RuntimeError: no luck at seed 1"), (2, "SystemExit: enough"),
+        (3, "PermissionError: [Errno 13] Permission denied: '/data/secret.npz'"),
+    ):  # fmt: skip
+        assert {row["error"] for row in failures if row["seed"] == seed} == {error}
+        assert len(re.findall(rf"seed {seed}, \w+ at S = \S+ and 3 more failed: {re.escape(error)}\n", done.stderr)) == 1
+        assert done.stderr.count(f"\n{error}\n") == 1  # the last line of its traceback
+    shown = re.findall(r'File "(.+)", line', done.stderr)
+    assert shown == [f"{cli.folder}/tasks.py"] * 6  # network and check, of each
+    assert all("seed_run.py" in row["trace"] for row in failures)  # the whole of it is kept
+
+    again = run("Unlucky", 5)
+    assert again.returncode == 3
+    assert f"{3 * CELLS} failed before (--retry-failed tries them again)" in again.stderr
+    (cli.folder / "lucky").touch()
+    retried = run("Unlucky", 5, "--retry-failed")
+    assert retried.returncode == 0, retried.stderr
+    assert rows_of(cli.store, "failures") == []
+    assert seeds_of(rows_of(cli.store, "cells")) == [0, 1, 2, 3, 4]
+
+
+def test_a_cell_that_raises_costs_that_cell(run: Any, cli: Any, rows_of: Rows) -> None:
+    done = run("UnluckyEvaluate", 2, "--sparsities", ".5,.9")
+    assert done.returncode == 3
+    failed = {(row["seed"], row["kind"], row["scorer"], row["sparsity"]) for row in rows_of(cli.store, "failures")}
+    assert failed == {(1, "cell", "magnitude", 0.9), (1, "cell", "chaos", 0.9), (1, "repeat", "magnitude", 0.9)}
+    assert done.stderr.count("return torch.ones(3) @ torch.ones(4)") == 1
+    assert len(rows_of(cli.store, "cells")) == 2 * 5 - 2
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("NoModule", "TypeError: network(1) gave dict, expected a torch.nn.Module"),
+        ("HalfATrainer", "TypeError: trainer(1) gave Linear without network: see sics_cli.Trainer"),
+        ("TwoDimensional", "ResultError: evaluate gave shape (256, 2) for accuracy: expected (examples,), or one number"),
+        ("Nan", "ResultError: evaluate gave nan for accuracy for example 7: expected finite numbers"),
+        ("Percent", "for accuracy, whose unit is points: expected fractions from 0 to 1"),
+        ("Norm", "ResultError: the network changed while it was evaluated: evaluate() must leave weights"),
+        ("Writes", "ResultError: the network changed while it was evaluated"),
+        ("NoBatches", "ValueError: Expected at least one batch of (input, target) in `batches`, got none"),
+        ("OneBatch", "TypeError: calibration gave Tensor: expected an iterable of (input, target) pairs"),
+        ("Triples", "TypeError: Expected every batch to be an (input, target) pair or a mapping"),
+        ("NanLoss", "ValueError: Expected a finite loss on the calibration batches, got nan on batch 1"),
+        ("VectorLoss", "TypeError: Expected `loss(output, target)` to return a scalar tensor"),
+        ("NotThere", "ValueError: targets(network): Expected wieght to be a parameter of Linear"),
+        ("Elsewhere", "ValueError: targets(network): Expected `parameters` of this Sequential, got 'weight'"),
+    ],
+)  # fmt: skip
+def test_what_a_method_may_not_give_is_a_line_and_no_row(run: Any, cli: Any, rows_of: Rows, name: str, error: str) -> None:
+    done = run(name, 2)
+    assert done.returncode == 3, done.stderr
+    pruned = [row for row in rows_of(cli.store, "cells") if row["scorer"] != "dense"]
+    assert pruned == []
+    lines = [line for line in done.stderr.splitlines() if "seed 1, " in line and error in line]
+    assert len(lines) == len({row["error"] for row in rows_of(cli.store, "failures") if row["seed"] == 1}), done.stderr
+    assert "\n" not in rows_of(cli.store, "failures")[0]["error"]
+
+
+def test_weights_written_past_the_counter_are_found_in_every_part_of_a_seed(run: Any, cli: Any, rows_of: Rows) -> None:
+    """The dense row is evaluated first, and then by another command no more."""
+    assert run("Writes", 1, "--scorers", "magnitude").returncode == 3
+    assert run("Writes", 1).returncode == 3  # its new cells alone
+    assert rows_of(cli.store, "cells") == rows_of(cli.store, "repeats") == []
+
+
+def test_fewer_examples_at_another_seed_are_refused(run: Any, cli: Any, rows_of: Rows) -> None:
+    done = run("Fewer", 2)
+    assert done.returncode == 3
+    (first,) = seeds_of(rows_of(cli.store, "cells"))  # whichever came first
+    (error,) = {row["error"] for row in rows_of(cli.store, "failures")}
+    said = f"seed {1 - first} was evaluated on {255 + first} examples, seed {first} on {256 - first} examples"
+    assert error == f"{said}: every network must meet the same ones"
+
+
+# -- what is not the same twice -------------------------------------------------------------------------------------------
+
+
+def test_other_batches_when_asked_again_are_stamped(run: Any, cli: Any, rows_of: Rows) -> None:
+    done = run("OtherBatches", 2)
+    assert done.returncode == 0, done.stderr
+    flagged = "calibration batches were others when asked for again"
+    assert all(flagged in row["flags"] for row in rows_of(cli.store, "cells"))
+    assert flagged in " ".join(done.stdout.split())
+    more = run("OtherBatches", 2, "--scorers", "magnitude,chaos,information")
+    assert more.returncode == 3
+    assert "ConflictError: the calibration batches of seed 0 differs from that of its rows in the store" in more.stderr
+
+
+def test_other_numbers_when_evaluated_again_are_the_noise_floor(run: Any, rows_of: Rows, cli: Any) -> None:
+    done = run("Noisy", 4)
+    assert done.returncode == 0, done.stderr
+    first = {row["seed"]: row["value"] for row in rows_of(cli.store, "cells") if row["scorer"] == "magnitude"}
+    again = {row["seed"]: row["value"] for row in rows_of(cli.store, "repeats")}
+    floor = max(abs(first[seed] - again[seed]) for seed in first)
+    assert floor > 0.1
+    assert f"noise floor {floor:.2f} score" in done.stdout
+    assert f"undecided, δ = 0.1 below the noise floor of {floor:g} score: chaos" in " ".join(done.stdout.split())
+    assert re.search(r"chaos .* INCONCLUSIVE", done.stdout)
+
+
+def test_another_network_after_the_checkpoint_is_gone_is_refused(run: Any, cli: Any, rows_of: Rows) -> None:
+    assert run("OtherNetwork", 2).returncode == 0
+    before = rows_of(cli.store, "cells")
+    for path in (cli.run / "checkpoints").iterdir():
+        if path.name.startswith("seed-1-"):
+            path.unlink()
+    more = run("OtherNetwork", 2, "--scorers", "magnitude,chaos,information")
+    assert more.returncode == 3
+    assert "seed 1, information at S = 0.5 failed: ConflictError: the dense checkpoint of seed 1 differs from that" in more.stderr
+    assert [row for row in rows_of(cli.store, "cells") if row["scorer"] != "information"] == before
+    assert seeds_of([row for row in rows_of(cli.store, "cells") if row["scorer"] == "information"]) == [0]
+
+
+def test_the_same_network_after_the_checkpoint_is_gone_goes_on(run: Any, cli: Any, rows_of: Rows) -> None:
+    assert run("Good", 1).returncode == 0
+    shutil.rmtree(cli.run / "checkpoints")
+    assert run("Good", 1, "--scorers", "magnitude,chaos,information").returncode == 0
+    assert len({row["checkpoint_hash"] for row in rows_of(cli.store, "cells")}) == 1
+
+
+def test_a_network_that_cannot_be_kept_whole_is_made_again_or_refused(run: Any, cli: Any) -> None:
+    done = run("Unkept", 1)
+    assert done.returncode == 3
+    assert "seed 0: the network cannot be kept whole (TypeError: " in done.stderr
+    assert "network(0) gave another network than before, and the first could not be kept whole" in done.stderr
+
+
+# -- kills ----------------------------------------------------------------------------------------------------------------
+
+#: Slow enough to be killed in the middle, of a seed's cells and of the epochs of its training, where a file says so.
+SLOW = """
+
+import time
+
+
+def dawdle(seconds):
+    if Path("slowly").exists():
+        time.sleep(seconds)
+
+
+class SlowLearner(Learner):
+    def epoch(self, number):
+        dawdle(0.6)
+        return super().epoch(number)
+
+
+class SlowParts(InParts):
+    epochs = 6
+
+    def trainer(self, seed):
+        return SlowLearner(self, seed)
+
+
+class Slow(Good):
+    def evaluate(self, network, seed):
+        dawdle(0.3)
+        return super().evaluate(network, seed)
+"""
+
+
+@pytest.fixture
+def processes() -> Iterator[list[subprocess.Popen[str]]]:
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize("name", ["Slow", "SlowParts"])
+def test_a_killed_driver_leaves_what_an_undisturbed_run_has(
+    cli: Any, processes: list[Any], snapshot: Snapshot, cells_in: Callable[[Path], int], until: Callable[..., bool],
+    children: Callable[[int], list[int]], name: str,
+) -> None:  # fmt: skip
+    (cli.folder / "tasks.py").write_text(TASKS.read_text() + SLOW)
+    command = ["replicate", "--task", f"tasks.py:{name}", "--seeds", "2", *RUN, "--workers", "1"]
+    (cli.folder / "slowly").touch()
+    process = cli.start(*command)
+    processes.append(process)
+    if name == "Slow":
+        assert until(lambda: cells_in(cli.store) > 0)
+    else:
+        assert until(lambda: any((cli.run / "checkpoints").glob("training-*")) or process.poll() is not None)
+    workers = children(process.pid)
+    process.kill()
+    process.wait()
+    assert process.returncode == -signal.SIGKILL, "the run ended before it could be killed: the test shows nothing"
+    there = cells_in(cli.store)
+    assert there < 2 * CELLS - 2
+    assert until(lambda: all(map(gone, workers)), 20)
+    (cli.folder / "slowly").unlink()
+    done = cli.here(*command)
+    assert done.returncode == 0, done.stderr
+    undisturbed = [option if option != "run" else "other" for option in command]
+    assert cli.here(*undisturbed).returncode == 0
+    assert snapshot(cli.store) == snapshot(cli.folder / "other" / "run.sqlite")
+    assert list((cli.run / "inbox").iterdir()) == []
+    if name == "SlowParts":
+        curve = (cli.run / "curves" / "seed-0.csv").read_text().splitlines()
+        assert [line.split(",")[0] for line in curve] == ["epoch", *map(str, range(1, 7))]

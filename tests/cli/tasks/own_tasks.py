@@ -1,0 +1,370 @@
+"""Tasks as a user writes them, in a file of their own: a good one, and others that each do one thing otherwise."""
+
+import random
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sics_cli import Metric, Task
+
+
+class Good(Task):
+    """The parity of the first two of eight bits, by an MLP that learns it in a moment."""
+
+    metric = Metric("accuracy")
+
+    def __init__(self, hidden=16):
+        self.hidden = hidden
+
+    def bits(self):
+        bits = (torch.arange(256)[:, None] >> torch.arange(8) & 1).float()
+        return bits, (bits[:, 0] != bits[:, 1]).long()
+
+    def network(self, seed):
+        net = nn.Sequential(
+            nn.Linear(8, self.hidden), nn.ReLU(), nn.Linear(self.hidden, self.hidden), nn.ReLU(), nn.Linear(self.hidden, 2)
+        )
+        optimiser, (x, y) = torch.optim.Adam(net.parameters(), 0.02), self.bits()
+        for _ in range(15):
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(net(x), y).backward()
+            optimiser.step()
+        return net
+
+    def calibration(self, seed):
+        x, y = self.bits()
+        return [(x[part], y[part]) for part in torch.randperm(256).split(64)]
+
+    def evaluate(self, network, seed):
+        x, y = self.bits()
+        return network(x.to(self.device)).argmax(1).cpu() == y
+
+
+class Learner:
+    """What `InParts` trains with."""
+
+    def __init__(self, task, seed):
+        self.network = nn.Sequential(
+            nn.Linear(8, task.hidden), nn.ReLU(), nn.Linear(task.hidden, task.hidden), nn.Linear(task.hidden, 2)
+        )
+        self.x, self.y = task.bits()
+        self.momentum = [torch.zeros_like(weight) for weight in self.network.parameters()]
+
+    def epoch(self, number):
+        loss = torch.zeros(())
+        for part in torch.randperm(256).split(32):
+            loss = nn.functional.cross_entropy(self.network(self.x[part]), self.y[part])
+            gradients = torch.autograd.grad(loss, list(self.network.parameters()))
+            with torch.no_grad():
+                for weight, kept, gradient in zip(self.network.parameters(), self.momentum, gradients, strict=True):
+                    weight -= 0.1 * kept.mul_(0.9).add_(gradient)
+        return {"loss": float(loss.detach())}
+
+    def state(self):
+        return {**self.network.state_dict(), **{f"momentum.{i}": kept for i, kept in enumerate(self.momentum)}}
+
+    def load(self, state):
+        for i, kept in enumerate(self.momentum):
+            kept.copy_(state.pop(f"momentum.{i}"))
+        self.network.load_state_dict(state)
+
+
+class InParts(Good):
+    epochs = 4
+
+    def trainer(self, seed):
+        return Learner(self, seed)
+
+
+class Forgetful(Learner):
+    """Leaves its momentum out of its state."""
+
+    def state(self):
+        return self.network.state_dict()
+
+    def load(self, state):
+        self.network.load_state_dict(state)
+
+
+class ForgetfulParts(InParts):
+    def trainer(self, seed):
+        return Forgetful(self, seed)
+
+
+class Squares(Good):
+    """A number an example, lower is better, with a loss of its own."""
+
+    metric = Metric("error", unit="bits", higher_is_better=False, delta=0.01)
+
+    def loss(self, network, batch):
+        x, y = batch
+        return (network(x)[:, 0] - y).square().mean()
+
+    def evaluate(self, network, seed):
+        x, y = self.bits()
+        return (network(x)[:, 0] - y).square()
+
+
+# -- what is refused before anything is trained ------------------------------------------------------------------------
+
+
+class NoMetric(Good):
+    metric = None
+
+
+class WrongMetric(Good):
+    metric = "accuracy"
+
+
+class NoEvaluate(Good):
+    evaluate = property()  # as if there was none
+
+
+class NoCalibration(Good):
+    calibration = property()
+
+
+class NoNetwork(Good):
+    network = property()
+
+
+class NoMethod(Good):
+    evaluate = 0.5
+
+
+class Signature(Good):
+    def evaluate(self, network):
+        return [1.0]
+
+
+class NoEpochs(InParts):
+    epochs = 0
+
+
+class Raises(Good):
+    def __init__(self):
+        raise LookupError("no data here")
+
+
+# -- what a step of a trial finds --------------------------------------------------------------------------------------
+
+
+class NoModule(Good):
+    def network(self, seed):
+        return {"weight": torch.ones(2, 2)}
+
+
+class HalfATrainer(InParts):
+    def trainer(self, seed):
+        return nn.Linear(2, 2)
+
+
+class NoBatches(Good):
+    def calibration(self, seed):
+        return []
+
+
+class OneBatch(Good):
+    def calibration(self, seed):
+        return self.bits()[0]
+
+
+class Triples(Good):
+    def calibration(self, seed):
+        x, y = self.bits()
+        return [(x, y, y)]
+
+
+class UsedUp(Good):
+    def __init__(self):
+        super().__init__()
+        self.batches = iter(super().calibration(0))
+
+    def calibration(self, seed):
+        return self.batches
+
+
+class OtherBatches(Good):
+    dice = random.Random()
+
+    def calibration(self, seed):
+        x, y = self.bits()
+        return [(x + self.dice.random() / 100, y)]
+
+
+class VectorLoss(Squares):
+    def loss(self, network, batch):
+        return network(batch[0])[:, 0]
+
+
+class NanLoss(Squares):
+    def loss(self, network, batch):
+        return network(batch[0]).mean() * float("nan")
+
+
+class NoGradient(Squares):
+    def loss(self, network, batch):
+        return network(batch[0]).mean() * 0.0
+
+
+class NotThere(Good):
+    def targets(self, network):
+        return [(network[0], "wieght")]
+
+
+class NoTargets(Good):
+    def targets(self, network):
+        return []
+
+
+class Elsewhere(Good):
+    def targets(self, network):
+        return [(nn.Linear(8, 16), "weight")]
+
+
+class Norm(Good):
+    """Leaves a batch norm training while it evaluates."""
+
+    def network(self, seed):
+        net = super().network(seed)
+        return nn.Sequential(*net[:2], nn.BatchNorm1d(self.hidden), *net[2:])
+
+    def evaluate(self, network, seed):
+        network.train()
+        return super().evaluate(network, seed)
+
+
+class Writes(Good):
+    def evaluate(self, network, seed):
+        network[0].weight.data.mul_(0.99)
+        return super().evaluate(network, seed)
+
+
+class Results(Good):
+    def given(self, right):
+        raise NotImplementedError
+
+    def evaluate(self, network, seed):
+        return self.given(super().evaluate(network, seed))
+
+
+class TwoDimensional(Results):
+    def given(self, right):
+        return right[:, None].float().expand(-1, 2)
+
+
+class Words(Results):
+    def given(self, right):
+        return ["right" if one else "wrong" for one in right]
+
+
+class Nothing(Results):
+    def given(self, right):
+        return []
+
+
+class Forgot(Results):
+    def given(self, right):
+        return None
+
+
+class Nan(Results):
+    def given(self, right):
+        return torch.where(torch.arange(256) == 7, float("nan"), 0.5)
+
+
+class Percent(Results):
+    def given(self, right):
+        return 100.0 * float(right.float().mean())
+
+
+class OtherName(Results):
+    def given(self, right):
+        return {"acc": right}
+
+
+class Fewer(Good):
+    def evaluate(self, network, seed):
+        return super().evaluate(network, seed)[seed:]
+
+
+class Noisy(Good):
+    metric = Metric("score", delta=0.1)
+    dice = random.Random(0)
+
+    def evaluate(self, network, seed):
+        return super().evaluate(network, seed).float().mean() + self.dice.random()
+
+
+class Its(Good):
+    """Evaluates a network of its own."""
+
+    def evaluate(self, network, seed):
+        with torch.enable_grad():
+            its = super().network(seed)
+        return super().evaluate(its, seed)
+
+
+class OneNetwork(Good):
+    def network(self, seed):
+        torch.manual_seed(0)
+        return super().network(seed)
+
+
+class OtherNetwork(Good):
+    dice = random.Random()
+
+    def network(self, seed):
+        torch.manual_seed(self.dice.randrange(2**40))
+        return super().network(seed)
+
+
+class Unkept(Good):
+    """Makes a network that cannot be written down whole, and another each time."""
+
+    dice = random.Random()
+
+    def network(self, seed):
+        torch.manual_seed(self.dice.randrange(2**40))
+        net = super().network(seed)
+        net.lines = (line for line in ())
+        return net
+
+
+class NotSent(Good):
+    def __init__(self):
+        super().__init__()
+        self.lines = (line for line in ())
+
+
+class NotKept(Good):
+    def __init__(self, width=8):
+        super().__init__()
+
+
+# -- what raises while it runs -----------------------------------------------------------------------------------------
+
+
+class Unlucky(Good):
+    """Raises at seed 1, deep in a helper of its own, unless there is a file `lucky`; seed 2 leaves by the back door."""
+
+    def network(self, seed):
+        if not Path("lucky").exists():
+            self.check(seed)
+        return super().network(seed)
+
+    def check(self, seed):
+        if seed == 1:
+            raise RuntimeError(f"no luck at seed {seed}")
+        if seed == 2:
+            raise SystemExit("enough")
+        if seed == 3:
+            raise PermissionError(13, "Permission denied", "/data/secret.npz")
+
+
+class UnluckyEvaluate(Good):
+    def evaluate(self, network, seed):
+        if seed == 1 and bool((network[2].weight == 0).float().mean() > 0.6):
+            return torch.ones(3) @ torch.ones(4)  # where much is pruned alone
+        return super().evaluate(network, seed)
