@@ -77,7 +77,7 @@ def plan(
     source = read_source(pilot) if pilot is not None else None
     for text in source.assumed if source else ():
         print(plain(f"sics-run: assumed: {text}"), file=sys.stderr)
-    settings = ((source.planned if source else None) or Settings()).replaced(delta, alpha, reference)
+    settings = source.settings(delta, alpha, reference) if source else Settings().replaced(delta, alpha, reference)
     lines: tuple[Line, ...] = ()
     if source is not None:
         if source.unpaired or not source.metric.paired:
