@@ -12,6 +12,7 @@ from rich.console import Console
 
 from sics_cli.console import progress_bars, tables
 from sics_cli.experiment.recipe import DENSE
+from sics_cli.results.source import metric_in
 from sics_cli.results.summary import paired_seeds
 from sics_cli.slurm.ledger import Ledger
 from sics_cli.store.inbox import Inbox
@@ -19,6 +20,7 @@ from sics_cli.store.rows import CellRow, FailureRow, PlanRow
 from sics_cli.store.run_folder import lock_holder
 from sics_cli.store.store import Store, find_store
 from sics_cli.tasks.images.standardise import in_words
+from sics_cli.tasks.task import shown
 
 
 @click.command()
@@ -30,6 +32,7 @@ def status(run: Path) -> None:
         cells, plans, failures, repeats = store.cells(), store.plans(), store.failures(), store.repeats()
         checkpoints, run_id, created = store.checkpoints(), store.meta("run_id"), store.meta("created")
         recipe = store.meta("recipe")
+    metric = metric_in(recipe)
     out = progress_bars.results()
     tables.fact(out, "run", str(path))
     tables.fact(out, "run id", f"{run_id[:16]}, begun {created}")
@@ -37,7 +40,7 @@ def status(run: Path) -> None:
     tables.fact(
         out,
         "recipe",
-        f"{recipe['data']['name']}{_standardised(recipe)}, {recipe['model']['name']}{_code(recipe)}, {_training(recipe)}; "
+        f"{_task(recipe)}; "
         f"saliency {recipe['saliency']['kind']}; unit {recipe['unit']}, pool {recipe['pool']}; "
         f"{environment['device_class']}, torch {environment['torch']}",
     )
@@ -54,19 +57,24 @@ def status(run: Path) -> None:
             out,
             "plan",
             f"{plan.plan_hash[:12]} of {plan.created}{remark}: {tables.seed_text(plan.seeds)}, "
-            f"{len(plan.scorers)} scorers, delta {plan.delta:g} points, alpha {plan.alpha:g}, reference {plan.reference}",
+            f"{len(plan.scorers)} scorers, delta {plan.delta:g} {metric.unit}, alpha {plan.alpha:g}, reference {plan.reference}",
         )
     if plans:
         _print_cells(out, plans[-1], cells, failures)
-    dense = {row.seed: 100 * row.result for row in cells if row.scorer == DENSE}
+    dense = {row.seed: shown(row.result, metric) for row in cells if row.scorer == DENSE}
     for row in checkpoints:
-        accuracy = f"test {dense[row.seed]:.2f} %, " if row.seed in dense else ""
-        validated = 100 * row.validation_correct / row.validation_n
-        trained = "" if _is_given(recipe) else f"trained in {progress_bars.clock(row.wall_seconds)}, "
+        said = [f"test {dense[row.seed]}"] if row.seed in dense else []
+        if row.validation_correct is not None and row.validation_n:
+            said.append(f"validation {100 * row.validation_correct / row.validation_n:.2f} %")
+        said += (
+            []
+            if _is_given(recipe)
+            else [f"{'made' if 'task' in recipe else 'trained'} in {progress_bars.clock(row.wall_seconds)}"]
+        )
         tables.fact(
             out,
             f"seed {row.seed}",
-            f"dense {accuracy}validation {validated:.2f} %, {trained}{row.checkpoint_hash[:12]}",
+            f"dense {', '.join([*said, row.checkpoint_hash[:12]])}",
         )
     _print_pairing(out, cells)
     tables.fact(out, "repeats", f"{len(repeats)} masks evaluated twice for the noise floor")
@@ -76,9 +84,16 @@ def status(run: Path) -> None:
         tables.fact(out, "failed", f"{where}: {failure.error}", style="red")
 
 
+def _task(recipe: dict[str, Any]) -> str:
+    """What was trained and measured, in a few words."""
+    if "task" in recipe:
+        return f"{recipe['summary']} ({recipe['task'].get('source_sha256', 'installed')[:12]})"
+    return f"{recipe['data']['name']}{_standardised(recipe)}, {recipe['model']['name']}{_code(recipe)}, {_training(recipe)}"
+
+
 def _is_given(recipe: dict[str, Any]) -> bool:
-    """Whether the user's own checkpoint was pruned, and nothing trained."""
-    return bool(recipe.get("start", {}).get("kind") == "checkpoint")
+    """Whether the user's own checkpoints were pruned, and nothing trained."""
+    return recipe.get("start", {}).get("kind") in ("checkpoint", "checkpoints")
 
 
 def _standardised(recipe: dict[str, Any]) -> str:
@@ -96,7 +111,7 @@ def _code(recipe: dict[str, Any]) -> str:
 
 def _training(recipe: dict[str, Any]) -> str:
     if _is_given(recipe):
-        return f"given weights {recipe['start']['sha256'][:12]}, not trained"
+        return f"given weights {recipe['start'].get('sha256', 'a file a seed')[:13]}, not trained"
     begun = "from pretrained weights, " if recipe.get("start") else ""
     return f"{begun}{recipe['training']['epochs']} epochs"
 

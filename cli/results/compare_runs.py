@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,9 +82,15 @@ def read_rows(path: Path) -> RunRows:
 
 def pair(a: RunRows, b: RunRows, *, across_devices: bool = False) -> Pairs:
     """Pair the rows of two runs."""
-    tests = [(run.recipe["data"]["digest"], run.recipe["data"]["split_digest"], run.recipe["data"]["test"]) for run in (a, b)]
-    if tests[0] != tests[1]:
-        named = "; ".join(differences({"data": a.recipe["data"]}, {"data": b.recipe["data"]}))
+    for name, run in (("RUN_A", a), ("RUN_B", b)):
+        if any(row.correct is None for row in run.rows):
+            measured = run.recipe["task"]["metric"]["name"]
+            raise ConfigError(
+                f"{name}: measured {measured}; runs are compared by counts of right answers: report shows each alone"
+            )
+    if _examples(a.recipe) != _examples(b.recipe):
+        what = "task" if "task" in a.recipe or "task" in b.recipe else "data"
+        named = "; ".join(differences({what: a.recipe.get(what, {})}, {what: b.recipe.get(what, {})}))
         raise ConfigError(f"RUN_A and RUN_B: were tested on different examples ({named}), so no row of one pairs with the other")
     refused = []
     for name, run in (("A", a), ("B", b)):
@@ -112,6 +118,12 @@ def pair(a: RunRows, b: RunRows, *, across_devices: bool = False) -> Pairs:
         raise ConfigError(f"RUN_A and RUN_B: nothing can be paired: {why}")
     floors = {s: max(run.noise_floor[s] for run in (a, b) if s in run.noise_floor) for s in {*a.noise_floor, *b.noise_floor}}
     return Pairs(tuple(both), tuple(refused), floors)
+
+
+def _examples(recipe: Mapping[str, Any]) -> object:
+    """What stands for the examples of a run's evaluation: a user's task, or the data and their split."""
+    data = recipe.get("data")
+    return recipe["task"] if data is None else (data["digest"], data["split_digest"], data["test"])
 
 
 def _device(row: CellRow) -> str:
@@ -163,7 +175,7 @@ def _arms(name: str, pairs: Sequence[tuple[CellRow, CellRow]]) -> tuple[Arm, Arm
             label,
             [row.seed for row in rows],
             [row.correct for row in rows],
-            [row.n for row in rows],
+            [row.n or 0 for row in rows],
             [row.mask_hash for row in rows],
         )
         for label, rows in ((name, [x for x, _ in own]), ("B", [y for _, y in own]))

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from sics_cli.base.bits import unpack_bits
@@ -173,7 +172,9 @@ def _of_loss(source: Source, store: Store, reading: Reading) -> Source:
     frame = source.frame.assign(accuracy=source.frame["loss"]).drop(columns=["correct", "n", "bits"], errors="ignore")
     floors = loss_floors(store.cells(), store.repeats())
     metric = Metric("loss", reading.unit or "loss", 1.0, lower)
-    return replace(source, frame=frame, bits={}, metric=metric, noise_floor={S: f for S, f in floors.items() if S > 0}, beside=True)
+    return replace(
+        source, frame=frame, bits={}, metric=metric, noise_floor={S: f for S, f in floors.items() if S > 0}, beside=True
+    )
 
 
 def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow], *, across_devices: bool = False) -> Source:

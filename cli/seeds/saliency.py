@@ -25,7 +25,8 @@ class _Lost(nn.Module):
 
     def __init__(self, network: nn.Module, loss: Loss) -> None:
         super().__init__()
-        self._modules, self._parameters, self._buffers = network._modules, network._parameters, network._buffers
+        self._modules = network._modules
+        self._parameters, self._buffers = network._parameters, network._buffers
         object.__setattr__(self, "_of", (network, loss))
 
     def forward(self, batch: Any) -> dict[str, torch.Tensor]:
