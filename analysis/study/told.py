@@ -27,6 +27,8 @@ _OF_S = (
     ("all of one S hold at once", "all hold at once"),
 )
 _BEGIN = re.compile(rf"\bAt S = {ONE_POOL:g}:? ")
+#: The unit, and not what an estimate points to, or the points of a figure.
+_UNIT = re.compile(r"\baccuracy points\b|(?<=\d )points?\b|\bpoints\b(?! (?:to|far)\b)")
 #: What an accuracy has of images, another metric has of examples.
 _IMAGES = re.compile(r"\b((?:[Tt]est )?)image(s?)\b")
 _OTHER = {"above": "below", "below": "above", "+": "−", "−": "+", "<": ">", ">": "<", "": ""}
@@ -92,7 +94,7 @@ def _in_unit(text: str, metric: Metric, pooled: bool) -> str:
     if metric.unit == "accuracy points":
         return text
     text = _IMAGES.sub(lambda m: f"{m[1]}{'examples' if m[2] else 'example'}", text)
-    text = re.sub(r"\baccuracy points\b|(?<=\d )points?\b|\bpoints?\b(?! to\b)", lambda _: metric.unit, text)
+    text = _UNIT.sub(lambda _: metric.unit, text)
     text = re.sub(r"\b[Aa]ccuracies\b", lambda _: f"values of {metric.name}", text)
     return re.sub(r"\b([Aa])ccuracy\b", lambda _: metric.name, text)
 

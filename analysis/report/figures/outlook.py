@@ -24,7 +24,8 @@ from sics_analysis.report.figures.drawing.style import (
     drawing,
     refusal,
 )
-from sics_analysis.report.words.phrases import decimals, interval, percent, plural, seeds_needed
+from sics_analysis.report.words.answers import UNASKED, asked_of
+from sics_analysis.report.words.phrases import decimals, interval, percent, plural
 from sics_analysis.results import PowerPoint, signed
 
 _TARGET = 0.8
@@ -64,8 +65,8 @@ def power(document: ReportDocument) -> Sketch:
     for point in info.points:
         sheet.tips.append(Tip(axes, (point.n - 0.5, 0, point.n + 0.5, 1.0), f"n = {point.n}: {_chances(point)}"))
     needed = (
-        f"80 % takes {seeds_needed(info.needed_equivalence)} for equivalence and {seeds_needed(info.needed_escape)} for an "
-        f"escape in a family of {info.family}"
+        f"80 % takes {_needed(info.needed_equivalence)} for equivalence and {_needed(info.needed_escape)} for an escape in a "
+        f"family of {info.family}"
     )
     caption = (
         f"Chance of a verdict against the number of seeds, if differences spread as here (median sd {decimals(info.sd)} points), "
@@ -75,6 +76,10 @@ def power(document: ReportDocument) -> Sketch:
     return Sketch(caption, f"Power curves. With {plural(info.here, 'seed')}: {here}. {needed}.", sheet)
 
 
+def _needed(n: int | None) -> str:
+    return "more seeds than were searched" if n is None else plural(n, "seed")
+
+
 def _chances(point: PowerPoint) -> str:
     return f"equivalence {percent(point.equivalence, 0)}, escape {percent(point.escape, 0)}"
 
@@ -82,6 +87,8 @@ def _chances(point: PowerPoint) -> str:
 def paper(document: ReportDocument) -> Sketch:
     """Every claim of the paper: what it says as a band or a diamond, what was measured as an interval."""
     claims = document.claims
+    if not asked_of(document.metric):
+        return refusal(f"{UNASKED} {document.metric.name}.")
     if not any(claim.n for claim in claims):
         why = "; ".join(dict.fromkeys(finding.text for claim in claims for finding in claim.findings))
         return refusal(f"None of the paper's claims could be set against these rows: {why}.")
