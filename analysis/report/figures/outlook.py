@@ -25,7 +25,7 @@ from sics_analysis.report.figures.drawing.style import (
     refusal,
 )
 from sics_analysis.report.words.answers import UNASKED, asked_of
-from sics_analysis.report.words.phrases import decimals, interval, percent, plural
+from sics_analysis.report.words.phrases import decimals, interval, percent, plural, seeds_needed
 from sics_analysis.results import PowerPoint, signed
 
 _TARGET = 0.8
@@ -65,8 +65,8 @@ def power(document: ReportDocument) -> Sketch:
     for point in info.points:
         sheet.tips.append(Tip(axes, (point.n - 0.5, 0, point.n + 0.5, 1.0), f"n = {point.n}: {_chances(point)}"))
     needed = (
-        f"80 % takes {_needed(info.needed_equivalence)} for equivalence and {_needed(info.needed_escape)} for an escape in a "
-        f"family of {info.family}"
+        f"80 % takes {seeds_needed(info.needed_equivalence)} for equivalence and {seeds_needed(info.needed_escape)} for an "
+        f"escape in a family of {info.family}"
     )
     caption = (
         f"Chance of a verdict against the number of seeds, if differences spread as here (median sd {decimals(info.sd)} points), "
@@ -74,10 +74,6 @@ def power(document: ReportDocument) -> Sketch:
     )
     here = next((_chances(point) for point in info.points if point.n == info.here), "no test")
     return Sketch(caption, f"Power curves. With {plural(info.here, 'seed')}: {here}. {needed}.", sheet)
-
-
-def _needed(n: int | None) -> str:
-    return "more seeds than were searched" if n is None else plural(n, "seed")
 
 
 def _chances(point: PowerPoint) -> str:
