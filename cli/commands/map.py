@@ -94,8 +94,8 @@ def _print(out: Console, found: PlateauMap) -> None:
             paragraph(out, plain(sentence), 2, 4)
     out.print()
     note = (
-        f"overlap: Jaccard of the kept units with magnitude's in the same run, mean over seeds. feature: {found.metric.unit} against "
-        f"magnitude in the same run, with its verdict at δ = {found.delta:g}."
+        f"overlap: Jaccard of the kept units with magnitude's in the same run, mean over seeds. feature: {found.metric.unit} "
+        f"against magnitude in the same run, with its verdict at δ = {found.delta:g}."
     )
     if found.metric.lower_is_better:
         note += f" Less {found.metric.name} is better, so that ESCAPES is below it."

@@ -70,8 +70,8 @@ def print_results(
     settings = document.settings
     side = f"below −{settings.delta:g}" if lower else f"above +{settings.delta:g}"
     key = (
-        f"diff.: {short} above {settings.reference} at the same seed{', less is better' if lower else ''}; p up: {side}, adjusted "
-        f"in the family of this S (κ ≥ 1) at α = {settings.alpha:g}; verdicts at δ = {settings.delta:g} {short}"
+        f"diff.: {short} above {settings.reference} at the same seed{', less is better' if lower else ''}; p up: {side}, "
+        f"adjusted in the family of this S (κ ≥ 1) at α = {settings.alpha:g}; verdicts at δ = {settings.delta:g} {short}"
     )
     deviations = [one.text for one in document.deviations if one.kind != "stamp" and one.scorer is None]
     for text in (key, *deviations):
