@@ -139,7 +139,7 @@ def opened(config: OwnTask) -> Any:
             raise ConfigError(f"{called(config)}: is {type(made).__name__}, not a class")
         try:
             task = made(**options)
-        except Exception as error:  # the user's code may raise anything
+        except (Exception, SystemExit) as error:  # the user's code may raise anything
             said = ", ".join(f"{name}={value!r}" for name, value in options.items())
             raise ConfigError(f"{called(config)}: made with ({said}) raises {user_code.told(error)}") from error
     check(task, called(config))
