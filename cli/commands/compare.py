@@ -69,9 +69,9 @@ def compare(run_a: Path, run_b: Path, delta: float | None, alpha: float | None, 
         out,
         f"A − B in {metric.unit} at the same seed{better}. p =: equivalence within ±δ (paired t-TOST). p A>B, p A<B: one-sided "
         "against 0, adjusted over the scorers of this S (rotation max-T; Holm where they miss different seeds). ESCAPES, "
-        f"DEGRADES: A {sides[0]} B by more than δ, {sides[1]} by more, adjusted likewise. NONINFERIOR, NONSUPERIOR: A not worse than B "
-        "by δ, not better by it, one half of the equivalence test alone, unadjusted as EQUIVALENT is. Smallest attainable p of an "
-        f"exact sign-flip test: {_attainable(lines)}. "
+        f"DEGRADES: A {sides[0]} B by more than δ, {sides[1]} by more, adjusted likewise. NONINFERIOR, NONSUPERIOR: A not worse "
+        "than B by δ, not better by it, one half of the equivalence test alone, unadjusted as EQUIVALENT is. Smallest attainable "
+        f"p of an exact sign-flip test: {_attainable(lines)}. "
         f"{coverage_caveat(SMALL_N)}",  # no bootstrap here: of its caveat only what holds at any n
         style="dim",
     )
