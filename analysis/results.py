@@ -6,7 +6,7 @@ A report is read without scipy and pandas, so nothing here imports them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -163,6 +163,19 @@ class DataCheck:
         """Whether a verdict is to be shown with its flag."""
         here = (not self.scorers or scorer in self.scorers) and (not self.sparsities or sparsity in self.sparsities)
         return self.level is Level.OPEN and here
+
+
+class DataCheckWarning(UserWarning):
+    """A data check of an analysis is open: no verdict that it touches is settled."""
+
+
+def flags_of(checks: Iterable[DataCheck], scorer: str, sparsity: float) -> str:
+    """The kinds of the open checks that touch a line, each once; empty where none does.
+
+    >>> flags_of([DataCheck("missing", Level.OPEN, "b lacks seed 3", ("b",))], "b", 0.7)
+    'missing'
+    """
+    return "; ".join(dict.fromkeys(check.kind for check in checks if check.touches(scorer, sparsity)))
 
 
 class Status(StrEnum):

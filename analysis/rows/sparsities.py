@@ -8,10 +8,12 @@ from numpy.typing import NDArray
 
 from sics_analysis.results import ONE_POOL as ONE_POOL
 from sics_analysis.rows.cells import check, numbers
-from sics_analysis.rows.names import COMPRESSION, DENSITY, keys
+from sics_analysis.rows.names import COMPRESSION, DENSITY, Named, TableError, key, keys
 
 _NEAR = 1e-3  # two achieved sparsities this near are one target, where little is left a twentieth of what is left
 _SHARE = 0.05
+_SCATTER = 0.01  # achieved sparsities of one target seldom lie further apart
+DENSE = "dense"  # as in sics_analysis.rows.table
 
 
 def sparsities(column: pd.Series, name: str) -> tuple[NDArray[np.float64], list[str], bool]:
@@ -54,10 +56,10 @@ def _spread(values: NDArray[np.float64]) -> bool:
     return not ((values > 0) & (values < 1)).any()
 
 
-def to_targets(frame: pd.DataFrame) -> tuple[pd.Series, list[str]]:
+def to_targets(frame: pd.DataFrame, step: float | None = None) -> tuple[pd.Series, list[str]]:
     """Sparsities that were achieved, as the targets they share, and how they were grouped.
 
-    Neighbours nearer than .001 (where little is left, than a twentieth of it) are one target, unless a scorer has two of them
+    With a `step` they are rounded to its multiples; a TableError where a scorer then has two at one seed. Else neighbours nearer than .001 (where little is left, than a twentieth of it) are one target, unless a scorer has two of them
     at one seed: then they were asked for. The target is the shortest decimal that lies as near to each.
 
     >>> table = pd.DataFrame({"seed": [0, 1], "scorer": "a", "sparsity": [0.376449, 0.376451]})
@@ -66,6 +68,8 @@ def to_targets(frame: pd.DataFrame) -> tuple[pd.Series, list[str]]:
     ([0.376, 0.376], ['sparsities 0.376449 and 0.376451 are one target, 0.376: they lie within 0.001 of each other'])
     """
     column = frame["sparsity"]
+    if step is not None:
+        return _rounded(frame, step)
     values = sorted(set(column[column > 0]))
     groups: list[list[float]] = []
     for value in values:
@@ -90,6 +94,23 @@ def to_targets(frame: pd.DataFrame) -> tuple[pd.Series, list[str]]:
     return column.map(lambda value: found.get(value, value)), said
 
 
+def _rounded(frame: pd.DataFrame, step: float) -> tuple[pd.Series, list[str]]:
+    column = frame["sparsity"]
+    pruned = (column > 0) & (column != ONE_POOL)
+    found = column.where(~pruned, ((column / step).round() * step).round(9))
+    lost = pruned & ((found <= 0) | (found >= 1))
+    doubled = frame.assign(sparsity=found).duplicated(["seed", "scorer", "sparsity"]) & pruned
+    for bad, why in ((lost, "becomes"), (doubled, "meets another of its seed and scorer at")):
+        if bad.any():
+            at = int(np.flatnonzero(bad.to_numpy())[0])
+            raise TableError(
+                f"--round-sparsity {step:g}: sparsity {column.iloc[at]:g} {why} {found.iloc[at]:g}: give a smaller step",
+                row=int(frame.index[at]),
+            )
+    before, after = column[pruned].nunique(), found[pruned].nunique()
+    return found, [f"sparsities are rounded to multiples of {step:g}, as asked: {before} values are {after}"]
+
+
 def _shortest(group: list[float]) -> float:
     middle = sum(group) / len(group)
     for digits in range(1, 9):
@@ -97,3 +118,42 @@ def _shortest(group: list[float]) -> float:
         if 0 < target < 1 and all(abs(value - target) <= min(_NEAR, _SHARE * (1 - value)) for value in group):
             return target
     return round(middle, 9)
+
+
+def one_dense(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The dense networks as rows of sparsity 0, where a table repeats them at every S; what is said of them."""
+    unpruned = (rows["scorer"] == DENSE) & (rows["sparsity"] != ONE_POOL)
+    own = unpruned & (rows["sparsity"] > 0)
+    said = []
+    if own.any() and not own.all():
+        every = rows[unpruned]
+        same = every.groupby("seed")["accuracy"].agg(lambda values: values.max() - values.min() <= 1e-9 * abs(values.max())).all()
+        if same:
+            rows = pd.concat([rows[~unpruned], every[~every.duplicated("seed")].assign(sparsity=0.0)])
+            said.append(f"{DENSE!r} has one value a seed at every sparsity: it is the dense network, of sparsity 0")
+        else:
+            said.append(f"rows of {DENSE!r} differ between sparsities above 0: it is a scorer as the others, compared at each S")
+    unpruned = int(((rows["sparsity"] == 0) & rows["accuracy"].notna()).sum())
+    if unpruned and (rows["sparsity"] > 0).any():
+        many = "1 row" if unpruned == 1 else f"{unpruned} rows"
+        said.append(
+            f"{many} of sparsity 0 {'is' if unpruned == 1 else 'are'} dense networks, which --reference dense compares with"
+        )
+    return rows, said
+
+
+def scattered(rows: pd.DataFrame, raw: pd.DataFrame, named: Named) -> list[str]:
+    """The way out where sparsities that were achieved fall into many pools of few seeds each."""
+    pruned = rows[(rows["sparsity"] > 0) & (rows["sparsity"] != ONE_POOL)]
+    found = sorted(set(pruned["sparsity"]))
+    lone = pruned.groupby(["scorer", "sparsity"])["seed"].nunique()
+    near = sum(b - a < _SCATTER for a, b in zip(found, found[1:], strict=False))
+    if near < 2 or lone.median() >= min(3, pruned["seed"].nunique()):
+        return []
+    used = set(named.column.values())
+    targets = [name for name in raw.columns if name not in used and {"target", "sparsity", "amount"} & set(key(name).split("_"))]
+    way = f"--columns sparsity={targets[0]} or " if targets else ""
+    return [
+        f"sparsities fall into {len(found)} values, {near} of them within {_SCATTER:g} of the one below: if they were achieved, "
+        f"{way}--round-sparsity {_SCATTER:g} makes one pool of a target"
+    ]

@@ -7,7 +7,8 @@ import pytest
 
 from sics_analysis.results import Level
 from sics_analysis.rows.names import TableError
-from sics_analysis.rows.tidy import Asked, tidy
+from sics_analysis.rows.asked import Asked
+from sics_analysis.rows.tidy import tidy
 
 
 def table(**columns: Any) -> pd.DataFrame:
