@@ -428,6 +428,7 @@ class HowFar:
     level: float  # of each test of the sequence
     family: int  # scorers over which the error is held
     steps: tuple[HowFarStep, ...]  # by S; gaps are left out
+    gaps: tuple[float, ...] = ()  # values of S among the steps without any seed, so neither tested nor claimed
 
     @property
     def reached(self) -> float | None:
@@ -439,6 +440,11 @@ class HowFar:
         """The same for this scorer by itself."""
         return max((step.sparsity for step in self.steps if step.alone), default=None)
 
+    @property
+    def skipped(self) -> tuple[float, ...]:
+        """The gaps below the largest S of the claim."""
+        return tuple(S for S in self.gaps if (self.reached or 0.0) > S)
+
     def confidence_interval(self, level: float = 0.95) -> Interval | None:
         """None: every S has a bound of its own."""
         return None
@@ -449,6 +455,7 @@ class HowFar:
         if not tested:
             return f"{self.scorer}: no S has a seed together with {self.reference}."
         way = f"fixed sequence over {tested} value{'s' * (tested > 1)} of S from {self.steps[0].sparsity:g}"
+        way += f", none of it at S = {', '.join(f'{S:g}' for S in self.gaps)}" if self.gaps else ""
         held = f"error held over {self.family} scorer{'s' * (self.family > 1)}"
         if self.reached is None:
             alone = f"; by itself up to S = {self.alone:g}" if self.alone is not None else ""

@@ -25,4 +25,6 @@ def whole_counts(accuracy: pd.Series, n: pd.Series) -> pd.Series | None:
     decimals = next((d for d in range(13) if (np.abs(values[known] - values[known].round(d)) < 1e-12).all()), 13)
     if (total[known] > 10**decimals).any():
         return None
-    return pd.Series([int(round(c)) if there else None for c, there in zip(counts, known, strict=True)], accuracy.index, object)
+    return pd.Series(
+        [int(c) if there else None for c, there in zip(np.round(counts), known, strict=True)], accuracy.index, object
+    )

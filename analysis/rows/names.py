@@ -52,7 +52,7 @@ _REFERENCES = ("magnitude", "mag", "baseline", "l1", "l1_norm", "l1norm", "dense
 #: Parts of names of what is measured or set beside a result, and is none of it.
 _QUANTITY = frozenset(
     {
-        "epoch", "epochs", "step", "steps", "iteration", "iterations", "iter", "iters", "time", "walltime", "seconds", "secs", "sec",
+        "epoch", "epochs", "step", "steps", "iteration", "iterations", "iter", "iters", "time", "walltime", "seconds", "sec",
         "ms", "minutes", "hours", "duration", "timestamp", "runtime", "latency", "throughput", "params", "parameters", "flops",
         "gflops", "mflops", "macs", "gmacs", "lr", "memory", "mem", "vram", "gb", "mb",
     }
@@ -60,9 +60,9 @@ _QUANTITY = frozenset(
 #: Whole names of the same, and of what sums rows up: as a part of a name they may well tell of a scorer.
 _BESIDE = frozenset(
     {
-        "mean", "std", "sd", "avg", "average", "median", "min", "max", "sem", "ci", "index", "level", "total", "count", "n", "row",
-        "id", "file", "learning_rate", "batch", "batch_size", "momentum", "dropout", "weight_decay", "wd", "loss", "train_loss",
-        "val_loss", "valid_loss", "validation_loss", "test_loss", "eval_loss",
+        "mean", "std", "sd", "avg", "average", "median", "min", "max", "sem", "ci", "index", "level", "total", "count", "n",
+        "row", "id", "file", "learning_rate", "batch", "batch_size", "momentum", "dropout", "weight_decay", "wd", "loss",
+        "train_loss", "val_loss", "valid_loss", "validation_loss", "test_loss", "eval_loss",
     }
 )  # fmt: skip
 #: Names of metrics that are no accuracy and of which more is better.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -59,8 +61,9 @@ def _spread(values: NDArray[np.float64]) -> bool:
 def to_targets(frame: pd.DataFrame, step: float | None = None) -> tuple[pd.Series, list[str]]:
     """Sparsities that were achieved, as the targets they share, and how they were grouped.
 
-    With a `step` they are rounded to its multiples; a TableError where a scorer then has two at one seed. Else neighbours nearer than .001 (where little is left, than a twentieth of it) are one target, unless a scorer has two of them
-    at one seed: then they were asked for. The target is the shortest decimal that lies as near to each.
+    With a `step` they are rounded to its multiples; a TableError where a scorer then has two at one seed. Else neighbours nearer
+    than .001 (where little is left, than a twentieth of it) are one target, unless a scorer has two of them at one seed: then
+    they were asked for. The target is the shortest decimal that lies as near to each.
 
     >>> table = pd.DataFrame({"seed": [0, 1], "scorer": "a", "sparsity": [0.376449, 0.376451]})
     >>> found, how = to_targets(table)
@@ -126,19 +129,20 @@ def one_dense(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     own = unpruned & (rows["sparsity"] > 0)
     said = []
     if own.any() and not own.all():
-        every = rows[unpruned]
-        same = every.groupby("seed")["accuracy"].agg(lambda values: values.max() - values.min() <= 1e-9 * abs(values.max())).all()
-        if same:
+        every = rows[unpruned].sort_values("sparsity", kind="stable")
+        values = every.groupby("seed")["accuracy"]
+        if (values.max() - values.min() <= 1e-9 * values.max().abs()).all():
             rows = pd.concat([rows[~unpruned], every[~every.duplicated("seed")].assign(sparsity=0.0)])
             said.append(f"{DENSE!r} has one value a seed at every sparsity: it is the dense network, of sparsity 0")
+        elif not own[unpruned].all():
+            rows = rows[~own]
+            said.append(f"{int(own.sum())} rows of {DENSE!r} at sparsities above 0 are not those at 0, and left out")
         else:
             said.append(f"rows of {DENSE!r} differ between sparsities above 0: it is a scorer as the others, compared at each S")
-    unpruned = int(((rows["sparsity"] == 0) & rows["accuracy"].notna()).sum())
-    if unpruned and (rows["sparsity"] > 0).any():
-        many = "1 row" if unpruned == 1 else f"{unpruned} rows"
-        said.append(
-            f"{many} of sparsity 0 {'is' if unpruned == 1 else 'are'} dense networks, which --reference dense compares with"
-        )
+    whole = int(((rows["sparsity"] == 0) & rows["accuracy"].notna()).sum())
+    if whole and (rows["sparsity"] > 0).any():
+        many = "1 row of sparsity 0 is a dense network" if whole == 1 else f"{whole} rows of sparsity 0 are dense networks"
+        said.append(f"{many}, which --reference dense compares with")
     return rows, said
 
 
@@ -147,7 +151,7 @@ def scattered(rows: pd.DataFrame, raw: pd.DataFrame, named: Named) -> list[str]:
     pruned = rows[(rows["sparsity"] > 0) & (rows["sparsity"] != ONE_POOL)]
     found = sorted(set(pruned["sparsity"]))
     lone = pruned.groupby(["scorer", "sparsity"])["seed"].nunique()
-    near = sum(b - a < _SCATTER for a, b in zip(found, found[1:], strict=False))
+    near = sum(b - a < _SCATTER for a, b in pairwise(found))
     if near < 2 or lone.median() >= min(3, pruned["seed"].nunique()):
         return []
     used = set(named.column.values())

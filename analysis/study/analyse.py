@@ -28,12 +28,12 @@ from sics_analysis.results import (
     written_with,
 )
 from sics_analysis.rows.arms import seed_label
+from sics_analysis.rows.asked import NOTHING, Asked
 from sics_analysis.rows.checks import data_checks, in_order
 from sics_analysis.rows.contrasts import Contrast
 from sics_analysis.rows.ignored import ignored_checks
 from sics_analysis.rows.names import OPTIONAL, likely_reference, nearest
 from sics_analysis.rows.table import DENSE, PLATEAU, REQUIRED, Table, noise_floors, read_table
-from sics_analysis.rows.asked import NOTHING, Asked
 from sics_analysis.rows.tidy import tidy
 from sics_analysis.study.outcome import Analysis, Families, Line, RunTests
 from sics_analysis.study.steps import (

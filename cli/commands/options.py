@@ -129,6 +129,15 @@ def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def given_of(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the table options that were typed, under their names on the command line."""
+    return {
+        name.replace("_", "-"): value
+        for name, value in table.items()
+        if value not in (None, ()) and not (name == "unpaired" and value is False)
+    }
+
+
 def read_options(
     delta: float | None,
     *,

@@ -18,6 +18,7 @@ from sics_cli.commands.options import (
     MARGIN,
     POINTS,
     PROBABILITY,
+    given_of,
     read_options,
     table_options,
     tell_assumed,
@@ -81,10 +82,10 @@ def plan(
         raise ConfigError("--sd and --from: give one of them, both say what the sd is")
     reading = read_options(delta, **table)
     if not pilots:
-        given = {"reference": reference, **table}
-        for name, value in given.items():
-            if value not in (None, (), False):
-                raise ConfigError(f"--{name.replace('_', '-')}: says how --from is read; give --from, or leave it out")
+        if reference is not None:
+            raise ConfigError(f"--reference {reference!r}: says what --from is compared to; give --from, or leave it out")
+        for name in given_of(table):
+            raise ConfigError(f"--{name}: says how --from is read; give --from, or leave it out")
         for number, option, accepts in ((delta, "--delta", MARGIN), (difference, "--difference", POINTS)):
             if number is not None and not accepts.accepts(number):
                 raise ConfigError(f"{option} {number:g}: is not accepted: give {accepts.what}")
@@ -99,7 +100,8 @@ def plan(
         measured = family_spreads(document.lines)
         if not measured:
             raise ConfigError(
-                f"{document.source.title}: has no sd to plan with: it takes two seeds of {settings.reference} and of another scorer"
+                f"{document.source.title}: has no sd to plan with: it takes two seeds of {settings.reference} and of another "
+                f"scorer"
             )
         spreads = [
             Spread("all rows" if document.one_pool else "all S" if s.sparsity is None else f"S = {s.sparsity:g}", s.sd, s.family)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sics_cli.base.errors import ConfigError
-from sics_cli.commands.options import ANY_MARGIN, LEVEL, format_of, read_options, table_options, tell_assumed
+from sics_cli.commands.options import ANY_MARGIN, LEVEL, format_of, given_of, read_options, table_options, tell_assumed
 
 if TYPE_CHECKING:
     from sics_analysis.claims.statement import Claim
@@ -81,7 +81,7 @@ def report(
             "reference": reference,
             "across-devices": across_devices or None,
         }
-        given |= {name.replace("_", "-"): value if value not in ((), False) else None for name, value in table.items()}
+        given |= given_of(table)
         refuse_settings(source, given)
         document = read_document(source, gates)
     else:

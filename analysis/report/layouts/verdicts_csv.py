@@ -13,9 +13,8 @@ _NUMBERS = "p_equivalence p_equivalence_holm p_escape p_escape_adjusted p_degrad
 
 def render_csv(document: ReportDocument) -> str:
     """Return a heading and a row per scorer and sparsity; what is undefined is an empty field, `flag` the open data checks."""
-    rows = []
-    for line in document.lines:
-        rows.append({
+    rows = [
+        {
             **columns(line, "scorer kappa"),
             **({} if document.one_pool else {"sparsity": line.sparsity}),
             "reference": document.settings.reference,
@@ -30,7 +29,9 @@ def render_csv(document: ReportDocument) -> str:
             "alpha": document.settings.alpha,
             **columns(line, "verdict reason"),
             "flag": flags_of(document.checks, line.scorer, line.sparsity),
-        })  # fmt: skip
+        }
+        for line in document.lines
+    ]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]) if rows else ["scorer", "verdict"], lineterminator="\n")
     writer.writeheader()

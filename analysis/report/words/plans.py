@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from sics_analysis.report.document.document import ReportDocument
-from sics_analysis.report.words.phrases import listed, plural, sparsity_list
+from sics_analysis.report.words.phrases import far_gaps, listed, plural, sparsity_list
 from sics_analysis.report.words.reasons import LIMIT, Answer
 from sics_analysis.results import NextStep
 
@@ -37,8 +37,8 @@ def next_answer(document: ReportDocument) -> Answer:
     steps = [step for step in document.next_steps if step.open]
     one_sided = [step for step in document.next_steps if not step.open]
     if not steps and not one_sided:
-        untested = [line for line in document.lines if line.n < 3]
-        if untested or not document.lines:
+        tested = [line for line in document.lines if line.n]  # where a scorer has no result at all no seed was begun
+        if not tested or any(line.n < 3 for line in tested):
             return Answer("next", question, "open", "More seeds", "Three seeds a line are the least that can be tested.")
         return Answer("next", question, "yes", "Nothing", "No line is left that more seeds could settle.")
     chosen, kind = (steps, "open") if steps else (one_sided, "one-sided")
@@ -103,7 +103,9 @@ def far_answer(document: ReportDocument) -> Answer:
     reached: dict[float, list[str]] = {}
     for found in document.how_far:
         reached.setdefault(-1.0 if found.reached is None else found.reached, []).append(found.scorer)
-    parts = [f"To S = {S:g}: {listed(reached[S])}." for S in sorted(reached, reverse=True) if S >= 0]
+    parts = [
+        f"To S = {S:g}: {listed(reached[S])}{far_gaps(document, reached[S])}." for S in sorted(reached, reverse=True) if S >= 0
+    ]
     if -1.0 in reached:
         first = sorted({found.steps[0].sparsity for found in document.how_far if found.reached is None and found.steps})
         where = f" from {sparsity_list(first)} on" if first else ""
@@ -117,4 +119,5 @@ def far_answer(document: ReportDocument) -> Answer:
         parts.append(f"A scorer by itself, without the others beside it: {listed(further, LIMIT)}.")
     best = max(reached)
     short = "Not shown for any S" if best < 0 else f"To S = {best:g} with {listed(reached[best], LIMIT)}"
+    short += far_gaps(document, reached[best]) if best >= 0 else ""
     return Answer("far", "How far can I prune?", "open" if best < 0 else "yes", short, " ".join(parts))
