@@ -183,8 +183,8 @@ def far_sentence(document: ReportDocument) -> str:
 def far_gaps(document: ReportDocument, names: Sequence[str]) -> str:
     """The S below their claim at which these scorers have no seed, as the end of a sentence."""
     gaps = gathered((found.skipped, found.scorer) for found in document.how_far if found.scorer in names and found.skipped)
-    parts = [f"{listed(who, 6)} without any result at {sparsity_list(at)}" for at, who in gaps.items()]
-    return f" ({'; '.join(parts)})" if parts else ""
+    parts = [f"{listed(who, 6) if len(names) > 1 else ''} without any result at {sparsity_list(at)}" for at, who in gaps.items()]
+    return f" ({'; '.join(map(str.strip, parts))})" if parts else ""
 
 
 def no_deviations(document: ReportDocument) -> str:

@@ -119,5 +119,4 @@ def far_answer(document: ReportDocument) -> Answer:
         parts.append(f"A scorer by itself, without the others beside it: {listed(further, LIMIT)}.")
     best = max(reached)
     short = "Not shown for any S" if best < 0 else f"To S = {best:g} with {listed(reached[best], LIMIT)}"
-    short += far_gaps(document, reached[best]) if best >= 0 else ""
     return Answer("far", "How far can I prune?", "open" if best < 0 else "yes", short, " ".join(parts))
