@@ -46,7 +46,7 @@ class Asked:
     @property
     def margin(self) -> float | None:
         """The margin in the unit that all differences are in: a fraction's is .005 where its points' is 0.5."""
-        return None if self.delta is None else 100 * self.delta if self.share == "fraction" else self.delta
+        return None if self.delta is None else round(100 * self.delta, 12) if self.share == "fraction" else self.delta
 
     @property
     def told_margin(self) -> list[str]:

@@ -66,9 +66,7 @@ _BESIDE = frozenset(
     }
 )  # fmt: skip
 #: Names of metrics that are no accuracy and of which more is better.
-_HIGHER = frozenset(
-    {"f1", "auc", "auroc", "map", "iou", "miou", "bleu", "rouge", "psnr", "ssim", "r2", "precision", "recall", "top5", "acc5"}
-)
+_HIGHER = frozenset({"f1", "auc", "auroc", "map", "iou", "miou", "bleu", "rouge", "psnr", "ssim", "r2", "precision", "recall"})
 _LOWER_PHRASES = ("bits_per_", "cross_entropy", "neg_log", "negative_log")
 
 

@@ -91,7 +91,7 @@ def plan(
                 raise ConfigError(f"{option} {number:g}: is not accepted: give {accepts.what}")
     from sics_analysis.planning.outlook import family_spreads
     from sics_analysis.planning.plan import plan as make_plan
-    from sics_cli.results.source import Settings
+    from sics_cli.results.source import InputError, Settings
 
     document: ReportDocument | None = None
     settings = Settings().replaced(delta, alpha, reference)
@@ -99,7 +99,7 @@ def plan(
         document, settings = _document(pilots, reading, alpha, reference, power)
         measured = family_spreads(document.lines)
         if not measured:
-            raise ConfigError(
+            raise InputError(
                 f"{document.source.title}: has no sd to plan with: it takes two seeds of {settings.reference} and of another "
                 f"scorer"
             )
