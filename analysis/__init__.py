@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from sics_analysis.planning.power import PowerResult as PowerResult
     from sics_analysis.planning.power import escape_power as escape_power
     from sics_analysis.planning.power import tost_power as tost_power
+    from sics_analysis.results import DataCheckWarning as DataCheckWarning
     from sics_analysis.results import Interval as Interval
     from sics_analysis.results import Verdict as Verdict
     from sics_analysis.results import Winner as Winner
@@ -96,7 +97,7 @@ _HOME = {
     "one_scorer.verdict": ("Decision", "verdict"),
     "planning.plan": ("Plan", "Resolution", "SeedsNeeded", "plan", "resolution", "seeds_needed"),
     "planning.power": ("PowerResult", "escape_power", "tost_power"),
-    "results": ("Interval", "Verdict", "Winner"),
+    "results": ("DataCheckWarning", "Interval", "Verdict", "Winner"),
     "rows.arms": ("Arm", "pool_arms"),
     "rows.contrasts": ("Contrast", "contrast", "differences"),
     "rows.degenerate": ("Degenerate", "classify"),

@@ -6,7 +6,7 @@ A report is read without scipy and pandas, so nothing here imports them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -176,6 +176,19 @@ class DataCheck:
         """Whether a verdict is to be shown with its flag."""
         here = (not self.scorers or scorer in self.scorers) and (not self.sparsities or sparsity in self.sparsities)
         return self.level is Level.OPEN and here
+
+
+class DataCheckWarning(UserWarning):
+    """A data check of an analysis is open: no verdict that it touches is settled."""
+
+
+def flags_of(checks: Iterable[DataCheck], scorer: str, sparsity: float) -> str:
+    """The kinds of the open checks that touch a line, each once; empty where none does.
+
+    >>> flags_of([DataCheck("missing", Level.OPEN, "b lacks seed 3", ("b",))], "b", 0.7)
+    'missing'
+    """
+    return "; ".join(dict.fromkeys(check.kind for check in checks if check.touches(scorer, sparsity)))
 
 
 class Status(StrEnum):
@@ -428,6 +441,7 @@ class HowFar:
     level: float  # of each test of the sequence
     family: int  # scorers over which the error is held
     steps: tuple[HowFarStep, ...]  # by S; gaps are left out
+    gaps: tuple[float, ...] = ()  # values of S among the steps without any seed, so neither tested nor claimed
 
     @property
     def reached(self) -> float | None:
@@ -439,6 +453,11 @@ class HowFar:
         """The same for this scorer by itself."""
         return max((step.sparsity for step in self.steps if step.alone), default=None)
 
+    @property
+    def skipped(self) -> tuple[float, ...]:
+        """The gaps below the largest S of the claim."""
+        return tuple(S for S in self.gaps if (self.reached or 0.0) > S)
+
     def confidence_interval(self, level: float = 0.95) -> Interval | None:
         """None: every S has a bound of its own."""
         return None
@@ -449,6 +468,7 @@ class HowFar:
         if not tested:
             return f"{self.scorer}: no S has a seed together with {self.reference}."
         way = f"fixed sequence over {tested} value{'s' * (tested > 1)} of S from {self.steps[0].sparsity:g}"
+        way += f", none of it at S = {', '.join(f'{S:g}' for S in self.gaps)}" if self.gaps else ""
         held = f"error held over {self.family} scorer{'s' * (self.family > 1)}"
         if self.reached is None:
             alone = f"; by itself up to S = {self.alone:g}" if self.alone is not None else ""

@@ -74,7 +74,9 @@ def how_far(sequences: Mapping[str, Sequence[Contrast]], delta: float, *, alpha:
             for i, (c, p) in enumerate(zip(contrasts, p_values[name], strict=True))
         )
         reference = contrasts[0].reference if contrasts else ""
-        found.append(HowFar(name, reference, delta, level[name], len(tested), steps))
+        last = max((step.sparsity for step in steps), default=0.0)
+        gaps = tuple(sorted(c.sparsity for c in sequences[name] if not c.n and c.sparsity is not None and c.sparsity < last))
+        found.append(HowFar(name, reference, delta, level[name], len(tested), steps, gaps))
     return tuple(found)
 
 

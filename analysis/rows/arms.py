@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,6 @@ import numpy as np
 from sics_analysis.results import POINTS, Metric
 from sics_analysis.results import Seed as Seed
 
-_WHOLE = re.compile(r"([+-]?[0-9]{1,300})(?:\.0*)?")
 _NO_HASH = frozenset({"", "nan", "none", "null", "na", "<na>"})  # what a missing hash becomes in a column made text
 
 
@@ -263,21 +261,6 @@ def _labels(seeds: Sequence[Seed], order: Sequence[int]) -> tuple[Seed, ...]:
 def plain_seed(seed: Seed) -> Seed:
     """A seed without its numpy type."""
     return seed if isinstance(seed, str) else int(seed)
-
-
-def seed_label(value: object) -> Seed:
-    """One label for a seed however it is written: whole numbers and their texts become int, other labels stripped text.
-
-    >>> [seed_label(value) for value in (0, 0.0, "0", " 0.0", "a ")]
-    [0, 0, 0, 0, 'a']
-    """
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
-        return int(value)
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return int(value)
-    text = str(value).strip()
-    whole = _WHOLE.fullmatch(text)
-    return int(whole[1]) if whole else text
 
 
 def _whole(name: str, field: str, value: int | float | None) -> int:

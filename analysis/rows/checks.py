@@ -9,7 +9,7 @@ import numpy as np
 from sics_analysis.results import DataCheck, Level, Seed
 from sics_analysis.rows.arms import Arm
 from sics_analysis.rows.contrasts import MANY_SEEDS, RELATIVE_TOLERANCE
-from sics_analysis.rows.sparsities import ONE_POOL
+from sics_analysis.rows.reading.sparsities import ONE_POOL
 from sics_analysis.rows.table import Table
 
 _CELLS = 4  # of two seeds that agree to the last digit: fewer may do so by chance

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from sics_analysis.results import ACCURACY, Metric, Seed, is_number
-from sics_analysis.rows.arms import Arm, pool_arms, seed_label
+from sics_analysis.rows.arms import Arm, pool_arms
 from sics_analysis.rows.contrasts import RELATIVE_TOLERANCE, Contrast, contrast
-from sics_analysis.rows.sparsities import ONE_POOL
+from sics_analysis.rows.reading.cells import seed_label
+from sics_analysis.rows.reading.counts import whole_counts
+from sics_analysis.rows.reading.sparsities import ONE_POOL
 from sics_analysis.rows.unpaired import unpaired_contrast
 
 REQUIRED = ("seed", "scorer", "sparsity", "accuracy")
@@ -124,6 +126,9 @@ def read_table(frame: pd.DataFrame, metric: Metric = ACCURACY) -> Table:
     rows["scorer"] = _scorer(rows["scorer"])
     rows["seed"] = _seed(rows["seed"])
     rows["accuracy"] = _accuracy(rows["accuracy"]) if metric.is_accuracy else _finite(rows["accuracy"])
+    if "n" in rows.columns and "correct" not in rows.columns and metric.is_accuracy:
+        known = whole_counts(rows["accuracy"], rows["n"])
+        rows = rows if known is None else rows.assign(correct=known)
     whole, rows = rows[rows["sparsity"] == 0], rows[rows["sparsity"] > 0]
     if rows.empty:
         raise ValueError("Expected rows of pruned networks (sparsity above 0) in `frame`, got none")

@@ -16,15 +16,26 @@ from sics_analysis.families.run_wide import run_wide
 from sics_analysis.families.winner import best_of
 from sics_analysis.one_scorer.bootstrap import N_RESAMPLES, Bootstrap
 from sics_analysis.one_scorer.equivalence import equivalence_test
-from sics_analysis.results import ACCURACY, DataCheck, Metric, check_alpha, check_delta, is_whole, written_with
-from sics_analysis.rows.arms import seed_label
+from sics_analysis.results import (
+    ACCURACY,
+    DataCheck,
+    DataCheckWarning,
+    Level,
+    Metric,
+    check_alpha,
+    check_delta,
+    is_whole,
+    written_with,
+)
 from sics_analysis.rows.checks import data_checks, in_order
 from sics_analysis.rows.contrasts import Contrast
-from sics_analysis.rows.exported import says_its_metric
-from sics_analysis.rows.ignored import ignored_checks
-from sics_analysis.rows.names import OPTIONAL
+from sics_analysis.rows.reading.asked import NOTHING, Asked
+from sics_analysis.rows.reading.cells import seed_label
+from sics_analysis.rows.reading.exported import says_its_metric
+from sics_analysis.rows.reading.ignored import ignored_checks
+from sics_analysis.rows.reading.names import OPTIONAL, likely_reference, nearest
+from sics_analysis.rows.reading.tidy import tidy
 from sics_analysis.rows.table import DENSE, PLATEAU, REQUIRED, Table, noise_floors, read_table
-from sics_analysis.rows.tidy import NOTHING, Asked, tidy
 from sics_analysis.study.outcome import Analysis, Families, Line, RunTests
 from sics_analysis.study.steps import (
     BOOTSTRAP,
@@ -54,11 +65,12 @@ def analyse(
     delta: float | None = None,
     alpha: float = 0.05,
     *,
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str | Sequence[str]] | None = None,
     metric: str | Metric | None = None,
     lower_is_better: bool | None = None,
     unit: str | None = None,
     repeats: str | Sequence[str] = (),
+    round_sparsity: float | None = None,
     unpaired: bool = False,
     checks: Sequence[DataCheck] = (),
     seed: int = 0,
@@ -79,7 +91,7 @@ def analyse(
         (0, 1, 2 or empty), correct with n (exact differences), mask_hash (identity of masks), unit, pool, role. Rows
         at sparsity 0 are the dense networks. The order of rows changes nothing. Other shapes and names are read too
         (`docs/tables.md`): a column a scorer or a seed, method, run, density, val_acc and the like, percent; what was assumed is
-        warned of and kept in `Analysis.assumed`.
+        warned of and kept in `Analysis.assumed`. So is every data check that is open, as a `DataCheckWarning`.
     reference : str
         A scorer of the frame, or "plateau": the mean of the κ = 0 scorers at each seed. A κ = 0 scorer is then compared
         with the mean of the others, and the joint claim is about all pairs of them. Or "dense", the rows at sparsity 0: every
@@ -90,12 +102,16 @@ def analyse(
     alpha : float
         Level of every test.
     columns : mapping of role to column, optional
-        Which column is the seed, scorer, sparsity, metric, or one of the further ones.
+        Which column is the seed, scorer, sparsity, metric, or one of the further ones; several columns of the role scorer or
+        seed are those of a table with a column each.
     metric, lower_is_better, unit : optional
         The column that was measured, its direction, and the unit of its differences; "points", "percent" and "fraction" say
-        that it is a share. All numbers of the result are in this unit; ESCAPES means better.
+        that it is a share, whose differences are points: `delta` is then in the unit said, .005 of a fraction being 0.5
+        points. All numbers of the result are in the metric's unit; ESCAPES means better.
     repeats : column or columns
         To average over within a seed, before anything else.
+    round_sparsity : float, optional
+        Round achieved sparsities to multiples of this.
     unpaired : bool
         Whether the seeds of two scorers are no pairs: the tests then take Welch's form, families Holm's correction.
     checks : sequence of DataCheck
@@ -143,10 +159,19 @@ def analyse(
     >>> frame = pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"])
     >>> result = analyse(frame, draws=2_000)
     >>> str(result.line("chaos", 0.7).verdict), result.to_frame().shape
-    ('ESCAPES', (1, 21))
+    ('ESCAPES', (1, 22))
     """
-    frame, measured, assumed, found = _read(frame, columns, metric, lower_is_better, unit, repeats)
-    delta = _margin(delta, measured)
+    asked = Asked(
+        {role: column if isinstance(column, str) else tuple(column) for role, column in (columns or {}).items()},
+        None if isinstance(metric, Metric) else metric,
+        lower_is_better,
+        unit,
+        (repeats,) if isinstance(repeats, str) else tuple(repeats),
+        delta=None if unit is None else delta,
+        sparsity_step=round_sparsity,
+    )
+    frame, measured, assumed, found = _read(frame, metric, asked)
+    delta = _margin(delta if asked.margin is None else asked.margin, measured)
     check_delta(delta)
     check_alpha(alpha)
     if not is_whole(draws) or draws < 100:
@@ -163,6 +188,9 @@ def analyse(
     setting = Setting(table, reference, float(delta), float(alpha), root, int(draws), int(n_resamples), floors)
     with written_with(measured.digits(delta)):
         made = _analysis(setting, bits or {}, plan or {}, (*checks, *found), progress)
+    for one in made.checks:
+        if one.level is Level.OPEN:
+            warnings.warn(f"data check, open: {one.text}", DataCheckWarning, stacklevel=2)
     return replace(made, assumed=assumed, rows=frame)
 
 
@@ -234,20 +262,13 @@ def _analysis(
 
 
 def _read(
-    frame: pd.DataFrame,
-    columns: Mapping[str, str] | None,
-    metric: str | Metric | None,
-    lower_is_better: bool | None,
-    unit: str | None,
-    repeats: str | Sequence[str],
+    frame: pd.DataFrame, metric: str | Metric | None, asked: Asked
 ) -> tuple[pd.DataFrame, Metric, tuple[str, ...], tuple[DataCheck, ...]]:
     """The frame under the project's names, with what was assumed: a `Metric` says that it has them already."""
     import pandas as pd
 
     if isinstance(metric, Metric):
         return frame, metric, (), ()
-    over = (repeats,) if isinstance(repeats, str) else tuple(repeats)
-    asked = Asked(dict(columns or {}), metric, lower_is_better, unit, over)
     if not isinstance(frame, pd.DataFrame):
         return frame, ACCURACY, (), ()
     if asked == NOTHING and set(REQUIRED) <= set(frame.columns) and not says_its_metric(frame.columns):
@@ -265,6 +286,11 @@ def _margin(delta: float | None, metric: Metric) -> float:
 
 
 def _check_reference(table: Table, reference: str) -> None:
+    if reference == DENSE and reference in table.kappa and table.unpruned is not None:
+        raise ValueError(
+            "Expected the rows of 'dense' at sparsity 0 alone for reference 'dense', got others above 0 whose values differ from "
+            "them: leave one of the two out"
+        )
     if reference in table.kappa:
         return
     if reference == PLATEAU:
@@ -280,5 +306,9 @@ def _check_reference(table: Table, reference: str) -> None:
                 "Expected one dense network a seed in `frame` (rows at sparsity 0) for reference 'dense', got none or several"
             )
         return
-    known = ", ".join(table.scorers)
-    raise ValueError(f"Expected `reference` among {known} or 'plateau', got {reference!r}")
+    known = ", ".join([*table.scorers, *([PLATEAU] if table.rank_monotone else []), *([DENSE] if table.unpruned else [])])
+    meant = nearest(reference, table.scorers)
+    usual = likely_reference(table.scorers)
+    if not meant and usual is not None:
+        meant = f" ({usual!r} is the likely one)"
+    raise ValueError(f"Expected `reference` among {known}, got {reference!r}{meant}")

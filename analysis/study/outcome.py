@@ -28,6 +28,7 @@ from sics_analysis.results import (
     Seed,
     Winner,
     columns,
+    flags_of,
     limits,
 )
 from sics_analysis.rows.contrasts import Contrast
@@ -72,7 +73,7 @@ _TESTS = (
     "p_escape_adjusted_run p_degrade_adjusted_run p_min_attainable"
 )
 _NUMBERS = f"sparsity difference ci90_low ci90_high ci95_low ci95_high {_TESTS}".split()
-COLUMNS = ("scorer", "sparsity", "n", *_NUMBERS[1:], "verdict", "reason")
+COLUMNS = ("scorer", "sparsity", "n", *_NUMBERS[1:], "verdict", "reason", "flag")
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +248,10 @@ class Analysis:
         return floor is not None and self.delta < floor
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a row per line with the columns of `COLUMNS`; undefined numbers are pandas' missing value."""
+        """Return a row per line with the columns of `COLUMNS`; undefined numbers are pandas' missing value.
+
+        `flag` names the open data checks that touch a line, "" where none does.
+        """
         import pandas as pd
 
         frame = pd.DataFrame([self._as_read(line.to_row()) for line in self.lines], columns=list(COLUMNS))
@@ -260,7 +264,8 @@ class Analysis:
             for level in ("ci90", "ci95"):
                 low, high = row[f"{level}_low"], row[f"{level}_high"]
                 row |= {f"{level}_low": self._turned(high), f"{level}_high": self._turned(low)}
-        return {**row, "reason": self.told(str(row["reason"]))}
+        flag = flags_of(self.checks, str(row["scorer"]), float(row["sparsity"] or 0.0))
+        return {**row, "reason": self.told(str(row["reason"])), "flag": flag}
 
     def _turned(self, value: RowValue) -> RowValue:
         return self.metric.turned(value) if isinstance(value, float) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from sics_cli.base.errors import ConfigError, RefusedSettingError
 from sics_cli.settings.images import standardise_word
 
 if TYPE_CHECKING:
+    from sics_cli.results.source import Source
     from sics_cli.results.tables import Reading
 
 #: Above any real design: a mistyped number of seeds is refused, not laid out cell by cell.
@@ -44,6 +46,7 @@ LEVEL = Number("a level above 0 and below 0.5", lambda x: 0 < x < 0.5)
 PROBABILITY = Number("a probability above 0 and below 1", lambda x: 0 < x < 1)
 FRACTION = Number("a fraction above 0 and below 1", lambda x: 0 < x < 1)
 POINTS = Number("accuracy points from -100 to 100", lambda x: -100 <= x <= 100)
+ANY_POINTS = Number("accuracy points from -100 to 100, or a number in another metric's unit", lambda x: abs(x) <= 1e9)
 
 
 def standardise_option(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -98,21 +101,61 @@ def comma_list(
     return convert
 
 
+_TABLE_OPTIONS = (
+    click.option(
+        "--columns", metavar="ROLE=COLUMN,...", help="Which columns of a table are seed, scorer, sparsity, metric, n, ..."
+    ),
+    click.option("--metric", metavar="COLUMN", help="What was measured.  [default: the accuracy; of a run also loss]"),
+    click.option(
+        "--lower-is-better/--higher-is-better",
+        "lower_is_better",
+        default=None,
+        help="Direction of the metric.  [default: by its name]",
+    ),
+    click.option("--unit", metavar="UNIT", help="Of differences and --delta, as MSE; points, percent or fraction for a share."),
+    click.option("--repeats", metavar="COLUMN,...", help="Average over these within a seed first, such as episode."),
+    click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Only these rows of a table; may be repeated."),
+    click.option(
+        "--round-sparsity", type=FRACTION, metavar="STEP", help="Round achieved sparsities to multiples of STEP, such as .01."
+    ),
+    click.option("--unpaired", is_flag=True, help="Seeds of two scorers are no pairs: Welch's form of every test."),
+)
+
+
+def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options by which a table is read; `read_options` takes them together."""
+    for option in reversed(_TABLE_OPTIONS):
+        command = option(command)
+    return command
+
+
+def given_of(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the table options that were typed, under their names on the command line."""
+    return {
+        name.replace("_", "-"): value
+        for name, value in table.items()
+        if value not in (None, ()) and not (name == "unpaired" and value is False)
+    }
+
+
 def read_options(
+    delta: float | None,
+    *,
     columns: str | None,
     metric: str | None,
     lower_is_better: bool | None,
     unit: str | None,
     repeats: str | None,
     where: Sequence[str],
+    round_sparsity: float | None,
     unpaired: bool,
 ) -> Reading:
-    """How a table is to be read, from what was typed."""
+    """How a table is to be read, from what was typed; `delta` is the margin in the unit said."""
     from sics_cli.results.tables import Reading
 
-    roles: dict[str, str] = {}
+    roles: Mapping[str, str | tuple[str, ...]] = {}
     if columns is not None:
-        from sics_analysis.rows.names import parse_columns
+        from sics_analysis.rows.reading.names import parse_columns
 
         try:
             roles = parse_columns(columns)
@@ -131,7 +174,15 @@ def read_options(
         raise ConfigError(f"--repeats {repeats!r}: is not accepted: give columns separated by commas")
     if metric is not None and "metric" in roles:
         raise ConfigError("--metric and --columns metric=...: give one of them, both say what was measured")
-    return Reading(roles, metric, lower_is_better, unit, over, chosen, unpaired)
+    return Reading(roles, metric, lower_is_better, unit, over, chosen, unpaired, delta, round_sparsity)
+
+
+def tell_assumed(source: Source) -> None:
+    """Say on stderr how a table was read."""
+    from sics_cli.console.plain_text import plain
+
+    for text in source.assumed:
+        print(plain(f"sics-run: assumed: {text}"), file=sys.stderr)
 
 
 def format_of(output: Path | None, endings: Mapping[str, str], default: str) -> str:

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sics_cli.base.errors import ConfigError
-from sics_cli.commands.options import ANY_MARGIN, COUNT, LEVEL, MARGIN, POINTS, PROBABILITY
+from sics_cli.commands.options import (
+    ANY_MARGIN,
+    ANY_POINTS,
+    COUNT,
+    LEVEL,
+    MARGIN,
+    POINTS,
+    PROBABILITY,
+    given_of,
+    read_options,
+    table_options,
+    tell_assumed,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from sics_analysis.planning.plan import Plan
-    from sics_analysis.results import Metric, NextStep
-    from sics_analysis.study.outcome import Line
-    from sics_cli.results.source import Source
+    from sics_analysis.report.document.document import ReportDocument
+    from sics_cli.results.source import Settings
+    from sics_cli.results.tables import Reading
 
 DEFAULT_SEEDS, DEFAULT_POWER, DEFAULT_FAMILY = 5, 0.8, 5
 CURVE = (3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 40)
@@ -39,18 +50,20 @@ class Spread:
 @click.command()
 @click.option("--sd", type=MARGIN, metavar="POINTS", help="Sd between seeds of the paired differences, from a pilot.")
 @click.option(
-    "--from", "pilot", type=click.Path(path_type=Path), metavar="RUN|FILE.csv", help="Rows to take the sd of each S from."
-)
+    "--from", "pilots", type=click.Path(path_type=Path), multiple=True, metavar="RUN|FILE|reference:NAME",
+    help="Rows to take the sd of each S from, read as report reads them; several tables are one.",
+)  # fmt: skip
 @click.option("--seeds", type=COUNT, metavar="N", help="Seeds of the plan.  [default: those of --from, else 5]")
-@click.option("--delta", type=ANY_MARGIN, metavar="POINTS", help="Equivalence margin.  [default: that of --from, else 0.5]")
+@click.option("--delta", type=ANY_MARGIN, metavar="POINTS", help="Equivalence margin, in --unit.  [default: of --from, else 0.5]")
 @click.option("--alpha", type=LEVEL, help="Error rate of the tests.  [default: that of --from, else 0.05]")
 @click.option("--reference", metavar="SCORER", help="Reference in --from.  [default: the plan's, else magnitude]")
 @click.option("--power", type=PROBABILITY, help="Chance of a verdict to aim at.  [default: 0.8]")
-@click.option("--difference", type=POINTS, metavar="POINTS", help="True difference of an escape.  [default: 2 delta]")
+@click.option("--difference", type=ANY_POINTS, metavar="POINTS", help="True difference of an escape.  [default: 2 delta]")
 @click.option("--family", type=COUNT, metavar="N", help="Scorers tested together.  [default: those of --from, else 5]")
+@table_options
 def plan(
     sd: float | None,
-    pilot: Path | None,
+    pilots: tuple[Path, ...],
     seeds: int | None,
     delta: float | None,
     alpha: float | None,
@@ -58,41 +71,46 @@ def plan(
     power: float | None,
     difference: float | None,
     family: int | None,
+    **table: Any,
 ) -> None:
     """Show the power of the equivalence and escape tests, the seeds needed, and the smallest attainable p.
 
     The sd that counts is that of the differences to the reference at the same seed. Without --sd and --from, several
     are shown.
     """
-    if sd is not None and pilot is not None:
+    if sd is not None and pilots:
         raise ConfigError("--sd and --from: give one of them, both say what the sd is")
-    if reference is not None and pilot is None:
-        raise ConfigError(f"--reference {reference!r}: says what --from is compared to; give --from, or leave it out")
-    from sics_analysis.planning.outlook import family_spreads, next_steps
+    reading = read_options(delta, **table)
+    if not pilots:
+        if reference is not None:
+            raise ConfigError(f"--reference {reference!r}: says what --from is compared to; give --from, or leave it out")
+        for name in given_of(table):
+            raise ConfigError(f"--{name}: says how --from is read; give --from, or leave it out")
+        for number, option, accepts in ((delta, "--delta", MARGIN), (difference, "--difference", POINTS)):
+            if number is not None and not accepts.accepts(number):
+                raise ConfigError(f"{option} {number:g}: is not accepted: give {accepts.what}")
+    from sics_analysis.planning.outlook import family_spreads
     from sics_analysis.planning.plan import plan as make_plan
-    from sics_cli.console.plain_text import plain
-    from sics_cli.results.report import analyse_source
-    from sics_cli.results.source import InputError, Settings, read_source
+    from sics_cli.results.source import InputError, Settings
 
-    source = read_source(pilot) if pilot is not None else None
-    for text in source.assumed if source else ():
-        print(plain(f"sics-run: assumed: {text}"), file=sys.stderr)
-    settings = source.settings(delta, alpha, reference) if source else Settings().replaced(delta, alpha, reference)
-    lines: tuple[Line, ...] = ()
-    if source is None and settings.delta >= 100:
-        raise ConfigError(f"--delta {settings.delta:g}: is not accepted: give accuracy points above 0 and below 100")
-    if source is not None:
-        if source.unpaired or not source.metric.paired:
-            raise InputError(f"{source.title}: planning is for paired seeds, and these are unpaired")
-        analysis = analyse_source(source, settings)
-        lines = tuple(line for line in analysis.lines if not analysis.below_noise(line.sparsity))
-        measured = family_spreads(analysis.lines)
+    document: ReportDocument | None = None
+    settings = Settings().replaced(delta, alpha, reference)
+    if pilots:
+        document, settings = _document(pilots, reading, alpha, reference, power)
+        measured = family_spreads(document.lines)
         if not measured:
             raise InputError(
-                f"{source.title}: has no sd to plan with: it takes two seeds of {settings.reference} and of another scorer"
+                f"{document.source.title}: has no sd to plan with: it takes two seeds of {settings.reference} and of another "
+                f"scorer"
             )
-        spreads = [Spread("all S" if s.sparsity is None else f"S = {s.sparsity:g}", s.sd, s.family) for s in measured]
+        spreads = [
+            Spread("all rows" if document.one_pool else "all S" if s.sparsity is None else f"S = {s.sparsity:g}", s.sd, s.family)
+            for s in measured
+            if s.sparsity is None or not document.one_pool
+        ]
         seeds = seeds or max(measured[0].n, 3)
+        if difference is not None:
+            difference = document.metric.turned(100 * difference if reading.asked.share == "fraction" else difference)
     elif sd is not None:
         spreads = [Spread("given", sd)]
     else:
@@ -114,23 +132,51 @@ def plan(
         )
         for spread in spreads
     ]
-    from sics_analysis.report.document.as_read import as_read
     from sics_analysis.report.layouts.terminal import terminal
     from sics_analysis.results import ACCURACY, written_with
 
     out = terminal()
-    metric = source.metric if source is not None else ACCURACY
+    metric = document.metric if document is not None else ACCURACY
     with written_with(metric.digits(settings.delta)):
-        _print(out, spreads, plans, source, metric)
-        if source is not None:
-            target = power or DEFAULT_POWER
-            steps = next_steps(lines, settings.delta, settings.alpha, power=target)
-            names = tuple(dict.fromkeys(line.scorer for line in lines))
-            read = [as_read(step, metric, names, [line.sparsity for line in lines]) for step in steps]
-            _print_steps(out, read, source, target)
+        _print(out, spreads, plans, document)
+        if document is not None:
+            _print_steps(out, document, power or DEFAULT_POWER)
 
 
-def _print(out: Console, spreads: list[Spread], plans: list[Plan], source: Source | None, metric: Metric) -> None:
+def _document(
+    pilots: Sequence[Path], reading: Reading, alpha: float | None, reference: str | None, power: float | None
+) -> tuple[ReportDocument, Settings]:
+    """The report of the rows, whose steps are for this chance of a verdict, and the settings of their analysis."""
+    from sics_analysis.planning.outlook import next_steps
+    from sics_analysis.report.document.as_read import as_read
+    from sics_analysis.report.document.build import build_document
+    from sics_cli.results.report import analyse_source, is_document, settings_of
+    from sics_cli.results.source import InputError, read_source
+    from sics_cli.store.store import shipped
+
+    first, *more = (shipped(pilot) for pilot in pilots)
+    if is_document(first):
+        raise ConfigError(
+            f"--from {first}: is a report, which shows what to do next itself: give the run or table it was made from"
+        )
+    source = read_source(first, *more, reading=reading)
+    tell_assumed(source)
+    if source.unpaired or not source.metric.paired:
+        raise InputError(f"{source.title}: planning is for paired seeds, and these are unpaired")
+    settings = settings_of(source, reading, alpha, reference)
+    analysis = analyse_source(source, settings)
+    document = build_document(analysis, source.frame, source.origin)
+    if power is not None:
+        audible = [line for line in analysis.lines if not analysis.below_noise(line.sparsity)]
+        names = (*analysis.scorers, analysis.reference)
+        steps = next_steps(audible, settings.delta, settings.alpha, power=power)
+        document = replace(
+            document, next_steps=tuple(as_read(step, analysis.metric, names, analysis.sparsities) for step in steps)
+        )
+    return document, settings
+
+
+def _print(out: Console, spreads: list[Spread], plans: list[Plan], document: ReportDocument | None) -> None:
     from rich.text import Text
 
     from sics_analysis.study.told import told
@@ -139,10 +185,12 @@ def _print(out: Console, spreads: list[Spread], plans: list[Plan], source: Sourc
 
     first = plans[0]
     n, target = first.equivalence.n, 100 * first.equivalence_seeds.target
-    margins = f"δ = {first.equivalence.delta:g} {metric.short}, α = {first.equivalence.alpha:g}"
-    out.print(Text(f"Plan for {n} seeds at {margins}", style="bold"))
-    if source is not None:
-        paragraph(out, f"sd from {source.title}, {source.origin.source.kind} {source.origin.source.identity[:16]}")
+    unit = "points" if document is None else document.metric.short
+    out.print(
+        Text(f"Plan for {n} seeds at δ = {first.equivalence.delta:g} {unit}, α = {first.equivalence.alpha:g}", style="bold")
+    )
+    if document is not None:
+        paragraph(out, f"sd from {document.source.title}, {document.source.kind} {document.source.identity[:16]}")
     seeds = f"seeds {target:g} %"
     right = [(heading, "right") for heading in ("sd", "equivalent", seeds, "escape", seeds)]
     table = plain_table("", *right)
@@ -164,28 +212,30 @@ def _print(out: Console, spreads: list[Spread], plans: list[Plan], source: Sourc
         f"+{first.escape.delta:g}, tested with {families} (Holm's first step, a lower bound for max-T). "
         f"{seeds}: the fewest seeds with that chance. sd: of the differences to the reference at the same seed, points."
     )
-    if source is not None:
+    if document is not None:
         key += " It is the median over the escape family, itself an estimate: few seeds leave it uncertain."
-    paragraph(out, told(key, metric), 2, 2, style="dim")
+        key = told(key, document.metric)
+    paragraph(out, key, 2, 2, style="dim")
     if len(plans) == 1:
         _print_curve(out, first)
     paragraph(out, first.resolution.describe())
 
 
-def _print_steps(out: Console, steps: Sequence[NextStep], source: Source, target: float) -> None:
+def _print_steps(out: Console, document: ReportDocument, target: float) -> None:
     """Print what would settle every line without a strong verdict: the table of the report."""
     from sics_analysis.report.layouts.terminal_tables import NAME_WIDTH, print_table
-    from sics_analysis.report.tables.plans import NARROW, steps_table
+    from sics_analysis.report.tables.plans import NARROW, next_steps
+    from sics_analysis.report.words.said import in_digits
     from sics_cli.console.verdict_tables import paragraph
 
     out.print()
-    if not steps:
+    if not document.next_steps:
         paragraph(out, "No line is left that more seeds could settle.")
         return
     paragraph(out, f"What would settle each line that has no strong verdict, with a chance of {100 * target:g} %", style="bold")
-    print_table(out, steps_table(steps, source.origin.source.seconds).narrow(*NARROW), {"scorer": NAME_WIDTH})
-    if source.origin.source.command:
-        paragraph(out, f"With the run's other options: {source.origin.source.command} --seeds N")
+    print_table(out, in_digits(next_steps)(document).narrow(*NARROW), {"scorer": NAME_WIDTH})
+    if document.source.command:
+        paragraph(out, f"With the run's other options: {document.source.command} --seeds N")
 
 
 def _print_curve(out: Console, made: Plan) -> None:

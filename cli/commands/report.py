@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sics_cli.base.errors import ConfigError
-from sics_cli.commands.options import ANY_MARGIN, LEVEL, format_of, read_options
+from sics_cli.commands.options import ANY_MARGIN, LEVEL, format_of, given_of, read_options, table_options, tell_assumed
 
 if TYPE_CHECKING:
     from sics_analysis.claims.statement import Claim
@@ -28,25 +28,16 @@ FORMATS = ("terminal", "html", "md", "latex", "json", "csv")
 @click.option(
     "--figures", type=click.Path(path_type=Path), metavar="DIR", help="Write every figure as PDF and PNG, sized for a paper."
 )
-@click.option("--fail-on", multiple=True, metavar="CLAIM", help="Exit with 4 unless CLAIM is supported; may be repeated.")
-@click.option("--delta", type=ANY_MARGIN, metavar="POINTS", help="Equivalence margin.  [default: the plan's, else 0.5]")
+@click.option(
+    "--fail-on", multiple=True, metavar="CLAIM", help="Exit with 4 unless CLAIM is supported and settled; may be repeated."
+)
+@click.option(
+    "--delta", type=ANY_MARGIN, metavar="POINTS", help="Equivalence margin, in --unit.  [default: the plan's, else 0.5]"
+)
 @click.option("--alpha", type=LEVEL, help="Error rate of the tests.  [default: the plan's, else 0.05]")
 @click.option("--reference", metavar="SCORER", help="A scorer, plateau, or dense.  [default: the plan's, else magnitude]")
 @click.option("--across-devices", is_flag=True, help="Pair rows of one seed that come from different devices.")
-@click.option("--columns", metavar="ROLE=COLUMN,...", help="Which columns of a table are seed, scorer, sparsity, metric, n, ...")
-@click.option(
-    "--metric", metavar="COLUMN", help="What was measured.  [default: the accuracy, a run's metric; of a run also loss]"
-)
-@click.option(
-    "--lower-is-better/--higher-is-better",
-    "lower_is_better",
-    default=None,
-    help="Direction of the metric.  [default: by its name]",
-)
-@click.option("--unit", metavar="UNIT", help="Of differences, as MSE; points, percent or fraction for a share.")
-@click.option("--repeats", metavar="COLUMN,...", help="Average over these within a seed first, such as episode.")
-@click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Only these rows of a table; may be repeated.")
-@click.option("--unpaired", is_flag=True, help="Seeds of two scorers are no pairs: Welch's form of every test.")
+@table_options
 def report(
     sources: tuple[Path, ...],
     kind: str | None,
@@ -57,13 +48,7 @@ def report(
     alpha: float | None,
     reference: str | None,
     across_devices: bool,
-    columns: str | None,
-    metric: str | None,
-    lower_is_better: bool | None,
-    unit: str | None,
-    repeats: str | None,
-    where: tuple[str, ...],
-    unpaired: bool,
+    **table: Any,
 ) -> int:
     """Say what RUN (a run's folder, or its store), FILE or REPORT.json shows: verdicts, κ(S), attribution, claims.
 
@@ -74,17 +59,17 @@ def report(
     under its own settings. reference:NAME is one of the runs that ship with the package; reference: alone lists them. A
     CLAIM is plateau@0.7, escape:SCORER@0.8, noninferior:SCORER@0.8 (not worse by the margin), nonsuperior:SCORER@0.8 (not
     better by it), kappa@0.7=1 or the id of one of the paper's, as the report lists them. Settings other than the plan's are
-    stamped.
+    stamped. A CLAIM that rests on rows of which a data check is open is not settled, whatever they support.
     """
     gates = _claims(fail_on)
     from sics_analysis.report.layouts.formats import ENDINGS
     from sics_cli.console.output import check_figures, check_output, write_document, write_figures
     from sics_cli.console.plain_text import plain
-    from sics_cli.results.report import document_of, is_document, read_document, refuse_settings
+    from sics_cli.results.report import document_of, is_document, read_document, refuse_settings, settings_of
     from sics_cli.results.source import read_source
     from sics_cli.store.store import shipped
 
-    reading = read_options(columns, metric, lower_is_better, unit, repeats, where, unpaired)
+    reading = read_options(delta, **table)
     source, *more = (shipped(one) for one in sources)
     chosen = kind or format_of(output, ENDINGS, "terminal")
     check_output(output, source)
@@ -96,16 +81,14 @@ def report(
             "reference": reference,
             "across-devices": across_devices or None,
         }
-        given |= {"columns": columns, "metric": metric, "lower-is-better": lower_is_better, "unit": unit, "repeats": repeats}
-        given |= {"where": where or None, "unpaired": unpaired or None}
+        given |= given_of(table)
         refuse_settings(source, given)
         document = read_document(source, gates)
     else:
         read = read_source(source, *more, across_devices=across_devices, reading=reading)
-        # A report on the terminal has them among its notes.
-        for text in read.assumed if output is not None or chosen != "terminal" else ():
-            print(plain(f"sics-run: assumed: {text}"), file=sys.stderr)
-        document = document_of(read, read.settings(delta, alpha, reference), gates)
+        if output is not None or chosen != "terminal":  # a report on the terminal has them among its notes
+            tell_assumed(read)
+        document = document_of(read, settings_of(read, reading, alpha, reference), gates)
     if output is not None and str(output) != "-":
         write_document(output, _render(document, chosen))
     else:
@@ -113,11 +96,12 @@ def report(
     if figures is not None:
         write_figures(figures, document)
     for gate in document.tripped:
-        found = next(f.text for f in gate.findings if f.sparsity == gate.sparsity)
-        at = "" if document.one_pool else f", S = {gate.sparsity:g}"
-        print(plain(f"sics-run: --fail-on {gate.id}: {gate.status}{at}: {found}"), file=sys.stderr)
-    if document.gates and document.open_checks:
-        print(plain(f"sics-run: the gates rest on rows with an open data check: {document.open_checks[0].text}"), file=sys.stderr)
+        check = document.unsettled(gate)
+        found = (
+            next(f.text for f in gate.findings if f.sparsity == gate.sparsity) if gate.tripped or check is None else check.text
+        )
+        at = "" if document.one_pool or not gate.tripped else f", S = {gate.sparsity:g}"
+        print(plain(f"sics-run: --fail-on {gate.id}: {document.why_tripped(gate)}{at}: {found}"), file=sys.stderr)
     return GATE_TRIPPED if document.tripped else 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from sics_cli.base.errors import ConfigError
 from sics_cli.experiment.recipe import DENSE
 from sics_cli.results.source import DEFAULT_REFERENCE, InputError, Settings, Source
+from sics_cli.results.tables import Reading
 
 if TYPE_CHECKING:
     from sics_analysis.claims.statement import Claim
@@ -21,8 +23,21 @@ if TYPE_CHECKING:
 LARGE = 100_000  # rows whose analysis takes so long that it is told
 
 
+def settings_of(source: Source, reading: Reading, alpha: float | None, reference: str | None) -> Settings:
+    """The settings of an analysis: as planned, but for what was asked for; the margin in the unit it was said in."""
+    delta = reading.asked.margin
+    if delta is not None and source.metric.is_accuracy and delta >= source.metric.scale:
+        accepts = (
+            "a fraction above 0 and below 1" if reading.asked.share == "fraction" else "accuracy points above 0 and below 100"
+        )
+        raise ConfigError(f"--delta {reading.delta:g}: is not accepted: give {accepts}")
+    return source.settings(delta, alpha, reference)
+
+
 def check_reference(source: Source, reference: str) -> None:
     """Refuse a reference that the rows do not have."""
+    from sics_analysis.rows.reading.names import likely_reference, nearest
+
     frame = source.frame
     known = sorted(set(frame["scorer"][frame["sparsity"] > 0]))
     dense = (frame["sparsity"] == 0).any()
@@ -35,31 +50,38 @@ def check_reference(source: Source, reference: str) -> None:
         raise ConfigError("--reference 'plateau': needs rows of kappa 0, which the scorers of these rows are not said to be")
     choices = [*known, *(["plateau"] if rank_monotone else []), *([DENSE] if dense else [])]
     if reference == DEFAULT_REFERENCE:
-        raise ConfigError(f"{reference}, the default reference, is not among the scorers: give --reference {' | '.join(choices)}")
-    raise ConfigError(f"--reference {reference!r}: is not among the scorers: give {' | '.join(choices)}")
+        usual = likely_reference(choices)
+        likely = "" if usual is None else f" ({usual} is the likely one)"
+        raise ConfigError(
+            f"{reference}, the default reference, is not among the scorers: give --reference {' | '.join(choices)}{likely}"
+        )
+    raise ConfigError(
+        f"--reference {reference!r}: is not among the scorers: give {' | '.join(choices)}{nearest(reference, choices)}"
+    )
 
 
 def analyse_source(source: Source, settings: Settings) -> Analysis:
     """Analyse under `settings`."""
+    from sics_analysis.results import DataCheckWarning
     from sics_analysis.study.analyse import analyse
 
     check_reference(source, settings.reference)
-    if source.metric.is_accuracy and settings.delta >= source.metric.scale:
-        raise ConfigError(f"--delta {settings.delta:g}: is not accepted: give accuracy points above 0 and below 100")
     try:
-        return analyse(
-            source.frame,
-            settings.reference,
-            settings.delta,
-            settings.alpha,
-            noise_floor=source.noise_floor or None,
-            bits=source.bits,
-            metric=source.metric,
-            unpaired=source.unpaired,
-            checks=source.checks,
-            progress=_tell if len(source.frame) >= LARGE and sys.stderr.isatty() else None,
-            plan={"fixed": source.origin.fixed, "stamps": list(source.stamps_under(settings))},
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataCheckWarning)  # a report has a block of them
+            return analyse(
+                source.frame,
+                settings.reference,
+                settings.delta,
+                settings.alpha,
+                noise_floor=source.noise_floor or None,
+                bits=source.bits,
+                metric=source.metric,
+                unpaired=source.unpaired,
+                checks=source.checks,
+                progress=_tell if len(source.frame) >= LARGE and sys.stderr.isatty() else None,
+                plan={"fixed": source.origin.fixed, "stamps": list(source.stamps_under(settings))},
+            )
     except ValueError as error:
         raise InputError(f"{source.title}: {error}") from None
 

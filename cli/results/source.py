@@ -155,6 +155,13 @@ def read_run(path: Path, *, across_devices: bool = False, reading: Reading = AS_
         found = source_of(store, store.cells(), store.repeats(), across_devices=across_devices)
         if beside:
             found = _of_loss(found, store, reading)
+        elif reading.lower_is_better or (reading.unit is not None and reading.asked.share is None):
+            asked = "--lower-is-better" if reading.lower_is_better else f"--unit {reading.unit}"
+            raise ConfigError(
+                f"{asked}: a run's accuracy is a share, and more of it is better: give --metric loss, or leave it out"
+            )
+        else:
+            found = replace(found, assumed=(*found.assumed, *reading.asked.told_margin))
     return replace(found, bits={}, unpaired=True) if reading.unpaired else found
 
 

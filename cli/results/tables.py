@@ -17,24 +17,41 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sics_analysis.results import DataCheck, Metric
+    from sics_analysis.rows.reading.asked import Asked
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """How a user wants a table read, by the options of `sics-run report`."""
 
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     metric: str | None = None
     lower_is_better: bool | None = None
     unit: str | None = None
     repeats: tuple[str, ...] = ()
     where: Mapping[str, str] = field(default_factory=dict)
     unpaired: bool = False
+    delta: float | None = None  # in the unit said
+    round_sparsity: float | None = None
+
+    @property
+    def asked(self) -> Asked:
+        """The same for the reader of tables."""
+        from sics_analysis.rows.reading.asked import Asked
+
+        return Asked(
+            self.columns, self.metric, self.lower_is_better, self.unit, self.repeats, self.where, self.delta, self.round_sparsity
+        )
 
     @property
     def of_tables(self) -> str | None:
         """The first option that only a table takes; None without one."""
-        given = {"columns": self.columns, "repeats": self.repeats, "where": self.where}
+        given = {
+            "columns": self.columns,
+            "repeats": self.repeats,
+            "where": self.where,
+            "round-sparsity": self.round_sparsity,
+        }
         return next((name for name, value in given.items() if value), None)
 
 
@@ -52,13 +69,12 @@ class ResultsTable:
 
 def read_table_files(paths: Sequence[Path], reading: Reading) -> ResultsTable:
     """Read one table of one file or several; a `TableFileError` is one line."""
-    from sics_analysis.rows.names import TableError
-    from sics_analysis.rows.tidy import Asked, tidy
+    from sics_analysis.rows.reading.names import TableError
+    from sics_analysis.rows.reading.tidy import tidy
 
     opened = open_tables(paths)
-    asked = Asked(reading.columns, reading.metric, reading.lower_is_better, reading.unit, reading.repeats, reading.where)
     try:
-        found = tidy(opened.frame, asked)
+        found = tidy(opened.frame, reading.asked)
     except TableError as error:
         raise TableFileError(_placed(opened, paths, error)) from None
     frame = found.frame
@@ -71,7 +87,7 @@ def read_table_files(paths: Sequence[Path], reading: Reading) -> ResultsTable:
 
 
 def _placed(opened: OpenedTable, paths: Sequence[Path], error: Exception) -> str:
-    from sics_analysis.rows.names import TableError
+    from sics_analysis.rows.reading.names import TableError
 
     assert isinstance(error, TableError)
     if error.text.startswith("--"):

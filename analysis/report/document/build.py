@@ -19,7 +19,7 @@ from sics_analysis.report.document.joint import ClaimFinding, ClaimInfo, KappaIn
 from sics_analysis.report.document.lines import AttributionInfo, LineInfo, McNemarInfo
 from sics_analysis.report.document.rows import Cell, Deviation, Fact, Planned, ScorerInfo, SettingsInfo, SourceInfo, SparsityInfo
 from sics_analysis.results import ACCURACY, Metric, Seed, Verdict, written_with
-from sics_analysis.rows.arms import seed_label
+from sics_analysis.rows.reading.cells import seed_label
 from sics_analysis.study.analyse import analyse
 from sics_analysis.study.outcome import Analysis, Line, McNemarLine
 from sics_analysis.study.sensitivity import delta_verdicts

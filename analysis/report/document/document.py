@@ -113,8 +113,20 @@ class ReportDocument:
 
     @property
     def tripped(self) -> tuple[ClaimInfo, ...]:
-        """The gates whose claim is not supported."""
-        return tuple(gate for gate in self.gates if gate.tripped)
+        """The gates whose claim is not supported, or by rows alone of which a data check is open."""
+        return tuple(gate for gate in self.gates if gate.tripped or self.unsettled(gate) is not None)
+
+    def unsettled(self, claim: ClaimInfo) -> DataCheck | None:
+        """The first open check that a claim's lines rest on: of its scorer where it names one, at its sparsities."""
+        named = claim.id.removeprefix(f"{claim.kind}:")
+        named = named if self.one_pool else named.rpartition("@")[0]
+        scorers = [scorer.name for scorer in self.scorers if scorer.name == named] or [scorer.name for scorer in self.scorers]
+        places = {finding.sparsity for finding in claim.findings}
+        return next((c for c in self.open_checks if any(c.touches(name, S) for name in scorers for S in places)), None)
+
+    def why_tripped(self, gate: ClaimInfo) -> str:
+        """What a tripped gate is, in a few words."""
+        return str(gate.status) if gate.tripped else f"{gate.status}, but a data check is open"
 
     def lines_at(self, sparsity: float) -> tuple[LineInfo, ...]:
         """The lines of one S, in the order of `scorers`."""

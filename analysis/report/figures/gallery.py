@@ -33,7 +33,7 @@ class Figure:
 
 _FIGURES: tuple[tuple[str, str, Callable[[ReportDocument], Sketch]], ...] = (
     ("far", "How far can I prune?", how_far.how_far),
-    ("equivalence", "Every scorer against the plateau", forest.equivalence),
+    ("equivalence", "Every scorer against the reference", forest.equivalence),
     ("escape", "Who escapes, with simultaneous intervals", forest.escape),
     ("attribution", "Complexity or information", forest.attribution),
     ("kappa", "κ(S) against the paper's steps", spectrum.staircase),

@@ -78,7 +78,7 @@ def _grid_caption(document: ReportDocument, undecided: int, lines: int) -> str:
     reference = phrases.plain(document.settings.reference)
     text = f"Difference to {reference} in accuracy points, mean over seeds, with the verdict at ±{document.settings.delta:g}."
     if undecided:
-        text += f" {undecided} of {lines} lines are undecided, which is not agreement: they may lie on the plateau or off it."
+        text += f" {undecided} of {lines} lines are undecided, which is not agreement: they may lie within that or beyond it."
     return in_words(document, text)
 
 

@@ -189,7 +189,7 @@ def _print_claim(console: Console, claim: ClaimInfo) -> None:
 
 
 def _print_gates(console: Console, document: ReportDocument) -> None:
-    _heading(console, "Gates", "--fail-on: anything but supported fails")
+    _heading(console, "Gates", "--fail-on: anything but supported fails, and so does an open data check")
     _print_scorecard(console, document.gates)
     for gate in document.gates:
         if gate.id not in {claim.id for claim in document.claims}:

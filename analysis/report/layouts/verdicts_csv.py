@@ -6,17 +6,15 @@ import csv
 import io
 
 from sics_analysis.report.document.document import ReportDocument
-from sics_analysis.results import columns, limits
+from sics_analysis.results import columns, flags_of, limits
 
 _NUMBERS = "p_equivalence p_equivalence_holm p_escape p_escape_adjusted p_degrade_adjusted p_superior smallest_delta g_z"
 
 
 def render_csv(document: ReportDocument) -> str:
     """Return a heading and a row per scorer and sparsity; what is undefined is an empty field, `flag` the open data checks."""
-    rows = []
-    for line in document.lines:
-        flags = "; ".join(dict.fromkeys(c.kind for c in document.open_checks if c.touches(line.scorer, line.sparsity)))
-        rows.append({
+    rows = [
+        {
             **columns(line, "scorer kappa"),
             **({} if document.one_pool else {"sparsity": line.sparsity}),
             "reference": document.settings.reference,
@@ -30,8 +28,10 @@ def render_csv(document: ReportDocument) -> str:
             "delta": document.settings.delta,
             "alpha": document.settings.alpha,
             **columns(line, "verdict reason"),
-            "flag": flags,
-        })  # fmt: skip
+            "flag": flags_of(document.checks, line.scorer, line.sparsity),
+        }
+        for line in document.lines
+    ]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]) if rows else ["scorer", "verdict"], lineterminator="\n")
     writer.writeheader()

@@ -31,8 +31,7 @@ from sics_analysis.results import ACCURACY, Metric, Verdict
 def answers(document: ReportDocument) -> tuple[Answer, ...]:
     """Answer every question of the report, in its order."""
     return (
-        *([plans.far_answer(document)] if document.how_far else []),
-        _plateau(document),
+        plans.far_answer(document) if document.how_far else _plateau(document),
         _escape(document),
         attribution_answer(document),
         _kappa(document),

@@ -195,7 +195,14 @@ def far_sentence(document: ReportDocument) -> str:
         return f"No scorer is shown to {loss} the {reference} network, at any S."
     best = max(reached)
     who = f"{listed(reached[best], 6)} can prune to S = {best:g} and {loss} the {reference} network"
-    return f"{who}, {'each ' if len(reached[best]) > 1 else ''}shown from the lowest S up."
+    return f"{who}, {'each ' if len(reached[best]) > 1 else ''}shown from the lowest S up{far_gaps(document, reached[best])}."
+
+
+def far_gaps(document: ReportDocument, names: Sequence[str]) -> str:
+    """The S below their claim at which these scorers have no seed, as the end of a sentence."""
+    gaps = gathered((found.skipped, found.scorer) for found in document.how_far if found.scorer in names and found.skipped)
+    parts = [f"{listed(who, 6) if len(names) > 1 else ''} without any result at {sparsity_list(at)}" for at, who in gaps.items()]
+    return f" ({'; '.join(map(str.strip, parts))})" if parts else ""
 
 
 def no_deviations(document: ReportDocument) -> str:

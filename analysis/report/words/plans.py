@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from sics_analysis.report.document.document import ReportDocument
-from sics_analysis.report.words.phrases import MOST_SEEDS, decimals, listed, plural, practical, sparsity_list
+from sics_analysis.report.words.phrases import MOST_SEEDS, decimals, far_gaps, listed, plural, practical, sparsity_list
 from sics_analysis.report.words.reasons import LIMIT, Answer
 from sics_analysis.results import NextStep, Verdict
 
@@ -60,7 +60,8 @@ def next_answer(document: ReportDocument) -> Answer:
 
 def _nothing_planned(document: ReportDocument, question: str) -> Answer:
     """No line has a spread to plan with: all are settled, too short, or constant."""
-    if not document.lines or any(line.n < 3 for line in document.lines):
+    tested = [line for line in document.lines if line.n]  # where a scorer has no result at all no seed was begun
+    if not tested or any(line.n < 3 for line in tested):
         return Answer("next", question, "open", "More seeds", "Three seeds a line are the least that can be tested.")
     left = sum(line.verdict in _OPEN for line in document.lines)
     if left:
@@ -127,7 +128,9 @@ def far_answer(document: ReportDocument) -> Answer:
     reached: dict[float, list[str]] = {}
     for found in document.how_far:
         reached.setdefault(-1.0 if found.reached is None else found.reached, []).append(found.scorer)
-    parts = [f"To S = {S:g}: {listed(reached[S])}." for S in sorted(reached, reverse=True) if S >= 0]
+    parts = [
+        f"To S = {S:g}: {listed(reached[S])}{far_gaps(document, reached[S])}." for S in sorted(reached, reverse=True) if S >= 0
+    ]
     if -1.0 in reached:
         first = sorted({found.steps[0].sparsity for found in document.how_far if found.reached is None and found.steps})
         where = f" from {sparsity_list(first)} on" if first else ""

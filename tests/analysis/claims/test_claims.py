@@ -12,7 +12,7 @@ from sics_analysis.results import Result, Status, Verdict
 from sics_analysis.study.analyse import analyse
 from sics_analysis.study.outcome import Analysis
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = pytest.mark.filterwarnings("error", "ignore::sics_analysis.results.DataCheckWarning")
 
 KAPPA: dict[str, int | None] = {
     "magnitude": 0,

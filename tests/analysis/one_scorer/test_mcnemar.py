@@ -10,7 +10,7 @@ from sics_analysis.one_scorer.mcnemar import SCOPE, mcnemar_exact, mcnemar_table
 from sics_analysis.results import Result
 from sics_analysis.study.analyse import analyse
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = pytest.mark.filterwarnings("error", "ignore::sics_analysis.results.DataCheckWarning")
 
 
 @pytest.mark.parametrize(("only_a", "p", "places"), [(121, 4.43445e-6, 5e-12), (70, 0.3786877, 5e-8), (80, 0.0894523, 5e-8)])

@@ -14,7 +14,7 @@ from sics_analysis.rows.table import read_table
 from sics_analysis.study.analyse import analyse
 from sics_analysis.study.outcome import Analysis
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = pytest.mark.filterwarnings("error", "ignore::sics_analysis.results.DataCheckWarning")
 
 KAPPA = {"magnitude": 0, "power": 0, "log": 0, "bump": 1, "chaos": 2}
 

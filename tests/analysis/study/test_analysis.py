@@ -12,7 +12,7 @@ from sics_analysis.results import Result, Verdict
 from sics_analysis.study.analyse import analyse
 from sics_analysis.study.outcome import COLUMNS, Analysis
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = pytest.mark.filterwarnings("error", "ignore::sics_analysis.results.DataCheckWarning")
 
 KAPPA = {"magnitude": 0, "power": 0, "log": 0, "bump": 1, "smooth_chaos": 1, "chaos": 2, "fake": None, "information": None}
 IMAGES = 600
@@ -73,7 +73,7 @@ def test_to_frame_has_exactly_the_columns_promised() -> None:
     expected = (
         "scorer, sparsity, n, difference, ci90_low, ci90_high, ci95_low, ci95_high, p_equivalence, p_equivalence_holm, "
         "p_noninferior, p_nonsuperior, p_superior, p_escape, p_escape_adjusted, p_degrade_adjusted, p_escape_adjusted_run, "
-        "p_degrade_adjusted_run, p_min_attainable, verdict, reason"
+        "p_degrade_adjusted_run, p_min_attainable, verdict, reason, flag"
     )
     assert tuple(frame.columns) == tuple(expected.split(", ")) == COLUMNS
     assert len(frame) == 7 * 2
@@ -434,7 +434,7 @@ def test_mixed_units_inconsistent_kappa_and_counts_are_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"reference": "nobody"}, "`reference` among .* or 'plateau', got 'nobody'"),
+        ({"reference": "nobody"}, "`reference` among .*, plateau, got 'nobody' .'magnitude' is the likely one."),
         ({"delta": 0.0}, "`delta`"),
         ({"delta": math.nan}, "`delta`"),
         ({"alpha": 0.6}, "`alpha`"),

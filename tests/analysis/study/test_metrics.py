@@ -1,6 +1,7 @@
 """Any metric, in its own unit and direction: better is up inside, and outside nobody sees it."""
 
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -221,3 +222,30 @@ def test_two_constant_sides_are_undecided() -> None:
     rows = [(s, "magnitude", 0.7, 0.9) for s in range(3)] + [(s + 10, "a", 0.7, 0.95) for s in range(3)]
     found = analyse(pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"]), unpaired=True, draws=300)
     assert (found.lines[0].verdict, found.lines[0].reason) == (Verdict.INCONCLUSIVE, "degenerate: neither side has a spread")
+
+
+def test_an_open_data_check_warns_and_flags_its_lines() -> None:
+    from sics_analysis import DataCheckWarning
+
+    base = (0.90, 0.91, 0.89, 0.92, 0.90)
+    rows = [
+        (i, name, 0.7, b + d + i / 1e4 * d)
+        for i, b in enumerate(base)
+        for name, d in (("magnitude", 0), ("a", 0.03), ("b", 0.02))
+    ]
+    frame = pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert set(analyse(frame, draws=300).to_frame()["flag"]) == {""}
+    lacking = frame[~((frame["scorer"] == "b") & (frame["seed"] == 4))]
+    with pytest.warns(DataCheckWarning, match="data check, open: b has no result for seed 4") as caught:
+        found = analyse(lacking, draws=300)
+    assert [w.filename for w in caught] == [__file__], "it names the caller's line"
+    assert dict(zip(found.to_frame()["scorer"], found.to_frame()["flag"], strict=True)) == {"a": "", "b": "missing"}
+
+
+def test_a_margin_in_fractions_in_python() -> None:
+    rows = [(i, name, 0.7, 0.9 + i / 100 + (name == "a") / 50) for i in range(4) for name in ("magnitude", "a")]
+    frame = pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"])
+    with pytest.warns(UserWarning, match="δ = 0.005 is in the fraction: 0.5 points"):
+        assert analyse(frame, unit="fraction", delta=0.005, draws=300).delta == pytest.approx(0.5)

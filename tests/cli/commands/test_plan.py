@@ -124,3 +124,63 @@ def test_it_imports_neither_torch_nor_pandas() -> None:
     modules = set(done.stderr.split())
     assert not {name.split(".")[0] for name in modules} & {"torch", "pandas", "sics_plugin", "statsmodels"}
     assert "scipy.stats" not in modules
+
+
+def steps(out: str) -> list[str]:
+    """The rows of "what to do next"."""
+    return [
+        line
+        for line in out.splitlines()
+        if re.search(r"(EQUIVALENT|NONINFERIOR|NONSUPERIOR|ESCAPES|DEGRADES) +\d+ +\d+ to", line)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("head", "options"),
+    [
+        ("run,method,density,val_acc,val_loss,dataset", ["--where", "dataset=x"]),
+        (
+            "run,method,density,a,b,dataset",
+            ["--columns", "metric=a", "--where", "dataset=x", "--unit", "fraction", "--delta", ".004"],
+        ),
+        ("run,method,density,val_acc,val_loss,dataset", ["--metric", "val_loss", "--delta", ".01", "--where", "dataset=x"]),
+        ("run,method,density,val_acc,val_loss,dataset", ["--reference", "dense", "--where", "dataset=x"]),
+    ],
+)
+def test_a_plan_reads_a_table_as_a_report_does_and_has_its_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], head: str, options: list[str]
+) -> None:
+    found = [head]
+    for i, noise in enumerate((0.0, 1.4, -1.5, 1.3, -1.2)):
+        for name, density, more in (("dense", 1.0, 0.1), ("magnitude", 0.3, 0.0), ("wanda", 0.3, 0.3), ("snip", 0.3, -0.2)):
+            value = 0.8 + (more + noise * (name != "magnitude") * (1 + more)) / 100
+            found += [f"{i},{name},{density},{value:.6f},{1 - value:.6f},x", f"{i},{name},{density},0.1,9,y"]
+    path = tmp_path / "pilot.csv"
+    path.write_text("\n".join(found) + "\n")
+    assert main(["report", str(path), *options]) == 0
+    report = capsys.readouterr()
+    assert main(["plan", "--from", str(path), *options]) == 0
+    plan = capsys.readouterr()
+    assert len(steps(plan.out)) >= 2
+    assert steps(plan.out) == steps(report.out)
+    assert plan.err == report.err, "and assumes the same"
+
+
+def test_options_of_a_table_need_one(capsys: pytest.CaptureFixture[str]) -> None:
+    for option in (["--metric", "loss"], ["--where", "a=b"], ["--unpaired"], ["--higher-is-better"], ["--round-sparsity", ".01"]):
+        assert main(["plan", *option]) == 2
+        assert "says how --from is read; give --from, or leave it out" in capsys.readouterr().err
+
+
+def test_a_plan_of_unpaired_seeds_or_of_a_report_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "pilot.csv"
+    path.write_text(
+        "seed,scorer,sparsity,accuracy\n"
+        + "".join(f"{i},{n},.7,.{8 + (n == 'a')}{i}\n" for i in range(3) for n in ("a", "magnitude"))
+    )
+    assert main(["plan", "--from", str(path), "--unpaired"]) == 1
+    assert "planning is for paired seeds" in capsys.readouterr().err
+    kept = tmp_path / "kept.json"
+    assert main(["report", str(path), "-o", str(kept)]) == 0
+    assert main(["plan", "--from", str(kept)]) == 2
+    assert "is a report, which shows what to do next itself" in capsys.readouterr().err

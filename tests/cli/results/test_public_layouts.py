@@ -150,7 +150,7 @@ LAYOUTS = (
                 f'"{name}-{seed}","finished","2025-01-0{seed + 1}T10:00:00Z","{name}","{seed}","0.7","{value / 100:.4f}","0.3"'
             ),
         ),
-        ("column 'method' is the scorer", "column 'val_acc' is the metric"),
+        ("column 'method' is the scorer", "column 'val_acc' is the metric; --metric val_loss takes another"),
     ),
     Layout(
         "Hydra multirun summary",

@@ -296,3 +296,101 @@ def test_options_that_a_run_does_not_take(
 ) -> None:
     assert main(["report", str(finished.run), *options]) == 2
     assert capsys.readouterr().err == f"sics-run: {said}\n"
+
+
+def test_a_gate_on_rows_with_an_open_check_trips_and_says_why(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing rests on such rows: a gate that passed on them would be the only headline that does."""
+    added = {**ADDED, "other": (2.9, 3.1, 3.0, 3.2, 2.8)}
+    text = "".join(line for line in rows(added).splitlines(keepends=True) if not line.startswith("4,mine"))
+    path = write(text)
+    assert main(["report", str(path), "--fail-on", "escape:mine@0.7"]) == 4
+    shown = capsys.readouterr()
+    assert (
+        "sics-run: --fail-on escape:mine@0.7: supported, but a data check is open: mine has no result for seed 4 at S = 0.7"
+        in shown.err
+    )
+    assert "1 of 1 tripped." in shown.out
+    assert main(["report", str(path), "--fail-on", "escape:other@0.7"]) == 0, "no check touches it"
+    assert main(["report", str(path), "--fail-on", "escape:mine@0.7", "--format", "html"]) == 4
+    assert "Gate tripped: escape:mine@0.7 is supported, but a data check is open" in capsys.readouterr().out
+
+
+def test_how_far_against_the_dense_network_from_a_table(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    noise = (0.0, 0.05, -0.05, 0.1, -0.1)
+    lines = ["seed,scorer,sparsity,accuracy,kappa"]
+    for i, base in enumerate(BASE):
+        lines.append(f"{i},dense,0,{base:.5f},")
+        loss = {
+            ("magnitude", 0.5): 0.0,
+            ("magnitude", 0.7): 2.0,
+            ("magnitude", 0.9): 4.0,
+            ("wanda", 0.5): 0.0,
+            ("wanda", 0.9): 0.1,
+        }
+        lines += [
+            f"{i},{name},{S},{base - (points + noise[i]) / 100:.5f},{int(name == 'wanda')}" for (name, S), points in loss.items()
+        ]
+    path = write("\n".join(lines) + "\n")
+    assert main(["report", str(path), "--reference", "dense"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert (
+        "wanda can prune to S = 0.9 and lose less than 0.5 points to the dense network, shown from the lowest S up (without any "
+        "result at S = 0.7)." in out
+    )
+    assert "To S = 0.9: wanda (without any result at S = 0.7). To S = 0.5: magnitude." in out
+    assert "Is there a plateau?" not in out, "how far one can prune is another question"
+    assert main(["report", str(path), "--reference", "dense", "--format", "json"]) == 0
+    found = {far["scorer"]: far for far in json.loads(capsys.readouterr().out)["how_far"]}
+    assert found["wanda"]["gaps"] == [0.7]
+    assert found["magnitude"]["gaps"] == []
+    assert main(["report", str(path), "--reference", "magnitude"]) == 0
+    shown = capsys.readouterr()
+    assert "5 rows of sparsity 0 are dense networks, which --reference dense compares with" in shown.err
+
+
+def test_a_margin_in_fractions_is_told_and_gives_the_numbers_of_points(
+    write: Write, told: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(rows())
+    points = told(path, "--delta", "2.9")
+    fraction = told(path, "--unit", "fraction", "--delta", "0.029")
+    assert fraction["lines"] == points["lines"]
+    assert fraction["settings"]["delta"] == pytest.approx(2.9)
+    assert any("δ = 0.029 is in the fraction: 2.9 points" in note for note in fraction["notes"])
+    assert main(["report", str(path), "--unit", "fraction", "--delta", "2.9"]) == 2
+    assert "--delta 2.9: is not accepted: give a fraction above 0 and below 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("scorers", "options", "said"),
+    [
+        (("l1", "mine"), [], "give --reference l1 | mine (l1 is the likely one)"),
+        (("global_magnitude", "mine"), [], "(global_magnitude is the likely one)"),
+        (("snip", "mine"), [], "give --reference mine | snip\n"),
+        (("magnitude", "mine"), ["--reference", "magnitud"], "(is 'magnitude' meant?)"),
+    ],
+)
+def test_a_reference_that_is_not_there_is_answered_with_the_likely_one(
+    write: Write, capsys: pytest.CaptureFixture[str], scorers: tuple[str, str], options: list[str], said: str
+) -> None:
+    path = write(rows(dict(zip(scorers, ADDED.values(), strict=True))))
+    assert main(["report", str(path), *options]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["terminal", "html", "md", "csv"])
+@pytest.mark.parametrize("reference", ["magnitude", "dense"])
+def test_a_table_without_kappa_hears_nothing_of_a_plateau(
+    write: Write, capsys: pytest.CaptureFixture[str], kind: str, reference: str
+) -> None:
+    text = rows() + "".join(f"{i},dense,0,{base}\n" for i, base in enumerate(BASE))
+    assert main(["report", str(write(text)), "--reference", reference, "--format", kind]) == 0
+    assert "plateau" not in capsys.readouterr().out.lower()
+
+
+def test_a_runs_accuracy_has_one_unit_and_direction(finished: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    for options in (["--unit", "MSE"], ["--lower-is-better"]):
+        assert main(["report", str(finished.run), *options]) == 2
+        assert "a run's accuracy is a share, and more of it is better" in capsys.readouterr().err
+    assert main(["report", str(finished.run), "--unit", "fraction", "--delta", "0.005"]) == 0
+    assert "δ = 0.005 is in the fraction: 0.5 points" in capsys.readouterr().err

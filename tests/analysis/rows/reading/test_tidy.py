@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from sics_analysis.results import Level
-from sics_analysis.rows.names import TableError
-from sics_analysis.rows.tidy import Asked, tidy
+from sics_analysis.rows.reading.asked import Asked
+from sics_analysis.rows.reading.names import TableError
+from sics_analysis.rows.reading.tidy import tidy
 
 
 def table(**columns: Any) -> pd.DataFrame:
@@ -163,7 +164,7 @@ def test_columns_that_vary_and_are_ignored_are_open_where_they_name_a_population
         ({**LONG, "mse": ["1", "2", "inf", "3"]}, {"metric": "mse"}, "mse = 'inf' is not accepted: give a number"),
         ({**LONG, "acc": 0.9, "density": [0.0, 0.3, 0.3, 0.3]}, {"columns": {"sparsity": "density"}},
             "density = '0.0' is not accepted"),
-        ({**LONG, "acc": 0.9}, {"repeats": ("episode",)}, "--repeats episode: there is no such column"),
+        ({**LONG, "acc": 0.9}, {"repeats": ("episode",)}, "--repeats episode: there is no column 'episode', but"),
         ({**LONG, "acc": 0.9}, {"where": {"scorer": "z"}}, "--where scorer=z: no row has it, but a, b"),
         ({"seed": [0, 0], "scorer": "a", "sparsity": 0.5, "acc": 0.9, "dataset": ["x", "y"]}, {},
             "seed 0, 'a' at sparsity 0.5 is there already (row 0): one row per (seed, scorer, sparsity); column "
@@ -205,3 +206,139 @@ def test_a_comma_that_may_part_thousands_is_refused() -> None:
 def test_what_everybody_wants_less_of(name: str) -> None:
     table = pd.DataFrame({"run": [0, 1], "method": "wanda", name: [0.3, 0.4]})
     assert tidy(table, Asked({}, metric=name)).metric.lower_is_better
+
+
+WIDE = {"seed": [0, 1, 2], "magnitude": [0.90, 0.91, 0.89], "wanda": [0.92, 0.93, 0.91]}
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"epoch_time": [35.1, 35.9, 35.2]},
+        {"params_M": [11.2] * 3, "GFLOPs": [1.8] * 3, "lr": [0.1] * 3},
+        {"trainSeconds": [0.51, 0.52, 0.5], "peak_memory": [0.8, 0.81, 0.8]},
+        {"score_sum": [350.0, 351.0, 352.0]},
+        {"margin": [-0.2, 0.1, 0.3]},
+        {"mean": [0.91, 0.92, 0.9]},
+    ],
+)
+def test_numbers_beside_the_scorers_of_a_wide_table_are_left_out_and_said(beside: dict[str, list[float]]) -> None:
+    found = tidy(pd.DataFrame({**WIDE, **beside}))
+    assert set(found.frame["scorer"]) == {"magnitude", "wanda"}
+    assert found.frame["accuracy"].max() == 0.93, "fractions stay fractions"
+    (said,) = [text for text in found.assumed if "left out" in text]
+    assert all(name in said for name in beside)
+
+
+@pytest.mark.parametrize("odd", [[35.1, 36.2, 35.0], [0.002, 0.001, 0.002], [0.5] * 3])
+def test_a_column_of_another_size_is_refused_until_it_is_said_what_it_is(odd: list[float]) -> None:
+    rows = pd.DataFrame({**WIDE, "lamp": odd})
+    with pytest.raises(
+        TableError, match="lamp is of another size or never varies: give --columns scorer=magnitude,wanda, with all"
+    ):
+        tidy(rows)
+    assert set(tidy(rows, Asked({"scorer": ("magnitude", "wanda")})).frame["scorer"]) == {"magnitude", "wanda"}
+    if max(odd) < 1:
+        assert set(tidy(rows, Asked({"scorer": ("magnitude", "wanda", "lamp")})).frame["scorer"]) == {
+            "magnitude",
+            "wanda",
+            "lamp",
+        }
+
+
+def test_other_metrics_may_explode() -> None:
+    rows = pd.DataFrame({"seed": [0, 1, 2], "magnitude": [900.0, 800.0, 850.0], "wanda": [6.0, 6.1, 6.2]})
+    assert set(tidy(rows, Asked({}, metric="ppl")).frame["scorer"]) == {"magnitude", "wanda"}
+
+
+@pytest.mark.parametrize("columns", [{"scorer": ("magnitude", "wnda")}, {"kappa": ("magnitude", "wanda")}])
+def test_columns_of_a_wide_table_that_are_not_there_or_no_results_are_refused(columns: dict[str, tuple[str, ...]]) -> None:
+    with pytest.raises(TableError, match=r"is 'wanda' meant|one role has several columns"):
+        tidy(pd.DataFrame(WIDE), Asked(columns))
+
+
+@pytest.mark.parametrize(
+    ("unit", "delta", "margin", "said"),
+    [
+        ("fraction", 0.005, 0.5, "δ = 0.005 is in the fraction: 0.5 points"),
+        ("Fraction", 0.5, 50.0, "δ = 0.5 is in the fraction: 50 points"),
+        ("percent", 0.5, 0.5, "δ = 0.5 is in percent: 0.5 points"),
+        ("%", 0.5, 0.5, "δ = 0.5 is in percent: 0.5 points"),
+        ("points", 0.5, 0.5, "δ = 0.5 is in points: 0.5 points"),
+        ("pp", 0.5, 0.5, "δ = 0.5 is in points: 0.5 points"),
+    ],
+)
+def test_a_margin_is_in_the_unit_said(unit: str, delta: float, margin: float, said: str) -> None:
+    values = [93.0, 92.0, 91.0, 90.0] if unit in ("percent", "%") else [0.93, 0.92, 0.91, 0.9]
+    asked = Asked({}, unit=unit, delta=delta)
+    found = tidy(pd.DataFrame({**LONG, "acc": values}), asked)
+    assert asked.margin == pytest.approx(margin)
+    assert said in found.assumed
+    assert found.frame["accuracy"].tolist() == [0.93, 0.92, 0.91, 0.9]
+    assert Asked({}, unit="nats", delta=0.01).margin == 0.01
+
+
+def test_counts_are_known_where_they_are_whole_and_not_for_being_rounded() -> None:
+    rows = {**LONG, "accuracy": [0.901, 0.897, 0.9, 0.905]}
+    assert tidy(pd.DataFrame({**rows, "n": 1000})).frame["correct"].tolist() == [901, 897, 900, 905]
+    for n in (10_000, 999):  # of 10 000 every third decimal is whole; of 999 none is
+        assert "correct" not in tidy(pd.DataFrame({**rows, "n": n})).frame
+    told = tidy(pd.DataFrame({**rows, "n": 1000, "correct": [901, 897, 900, 905]}))
+    assert not any("counts" in text for text in told.assumed), "said by the table itself"
+
+
+def test_sparsities_are_rounded_when_asked_and_the_way_out_is_said() -> None:
+    achieved = [0.498, 0.5011, 0.5032, 0.8979, 0.9006, 0.9033]
+    rows = pd.DataFrame({"seed": [0, 1, 2] * 2, "scorer": "a", "sparsity": achieved, "target": [0.5] * 3 + [0.9] * 3, "acc": 0.9})
+    found = tidy(rows)
+    assert len(set(found.frame["sparsity"])) > 2
+    assert any("--columns sparsity=target or --round-sparsity 0.01 makes one pool" in text for text in found.assumed)
+    for asked in (Asked({}, sparsity_step=0.01), Asked({"sparsity": "target"})):
+        found = tidy(rows, asked)
+        assert set(found.frame["sparsity"]) == {0.5, 0.9}
+        assert not any("one pool" in text for text in found.assumed)
+    with pytest.raises(TableError, match=r"sparsity 0\.8979 becomes 1: give a smaller step"):
+        tidy(rows, Asked({}, sparsity_step=0.5))
+    with pytest.raises(TableError, match=r"meets another of its seed and scorer at 0\.9"):
+        tidy(rows.assign(seed=[0, 1, 2, 0, 0, 1]), Asked({}, sparsity_step=0.1))
+
+
+def test_dense_rows_are_never_dropped_without_a_word() -> None:
+    pruned = [(i, name, S, 0.9 + i / 100) for i in range(3) for name in ("a", "b") for S in (0.5, 0.9)]
+    names = ["seed", "scorer", "sparsity", "accuracy"]
+    whole = [(i, "dense", 0.0, 0.95 + i / 100) for i in range(3)]
+    repeated = [(i, "dense", S, 0.95 + i / 100) for i in range(3) for S in (0.5, 0.9)]
+    other = [(i, "dense", S, 0.9 + S / 20 + i / 100) for i in range(3) for S in (0.5, 0.9)]
+    for rows, dense, said in (
+        (whole, {0.0}, "3 rows of sparsity 0 are dense networks, which --reference dense compares with"),
+        (repeated, {0.0}, "'dense' has one value a seed at every sparsity: it is the dense network, of sparsity 0"),
+        (whole + repeated, {0.0}, "'dense' has one value a seed at every sparsity: it is the dense network, of sparsity 0"),
+        (whole + other, {0.0}, "6 rows of 'dense' at sparsities above 0 are not those at 0, and left out"),
+        (
+            other,
+            {0.5, 0.9},
+            "rows of 'dense' differ between sparsities above 0: it is a scorer as the others, compared at each S",
+        ),
+    ):
+        found = tidy(pd.DataFrame(pruned + rows, columns=names))
+        assert said in found.assumed
+        assert set(found.frame.loc[found.frame["scorer"] == "dense", "sparsity"]) == dense
+        assert (found.frame["scorer"] != "dense").sum() == len(pruned)
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        (Asked({}, metric="val_los"), "val_loss"),
+        (Asked({"seed": "sed"}), "seed"),
+        (Asked({"scorers": "scorer"}), "scorer"),
+        (Asked({}, where={"scorr": "a"}), "scorer"),
+        (Asked({}, where={"scorer": "wnda"}), "wanda"),
+        (Asked({}, repeats=("episodes",)), "episode"),
+    ],
+)
+def test_a_slip_of_the_pen_is_answered_with_what_is_near(asked: Asked, meant: str) -> None:
+    rows = pd.DataFrame({"seed": [0, 0], "scorer": ["wanda", "snip"], "val_acc": 0.9, "val_loss": 1.0, "episode": 1})
+    with pytest.raises(TableError) as caught:
+        tidy(rows, asked)
+    assert f"(is {meant!r} meant?)" in str(caught.value)

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import pandas as pd
 
 from sics_analysis.results import Metric, metric_named
-from sics_analysis.rows.cells import text_of
-from sics_analysis.rows.names import TableError
+from sics_analysis.rows.reading.cells import text_of
+from sics_analysis.rows.reading.names import TableError
 
 #: Columns of a metric that the rows name; `value` has its values.
 SAID = ("metric", "metric_unit", "higher_is_better")

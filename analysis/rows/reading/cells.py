@@ -11,10 +11,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sics_analysis.rows.names import TableError
+from sics_analysis.results import Seed
+from sics_analysis.rows.reading.names import TableError
 
 _THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}"
 _COMMA = r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*%?"
+
+_WHOLE = re.compile(r"([+-]?[0-9]{1,300})(?:\.0*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,3 +120,18 @@ def seed_number(name: str) -> int | None:
     """
     found = re.fullmatch(r"(?:seed|run|trial|rep|replicate|repetition|s|r)?[\s_#-]*(\d{1,9})", str(name).strip().lower())
     return None if found is None else int(found[1])
+
+
+def seed_label(value: object) -> Seed:
+    """One label for a seed however it is written: whole numbers and their texts become int, other labels stripped text.
+
+    >>> [seed_label(value) for value in (0, 0.0, "0", " 0.0", "a ")]
+    [0, 0, 0, 0, 'a']
+    """
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return int(value)
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return int(value)
+    text = str(value).strip()
+    whole = _WHOLE.fullmatch(text)
+    return int(whole[1]) if whole else text

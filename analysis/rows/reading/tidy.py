@@ -4,90 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from sics_analysis.results import ACCURACY, DataCheck, Metric
-from sics_analysis.rows.arms import seed_label
-from sics_analysis.rows.cells import check, filled, numbers, readable, seed_number, text_of
-from sics_analysis.rows.exported import SAID, VALUE, metric_of_rows, says_its_metric
-from sics_analysis.rows.ignored import ignored_checks
-from sics_analysis.rows.names import (
+from sics_analysis.rows.reading.asked import NOTHING, Asked
+from sics_analysis.rows.reading.cells import check, filled, numbers, readable, seed_label, text_of
+from sics_analysis.rows.reading.counts import whole_counts
+from sics_analysis.rows.reading.exported import SAID, VALUE, metric_of_rows, says_its_metric
+from sics_analysis.rows.reading.ignored import ignored_checks
+from sics_analysis.rows.reading.names import (
     OPTIONAL,
     OWN,
     Named,
     TableError,
+    check_column,
     is_accuracy_name,
     is_lower_better_name,
     key,
-    metric_column,
     missing_columns,
     name_columns,
+    nearest,
     shown,
 )
-from sics_analysis.rows.sparsities import ONE_POOL, sparsities, to_targets
+from sics_analysis.rows.reading.sparsities import ONE_POOL, one_dense, scattered, sparsities, to_targets
+from sics_analysis.rows.reading.wide import to_long
 
-FRACTION_UNITS = ("points", "percent", "fraction")  # of `unit`: the metric is a share, its differences are points
 _NAME_OF_METRIC = ("metric", "metric_name", "measure", "measurement")
 _VALUE_OF_METRIC = ("value", "score", "metric_value", "result")
-#: Headings of numbers that are neither a scorer nor a seed.
-_NO_SCORER = frozenset(
-    [
-        "epoch",
-        "epochs",
-        "step",
-        "steps",
-        "iteration",
-        "iter",
-        "time",
-        "seconds",
-        "wall_time",
-        "walltime",
-        "mean",
-        "std",
-        "sd",
-        "avg",
-        "average",
-        "median",
-        "min",
-        "max",
-        "sem",
-        "ci",
-        "index",
-        "level",
-        "n",
-        "total",
-        "count",
-        "params",
-        "parameters",
-        "flops",
-        "lr",
-        "learning_rate",
-        "batch_size",
-        "row",
-        "id",
-        "file",
-    ]
-)
-_SUMMARY = ("mean", "std", "sd", "avg", "average", "median")
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a user says of a table; `metric` is a column, `columns` role → column, `repeats` columns to average over."""
-
-    columns: Mapping[str, str]
-    metric: str | None = None
-    lower_is_better: bool | None = None
-    unit: str | None = None
-    repeats: tuple[str, ...] = ()
-    where: Mapping[str, str] | None = None
-
-
-NOTHING = Asked({})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,9 +74,10 @@ def tidy(frame: pd.DataFrame, asked: Asked = NOTHING) -> Tidy:
     raw, asked, said = _own_metric(raw, asked)
     raw, metric, more = _metric_rows(raw, asked)
     assumed += more
-    named = name_columns(list(raw.columns), asked.columns, metric)
+    single = {role: column for role, column in asked.columns.items() if isinstance(column, str)}
+    named = name_columns(list(raw.columns), single, metric)
     _refuse_doubled(raw, named)
-    raw, named, more = _long(raw, named, metric)
+    raw, named, more = to_long(raw, named, asked, metric)
     assumed += [*named.assumed, *more]
     _refuse_unknown(raw, named, asked, metric)
     rows = pd.DataFrame(index=raw.index)
@@ -164,8 +111,16 @@ def tidy(frame: pd.DataFrame, asked: Asked = NOTHING) -> Tidy:
         rows, more = _averaged(rows, raw, asked.repeats)
         assumed += more
     _refuse_repeated(rows, raw, named)
-    rows["sparsity"], more = to_targets(rows)
+    rows["sparsity"], more = to_targets(rows, asked.sparsity_step)
+    assumed += [*more, *scattered(rows, raw, named)]
+    rows, more = one_dense(rows)
     assumed += more
+    if measured == ACCURACY and "n" in rows and "correct" not in rows:
+        counts = whole_counts(rows["accuracy"], rows["n"])
+        if counts is not None:
+            rows["correct"] = counts
+            assumed.append("accuracy times 'n' is whole in every row: these are the counts of correct examples")
+    assumed += asked.told_margin
     rows = rows[[name for name in (*OWN.values(), *OPTIONAL) if name in rows.columns]]
     return Tidy(rows, measured, tuple(dict.fromkeys(assumed)), checks)
 
@@ -195,13 +150,12 @@ def _own_metric(raw: pd.DataFrame, asked: Asked) -> tuple[pd.DataFrame, Asked, M
 def _chosen_rows(raw: pd.DataFrame, asked: Asked) -> tuple[pd.DataFrame, list[str]]:
     assumed = []
     for column, value in (asked.where or {}).items():
-        if column not in raw.columns:
-            raise TableError(f"--where {column}={value}: there is no column {column!r}, but {shown(raw.columns)}")
+        check_column(f"--where {column}={value}", column, raw.columns)
         text = text_of(raw[column])
         keep = text == value
         if not keep.any():
-            there = ", ".join(sorted(set(text))[:6])
-            raise TableError(f"--where {column}={value}: no row has it, but {there}")
+            there = sorted(set(text))
+            raise TableError(f"--where {column}={value}: no row has it, but {', '.join(there[:6])}{nearest(value, there)}")
         assumed.append(f"rows where {column} is {value}: {int(keep.sum())} of {len(raw)}")
         raw = raw[keep]
     return raw, assumed
@@ -239,48 +193,17 @@ def _refuse_doubled(raw: pd.DataFrame, named: Named) -> None:
         roles[column] = role
 
 
-def _long(raw: pd.DataFrame, named: Named, metric: str | None) -> tuple[pd.DataFrame, Named, list[str]]:
-    """A table with a column a scorer, or a column a seed, as one with a row an evaluation."""
-    if "metric" in named.column or (metric is not None and metric_column(list(raw.columns), metric) is not None):
-        return raw, named, []
-    taken = set(named.column.values())
-    free = [name for name in raw.columns if name not in taken]
-    if "scorer" in named.column and "seed" not in named.column:
-        role, chosen = "seed", [name for name in free if seed_number(name) is not None and readable(raw[name])]
-        label: Any = seed_number
-    elif "seed" in named.column and "scorer" not in named.column:
-        role, chosen = "scorer", [name for name in free if key(name) not in _NO_SCORER and readable(raw[name])]
-        label = str
-    else:
-        return raw, named, []
-    if len(chosen) < 2:
-        return raw, named, []
-    parts = [raw.drop(columns=chosen).assign(**{role: label(name), "value": raw[name]}) for name in chosen]
-    melted = pd.concat(parts)
-    melted = melted[text_of(melted["value"]) != ""]
-    said = [f"columns {_range(chosen)} are {role}s, their cells the {metric or 'accuracy'}"]
-    summary = [name for name in free if name not in chosen and key(name) in _SUMMARY]
-    said += [f"column {', '.join(summary)} is a summary of the others, and left out"] if summary else []
-    column = {**named.column, role: role, "metric": "value"}
-    return melted, Named(column, named.assumed), said
-
-
-def _range(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) <= 8 else f"{names[0]} to {names[-1]} ({len(names)})"
-
-
 def _refuse_unknown(raw: pd.DataFrame, named: Named, asked: Asked, metric: str | None) -> None:
     columns = list(raw.columns)
     if metric is not None and "metric" not in named.column:
-        raise TableError(f"--metric {metric}: there is no such column, but {shown(columns)}")
+        raise TableError(f"--metric {metric}: there is no such column, but {shown(columns)}{nearest(metric, columns)}")
     missing = [role for role in ("seed", "scorer", "metric") if role not in named.column]
     if missing:
         raise missing_columns(missing, columns)
     if not len(raw):
         raise TableError("has a heading and no rows")
-    absent = [name for name in asked.repeats if name not in columns]
-    if absent:
-        raise TableError(f"--repeats {absent[0]}: there is no such column, but {shown(columns)}")
+    for name in asked.repeats:
+        check_column(f"--repeats {name}", name, columns)
 
 
 def _values(
@@ -289,8 +212,8 @@ def _values(
     """The metric's values (fractions where it is a share), what it is, and what was assumed of it."""
     wide = key(name) in ("value", "")
     accuracy = wide or is_accuracy_name(name)
-    unit = None if asked.unit is None else asked.unit.strip()
-    share = (accuracy and unit is None) or unit in FRACTION_UNITS
+    unit = None if asked.unit is None else asked.share or asked.unit.strip()
+    share = (accuracy and unit is None) or asked.share is not None
     lower, assumed = asked.lower_is_better, []
     if lower:  # asked for, and to be seen by who reads the report alone
         assumed.append(f"less {name} is better, as asked")

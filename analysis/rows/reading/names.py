@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 OWN = {"seed": "seed", "scorer": "scorer", "sparsity": "sparsity", "metric": "accuracy"}
@@ -47,6 +48,25 @@ _LOWER = frozenset(
         "mape", "ece", "brier", "kl", "divergence", "eer", "ter", "lpips", "latency", "runtime", "cost", "drop", "degradation",
     }
 )  # fmt: skip
+_REFERENCES = ("magnitude", "mag", "baseline", "l1", "l1_norm", "l1norm", "dense")
+#: Parts of names of what is measured or set beside a result, and is none of it.
+_QUANTITY = frozenset(
+    {
+        "epoch", "epochs", "step", "steps", "iteration", "iterations", "iter", "iters", "time", "walltime", "seconds", "sec",
+        "ms", "minutes", "hours", "duration", "timestamp", "runtime", "latency", "throughput", "params", "parameters", "flops",
+        "gflops", "mflops", "macs", "gmacs", "lr", "memory", "mem", "vram", "gb", "mb",
+    }
+)  # fmt: skip
+#: Whole names of the same, and of what sums rows up: as a part of a name they may well tell of a scorer.
+_BESIDE = frozenset(
+    {
+        "mean", "std", "sd", "avg", "average", "median", "min", "max", "sem", "ci", "index", "level", "total", "count", "n",
+        "row", "id", "file", "learning_rate", "batch", "batch_size", "momentum", "dropout", "weight_decay", "wd", "loss",
+        "train_loss", "val_loss", "valid_loss", "validation_loss", "test_loss", "eval_loss",
+    }
+)  # fmt: skip
+#: Names of metrics that are no accuracy and of which more is better.
+_HIGHER = frozenset({"f1", "auc", "auroc", "map", "iou", "miou", "bleu", "rouge", "psnr", "ssim", "r2", "precision", "recall"})
 _LOWER_PHRASES = ("bits_per_", "cross_entropy", "neg_log", "negative_log")
 
 
@@ -95,6 +115,21 @@ def is_lower_better_name(name: str) -> bool:
     return any(part in _LOWER for part in known.split("_")) or any(phrase in known for phrase in _LOWER_PHRASES)
 
 
+def is_scorer_name(name: str) -> bool:
+    """Whether a column of this name may hold the results of a scorer, or of a seed, in a table with a column each.
+
+    >>> [is_scorer_name(name) for name in ("wanda", "epoch_time", "params_M", "max_activation", "max")]
+    [True, False, False, True, False]
+    """
+    found = key(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name))
+    return found not in _BESIDE and not _QUANTITY & set(found.split("_"))
+
+
+def is_metric_name(name: str) -> bool:
+    """Whether a column of this name holds a result that is no accuracy."""
+    return is_lower_better_name(name) or any(part in _HIGHER for part in key(name).split("_"))
+
+
 @dataclass(frozen=True, slots=True)
 class Named:
     """The column of each role, where one is known, and what was assumed to know it."""
@@ -107,19 +142,50 @@ class Named:
         return self.column.get(role)
 
 
-def parse_columns(text: str) -> dict[str, str]:
-    """Read what `--columns` takes.
+def parse_columns(text: str) -> dict[str, str | tuple[str, ...]]:
+    """Read what `--columns` takes: a role of several columns is that of a table with a column each.
 
-    >>> parse_columns("seed=run, metric=val_acc")
-    {'seed': 'run', 'metric': 'val_acc'}
+    >>> parse_columns("seed=run, metric=val_acc"), parse_columns("scorer=wanda,snip,seed=run")
+    ({'seed': 'run', 'metric': 'val_acc'}, {'scorer': ('wanda', 'snip'), 'seed': 'run'})
     """
-    found: dict[str, str] = {}
+    found: dict[str, str | tuple[str, ...]] = {}
+    role = ""
     for part in text.split(","):
-        role, equals, column = (piece.strip() for piece in part.partition("="))
-        if not equals or not role or not column or role in found:
+        left, equals, right = (piece.strip() for piece in part.partition("="))
+        column = right if equals else left
+        if not column or (equals and (not left or left in found)) or not (equals or role):
             raise ValueError(f"Expected ROLE=COLUMN, separated by commas, each role once, got {part.strip()!r}")
-        found[role] = column
+        if equals:
+            role, found[left] = left, column
+        else:
+            before = found[role]
+            found[role] = (*((before,) if isinstance(before, str) else before), column)
     return found
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What a slip of the pen may have meant, as the end of a message; empty where nothing is near.
+
+    >>> nearest("wnada", ["magnitude", "wanda"]), nearest("x", ["wanda"])
+    (" (is 'wanda' meant?)", '')
+    """
+    words = {word.lower(): word for word in known}
+    close = difflib.get_close_matches(name.lower(), list(words), n=1)
+    return f" (is {words[close[0]]!r} meant?)" if close else ""
+
+
+def likely_reference(scorers: Collection[str]) -> str | None:
+    """The scorer that others are usually compared with, where nobody says which: magnitude by its other names, a baseline.
+
+    >>> likely_reference(["wanda", "L1", "random"]), likely_reference(["wanda", "snip"])
+    ('L1', None)
+    """
+    known = {key(name): name for name in scorers}
+    for usual in _REFERENCES:
+        whole, part = known.get(usual), [name for word, name in known.items() if usual in word.split("_")]
+        if whole is not None or len(part) == 1:
+            return whole or part[0]
+    return None
 
 
 def name_columns(columns: Sequence[str], given: Mapping[str, str], metric: str | None) -> Named:
@@ -133,9 +199,9 @@ def name_columns(columns: Sequence[str], given: Mapping[str, str], metric: str |
     known = (*OWN, *OPTIONAL)
     for role, column in given.items():
         if role not in known:
-            raise TableError(f"--columns {role}={column}: is not accepted: give {', '.join(known)} on the left")
-        if column not in columns:
-            raise TableError(f"--columns {role}={column}: there is no column {column!r}, but {shown(columns)}")
+            meant = nearest(role, known)
+            raise TableError(f"--columns {role}={column}: is not accepted: give {', '.join(known)} on the left{meant}")
+        check_column(f"--columns {role}={column}", column, columns)
     found = dict(given)
     if metric is not None and "metric" not in found:
         chosen = metric_column(columns, metric)
@@ -153,8 +219,10 @@ def name_columns(columns: Sequence[str], given: Mapping[str, str], metric: str |
         usual = _usual(role, [name for name in columns if name not in taken])
         if usual is not None:
             found[role] = usual
+            others = [name for name in columns if name != usual and is_metric_name(name)] if role == "metric" else []
             if usual != own:
-                assumed.append(f"column {usual!r} is the {role}")
+                more = f"; --metric {others[0]} takes {'another' if len(others) == 1 else 'one of the others'}" if others else ""
+                assumed.append(f"column {usual!r} is the {role}{more}")
     for name in OPTIONAL:
         if name in columns and name not in found and name not in found.values():
             found[name] = name
@@ -189,6 +257,12 @@ def shown(columns: Iterable[str]) -> str:
     """Columns in a message: not all of a wide table."""
     text = ", ".join(columns)
     return repr(text if len(text) <= 200 else f"{text[:197]}...")
+
+
+def check_column(option: str, column: str, columns: Collection[str]) -> None:
+    """Refuse a column that is not there, with the one that may be meant."""
+    if column not in columns:
+        raise TableError(f"{option}: there is no column {column!r}, but {shown(columns)}{nearest(column, columns)}")
 
 
 def missing_columns(roles: Sequence[str], columns: Sequence[str]) -> TableError:

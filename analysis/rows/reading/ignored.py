@@ -7,8 +7,8 @@ from collections.abc import Collection
 import pandas as pd
 
 from sics_analysis.results import DataCheck, Level
-from sics_analysis.rows.cells import text_of
-from sics_analysis.rows.names import key
+from sics_analysis.rows.reading.cells import text_of
+from sics_analysis.rows.reading.names import key
 
 #: Names of what a network is trained on, is, or was pruned in: rows that differ in one are of different populations.
 POPULATIONS = frozenset(
