@@ -34,7 +34,7 @@ FACE = {
     """,
     "sics_plugin.complexity": "Complexity measure measure_units",
     "sics_analysis": """
-    Analysis Arm AttributionLine Bootstrap BootstrapEquivalence ClaimResult Confirmed Contrast Decision
+    Analysis Arm AttributionLine Bootstrap BootstrapEquivalence ClaimResult Confirmed Contrast DataCheckWarning Decision
     Degenerate EffectSize EquivalenceResult FamilyLine FamilyResult Interval McNemarResult Monotonicity Plan
     PlateauClaim PowerResult Resolution RunWide SeedsNeeded SignFlipResult Spectrum VarianceComponents Verdict Winner analyse
     attribute benjamini_hochberg best_of bootstrap_mean classify confirm_best contrast coverage_caveat
