@@ -220,5 +220,7 @@ def _of_floats(rows: Iterable[_Numbers], scale: float, pooled: int) -> VarianceC
 def _row(entry: ArrayLike) -> _Numbers:
     row = np.asarray(entry)
     if row.ndim != 1 or not row.size or row.dtype.kind not in "iubf" or not np.isfinite(row).all():
-        raise ValueError(f"Expected rows of whole numbers, or of finite floats, in `differences`, got shape {row.shape} of {row.dtype}")
+        raise ValueError(
+            f"Expected rows of whole numbers, or of finite floats, in `differences`, got shape {row.shape} of {row.dtype}"
+        )
     return row.astype(np.float64 if row.dtype.kind == "f" else np.int64)

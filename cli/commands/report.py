@@ -34,7 +34,9 @@ FORMATS = ("terminal", "html", "md", "latex", "json", "csv")
 @click.option("--reference", metavar="SCORER", help="A scorer, plateau, or dense.  [default: the plan's, else magnitude]")
 @click.option("--across-devices", is_flag=True, help="Pair rows of one seed that come from different devices.")
 @click.option("--columns", metavar="ROLE=COLUMN,...", help="Which columns of a table are seed, scorer, sparsity, metric, n, ...")
-@click.option("--metric", metavar="COLUMN", help="What was measured.  [default: the accuracy, a run's metric; of a run also loss]")
+@click.option(
+    "--metric", metavar="COLUMN", help="What was measured.  [default: the accuracy, a run's metric; of a run also loss]"
+)
 @click.option(
     "--lower-is-better/--higher-is-better",
     "lower_is_better",

@@ -124,7 +124,9 @@ def _refuse_other_examples(a: RunRows, b: RunRows) -> None:
     """Runs pair where they were evaluated alike: on the same examples, or by the same task of the user's own."""
     own = "task" in a.recipe, "task" in b.recipe
     if own[0] != own[1]:
-        raise ConfigError(f"RUN_A and RUN_B: are of different tasks ({what_ran(a.recipe)}; {what_ran(b.recipe)}), so no row pairs")
+        raise ConfigError(
+            f"RUN_A and RUN_B: are of different tasks ({what_ran(a.recipe)}; {what_ran(b.recipe)}), so no row pairs"
+        )
     if own[0]:
         if a.recipe["task"] != b.recipe["task"]:
             named = "; ".join(differences({"task": a.recipe["task"]}, {"task": b.recipe["task"]}))

@@ -27,7 +27,9 @@ def map_runs(paths: Sequence[Path], delta: float | None, alpha: float | None, *,
     for path, run in zip(paths, runs, strict=True):
         if run.metric != metric:
             other = f"{run.metric.name} in {run.metric.unit}"
-            raise ConfigError(f"{path}: measures {other}, and {paths[0]} {metric.name} in {metric.unit}: one map takes one metric")
+            raise ConfigError(
+                f"{path}: measures {other}, and {paths[0]} {metric.name} in {metric.unit}: one map takes one metric"
+            )
     planned = runs[0].delta if delta is None else delta
     if planned is None and metric.unit != ACCURACY_UNIT:
         raise ConfigError(f"--delta: is needed, in {metric.unit}: half a point is a default for accuracies alone")
@@ -46,7 +48,9 @@ def map_runs(paths: Sequence[Path], delta: float | None, alpha: float | None, *,
             own = [row for row in rows if (row.scorer, round(row.sparsity, 9)) == (line.scorer, line.sparsity)]
             kept = [row.jaccard for row in own if row.jaccard is not None]
             total = [
-                metric.turned(metric.scale * (row.result - base.result)) for row in own if (base := paired.get((row.seed, row.sparsity))) is not None
+                metric.turned(metric.scale * (row.result - base.result))
+                for row in own
+                if (base := paired.get((row.seed, row.sparsity))) is not None
             ]
             placed.append(
                 MapPoint(

@@ -23,7 +23,9 @@ def plateau_map(found: PlateauMap) -> Sketch:
     scorers = {point.scorer: point.kappa for point in found.points}
     runs = found.runs if len(found.runs) > 1 else ()
     xlabel = "mask overlap (Jaccard)"
-    sheet, panels, top = scatter_panels(found.sparsities, scorers, xlabel, 1.5, 0.1, more=len(runs), fills=False, unit=metric.short)
+    sheet, panels, top = scatter_panels(
+        found.sparsities, scorers, xlabel, 1.5, 0.1, more=len(runs), fills=False, unit=metric.short
+    )
     for S, axes in zip(found.sparsities, panels, strict=True):
         _panel(found, axes, S, list(scorers))
     for i, run in enumerate(runs):
@@ -41,7 +43,8 @@ def plateau_map(found: PlateauMap) -> Sketch:
             "feature's, and the height of the line the pool's."
         )
     said = "; ".join(
-        f"{p.scorer} in {p.run} at S = {p.sparsity:g}: overlap {p.overlap:.2f}, {number(_height(found, p))} {metric.short}" for p in shown
+        f"{p.scorer} in {p.run} at S = {p.sparsity:g}: overlap {p.overlap:.2f}, {number(_height(found, p))} {metric.short}"
+        for p in shown
     )
     return Sketch(caption, f"Scatter plot. {said}.", sheet)
 
