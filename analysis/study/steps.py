@@ -236,7 +236,7 @@ one number an example, those numbers."""
 
 
 def _example_rows(table: Table, bits: Bits) -> dict[tuple[Seed, str, float], np.ndarray]:
-    """Check the per-example results against the cells they belong to, and against one another; all whole numbers, or all floats."""
+    """Check the per-example results against the cells they belong to, and against one another; all are whole, or all floats."""
     found: dict[tuple[Seed, str, float], np.ndarray] = {}
     kind = np.int8 if are_truths(bits) else np.float64
     for (seed, name, S), values in bits.items():
@@ -296,10 +296,9 @@ def crossed_components(table: Table, reference: str, bits: Bits) -> dict[tuple[s
 
 def _difference(rows: Sequence[np.ndarray | None]) -> np.ndarray:
     """Correctness of a scorer, as often as there are references, minus that of all of them; or its numbers minus theirs."""
-    whole = all(row is not None and row.dtype.kind == "i" for row in rows)
-    kind = np.int16 if whole else np.float64
-    ours, *theirs = (np.asarray(row, dtype=kind) for row in rows)
-    return np.asarray(len(theirs) * ours - sum(theirs), dtype=kind)
+    found = np.array(rows)
+    found = found.astype(np.int16 if found.dtype.kind == "i" else np.float64)
+    return np.asarray((len(rows) - 1) * found[0] - found[1:].sum(axis=0, dtype=found.dtype), dtype=found.dtype)
 
 
 def _scale(table: Table) -> float:

@@ -46,7 +46,8 @@ def compare(run_a: Path, run_b: Path, delta: float | None, alpha: float | None, 
         raise ConfigError(f"--delta {settled[0]:g}: is not accepted: give points above 0 and below 100")
     lines = compare_pairs(pairs, *settled)
     out = terminal()
-    changes = differences(*({name: value for name, value in run.recipe.items() if name not in TOLD} for run in (a, b)))
+    first, second = ({name: value for name, value in run.recipe.items() if name not in TOLD} for run in (a, b))
+    changes = differences(first, second)
     paragraph(out, f"A  {run_a}, run {a.run_id[:16]}")
     paragraph(out, f"B  {run_b}, run {b.run_id[:16]}")
     differs = "What differs: " + "; ".join(changes) if changes else "One recipe: what differs is the code or the machine"
@@ -69,7 +70,8 @@ def compare(run_a: Path, run_b: Path, delta: float | None, alpha: float | None, 
         out,
         f"A − B in {metric.unit} at the same seed{better}. p =: equivalence within ±δ (paired t-TOST). p A>B, p A<B: one-sided "
         "against 0, adjusted over the scorers of this S (rotation max-T; Holm where they miss different seeds). ESCAPES, "
-        f"DEGRADES: A {sides[0]} B by more than δ, {sides[1]} by more, adjusted likewise. NONINFERIOR, NONSUPERIOR: A not worse than B by "
+        f"DEGRADES: A {sides[0]} B by more than δ, {sides[1]} by more, adjusted likewise. "
+        "NONINFERIOR, NONSUPERIOR: A not worse than B by "
         "δ, not better by it, one half of the equivalence test alone, unadjusted as EQUIVALENT is. Smallest attainable p of an "
         f"exact sign-flip test: {_attainable(lines)}. "
         f"{coverage_caveat(SMALL_N)}",  # no bootstrap here: of its caveat only what holds at any n

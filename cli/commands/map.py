@@ -94,7 +94,8 @@ def _print(out: Console, found: PlateauMap) -> None:
             paragraph(out, plain(sentence), 2, 4)
     out.print()
     note = (
-        f"overlap: Jaccard of the kept units with magnitude's in the same run, mean over seeds. feature: {found.metric.unit} against "
+        f"overlap: Jaccard of the kept units with magnitude's in the same run, mean over seeds. "
+        f"feature: {found.metric.unit} against "
         f"magnitude in the same run, with its verdict at δ = {found.delta:g}."
     )
     if found.metric.lower_is_better:

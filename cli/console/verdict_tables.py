@@ -69,9 +69,10 @@ def print_results(
         return
     settings = document.settings
     side = f"below −{settings.delta:g}" if lower else f"above +{settings.delta:g}"
+    better = ", less is better" if lower else ""
     key = (
-        f"diff.: {short} above {settings.reference} at the same seed{', less is better' if lower else ''}; p up: {side}, adjusted "
-        f"in the family of this S (κ ≥ 1) at α = {settings.alpha:g}; verdicts at δ = {settings.delta:g} {short}"
+        f"diff.: {short} above {settings.reference} at the same seed{better}; p up: {side}, adjusted in the family of this S "
+        f"(κ ≥ 1) at α = {settings.alpha:g}; verdicts at δ = {settings.delta:g} {short}"
     )
     deviations = [one.text for one in document.deviations if one.kind != "stamp" and one.scorer is None]
     for text in (key, *deviations):

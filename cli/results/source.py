@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from sics_cli.base.bits import unpack_bits
@@ -261,8 +260,8 @@ def _of_examples(recipe: Mapping[str, Any], rows: Sequence[CellRow]) -> list[str
             "examples, and no exact test on single ones."
         ]
     return [
-        f"Of {name} each example has a number, not right or wrong: McNemar's exact test does not apply. The interval for new seeds "
-        "and new examples comes from two-way variance components, Student t with n − 1 degrees of freedom."
+        f"Of {name} each example has a number, not right or wrong: McNemar's exact test does not apply. The interval for new "
+        "seeds and new examples comes from two-way variance components, Student t with n − 1 degrees of freedom."
     ]
 
 

@@ -284,8 +284,8 @@ def test_a_loss_that_was_handed_over_is_looked_at_by_its_name(runs: Any) -> None
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--metric", "loss", "--delta", "1"], '--metric loss: task tasks.py:Down, saliency gradient, cpu measured none beside its '
-                                                'cost: evaluate hands one over as {"cost": ..., "loss": ...}'),
+        (["--metric", "loss", "--delta", "1"], '--metric loss: task tasks.py:Down, saliency gradient, cpu measured none beside '
+                                                'its cost: evaluate hands one over as {"cost": ..., "loss": ...}'),
         (["--metric", "accuracy"], "--metric accuracy: is not what a run measures: give cost or loss"),
         (["--unit", "points"], "--unit: is for tables and --metric loss; a run knows unit and direction of its cost"),
         (["--higher-is-better"], "a run knows unit and direction of its cost"),
