@@ -79,9 +79,10 @@ def _retold(text: str, metric: Metric, names: Iterable[str], pooled: bool, turn:
 
 
 def _sides(text: str, metric: Metric, names: Iterable[str]) -> str:
-    """Above and below a scorer by name, or a plateau."""
+    """Above and below a scorer by name, or a plateau; where an interval begins or ends."""
     if not metric.lower_is_better:
         return text
+    text = text.replace("begin a little lower", "end a little higher")
     who = "|".join([r"the \S+ plateau\b", r"the plateau\b", *(rf"{re.escape(name)}(?!\w)" for name in names)])
     return re.sub(rf"\b(above|below)(?= (?:{who}))", lambda m: _OTHER[m[1]], text)
 

@@ -34,7 +34,7 @@ def compare(run_a: Path, run_b: Path, delta: float | None, alpha: float | None, 
     from sics_analysis.report.layouts.terminal import terminal
     from sics_analysis.results import ACCURACY, written_with
     from sics_cli.console.verdict_tables import paragraph
-    from sics_cli.experiment.recipe import differences
+    from sics_cli.experiment.recipe import TOLD, differences
     from sics_cli.results.compare_runs import compare_pairs, pair, read_rows
 
     a, b = read_rows(run_a), read_rows(run_b)
@@ -46,7 +46,8 @@ def compare(run_a: Path, run_b: Path, delta: float | None, alpha: float | None, 
         raise ConfigError(f"--delta {settled[0]:g}: is not accepted: give points above 0 and below 100")
     lines = compare_pairs(pairs, *settled)
     out = terminal()
-    changes = differences(a.recipe, b.recipe)
+    first, second = ({name: value for name, value in run.recipe.items() if name not in TOLD} for run in (a, b))
+    changes = differences(first, second)
     paragraph(out, f"A  {run_a}, run {a.run_id[:16]}")
     paragraph(out, f"B  {run_b}, run {b.run_id[:16]}")
     differs = "What differs: " + "; ".join(changes) if changes else "One recipe: what differs is the code or the machine"

@@ -296,7 +296,12 @@ def seconds_per_seed(checkpoints: Sequence[CheckpointRow], rows: Sequence[CellRo
 
 
 def replicate_command(recipe: dict[str, Any]) -> str:
-    """The command that adds seeds to a run, with what its recipe has other than the defaults; their number comes after it."""
+    """The command that adds seeds to a run, with what its recipe has other than the defaults; their number comes after it.
+
+    Empty where every seed is a file that was given: no number of seeds makes more of them.
+    """
+    if recipe.get("start", {}).get("kind") == "checkpoints":
+        return ""
     usual = {"unit": "weight", "pool": "global", "saliency": "gradient"}
     given = {"unit": recipe.get("unit"), "pool": recipe.get("pool"), "saliency": recipe.get("saliency", {}).get("kind")}
     options = [f" --{name} {given[name]}" for name, default in usual.items() if given[name] not in (None, default)]
@@ -407,7 +412,9 @@ def _provenance(store: Store, rows: Sequence[CellRow], plans: Sequence[PlanRow])
         yield Fact("data", ", ".join(f"{name} {recipe['data'][name]}" for name in ("name", "train", "validation", "test")))
         yield Fact("model", ", ".join(f"{name} {value}" for name, value in sorted(recipe["model"].items())))
         kept = {name: value for name, value in sorted(recipe["training"].items()) if name != "version"}
-        yield Fact("training", ", ".join(f"{name} {value}" for name, value in kept.items()))
+        one_a_seed = recipe.get("start", {}).get("kind") == "checkpoints"
+        settings = ", ".join(f"{name} {value}" for name, value in kept.items())
+        yield Fact("training", "none: weights as they were given, one file a seed" if one_a_seed else settings)
     bodies = [row.provenance for row in rows]
     yield Fact("device", _several(body.get("device") for body in bodies))
     yield Fact("code", _several(_commit(body) for body in bodies))

@@ -81,8 +81,11 @@ def read_table_files(paths: Sequence[Path], reading: Reading) -> ResultsTable:
     pruned = (frame["sparsity"] > 0) & frame["accuracy"].notna()
     if not pruned.any():
         raise TableFileError(f"{paths[0]}: holds no row of a pruned network (sparsity above 0) with an accuracy")
-    bits = {**_bits(opened, frame), **_examples(opened, frame)}
-    frame = frame.drop(columns=["bits", "examples"], errors="ignore").reset_index(drop=True)
+    numbers = _examples(opened, frame)
+    bits = {**_bits(opened, frame), **numbers}
+    # Beside numbers 0 and 1 are numbers too, by chance, and no counts.
+    gone = ["bits", "examples", *(["correct"] if numbers else [])]
+    frame = frame.drop(columns=gone, errors="ignore").reset_index(drop=True)
     return ResultsTable(frame, bits, opened.sha256, found.metric, (*opened.assumed, *found.assumed), found.checks)
 
 

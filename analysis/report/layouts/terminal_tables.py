@@ -16,6 +16,7 @@ from sics_analysis.report.tables.by_scorer import lines_at
 from sics_analysis.report.tables.joint import overview
 from sics_analysis.report.tables.table import Column, ReportTable, TableCell
 from sics_analysis.report.words.phrases import GLYPHS, MEANING, STATUS_GLYPHS, p_short, plain, undecided_reasons, wrapped
+from sics_analysis.report.words.said import in_words
 from sics_analysis.results import Verdict
 
 STYLES = {
@@ -117,7 +118,7 @@ def print_examples(console: Console, document: ReportDocument, sparsity: float) 
         above = [plain(line.scorer) for line in crossed if line.crossed is not None and line.crossed.low > 0]
         below = [plain(line.scorer) for line in crossed if line.crossed is not None and line.crossed.high < 0]
         sides = f"above 0 {', '.join(above) or 'none'}; below 0 {', '.join(below) or 'none'}"
-        text = f"new seeds and new images: {sides}"
+        text = f"{in_words(document, 'new seeds and new images')}: {sides}"
         console.print(hanging(console, text, 2), soft_wrap=True)
     won: dict[str, list[int]] = {}
     for row in document.mcnemar:
