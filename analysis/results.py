@@ -127,6 +127,19 @@ class Metric:
 ACCURACY = Metric()
 
 
+def metric_named(name: str, unit: str, *, lower_is_better: bool) -> Metric:
+    """A metric by what a table or a store says of it; of the unit "points" values are fractions from 0 to 1.
+
+    >>> metric_named("accuracy", "points", lower_is_better=False) == ACCURACY
+    True
+    >>> metric_named("F1", "points", lower_is_better=False).scale, metric_named("loss", "nats", lower_is_better=True).scale
+    (100.0, 1.0)
+    """
+    if unit != "points":
+        return Metric(name, unit, 1.0, lower_is_better)
+    return Metric(name, ACCURACY.unit if name == ACCURACY.name else unit, float(POINTS), lower_is_better)
+
+
 @contextmanager
 def written_with(digits: int) -> Iterator[None]:
     """Write every difference with so many decimals: a loss has margins of thousandths."""

@@ -38,7 +38,7 @@ from sics_cli.experiment.cells import plan_cells
 from sics_cli.experiment.cost import Cost
 from sics_cli.experiment.recipe import Environment, Recipe
 from sics_cli.experiment.scorers import ScorerInfo, choose
-from sics_cli.runs.schedule import Schedule, SeedPlan, Task
+from sics_cli.runs.schedule import Schedule, SeedPart, SeedPlan
 from sics_cli.runs.workers import LocalExecutor
 from sics_cli.seeds.job import SeedJob
 from sics_cli.seeds.seed_run import cpu_model
@@ -152,7 +152,7 @@ class Ours:
         planned = plan_cells(recipe, scorers)
         own = {seed: tuple(cell for cell in planned if cell.seed == seed) for seed in experiment.seeds}
 
-        def job(task: Task) -> SeedJob:
+        def job(task: SeedPart) -> SeedJob:
             return SeedJob(
                 self.folder, experiment, environment, task.seed, task.cells, (), True, {}, recipe.run_id, recipe.task, task.part
             )

@@ -10,7 +10,7 @@ from sics_cli.base.errors import ConfigError
 from sics_cli.console.notebook import in_notebook, notebook_reporter
 from sics_cli.console.progress_bars import reporter
 from sics_cli.experiment.user_scorers import expanded
-from sics_cli.results.source import Settings, read_run
+from sics_cli.results.source import read_run
 from sics_cli.runs.executors import make_place
 from sics_cli.runs.run import run_session, start_lines
 from sics_cli.runs.session import Asker, open_session, with_task
@@ -73,8 +73,7 @@ class Run:
         from sics_cli.results.report import analyse_source
 
         source = read_run(self.path)
-        settings = (source.planned or Settings()).replaced(delta, alpha, reference)
-        return analyse_source(source, settings)
+        return analyse_source(source, source.settings(delta, alpha, reference))
 
     def report(
         self,
@@ -94,7 +93,7 @@ class Run:
         if to.suffix not in formats:
             raise ConfigError(f"report({str(path)!r}): give a name ending in {' | '.join(formats)}")
         source = read_run(self.path)
-        document = document_of(source, (source.planned or Settings()).replaced(delta, alpha, reference))
+        document = document_of(source, source.settings(delta, alpha, reference))
         to.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(to, render(document, formats[to.suffix]).encode())
         return to

@@ -16,7 +16,6 @@ from sics_cli.console.plain_text import LEGIBLE, plain
 #: name → (module with a click command of that name, short help). The module is imported only when it is needed.
 COMMANDS: dict[str, tuple[str, str]] = {
     "replicate": ("sics_cli.commands.replicate", "Train, prune by every scorer, evaluate; resumes when repeated."),
-    "check-task": ("sics_cli.commands.check_task", "Try a task of your own, one step at a time, and say how long a run takes."),
     "report": ("sics_cli.commands.report", "Verdicts, κ(S) and claims of a run, verdicts of any table."),
     "plan": ("sics_cli.commands.plan", "How many seeds a verdict takes."),
     "compare": ("sics_cli.commands.compare", "Test one run against another, seed by seed."),
@@ -24,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("sics_cli.commands.status", "Show what a run holds, its plans, and what is missing."),
     "export": ("sics_cli.commands.export", "Write a run's rows as CSV or JSON lines."),
     "prune": ("sics_cli.commands.prune", "Prune one checkpoint, and report what went."),
+    "check-task": ("sics_cli.commands.check_task", "Try a task of your own, step by step, and time a run."),
     "scorers": ("sics_cli.commands.scorers", "List the scorers with κ and formula, or measure them."),
 }
 #: Functions of another name than their command, because that is a builtin's or no name.

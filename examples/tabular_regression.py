@@ -1,7 +1,6 @@
-"""Regression on a table: an MLP that predicts how far diabetes has progressed, judged by its RMSE, in the target's own unit.
+"""A regression with RMSE: a metric where lower is better, made of squared errors, and a loss of one's own.
 
-`evaluate` gives squared errors, one a patient; `metric.of` makes the RMSE of them, and `loss` is the mean squared error.
-Run it: ``sics-run replicate --task examples/tabular_regression.py:Diabetes --seeds 3``
+sics-run replicate --task examples/tabular_regression.py:Diabetes --seeds 5
 """
 
 import math
@@ -12,42 +11,44 @@ from torch import nn
 
 from sics_cli import Metric
 
-Batch = tuple[torch.Tensor, torch.Tensor]
-
 
 class Diabetes:
-    metric = Metric("RMSE", unit="score", higher_is_better=False, delta=2.0, of=lambda squares: math.sqrt(squares.mean()))
-    device = "cpu"  # a run sets it: a GPU where there is one
+    """Progression of diabetes from ten measurements, by a network of two hidden layers."""
 
-    def __init__(self, width: int = 64, steps: int = 300) -> None:
-        self.width, self.steps = width, steps
+    # 78 is what always saying the mean reaches; half a unit is no difference.
+    metric = Metric("RMSE", unit="units", higher_is_better=False, delta=0.5, of=lambda squares: math.sqrt(squares.mean()))
+
+    def __init__(self, hidden: int = 64, epochs: int = 150) -> None:
+        self.hidden, self.epochs = hidden, epochs
         data = load_diabetes()
-        order = torch.randperm(len(data.target), generator=torch.Generator().manual_seed(0))
-        x, y = torch.tensor(data.data).float()[order], torch.tensor(data.target).float()[order]
-        self.mean, self.sd = y[142:].mean(), y[142:].std()
-        self.x, self.y = 20 * x, (y - self.mean) / self.sd  # scikit-learn's columns have a deviation of a twentieth
+        x, y = torch.tensor(data.data, dtype=torch.float32) * 20, torch.tensor(data.target, dtype=torch.float32)
+        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+        train, test = order[:300], order[300:]
+        self.train, self.test = (x[train], y[train]), (x[test], y[test])
 
     def network(self, seed: int) -> nn.Module:
-        layers = nn.Linear(10, self.width), nn.ReLU(), nn.Linear(self.width, self.width), nn.ReLU(), nn.Linear(self.width, 1)
-        net = nn.Sequential(*layers).to(self.device)
-        optimizer = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=0.1)
-        for _ in range(self.steps):
-            optimizer.zero_grad()
-            self.loss(net, self.batch(64)).backward()
-            optimizer.step()
+        """Trained here; the seed's draws are set already."""
+        hidden = self.hidden
+        net = nn.Sequential(nn.Linear(10, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        optimiser = torch.optim.AdamW(net.parameters(), 3e-3, weight_decay=0.1)
+        for _ in range(self.epochs):
+            optimiser.zero_grad()
+            self.loss(net, self.train).backward()
+            optimiser.step()
         return net
 
-    def batch(self, size: int) -> Batch:
-        some = torch.randint(142, len(self.y), (size,))
-        return self.x[some].to(self.device), self.y[some].to(self.device)
+    def calibration(self, seed: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Ten draws of 32 from the training part."""
+        x, y = self.train
+        return [(x[index], y[index]) for index in (torch.randperm(len(x))[:32] for _ in range(10))]
 
-    def calibration(self, seed: int) -> list[Batch]:
-        return [self.batch(64) for _ in range(8)]
-
-    def loss(self, network: nn.Module, batch: Batch) -> torch.Tensor:
+    def loss(self, network: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        """Mean squared error, in thousands."""
         x, y = batch
-        return nn.functional.mse_loss(network(x)[:, 0], y)
+        return nn.functional.mse_loss(100 * network(x)[:, 0] + 150, y) / 1000
 
     def evaluate(self, network: nn.Module, seed: int) -> torch.Tensor:
-        errors = network(self.x[:142].to(self.device))[:, 0].cpu() - self.y[:142]
-        return (errors * self.sd) ** 2
+        """The squared error of each test patient."""
+        x, y = self.test
+        device = next(network.parameters()).device
+        return (100 * network(x.to(device))[:, 0].cpu() + 150 - y) ** 2

@@ -46,6 +46,7 @@ FACE = {
     "sics_analysis.report": """
     Answer FORMATS Origin ReportDocument build_document figure_list headline render report_table save_figures
     """,
+    "sics_cli": "Metric Run Task Trainer replicate",
     "sics_cli.main": "main",
     "sics_data": "paper_claims_text reference_runs",
 }
@@ -61,7 +62,7 @@ def test_a_public_name_is_there(module: str, name: str) -> None:
     assert hasattr(importlib.import_module(module), name), f"from {module} import {name} worked once"
 
 
-@pytest.mark.parametrize("module", ["sics_plugin", "sics_analysis", "sics_analysis.report"])
+@pytest.mark.parametrize("module", ["sics_plugin", "sics_analysis", "sics_analysis.report", "sics_cli"])
 def test_what_is_exported_is_written_here(module: str) -> None:
     assert set(importlib.import_module(module).__all__) == set(FACE[module].split())
 

@@ -8,8 +8,9 @@ three sums of the table, and the table itself is never held: its rows come one a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,10 +19,14 @@ from scipy import special
 from sics_analysis.results import Interval, Row, VarianceSplit, check_level, columns, limits, signed
 from sics_analysis.rows.contrasts import MIN_SEEDS, POINTS
 
+_Numbers: TypeAlias = NDArray[Any]
+
 
 @dataclass(frozen=True, slots=True)
 class VarianceComponents:
     """Two-way analysis of variance of a seeds × examples table of differences; accuracy points, mean squares in points².
+
+    Of another metric that is the mean of one number an example, in its unit.
 
     Attributes
     ----------
@@ -110,22 +115,25 @@ def sd_factors(df: int, level: float = 0.95) -> tuple[float, float]:
     return math.sqrt(df / float(special.chdtri(df, tail))), math.sqrt(df / float(special.chdtri(df, 1 - tail)))
 
 
-def variance_components(differences: Iterable[ArrayLike], *, pooled: int = 1) -> VarianceComponents:
+def variance_components(differences: Iterable[ArrayLike], *, pooled: int = 1, scale: float = POINTS) -> VarianceComponents:
     """Analyse the table of differences of one scorer: rows are seeds, columns test images.
 
     Parameters
     ----------
-    differences : iterable of array_like of int, each of shape (n_images,)
-        A row a seed: correctness of A minus correctness of the reference, −1, 0 or 1. A table of shape (n_seeds, n_images)
-        is one, and so is a generator that holds a row at a time.
+    differences : iterable of array_like, each of shape (n_images,)
+        A row a seed: correctness of A minus correctness of the reference, −1, 0 or 1, of which every sum is exact; or the
+        difference of two numbers an example, as float. A table of shape (n_seeds, n_images) is one, and so is a generator that
+        holds a row at a time.
     pooled : int
         Divisor of the entries, for a reference that is the mean of `pooled` scorers: pass
         ``pooled * correct_a - sum(correct_reference)``, so that every sum is a whole number and exact.
+    scale : float
+        Units of a difference of 1: 100 points in an accuracy.
 
     Raises
     ------
     ValueError
-        If there is no row, a row is empty or no row of whole numbers, or rows differ in length.
+        If there is no row, a row is empty or no row of finite numbers, or rows differ in length or are partly whole numbers.
 
     References
     ----------
@@ -136,39 +144,83 @@ def variance_components(differences: Iterable[ArrayLike], *, pooled: int = 1) ->
     >>> found = variance_components([[1, 0, 1, 0], [1, 1, 0, 0], [0, 1, 1, 1]])
     >>> round(found.mean, 2), round(found.ms_seeds), round(found.ms_rest)
     (58.33, 833, 4167)
+    >>> nats = variance_components([[0.5, 1.0], [1.5, 1.0]], scale=1)
+    >>> nats.mean, nats.ms_seeds, nats.ms_images, nats.ms_rest
+    (1.0, 0.25, 0.0, 0.25)
     """
     if pooled < 1:
         raise ValueError(f"Expected `pooled` of at least 1, got {pooled!r}")
+    rows = map(_row, differences)
+    first = next(rows, None)
+    if first is None:
+        raise ValueError("Expected at least one row of `differences`, got none")
+    found = _of_whole if first.dtype.kind == "i" else _of_floats
+    return found(_alike(first, rows), scale, pooled)
+
+
+def _alike(first: _Numbers, rows: Iterable[_Numbers]) -> Iterator[_Numbers]:
+    """The rows, of one length and kind."""
+    yield first
+    for row in rows:
+        if row.size != first.size:
+            raise ValueError(f"Expected rows of `differences` of one length, got {first.size} and {row.size}")
+        if row.dtype != first.dtype:
+            raise ValueError("Expected `differences` as whole numbers in all rows, or as floats in all, got both")
+        yield row
+
+
+def _of_whole(rows: Iterable[_Numbers], scale: float, pooled: int) -> VarianceComponents:
     sums: list[int] = []
     square, across = 0, np.zeros(0, dtype=np.int64)
-    for entry in differences:
-        row = _row(entry)
-        if not sums:
-            across = np.zeros(row.size, dtype=np.int64)
-        elif row.size != across.size:
-            raise ValueError(f"Expected rows of `differences` of one length, got {across.size} and {row.size}")
-        across += row
+    for row in rows:
+        across = across + row if sums else row
         sums.append(int(row.sum(dtype=np.int64)))
         square += int(np.dot(row, row))
-    if not sums:
-        raise ValueError("Expected at least one row of `differences`, got none")
     # Whole numbers, and Python's have no largest: what is zero is zero, and no sum of squares is negative.
     n, m, total = len(sums), across.size, sum(sums)
     of_seeds, of_images = n * sum(value * value for value in sums), m * sum(value * value for value in across.tolist())
     rest = n * m * square - of_seeds - of_images + total * total
-    unit = (POINTS / pooled) ** 2 / (n * m)
+    unit = (scale / pooled) ** 2 / (n * m)
     return VarianceComponents(
         n,
         m,
-        POINTS * total / (n * m * pooled),
+        scale * total / (n * m * pooled),
         unit * (of_seeds - total * total) / (n - 1) if n > 1 else None,
         unit * (of_images - total * total) / (m - 1) if m > 1 else None,
         unit * rest / ((n - 1) * (m - 1)) if n > 1 and m > 1 else None,
     )
 
 
-def _row(entry: ArrayLike) -> NDArray[np.int64]:
+def _of_floats(rows: Iterable[_Numbers], scale: float, pooled: int) -> VarianceComponents:
+    """The same of floats: deviations are summed, not squares, so that little is lost to rounding."""
+    means: list[float] = []
+    columns_mean = columns_square = np.zeros(0)
+    for row in rows:
+        n = len(means) + 1
+        step = row - columns_mean if means else row.astype(np.float64)
+        columns_mean = columns_mean + step / n if means else step
+        # Welford's update: what a column's squared deviations from its mean grow by.
+        columns_square = columns_square + step * (row - columns_mean) if means else np.zeros(row.size)
+        means.append(float(row.mean()))
+    n, m, unit = len(means), columns_mean.size, (scale / pooled) ** 2
+    mean = math.fsum(means) / n
+    of_seeds = m * math.fsum((value - mean) ** 2 for value in means)
+    of_images = n * float(np.square(columns_mean - columns_mean.mean()).sum())
+    rest = max(float(columns_square.sum()) - of_seeds, 0.0)
+    return VarianceComponents(
+        n,
+        m,
+        scale / pooled * mean,
+        unit * of_seeds / (n - 1) if n > 1 else None,
+        unit * of_images / (m - 1) if m > 1 else None,
+        unit * rest / ((n - 1) * (m - 1)) if n > 1 and m > 1 else None,
+    )
+
+
+def _row(entry: ArrayLike) -> _Numbers:
     row = np.asarray(entry)
-    if row.ndim != 1 or not row.size or row.dtype.kind not in "iub":
-        raise ValueError(f"Expected rows of whole numbers in `differences`, got shape {row.shape} of {row.dtype}")
-    return row.astype(np.int64)
+    if row.ndim != 1 or not row.size or row.dtype.kind not in "iubf" or not np.isfinite(row).all():
+        raise ValueError(
+            f"Expected rows of whole numbers, or of finite floats, in `differences`, got shape {row.shape} of {row.dtype}"
+        )
+    return row.astype(np.float64 if row.dtype.kind == "f" else np.int64)

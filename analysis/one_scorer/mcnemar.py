@@ -28,6 +28,8 @@ class McNemarResult:
         Two-sided exact binomial p; 1 where no example tells the networks apart.
     seed, name, reference
         What was compared.
+    scale
+        Units of a difference in a share of 1: 100 points in an accuracy.
     """
 
     both: int
@@ -39,6 +41,7 @@ class McNemarResult:
     seed: Seed | None = None
     name: str = "A"
     reference: str = "B"
+    scale: float = POINTS
 
     @property
     def total(self) -> int:
@@ -48,7 +51,7 @@ class McNemarResult:
     @property
     def difference(self) -> float:
         """Accuracy of A minus accuracy of B in points."""
-        return POINTS * (self.only_a - self.only_b) / self.total
+        return self.scale * (self.only_a - self.only_b) / self.total
 
     @property
     def discordance(self) -> float:
@@ -69,7 +72,7 @@ class McNemarResult:
         tail = (1 - level) / 2
         low = float(special.betaincinv(self.only_a, self.only_b + 1, tail)) if self.only_a else 0.0
         high = float(special.betaincinv(self.only_a + 1, self.only_b, 1 - tail)) if self.only_b else 1.0
-        scale = POINTS * discordant / self.total
+        scale = self.scale * discordant / self.total
         return Interval(scale * (2 * low - 1), scale * (2 * high - 1), level, "conditional exact")
 
     def describe(self) -> str:

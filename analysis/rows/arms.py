@@ -6,11 +6,11 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sics_analysis.results import POINTS
+from sics_analysis.results import POINTS, Metric
 from sics_analysis.results import Seed as Seed
 
 _WHOLE = re.compile(r"([+-]?[0-9]{1,300})(?:\.0*)?")
@@ -32,7 +32,7 @@ class Arm:
     accuracy
         Fractions in [0, 1], one a seed; for another metric its values, better upwards.
     correct, total
-        The integer counts behind `accuracy`, None when only fractions are known.
+        The integer counts behind `accuracy`, None when only fractions are known; with the sign of `accuracy`.
     mask_hash
         Hash of the mask at every seed; None where unknown.
     pooled
@@ -97,6 +97,24 @@ class Arm:
             counts,
             sizes,
             _pick(name, mask_hash, seeds, order),
+        )
+
+    def measured(self, metric: Metric) -> Arm:
+        """The same counts as those of another metric of 0 and 1 an example, better upwards.
+
+        >>> arm = Arm.from_counts("chaos", [0], [30], 600).measured(Metric("error", "points", lower_is_better=True))
+        >>> arm.accuracy, arm.correct
+        ((-0.05,), (-30,))
+        """
+        if metric.is_accuracy and not metric.lower_is_better:
+            return self
+        sign = -1 if metric.lower_is_better else 1
+        counts = None if self.correct is None else tuple(sign * count for count in self.correct)
+        return replace(
+            self,
+            accuracy=tuple(metric.turned(value) for value in self.accuracy),
+            correct=counts,
+            scale=POINTS if metric.is_accuracy else metric.scale,
         )
 
     @classmethod
@@ -194,7 +212,7 @@ def pool_arms(arms: Sequence[Arm], name: str = "plateau") -> Arm:
         sums = tuple(int(column.sum()) for column in counts.T)
         pools = tuple(int(column.sum()) for column in sizes.T)
         accuracy = tuple(c / t for c, t in zip(sums, pools, strict=True))
-        return Arm(name, seeds, accuracy, sums, pools, hashes, pooled=len(arms))
+        return Arm(name, seeds, accuracy, sums, pools, hashes, pooled=len(arms), scale=arms[0].scale)
     means = tuple(math.fsum(arm.accuracy[at[seed]] for arm, at in zip(arms, index, strict=True)) / len(arms) for seed in seeds)
     return Arm(
         name, seeds, means, mask_hash=hashes, pooled=len(arms), single=all(arm.single for arm in arms), scale=arms[0].scale

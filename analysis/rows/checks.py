@@ -181,8 +181,6 @@ def _one_seed(table: Table) -> list[DataCheck]:
 
 def _resolution(table: Table, delta: float) -> list[DataCheck]:
     """A margin below one test example, where the rows say how many there are."""
-    if not table.metric.is_accuracy:
-        return []
     coarse: dict[int, set[float]] = {}
     for (_, S), arm in table.arms.items():
         if arm.total and arm.pooled == 1:
@@ -193,7 +191,7 @@ def _resolution(table: Table, delta: float) -> list[DataCheck]:
         DataCheck(
             "resolution",
             Level.OPEN,
-            f"one of {n} test examples is {table.metric.scale / n:.2g} points, more than δ = {delta:g}: no "
+            f"one of {n} test examples is {table.metric.scale / n:.2g} {table.metric.short}, more than δ = {delta:g}: no "
             f"network can show so little",
             (),
             tuple(sorted(places)),

@@ -408,7 +408,7 @@ def _difference(a: Arm, i: int, b: Arm, j: int, seed: Seed, exact: bool) -> floa
                 f"Expected one test set at seed {seed!r}, got {n_a} examples for {a.name!r} and {n_b} for {b.name!r}"
             )
         if exact and a.correct is not None and b.correct is not None:
-            return POINTS * (a.correct[i] * n_b - b.correct[j] * n_a) / (n_a * n_b)
+            return a.scale * (a.correct[i] * n_b - b.correct[j] * n_a) / (n_a * n_b)
     return a.scale * (a.accuracy[i] - b.accuracy[j])
 
 
@@ -418,10 +418,10 @@ def _size(a: Arm, b: Arm) -> float:
 
 
 def _resolution(a: Arm, b: Arm, pairs: list[tuple[int, int]]) -> float:
-    """By how many points a difference moves with one test example of the larger pool; 0 where its number is unknown."""
+    """By how many units a difference moves with one test example of the larger pool; 0 where its number is unknown."""
     if a.total is None or b.total is None:
         return 0.0
-    return max((POINTS / max(a.total[i], b.total[j]) for i, j in pairs), default=0.0)
+    return max((a.scale / max(a.total[i], b.total[j]) for i, j in pairs), default=0.0)
 
 
 def _same_masks(a: Arm, b: Arm, pairs: list[tuple[int, int]]) -> tuple[bool | None, ...] | None:

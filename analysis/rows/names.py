@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 OWN = {"seed": "seed", "scorer": "scorer", "sparsity": "sparsity", "metric": "accuracy"}
 #: Used where present under these very names.
-OPTIONAL = ("kappa", "unit", "pool", "correct", "n", "mask_hash", "jaccard", "role", "flags", "bits")
+OPTIONAL = ("kappa", "unit", "pool", "correct", "n", "mask_hash", "jaccard", "role", "flags", "bits", "examples")
 #: Role → its usual names, one tier after the other: a later one counts where no earlier one is there.
 USUAL: Mapping[str, tuple[frozenset[str], ...]] = {
     "seed": (

@@ -11,7 +11,7 @@ import pandas as pd
 
 from sics_analysis.results import ACCURACY, Metric, Seed, is_number
 from sics_analysis.rows.arms import Arm, pool_arms, seed_label
-from sics_analysis.rows.contrasts import Contrast, contrast
+from sics_analysis.rows.contrasts import RELATIVE_TOLERANCE, Contrast, contrast
 from sics_analysis.rows.sparsities import ONE_POOL
 from sics_analysis.rows.unpaired import unpaired_contrast
 
@@ -135,7 +135,7 @@ def read_table(frame: pd.DataFrame, metric: Metric = ACCURACY) -> Table:
             f"{first['scorer']!r} at {first['sparsity']:g}"
         )
     kappa = _kappa(rows)
-    counts = replace(metric, paired=True) == ACCURACY and _has_counts(rows)
+    counts = _has_counts(rows, metric)
     arms = {}
     for _, own in rows.groupby(["scorer", "sparsity"], sort=True):
         name, sparsity = str(own["scorer"].iloc[0]), float(own["sparsity"].iloc[0])
@@ -162,7 +162,7 @@ def _dense_arm(whole: pd.DataFrame, metric: Metric) -> Arm | None:
     known = own if len(own) else known
     if known.empty:
         return None
-    counts = _has_counts(known)
+    counts = _has_counts(known, metric)
     # Rows that disagree leave no arm: a seed has one dense network.
     rows = known.drop_duplicates(["seed", "accuracy", *(["correct", "n"] if counts else [])])
     if rows["seed"].duplicated().any():
@@ -246,12 +246,14 @@ def _apart(rows: pd.DataFrame) -> frozenset[str]:
     return frozenset(found)
 
 
-def _has_counts(rows: pd.DataFrame) -> bool:
-    """Whether integer counts stand behind every accuracy, and agree with it."""
+def _has_counts(rows: pd.DataFrame, metric: Metric) -> bool:
+    """Whether integer counts stand behind every value: those of an accuracy must agree with it, another metric's may not."""
     if not {"correct", "n"} <= set(rows.columns):
         return False
     correct, total = _numbers(rows["correct"], "correct"), _numbers(rows["n"], "n")
     known = ~rows["accuracy"].isna()
+    if replace(metric, paired=True) != ACCURACY:
+        return bool(((correct / total - rows["accuracy"]).abs() <= RELATIVE_TOLERANCE)[known].all())
     if (correct.isna() | total.isna())[known].any():
         return False
     for name, values in (("correct", correct), ("n", total)):
@@ -273,7 +275,8 @@ def _arm(name: str, group: pd.DataFrame, counts: bool, metric: Metric) -> Arm:
     hashes = None if hashes is None else [None if pd.isna(value) else str(value) for value in hashes]
     seeds = known["seed"].tolist()
     if counts:
-        return Arm.from_counts(name, seeds, known["correct"].tolist(), known["n"].tolist(), hashes)
+        arm = Arm.from_counts(name, seeds, known["correct"].tolist(), known["n"].tolist(), hashes)
+        return arm.measured(metric)
     values = known["accuracy"].tolist()
     if metric.is_accuracy and not metric.lower_is_better:
         return Arm.from_fractions(name, seeds, values, hashes)

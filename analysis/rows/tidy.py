@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sics_analysis.results import ACCURACY, DataCheck, Metric
 from sics_analysis.rows.arms import seed_label
 from sics_analysis.rows.cells import check, filled, numbers, readable, seed_number, text_of
+from sics_analysis.rows.exported import SAID, VALUE, metric_of_rows, says_its_metric
 from sics_analysis.rows.ignored import ignored_checks
 from sics_analysis.rows.names import (
     OPTIONAL,
@@ -124,6 +125,7 @@ def tidy(frame: pd.DataFrame, asked: Asked = NOTHING) -> Tidy:
     raw = raw.loc[:, [bool(str(name).strip()) and not str(name).startswith("Unnamed: ") for name in raw.columns]]
     raw = raw.set_axis([str(name) for name in raw.columns], axis=1)
     raw, assumed = _chosen_rows(raw, asked)
+    raw, asked, said = _own_metric(raw, asked)
     raw, metric, more = _metric_rows(raw, asked)
     assumed += more
     named = name_columns(list(raw.columns), asked.columns, metric)
@@ -144,16 +146,19 @@ def tidy(frame: pd.DataFrame, asked: Asked = NOTHING) -> Tidy:
         rows["sparsity"] = ONE_POOL
         assumed.append("no column says the sparsity: all rows are one pool")
     column = named.column["metric"]
-    values, measured, more, commas = _values(raw[column], asked.metric or column, asked, rows)
+    if said is None:
+        values, measured, more, commas = _values(raw[column], asked.metric or column, asked, rows)
+    else:
+        read = numbers(raw[column], VALUE, "a number")
+        values, measured, more, commas = read.values, said, [], read.comma
     rows["accuracy"] = values
     assumed += more
     assumed += ["decimals follow a comma"] if comma or commas else []
     for name in OPTIONAL:
         if name in named.column:
             rows[name] = _optional(raw[named.column[name]], name, rows["accuracy"], measured)
-    rows = rows.drop(
-        columns=[name for name in OPTIONAL if name in rows.columns and not measured.is_accuracy and name in _OF_BITS]
-    )
+    if said is None and not measured.is_accuracy:
+        rows = rows.drop(columns=[name for name in _OF_BITS if name in rows.columns])
     checks = ignored_checks(raw, rows, set(named.column.values()) | set(asked.repeats))
     if asked.repeats:
         rows, more = _averaged(rows, raw, asked.repeats)
@@ -165,7 +170,26 @@ def tidy(frame: pd.DataFrame, asked: Asked = NOTHING) -> Tidy:
     return Tidy(rows, measured, tuple(dict.fromkeys(assumed)), checks)
 
 
-_OF_BITS = ("correct", "n", "bits")  # say something of accuracies alone
+_OF_BITS = ("correct", "n", "bits", "examples")  # say something of accuracies alone, unless the rows say their metric
+
+
+def _own_metric(raw: pd.DataFrame, asked: Asked) -> tuple[pd.DataFrame, Asked, Metric | None]:
+    """The table with its own metric's values as `accuracy`, where it says which they are and no other is asked for."""
+    if not says_its_metric(raw.columns) or "metric" in asked.columns:
+        return raw, asked, None
+    if asked.metric is not None and asked.metric not in set(text_of(raw["metric"])):
+        return raw.drop(columns=[*SAID, VALUE]), asked, None
+    if asked.metric is not None:
+        raw = raw[text_of(raw["metric"]) == asked.metric]
+    said = metric_of_rows(raw)
+    direction = None if asked.lower_is_better in (None, said.lower_is_better) else "lower" if asked.lower_is_better else "higher"
+    if direction or asked.unit not in (None, said.short):
+        option = f"--{direction}-is-better" if direction else f"--unit {asked.unit}"
+        better = "lower" if said.lower_is_better else "higher"
+        raise TableError(f"{option}: the rows say of themselves that {said.name} is in {said.short}, and {better} is better")
+    own = OWN["metric"]
+    raw = raw.drop(columns=[*SAID, own], errors="ignore").rename(columns={VALUE: own})
+    return raw, replace(asked, metric=None, lower_is_better=None, unit=None), said
 
 
 def _chosen_rows(raw: pd.DataFrame, asked: Asked) -> tuple[pd.DataFrame, list[str]]:

@@ -20,6 +20,7 @@ from sics_analysis.results import ACCURACY, DataCheck, Metric, check_alpha, chec
 from sics_analysis.rows.arms import seed_label
 from sics_analysis.rows.checks import data_checks, in_order
 from sics_analysis.rows.contrasts import Contrast
+from sics_analysis.rows.exported import says_its_metric
 from sics_analysis.rows.ignored import ignored_checks
 from sics_analysis.rows.names import OPTIONAL
 from sics_analysis.rows.table import DENSE, PLATEAU, REQUIRED, Table, noise_floors, read_table
@@ -105,7 +106,8 @@ def analyse(
         Points by which a repeated evaluation differs. A delta below it leaves every line of that S INCONCLUSIVE; one
         mask hash beside accuracies further apart than that is no identity.
     bits : mapping of (seed, scorer, sparsity) to array_like of bool, shape (n_images,), optional
-        Which test images were classified correctly: adds McNemar per seed and intervals for new images.
+        Which test images were classified correctly: adds McNemar per seed and intervals for new images. Where a result is the
+        mean of one number an example, those numbers as floats: adds the intervals alone.
     plan : mapping, optional
         Metadata of the plan, kept in `to_dict`.
     draws : int
@@ -248,7 +250,7 @@ def _read(
     asked = Asked(dict(columns or {}), metric, lower_is_better, unit, over)
     if not isinstance(frame, pd.DataFrame):
         return frame, ACCURACY, (), ()
-    if asked == NOTHING and set(REQUIRED) <= set(frame.columns):
+    if asked == NOTHING and set(REQUIRED) <= set(frame.columns) and not says_its_metric(frame.columns):
         return frame, ACCURACY, (), ignored_checks(frame, frame, {*REQUIRED, *OPTIONAL})
     found = tidy(frame, asked)
     for text in found.assumed:
@@ -257,7 +259,7 @@ def _read(
 
 
 def _margin(delta: float | None, metric: Metric) -> float:
-    if delta is None and not metric.is_accuracy:
+    if delta is None and metric.unit != ACCURACY.unit:
         raise ValueError(f"Expected `delta` in {metric.unit}: half a point is a default for accuracies alone")
     return 0.5 if delta is None else delta
 

@@ -272,7 +272,7 @@ class Analysis:
     def to_dict(self) -> dict[str, Any]:
         """Return plain nested data, ready for `json.dumps(..., allow_nan=False)`; undefined numbers are None.
 
-        Lines are in the metric's own direction; families, winners, attribution and how far have better upwards.
+        Lines are in the metric's own direction; families, winners, attribution, McNemar and how far have better upwards.
         """
         found = {
             "schema": SCHEMA,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sics_analysis.families.multiplicity import holm
-from sics_analysis.results import Row, Verdict, columns, signed
+from sics_analysis.results import ACCURACY, Metric, Row, Verdict, columns, signed
 
 #: What a verdict against magnitude of the same run says of a scorer's place.
 STANDING = {
@@ -22,7 +22,7 @@ STANDING = {
 
 @dataclass(frozen=True, slots=True)
 class MapPoint:
-    """One scorer at one S in one run; differences in accuracy points."""
+    """One scorer at one S in one run; differences in the metric's unit and better upwards, as in a `PoolMove`."""
 
     run: str  # its pool, and what else tells it from the others
     scorer: str
@@ -51,7 +51,7 @@ class MapPoint:
 class PoolMove:
     """Magnitude in one run against magnitude in the first: what the pool alone does at one S.
 
-    `mean` is in accuracy points; None, with the reason, where the two runs have no dense network in common. `p_above` and
+    `mean` is in the metric's unit; None, with the reason, where the two runs have no dense network in common. `p_above` and
     `p_below` are as in `MapPoint`.
     """
 
@@ -86,6 +86,11 @@ class PlateauMap:
     points: tuple[MapPoint, ...]
     moves: tuple[PoolMove, ...]
     alpha: float = 0.05
+    metric: Metric = ACCURACY
+
+    def read(self, difference: float | None) -> float | None:
+        """A difference in the metric's own direction."""
+        return None if difference is None else self.metric.turned(difference)
 
     def overall(self) -> Overall:
         """Holm over every line of every run at every S, and every pool's move; level `alpha` for each direction."""
@@ -130,17 +135,19 @@ class PlateauMap:
                 continue
             same = _names(p for p in here if p.verdict is Verdict.IDENTICAL)
             equal = _names(p for p in here if p.verdict is Verdict.EQUIVALENT)
-            parts = [f"the plateau by mask: {same}", f"by accuracy: {equal}"]
-            named = {key: _names(p for p in here if p.standing == key) for key, _ in _LEFT}
-            parts += [f"{word}: {named[key]}" for key, word in _LEFT if key not in _HALVES or named[key] != _NOBODY]
+            parts = [f"the plateau by mask: {same}", f"by {self.metric.name}: {equal}"]
+            left = _LEFT_FOR if self.metric.lower_is_better else _LEFT
+            named = {key: _names(p for p in here if p.standing == key) for key, _ in left}
+            parts += [f"{word}: {named[key]}" for key, word in left if key not in _HALVES or named[key] != _NOBODY]
             move = self.move(run, sparsity)
             pool = ""
             if move is not None:
-                pool = f" The pool alone: {pool_text(move, self.runs[0])}."
+                pool = f" The pool alone: {pool_text(move, self.runs[0], self.metric)}."
                 # A mean above δ shows nothing: only where the pool itself is shown to escape do its plateau's gains count.
                 gained = [p for p in here if p.total is not None and p.total > self.delta and p.standing == "plateau"]
                 if gained and move.verdict is Verdict.ESCAPES:
-                    pool += f" On its plateau, and above {self.runs[0]} by the pool and not by a feature: {_names(gained)}."
+                    side = "better than" if self.metric.lower_is_better else "above"
+                    pool += f" On its plateau, and {side} {self.runs[0]} by the pool and not by a feature: {_names(gained)}."
             said.append(f"{run}: " + "; ".join(parts) + "." + pool)
         return said
 
@@ -152,11 +159,19 @@ _LEFT = (
     ("not above", "not above it by δ"),
     ("undecided", "undecided"),
 )
+#: The same where less is better, so that up is down.
+_LEFT_FOR = (
+    ("above", "left it for the better"),
+    ("below", "left it for the worse"),
+    ("not below", "not worse than it by δ"),
+    ("not above", "not better than it by δ"),
+    ("undecided", "undecided"),
+)
 _HALVES = ("not below", "not above")  # said only of somebody
 _NOBODY = "none"
 
 
-def pool_text(move: PoolMove, first: str) -> str:
+def pool_text(move: PoolMove, first: str, metric: Metric = ACCURACY) -> str:
     """What a pool does to magnitude, in words.
 
     >>> pool_text(PoolMove("layer", 0.8, -3.2, Verdict.DEGRADES, 5), "global")
@@ -164,7 +179,7 @@ def pool_text(move: PoolMove, first: str) -> str:
     """
     if move.mean is None:
         return f"not known ({move.reason})"
-    return f"magnitude {signed(move.mean)} points against {first} over {move.n} seeds ({move.verdict})"
+    return f"magnitude {signed(metric.turned(move.mean))} {metric.short} against {first} over {move.n} seeds ({move.verdict})"
 
 
 def _names(points: Iterable[MapPoint]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TypeAlias
 
@@ -22,7 +22,7 @@ from sics_analysis.one_scorer.equivalence import EquivalenceResult, equivalence_
 from sics_analysis.one_scorer.mcnemar import mcnemar_exact
 from sics_analysis.one_scorer.student import p_above, p_below
 from sics_analysis.one_scorer.verdict import verdict
-from sics_analysis.results import Seed, Verdict, p_text, signed
+from sics_analysis.results import POINTS, Seed, Verdict, p_text, signed
 from sics_analysis.rows.contrasts import MANY_SEEDS, Contrast
 from sics_analysis.rows.degenerate import smallest_p
 from sics_analysis.rows.table import DENSE, Table
@@ -231,23 +231,27 @@ def measure_spectrum(setting: Setting) -> tuple[Spectrum | None, str]:
 
 
 Bits: TypeAlias = Mapping[tuple[Seed, str, float], ArrayLike]
-"""Which test images a network classified correctly, shape (n_images,), by (seed, scorer, sparsity)."""
+"""Which test images a network classified correctly, shape (n_images,), by (seed, scorer, sparsity); where a result is the mean of
+one number an example, those numbers."""
 
 
 def _example_rows(table: Table, bits: Bits) -> dict[tuple[Seed, str, float], np.ndarray]:
-    """Check the per-example results against the cells they belong to, and against one another."""
+    """Check the per-example results against their cells and one another; all whole numbers, or all floats."""
     found: dict[tuple[Seed, str, float], np.ndarray] = {}
+    kind = np.int8 if are_truths(bits) else np.float64
     for (seed, name, S), values in bits.items():
         if S == 0.0:
             if name == DENSE and table.is_dense(name):
-                found[seed, name, S] = np.asarray(values).astype(np.int8)
+                found[seed, name, S] = np.asarray(values).astype(kind)
             continue
         row = np.asarray(values)
         arm = table.arm(name, S) if name in table.kappa else None
         if arm is None or seed not in arm.seeds:
             raise ValueError(f"Expected `bits` only for cells of `frame`, got seed {seed!r}, {name!r} at {S:g}")
-        if row.ndim != 1 or not (row.dtype == np.bool_ or np.isin(row, (0, 1)).all()):
-            raise ValueError(f"Expected `bits` as rows of booleans, got shape {row.shape} for {name!r} at {S:g}")
+        counted = arm.correct is not None
+        if row.ndim != 1 or not (is_truths(row) or (not counted and row.dtype.kind == "f" and np.isfinite(row).all())):
+            what = "booleans" if counted else "booleans or finite numbers"
+            raise ValueError(f"Expected `bits` as rows of {what}, got shape {row.shape} for {name!r} at {S:g}")
         at = arm.seeds.index(seed)
         # The images of a run are one set: rows of other lengths are answers to other images.
         images = len(next(iter(found.values()), row)) if arm.total is None else arm.total[at]
@@ -255,14 +259,18 @@ def _example_rows(table: Table, bits: Bits) -> dict[tuple[Seed, str, float], np.
             raise ValueError(
                 f"Expected `bits` of {images or 'some'} test examples, got {len(row)} for seed {seed!r}, {name!r} at {S:g}"
             )
-        accuracy = arm.accuracy[at]
-        agrees = abs(row.mean() - accuracy) <= 1e-3 if arm.correct is None else int(row.sum()) == arm.correct[at]
+        accuracy = table.metric.turned(arm.accuracy[at])
+        if arm.correct is not None:
+            agrees = int(row.sum()) == abs(arm.correct[at])
+        else:
+            close = 1e-3 if table.metric.is_accuracy else 1e-5 * float(np.abs(row).mean())
+            agrees = bool(abs(row.mean(dtype=np.float64) - accuracy) <= close)
         if not agrees:
             raise ValueError(
                 f"Expected `bits` to agree with `accuracy`, got {row.mean():g} beside {accuracy:g} for seed {seed!r}, "
                 f"{name!r} at {S:g}"
             )
-        found[seed, name, S] = row.astype(np.int8)
+        found[seed, name, S] = row.astype(kind, copy=False)
     return found
 
 
@@ -280,27 +288,45 @@ def crossed_components(table: Table, reference: str, bits: Bits) -> dict[tuple[s
             if name == reference or not seeds or not against or any(row is None for own in wanted for row in own):
                 continue
             if len({len(row) for own in wanted for row in own if row is not None}) == 1:
-                found[name, sparsity] = variance_components(map(_difference, wanted), pooled=len(against))
+                turn = -1 if table.metric.lower_is_better else 1
+                rows_of_seeds = (turn * _difference(own) for own in wanted)
+                found[name, sparsity] = variance_components(rows_of_seeds, pooled=len(against), scale=_scale(table))
     return found
 
 
 def _difference(rows: Sequence[np.ndarray | None]) -> np.ndarray:
-    """Correctness of a scorer, as often as there are references, minus that of all of them."""
-    ours, *theirs = (np.asarray(row, dtype=np.int16) for row in rows)
-    return np.asarray(len(theirs) * ours - sum(theirs), dtype=np.int16)
+    """Correctness of a scorer, as often as there are references, minus that of all of them; or its numbers minus theirs."""
+    whole = all(row is not None and row.dtype.kind == "i" for row in rows)
+    kind = np.int16 if whole else np.float64
+    ours, *theirs = (np.asarray(row, dtype=np.float64) for row in rows)
+    return (len(theirs) * ours - sum(theirs)).astype(kind)
+
+
+def _scale(table: Table) -> float:
+    return POINTS if table.metric.is_accuracy else table.metric.scale
+
+
+def are_truths(bits: Bits) -> bool:
+    """Whether all per-example results are right or wrong, 0 or 1: counts, and exact tests of them."""
+    return all(is_truths(np.asarray(values)) for values in bits.values())
+
+
+def is_truths(row: np.ndarray) -> bool:
+    """Whether these are booleans, or numbers 0 and 1."""
+    return row.dtype == np.bool_ or bool(np.isin(row, (0, 1)).all())
 
 
 def mcnemar_lines(table: Table, reference: str, bits: Bits) -> tuple[McNemarLine, ...]:
     """Return exact McNemar of every scorer against the reference, seed by seed, where both have per-example results."""
-    if reference not in table.kappa:
-        return ()  # a pooled plateau is no network
+    if reference not in table.kappa or not are_truths(bits):
+        return ()  # a pooled plateau is no network, and no number but 0 and 1 is right or wrong
     found = []
     for sparsity in table.sparsities if bits else ():
         for name in table.scorers:
             for seed in table.contrast(name, reference, sparsity).seeds if name != reference else ():
                 ours, theirs = bits.get((seed, name, sparsity)), bits.get((seed, reference, sparsity))
                 if ours is not None and theirs is not None:
-                    a, b = np.asarray(ours, dtype=bool), np.asarray(theirs, dtype=bool)
+                    a, b = (np.asarray(row, dtype=bool) != table.metric.lower_is_better for row in (ours, theirs))
                     result = mcnemar_exact(a, b, seed=seed, name=name, reference=reference)
-                    found.append(McNemarLine(name, sparsity, seed, result))
+                    found.append(McNemarLine(name, sparsity, seed, replace(result, scale=_scale(table))))
     return tuple(found)

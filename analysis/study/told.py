@@ -27,6 +27,10 @@ _OF_S = (
     ("all of one S hold at once", "all hold at once"),
 )
 _BEGIN = re.compile(rf"\bAt S = {ONE_POOL:g}:? ")
+#: The unit, and not what an estimate points to, or the points of a figure.
+_UNIT = re.compile(r"\baccuracy points\b|(?<=\d )points?\b|\bpoints\b(?! (?:to|far)\b)")
+#: What an accuracy has of images, another metric has of examples.
+_IMAGES = re.compile(r"\b((?:[Tt]est )?)image(s?)\b")
 _OTHER = {"above": "below", "below": "above", "+": "−", "−": "+", "<": ">", ">": "<", "": ""}
 
 
@@ -38,6 +42,8 @@ def told(text: str, metric: Metric, names: Iterable[str] = (), *, pooled: bool =
     >>> loss = Metric("loss", "nats", 1, lower_is_better=True)
     >>> told("+0.12 points, 95 % CI [+0.05, +0.19]: ESCAPES, above +0.05", loss)
     '−0.12 nats, 95 % CI [−0.19, −0.05]: ESCAPES, below −0.05'
+    >>> told("the verdict it points to, for 3 new images", loss)
+    'the verdict it points to, for 3 new examples'
     """
 
     def turn(part: str) -> str:
@@ -87,7 +93,8 @@ def _in_unit(text: str, metric: Metric, pooled: bool) -> str:
             text = text.replace(words, without)
     if metric.unit == "accuracy points":
         return text
-    text = re.sub(r"\baccuracy points\b|\bpoints?\b", lambda _: metric.unit, text)
+    text = _IMAGES.sub(lambda m: f"{m[1]}{'examples' if m[2] else 'example'}", text)
+    text = _UNIT.sub(lambda _: metric.unit, text)
     text = re.sub(r"\b[Aa]ccuracies\b", lambda _: f"values of {metric.name}", text)
     return re.sub(r"\b([Aa])ccuracy\b", lambda _: metric.name, text)
 

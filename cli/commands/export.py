@@ -22,7 +22,8 @@ from sics_cli.store.store import Store, find_store
 def export(run: Path, kind: str | None, output: Path | None) -> None:
     """Write the rows of RUN (a run's folder, or its store), dense rows included as sparsity 0.
 
-    Columns: seed, scorer, kappa, unit, pool, sparsity, correct, n, accuracy (a fraction), loss, mask_hash and more.
+    Columns: seed, scorer, kappa, unit, pool, sparsity, correct, n, accuracy (a fraction), loss, mask_hash and more; for a task of
+    your own also metric, value, higher_is_better, metric_unit, and examples (float32 in hex) where it gives numbers.
     """
     chosen = kind or format_of(output, {f".{name}": name for name in FORMATS}, "csv")
     if chosen == "parquet" and output is None:

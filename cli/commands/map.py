@@ -9,7 +9,7 @@ import click
 
 from sics_cli.base.errors import ConfigError
 from sics_cli.base.files import written_for
-from sics_cli.commands.options import LEVEL, MARGIN
+from sics_cli.commands.options import ANY_MARGIN, LEVEL
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +21,7 @@ _ENDINGS = (".pdf", ".png")
 
 @click.command(name="map")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
-@click.option("--delta", type=MARGIN, metavar="POINTS", help="Equivalence margin.  [default: the first run's plan, else 0.5]")
+@click.option("--delta", type=ANY_MARGIN, metavar="UNITS", help="Equivalence margin.  [default: the first run's plan, else 0.5]")
 @click.option("--alpha", type=LEVEL, help="Error rate of the tests.  [default: the first run's plan, else 0.05]")
 @click.option("--across-devices", is_flag=True, help="Pair rows that were evaluated on different devices.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="The figure, as .pdf and .png.")
@@ -34,20 +34,23 @@ def plateau_map(
     in the first RUN's.
     """
     from sics_analysis.report.layouts.terminal import terminal
+    from sics_analysis.results import written_with
     from sics_cli.results.plateau_map import map_runs
 
     if output is not None and output.suffix not in _ENDINGS:
         raise ConfigError(f"--output {output}: give a name ending in {' | '.join(_ENDINGS)}; both are written")
     found = map_runs(runs, delta, alpha, across_devices=across_devices)
-    _print(terminal(), found)
+    with written_with(found.metric.digits(found.delta)):
+        _print(terminal(), found)
     if output is not None:
         _draw(found, output)
 
 
 def _draw(found: PlateauMap, output: Path) -> None:
     from sics_analysis.report.figures.plateau_map import save_plateau_map
+    from sics_analysis.results import written_with
 
-    with written_for("--output", output):
+    with written_for("--output", output), written_with(found.metric.digits(found.delta)):
         output.parent.mkdir(parents=True, exist_ok=True)
         written = save_plateau_map(found, output.with_suffix(""))
     if not written:
@@ -81,8 +84,8 @@ def _print(out: Console, found: PlateauMap) -> None:
                     kappa_text(point.kappa, point.role),
                     *(["ABCDEFGHIJKLMNOPQRSTUVWXYZ"[found.runs.index(point.run) % 26]] if several else []),
                     NONE if point.overlap is None else f"{point.overlap:.3f}",
-                    number(point.feature),
-                    *([number(point.total)] if several else []),
+                    number(found.read(point.feature)),
+                    *([number(found.read(point.total))] if several else []),
                     str(point.n),
                     marked(str(point.verdict)),
                 )
@@ -91,9 +94,11 @@ def _print(out: Console, found: PlateauMap) -> None:
             paragraph(out, plain(sentence), 2, 4)
     out.print()
     note = (
-        f"overlap: Jaccard of the kept units with magnitude's in the same run, mean over seeds. feature: accuracy points against "
-        f"magnitude in the same run, with its verdict at δ = {found.delta:g}."
+        f"overlap: Jaccard of the kept units with magnitude's in the same run, mean over seeds. feature: {found.metric.unit} "
+        f"against magnitude in the same run, with its verdict at δ = {found.delta:g}."
     )
+    if found.metric.lower_is_better:
+        note += f" Less {found.metric.name} is better, so that ESCAPES is below it."
     if several:
         note += (
             " total: against magnitude in A, at the seeds that pruned the same dense network; total less feature is the pool's."

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import click
 
 from sics_cli.base.errors import ConfigError
-from sics_cli.commands.options import COUNT, LEVEL, MARGIN, POINTS, PROBABILITY
+from sics_cli.commands.options import ANY_MARGIN, COUNT, LEVEL, MARGIN, POINTS, PROBABILITY
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from sics_analysis.planning.plan import Plan
-    from sics_analysis.results import NextStep
+    from sics_analysis.results import Metric, NextStep
     from sics_analysis.study.outcome import Line
     from sics_cli.results.source import Source
 
@@ -42,7 +42,7 @@ class Spread:
     "--from", "pilot", type=click.Path(path_type=Path), metavar="RUN|FILE.csv", help="Rows to take the sd of each S from."
 )
 @click.option("--seeds", type=COUNT, metavar="N", help="Seeds of the plan.  [default: those of --from, else 5]")
-@click.option("--delta", type=MARGIN, metavar="POINTS", help="Equivalence margin.  [default: that of --from, else 0.5]")
+@click.option("--delta", type=ANY_MARGIN, metavar="POINTS", help="Equivalence margin.  [default: that of --from, else 0.5]")
 @click.option("--alpha", type=LEVEL, help="Error rate of the tests.  [default: that of --from, else 0.05]")
 @click.option("--reference", metavar="SCORER", help="Reference in --from.  [default: the plan's, else magnitude]")
 @click.option("--power", type=PROBABILITY, help="Chance of a verdict to aim at.  [default: 0.8]")
@@ -77,8 +77,10 @@ def plan(
     source = read_source(pilot) if pilot is not None else None
     for text in source.assumed if source else ():
         print(plain(f"sics-run: assumed: {text}"), file=sys.stderr)
-    settings = ((source.planned if source else None) or Settings()).replaced(delta, alpha, reference)
+    settings = source.settings(delta, alpha, reference) if source else Settings().replaced(delta, alpha, reference)
     lines: tuple[Line, ...] = ()
+    if source is None and settings.delta >= 100:
+        raise ConfigError(f"--delta {settings.delta:g}: is not accepted: give accuracy points above 0 and below 100")
     if source is not None:
         if source.unpaired or not source.metric.paired:
             raise InputError(f"{source.title}: planning is for paired seeds, and these are unpaired")
@@ -112,24 +114,32 @@ def plan(
         )
         for spread in spreads
     ]
+    from sics_analysis.report.document.as_read import as_read
     from sics_analysis.report.layouts.terminal import terminal
+    from sics_analysis.results import ACCURACY, written_with
 
     out = terminal()
-    _print(out, spreads, plans, source)
-    if source is not None:
-        target = power or DEFAULT_POWER
-        _print_steps(out, next_steps(lines, settings.delta, settings.alpha, power=target), source, target)
+    metric = source.metric if source is not None else ACCURACY
+    with written_with(metric.digits(settings.delta)):
+        _print(out, spreads, plans, source, metric)
+        if source is not None:
+            target = power or DEFAULT_POWER
+            steps = next_steps(lines, settings.delta, settings.alpha, power=target)
+            names = tuple(dict.fromkeys(line.scorer for line in lines))
+            read = [as_read(step, metric, names, [line.sparsity for line in lines]) for step in steps]
+            _print_steps(out, read, source, target)
 
 
-def _print(out: Console, spreads: list[Spread], plans: list[Plan], source: Source | None) -> None:
+def _print(out: Console, spreads: list[Spread], plans: list[Plan], source: Source | None, metric: Metric) -> None:
     from rich.text import Text
 
+    from sics_analysis.study.told import told
     from sics_cli.console.tables import plain_table
     from sics_cli.console.verdict_tables import paragraph
 
     first = plans[0]
     n, target = first.equivalence.n, 100 * first.equivalence_seeds.target
-    margins = f"δ = {first.equivalence.delta:g} points, α = {first.equivalence.alpha:g}"
+    margins = f"δ = {first.equivalence.delta:g} {metric.short}, α = {first.equivalence.alpha:g}"
     out.print(Text(f"Plan for {n} seeds at {margins}", style="bold"))
     if source is not None:
         paragraph(out, f"sd from {source.title}, {source.origin.source.kind} {source.origin.source.identity[:16]}")
@@ -156,7 +166,7 @@ def _print(out: Console, spreads: list[Spread], plans: list[Plan], source: Sourc
     )
     if source is not None:
         key += " It is the median over the escape family, itself an estimate: few seeds leave it uncertain."
-    paragraph(out, key, 2, 2, style="dim")
+    paragraph(out, told(key, metric), 2, 2, style="dim")
     if len(plans) == 1:
         _print_curve(out, first)
     paragraph(out, first.resolution.describe())

@@ -34,7 +34,9 @@ FORMATS = ("terminal", "html", "md", "latex", "json", "csv")
 @click.option("--reference", metavar="SCORER", help="A scorer, plateau, or dense.  [default: the plan's, else magnitude]")
 @click.option("--across-devices", is_flag=True, help="Pair rows of one seed that come from different devices.")
 @click.option("--columns", metavar="ROLE=COLUMN,...", help="Which columns of a table are seed, scorer, sparsity, metric, n, ...")
-@click.option("--metric", metavar="COLUMN", help="What was measured.  [default: the accuracy; of a run also loss]")
+@click.option(
+    "--metric", metavar="COLUMN", help="What was measured.  [default: the accuracy, a run's metric; of a run also loss]"
+)
 @click.option(
     "--lower-is-better/--higher-is-better",
     "lower_is_better",
@@ -79,7 +81,7 @@ def report(
     from sics_cli.console.output import check_figures, check_output, write_document, write_figures
     from sics_cli.console.plain_text import plain
     from sics_cli.results.report import document_of, is_document, read_document, refuse_settings
-    from sics_cli.results.source import Settings, read_source
+    from sics_cli.results.source import read_source
     from sics_cli.store.store import shipped
 
     reading = read_options(columns, metric, lower_is_better, unit, repeats, where, unpaired)
@@ -103,9 +105,7 @@ def report(
         # A report on the terminal has them among its notes.
         for text in read.assumed if output is not None or chosen != "terminal" else ():
             print(plain(f"sics-run: assumed: {text}"), file=sys.stderr)
-        if delta is None and not read.metric.is_accuracy:
-            raise ConfigError(f"--delta: is needed, in {read.metric.unit}: half a point is a default for accuracies alone")
-        document = document_of(read, (read.planned or Settings()).replaced(delta, alpha, reference), gates)
+        document = document_of(read, read.settings(delta, alpha, reference), gates)
     if output is not None and str(output) != "-":
         write_document(output, _render(document, chosen))
     else:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from sics_cli.console import progress_bars, tables
 from sics_cli.experiment.recipe import DENSE
+from sics_cli.results.source import metric_in
 from sics_cli.results.summary import paired_seeds
 from sics_cli.slurm.ledger import Ledger
 from sics_cli.store.inbox import Inbox
@@ -19,6 +20,7 @@ from sics_cli.store.rows import CellRow, FailureRow, PlanRow
 from sics_cli.store.run_folder import lock_holder
 from sics_cli.store.store import Store, find_store
 from sics_cli.tasks.images.standardise import in_words
+from sics_cli.tasks.task import Metric, shown
 
 
 @click.command()
@@ -34,11 +36,12 @@ def status(run: Path) -> None:
     tables.fact(out, "run", str(path))
     tables.fact(out, "run id", f"{run_id[:16]}, begun {created}")
     environment = recipe["environment"]
+    metric = metric_in(recipe)
+    short = metric.statistics().short
     tables.fact(
         out,
         "recipe",
-        f"{recipe['data']['name']}{_standardised(recipe)}, {recipe['model']['name']}{_code(recipe)}, {_training(recipe)}; "
-        f"saliency {recipe['saliency']['kind']}; unit {recipe['unit']}, pool {recipe['pool']}; "
+        f"{_task(recipe, metric)}; saliency {recipe['saliency']['kind']}; unit {recipe['unit']}, pool {recipe['pool']}; "
         f"{environment['device_class']}, torch {environment['torch']}",
     )
     waiting = len(Inbox(path.parent, run_id).keys())
@@ -54,20 +57,19 @@ def status(run: Path) -> None:
             out,
             "plan",
             f"{plan.plan_hash[:12]} of {plan.created}{remark}: {tables.seed_text(plan.seeds)}, "
-            f"{len(plan.scorers)} scorers, delta {plan.delta:g} points, alpha {plan.alpha:g}, reference {plan.reference}",
+            f"{len(plan.scorers)} scorers, delta {plan.delta:g} {short}, alpha {plan.alpha:g}, reference {plan.reference}",
         )
     if plans:
         _print_cells(out, plans[-1], cells, failures)
-    dense = {row.seed: 100 * row.result for row in cells if row.scorer == DENSE}
+    dense = {row.seed: shown(row.result, metric) for row in cells if row.scorer == DENSE}
     for row in checkpoints:
-        accuracy = f"test {dense[row.seed]:.2f} %, " if row.seed in dense else ""
-        validated = 100 * row.validation_correct / row.validation_n
-        trained = "" if _is_given(recipe) else f"trained in {progress_bars.clock(row.wall_seconds)}, "
-        tables.fact(
-            out,
-            f"seed {row.seed}",
-            f"dense {accuracy}validation {validated:.2f} %, {trained}{row.checkpoint_hash[:12]}",
-        )
+        # A task of the user's own has no name for what is not its test.
+        parts = [f"{'' if 'task' in recipe else 'test '}{dense[row.seed]}"] if row.seed in dense else []
+        if row.validation_correct is not None and row.validation_n:
+            parts.append(f"validation {100 * row.validation_correct / row.validation_n:.2f} %")
+        if not _is_given(recipe):
+            parts.append(f"{'made' if 'task' in recipe else 'trained'} in {progress_bars.clock(row.wall_seconds)}")
+        tables.fact(out, f"seed {row.seed}", f"dense {', '.join([*parts, row.checkpoint_hash[:12]])}")
     _print_pairing(out, cells)
     tables.fact(out, "repeats", f"{len(repeats)} masks evaluated twice for the noise floor")
     for failure in failures:
@@ -77,8 +79,20 @@ def status(run: Path) -> None:
 
 
 def _is_given(recipe: dict[str, Any]) -> bool:
-    """Whether the user's own checkpoint was pruned, and nothing trained."""
-    return bool(recipe.get("start", {}).get("kind") == "checkpoint")
+    """Whether the user's own checkpoint was pruned, or one a seed, and nothing trained."""
+    return recipe.get("start", {}).get("kind") in ("checkpoint", "checkpoints")
+
+
+def _task(recipe: dict[str, Any], metric: Metric) -> str:
+    """What is trained or given, pruned and measured."""
+    if "task" not in recipe:
+        name = f"{recipe['data']['name']}{_standardised(recipe)}"
+        return f"{name}, {recipe['model']['name']}{_code(recipe)}, {_training(recipe)}"
+    task = recipe["task"]
+    options = "".join(f", {name} = {value!r}" for name, value in sorted(task["options"].items()))
+    source = f" ({task['source_sha256'][:12]})" if "source_sha256" in task else ""
+    better = "higher" if metric.higher_is_better else "lower"
+    return f"task {task['name']}{source}{options}; {metric.name} in {metric.unit}, {better} is better"
 
 
 def _standardised(recipe: dict[str, Any]) -> str:
@@ -95,6 +109,8 @@ def _code(recipe: dict[str, Any]) -> str:
 
 
 def _training(recipe: dict[str, Any]) -> str:
+    if recipe.get("start", {}).get("kind") == "checkpoints":
+        return "given weights, one file a seed, not trained"
     if _is_given(recipe):
         return f"given weights {recipe['start']['sha256'][:12]}, not trained"
     begun = "from pretrained weights, " if recipe.get("start") else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import sys
+from importlib import import_module
 from types import TracebackType
 from typing import Any, Self
 
@@ -61,6 +62,5 @@ class NotebookReporter:
 
 def notebook_reporter() -> NotebookReporter:
     """The reporter of the notebook that this runs in."""
-    from IPython.display import HTML, display
-
-    return NotebookReporter(display, HTML)
+    shown = import_module("IPython.display")  # where there is a notebook it is there; nothing else needs it
+    return NotebookReporter(shown.display, shown.HTML)

@@ -12,6 +12,7 @@ from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.joint import KappaInfo
 from sics_analysis.report.layouts.terminal_tables import WIDEST, claims_in_short, fold, marked, plain_table
 from sics_analysis.report.words import phrases as say
+from sics_analysis.report.words.answers import UNASKED, asked_of
 from sics_analysis.report.words.phrases import NONE, interval, number, p_short, plain, undecided_reasons
 from sics_analysis.report.words.plans import next_answer
 from sics_cli.console.tables import fact, kappa_text
@@ -37,7 +38,7 @@ def print_results(
 ) -> None:
     """Print the closing tables of `replicate`: result and verdict of every scorer at each S; or why there are no verdicts."""
     scale, unit = metric.statistics().scale, "%" if metric.in_points else metric.unit
-    short = metric.statistics().short
+    short, lower = metric.statistics().short, not metric.higher_is_better
     digits = metric.statistics().digits(DELTA if isinstance(document, str) else document.settings.delta)
     dense = [scale * row.result for row in rows if row.scorer == DENSE]
     pruned = [row for row in rows if row.scorer != DENSE]
@@ -67,9 +68,10 @@ def print_results(
         fact(console, "verdicts", f"none: {document}")
         return
     settings = document.settings
+    side = f"below −{settings.delta:g}" if lower else f"above +{settings.delta:g}"
     key = (
-        f"diff.: {short} above {settings.reference} at the same seed; p up: above +{settings.delta:g}, adjusted in the family of "
-        f"this S (κ ≥ 1) at α = {settings.alpha:g}; verdicts at δ = {settings.delta:g} {short}"
+        f"diff.: {short} above {settings.reference} at the same seed{', less is better' if lower else ''}; p up: {side}, "
+        f"adjusted in the family of this S (κ ≥ 1) at α = {settings.alpha:g}; verdicts at δ = {settings.delta:g} {short}"
     )
     deviations = [one.text for one in document.deviations if one.kind != "stamp" and one.scorer is None]
     for text in (key, *deviations):
@@ -129,6 +131,9 @@ def _print_conclusions(console: Console, document: ReportDocument) -> None:
         paragraph(console, f"κ(S) not available: {document.spectrum.reason}", 0, 2)
     step = next_answer(document)
     paragraph(console, f"next  {step.short}. {step.text}", 0, 2)
+    if not asked_of(document.metric):
+        paragraph(console, f"{UNASKED} {document.metric.name}.")
+        return
     console.print(Text("the paper's claims on these rows"))
     for line in claims_in_short(console, document.claims):
         console.print(line, soft_wrap=True)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sics_analysis.results import ACCURACY, Metric
 from sics_cli.base.errors import ConfigError
 from sics_cli.experiment.recipe import DENSE, differences
-from sics_cli.results.source import flagged, listed, unfinished
+from sics_cli.results.source import flagged, listed, metric_in, unfinished, what_ran
 from sics_cli.results.summary import noise_floors, paired_seeds
 from sics_cli.store.database import is_sqlite
 from sics_cli.store.rows import CellRow
@@ -40,6 +41,11 @@ class RunRows:
     noise_floor: dict[float, float]
     remarks: tuple[str, ...] = ()
 
+    @property
+    def metric(self) -> Metric:
+        """What was measured."""
+        return metric_in(self.recipe).statistics()
+
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
@@ -48,11 +54,12 @@ class Pairs:
     pairs: tuple[tuple[CellRow, CellRow], ...]
     refused: tuple[str, ...]
     noise_floor: dict[float, float]
+    metric: Metric = ACCURACY
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedLine:
-    """A minus B for one scorer at one S, in accuracy points.
+    """A minus B for one scorer at one S, in the metric's unit and better upwards.
 
     `p_above` and `p_below` are one-sided against 0, adjusted over the scorers of the S (rotation max-T).
     """
@@ -72,20 +79,19 @@ def read_rows(path: Path) -> RunRows:
         plans = store.plans()
         delta, alpha = (plans[-1].delta, plans[-1].alpha) if plans else (None, None)
         rows = store.cells()
-        floors = {sparsity: floor.change for sparsity, floor in noise_floors(rows, store.repeats()).items()}
+        recipe = store.meta("recipe")
+        scale = metric_in(recipe).statistics().scale
+        floors = {sparsity: floor.change for sparsity, floor in noise_floors(rows, store.repeats(), scale).items()}
         failed = sum(row.kind == "cell" for row in store.failures())
         remarks = [f"{stamp}." for stamp in dict.fromkeys(plan.stamp for plan in plans if plan.stamp)]
         remarks += [f"{failed} cells failed and are missing here."] if failed else []
         remarks += [*unfinished(plans, rows), *flagged([row for row in rows if row.scorer != DENSE])]
-        return RunRows(store.meta("run_id"), store.meta("recipe"), delta, alpha, tuple(rows), floors, tuple(remarks))
+        return RunRows(store.meta("run_id"), recipe, delta, alpha, tuple(rows), floors, tuple(remarks))
 
 
 def pair(a: RunRows, b: RunRows, *, across_devices: bool = False) -> Pairs:
     """Pair the rows of two runs."""
-    tests = [(run.recipe["data"]["digest"], run.recipe["data"]["split_digest"], run.recipe["data"]["test"]) for run in (a, b)]
-    if tests[0] != tests[1]:
-        named = "; ".join(differences({"data": a.recipe["data"]}, {"data": b.recipe["data"]}))
-        raise ConfigError(f"RUN_A and RUN_B: were tested on different examples ({named}), so no row of one pairs with the other")
+    _refuse_other_examples(a, b)
     refused = []
     for name, run in (("A", a), ("B", b)):
         _, bad = paired_seeds(run.rows)
@@ -111,7 +117,25 @@ def pair(a: RunRows, b: RunRows, *, across_devices: bool = False) -> Pairs:
         why = "; ".join(refused) or "they share no seed, scorer and sparsity"
         raise ConfigError(f"RUN_A and RUN_B: nothing can be paired: {why}")
     floors = {s: max(run.noise_floor[s] for run in (a, b) if s in run.noise_floor) for s in {*a.noise_floor, *b.noise_floor}}
-    return Pairs(tuple(both), tuple(refused), floors)
+    return Pairs(tuple(both), tuple(refused), floors, a.metric)
+
+
+def _refuse_other_examples(a: RunRows, b: RunRows) -> None:
+    """Runs pair where they were evaluated alike: on the same examples, or by the same task of the user's own."""
+    own = "task" in a.recipe, "task" in b.recipe
+    if own[0] != own[1]:
+        raise ConfigError(
+            f"RUN_A and RUN_B: are of different tasks ({what_ran(a.recipe)}; {what_ran(b.recipe)}), so no row pairs"
+        )
+    if own[0]:
+        if a.recipe["task"] != b.recipe["task"]:
+            named = "; ".join(differences({"task": a.recipe["task"]}, {"task": b.recipe["task"]}))
+            raise ConfigError(f"RUN_A and RUN_B: are of different tasks ({named}), so no row of one pairs with the other")
+        return
+    tests = [(run.recipe["data"]["digest"], run.recipe["data"]["split_digest"], run.recipe["data"]["test"]) for run in (a, b)]
+    if tests[0] != tests[1]:
+        named = "; ".join(differences({"data": a.recipe["data"]}, {"data": b.recipe["data"]}))
+        raise ConfigError(f"RUN_A and RUN_B: were tested on different examples ({named}), so no row of one pairs with the other")
 
 
 def _device(row: CellRow) -> str:
@@ -132,7 +156,7 @@ def compare_pairs(pairs: Pairs, delta: float, alpha: float) -> tuple[ComparedLin
         here = [(a, b) for a, b in pairs.pairs if a.sparsity == sparsity]
         names = list(dict.fromkeys(a.scorer for a, _ in here))
         floor = pairs.noise_floor.get(sparsity)
-        contrasts = [contrast(*_arms(name, here), sparsity=sparsity, noise_floor=floor or 0.0) for name in names]
+        contrasts = [contrast(*_arms(name, here, pairs.metric), sparsity=sparsity, noise_floor=floor or 0.0) for name in names]
         rng = np.random.default_rng([_STREAM, round(sparsity * 10**9)])
         escape = escape_test(contrasts, delta, alpha=alpha, rng=rng)
         degrade = degrade_test(contrasts, delta, alpha=alpha, rng=rng)
@@ -154,18 +178,17 @@ def compare_pairs(pairs: Pairs, delta: float, alpha: float) -> tuple[ComparedLin
     return tuple(found)
 
 
-def _arms(name: str, pairs: Sequence[tuple[CellRow, CellRow]]) -> tuple[Arm, Arm]:
+def _arms(name: str, pairs: Sequence[tuple[CellRow, CellRow]], metric: Metric) -> tuple[Arm, Arm]:
+    own = [(a, b) for a, b in pairs if a.scorer == name]
+    # Differences of counts are exact, so both arms have them or neither.
+    counted = all(row.correct is not None for one in own for row in one)
+    return _arm(name, [x for x, _ in own], metric, counted), _arm("B", [y for _, y in own], metric, counted)
+
+
+def _arm(label: str, rows: Sequence[CellRow], metric: Metric, counted: bool) -> Arm:
     from sics_analysis.rows.arms import Arm
 
-    own = [(a, b) for a, b in pairs if a.scorer == name]
-    a, b = (
-        Arm.from_counts(
-            label,
-            [row.seed for row in rows],
-            [row.correct for row in rows],
-            [row.n for row in rows],
-            [row.mask_hash for row in rows],
-        )
-        for label, rows in ((name, [x for x, _ in own]), ("B", [y for _, y in own]))
-    )
-    return a, b
+    seeds, masks = [row.seed for row in rows], [row.mask_hash for row in rows]
+    if counted:
+        return Arm.from_counts(label, seeds, [row.correct for row in rows], [row.n or 0 for row in rows], masks).measured(metric)
+    return Arm.from_values(label, seeds, [metric.turned(row.result) for row in rows], metric.scale, masks)

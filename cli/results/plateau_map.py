@@ -12,7 +12,7 @@ from sics_cli.base.errors import ConfigError
 from sics_cli.experiment.recipe import DENSE
 from sics_cli.results.compare_runs import Pairs, RunRows, compare_pairs, pair, read_rows
 from sics_cli.results.report import analyse_source
-from sics_cli.results.source import Settings, comparable, read_run
+from sics_cli.results.source import ACCURACY_UNIT, Settings, comparable, read_run
 
 REFERENCE = "magnitude"
 
@@ -23,9 +23,17 @@ def map_runs(paths: Sequence[Path], delta: float | None, alpha: float | None, *,
     if len({run.run_id for run in runs}) < len(runs):
         raise ConfigError("RUN: the same run is named twice: a map compares different ones")
     labels = label_runs(paths, runs)
-    settings = Settings().replaced(
-        runs[0].delta if delta is None else delta, runs[0].alpha if alpha is None else alpha, REFERENCE
-    )
+    metric = runs[0].metric
+    for path, run in zip(paths, runs, strict=True):
+        if run.metric != metric:
+            other = f"{run.metric.name} in {run.metric.unit}"
+            raise ConfigError(
+                f"{path}: measures {other}, and {paths[0]} {metric.name} in {metric.unit}: one map takes one metric"
+            )
+    planned = runs[0].delta if delta is None else delta
+    if planned is None and metric.unit != ACCURACY_UNIT:
+        raise ConfigError(f"--delta: is needed, in {metric.unit}: half a point is a default for accuracies alone")
+    settings = Settings().replaced(planned, runs[0].alpha if alpha is None else alpha, REFERENCE)
     # What is no pair within its own run is none here: neither in overlap and total, nor between the runs.
     runs = [replace(run, rows=tuple(comparable(run.rows, across_devices=across_devices)[0])) for run in runs]
     placed: list[MapPoint] = []
@@ -40,7 +48,9 @@ def map_runs(paths: Sequence[Path], delta: float | None, alpha: float | None, *,
             own = [row for row in rows if (row.scorer, round(row.sparsity, 9)) == (line.scorer, line.sparsity)]
             kept = [row.jaccard for row in own if row.jaccard is not None]
             total = [
-                100 * (row.result - base.result) for row in own if (base := paired.get((row.seed, row.sparsity))) is not None
+                metric.turned(metric.scale * (row.result - base.result))
+                for row in own
+                if (base := paired.get((row.seed, row.sparsity))) is not None
             ]
             placed.append(
                 MapPoint(
@@ -60,7 +70,7 @@ def map_runs(paths: Sequence[Path], delta: float | None, alpha: float | None, *,
             )
         if i:
             moves += _moves(label, run, pairs, settings)
-    return PlateauMap(tuple(labels), settings.delta, tuple(placed), tuple(moves), settings.alpha)
+    return PlateauMap(tuple(labels), settings.delta, tuple(placed), tuple(moves), settings.alpha, metric)
 
 
 def label_runs(paths: Sequence[Path], runs: Sequence[RunRows]) -> list[str]:

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from sics_cli.base.bits import unpack_bits
 from sics_cli.base.errors import ConfigError, SicsError
 from sics_cli.experiment.cells import CHANGED
 from sics_cli.experiment.recipe import DENSE
-from sics_cli.results.summary import loss_floors, noise_floors, paired_seeds
+from sics_cli.results.summary import loss_floors, noise_floors, paired_seeds, per_example
 from sics_cli.results.tables import Reading, read_table_files
 from sics_cli.store.database import is_sqlite
 from sics_cli.store.export import COLUMNS, export_row
@@ -22,6 +21,7 @@ from sics_cli.store.rows import CellRow, CheckpointRow, PlanRow, RepeatRow, stal
 from sics_cli.store.store import Store, find_store
 from sics_cli.tasks.images.standardise import in_words
 from sics_cli.tasks.own_task import metric_of
+from sics_cli.tasks.results import LOSS
 from sics_cli.tasks.task import ACCURACY
 from sics_cli.tasks.task import Metric as TaskMetric
 
@@ -33,9 +33,10 @@ if TYPE_CHECKING:
     from sics_analysis.results import DataCheck, Metric
 
 
-Bits = dict[tuple[int | str, str, float], NDArray[np.bool_]]
+#: A result for each example: right or wrong, or a number.
+Bits = dict[tuple[int | str, str, float], NDArray[Any]]
 AS_IT_IS = Reading()
-POINTS_UNIT = "accuracy points"
+ACCURACY_UNIT = "accuracy points"
 DEFAULT_DELTA, DEFAULT_ALPHA, DEFAULT_REFERENCE = 0.5, 0.05, "magnitude"
 
 
@@ -45,7 +46,7 @@ class InputError(SicsError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Margin (accuracy points), level and reference of an analysis."""
+    """Margin (in the metric's unit), level and reference of an analysis."""
 
     delta: float = DEFAULT_DELTA
     alpha: float = DEFAULT_ALPHA
@@ -62,9 +63,11 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Rows to analyse, and what a report says of them; `noise_floor` is points by S, empty where nothing was evaluated twice.
+    """Rows to analyse, and what a report says of them; `noise_floor` by S in the metric's unit, empty where nothing was evaluated
+    twice.
 
-    `accuracy` of the frame holds the values of `metric`. `checks` are what is known of the rows beside what they say.
+    `accuracy` of the frame holds the values of `metric`. `checks` are what is known of the rows beside what they say; `beside`
+    says that a run's loss is looked at, which its plan is not about.
     """
 
     frame: pd.DataFrame
@@ -75,6 +78,7 @@ class Source:
     checks: tuple[DataCheck, ...] = ()
     unpaired: bool = False
     assumed: tuple[str, ...] = ()
+    beside: bool = False
 
     @property
     def title(self) -> str:
@@ -87,9 +91,16 @@ class Source:
         plan = self.origin.planned
         return None if plan is None else Settings(plan.delta, plan.alpha, plan.reference)
 
+    def settings(self, delta: float | None, alpha: float | None, reference: str | None) -> Settings:
+        """What was planned, with what is not None put in its place; a ConfigError where nothing says a margin in this unit."""
+        known = self.planned is not None and not self.beside
+        if delta is None and not known and self.metric.unit != ACCURACY_UNIT:
+            raise ConfigError(f"--delta: is needed, in {self.metric.unit}: half a point is a default for accuracies alone")
+        return (self.planned or Settings()).replaced(delta, alpha, reference)
+
     def stamps_under(self, settings: Settings) -> tuple[str, ...]:
         """The stamps of an analysis under `settings`, which may not be what was planned."""
-        moved = self.planned is not None and (settings != self.planned or self.unpaired or self.metric.unit != POINTS_UNIT)
+        moved = self.planned is not None and (settings != self.planned or self.unpaired or self.beside)
         stamps = self.origin.stamps
         return (*stamps, *([CHANGED] if moved and CHANGED not in stamps else []))
 
@@ -132,27 +143,38 @@ def read_run(path: Path, *, across_devices: bool = False, reading: Reading = AS_
     """Read everything a run holds; the store is not changed."""
     if reading.of_tables is not None:
         raise ConfigError(f"--{reading.of_tables}: is for tables; a run knows its own columns")
-    if reading.metric not in (None, *_MEASURED):
-        raise ConfigError(f"--metric {reading.metric}: is not what a run measures: give {' or '.join(_MEASURED)}")
     with Store.open(find_store(path), read_only=True) as store:
+        measured = metric_in(store.meta("recipe")).name
+        if reading.metric not in (None, measured, LOSS):
+            names = " or ".join(dict.fromkeys((measured, LOSS)))
+            raise ConfigError(f"--metric {reading.metric}: is not what a run measures: give {names}")
+        beside = reading.metric == LOSS != measured
+        if not beside and (reading.unit is not None or reading.lower_is_better is not None):
+            option = "--unit" if reading.unit is not None else "--lower-is-better, --higher-is-better"
+            raise ConfigError(f"{option}: is for tables and --metric loss; a run knows unit and direction of its {measured}")
         found = source_of(store, store.cells(), store.repeats(), across_devices=across_devices)
-        if reading.metric == "loss":
+        if beside:
             found = _of_loss(found, store, reading)
     return replace(found, bits={}, unpaired=True) if reading.unpaired else found
-
-
-_MEASURED = ("accuracy", "loss")
 
 
 def _of_loss(source: Source, store: Store, reading: Reading) -> Source:
     """The same rows by their test loss, which has no counts and no bits."""
     from sics_analysis.results import Metric
 
+    if source.frame["loss"].isna().all():
+        name = metric_in(store.meta("recipe")).name
+        raise ConfigError(
+            f"--metric loss: {source.title} measured none beside its {name}: evaluate hands one over as "
+            f'{{"{name}": ..., "loss": ...}}'
+        )
     lower = True if reading.lower_is_better is None else reading.lower_is_better
-    frame = source.frame.assign(accuracy=source.frame["loss"]).drop(columns=["correct", "n", "bits"])
+    frame = source.frame.assign(accuracy=source.frame["loss"]).drop(columns=["correct", "n", "bits"], errors="ignore")
     floors = loss_floors(store.cells(), store.repeats())
     metric = Metric("loss", reading.unit or "loss", 1.0, lower)
-    return replace(source, frame=frame, bits={}, metric=metric, noise_floor={S: f for S, f in floors.items() if S > 0})
+    return replace(
+        source, frame=frame, bits={}, metric=metric, noise_floor={S: f for S, f in floors.items() if S > 0}, beside=True
+    )
 
 
 def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow], *, across_devices: bool = False) -> Source:
@@ -175,8 +197,7 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
     deviations += [Deviation("failed", row.error, row.scorer, row.sparsity, row.seed) for row in failed]
     deviations += [Deviation("missing", text) for text in unfinished(plans, rows)]
     deviations += [Deviation("flag", text) for text in flagged(pruned)]
-    saliency, kept_metric = recipe["saliency"]["kind"], metric_in(recipe)
-    metric = kept_metric.statistics()
+    saliency, metric = recipe["saliency"]["kind"], metric_in(recipe).statistics()
     info = SourceInfo(
         "run",
         f"{what_ran(recipe)}, saliency {saliency}, {recipe['environment']['device_class']}",
@@ -193,15 +214,16 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
         Planned(plans[-1].delta, plans[-1].alpha, plans[-1].reference) if plans else None,
         tuple(dict.fromkeys(plan.stamp for plan in plans if plan.stamp)),
         tuple(deviations),
+        remarks=tuple(_of_examples(recipe, kept)),
         provenance=tuple(_provenance(store, pruned, plans)),
     )
-    counted = all(row.bits is not None for row in kept)
-    frame = pd.DataFrame([export_row(row) for row in kept], columns=list(COLUMNS)).astype({"kappa": "Int64"})
-    if not counted:
-        frame = frame.assign(accuracy=[row.result for row in kept]).drop(columns=["correct", "n", "bits"])
+    frame = pd.DataFrame([export_row(row, recipe) for row in kept], columns=list(COLUMNS)).astype({"kappa": "Int64"})
+    frame["accuracy"] = [row.result for row in kept]
+    if any(row.bits is None for row in kept):
+        frame = frame.drop(columns=["correct", "bits"])
     return Source(
         frame,
-        {(row.seed, row.scorer, row.sparsity): unpack_bits(row.bits or b"", row.n or 0) for row in kept} if counted else {},
+        _single_examples(recipe, kept),
         origin,
         metric,
         {sparsity: floor.change for sparsity, floor in noise_floors(pruned, repeats, metric.scale).items()},
@@ -209,6 +231,38 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
             ((row.seed, row.checkpoint_hash) for row in kept), given=recipe.get("start", {}).get("kind") == "checkpoint"
         ),
     )
+
+
+def _single_examples(recipe: Mapping[str, Any], rows: Sequence[CellRow]) -> Bits:
+    """A result for each example: right or wrong, or numbers whose mean is the result; nothing where it is made otherwise."""
+    places = [(row.seed, row.scorer, row.sparsity) for row in rows]
+    if all(row.bits is not None for row in rows):
+        return {place: unpack_bits(row.bits or b"", row.n or 0) for place, row in zip(places, rows, strict=True)}
+    if not recipe["task"]["metric"]["mean"]:
+        return {}
+    numbers = zip(places, map(per_example, rows), strict=True)
+    return {place: found for place, found in numbers if found is not None}
+
+
+def _of_examples(recipe: Mapping[str, Any], rows: Sequence[CellRow]) -> list[str]:
+    """Which tests on single examples do not apply, and why; nothing where all do."""
+    if all(row.bits is not None for row in rows):
+        return []
+    name = recipe["task"]["metric"]["name"]
+    if any(row.bits is None and row.examples is None for row in rows):
+        return [
+            f"The task hands over one number of {name} a network: there is no interval for new examples, and no exact test on "
+            "single ones."
+        ]
+    if not recipe["task"]["metric"]["mean"]:
+        return [
+            f"The task makes {name} of the numbers of all examples together, and not as their mean: there is no interval for new "
+            "examples, and no exact test on single ones."
+        ]
+    return [
+        f"Of {name} each example has a number, not right or wrong: McNemar's exact test does not apply. The interval for new "
+        "seeds and new examples comes from two-way variance components, Student t with n − 1 degrees of freedom."
+    ]
 
 
 def metric_in(recipe: Mapping[str, Any]) -> TaskMetric:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,10 +40,10 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class ResultsTable:
-    """The rows of a table under the project's names, and per-example correctness where a column `bits` has it."""
+    """The rows of a table under the project's names, and per-example results where a column `bits` or `examples` has them."""
 
     frame: pd.DataFrame
-    bits: dict[tuple[int | str, str, float], NDArray[np.bool_]]
+    bits: dict[tuple[int | str, str, float], NDArray[Any]]
     sha256: str
     metric: Metric
     assumed: tuple[str, ...]
@@ -65,8 +65,8 @@ def read_table_files(paths: Sequence[Path], reading: Reading) -> ResultsTable:
     pruned = (frame["sparsity"] > 0) & frame["accuracy"].notna()
     if not pruned.any():
         raise TableFileError(f"{paths[0]}: holds no row of a pruned network (sparsity above 0) with an accuracy")
-    bits = _bits(opened, frame) if "bits" in frame.columns else {}
-    frame = frame.drop(columns="bits", errors="ignore").reset_index(drop=True)
+    bits = {**_bits(opened, frame), **_examples(opened, frame)}
+    frame = frame.drop(columns=["bits", "examples"], errors="ignore").reset_index(drop=True)
     return ResultsTable(frame, bits, opened.sha256, found.metric, (*opened.assumed, *found.assumed), found.checks)
 
 
@@ -85,9 +85,25 @@ def _placed(opened: OpenedTable, paths: Sequence[Path], error: Exception) -> str
     return f"{opened.at(error.row)}: {error.text.replace('{other}', other)}"
 
 
+def _examples(opened: OpenedTable, frame: pd.DataFrame) -> dict[tuple[int | str, str, float], NDArray[np.float32]]:
+    """A number for each example, where the results are their means; nothing where they are made otherwise."""
+    found: dict[tuple[int | str, str, float], NDArray[np.float32]] = {}
+    chosen = frame[frame["examples"].notna() & frame["accuracy"].notna()] if "examples" in frame.columns else frame[:0]
+    for place, row in zip(chosen.index, chosen.to_dict("records"), strict=True):
+        try:
+            values = np.frombuffer(bytes.fromhex(str(row["examples"])), dtype="<f4")
+        except ValueError:
+            raise TableFileError(f"{opened.at(int(place))}: examples are not float32 in hex, eight digits each") from None
+        mean, size = float(values.mean(dtype=np.float64)), float(np.abs(values).mean(dtype=np.float64))
+        if not abs(mean - float(row["accuracy"])) <= 1e-5 * size:
+            return {}
+        found[row["seed"], row["scorer"], row["sparsity"]] = values
+    return found
+
+
 def _bits(opened: OpenedTable, frame: pd.DataFrame) -> dict[tuple[int | str, str, float], NDArray[np.bool_]]:
     found: dict[tuple[int | str, str, float], NDArray[np.bool_]] = {}
-    if "n" not in frame.columns:
+    if not {"bits", "n"} <= set(frame.columns):
         return {}
     chosen = frame[frame["bits"].notna() & frame["n"].notna() & frame["accuracy"].notna()]
     names = ("seed", "scorer", "sparsity", "bits", "n")

@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from sics_cli.base.errors import StoreError, WorkersLostError
 from sics_cli.experiment.cells import Cell, by_seed
 from sics_cli.runs.open_run import OpenRun
-from sics_cli.runs.schedule import Schedule, Task
+from sics_cli.runs.schedule import Schedule, SeedPart
 from sics_cli.runs.workers import Executor, Workers, lost
 from sics_cli.seeds.progress import Tracker
 from sics_cli.seeds.worker import run_seed, train_seed
@@ -48,7 +48,7 @@ def _drain(run: OpenRun, pool: Workers) -> None:
     executor, workers = pool.executor(run.session.gpus), pool.number(run.session.gpus)
     tracker = Tracker({seed: plan.remaining for seed, plan in plans.items()}, workers)
     schedule = Schedule(plans, workers)
-    pending: dict[Future[int], Task] = {}
+    pending: dict[Future[int], SeedPart] = {}
     while True:
         while len(pending) < workers and (task := schedule.next()) is not None:
             pending[_submit(run, executor, task, asked[task.seed])] = task
@@ -67,7 +67,7 @@ def _drain(run: OpenRun, pool: Workers) -> None:
         run.reporter.show(tracker.state(len(run.todo)))
 
 
-def _submit(run: OpenRun, executor: Executor, task: Task, asked: tuple[Cell, ...]) -> Future[int]:
+def _submit(run: OpenRun, executor: Executor, task: SeedPart, asked: tuple[Cell, ...]) -> Future[int]:
     rows = [row for row in run.store.cells() if row.seed == task.seed]
     if task.cells:
         return executor.submit(run_seed, run.seed_job(task.seed, task.cells, rows, task.part))

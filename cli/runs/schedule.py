@@ -16,7 +16,7 @@ TRAINING_PARTS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class SeedPart:
     """Part of a seed: training until an epoch (`cells` empty), or cells to compute from its checkpoint."""
 
     seed: int
@@ -65,7 +65,7 @@ class Schedule:
         self._seeds = dict(seeds)
         self._workers = workers
 
-    def next(self) -> Task | None:
+    def next(self) -> SeedPart | None:
         """What an idle worker should do now; None if there is nothing before another task ends."""
         waiting = {seed: plan for seed, plan in self._seeds.items() if plan.cells and not plan.training_now}
         if not waiting:
@@ -78,13 +78,13 @@ class Schedule:
             return self._training(seed, plan, uneven)
         return self._cells(seed, plan, alone=len(waiting) == 1)
 
-    def _training(self, seed: int, plan: SeedPlan, uneven: bool) -> Task:
+    def _training(self, seed: int, plan: SeedPlan, uneven: bool) -> SeedPart:
         step = -(-plan.epochs // TRAINING_PARTS) if uneven else plan.epochs
         until = min(plan.trained + step, plan.epochs)
         plan.training_now = True
         return self._task(seed, plan, until, (), plan.training * (until - plan.trained) / plan.epochs)
 
-    def _cells(self, seed: int, plan: SeedPlan, alone: bool) -> Task:
+    def _cells(self, seed: int, plan: SeedPlan, alone: bool) -> SeedPart:
         """All cells of the seed, or, if it is the last one, as many sparsities as are one idle worker's share."""
         idle = self._workers - sum(other.running for other in self._seeds.values())
         sparsities = list(dict.fromkeys(cell.sparsity for cell in plan.cells))
@@ -94,12 +94,12 @@ class Schedule:
         plan.cells = tuple(cell for cell in plan.cells if cell.sparsity not in chosen)
         return self._task(seed, plan, plan.epochs, cells, plan.preparation + plan.cell * len(cells))
 
-    def _task(self, seed: int, plan: SeedPlan, until: int, cells: tuple[Cell, ...], work: float) -> Task:
+    def _task(self, seed: int, plan: SeedPlan, until: int, cells: tuple[Cell, ...], work: float) -> SeedPart:
         plan.running += 1
         plan.parts += 1
-        return Task(seed, plan.parts, until, cells, work)
+        return SeedPart(seed, plan.parts, until, cells, work)
 
-    def done(self, task: Task, *, failed: bool = False) -> bool:
+    def done(self, task: SeedPart, *, failed: bool = False) -> bool:
         """Take note that a task ended; `failed` training takes the seed's cells with it. True if the seed is finished."""
         plan = self._seeds[task.seed]
         plan.running -= 1

@@ -128,7 +128,7 @@ def _interrupts_kept_from_children() -> Iterator[None]:
 def _main_kept_from_children() -> Iterator[None]:
     """Start children without the script that runs: one without a guard would begin the experiment anew in each of them."""
     main = sys.modules["__main__"]
-    kept = {name: vars(main).pop(name) for name in ("__file__", "__spec__") if name in vars(main)}
+    kept: dict[str, Any] = {name: vars(main).pop(name) for name in ("__file__", "__spec__") if name in vars(main)}
     vars(main)["__spec__"] = None
     try:
         yield

@@ -77,7 +77,7 @@ class DenseNetwork:
     def fresh(self, found: Checkpoint) -> nn.Module:
         """The dense network, which nothing else holds: built and loaded, read back, or made once more."""
         if hasattr(self._task, "trainer"):
-            network = self.trainer().network
+            network: nn.Module = self.trainer().network
             network.load_state_dict(found.state)
         else:
             network = load_module(self._module, found) or self._networked()

@@ -25,11 +25,12 @@ class _Lost(nn.Module):
 
     def __init__(self, network: nn.Module, loss: Loss) -> None:
         super().__init__()
-        self._modules, self._parameters, self._buffers = network._modules, network._parameters, network._buffers
-        object.__setattr__(self, "_of", (network, loss))
+        self._modules = network._modules
+        self._parameters, self._buffers = network._parameters, network._buffers
+        self.__dict__["_of"] = network, loss  # past torch, which would count the network as a part
 
     def forward(self, batch: Any) -> dict[str, torch.Tensor]:
-        network, loss = self._of
+        network, loss = self.__dict__["_of"]
         return {"loss": loss(network, batch)}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sics_cli.base.errors import ConfigError
@@ -21,32 +21,54 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def export_row(row: CellRow) -> dict[str, Any]:
+#: Of a user's task: what was measured, the result as it is, and a number an example.
+OF_METRIC = ("metric", "value", "higher_is_better", "metric_unit", "examples")
+_ACCURACY, _POINTS = "accuracy", "points"
+
+
+def columns_of(recipe: Mapping[str, Any], rows: Sequence[CellRow]) -> tuple[str, ...]:
+    """The columns of a run: those of a user's task name its metric; numbers of single examples stand where there are any."""
+    if "task" not in recipe:
+        return COLUMNS
+    more = OF_METRIC if any(row.examples is not None for row in rows) else OF_METRIC[:-1]
+    at = COLUMNS.index("accuracy") + 1
+    return (*COLUMNS[:at], *more, *COLUMNS[at:])
+
+
+def export_row(row: CellRow, recipe: Mapping[str, Any], columns: Sequence[str] = COLUMNS) -> dict[str, Any]:
     """One row by column name: accuracy a fraction, bits hex, flags joined by "; ", provenance spread out.
 
-    `layers` stays a list of [name, total, pruned]; values that do not apply are None.
+    `layers` stays a list of [name, total, pruned]; values that do not apply are None, and so is the accuracy of a task that
+    measures something else. `examples` are little-endian float32 in hex, one an example.
     """
+    kept = recipe["task"]["metric"] if "task" in recipe else {"name": _ACCURACY, "unit": _POINTS, "higher_is_better": True}
     values: dict[str, Any] = {
         **row.to_dict(),
-        "accuracy": None if row.correct is None or not row.n else row.correct / row.n,
+        "accuracy": row.result if (kept["name"], kept["unit"]) == (_ACCURACY, _POINTS) else None,
+        "metric": kept["name"],
+        "value": row.result,
+        "higher_is_better": kept["higher_is_better"],
+        "metric_unit": kept["unit"],
         "flags": "; ".join(row.flags),
         "device": row.provenance.get("device"),
         "torch": row.provenance.get("versions", {}).get("torch"),
         "git_sha": row.provenance.get("git_sha"),
         "git_dirty": row.provenance.get("git_dirty"),
     }
-    return {name: values[name] for name in COLUMNS}
+    return {name: values[name] for name in columns}
 
 
 def export_rows(store: Store) -> list[dict[str, Any]]:
     """All cells and dense rows (scorer "dense", sparsity 0) of a store; repeats are not among them."""
-    return [export_row(row) for row in store.cells()]
+    recipe, rows = store.meta("recipe"), store.cells()
+    columns = columns_of(recipe, rows)
+    return [export_row(row, recipe, columns) for row in rows]
 
 
-def to_csv(rows: Iterable[dict[str, Any]]) -> str:
+def to_csv(rows: Sequence[dict[str, Any]]) -> str:
     """CSV with a header; None is an empty field, lists are JSON."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, [*rows[0]] if rows else COLUMNS, lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({k: json.dumps(v) if isinstance(v, list) else v for k, v in row.items()})
@@ -69,7 +91,7 @@ def to_parquet(rows: Sequence[dict[str, Any]]) -> bytes:
     named = [
         {**row, "layers": [dict(zip(("name", "total", "pruned"), one, strict=True)) for one in row["layers"]]} for row in rows
     ]
-    table = arrow.table({name: arrow.array([row[name] for row in named]) for name in COLUMNS})
+    table = arrow.table({name: arrow.array([row[name] for row in named]) for name in (rows[0] if rows else COLUMNS)})
     out = io.BytesIO()
     parquet.write_table(table, out)
     return out.getvalue()

@@ -159,7 +159,7 @@ class ImageRecipe:
         """The task itself, in a worker."""
         from sics_cli.tasks.image_task import ImageTask
 
-        return ImageTask(self, device)
+        return ImageTask(self.config, self.facts, self.access, self.starts, device)
 
 
 def _settings(section: DataConfig | TrainingConfig) -> dict[str, Any]:

@@ -7,33 +7,36 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
+from sics_cli.settings.images import ImageConfig
 from sics_cli.settings.seeding import calibration_batches
-from sics_cli.tasks.image_recipe import ImageRecipe
-from sics_cli.tasks.images.datasets import load_split
+from sics_cli.tasks.images.cache import ImageFacts
+from sics_cli.tasks.images.datasets import DataAccess, load_split
 from sics_cli.tasks.images.examples import Examples, Tensors
 from sics_cli.tasks.networks.evaluation import hits_and_loss
 from sics_cli.tasks.networks.models import build_model
-from sics_cli.tasks.networks.start import begin_with
+from sics_cli.tasks.networks.start import Start, begin_with
 from sics_cli.tasks.networks.training import ImageTrainer
-from sics_cli.tasks.task import Task
+from sics_cli.tasks.task import ACCURACY, Metric, Task
 
 
 class ImageTask(Task):
     """Train a network on images, count right answers."""
 
-    metric = ImageRecipe.metric
+    metric = Metric(ACCURACY)
 
-    def __init__(self, recipe: ImageRecipe, device: torch.device) -> None:
-        self._recipe, self._config, self.device = recipe, recipe.config, device
-        self.epochs = recipe.epochs
-        self._split = load_split(self._config.data, recipe.facts, recipe.access)
+    def __init__(
+        self, config: ImageConfig, facts: ImageFacts, access: DataAccess, starts: Sequence[Start], device: torch.device
+    ) -> None:
+        self._config, self._starts, self.device = config, starts, device
+        self.epochs = 0 if starts and starts[0].is_whole else config.training.epochs
+        self._split = load_split(config.data, facts, access)
         self._train, self._test = Examples(self._split.train, device), Examples(self._split.test, device)
 
     def trainer(self, seed: int) -> ImageTrainer:
         """The training of a seed, which begins with the seed's own weights, or those that are given."""
         model = build_model(self._config.model, seed)
-        if self._recipe.starts:
-            begin_with(model, self._recipe.start_at(seed))
+        if self._starts:
+            begin_with(model, self._starts[seed if len(self._starts) > 1 else 0])
         return ImageTrainer(model, self._config.training, self._split, self.device, seed)
 
     def calibration(self, seed: int) -> Iterator[Tensors]:

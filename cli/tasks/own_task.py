@@ -140,7 +140,7 @@ def opened(config: OwnTask) -> Any:
             raise ConfigError(f"{called(config)}: is {type(made).__name__}, not a class")
         try:
             task = made(**options)
-        except Exception as error:  # the user's code may raise anything
+        except (Exception, SystemExit) as error:  # the user's code may raise anything
             said = ", ".join(f"{name}={value!r}" for name, value in options.items())
             raise ConfigError(f"{called(config)}: made with ({said}) raises {user_code.told(error)}") from error
     check(task, called(config))
@@ -183,7 +183,8 @@ def check(task: Any, what: str) -> None:
 def methods_of(task: Any, config: OwnTask) -> str:
     """What a task is made of, in a line."""
     options = ", ".join(f"{name}={value!r}" for name, value in config.options)
-    methods = [name for name in (*EITHER, *NEEDED, *OPTIONAL) if hasattr(task, name)]
+    made_by = "trainer" if hasattr(task, "trainer") else "network"  # of both, the trainer is asked
+    methods = [made_by, *(name for name in (*NEEDED, *OPTIONAL) if hasattr(task, name))]
     left = [name for name in OPTIONAL if not hasattr(task, name)]
     default = f"; {' and '.join(left)} {'is' if len(left) == 1 else 'are'} the default" if left else ""
     return f"{type(task).__name__}({options}) has {', '.join(methods)}{default}"

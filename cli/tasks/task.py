@@ -78,11 +78,9 @@ class Metric:
 
 def statistics_of(kept: dict[str, Any]) -> Measured:
     """What a store keeps of a metric, for `sics_analysis`."""
-    from sics_analysis.results import Metric as Measured
+    from sics_analysis.results import metric_named
 
-    points = kept["unit"] == POINTS
-    unit = f"{ACCURACY} {POINTS}" if points and kept["name"] == ACCURACY else kept["unit"]
-    return Measured(kept["name"], unit, 100.0 if points else 1.0, not kept["higher_is_better"])
+    return metric_named(kept["name"], kept["unit"], lower_is_better=not kept["higher_is_better"])
 
 
 def shown(value: float, metric: Metric) -> str:

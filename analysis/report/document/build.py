@@ -18,7 +18,7 @@ from sics_analysis.report.document.footnotes import footnotes
 from sics_analysis.report.document.joint import ClaimFinding, ClaimInfo, KappaInfo, PlateauInfo, SpectrumInfo
 from sics_analysis.report.document.lines import AttributionInfo, LineInfo, McNemarInfo
 from sics_analysis.report.document.rows import Cell, Deviation, Fact, Planned, ScorerInfo, SettingsInfo, SourceInfo, SparsityInfo
-from sics_analysis.results import ACCURACY, Seed, Verdict, written_with
+from sics_analysis.results import ACCURACY, Metric, Seed, Verdict, written_with
 from sics_analysis.rows.arms import seed_label
 from sics_analysis.study.analyse import analyse
 from sics_analysis.study.outcome import Analysis, Line, McNemarLine
@@ -58,10 +58,11 @@ def _attribution(line: AttributionLine) -> AttributionInfo:
     return _row(AttributionInfo, line, **split, p_equivalence=line.equivalence.p, sentence=line.describe())
 
 
-def _mcnemar(line: McNemarLine) -> McNemarInfo:
+def _mcnemar(line: McNemarLine, metric: Metric) -> McNemarInfo:
     found = line.result
-    place = {"scorer": line.scorer, "sparsity": line.sparsity, "ci95": line.confidence_interval()}
-    return _row(McNemarInfo, found, **place, only_scorer=found.only_a, only_reference=found.only_b)
+    place = {"scorer": line.scorer, "sparsity": line.sparsity, "ci95": metric.turned_interval(line.confidence_interval())}
+    counts = {"only_scorer": found.only_a, "only_reference": found.only_b}
+    return _row(McNemarInfo, found, **place, **counts, difference=metric.turned(found.difference))
 
 
 def _claim(found: ClaimResult, *, gate: bool = False) -> ClaimInfo:
@@ -116,7 +117,7 @@ def cell_infos(analysis: Analysis, frame: pd.DataFrame) -> tuple[Cell, ...]:
                         name,
                         sparsity,
                         analysis.metric.turned(arm.accuracy[i]),
-                        None if arm.correct is None else arm.correct[i],
+                        None if arm.correct is None else abs(arm.correct[i]),
                         None if arm.total is None else arm.total[i],
                         None if arm.mask_hash is None else arm.mask_hash[i],
                         overlap.get((seed, name, sparsity)),
@@ -231,7 +232,7 @@ def _document(analysis: Analysis, frame: pd.DataFrame, origin: Origin, gates: Se
         spectrum=read(_spectrum(analysis)),
         attribution=tuple(read(_attribution(line)) for line in analysis.attribution),
         winners=tuple(read(winner) for winner in analysis.winners),
-        mcnemar=tuple(_mcnemar(line) for line in analysis.mcnemar),
+        mcnemar=tuple(_mcnemar(line, metric) for line in analysis.mcnemar),
         deltas=delta_verdicts(analysis),
         power=power_curve(analysis.lines, analysis.delta, analysis.alpha, paired=metric.paired),
         claims=tuple(_claim(found) for found in evaluate_all(analysis, heard(analysis))),

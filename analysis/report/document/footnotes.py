@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sics_analysis.one_scorer.bootstrap import coverage_caveat
 from sics_analysis.planning.plan import resolution
 from sics_analysis.report.document.rows import Planned
+from sics_analysis.results import digits_written
 from sics_analysis.rows.contrasts import MANY_SEEDS
 from sics_analysis.study.outcome import Analysis
 
@@ -96,7 +97,7 @@ def _resolution(counts: Sequence[int]) -> str:
 def _noise(analysis: Analysis) -> str:
     if not analysis.noise_floor:
         return "Noise floor (a second evaluation of the same mask): not measured."
-    floors = ", ".join(f"{floor:.2f} at S = {S:g}" for S, floor in sorted(analysis.noise_floor.items()))
+    floors = ", ".join(f"{floor:.{digits_written()}f} at S = {S:g}" for S, floor in sorted(analysis.noise_floor.items()))
     below = [S for S in sorted(analysis.noise_floor) if analysis.below_noise(S)]
     what = f"Noise floor (a second evaluation of the same mask), points: {floors}."
     if below:

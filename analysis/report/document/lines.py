@@ -39,7 +39,7 @@ class AttributionInfo:
 
 @dataclass(frozen=True, slots=True)
 class McNemarInfo:
-    """Exact McNemar at one seed: a statement about those two networks only; difference and ci95 in points."""
+    """Exact McNemar at one seed: a statement about those two networks only; difference and ci95 as its reader has them."""
 
     scorer: str
     sparsity: float

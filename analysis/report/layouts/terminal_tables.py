@@ -123,8 +123,9 @@ def print_examples(console: Console, document: ReportDocument, sparsity: float) 
     for row in document.mcnemar:
         if row.sparsity == sparsity:
             entry = won.setdefault(row.scorer, [0, 0, 0])
-            entry[0] += row.p <= document.settings.alpha and row.difference > 0
-            entry[1] += row.p <= document.settings.alpha and row.difference < 0
+            gain = document.metric.turned(row.difference)
+            entry[0] += row.p <= document.settings.alpha and gain > 0
+            entry[1] += row.p <= document.settings.alpha and gain < 0
             entry[2] += 1
     told = [f"{plain(name)} {wins}:{losses} of {n}" for name, (wins, losses, n) in won.items() if wins or losses]
     if told:

@@ -201,7 +201,8 @@ def mcnemar(document: ReportDocument) -> ReportTable:
 
     def cell(row: McNemarInfo) -> TableCell:
         # Words of its own: a verdict would be about networks of other seeds too.
-        word, glyph = ("", "") if row.p > alpha else ("won", "↑") if row.difference > 0 else ("lost", "↓")
+        won = document.metric.turned(row.difference) > 0
+        word, glyph = ("", "") if row.p > alpha else ("won", "↑") if won else ("lost", "↓")
         title = f"only {row.scorer} right: {row.only_scorer}; only {reference} right: {row.only_reference}; of {row.total}"
         text = f"{row.only_scorer}:{row.only_reference} p {p_value(row.p)}"
         return TableCell(text, row.p, word, glyph, title, short=f"{number(row.difference)} ({p_value(row.p)})")
@@ -215,7 +216,10 @@ def mcnemar(document: ReportDocument) -> ReportTable:
         f"p ≤ {alpha:g}: ↑ won, ↓ lost."
     )
     columns = (*_OF_PAIR, *(_by_seed(seed, cells) for seed in seeds))
-    absent = "The rows hold no per-example results."
+    # Numbers, one an example, gave intervals for new examples all the same.
+    networks = reference in {scorer.name for scorer in document.scorers}
+    numbers = networks and any(line.crossed is not None for line in document.lines)
+    absent = f"The rows hold {'numbers an example, not right or wrong' if numbers else 'no per-example results'}."
     found = table("mcnemar", "McNemar, seed by seed", caption, columns, _pairs(document.mcnemar), absent)
     return replace(found, on_page=page, beside="Difference in points, and p.")
 

@@ -183,7 +183,9 @@ def far_sentence(document: ReportDocument) -> str:
     """Who can be pruned how far, in one sentence."""
     delta, reference = document.settings.delta, document.how_far[0].reference
     loss = (
-        f"lose less than {delta:g} points to" if document.metric.is_accuracy else f"be worse by less than {delta:g} points than"
+        f"lose less than {delta:g} points to"
+        if document.metric.is_accuracy and not document.metric.lower_is_better
+        else f"be worse by less than {delta:g} points than"
     )
     reached: dict[float, list[str]] = {}
     for found in document.how_far:

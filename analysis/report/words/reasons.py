@@ -317,7 +317,7 @@ def _robust(document: ReportDocument) -> list[str]:
         parts.append(f"The escapes stand up to δ = {max(lasting):g}." if lasting else first)
     crossed = [line.crossed for line in found if line.crossed is not None]
     if crossed:
-        good = sum(limits.low > 0 for limits in crossed)
+        good = sum((turned := document.metric.turned_interval(limits)) is not None and turned.low > 0 for limits in crossed)
         parts.append(f"For new seeds and new test images {good} of {len(crossed)} escapes keep an interval above 0.")
     bound = [line for line in found if line.split is not None and line.split.images_dominate]
     if bound:
@@ -327,7 +327,7 @@ def _robust(document: ReportDocument) -> list[str]:
         )
     tests = [row for row in document.mcnemar if (row.scorer, row.sparsity) in keys]
     if tests:
-        wins = sum(row.p <= document.settings.alpha and row.difference > 0 for row in tests)
+        wins = sum(row.p <= document.settings.alpha and document.metric.turned(row.difference) > 0 for row in tests)
         parts.append(
             f"Network by network (exact McNemar, each about two networks only) the escaping scorer wins {wins} of {len(tests)}."
         )

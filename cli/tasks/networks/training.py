@@ -13,7 +13,7 @@ from sics_cli.settings.images import TrainingConfig
 from sics_cli.settings.seeding import Indices, data_order
 from sics_cli.tasks.images.datasets import Split
 from sics_cli.tasks.images.examples import Examples
-from sics_cli.tasks.networks.evaluation import Evaluation, evaluate
+from sics_cli.tasks.networks.evaluation import hits_and_loss
 from sics_cli.tasks.training import Epoch, HalfTrained, State, TrainingRecord, run
 
 #: Validations in a whole training, besides the last epoch's: enough for a curve, a small part of the time.
@@ -71,7 +71,7 @@ class ImageTrainer:
         self._steps = math.ceil(len(split.train) / config.batch_size)
         self._orders: Iterator[Indices] = iter(())
         self._drawn = 0
-        self._checked: Evaluation | None = None
+        self._checked: tuple[int, int] | None = None
         parameters = list(model.parameters())
         self._optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
@@ -84,8 +84,8 @@ class ImageTrainer:
         met = self.train(number, self._order(number))
         self._checked = None
         if math.isfinite(met.loss) and validated(number + 1, self._config.epochs):
-            self._checked = evaluate(self._model.eval(), self._validation)
-        share = self._checked.correct / self._checked.n if self._checked else None
+            self._checked = self._validate()
+        share = self._checked[0] / self._checked[1] if self._checked else None
         return {
             "loss": met.loss, "train_accuracy": met.accuracy, "validation_accuracy": share, "learning_rate": met.learning_rate,
         }  # fmt: skip
@@ -102,8 +102,12 @@ class ImageTrainer:
 
     def finish(self) -> dict[str, int]:
         """Count the validation images that the trained network gets right."""
-        found = self._checked or evaluate(self._model.eval(), self._validation)
-        return {"validation_correct": found.correct, "validation_n": found.n}
+        correct, n = self._checked or self._validate()
+        return {"validation_correct": correct, "validation_n": n}
+
+    def _validate(self) -> tuple[int, int]:
+        hits, _ = hits_and_loss(self._model, self._validation)
+        return int(hits.sum()), len(hits)
 
     def train(self, number: int, order: Indices) -> Pass:
         """Pass once over the training images in this order."""

@@ -118,7 +118,12 @@ def test_where_nothing_varies_or_little_is_known() -> None:
 
 @pytest.mark.parametrize(
     ("rows", "text"),
-    [([], "at least one row"), ([[1, 0], [1]], "of one length, got 2 and 1"), ([[0.5, 1.0]], "whole numbers"), ([[]], "whole")],
+    [
+        ([], "at least one row"),
+        ([[1, 0], [1]], "of one length, got 2 and 1"),
+        ([[0.5, float("nan")]], "whole numbers"),
+        ([[]], "whole"),
+    ],
 )
 def test_what_is_no_table_is_refused_in_a_line(rows: list[list[float]], text: str) -> None:
     with pytest.raises(ValueError, match=text):

@@ -87,6 +87,19 @@ def test_of_a_trainer_one_epoch_is_trained(check: Any) -> None:
     assert "one of 4 epochs in " in said["trainer"][0]
     assert said["resume"] == ["✓ two epochs in one go and in two parts give the same network"]
     assert "network" not in said
+    assert "InParts() has trainer, calibration, evaluate; " in said["import"][0]
+
+
+def test_what_takes_long_is_made_once_unless_asked(check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sics_cli.seeds import trial
+
+    monkeypatch.setattr(trial, "CHEAP_SECONDS", 0.0)
+    said = steps(check("Good"))
+    assert said["other seed"] == ["✓ as many examples at seed 1; its network is made with --thorough"]
+    assert "again" not in said
+    said = steps(check("Good", "--thorough"))
+    assert said["other seed"] == ["✓ another network at seed 1, evaluated on as many examples"]
+    assert said["again"] == ["✓ the same network of seed 0 when asked again"]
 
 
 def test_options_come_from_a_file(check: Any, cli: Any) -> None:
@@ -109,6 +122,7 @@ def test_options_come_from_a_file(check: Any, cli: Any) -> None:
         ("NoEpochs", "import", "epochs is 0: a task with a trainer says how many it trains, at least 1"),
         ("Nosuch", "import", "cannot be imported (module"),
         ("NoModule", "network", "network(0) gave dict, expected a torch.nn.Module"),
+        ("Unkept", "network", "ConflictError: network(0) gave another network than before, and the first could not be kept"),
         ("HalfATrainer", "trainer", "trainer(0) gave Linear without network: see sics_cli.Trainer"),
         ("NoBatches", "calibration", "calibration(0) gave no batches"),
         ("OneBatch", "calibration", "calibration gave Tensor: expected an iterable of (input, target) pairs"),
@@ -181,6 +195,9 @@ def test_a_failure_shows_the_users_frames_alone(check: Any, cli: Any) -> None:
     done = check("Raises")
     assert done.returncode == 1
     assert "raises LookupError: no data here (tasks.py, line" in one(done, "import")
+    done = check("Unlucky", "--seed", "2")
+    assert one(done, "network") == "✗ SystemExit: enough"
+    assert 'raise SystemExit("enough")' in done.stdout
     (cli.folder / "tasks.py").write_text(
         "import torch\n" + TASKS.read_text() + "\n\nclass Deep(Good):\n    def evaluate(self, network, seed):\n"
         "        return network(torch.ones(1, 5))\n"

@@ -11,6 +11,10 @@ from typing import Any
 
 import pytest
 
+from sics_cli.store.inbox import Inbox, Intake
+from sics_cli.store.rows import FailureRow
+from sics_cli.store.store import Store
+
 TASKS = Path(__file__).parents[1] / "tasks" / "own_tasks.py"
 RUN = ("--scorers", "magnitude,chaos", "--sparsities", ".5", "--no-report", "--out", "run")
 CELLS = 4  # of a seed: dense, two scorers, one repeat
@@ -62,6 +66,30 @@ def test_what_raises_costs_its_seed_alone(run: Any, cli: Any, rows_of: Rows) -> 
     assert retried.returncode == 0, retried.stderr
     assert rows_of(cli.store, "failures") == []
     assert seeds_of(rows_of(cli.store, "cells")) == [0, 1, 2, 3, 4]
+
+
+def test_one_line_for_a_seed_and_error_and_one_traceback_for_all(tmp_path: Path) -> None:
+    """Of what waits together; what comes later gets a line of its own, and no traceback that was shown."""
+    inbox, said = Inbox(tmp_path, "run"), list[str]()
+    inbox.prepare()
+    trace = 'Traceback (most recent call last):\n  File "/home/me/mine.py", line 7, in evaluate\nValueError: no\n'
+
+    def fail(key: str, seed: int, scorer: str) -> None:
+        inbox.post(FailureRow(key, "cell", seed, scorer, 0.5, "ValueError: no", trace, "2026-01-01T00:00:00+00:00"))
+
+    with Store.create(tmp_path / "run.sqlite", {}) as store:
+        intake = Intake(inbox, store, said.append)
+        fail("a", 0, "chaos")
+        fail("b", 0, "magnitude")
+        fail("c", 1, "chaos")
+        assert sorted(intake.empty()) == ["a", "b", "c"]
+        fail("d", 0, "random")
+        intake.empty()
+        assert intake.failed == len(store.failures()) == 4
+    assert said == [
+        "seed 0, chaos at S = 0.5 and 1 more failed: ValueError: no", trace.rstrip(),
+        "seed 1, chaos at S = 0.5 failed: ValueError: no", "seed 0, random at S = 0.5 failed: ValueError: no",
+    ]  # fmt: skip
 
 
 def test_a_cell_that_raises_costs_that_cell(run: Any, cli: Any, rows_of: Rows) -> None:

@@ -1,6 +1,7 @@
 """`replicate --executor ray` on a Ray that is started here: the same rows as a local run, and a worker that is killed."""
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -21,6 +22,17 @@ def test_rows_are_those_of_a_local_run(finished: Any, cli: Any, snapshot: Snapsh
     assert done.returncode == 0, done.stderr
     assert "80 to compute; 2 worker(s) on the CPU" in done.stderr
     assert snapshot(cli.store) == snapshot(finished.store)
+
+
+def test_a_task_of_ones_own_is_that_of_a_local_run(cli: Any, snapshot: Snapshot) -> None:
+    shutil.copy(Path(__file__).parents[1] / "tasks" / "own_tasks.py", cli.folder / "tasks.py")
+    few = ["--seeds", "2", "--scorers", "magnitude,chaos", "--sparsities", ".5", "--no-report"]
+    asked = ["replicate", "--task", "tasks.py:Good", *few]
+    here = cli.here(*asked, "--out", "here")
+    assert here.returncode == 0, here.stderr
+    done = cli(*asked, "--executor", "ray", "--workers", "2", "--out", "run")
+    assert done.returncode == 0, done.stderr
+    assert snapshot(cli.store) == snapshot(cli.folder / "here" / "run.sqlite")
 
 
 def descendants(pid: int, children: Children) -> list[int]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sics_cli.experiment.cells import Cell
-from sics_cli.runs.schedule import Schedule, SeedPlan, Task
+from sics_cli.runs.schedule import Schedule, SeedPart, SeedPlan
 
 
 def plans(seeds: int, *, epochs: int = 20, trained: int = 0, sparsities: int = 4) -> dict[int, SeedPlan]:
@@ -24,7 +24,7 @@ def plans(seeds: int, *, epochs: int = 20, trained: int = 0, sparsities: int = 4
     }
 
 
-def simulate(schedule: Schedule, workers: int) -> tuple[float, list[tuple[float, Task]]]:
+def simulate(schedule: Schedule, workers: int) -> tuple[float, list[tuple[float, SeedPart]]]:
     """Run to the end on workers of one speed; give the time it took and each task with its start."""
     moment, running, log = 0.0, [], []
     while True:

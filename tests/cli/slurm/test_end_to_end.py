@@ -2,6 +2,9 @@
 
 import json
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,3 +41,32 @@ def test_rows_are_those_of_a_local_run(finished: Any, grid: Any, slurm: Any, sna
     assert again.returncode == 0, again.stderr
     assert "0 of them computed now" in again.stdout
     assert len(set(slurm.submitted()) - set(before)) == 2, "nothing is submitted twice"
+
+
+#: A class of the script itself, which no worker could import.
+SCRIPT = """
+import sys
+from tasks import Good
+from sics_cli import replicate
+
+class Mine(Good):
+    def evaluate(self, network, seed):
+        return super().evaluate(network, seed)
+
+run = replicate(Mine(hidden=8), seeds=2, scorers=["magnitude", "chaos"], sparsities=[.5], out=sys.argv[1],
+                executor=sys.argv[2], slurm=" ".join(sys.argv[3:]) or None)
+print(len(run.frame()), run.failures())
+"""
+
+
+def test_a_task_of_ones_own_on_slurm_is_that_of_a_local_run(grid: Any, slurm: Any, snapshot: Snapshot) -> None:
+    shutil.copy(Path(__file__).parents[1] / "tasks" / "own_tasks.py", grid.folder / "tasks.py")
+    before = slurm.submitted()
+    (grid.folder / "script.py").write_text(SCRIPT)
+    for where in (["here", "local"], ["run", "slurm", grid.on[-1]]):
+        command = [sys.executable, "script.py", *where]
+        done = subprocess.run(command, cwd=grid.folder, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == "6 []\n"
+    assert len(set(slurm.submitted()) - set(before)) == 2
+    assert snapshot(grid.store) == snapshot(grid.folder / "here" / "run.sqlite")

@@ -147,6 +147,11 @@ class Raises(Good):
         raise LookupError("no data here")
 
 
+class Leaves(Good):
+    def __init__(self):
+        raise SystemExit("usage: ...")
+
+
 # -- what a step of a trial finds --------------------------------------------------------------------------------------
 
 

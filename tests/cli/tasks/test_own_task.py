@@ -57,6 +57,7 @@ def refused(done: subprocess.CompletedProcess[str], folder: Path) -> str:
         ("Signature", "evaluate(network) is not called with (network, seed)"),
         ("NoEpochs", "epochs is 0: a task with a trainer says how many it trains, at least 1"),
         ("Raises", "made with () raises LookupError: no data here (tasks.py, line "),
+        ("Leaves", "made with () raises SystemExit: usage: ... (tasks.py, line "),
         ("Nosuch", "cannot be imported (module 'sics_code_in_tasks_"),
         ("nn", "is module, not a class"),
     ],

@@ -195,11 +195,12 @@ def scatter_panels(
     *,
     more: int = 0,
     fills: bool = True,
+    unit: str = "points",
 ) -> tuple[Drawing, list[Axes], float]:
     """Empty panels for these S with the key of the scorers (name → κ) below, and where that ends, in inches from the top.
 
     `foot` is the inches left below the key and `more` the lines it has room for; `fills` tells whether a scorer has a filling of
-    its own.
+    its own, `unit` that of the differences upwards.
     """
     rows, across = grid(len(values))
     width = SINGLE if len(values) == 1 else DOUBLE
@@ -213,7 +214,7 @@ def scatter_panels(
         axes.set_title(f"S = {S:g}")
         axes.set_xlabel(xlabel)
         if i % across == 0:
-            axes.set_ylabel("difference (points)")
+            axes.set_ylabel(f"difference ({unit})")
     names = labels(list(scorers), 18)
     for i, (name, kappa) in enumerate(scorers.items()):
         row, column = divmod(i, per_line)
