@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import difflib
 import functools
 import hashlib
 import importlib
@@ -50,11 +51,16 @@ def imported(spec: str, what: str) -> Any:
     """Import what MODULE:NAME or FILE.py:NAME names; `what` begins the line that says why that cannot be."""
     place, _, name = spec.rpartition(":")
     try:
-        return getattr(_file_module(Path(place)) if is_file(place) else _named_module(place), name)
+        module = _file_module(Path(place)) if is_file(place) else _named_module(place)
+        there = hasattr(module, name)
     except (Exception, SystemExit) as error:  # the user's module may raise anything
         said = " ".join(str(error).split()) or type(error).__name__
         where = f": {type(error).__name__} in {place_of(error)}" if is_raised_by(error) else ""
         raise ConfigError(f"{what}: cannot be imported ({said}){where}") from None
+    if not there:
+        near = "".join(f": did you mean {one}?" for one in difflib.get_close_matches(name, vars(module), n=1))
+        raise ConfigError(f"{what}: cannot be imported (module {Path(place).name} has no attribute {name!r}){near}")
+    return getattr(module, name)
 
 
 def told(error: BaseException) -> str:
