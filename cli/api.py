@@ -42,7 +42,7 @@ class Run:
     --------
     >>> run = Run("reference:digits-weight")
     >>> len(run.frame()["seed"].unique()), run.analyse().delta
-    (20, 0.5)
+    (5, 0.5)
     """
 
     def __init__(self, folder: str | Path) -> None:

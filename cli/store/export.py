@@ -60,7 +60,7 @@ def export_row(row: CellRow, recipe: Mapping[str, Any], columns: Sequence[str] =
 
 def export_rows(store: Store) -> list[dict[str, Any]]:
     """All cells and dense rows (scorer "dense", sparsity 0) of a store; repeats are not among them."""
-    recipe, rows = store.meta("recipe"), store.cells()
+    recipe, rows = (store.meta("recipe") or {}), store.cells()
     columns = columns_of(recipe, rows)
     return [export_row(row, recipe, columns) for row in rows]
 

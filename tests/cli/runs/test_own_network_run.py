@@ -283,7 +283,7 @@ def test_a_job_of_a_queue_loads_it_wherever_it_stands(mine: Any, tmp_path_factor
     recipe = Recipe(experiment, environment)
     infos = [info for info in describe_scorers((), "gradient") if info.name == "magnitude"]
     cells = plan_cells(recipe, infos)
-    job = SeedJob(mine.run, experiment, environment, 0, cells, (), True, {}, recipe.run_id)
+    job = SeedJob(mine.run, experiment, environment, 0, cells, (), True, {}, recipe.run_id, recipe.task)
     mine.run.mkdir()
     Inbox(mine.run, recipe.run_id).prepare()
     JobFile("cpu", (job,)).write(mine.folder / "job.pkl")

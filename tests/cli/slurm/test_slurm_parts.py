@@ -373,7 +373,7 @@ def seed_job(experiment: Experiment, tmp_path: Path) -> SeedJob:
     environment = Environment("cpu", "2.15", "1")
     cells = tuple(Cell(f"k{i}", 0, None, 0.0, repeat=i == 3) for i in range(4))
     Inbox(tmp_path, "run").prepare()
-    return SeedJob(tmp_path, experiment, environment, 0, cells, (), True, {}, "run")
+    return SeedJob(tmp_path, experiment, environment, 0, cells, (), True, {}, "run", Recipe(experiment, environment).task)
 
 
 def test_a_requeued_job_leaves_out_what_it_finished(
@@ -414,7 +414,7 @@ def test_a_job_that_was_given_up_does_nothing(seed_job: SeedJob, tmp_path: Path)
         JobFile("cpu", (seed_job,)).write(tmp_path / "part-0.pkl")
         fatal = run_part(tmp_path / "part-0.pkl").fatal
         assert fatal is not None
-        assert "the installed sics_plugin, a file of weights or a network's code changed" in str(fatal)
+        assert "the installed sics_plugin, a file of weights or the code of a task changed" in str(fatal)
     finally:
         signal.signal(signal.SIGTERM, before[0])
         signal.signal(signal.SIGUSR2, before[1])
