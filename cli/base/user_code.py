@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import difflib
 import functools
 import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 import linecache
 import re
 import sys
@@ -16,7 +19,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from sics_cli.base.errors import ConfigError
@@ -48,11 +51,16 @@ def imported(spec: str, what: str) -> Any:
     """Import what MODULE:NAME or FILE.py:NAME names; `what` begins the line that says why that cannot be."""
     place, _, name = spec.rpartition(":")
     try:
-        return getattr(_file_module(Path(place)) if is_file(place) else _named_module(place), name)
+        module = _file_module(Path(place)) if is_file(place) else _named_module(place)
+        there = hasattr(module, name)
     except (Exception, SystemExit) as error:  # the user's module may raise anything
         said = " ".join(str(error).split()) or type(error).__name__
         where = f": {type(error).__name__} in {place_of(error)}" if is_raised_by(error) else ""
         raise ConfigError(f"{what}: cannot be imported ({said}){where}") from None
+    if not there:
+        near = "".join(f": did you mean {one}?" for one in difflib.get_close_matches(name, vars(module), n=1))
+        raise ConfigError(f"{what}: cannot be imported (module {Path(place).name} has no attribute {name!r}){near}")
+    return getattr(module, name)
 
 
 def told(error: BaseException) -> str:
@@ -191,6 +199,38 @@ def source_facts(path: Path, module: str) -> dict[str, object]:
             one.relative_to(root).as_posix(): hashlib.sha256(one.read_bytes()).hexdigest() for one in helpers
         }
     return facts
+
+
+def typed_source(made: type | FunctionType) -> str:
+    """What was typed into a notebook or at a prompt to make a class, for a key: its source, and the functions, classes and plain
+    values around it that it names, however far. An OSError says that nobody kept it.
+
+    `inspect.getsource` finds no class there, but where a function was typed is known.
+    """
+    found, waiting = {made.__name__: _typed(made)}, [made]
+    around = sys.modules[made.__module__].__dict__
+    while waiting:
+        for node in ast.walk(ast.parse(found[waiting.pop().__name__])):
+            value = around.get(node.id) if isinstance(node, ast.Name) and node.id not in found else None
+            if isinstance(value, type | FunctionType) and value.__module__ == made.__module__:
+                with contextlib.suppress(OSError):  # of a namedtuple there is none
+                    found[value.__name__] = _typed(value)
+                    waiting.append(value)
+            elif isinstance(node, ast.Name) and isinstance(value, bool | int | float | str | tuple):
+                found[node.id] = repr(value)
+    return "\n".join(f"{name} = {source}" for name, source in sorted(found.items()))
+
+
+def _typed(made: type | FunctionType) -> str:
+    """The lines of one definition, from those that hold its code."""
+    inside = vars(made).values() if isinstance(made, type) else [made]
+    for code in [one.__code__ for one in map(inspect.unwrap, inside) if isinstance(one, FunctionType)]:
+        source = "".join(linecache.getlines(code.co_filename))
+        for node in ast.walk(ast.parse(source)):
+            named = isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == made.__name__
+            if named and node.lineno <= code.co_firstlineno <= node.end_lineno:  # type: ignore[attr-defined]
+                return ast.get_source_segment(source, node) or ""
+    raise OSError(f"nobody kept the source of {made.__name__}")
 
 
 def _look_here() -> None:

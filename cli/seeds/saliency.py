@@ -13,6 +13,7 @@ from torch import nn
 
 from sics_cli.base.files import write_atomically
 from sics_cli.store.run_folder import CHECKPOINTS_NAME
+from sics_cli.tasks.results import ResultError
 from sics_plugin import Saliency, find_groups
 from sics_plugin.saliency.kinds import SIGNALS
 from sics_plugin.saliency.objective import Objective, batch_losses
@@ -31,7 +32,11 @@ class _Lost(nn.Module):
 
     def forward(self, batch: Any) -> dict[str, torch.Tensor]:
         network, loss = self.__dict__["_of"]
-        return {"loss": loss(network, batch)}
+        found = loss(network, batch)
+        if not isinstance(found, torch.Tensor) or found.ndim:
+            gave = f"shape {tuple(found.shape)}" if isinstance(found, torch.Tensor) else type(found).__name__
+            raise ResultError(f"loss gave {gave}: expected a tensor of one number, such as a mean")
+        return {"loss": found}
 
 
 def saliency_of(

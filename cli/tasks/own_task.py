@@ -94,7 +94,8 @@ class OwnRecipe:
         metric = self.metric
         better = "higher" if metric.higher_is_better else "lower"
         options = "".join(f", {name} = {value!r}" for name, value in self.config.options)
-        return f"task {short_name(self.config)}{options}; {metric.name} in {metric.unit}, {better} is better"
+        unit = "" if metric.unit == metric.name else f" in {metric.unit}"
+        return f"task {short_name(self.config)}{options}; {metric.name}{unit}, {better} is better"
 
     def open(self, device: torch.device) -> Any:
         """The task itself, in a worker."""
@@ -220,8 +221,8 @@ def from_instance(task: Any) -> OwnTask:
     code: tuple[tuple[str, str], ...] = ()
     if path is None or not Path(path).is_file():  # a notebook, or a prompt
         try:
-            source = inspect.getsource(cls)
-        except (OSError, TypeError):
+            source = user_code.typed_source(cls)
+        except OSError:
             raise ConfigError(f"{what}: the source of the class cannot be found: write it into a file") from None
         name, code = f"notebook:{cls.__qualname__}", (("source_sha256", user_code.text_hash(source)),)
     elif cls.__module__ == "__main__" or "." not in cls.__module__:

@@ -1,67 +1,194 @@
-"""Every example runs through the real command, and its run says what was measured and which way is better."""
+"""Every example runs by the commands its docstring gives, and its run says what was measured and which way is better."""
 
+import ast
+import importlib.util
 import json
-import math
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+import torch
+
+from sics_cli.settings.config import OwnTask
+from sics_cli.store.store import Store
+from sics_cli.tasks import training
+from sics_cli.tasks.own_task import opened
+from sics_cli.tasks.results import unpacked
 
 ROOT = Path(__file__).parents[2]
-SMALL = ["--seeds", "2", "--scorers", "magnitude,information", "--sparsities", ".5", "--workers", "2"]
-EXAMPLES = {
-    "tabular_regression.py:Diabetes": ("RMSE", False, "epochs = 20"),
-    "language_model.py:Characters": ("perplexity", False, "steps = 20\nwidth = 16"),
-    "digits_in_parts.py:Digits": ("accuracy", True, ""),
+EXAMPLES = ROOT / "examples"
+LEAST = ["--scorers", "magnitude,gradient", "--sparsities", ".5", "--workers", "2"]
+#: Metric, whether higher is better, what is a result of it, and options that make the example small.
+TASKS = {
+    "image_folder.py": ("accuracy", True, (0, 1), "passes = 1"),
+    "tabular_regression.py": ("RMSE", False, (30, 200), "epochs = 20"),
+    "language_model.py": ("perplexity", False, (2, 128), "steps = 20\nwidth = 16"),
+    "digits_in_parts.py": ("accuracy", True, (0, 1), ""),
+    "lightning_module.py": ("accuracy", True, (0, 1), "passes = 2"),
 }
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sics_cli", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
+    return subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=240, check=False)
 
 
-def test_all_examples_are_run_here() -> None:
-    there = {path.name for path in (ROOT / "examples").glob("*.py")}
-    assert there == {name.partition(":")[0] for name in EXAMPLES}
+def sics(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run(folder, "-m", "sics_cli", *arguments)
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_runs(tmp_path: Path, name: str) -> None:
-    metric, higher, options = EXAMPLES[name]
+def commands(file: str) -> list[list[str]]:
+    """What the docstring says to type, word by word, paths to the examples made whole."""
+    said = ast.get_docstring(ast.parse((EXAMPLES / file).read_text())) or ""
+    lines = [line for line in said.replace("\\\n", " ").splitlines() if line.startswith(("python ", "sics-run "))]
+    return [shlex.split(line.replace("examples/", f"{EXAMPLES}/")) for line in lines]
+
+
+def type_in(folder: Path, file: str, *more: str) -> subprocess.CompletedProcess[str]:
+    """Type the commands of an example, the last with `more`."""
+    *before, (program, *last) = commands(file)
+    for _, *words in before:
+        done = run(folder, *words)
+        assert done.returncode == 0, done.stderr
+    assert program == "sics-run"
+    return sics(folder, *last, *LEAST, *more, "--out", "run")
+
+
+def imported(file: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"example_{Path(file).stem}", EXAMPLES / file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def exported(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in sics(folder, "export", "run", "--format", "jsonl").stdout.splitlines()]
+
+
+def test_all_examples_are_run_here_and_named_on_the_page() -> None:
+    there = {path.name for path in EXAMPLES.iterdir() if path.suffix in {".py", ".ipynb"}}
+    assert there == {*TASKS, "five_checkpoints.py", "notebook.ipynb"}
+    page = (ROOT / "docs" / "tasks.md").read_text()
+    assert {name for name in there if f"`examples/{name}`" in page} == there
+
+
+@pytest.mark.parametrize("file", TASKS)
+def test_an_example_runs_as_its_docstring_says(tmp_path: Path, file: str) -> None:
+    metric, higher, (low, high), options = TASKS[file]
     (tmp_path / "small.toml").write_text(f"[task]\n{options}\n")
-    done = run(tmp_path, "replicate", "--task", f"{ROOT}/examples/{name}", "--config", "small.toml", "--out", "run", *SMALL)
+    done = type_in(tmp_path, file, "--seeds", "2", "--config", "small.toml")
     assert done.returncode == 0, done.stderr
     assert f"{'higher' if higher else 'lower'} is better" in done.stderr
     assert metric in (tmp_path / "run" / "report.html").read_text()
-    exported = run(tmp_path, "export", "run", "--format", "jsonl")
-    rows = [json.loads(line) for line in exported.stdout.splitlines()]
+    assert (tmp_path / "run" / "curves").exists() is ("parts" in file)
+    rows = exported(tmp_path)
     assert [(row["seed"], row["scorer"]) for row in rows] == [
-        (seed, scorer) for seed in (0, 1) for scorer in ("dense", "magnitude", "information")
+        (seed, scorer) for seed in (0, 1) for scorer in ("dense", "magnitude", "gradient")
     ]
-    values = [row["value"] if row.get("value") is not None else row["accuracy"] for row in rows]
-    assert all(math.isfinite(value) for value in values)
+    assert {(row["metric"], row["higher_is_better"]) for row in rows} == {(metric, higher)}
+    values = [float(str(row["value"])) for row in rows]
+    assert all(low < value < high for value in values), values
     assert len(set(values)) > 2, "seeds and masks make a difference"
-    if metric != "accuracy":
-        assert {(row["metric"], row["higher_is_better"]) for row in rows} == {(metric, higher)}
+    with Store.open(tmp_path / "run" / "run.sqlite", read_only=True) as store:
+        kept, cells = store.meta("recipe")["task"]["metric"], store.cells()
+    assert (kept["name"], kept["higher_is_better"]) == (metric, higher)
+    if not kept["mean"]:
+        of = opened(OwnTask(next(word for word in commands(file)[-1] if ".py:" in word))).metric.of
+        for row in cells:
+            assert row.examples is not None
+            assert of(unpacked(row.examples).astype(float)) == pytest.approx(row.value, rel=1e-6)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """To networks this small a second thread is a hindrance."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_training_in_parts_leaves_a_curve_and_is_training_in_one_go() -> None:
+    task = imported("digits_in_parts.py").Digits()
+
+    def begun(seed: int) -> training.Trainer:
+        torch.manual_seed(seed)
+        return task.trainer(seed)
+
+    losses: list[float] = []
+    whole, part, rest = begun(0), begun(0), begun(1)
+    training.run(whole, 4, 0, log=lambda epoch: losses.append(epoch.values["loss"]))
+    half = training.run(part, 4, 0, until=2)
+    assert isinstance(half, training.HalfTrained)
+    training.run(rest, 4, 0, begin=half)
+    assert losses == sorted(losses, reverse=True)
+    assert len(losses) == 4
+    for name, value in whole.state().items():
+        assert torch.equal(value, rest.state()[name]), name
+
+
+def test_five_checkpoints_are_five_seeds_of_one_command(tmp_path: Path) -> None:
+    done = type_in(tmp_path, "five_checkpoints.py")
+    assert done.returncode == 0, done.stderr
+    rows = exported(tmp_path)
+    dense = {row["seed"]: row["checkpoint_hash"] for row in rows if row["scorer"] == "dense"}
+    assert sorted(dense) == [0, 1, 2, 3, 4]
+    assert len(set(dense.values())) == 5
+    assert all(float(str(row["accuracy"])) > 0.8 for row in rows if row["scorer"] == "dense"), "read as they were trained"
+    (tmp_path / "trained" / "seed5.safetensors").write_bytes((tmp_path / "trained" / "seed2.safetensors").read_bytes())
+    _, *words = commands("five_checkpoints.py")[-1]
+    twice = sics(tmp_path, *words, "--out", "twice")
+    assert twice.returncode == 2
+    assert "seed5.safetensors: is the same network as seed2.safetensors" in twice.stderr
+    assert not (tmp_path / "twice").exists()
+
+
+def test_the_notebook_was_executed_from_top_to_bottom() -> None:
+    cells = [cell for cell in json.loads((EXAMPLES / "notebook.ipynb").read_text())["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert len(outputs) >= 4
+    assert not [output for output in outputs if output["output_type"] == "error"]
+    assert len(json.dumps(outputs)) < 20_000
+
+
+def test_the_notebook_runs_in_a_kernel(tmp_path: Path) -> None:
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    book = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
+    for _ in range(2):  # the second time, in a fresh kernel, all of it is there
+        client = nbclient.NotebookClient(
+            book, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+        )
+        client.execute()
+    said = json.dumps([cell.get("outputs", []) for cell in book.cells])
+    assert "21 rows of 3 seeds" in said
+    assert "0 to compute" in said, "an unchanged class is the same task"
+    assert "notebook:Digits" in said
+    assert "accuracy" in (tmp_path / "notebook-run" / "report.html").read_text()
 
 
 def test_the_page_holds_a_task_that_runs(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "tasks.md").read_text()
     (source,) = re.findall(r"```python\n# flowers\.py\n(.*?)```", page, re.DOTALL)
     (tmp_path / "flowers.py").write_text(source)
-    checked = run(tmp_path, "check-task", "flowers.py:Flowers")
+    checked = sics(tmp_path, "check-task", "flowers.py:Flowers")
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    done = run(tmp_path, "replicate", "--task", "flowers.py:Flowers", "--out", "run", "--no-report", *SMALL)
+    done = sics(tmp_path, "replicate", "--task", "flowers.py:Flowers", "--out", "run", "--no-report", "--seeds", "2", *LEAST)
     assert done.returncode == 0, done.stderr
     (tmp_path / "again.py").write_text(
         "from flowers import Flowers\nfrom sics_cli import replicate\n"
-        "run = replicate(Flowers(), seeds=2, scorers=['magnitude', 'information'], sparsities=[.5], out='run')\n"
+        "run = replicate(Flowers(), seeds=2, scorers=['magnitude', 'gradient'], sparsities=[.5], out='run')\n"
         "print(len(run.frame()), run.report('page.html'))\n"
     )
-    again = subprocess.run([sys.executable, "again.py"], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+    again = run(tmp_path, "again.py")
     assert again.returncode == 0, again.stderr
     assert again.stdout.split() == ["6", "page.html"]
     assert "0 to compute" in again.stderr, "the command's run is the call's"

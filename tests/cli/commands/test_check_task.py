@@ -128,7 +128,7 @@ def test_options_come_from_a_file(check: Any, cli: Any) -> None:
         ("OneBatch", "calibration", "calibration gave Tensor: expected an iterable of (input, target) pairs"),
         ("Triples", "loss", "Expected every batch to be an (input, target) pair"),
         ("UsedUp", "calibration", "gave no batches when asked again: make a new iterator in the method, or give a list"),
-        ("VectorLoss", "loss", "return a scalar tensor"),
+        ("VectorLoss", "loss", "expected a tensor of one number"),
         ("NanLoss", "loss", "Expected a finite loss on the calibration batches, got nan on batch 1"),
         ("NoGradient", "loss", "384 of 384 prunable weights have none"),
         ("NotThere", "network", "targets(network): Expected wieght to be a parameter of Linear"),

@@ -115,7 +115,7 @@ def test_a_cell_that_raises_costs_that_cell(run: Any, cli: Any, rows_of: Rows) -
         ("OneBatch", "TypeError: calibration gave Tensor: expected an iterable of (input, target) pairs"),
         ("Triples", "TypeError: Expected every batch to be an (input, target) pair or a mapping"),
         ("NanLoss", "ValueError: Expected a finite loss on the calibration batches, got nan on batch 1"),
-        ("VectorLoss", "TypeError: Expected `loss(output, target)` to return a scalar tensor"),
+        ("VectorLoss", "ResultError: loss gave shape (64,): expected a tensor of one number"),
         ("NotThere", "ValueError: targets(network): Expected wieght to be a parameter of Linear"),
         ("Elsewhere", "ValueError: targets(network): Expected `parameters` of this Sequential, got 'weight'"),
     ],

@@ -58,7 +58,7 @@ def refused(done: subprocess.CompletedProcess[str], folder: Path) -> str:
         ("NoEpochs", "epochs is 0: a task with a trainer says how many it trains, at least 1"),
         ("Raises", "made with () raises LookupError: no data here (tasks.py, line "),
         ("Leaves", "made with () raises SystemExit: usage: ... (tasks.py, line "),
-        ("Nosuch", "cannot be imported (module 'sics_code_in_tasks_"),
+        ("Nosuch", "cannot be imported (module tasks.py has no attribute 'Nosuch')"),
         ("nn", "is module, not a class"),
     ],
 )
