@@ -176,10 +176,11 @@ def test_what_cannot_run_is_named_at_its_step(check: Any, name: str, step: str, 
 def test_what_runs_but_is_doubtful_is_remarked(check: Any, name: str, step: str, words: str) -> None:
     done = check(name)
     remarks = {found: text for found, texts in steps(done).items() for text in texts if text[0] == "!"}
-    assert list(remarks) == [step], done.stdout
+    # A network that is another each time may by chance not change when it is pruned, which is remarked as well.
+    assert set(remarks) - ({"pruned"} if name == "OtherNetwork" else set()) == {step}, done.stdout
     assert words in remarks[step]
     assert done.returncode == 0
-    assert "look at what is marked ! (1)" in " ".join(done.stdout.split())
+    assert f"look at what is marked ! ({len(remarks)})" in " ".join(done.stdout.split())
 
 
 def test_no_margin_is_a_remark(check: Any, cli: Any) -> None:
