@@ -13,7 +13,7 @@ from sics_cli.tasks.images.cache import ImageFacts
 from sics_cli.tasks.images.datasets import DataAccess, data_facts, key_name, split_digest, split_indices
 from sics_cli.tasks.images.standardise import in_words
 from sics_cli.tasks.networks.models import check_model, model_code, model_name
-from sics_cli.tasks.networks.start import Start, starts_of
+from sics_cli.tasks.networks.start import Start, start_at, starts_of
 from sics_cli.tasks.recipe import GIVEN, Pace, Passes, SeedStreams
 from sics_cli.tasks.task import ACCURACY, Metric
 
@@ -59,11 +59,6 @@ class ImageRecipe:
         return ImageRecipe, (self.config, self.facts, self.access)
 
     @property
-    def start(self) -> Start | None:
-        """The weights that every seed is given; None where each has its own, or begins with none."""
-        return self.starts[0] if len(self.starts) == 1 else None
-
-    @property
     def given(self) -> bool:
         """Whether networks come trained."""
         return bool(self.starts) and self.starts[0].is_whole
@@ -102,11 +97,7 @@ class ImageRecipe:
 
     def seed_content(self, seed: int) -> Mapping[str, Any]:
         """The file of weights that is this seed's own."""
-        return {"file_sha256": self.start_at(seed).sha256} if len(self.starts) > 1 else {}
-
-    def start_at(self, seed: int) -> Start:
-        """The weights that a seed is given."""
-        return self.starts[seed if len(self.starts) > 1 else 0]
+        return {"file_sha256": start_at(self.starts, seed).sha256} if len(self.starts) > 1 else {}
 
     @property
     def calibration(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from sics_cli.tasks.images.datasets import DataAccess, load_split
 from sics_cli.tasks.images.examples import Examples, Tensors
 from sics_cli.tasks.networks.evaluation import hits_and_loss
 from sics_cli.tasks.networks.models import build_model
-from sics_cli.tasks.networks.start import Start, begin_with
+from sics_cli.tasks.networks.start import Start, begin_with, start_at
 from sics_cli.tasks.networks.training import ImageTrainer
 from sics_cli.tasks.task import ACCURACY, Metric, Task
 
@@ -36,7 +36,7 @@ class ImageTask(Task):
         """The training of a seed, which begins with the seed's own weights, or those that are given."""
         model = build_model(self._config.model, seed)
         if self._starts:
-            begin_with(model, self._starts[seed if len(self._starts) > 1 else 0])
+            begin_with(model, start_at(self._starts, seed))
         return ImageTrainer(model, self._config.training, self._split, self.device, seed)
 
     def calibration(self, seed: int) -> Iterator[Tensors]:

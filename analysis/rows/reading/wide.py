@@ -97,20 +97,6 @@ def _of_one_scale(raw: pd.DataFrame, chosen: Sequence[str], asked: Asked, metric
             f"with all that are scorers"
         )
     return kept, left
-    middle, factor = float(np.median([largest[name] for name in kept])), _ALIKE if accuracy else _ALIKE_ELSEWHERE
-    spread = {name: bool(np.nanmax(found) > np.nanmin(found)) for name, found in values.items()}
-    several = sum(spread[name] for name in kept) > 1 and len(raw) > 2
-    odd = [
-        name for name in kept
-        if largest[name] * factor < middle or largest[name] > middle * factor or (several and not spread[name])
-    ]  # fmt: skip
-    if odd:
-        usual = [name for name in kept if name not in odd] or kept
-        raise TableError(
-            f"columns {_range(kept)} may be scorers, but {', '.join(odd)} {'is' if len(odd) == 1 else 'are'} of another size or "
-            f"never vary: give --columns scorer={','.join(usual)}, with all that are scorers"
-        )
-    return kept, left
 
 
 def _range(names: Sequence[str]) -> str:

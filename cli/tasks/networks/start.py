@@ -5,7 +5,7 @@ What a run begins with is found out without torch: the digest of the file is par
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,6 +66,11 @@ def starts_of(config: ImageConfig) -> tuple[Start, ...]:
                 "are no evidence"
             )
     return tuple(found.values())
+
+
+def start_at(starts: Sequence[Start], seed: int) -> Start:
+    """The weights that a seed is given: its own where each has a file."""
+    return starts[seed if len(starts) > 1 else 0]
 
 
 def pretrained_name(model: ModelConfig) -> str:

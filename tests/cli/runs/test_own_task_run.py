@@ -1,11 +1,10 @@
 """Runs of a task of the user's own: what raises costs its seed alone, what is not the same twice is found, kills are survived."""
 
-import os
 import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -230,16 +229,6 @@ class Slow(Good):
         dawdle(0.3)
         return super().evaluate(network, seed)
 """
-
-
-@pytest.fixture
-def processes() -> Iterator[list[subprocess.Popen[str]]]:
-    started: list[subprocess.Popen[str]] = []
-    yield started
-    for process in started:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
 
 
 def gone(pid: int) -> bool:
