@@ -38,6 +38,13 @@ if TYPE_CHECKING:
     from sics_analysis.families.winner import Confirmed as Confirmed
     from sics_analysis.families.winner import best_of as best_of
     from sics_analysis.families.winner import confirm_best as confirm_best
+    from sics_analysis.looks.design import LookPlan as LookPlan
+    from sics_analysis.looks.design import planned_looks as planned_looks
+    from sics_analysis.looks.levels import crossing_probabilities as crossing_probabilities
+    from sics_analysis.looks.levels import nominal_levels as nominal_levels
+    from sics_analysis.looks.repeated import repeated_interval as repeated_interval
+    from sics_analysis.looks.repeated import repeated_p as repeated_p
+    from sics_analysis.looks.repeated import sequential_p as sequential_p
     from sics_analysis.one_scorer.bootstrap import Bootstrap as Bootstrap
     from sics_analysis.one_scorer.bootstrap import bootstrap_mean as bootstrap_mean
     from sics_analysis.one_scorer.bootstrap import coverage_caveat as coverage_caveat
@@ -87,6 +94,9 @@ _HOME = {
     "families.plateau": ("PlateauClaim", "holm_equivalence", "plateau_claim"),
     "families.run_wide": ("RunWide", "run_wide"),
     "families.winner": ("Confirmed", "best_of", "confirm_best"),
+    "looks.design": ("LookPlan", "planned_looks"),
+    "looks.levels": ("crossing_probabilities", "nominal_levels"),
+    "looks.repeated": ("repeated_interval", "repeated_p", "sequential_p"),
     "one_scorer.bootstrap": ("Bootstrap", "bootstrap_mean", "coverage_caveat"),
     "one_scorer.bootstrap_tost": ("BootstrapEquivalence",),
     "one_scorer.crossed": ("VarianceComponents", "variance_components"),
