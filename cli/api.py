@@ -10,15 +10,16 @@ from sics_cli.base.errors import ConfigError
 from sics_cli.console.notebook import in_notebook, notebook_reporter
 from sics_cli.console.progress_bars import reporter
 from sics_cli.experiment.user_scorers import expanded
+from sics_cli.results.judge import judge
 from sics_cli.results.source import read_run
 from sics_cli.runs.executors import make_place
 from sics_cli.runs.run import run_session, start_lines
 from sics_cli.runs.session import Asker, open_session, with_task
 from sics_cli.runs.workers import Workers
-from sics_cli.settings.config import OwnTask, experiment_from_mapping
+from sics_cli.settings.config import OWN_DEFAULTS, OwnTask, experiment_from_mapping
 from sics_cli.settings.presets import PRESETS
 from sics_cli.store.export import export_rows
-from sics_cli.store.rows import FailureRow
+from sics_cli.store.rows import FailureRow, LookRow
 from sics_cli.store.store import Store, find_store
 from sics_cli.tasks.image_setup import ImageAccess
 from sics_cli.tasks.images.datasets import DataAccess
@@ -68,8 +69,18 @@ class Run:
         with Store.open(self.path, read_only=True) as store:
             return store.failures()
 
+    @property
+    def looks(self) -> tuple[LookRow, ...]:
+        """The looks of the run's last plan that were made, in their order: seeds, verdicts, α spent; none of a fixed number."""
+        with Store.open(self.path, read_only=True) as store:
+            plans = store.plans()
+            return tuple(store.looks(plans[-1].plan_hash)) if plans else ()
+
     def analyse(self, *, delta: float | None = None, alpha: float | None = None, reference: str | None = None) -> Analysis:
-        """Verdicts of every scorer at every sparsity, under the run's plan unless told otherwise; δ in the metric's unit."""
+        """Verdicts of every scorer at every sparsity, under the run's plan unless told otherwise; δ in the metric's unit.
+
+        Of a run until decided they are those of its looks; under another δ, α or reference these do not hold.
+        """
         from sics_cli.results.report import analyse_source
 
         source = read_run(self.path)
@@ -102,7 +113,9 @@ class Run:
 def replicate(
     task: Any,
     *,
-    seeds: int | Sequence[int] = 5,
+    seeds: int | Sequence[int] | None = None,
+    until: str | None = None,
+    max_seeds: int | None = None,
     scorers: str | Sequence[str] = "sics",
     sparsities: Sequence[float] = (0.5, 0.6, 0.7, 0.8),
     out: str | Path | None = None,
@@ -127,8 +140,13 @@ def replicate(
     ----------
     task : object, class or str
         A task, as `Task` describes it; a class that is made without arguments; "FILE.py:CLASS"; or a preset, such as "digits".
-    seeds : int or sequence of int
-        Replicates: seeds 0 to N - 1, or these.
+    seeds : int or sequence of int, optional
+        Replicates: seeds 0 to N - 1, or these. Default: 5; with `until` those of `max_seeds`.
+    until : str, optional
+        "decided", or "decided:TARGET,TARGET": look at 5, 8, 12, ... seeds and stop when that is decided, errors held over all
+        looks. A target is a claim, such as "escape:chaos@0.8", or "share:0.8" of the lines of κ ≥ 1.
+    max_seeds : int, optional
+        The most seeds that `until` may take: 0 to N - 1, or a sequence of N given as `seeds`.
     scorers : str or sequence of str
         Names, "FILE.py:CLASS" of your own, or the words "sics", "peers" and "all".
     sparsities : sequence of float
@@ -150,11 +168,13 @@ def replicate(
         One line that says what is not accepted, or what stopped the run; finished numbers are kept.
     """
     settings: dict[str, Any] = {
-        "seeds": seeds if isinstance(seeds, int) else tuple(seeds),
+        "seeds": seeds if seeds is None or isinstance(seeds, int) else tuple(seeds), "until": until, "max_seeds": max_seeds,
         "sparsities": tuple(sparsities),
         "scorers": tuple(expanded([scorers] if isinstance(scorers, str) else list(scorers))),
         "alpha": alpha, "reference": reference, "unit": unit, "pool": pool, "saliency": saliency, "device": device,
     }  # fmt: skip
+    if seeds is None and until is None:
+        settings["seeds"] = OWN_DEFAULTS["seeds"]
     if delta is not None:
         settings["delta"] = float(delta)
     if isinstance(task, str) and task in PRESETS:
@@ -177,7 +197,7 @@ def replicate(
             here.stop()
         for line in start_lines(session, place, session.stored()):
             progress.note(line)
-        run_session(session, place, progress, force=force, retry_failed=retry_failed)
+        run_session(session, place, progress, judge, force=force, retry_failed=retry_failed)
     return Run(session.folder)
 
 

@@ -45,7 +45,7 @@ class RefusedSettingError(ConfigError):
 
     def typed(self) -> ConfigError:
         """The same for a value that was typed as an option."""
-        return ConfigError(f"--{self.setting} {self.value}: is not accepted: give {self.accepts}")
+        return ConfigError(f"--{self.setting.replace('_', '-')} {self.value}: is not accepted: give {self.accepts}")
 
 
 class StoreError(SicsError):

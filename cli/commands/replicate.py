@@ -14,11 +14,14 @@ from sics_cli.base.bits import no_better_than_chance
 from sics_cli.base.errors import ConfigError, SicsError
 from sics_cli.commands.options import CHANCE_OPTION, CLASSES_OPTION, COUNT, STANDARDISE_OPTION, comma_list
 from sics_cli.console import progress_bars, tables
-from sics_cli.experiment.cells import families
+from sics_cli.console.look_tables import fresh_seeds, print_looks, print_made
+from sics_cli.experiment.cells import Cell, families
 from sics_cli.experiment.recipe import DENSE, Recipe
 from sics_cli.experiment.user_scorers import expanded
+from sics_cli.results.judge import judge
 from sics_cli.results.summary import noise_floors
 from sics_cli.runs.executors import EXECUTORS, make_place
+from sics_cli.runs.looks import until_next_look
 from sics_cli.runs.run import Outcome, run_session, start_lines
 from sics_cli.runs.session import Asker, Session, open_session, with_task
 from sics_cli.runs.workers import Workers
@@ -52,6 +55,13 @@ FAILED_CELLS = 3
 @click.option("--preset", type=click.Choice(list(PRESETS)), help=f"Experiment to run.  [default: {DEFAULT_PRESET}]")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE.toml", help="Settings over the preset's.")
 @click.option("--seeds", type=COUNT, metavar="N", help="Replicates: seeds 0 to N-1.  [default: 5]")
+@click.option(
+    "--until",
+    metavar="decided[:TARGET,...]",
+    help="Look at 5, 8, 12, ... seeds and stop when it is decided: docs/looks.md. Instead of --seeds.",
+)
+@click.option("--max-seeds", type=COUNT, metavar="N", help="The most seeds that --until may take.")
+@click.option("--first-seed", type=int, metavar="I", help="Seeds I to I+N-1: fresh ones for another plan.  [default: 0]")
 @click.option(
     "--scorers",
     callback=comma_list(str, "names"),
@@ -133,10 +143,10 @@ def replicate(
     The same command goes on where it was stopped and computes only what is missing; more --seeds, --scorers or
     --sparsities extend the run. Exit code 3: some cells failed.
 
-    A FILE.toml changes the preset: seeds = [7, 8], sparsities = [0.9], and the tables [training] epochs, batch_size,
-    learning_rate, weight_decay, precision, crop_padding, flip, randaugment, magnitude; [model] name ("vit", "timm:NAME",
-    "torchvision:NAME", "FILE.py:FUNCTION" or "MODULE:CLASS") and its arguments: depth, embed_dim, ...;
-    [calibration] batches, batch_size; [data] name, train, validation, test, split_seed, image_size, standardise, classes.
+    A FILE.toml changes the preset: seeds = [7, 8] or until = "decided" and max_seeds = 40, sparsities = [0.9], and the tables
+    [training] epochs, batch_size, learning_rate, weight_decay, precision, crop_padding, flip, randaugment, magnitude; [model]
+    name ("vit", "timm:NAME", "torchvision:NAME", "FILE.py:FUNCTION" or "MODULE:CLASS") and its arguments: depth, embed_dim,
+    ...; [calibration] batches, batch_size; [data] name, train, validation, test, split_seed, image_size, standardise, classes.
     """
     given = {"name": data, "standardise": standardise, "classes": None if classes is None else str(classes)}
     options |= {"checkpoint": list(checkpoint) or None}
@@ -156,7 +166,8 @@ def replicate(
         for note in session.notes:
             progress.note(note)
         if dry_run:
-            _print_dry_run(progress_bars.results(), session)
+            at_once = place.at_once or jobs if isinstance(place, SlurmCluster) else here.number(session.gpus)
+            _print_dry_run(progress_bars.results(), session, at_once)
             if isinstance(place, SlurmCluster):
                 _print_jobs(progress_bars.results(), session, place, force=force, retry_failed=retry_failed)
             return 0
@@ -164,7 +175,7 @@ def replicate(
             here.stop()
         for line in start_lines(session, place, session.stored()):
             progress.note(line)
-        outcome = run_session(session, place, progress, force=force, retry_failed=retry_failed)
+        outcome = run_session(session, place, progress, judge, force=force, retry_failed=retry_failed)
     return _print_results(progress_bars.results(), session, outcome, report)
 
 
@@ -201,7 +212,7 @@ def build_experiment(
 
 def _own_settings(task: str | None, settings: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """Settings of a run of a user's task; [task] in the file holds its options, and its name unless that was typed."""
-    laid = merged(merged(OWN_DEFAULTS, settings), given)
+    laid = merged(merged(_but_seeds(OWN_DEFAULTS, settings, given), settings), given)
     table = settings.get("task", {})
     if task is not None and isinstance(table, Mapping):
         laid["task"] = merged(table, {"name": task})
@@ -227,12 +238,12 @@ def _image_settings(
         named = settings.get("model", {})
         settings["model"] = merged(named if isinstance(named, Mapping) else {}, {"name": model})
     name = typed.get("name")
-    base = _base(PRESETS[chosen], settings)
+    base = _but_seeds(_base(PRESETS[chosen], settings), settings, given)
     if name not in (None, PRESETS[chosen]["data"]["name"]) and not asked:
         base["data"] = {}  # sizes of a data set that nobody asked for
     files = given.get("checkpoint", settings.get("checkpoint"))
     if isinstance(files, list) and len(checkpoint_files(files)) > 1:
-        base.pop("seeds")  # they are as many as there are files
+        base.pop("seeds", None)  # they are as many as there are files
     laid = merged(merged(base, settings), given)
     if name is not None and config is None and not name.startswith(IMAGE_FOLDER) and name != PRESETS[chosen]["data"]["name"]:
         laid["name"] = f"{chosen}-on-{name}"  # a folder called cifar10-... must not hold other images
@@ -249,13 +260,18 @@ def _base(preset: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     return left
 
 
+def _but_seeds(base: Mapping[str, Any], *over: Mapping[str, Any]) -> dict[str, Any]:
+    """The base, without its number of seeds where somebody asked for seeds until something is decided."""
+    return {name: value for name, value in base.items() if name != "seeds" or not any("until" in asked for asked in over)}
+
+
 def _with_class_names(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings, the names that a file of classes holds in its place."""
     path = settings["data"].get("classes")
     return merged(settings, {"data": {"classes": read_classes(Path(path))}}) if isinstance(path, str) else settings
 
 
-def _print_dry_run(out: Console, session: Session) -> None:
+def _print_dry_run(out: Console, session: Session, workers: int) -> None:
     grid = session.stored()
     cells = {(cell.seed, cell.scorer_name, cell.sparsity, cell.repeat): cell for cell in grid.cells}
 
@@ -277,18 +293,24 @@ def _print_dry_run(out: Console, session: Session) -> None:
     out.print(f"another seed changes: {', '.join(session.recipe.seed_varies)}", soft_wrap=True)
     out.print(grid.counts, soft_wrap=True)
     out.print(f"would be kept in {session.store_path}", soft_wrap=True)
-    out.print(_power_line(session))
+    if session.plan.looks is None:
+        out.print(_power_line(session))
+    else:
+        print_looks(out, session, grid, workers)
 
 
 def _print_jobs(out: Console, session: Session, cluster: SlurmCluster, **missing: bool) -> None:
-    """The jobs that would be submitted, what they cost, and how long that takes on how many nodes."""
+    """The jobs that would be submitted, what they cost, and how long that takes on how many nodes; of looks those of the next."""
     from sics_cli.console.job_tables import print_jobs
 
+    def to_submit(store: Store | None) -> list[Cell]:
+        return until_next_look(session.plan, session.state(store).missing(**missing))
+
     if not session.store_path.exists():
-        print_jobs(out, session, None, cluster, session.state(None).missing(**missing))
+        print_jobs(out, session, None, cluster, to_submit(None))
         return
     with Store.open(session.store_path, read_only=True) as store:
-        print_jobs(out, session, store, cluster, session.state(store).missing(**missing))
+        print_jobs(out, session, store, cluster, to_submit(store))
 
 
 def _power_line(session: Session) -> str:
@@ -314,13 +336,16 @@ def _print_results(out: Console, session: Session, outcome: Outcome, report: boo
         rows = [row for row in everything if row.cell_key in keys]
         repeats = [row for row in store.repeats() if row.repeat_key in keys]
         failed = [row for row in store.failures() if row.cell_key in keys]
+        plans = store.plans()
     from sics_cli.console.verdict_tables import print_results  # only now: `--help` loads none of the analysis
 
     document, metric = _analysed(session, rows, repeats), session.recipe.task.metric
     print_results(out, rows, noise_floors(rows, repeats, metric.statistics().scale), document, len(failed), metric)
     out.print()
     if outcome.plan_stamp:
-        tables.fact(out, "note", outcome.plan_stamp)
+        tables.fact(out, "note", outcome.plan_stamp + fresh_seeds(plans))
+    if plans[-1].looks is not None:
+        print_made(out, plans[-1], outcome.looks)
     computed = f"{outcome.computed} of them computed now, {len(failed)} failed"
     tables.fact(out, "cells", f"{len(rows)} and {len(repeats)} repeats there, {computed}")
     if len(everything) > len(rows):

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from sics_cli.console import progress_bars, tables
+from sics_cli.console.look_tables import print_made
 from sics_cli.experiment.recipe import DENSE
 from sics_cli.results.source import metric_in
 from sics_cli.results.summary import paired_seeds
@@ -30,6 +31,7 @@ def status(run: Path) -> None:
     path = find_store(run)
     with Store.open(path, read_only=True) as store:
         cells, plans, failures, repeats = store.cells(), store.plans(), store.failures(), store.repeats()
+        looks = store.looks(plans[-1].plan_hash) if plans else []
         checkpoints, run_id, created = store.checkpoints(), store.meta("run_id"), store.meta("created")
         recipe = store.meta("recipe")
     out = progress_bars.results()
@@ -59,6 +61,8 @@ def status(run: Path) -> None:
             f"{plan.plan_hash[:12]} of {plan.created}{remark}: {tables.seed_text(plan.seeds)}, "
             f"{len(plan.scorers)} scorers, delta {plan.delta:g} {short}, alpha {plan.alpha:g}, reference {plan.reference}",
         )
+    if plans and plans[-1].looks is not None:
+        print_made(out, plans[-1], looks)
     if plans:
         _print_cells(out, plans[-1], cells, failures)
     dense = {row.seed: shown(row.result, metric) for row in cells if row.scorer == DENSE}
@@ -131,7 +135,8 @@ def _print_cells(out: Console, plan: PlanRow, cells: Sequence[CellRow], failures
     asked = {(seed, name, s) for seed in plan.seeds for name in plan.scorers for s in plan.sparsities}
     asked |= {(seed, DENSE, 0.0) for seed in plan.seeds}
     done, bad = len(asked & there), len(asked & failed)
-    tables.fact(out, "cells", f"{done} of {len(asked)} there, {len(asked) - done - bad} missing, {bad} failed")
+    most = "at most " if plan.looks is not None else ""
+    tables.fact(out, "cells", f"{done} of {most}{len(asked)} there, {len(asked) - done - bad} missing, {bad} failed")
     out.print(" " * 10 + "one mark a seed:  # there   . missing   x failed")
     rows = [(name, functools.partial(mark, name)) for name in names]
     tables.print_grid(out, plan.seeds, (0.0, *plan.sparsities), rows)

@@ -48,9 +48,10 @@ def clock(seconds: float) -> str:
 
 
 def to_go(state: State) -> str:
-    """How many cells are left, and what the queue does."""
+    """How many cells are left, until the end or the next look, and what the queue does."""
     jobs = f", {state.jobs}" if state.jobs else ""
-    return f"{state.cells_left} cell{'s' * (state.cells_left != 1)} to go{jobs}"
+    until = f" until {state.look}" if state.look else ""
+    return f"{state.cells_left} cell{'s' * (state.cells_left != 1)} to go{until}{jobs}"
 
 
 def left(state: State) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 
 from sics_cli.base.hashing import digest
+from sics_cli.experiment.look_plan import looks_content
 from sics_cli.experiment.recipe import DENSE, Recipe
 from sics_cli.experiment.scorers import ScorerInfo
 from sics_cli.settings.config import Experiment
-from sics_cli.store.rows import PlanRow
+from sics_cli.store.rows import CellRow, PlanRow
 
 #: The scorer whose masks are evaluated twice to measure the noise floor; the reference where it does not run.
 REPEATED_SCORER = "magnitude"
@@ -96,24 +97,29 @@ def families(scorers: Sequence[ScorerInfo]) -> dict[str, list[str]]:
 
 
 def make_plan(experiment: Experiment, scorers: Sequence[ScorerInfo], created: str) -> PlanRow:
-    """What is fixed now: δ, α, reference, families, seeds, scorers, sparsities, and their hash."""
-    names = [info.name for info in scorers]
+    """What is fixed now: δ, α, reference, families, seeds, scorers, sparsities, looks, and their hash."""
+    names, together = [info.name for info in scorers], families(scorers)
     plan = PlanRow(
         plan_hash="",
         created=created,
         delta=experiment.margin,
         alpha=experiment.alpha,
         reference=experiment.reference,
-        families=families(scorers),
+        families=together,
         seeds=list(experiment.seeds),
         scorers=names,
         sparsities=list(experiment.sparsities),
+        looks=None if experiment.until is None else looks_content(experiment, len(together["escape"])),
     )
-    return replace(plan, plan_hash=digest({name: getattr(plan, name) for name in PLANNED}))
+    # A fixed number of seeds is hashed as before there were looks.
+    looks = {} if plan.looks is None else {"looks": plan.looks}
+    return replace(plan, plan_hash=digest({name: getattr(plan, name) for name in PLANNED} | looks))
 
 
 def stamp(earlier: Sequence[PlanRow], plan: PlanRow, cells_before: int) -> str:
-    """What to say of a plan fixed when the store held `cells_before` rows and these earlier plans.
+    """What to say of a plan fixed when the store held `cells_before` rows of its seeds and these earlier plans of any of them.
+
+    A plan with looks may be repeated whatever came in between: what it does at each look was fixed by it.
 
     >>> one = PlanRow("a", "", 0.5, 0.05, "magnitude", {}, [0, 1], ["magnitude"], [0.5])
     >>> two = PlanRow("b", "", 0.5, 0.05, "magnitude", {}, [0, 1, 2], ["magnitude"], [0.5])
@@ -122,9 +128,19 @@ def stamp(earlier: Sequence[PlanRow], plan: PlanRow, cells_before: int) -> str:
     """
     if not earlier or cells_before == 0:
         return ""
+    if plan.looks is not None:
+        return next((one.stamp for one in earlier if one.plan_hash == plan.plan_hash), CHANGED)
     last = earlier[-1]
-    same = all(getattr(last, name) == getattr(plan, name) for name in PLANNED if name != "seeds")
+    same = all(getattr(last, name) == getattr(plan, name) for name in (*PLANNED, "looks") if name != "seeds")
     return EXTENDED if same and set(last.seeds) < set(plan.seeds) else CHANGED
+
+
+def concerned(plan: PlanRow, plans: Sequence[PlanRow], rows: Sequence[CellRow]) -> tuple[list[PlanRow], int]:
+    """The earlier plans, and how many rows, that a new plan has to do with: with looks, those of its own seeds alone."""
+    if plan.looks is None:
+        return list(plans), len(rows)
+    seeds = set(plan.seeds)
+    return [one for one in plans if seeds & set(one.seeds)], sum(row.seed in seeds for row in rows)
 
 
 def by_seed(cells: Sequence[Cell]) -> dict[int, tuple[Cell, ...]]:

@@ -104,7 +104,7 @@ def document_of(source: Source, settings: Settings, gates: Sequence[Claim] = ())
             check_claim(gate, analysis)
         except ValueError as error:
             raise ConfigError(f"--fail-on {gate.id!r}: {error}") from None
-    return build_document(analysis, source.frame, replace(source.origin, stamps=source.stamps_under(settings)), gates)
+    return build_document(analysis, source.frame, source.origin_under(settings), gates)
 
 
 def is_document(path: Path) -> bool:

@@ -13,6 +13,7 @@ from sics_cli.base.bits import unpack_bits
 from sics_cli.base.errors import ConfigError, SicsError
 from sics_cli.experiment.cells import CHANGED
 from sics_cli.experiment.recipe import DENSE
+from sics_cli.results.plan_rows import NO_LOOKS, looked, missing_of_looks
 from sics_cli.results.summary import loss_floors, noise_floors, paired_seeds, per_example
 from sics_cli.results.tables import Reading, read_table_files
 from sics_cli.store.database import is_sqlite
@@ -28,6 +29,7 @@ from sics_cli.tasks.task import Metric as TaskMetric
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sics_analysis.looks.design import LookPlan
     from sics_analysis.report.document.build import Origin
     from sics_analysis.report.document.rows import Fact, Strength
     from sics_analysis.results import DataCheck, Metric
@@ -67,7 +69,8 @@ class Source:
     twice.
 
     `accuracy` of the frame holds the values of `metric`. `checks` are what is known of the rows beside what they say; `beside`
-    says that a run's loss is looked at, which its plan is not about.
+    says that a run's loss is looked at, which its plan is not about. `looks` is when the run looks at its seeds, None for a fixed
+    number.
     """
 
     frame: pd.DataFrame
@@ -79,6 +82,7 @@ class Source:
     unpaired: bool = False
     assumed: tuple[str, ...] = ()
     beside: bool = False
+    looks: LookPlan | None = None
 
     @property
     def title(self) -> str:
@@ -98,11 +102,23 @@ class Source:
             raise ConfigError(f"--delta: is needed, in {self.metric.unit}: half a point is a default for accuracies alone")
         return (self.planned or Settings()).replaced(delta, alpha, reference)
 
+    def looks_under(self, settings: Settings) -> LookPlan | None:
+        """The looks, where they hold: under the settings they were planned with."""
+        return None if self._moved(settings) else self.looks
+
+    def origin_under(self, settings: Settings) -> Origin:
+        """The origin as a report under `settings` tells it."""
+        lost = [NO_LOOKS] if self.looks is not None and self._moved(settings) else []
+        return replace(self.origin, stamps=self.stamps_under(settings), remarks=(*self.origin.remarks, *lost))
+
+    def _moved(self, settings: Settings) -> bool:
+        """Whether `settings` are not what was planned."""
+        return self.planned is not None and (settings != self.planned or self.unpaired or self.beside)
+
     def stamps_under(self, settings: Settings) -> tuple[str, ...]:
         """The stamps of an analysis under `settings`, which may not be what was planned."""
-        moved = self.planned is not None and (settings != self.planned or self.unpaired or self.beside)
         stamps = self.origin.stamps
-        return (*stamps, *([CHANGED] if moved and CHANGED not in stamps else []))
+        return (*stamps, *([CHANGED] if self._moved(settings) and CHANGED not in stamps else []))
 
 
 def read_source(path: Path, *more: Path, across_devices: bool = False, reading: Reading = AS_IT_IS) -> Source:
@@ -193,7 +209,10 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
     from sics_analysis.rows.checks import copied_checkpoints
 
     plans, recipe, failures = store.plans(), store.meta("recipe"), store.failures()
+    found = looked(store, plans[-1], rows, repeats) if plans else None
+    rows, repeats = (rows, repeats) if found is None else (found.rows, found.repeats)
     kept, remarks = comparable(rows, across_devices=across_devices)
+    remarks += [] if found is None else found.remarks
     remarks += stale_remark(store.stale_cells())
     pruned = [row for row in kept if row.scorer != DENSE]
     if not pruned:
@@ -202,7 +221,8 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
     deviations = [Deviation("left out" if text.startswith("Left out") else "paired", text) for text in remarks]
     deviations += [Deviation("failed", f"{len(failed)} cells failed and are missing here.")] if failed else []
     deviations += [Deviation("failed", row.error, row.scorer, row.sparsity, row.seed) for row in failed]
-    deviations += [Deviation("missing", text) for text in unfinished(plans, rows)]
+    missing = unfinished(plans, rows) if found is None else missing_of_looks(store, plans[-1], rows)
+    deviations += [Deviation("missing", text) for text in missing]
     deviations += [Deviation("flag", text) for text in flagged(pruned)]
     saliency, metric = recipe["saliency"]["kind"], metric_in(recipe).statistics()
     info = SourceInfo(
@@ -219,7 +239,7 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
         info,
         when_fixed(plans),
         Planned(plans[-1].delta, plans[-1].alpha, plans[-1].reference) if plans else None,
-        tuple(dict.fromkeys(plan.stamp for plan in plans if plan.stamp)),
+        tuple(dict.fromkeys(plan.stamp for plan in plans if plan.stamp)) if found is None else found.stamps,
         tuple(deviations),
         remarks=tuple(_of_examples(recipe, kept)),
         provenance=tuple(_provenance(store, pruned, plans)),
@@ -237,6 +257,7 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
         copied_checkpoints(
             ((row.seed, row.checkpoint_hash) for row in kept), given=recipe.get("start", {}).get("kind") == "checkpoint"
         ),
+        looks=None if found is None else found.plan,
     )
 
 
@@ -345,6 +366,8 @@ def comparable(rows: Sequence[CellRow], *, across_devices: bool = False) -> tupl
 def when_fixed(plans: Sequence[PlanRow]) -> str:
     """When the settings of the last plan were fixed: its earliest predecessor with the same ones, without a break.
 
+    A plan with looks was fixed when it was first there.
+
     >>> one = PlanRow("a", "2026-01-01T00:00:00+00:00", 0.5, 0.05, "magnitude", {}, [0], ["magnitude"], [0.5])
     >>> when_fixed([one])
     '2026-01-01T00:00:00+00:00, before the first cell'
@@ -353,6 +376,8 @@ def when_fixed(plans: Sequence[PlanRow]) -> str:
         return "unknown: the store holds no plan"
     last, first = plans[-1], plans[-1]
     for plan in reversed(plans):
+        if last.looks is not None and plan.plan_hash != last.plan_hash:
+            continue
         if (plan.delta, plan.alpha, plan.reference) != (last.delta, last.alpha, last.reference):
             break
         first = plan

@@ -219,7 +219,7 @@ class Campaign:
         jobs = f"jobs: {len(self.flights.aloft) - running} queued, {running} running, {self.ended[DONE]} done"
         bad = sum(count for how, count in self.ended.items() if how != DONE)
         state = self._tracker.state(len(self.todo), workers=max(1, running))
-        self.open_run.reporter.show(replace(state, jobs=jobs + (f", {bad} lost" if bad else "")))
+        self.open_run.show(replace(state, jobs=jobs + (f", {bad} lost" if bad else "")))
 
     def _begin_again(self, seeds: Sequence[int]) -> None:
         """Forget what workers of these seeds said, whose jobs went: the next count from where they went on."""

@@ -64,7 +64,7 @@ def _drain(run: OpenRun, pool: Workers) -> None:
                 tracker.finish(task.seed)
                 run.say_done(task.seed, asked[task.seed])
         tracker.update(run.inbox.progress(), {(task.seed, task.part) for task in pending.values()})
-        run.reporter.show(tracker.state(len(run.todo)))
+        run.show(tracker.state(len(run.todo)))
 
 
 def _submit(run: OpenRun, executor: Executor, task: SeedPart, asked: tuple[Cell, ...]) -> Future[int]:

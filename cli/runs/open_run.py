@@ -12,7 +12,8 @@ from sics_cli.experiment.recipe import DENSE
 from sics_cli.runs.schedule import SeedPlan
 from sics_cli.runs.session import Session
 from sics_cli.seeds.job import SeedJob
-from sics_cli.seeds.progress import Reporter
+from sics_cli.seeds.progress import Reporter, State
+from sics_cli.slurm.ledger import Ledger
 from sics_cli.store.inbox import Inbox, Intake
 from sics_cli.store.rows import CellRow
 from sics_cli.store.store import Store
@@ -26,7 +27,7 @@ class OpenRun:
     """One command's hold on one open store, under the run's lock; `queued` where jobs of a queue compute.
 
     With `force`, rows that are there do not count as known. `todo` are the cells still to be had by key; `take_in` removes what
-    has come.
+    has come. `coming` says that jobs of an earlier command are on their way, `look` which look the seeds are run for.
     """
 
     def __init__(self, session: Session, store: Store, reporter: Reporter, *, force: bool, queued: bool) -> None:
@@ -38,12 +39,18 @@ class OpenRun:
         self.intake = Intake(self.inbox, store, reporter.note, keep=queued)
         self.work = Cost.of(session.recipe)
         self.todo: dict[str, Cell] = {}
+        self.coming = bool(Ledger(session.folder).open())
+        self.look = ""
         self.provenance = provenance()
 
     def take_in(self) -> None:
         """Move what workers finished into the store, and out of `todo`."""
         for key in self.intake.empty():
             self.todo.pop(key, None)
+
+    def show(self, state: State) -> None:
+        """Show how far the run is, or the seeds of its next look."""
+        self.reporter.show(replace(state, look=self.look))
 
     def seed_job(self, seed: int, cells: tuple[Cell, ...], rows: Sequence[CellRow], part: int = 0) -> SeedJob:
         """What a worker is told of these cells of a seed; `rows` are those of the seed that the store holds."""

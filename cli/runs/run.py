@@ -10,28 +10,31 @@ from dataclasses import dataclass, replace
 
 from sics_cli.base.errors import InterruptedRunError, StorageError
 from sics_cli.base.files import remove_partials
-from sics_cli.experiment.cells import Grid, make_plan, stamp
+from sics_cli.experiment.cells import Grid, concerned, stamp
 from sics_cli.experiment.provenance import now
 from sics_cli.runs import local_loop
 from sics_cli.runs.campaign import Campaign
+from sics_cli.runs.looks import Judge, look_and_go_on, looks_text, stopped_early
 from sics_cli.runs.open_run import OpenRun
 from sics_cli.runs.session import Session
 from sics_cli.runs.workers import Workers
 from sics_cli.seeds.progress import Reporter
 from sics_cli.slurm.executor import SlurmCluster
 from sics_cli.slurm.ledger import Ledger, check_no_jobs
+from sics_cli.store.rows import LookRow, PlanRow
 from sics_cli.store.run_folder import CHECKPOINTS_NAME, CURVES_NAME, forget_saliencies, run_lock
 from sics_cli.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a command ended: cells computed now, failed now, and failed earlier and not tried again."""
+    """How a command ended: cells computed now, failed now, failed earlier and not tried again; the looks there are by now."""
 
     computed: int
     failed: int
     skipped: int
     plan_stamp: str
+    looks: tuple[LookRow, ...] = ()
 
 
 def start_lines(session: Session, place: Workers | SlurmCluster, grid: Grid) -> tuple[str, str]:
@@ -41,13 +44,21 @@ def start_lines(session: Session, place: Workers | SlurmCluster, grid: Grid) -> 
     on = (
         f"jobs on {place.describe()}" if isinstance(place, SlurmCluster) else f"{place.number(session.gpus)} worker(s) on {where}"
     )
-    return f"run {session.folder}: {seeds} seed{'s' * (seeds > 1)}, {grid.counts}; {on}", session.setting
+    plan = session.plan
+    many = f"{seeds} seed{'s' * (seeds > 1)}, " if plan.looks is None else f"{looks_text(plan)}; at most "
+    return f"run {session.folder}: {many}{grid.counts}; {on}", session.setting
 
 
 def run_session(
-    session: Session, workers: Workers | SlurmCluster, reporter: Reporter, *, force: bool = False, retry_failed: bool = False
+    session: Session,
+    workers: Workers | SlurmCluster,
+    reporter: Reporter,
+    judge: Judge,
+    *,
+    force: bool = False,
+    retry_failed: bool = False,
 ) -> Outcome:
-    """Compute what is missing; return when every cell is in the store or has failed.
+    """Compute what is missing; return when every cell is in the store or has failed, or a look that `judge` makes stops the run.
 
     A `LockedError` says that another driver writes this run, or jobs of a queue compute it and `workers` is not that queue; an
     `InterruptedRunError` that Ctrl-C or SIGTERM came. What was finished is in the store, whatever error ends this.
@@ -59,7 +70,7 @@ def run_session(
                 check_no_jobs(session.folder)
             with _open_store(session) as store:
                 run = OpenRun(session, store, reporter, force=force, queued=isinstance(workers, SlurmCluster))
-                return _compute_missing(run, workers, retry_failed)
+                return _compute_missing(run, workers, judge, retry_failed)
     except OSError as error:
         what = f"{error.filename} cannot" if error.filename else "cannot"
         raise StorageError(
@@ -88,49 +99,58 @@ def _open_store(session: Session) -> Store:
     return store
 
 
-def _compute_missing(run: OpenRun, workers: Workers | SlurmCluster, retry_failed: bool) -> Outcome:
+def _compute_missing(run: OpenRun, workers: Workers | SlurmCluster, judge: Judge, retry_failed: bool) -> Outcome:
     """Take in what an earlier driver left, fix the plan, compute."""
-    coming = bool(Ledger(run.session.folder).open())
-    run.inbox.prepare(shared=coming)
+    run.inbox.prepare(shared=run.coming)
     run.take_in()
-    plan_stamp = _fix_plan(run)
-    state = run.session.state(run.store)
-    run.todo = {cell.key: cell for cell in state.missing(force=run.force, retry_failed=retry_failed)}
-    skipped = 0 if run.force or retry_failed else len(state.failed)
+    plan = _fix_plan(run)
     run.intake.computed = run.intake.failed = 0
-    if run.todo or coming:
-        with _sigterm_as_interrupt():
-            _compute_or_interrupt(run, workers)
-        run.inbox.forget_progress()
-        forget_saliencies(run.session.folder)
-    return Outcome(run.intake.computed, run.intake.failed, skipped, plan_stamp)
+    with _sigterm_as_interrupt():
+        skipped = _compute_or_interrupt(run, workers, plan, judge, retry_failed)
+    run.inbox.forget_progress()
+    forget_saliencies(run.session.folder)
+    looks = tuple(run.store.looks(plan.plan_hash))
+    return Outcome(run.intake.computed, run.intake.failed, skipped, plan.stamp, looks)
 
 
-def _fix_plan(run: OpenRun) -> str:
+def _fix_plan(run: OpenRun) -> PlanRow:
     """Store what is fixed, with its time, before the first cell; say if data had been seen by then."""
-    plan = make_plan(run.session.experiment, run.session.scorers, now())
-    earlier, cells = run.store.plans(), run.store.cells()
-    if not earlier or earlier[-1].plan_hash != plan.plan_hash:
-        run.store.add_plan(replace(plan, stamp=stamp(earlier, plan, len(cells)), cells_before=len(cells)))
-    return run.store.plans()[-1].stamp
+    plan, plans = run.session.plan, run.store.plans()
+    if not plans or plans[-1].plan_hash != plan.plan_hash:
+        earlier, rows = concerned(plan, plans, run.store.cells())
+        run.store.add_plan(replace(plan, stamp=stamp(earlier, plan, rows), cells_before=rows))
+    return run.store.plans()[-1]
 
 
-def _compute_or_interrupt(run: OpenRun, workers: Workers | SlurmCluster) -> None:
+def _compute_or_interrupt(run: OpenRun, workers: Workers | SlurmCluster, plan: PlanRow, judge: Judge, retry_failed: bool) -> int:
+    """Compute, and look where the plan looks; return how many cells stay failed."""
+
+    def compute() -> None:
+        if isinstance(workers, SlurmCluster):
+            Campaign(run, workers).run()
+        else:
+            local_loop.compute(run, workers)
+
     try:
-        with run.reporter:
-            if isinstance(workers, SlurmCluster):
-                Campaign(run, workers).run()
-            else:
-                local_loop.compute(run, workers)
+        if plan.looks is not None:
+            with run.reporter:
+                return look_and_go_on(run, plan, judge, compute, retry_failed=retry_failed)
+        state = run.session.state(run.store)
+        run.todo = {cell.key: cell for cell in state.missing(force=run.force, retry_failed=retry_failed)}
+        if run.todo or run.coming:
+            with run.reporter:
+                compute()
+        return 0 if run.force or retry_failed else len(state.failed)
     except KeyboardInterrupt:
         if not isinstance(workers, SlurmCluster):
             workers.stop()
         run.take_in()
         open_jobs = [batch.submitted or batch.name for batch in Ledger(run.session.folder).open()]
         on = f"; its jobs go on in the queue (scancel {' '.join(open_jobs)} ends them)" if open_jobs else ""
+        stands = "" if plan.looks is None else f"; {stopped_early(run.store, plan)}"
         raise InterruptedRunError(
             f"interrupted; {run.intake.computed} cells of this command are in {run.session.store_path}: "
-            f"the same command goes on from there{on}"
+            f"the same command goes on from there{on}{stands}"
         ) from None
 
 

@@ -10,15 +10,18 @@ from typing import Any, TypeVar
 
 from sics_cli.base.errors import ConfigError, WorkersLostError
 from sics_cli.base.versions import full_version, minor_version
-from sics_cli.experiment.cells import Cell, Grid, grid, plan_cells
+from sics_cli.experiment.cells import Cell, Grid, grid, make_plan, plan_cells
+from sics_cli.experiment.provenance import now
 from sics_cli.experiment.recipe import TOLD, Environment, Recipe, differences
 from sics_cli.experiment.scorers import ScorerInfo, choose, plugin_digest
+from sics_cli.experiment.targets import NO_TARGET, check_targets
 from sics_cli.experiment.user_scorers import is_own
 from sics_cli.runs.devices import usable_gpus
 from sics_cli.runs.workers import Workers
 from sics_cli.seeds.worker import Description, describe, warm_up
 from sics_cli.settings.config import Experiment
 from sics_cli.store.inbox import Inbox
+from sics_cli.store.rows import PlanRow
 from sics_cli.store.run_folder import STORE_NAME, default_folder
 from sics_cli.store.store import Store
 from sics_cli.tasks.image_setup import ImageAccess
@@ -42,6 +45,11 @@ class Session:
     notes: tuple[str, ...]
     cells: tuple[Cell, ...]
     scorer_facts: dict[str, Any]
+
+    @property
+    def plan(self) -> PlanRow:
+        """What is fixed, as it would be stored now."""
+        return make_plan(self.experiment, self.scorers, now())
 
     @property
     def store_path(self) -> Path:
@@ -147,6 +155,9 @@ def open_session(
         known, experiment.scorers, experiment.saliency, experiment.reference, experiment.unit, experiment.pool
     )
     notes += tuple(info.remark for info in scorers if info.remark)
+    if experiment.until is not None:
+        check_targets(experiment, scorers)
+        notes += () if experiment.until else (NO_TARGET,)
     return Session(experiment, recipe, folder, found, scorers, notes, plan_cells(recipe, scorers), told)
 
 

@@ -13,7 +13,10 @@ from sics_cli.store.inbox import Progress
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What to show: fraction done, cells left, seconds left (None while unknown), each busy seed's phase, and a queue's jobs."""
+    """What to show: fraction done, cells left, seconds left (None while unknown), each busy seed's phase, a queue's jobs.
+
+    `look` says for which look of a run that looks all this is; "" where there are none.
+    """
 
     fraction: float
     cells_left: int
@@ -21,6 +24,7 @@ class State:
     phases: Mapping[int, str]
     fractions: Mapping[int, float]
     jobs: str = ""
+    look: str = ""
 
 
 class Reporter(Protocol):

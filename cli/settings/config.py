@@ -23,6 +23,7 @@ from sics_cli.settings.images import (
     TrainingConfig,
     checkpoint_files,
 )
+from sics_cli.settings.until import seeds_of, targets_of
 
 NEIGHBOURHOOD = "neighbourhood"
 SALIENCIES = ("gradient", "activation", NEIGHBOURHOOD)
@@ -40,6 +41,8 @@ DELTA = 0.5
 OWN_DEFAULTS: dict[str, Any] = {"seeds": 5, "sparsities": (0.5, 0.6, 0.7, 0.8)}
 #: Settings of the image tasks, which no other task has.
 IMAGE_SETTINGS = ("data", "model", "training", "calibration", "checkpoint", "pretrained")
+#: Settings that say which seeds there are, beside a list of them.
+COUNTED = ("max_seeds", "first_seed")
 _IN_WORDS = {int: "an integer", float: "a number", str: "a string", bool: "true or false"}
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _Section = TypeVar("_Section")
@@ -67,7 +70,8 @@ class Experiment:
     """Everything `replicate` was asked for.
 
     `scorers=None` means the default list, which needs the plugin to be spelled out. `delta` is in the unit of the task's metric;
-    None is what the task says, which `replicate` asks for.
+    None is what the task says, which `replicate` asks for. `until` are the targets of a run that looks and may stop before its
+    last seed, none for every line of κ ≥ 1; `until=None` is a fixed number of seeds.
     """
 
     name: str
@@ -83,6 +87,7 @@ class Experiment:
     delta: float | None = None
     alpha: float = 0.05
     reference: str = "magnitude"
+    until: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         require(re.fullmatch(r"[\w.+-]+", self.name) is not None, "name", self.name, "letters, digits and . _ + -")
@@ -171,8 +176,9 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 def experiment_from_mapping(settings: Mapping[str, Any], typed: Collection[str] = ()) -> Experiment:
     """Build the `Experiment` that `settings` (TOML's tables, or a preset) describe.
 
-    `seeds` is a count N (seeds 0 to N-1) or a list. Every unknown key, missing key and wrong type is a ConfigError
-    that names it, those of `typed` as options (`--sparsities 70`) and others as settings (`sparsities = 70.0`).
+    `seeds` is a count N (seeds 0 to N-1, or from `first_seed` on) or a list; with `until` it is `max_seeds`. Every unknown
+    key, missing key and wrong type is a ConfigError that names it, those of `typed` as options (`--sparsities 70`) and others
+    as settings (`sparsities = 70.0`).
     """
     try:
         return _experiment(settings)
@@ -185,14 +191,17 @@ def experiment_from_mapping(settings: Mapping[str, Any], typed: Collection[str] 
 def _experiment(settings: Mapping[str, Any]) -> Experiment:
     plain = dict(settings)
     task = _own_task(plain) if "task" in plain else _image_task(plain)
-    if isinstance(plain.get("seeds"), int) and not isinstance(plain["seeds"], bool):
-        require(plain["seeds"] >= 1, "seeds", plain["seeds"], "a count of at least 1, or a list of seeds")
-        require(plain["seeds"] <= 10_000, "seeds", plain["seeds"], "a count of at most 10000, or a list of seeds")
-        plain["seeds"] = tuple(range(plain["seeds"]))
+    until = plain.pop("until", None)
+    seeds = seeds_of(plain.pop("seeds", None), until, plain.pop("max_seeds", None), plain.pop("first_seed", 0))
+    if seeds is not None:
+        plain["seeds"] = seeds
+    if until is not None:
+        plain["until"] = targets_of(until)
     if isinstance(task, ImageConfig) and (files := len(task.checkpoints)) > 1:
         seeds = plain.setdefault("seeds", tuple(range(files)))
         if tuple(seeds) != tuple(range(files)):
-            raise ConfigError(f"--seeds: {files} files of --checkpoint are seeds 0 to {files - 1}: leave --seeds out")
+            option, instead = ("--seeds", "leave --seeds out") if until is None else ("--max-seeds", f"give --max-seeds {files}")
+            raise ConfigError(f"{option}: {files} files of --checkpoint are seeds 0 to {files - 1}: {instead}")
     return _section(Experiment, plain, "", built={"task": task})
 
 
@@ -252,7 +261,8 @@ def _section(kind: type[_Section], values: Mapping[str, Any], prefix: str, built
     accepted = sorted(set(fields) - set(ready))
     for key in values:
         if key not in accepted:
-            raise ConfigError(f"unknown setting {prefix}{key}: the settings here are {', '.join(accepted)}")
+            known = accepted if prefix else sorted([*accepted, *COUNTED])
+            raise ConfigError(f"unknown setting {prefix}{key}: the settings here are {', '.join(known)}")
     for name, field in fields.items():
         if name in ready:
             continue

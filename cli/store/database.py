@@ -35,7 +35,9 @@ _EVALUATION = """
 
 #: Of the tables below. A store of the version before, which knew right and wrong alone, is read and continued as it is.
 VERSION = 5
-READ = (4, VERSION)
+#: Of a store that holds a plan with looks, which an earlier version would take for a fixed number of seeds.
+LOOKS_VERSION = 6
+READ = (4, VERSION, LOOKS_VERSION)
 #: A row says how its network did: by right and wrong, or by a value.
 _SAYS = "CHECK ((value IS NULL) = (bits IS NOT NULL)), CHECK ((bits IS NULL) = (correct IS NULL))"
 
@@ -121,6 +123,27 @@ PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {VERSION};
 """
 
+#: What the first plan with looks adds to a store.
+LOOKS_SCHEMA = f"""
+ALTER TABLE plans ADD COLUMN looks TEXT;
+
+CREATE TABLE looks (
+    plan_hash TEXT NOT NULL,
+    look INTEGER NOT NULL CHECK (look >= 1),
+    n INTEGER NOT NULL CHECK (n >= 1),
+    made TEXT NOT NULL,
+    rows_hash TEXT NOT NULL,
+    spent REAL NOT NULL CHECK (spent >= 0 AND spent < 0.5),
+    decided INTEGER NOT NULL CHECK (decided BETWEEN 0 AND lines),
+    lines INTEGER NOT NULL,
+    targets TEXT NOT NULL,
+    stops INTEGER NOT NULL CHECK (stops IN (0, 1)),
+    PRIMARY KEY (plan_hash, look)
+);
+
+PRAGMA user_version = {LOOKS_VERSION};
+"""
+
 #: How every SQLite file begins.
 _SQLITE = b"SQLite format 3\0"
 _REFUSALS = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN")
@@ -151,13 +174,15 @@ def check(path: Path, connection: sqlite3.Connection) -> None:
     stored = connection.execute("PRAGMA user_version").fetchone()[0]
     if application != APPLICATION_ID:
         raise StoreError(f"{path}: a SQLite file, but not a store of sics; nothing was changed")
-    if stored > VERSION:
+    if stored > LOOKS_VERSION:
         raise StoreError(
-            f"{path}: written by a newer sics (schema {stored}, this version reads up to {VERSION}): "
+            f"{path}: written by a newer sics (schema {stored}, this version reads up to {LOOKS_VERSION}): "
             "upgrade sics; nothing was changed"
         )
     if stored not in READ:
-        raise StoreError(f"{path}: of schema {stored}, which no release wrote; this version reads {VERSION}; nothing was changed")
+        raise StoreError(
+            f"{path}: of schema {stored}, which no release wrote; this version reads up to {LOOKS_VERSION}; nothing was changed"
+        )
     verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
         raise damaged(path, " ".join(str(verdict).split()))

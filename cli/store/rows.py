@@ -150,7 +150,11 @@ class FailureRow(_Record):
 
 @dataclass(frozen=True, slots=True)
 class PlanRow(_Record):
-    """What was fixed, when; `stamp` says when that was only after data had been seen."""
+    """What was fixed, when; `stamp` says when that was only after data had been seen.
+
+    `looks` is None for a fixed number of seeds. Else `seeds` are in the order in which they are run, and it says when the run
+    looks at them, what the errors of looking are spent on, and what is to be decided.
+    """
 
     plan_hash: str
     created: str
@@ -163,6 +167,27 @@ class PlanRow(_Record):
     sparsities: list[float]
     cells_before: int = 0
     stamp: str = ""
+    looks: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LookRow(_Record):
+    """A look that was made: which of its plan, at how many seeds, on which rows, and what it decided.
+
+    `spent` is the α spent by then; `decided` of `lines` have a verdict; `targets` says of each what it is, "" while it is open;
+    `stops` that the run ends here. `rows_hash` tells whether the rows it was made on have changed since.
+    """
+
+    plan_hash: str
+    look: int
+    n: int
+    made: str
+    rows_hash: str
+    spent: float
+    decided: int
+    lines: int
+    targets: dict[str, str]
+    stops: bool
 
 
 Row = CellRow | RepeatRow | CheckpointRow | FailureRow

@@ -8,6 +8,7 @@ import math
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -17,15 +18,18 @@ from sics_cli.base.files import PARTIAL_MARK
 from sics_cli.base.hashing import canonical_json, digest
 from sics_cli.store import database
 from sics_cli.store.database import check, connect, damaged, explained, is_sqlite
-from sics_cli.store.rows import CellRow, CheckpointRow, FailureRow, PlanRow, RepeatRow, Row, scorer_versions
+from sics_cli.store.rows import CellRow, CheckpointRow, FailureRow, LookRow, PlanRow, RepeatRow, Row, scorer_versions
 from sics_cli.store.run_folder import STORE_NAME
 
 #: Begins the name of a run that ships with the package.
 REFERENCE = "reference:"
 
-_JSON_COLUMNS = frozenset({"layers", "flags", "families", "seeds", "scorers", "sparsities"})
-_TABLES = {CellRow: "cells", RepeatRow: "repeats", CheckpointRow: "checkpoints", FailureRow: "failures", PlanRow: "plans"}
-_AnyRow = TypeVar("_AnyRow", CellRow, RepeatRow, CheckpointRow, FailureRow, PlanRow)
+_JSON_COLUMNS = frozenset({"layers", "flags", "families", "seeds", "scorers", "sparsities", "looks", "targets"})
+_TABLES = {
+    CellRow: "cells", RepeatRow: "repeats", CheckpointRow: "checkpoints", FailureRow: "failures", PlanRow: "plans",
+    LookRow: "looks",
+}  # fmt: skip
+_AnyRow = TypeVar("_AnyRow", CellRow, RepeatRow, CheckpointRow, FailureRow, PlanRow, LookRow)
 
 
 class RefusedRowError(SicsError):
@@ -139,9 +143,17 @@ class Store:
             )
 
     def add_plan(self, plan: PlanRow) -> None:
-        """Append a plan."""
+        """Append a plan; the first with looks gives the store room for them."""
         with self._transaction() as connection:
+            if plan.looks is not None and "looks" not in self._columns(PlanRow):
+                for statement in database.LOOKS_SCHEMA.split(";\n"):
+                    connection.execute(statement)
             _insert(connection, plan, plan.values(), self._columns(PlanRow))
+
+    def add_look(self, look: LookRow) -> None:
+        """Keep a look that was made, in place of the same look of the same plan."""
+        with self._transaction() as connection:
+            _insert(connection, look, look.values(), self._columns(LookRow))
 
     # -- reading ----------------------------------------------------------------------------------------------
 
@@ -194,12 +206,19 @@ class Store:
         """Plans in the order they were fixed."""
         return self._rows(PlanRow, "plan_id")
 
+    def looks(self, plan_hash: str) -> list[LookRow]:
+        """Looks of a plan that were made, in their order."""
+        if not self._columns(LookRow):
+            return []
+        made = self._rows(LookRow, "look")
+        return [replace(look, stops=bool(look.stops)) for look in made if look.plan_hash == plan_hash]
+
     def _rows(self, kind: type[_AnyRow], order: str) -> list[_AnyRow]:
         there = self._columns(kind)
         names = ", ".join(name for name in kind.__dataclass_fields__ if name in there)
         return [kind(**values) for values in self._dicts(f"SELECT {names} FROM {_TABLES[kind]} ORDER BY {order}")]
 
-    def _columns(self, kind: type[Row | PlanRow]) -> set[str]:
+    def _columns(self, kind: type[Row | PlanRow | LookRow]) -> set[str]:
         """Columns that this store has: one of an earlier version has fewer."""
         return {name for (name,) in self._select("SELECT name FROM pragma_table_info(?)", (_TABLES[kind],))}
 
@@ -209,7 +228,7 @@ class Store:
             names = [column[0] for column in cursor.description]
             for values in cursor.fetchall():
                 row = zip(names, values, strict=True)
-                yield {name: json.loads(value) if name in _JSON_COLUMNS else value for name, value in row}
+                yield {name: json.loads(value) if name in _JSON_COLUMNS and value is not None else value for name, value in row}
 
     def _select(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         with explained(self.path):
@@ -230,10 +249,10 @@ def _write(connection: sqlite3.Connection, row: Row, columns: Set[str]) -> None:
     _insert(connection, row, values, columns)
 
 
-def _insert(connection: sqlite3.Connection, row: Row | PlanRow, values: Mapping[str, Any], columns: Set[str]) -> None:
+def _insert(connection: sqlite3.Connection, row: Row | PlanRow | LookRow, values: Mapping[str, Any], columns: Set[str]) -> None:
     """Insert, in place of rows with which this one cannot be together."""
     ready = {
-        name: canonical_json(value) if name in _JSON_COLUMNS else value
+        name: canonical_json(value) if name in _JSON_COLUMNS and value is not None else value
         for name, value in values.items()
         if name in columns or value is not None
     }

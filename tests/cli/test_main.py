@@ -49,7 +49,8 @@ def test_only_working_options_are_listed(capsys: pytest.CaptureFixture[str]) -> 
         "--preset", "--config", "--seeds", "--scorers", "--sparsities", "--saliency", "--device", "--workers", "--delta",
         "--alpha", "--reference", "--out", "--dry-run", "--force", "--retry-failed", "--help", "--unit", "--pool", "--data",
         "--data-dir", "--download", "--report", "--no-report", "--checkpoint", "--pretrained", "--executor", "--slurm",
-        "--classes", "--standardise", "--allow-chance", "--task", "--model",
+        "--classes", "--standardise", "--allow-chance", "--task", "--model", "--until", "--max-seeds",
+        "--first-seed",
     }  # fmt: skip
 
 

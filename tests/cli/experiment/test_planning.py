@@ -3,10 +3,11 @@ from dataclasses import replace
 import pytest
 
 from sics_cli.base.errors import ConfigError
-from sics_cli.experiment.cells import CHANGED, EXTENDED, grid, make_plan, plan_cells, stamp
+from sics_cli.experiment.cells import CHANGED, EXTENDED, concerned, grid, make_plan, plan_cells, stamp
 from sics_cli.experiment.recipe import Environment, Recipe
 from sics_cli.experiment.scorers import ScorerInfo, choose
-from sics_cli.settings.config import Experiment
+from sics_cli.settings.config import Experiment, experiment_from_mapping
+from sics_cli.settings.presets import DIGITS
 
 
 def info(name: str, kappa: int | None = None, role: str = "feature", requires: str | None = None) -> ScorerInfo:
@@ -100,6 +101,42 @@ def test_plan_hash_covers_what_is_fixed_and_not_the_time(experiment: Experiment)
     hashes = {make_plan(replace(experiment, **change), INFOS, "now").plan_hash for change in changes}  # type: ignore[arg-type]
     hashes.add(make_plan(experiment, INFOS[:3], "now").plan_hash)
     assert len(hashes - {base.plan_hash}) == len(changes) + 1
+
+
+def test_the_hash_of_a_fixed_number_of_seeds_is_what_it_was_before_there_were_looks() -> None:
+    asked = experiment_from_mapping(DIGITS)
+    expected = "b62475b019eb7cce4665adfd5f279d9c57c6777d9c9833ea085f4d5d8020ca97"
+    assert make_plan(asked, (INFOS[0], INFOS[2]), "now").plan_hash == expected
+
+
+def test_plan_hash_covers_looks_and_targets(experiment: Experiment) -> None:
+    asked = replace(experiment, seeds=tuple(range(20)), until=())
+    base = make_plan(asked, INFOS, "now")
+    assert base.looks is not None
+    assert (base.looks["looks"], base.looks["family"]) == ([5, 8, 12, 20], 1)
+    changes: list[dict[str, object]] = [
+        {"until": None}, {"until": ("share:0.8",)}, {"seeds": tuple(range(12))}, {"seeds": tuple(range(1, 21))}, {"alpha": 0.01}
+    ]  # fmt: skip
+    hashes = {make_plan(replace(asked, **change), INFOS, "now").plan_hash for change in changes}  # type: ignore[arg-type]
+    assert len(hashes - {base.plan_hash}) == len(changes)
+    two = [make_plan(replace(asked, until=names), INFOS, "now") for names in (("share:0.8", "plateau"), ("plateau", "share:0.8"))]
+    assert two[0].plan_hash == two[1].plan_hash, "targets have no order"
+
+
+def test_stamps_of_looks(experiment: Experiment) -> None:
+    fixed = make_plan(experiment, INFOS, "now")
+    looks, longer, fresh = (
+        make_plan(replace(experiment, seeds=tuple(seeds), until=()), INFOS, "now")
+        for seeds in (range(20), range(40), range(40, 60))
+    )
+    assert stamp([], looks, 0) == stamp([fixed], looks, 0) == ""
+    assert stamp([fixed], looks, 10) == stamp([looks], longer, 10) == stamp([looks], fixed, 10) == CHANGED
+    more = make_plan(replace(experiment, seeds=tuple(range(30))), INFOS, "now")
+    assert stamp([looks], more, 10) == CHANGED, "a fixed number of seeds is no extension of looks"
+    assert stamp([looks, longer], looks, 10) == "", "what it does at each look was fixed by it"
+    assert concerned(fresh, [fixed, looks, longer], []) == ([], 0)
+    assert concerned(longer, [fixed, fresh, looks], []) == ([fixed, looks], 0)
+    assert concerned(fixed, [fresh, looks], []) == ([fresh, looks], 0)
 
 
 def test_stamps(experiment: Experiment) -> None:

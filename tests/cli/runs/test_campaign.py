@@ -155,7 +155,7 @@ class World:
             seed_jobs=lambda cells: {cell.seed: cell.seed for cell in cells},
             seed_plan=lambda seed, cells: SimpleNamespace(remaining=SEED_SECONDS - self.kept.get(seed, 0.0)),
             say_done=lambda seed, cells: self.notes.append(f"seed {seed} done"),
-            reporter=SimpleNamespace(note=self.notes.append, show=self.states.append),
+            reporter=SimpleNamespace(note=self.notes.append), show=self.states.append,
         )  # fmt: skip
         return Campaign(run, cluster)
 

@@ -9,7 +9,7 @@ import pytest
 
 from sics_cli.base.errors import StorageError, StoreError
 from sics_cli.store import database
-from sics_cli.store.rows import CellRow, CheckpointRow, FailureRow, PlanRow, RepeatRow
+from sics_cli.store.rows import CellRow, CheckpointRow, FailureRow, LookRow, PlanRow, RepeatRow
 from sics_cli.store.store import RefusedRowError, Store, find_store
 
 MakeCell = Callable[..., CellRow]
@@ -41,6 +41,20 @@ def test_rows_come_back_as_they_went_in(store: Store, cell_row: MakeCell, repeat
     assert store.plans() == [PLAN]
     assert store.meta("run_id") == "r"
     assert store.meta("none") is None
+
+
+def test_looks_come_back_and_make_room_in_a_store_without_them(store: Store) -> None:
+    store.add_plan(PLAN)
+    assert store.looks("hash") == []
+    looking = replace(PLAN, plan_hash="looking", looks={"n_max": 8, "looks": [5, 8]})
+    store.add_plan(looking)
+    store.add_plan(replace(PLAN, plan_hash="fixed again"))
+    assert store.plans() == [PLAN, looking, replace(PLAN, plan_hash="fixed again")]
+    first = LookRow("looking", 1, 5, "now", "rows", 0.03125, 1, 4, {"share:1": ""}, stops=False)
+    second = replace(first, look=2, n=8, stops=True, targets={"share:1": "4 of 4 at look 2"})
+    for look in (second, first, replace(first, plan_hash="another"), replace(first, made="later")):
+        store.add_look(look)
+    assert store.looks("looking") == [replace(first, made="later"), second]
 
 
 def test_keys_are_those_of_cells_and_repeats_and_of_what_failed(
@@ -168,7 +182,7 @@ def test_missing(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("schema", "words"),
-    [(99, r"newer sics \(schema 99, this version reads up to 5\): upgrade"), (3, "of schema 3, which no release wrote")],
+    [(99, r"newer sics \(schema 99, this version reads up to 6\): upgrade"), (3, "of schema 3, which no release wrote")],
 )
 def test_another_schema_is_left_alone(store: Store, path: Path, schema: int, words: str) -> None:
     store._connection.execute(f"PRAGMA user_version = {schema}")

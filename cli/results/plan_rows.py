@@ -1,0 +1,76 @@
+"""Which rows of a store a plan with looks is about, and what is to be said of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sics_cli.experiment.look_plan import look_plan_of
+from sics_cli.experiment.recipe import DENSE
+from sics_cli.runs.looks import ROWS_CHANGED, changed_looks
+from sics_cli.store.rows import CellRow, PlanRow, RepeatRow
+from sics_cli.store.store import Store
+
+if TYPE_CHECKING:
+    from sics_analysis.looks.design import LookPlan
+
+#: Where settings other than the plan's are asked for.
+NO_LOOKS = (
+    "The looks of the plan hold for its own margin, level and reference: under others every p and interval here is that of a "
+    "fixed number of seeds, and the data chose that number."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a plan with looks makes of a store: its looks, how many were made, its rows, and what a reader must know."""
+
+    plan: LookPlan
+    made: int
+    rows: list[CellRow]
+    repeats: list[RepeatRow]
+    remarks: list[str]
+    stamps: tuple[str, ...]
+
+
+def looked(store: Store, plan: PlanRow, rows: Sequence[CellRow], repeats: Sequence[RepeatRow]) -> Looked | None:
+    """The rows that the plan is about; None where it has no looks."""
+    looks = look_plan_of(plan)
+    if looks is None:
+        return None
+    seeds, names, sparsities = set(plan.seeds), {*plan.scorers, DENSE}, {*plan.sparsities, 0.0}
+
+    def planned(row: CellRow | RepeatRow) -> bool:
+        return row.seed in seeds and row.scorer in names and row.sparsity in sparsities
+
+    kept = [row for row in rows if planned(row)]
+    away = sorted({row.seed for row in rows} - seeds)
+    remarks = []
+    if away:
+        remarks.append(
+            f"Left out: seed {', '.join(map(str, away))}, which the plan with looks does not have: its errors hold for its own "
+            "seeds, in their order."
+        )
+    others = len([row for row in rows if row.seed in seeds]) - len(kept)
+    if others:
+        remarks.append(f"Left out: {others} rows of scorers or sparsities that the plan with looks does not have.")
+    changed = changed_looks(store, plan)
+    stamps = [plan.stamp] if plan.stamp else []
+    return Looked(
+        looks,
+        len(store.looks(plan.plan_hash)),
+        kept,
+        [row for row in repeats if planned(row)],
+        remarks,
+        (*stamps, *([ROWS_CHANGED] if changed else [])),
+    )
+
+
+def missing_of_looks(store: Store, plan: PlanRow, rows: Sequence[CellRow]) -> list[str]:
+    """Say how many cells of the looks that were made are missing; those of later looks were not asked for yet."""
+    made = store.looks(plan.plan_hash)
+    end = made[-1].n if made else 0
+    asked = {(seed, name, s) for seed in plan.seeds[:end] for name in plan.scorers for s in plan.sparsities}
+    missing = len(asked - {(row.seed, row.scorer, row.sparsity) for row in rows})
+    return [f"{missing} of {len(asked)} cells of the looks that were made are not there."] if missing else []
