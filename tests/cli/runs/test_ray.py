@@ -1,6 +1,7 @@
 """`replicate --executor ray` on a Ray that is started here: the same rows as a local run, and a worker that is killed."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -84,3 +85,17 @@ def test_driver_is_killed(finished: Any, cli: Any, running: Any, snapshot: Snaps
     assert done.returncode == 0, done.stderr
     assert set(snapshot(finished.store)["cells"]) <= set(snapshot(cli.store)["cells"])
     assert until(lambda: not any("ray" in title(pid) for pid in everyone)), "Ray outlives its driver"
+
+
+def test_looks_are_those_of_a_local_run(cli: Any, snapshot: Snapshot) -> None:
+    shutil.copy(Path(__file__).parents[1] / "tasks" / "own_tasks.py", cli.folder / "tasks.py")
+    few = ["--scorers", "magnitude,chaos", "--sparsities", ".5", "--delta", "0.001", "--no-report"]
+    asked = ["replicate", "--task", "tasks.py:Good", "--until", "decided", "--max-seeds", "8", *few]
+    here = cli.here(*asked, "--out", "here")
+    assert here.returncode == 0, here.stderr
+    done = cli(*asked, "--executor", "ray", "--workers", "2", "--out", "run")
+    assert done.returncode == 0, done.stderr
+    said = [re.findall(r"look \d of 2, n = .*", one.stderr) for one in (here, done)]
+    assert said[0] == said[1]
+    assert [line[:18] for line in said[1]] == ["look 1 of 2, n = 5", "look 2 of 2, n = 8"]
+    assert snapshot(cli.store) == snapshot(cli.folder / "here" / "run.sqlite")
