@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from sics_analysis.looks.design import planned_looks as planned_looks
     from sics_analysis.looks.levels import crossing_probabilities as crossing_probabilities
     from sics_analysis.looks.levels import nominal_levels as nominal_levels
+    from sics_analysis.looks.outcome import LineLook as LineLook
+    from sics_analysis.looks.outcome import LineLooks as LineLooks
+    from sics_analysis.looks.outcome import Looks as Looks
     from sics_analysis.looks.repeated import repeated_interval as repeated_interval
     from sics_analysis.looks.repeated import repeated_p as repeated_p
     from sics_analysis.looks.repeated import sequential_p as sequential_p
@@ -96,6 +99,7 @@ _HOME = {
     "families.winner": ("Confirmed", "best_of", "confirm_best"),
     "looks.design": ("LookPlan", "planned_looks"),
     "looks.levels": ("crossing_probabilities", "nominal_levels"),
+    "looks.outcome": ("LineLook", "LineLooks", "Looks"),
     "looks.repeated": ("repeated_interval", "repeated_p", "sequential_p"),
     "one_scorer.bootstrap": ("Bootstrap", "bootstrap_mean", "coverage_caveat"),
     "one_scorer.bootstrap_tost": ("BootstrapEquivalence",),

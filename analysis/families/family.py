@@ -3,19 +3,58 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+import numpy as np
+from scipy import special
+
 from sics_analysis.results import Computed, Interval, Row, Seed, at_level, columns, limits, p_text, signed
-from sics_analysis.rows.contrasts import OfContrast
+from sics_analysis.rows.contrasts import MIN_SEEDS, Contrast, FloatArray, OfContrast
+from sics_analysis.rows.degenerate import constant_text
 
 Direction: TypeAlias = Literal["above", "below"]
+SIGN: dict[Direction, int] = {"above": 1, "below": -1}
 
-Method: TypeAlias = Literal["rotation max-T", "Holm on t, ragged seeds", "Holm on Welch's t, unpaired"]
+Method: TypeAlias = Literal[
+    "rotation max-T",
+    "Holm on t, ragged seeds",
+    "Holm on Welch's t, unpaired",
+    "rotation max-T at several looks",
+    "Holm on each line's own levels, ragged seeds",
+]
 
 ROTATION: Final = "rotation max-T"
 RAGGED: Final = "Holm on t, ragged seeds"
 UNPAIRED: Final = "Holm on Welch's t, unpaired"
+ROTATION_LOOKS: Final = "rotation max-T at several looks"
+RAGGED_LOOKS: Final = "Holm on each line's own levels, ragged seeds"
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyLook:
+    """One look at one line of a family.
+
+    Attributes
+    ----------
+    look
+        Which of the planned looks, from 1 on.
+    p, level, repeated
+        The p of this look among the lines still in the family, the nominal level it is compared with, and the overall alpha at
+        which it rejects; None where the line had no new seed.
+    p_adjusted
+        The adjusted p over all looks so far: the line is shown where it is at most alpha.
+    left
+        Lines that count: those not yet shown, and this one.
+    """
+
+    look: int
+    p: float | None
+    level: float | None
+    repeated: float | None
+    p_adjusted: float | None
+    left: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +92,7 @@ class FamilyLine(OfContrast):
     simultaneous: Interval | None
     degenerate: bool
     reason: str
+    looks: tuple[FamilyLook, ...] = ()  # where the seeds are looked at more than once
 
     def confidence_interval(self, level: float = 0.95) -> Interval | None:
         """The simultaneous interval; None at another level than the family's 1 − alpha."""
@@ -146,6 +186,8 @@ class FamilyResult(Computed):
         line = self.get(name)
         if line is None or line.p_adjusted is None or line.degenerate:
             return ""
+        if self.method == ROTATION_LOOKS:
+            return self._near_alpha(line)
         if self.method != ROTATION:
             return self.method
         error = 3 * math.sqrt(self.alpha * (1 - self.alpha) / self.draws)
@@ -153,6 +195,16 @@ class FamilyResult(Computed):
         if line.p_adjusted == line.p or abs(line.p_adjusted - self.alpha) >= error:
             return ""
         return f"within the Monte Carlo error of α, ±{error:.2g} at {self.draws} draws"
+
+    def _near_alpha(self, line: FamilyLine) -> str:
+        """The same at the last look, whose level is a fraction of alpha."""
+        last = line.looks[-1] if line.looks else None
+        if last is None or last.p is None or not last.level or last.p == line.p:
+            return ""
+        error = 3 * math.sqrt(last.level * (1 - last.level) / self.draws)
+        if abs(last.p - last.level) >= error:
+            return ""
+        return f"within the Monte Carlo error of this look's level, {last.level:.2g} ± {error:.1g} at {self.draws} draws"
 
     def describe(self) -> str:
         """One sentence a reviewer can quote."""
@@ -167,8 +219,13 @@ class FamilyResult(Computed):
                 f"Shown {bound} among {len(judged)} scorers of equal differences, exact p with Holm at family-wise "
                 f"α = {self.alpha:g} (n = {self.n} seeds): {found}."
             )
+        if self.method == ROTATION_LOOKS:
+            return (
+                f"Shown {bound} among {len(judged)} scorers, rotation max-T at several looks, step-down, at family-wise "
+                f"α = {self.alpha:g} over all of them (n = {self.n} seeds, {self.draws} draws a look): {found}."
+            )
         if self.method != ROTATION:
-            why = "that miss different seeds" if self.method == RAGGED else "whose seeds are no pairs"
+            why = "that miss different seeds" if self.method in (RAGGED, RAGGED_LOOKS) else "whose seeds are no pairs"
             return (
                 f"Shown {bound} among {len(self.tested)} scorers {why}, Holm on each line's own t at "
                 f"family-wise α = {self.alpha:g} ({self.n} seeds in common): {found}."
@@ -191,3 +248,23 @@ class FamilyResult(Computed):
         """One table row a scorer."""
         facts = columns(self, "margin direction p_min_attainable=p_signflip_min method")
         return [line.to_row() | facts for line in self.lines]
+
+
+def one_sided(active: Sequence[Contrast], margin: float, sign: int) -> tuple[FloatArray, FloatArray]:
+    """t of sign·mean beyond the margin, and its exact one-sided p, of every column on its own seeds."""
+    mean, se = np.array([c.spread for c in active]).T
+    t = (sign * mean - margin) / se
+    return t, np.asarray(special.stdtr(np.array([c.df for c in active]), -t), dtype=np.float64)
+
+
+def why_degenerate(c: Contrast) -> str:
+    """Why a column has no t, in words."""
+    if c.hash_conflict:
+        return "same mask hash but different accuracies"
+    if c.is_identical:
+        return "same mask at every seed"
+    if c.n < MIN_SEEDS:
+        return f"too few seeds: {c.n}, needs {MIN_SEEDS}"
+    if not c.paired:
+        return "degenerate: neither side has a spread"
+    return constant_text(c) if c.has_test or c.fixed else f"no look yet: {c.n} seeds"

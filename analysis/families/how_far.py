@@ -91,18 +91,18 @@ def _p(c: Contrast, delta: float) -> float | None:
     """One-sided p of "above −delta"; None below three seeds, in the noise, and for unpaired seeds without a spread."""
     if c.n < MIN_SEEDS or delta < c.noise_floor:
         return None
-    if not c.is_degenerate:
+    if c.has_test:
         return p_above(c, -delta)
-    return exact_p(c, -delta) if c.paired else None
+    return c.repeated(exact_p(c, -delta)) if c.paired else None
 
 
 def _bound(c: Contrast, level: float) -> float | None:
     """One-sided lower bound at 1 − level."""
     mean, se = c.mean, c.se
-    if c.n < MIN_SEEDS or mean is None or se is None:
+    if c.n < MIN_SEEDS or mean is None or se is None or not c.level(level):
         return None
-    found = mean if se == 0.0 else mean + float(special.stdtrit(c.df, level)) * se
-    exact = exact_bound(c, level) if c.paired and (c.is_constant or c.is_adjacent) else None
+    found = mean if se == 0.0 else mean + float(special.stdtrit(c.df, c.level(level))) * se
+    exact = exact_bound(c, c.level(level)) if c.paired and (c.is_constant or c.is_adjacent) else None
     return found if exact is None else min(found, exact)
 
 

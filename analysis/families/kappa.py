@@ -328,6 +328,8 @@ def _test_point(
         if not seeds:
             return run, f"it needs scorers of κ = 1 and of κ = 2, and there is none of κ = {kappa}"
         if not columns[kappa]:
+            if n >= MIN_SEEDS and not any(c.fixed or c.level(alpha) for c in family[kappa]):
+                return n, f"no look yet: {n} seeds"
             return n, f"too few seeds: {n}" if n < MIN_SEEDS else f"every scorer of κ = {kappa} is degenerate"
     both = columns[1] + columns[2]
     p_any = escape_test(both, delta, alpha=alpha, rng=rng, draws=draws)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from sics_analysis.families.family import RAGGED, ROTATION, UNPAIRED, Direction
+from sics_analysis.families.family import RAGGED, ROTATION, UNPAIRED, Direction, one_sided, why_degenerate
+from sics_analysis.families.family import SIGN as SIGN
 from sics_analysis.families.family import FamilyLine as FamilyLine
 from sics_analysis.families.family import FamilyResult as FamilyResult
 from sics_analysis.families.multiplicity import holm
@@ -27,15 +28,15 @@ from sics_analysis.families.rotation import (
     sorted_rows,
     step_down_p,
 )
+from sics_analysis.families.sequential import sequential_family
 from sics_analysis.one_scorer.signflip import DRAWS, sign_flip_test
 from sics_analysis.one_scorer.student import p_above
 from sics_analysis.results import MAX_MARGIN, Interval, Seed, check_alpha, check_delta, is_number, is_whole
 from sics_analysis.rows.contrasts import MANY_SEEDS, MIN_SEEDS, Contrast, FloatArray, check_names
-from sics_analysis.rows.degenerate import constant_text
+from sics_analysis.rows.looked import LookedContrast
 
 _CLEAR = 5.0  # Monte Carlo standard errors from alpha at which no further draw could move a verdict
 JOINT = "rotation max-|T|"
-SIGN: dict[Direction, int] = {"above": 1, "below": -1}
 
 
 def max_t_family(
@@ -86,6 +87,8 @@ def max_t_family(
     distribution, a tenth of the draws is made first and is enough where every p lies five Monte Carlo standard errors from
     alpha, and the sign-flip cross-checks are left out: they agree with t there. Up to 100 seeds nothing is cut.
 
+    **Several looks.** Contrasts under a plan of looks (`LookedContrast`) are tested at each look by `sequential_family`.
+
     The rows are sorted by value before they are rotated, so that no renaming of seeds moves a p.
 
     Langsrud (2005), Rotation tests, Statistics and Computing 15, 53–60. Holm (1979), A simple sequentially rejective
@@ -109,6 +112,11 @@ def max_t_family(
         raise ValueError(f"Expected `draws` as a whole number of at least 1, got {draws!r}")
     check_names(contrasts)
     family = tuple(contrasts)
+    looked = [c for c in family if isinstance(c, LookedContrast)]
+    if looked:
+        if len(looked) < len(family):
+            raise ValueError("Expected all contrasts of a family under one plan of looks, got some without")
+        return sequential_family(looked, float(margin), direction=direction, alpha=alpha, rng=rng, draws=int(draws))
     active = [c for c in family if not c.is_degenerate]
     unpaired = any(not c.paired for c in active)
     ragged = unpaired or len({c.seeds for c in active}) > 1
@@ -186,13 +194,6 @@ class _Numbers:
     interval: str
     made: int = 0  # draws, where they are fewer than asked for
     ragged: bool = False
-
-
-def one_sided(active: Sequence[Contrast], margin: float, sign: int) -> tuple[FloatArray, FloatArray]:
-    """t of sign·mean beyond the margin, and its exact one-sided p, of every column on its own seeds."""
-    mean, se = np.array([c.spread for c in active]).T
-    t = (sign * mean - margin) / se
-    return t, np.asarray(special.stdtr(np.array([c.df for c in active]), -t), dtype=np.float64)
 
 
 def exact_beside(
@@ -347,17 +348,5 @@ def constants_adjusted(
 
 
 def _degenerate_line(c: Contrast, margin: float, direction: Direction, equal: tuple[float, float] | None) -> FamilyLine:
-    p = adjusted = None
-    if c.hash_conflict:
-        reason = "same mask hash but different accuracies"
-    elif c.is_identical:
-        reason = "same mask at every seed"
-    elif c.n < MIN_SEEDS:
-        reason = f"too few seeds: {c.n}, needs {MIN_SEEDS}"
-    elif not c.paired:
-        reason = "degenerate: neither side has a spread"
-    else:
-        reason = constant_text(c)
-        assert equal is not None
-        p, adjusted = equal
-    return FamilyLine(c, None, p, adjusted, adjusted, p, None, None, True, reason)
+    p, adjusted = equal or (None, None)
+    return FamilyLine(c, None, p, adjusted, adjusted, p, None, None, True, why_degenerate(c))

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sics_analysis.families.family import ROTATION, FamilyResult
-from sics_analysis.families.max_t import SIGN, clear_of, constants_adjusted, exact_beside, in_two, not_below, one_sided
+from sics_analysis.families.family import ROTATION, SIGN, FamilyResult, one_sided
+from sics_analysis.families.max_t import clear_of, constants_adjusted, exact_beside, in_two, not_below
 from sics_analysis.families.multiplicity import holm_over_groups
 from sics_analysis.families.rotation import Projection, StepDown, rotation_directions, sorted_rows
 from sics_analysis.one_scorer.signflip import DRAWS

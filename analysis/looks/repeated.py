@@ -10,11 +10,12 @@ from itertools import accumulate
 import numpy as np
 from numpy.polynomial import Chebyshev
 
-from sics_analysis.looks.levels import boundary, critical_value, nominal_levels
+from sics_analysis.looks.levels import FloatArray, boundary, critical_value, nominal_levels
 from sics_analysis.results import Interval, check_level
 
 _LEAST, _MOST = 1e-9, 0.4999  # overall alphas between which the table stands
 _NODES = 13
+_STEPS = 4001
 METHOD = "repeated student-t"
 
 
@@ -51,25 +52,23 @@ def repeated_p(p: float, looks: Sequence[int], n_max: int, family: int = 1, *, c
     counts = tuple(int(n) for n in looks)
     if len(counts) == 1:
         return min(1.0, p if complete else p * n_max / counts[0])
-    table = _table(counts, int(n_max), int(family), complete)
-    low, high = math.log(_LEAST), math.log(_MOST)
-    if p <= math.exp(table(low)):
+    alphas, levels = _table(counts, int(n_max), int(family), complete)
+    if p <= 0.0 or math.log(p) <= levels[0]:
         return _LEAST
-    if p > math.exp(table(high)):
+    if math.log(p) > levels[-1]:
         return 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if table(middle) < math.log(p) else (low, middle)
-    return math.exp(high)
+    return math.exp(float(np.interp(math.log(p), levels, alphas)))
 
 
 @lru_cache(maxsize=1024)
-def _table(looks: tuple[int, ...], n_max: int, family: int, complete: bool) -> Chebyshev:
-    """log level at the last look as a polynomial of log alpha: the two are close to proportional."""
+def _table(looks: tuple[int, ...], n_max: int, family: int, complete: bool) -> tuple[FloatArray, FloatArray]:
+    """log alpha and log level at the last look, close together: a polynomial through the levels at a few alphas."""
     low, high = math.log(_LEAST), math.log(_MOST)
     nodes = (low + high) / 2 + (high - low) / 2 * np.cos(np.pi * (np.arange(_NODES) + 0.5) / _NODES)
     levels = boundary(looks, n_max, tuple(np.exp(nodes).tolist()), family, complete).level
-    return Chebyshev.fit(nodes, np.log(levels), _NODES - 1, domain=[low, high])
+    fitted = Chebyshev.fit(nodes, np.log(levels), _NODES - 1, domain=[low, high])
+    alphas = np.linspace(low, high, _STEPS)
+    return alphas, np.maximum.accumulate(fitted(alphas))
 
 
 def sequential_p(repeated: Sequence[float]) -> tuple[float, ...]:

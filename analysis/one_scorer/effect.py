@@ -53,9 +53,10 @@ class EffectSize(OfContrast):
         if self.d_z is None or self.correction is None:
             return None
         t = self.d_z * math.sqrt(self.n)
-        low, high = noncentrality_interval(t, self.n - 1, level)
+        nominal = 1 - 2 * self.contrast.level((1 - level) / 2)
+        low, high = noncentrality_interval(t, self.n - 1, level if self.contrast.fixed else nominal)
         scale = 1 / math.sqrt(self.n)
-        return Interval(low * scale, high * scale, level, "noncentral t")
+        return Interval(low * scale, high * scale, level, "noncentral t" if self.contrast.fixed else "repeated noncentral t")
 
     def describe(self) -> str:
         """One sentence a reviewer can quote."""

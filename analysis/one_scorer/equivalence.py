@@ -10,9 +10,11 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from sics_analysis.one_scorer.signflip import EXACT_LIMIT, sign_flip_test, subset_means
+from sics_analysis.one_scorer.student import p_above, p_below
 from sics_analysis.results import Interval, Row, Verdict, check_alpha, check_delta, columns, limits, p_text, signed
 from sics_analysis.rows.contrasts import MANY_SEEDS, Contrast, FloatArray, OfContrast, as_contrast
 from sics_analysis.rows.degenerate import ADJACENT, classify, exact_bound, exact_p
+from sics_analysis.rows.looked import LookedContrast
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class EquivalenceResult(OfContrast):
         if interval is None:
             return None
         exact = c.has_test and (c.is_constant or c.is_adjacent)
-        sides = (exact_bound(side, self.alpha) for side in (c, c.mirrored()) if exact)
+        sides = (exact_bound(side, c.level(self.alpha)) for side in (c, c.mirrored()) if exact)
         return max(abs(interval.low), abs(interval.high), *(-bound for bound in sides if bound is not None))
 
     def smallest_delta_signflip(self, rng: np.random.Generator | None = None) -> float | None:
@@ -190,7 +192,7 @@ def equivalence_test(
     check_delta(delta)
     check_alpha(alpha)
     found = t_tost(as_contrast(data), delta, alpha)
-    if found.degenerate or not found.contrast.paired or found.n > MANY_SEEDS:
+    if found.degenerate or not found.contrast.paired or found.n > MANY_SEEDS or not found.contrast.fixed:
         return found
     flips = (
         sign_flip_test(found.contrast, margin=-delta, alternative="greater", rng=rng),
@@ -208,9 +210,12 @@ def t_tost(c: Contrast, delta: float, alpha: float) -> EquivalenceResult:
         ps = (known.p_lower, known.p_upper, p, p, known.p_signflip)
         return EquivalenceResult(c, delta, alpha, None, None, *ps, known.verdict, known.reason, True)
     mean, se = c.spread
-    lower, upper = (float(p) for p in t_tail_p(mean, se, c.df, delta))
-    if c.is_adjacent:
-        lower, upper = max(lower, exact_p(c, -delta)), max(upper, exact_p(c.mirrored(), -delta))
+    if c.fixed:
+        lower, upper = (float(p) for p in t_tail_p(mean, se, c.df, delta))
+        if c.is_adjacent:
+            lower, upper = max(lower, exact_p(c, -delta)), max(upper, exact_p(c.mirrored(), -delta))
+    else:
+        lower, upper = (1.0 if p is None else p for p in (p_above(c, -delta), p_below(c, delta)))
     verdict = Verdict.of_halves(lower, upper, alpha)
     reason, t = _reason(c, delta, alpha, verdict, lower, upper), ((mean + delta) / se, (mean - delta) / se)
     return EquivalenceResult(c, delta, alpha, *t, lower, upper, max(lower, upper), None, None, verdict, reason, False)
@@ -220,14 +225,24 @@ def _reason(c: Contrast, delta: float, alpha: float, verdict: Verdict, lower: fl
     if c.is_adjacent:
         return f"{ADJACENT}: {p_text(lower)} above −{delta:g}, {p_text(upper)} below +{delta:g}"
     level = f"{100 * (1 - 2 * alpha):g} % interval"
+    interval = c.t_interval(1 - 2 * alpha)
+    assert interval is not None  # a tested line has one
     if verdict is Verdict.EQUIVALENT:
+        if isinstance(c, LookedContrast) and not interval.inside(delta):
+            low, high = _first_look(c, -delta, alpha), _first_look(c.mirrored(), -delta, alpha)
+            return f"shown above −{delta:g} at look {low} and below +{delta:g} at look {high}"
         return f"{level} inside ±{delta:g}"
     if verdict is Verdict.INCONCLUSIVE:
         return f"{level} crosses both −{delta:g} and +{delta:g}"
-    interval = c.t_interval(1 - 2 * alpha)
-    assert interval is not None  # a tested line has one
     if verdict is Verdict.NONINFERIOR:
         where = f"{'above' if interval.low > delta else 'crosses'} +{delta:g}"
         return f"{level} {where}; not worse by {delta:g}, unadjusted {p_text(lower)}"
     where = f"{'below' if interval.high < -delta else 'crosses'} −{delta:g}"
     return f"{level} {where}; not better by {delta:g}, unadjusted {p_text(upper)}"
+
+
+def _first_look(c: Contrast, margin: float, alpha: float) -> int | None:
+    """At which look the mean was first shown above a margin."""
+    assert isinstance(c, LookedContrast)
+    found = c.repeated_by_look(lambda fixed: p_above(fixed, margin))
+    return next((look.number for look, p in found if p <= alpha), None)

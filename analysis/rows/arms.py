@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -168,6 +168,24 @@ class Arm:
         labels = _labels(seeds, order)
         hashes = _pick(name, mask_hash, seeds, order)
         return cls(name, labels, found, mask_hash=hashes, single=_single(found), scale=scale)
+
+    def restrict(self, seeds: Container[Seed]) -> Arm:
+        """The same arm on some of its seeds.
+
+        >>> Arm.from_counts("chaos", [0, 1], [552, 540], 600).restrict({1}).correct
+        (540,)
+        """
+        kept = [i for i, seed in enumerate(self.seeds) if seed in seeds]
+        if len(kept) == len(self.seeds):
+            return self
+        return replace(
+            self,
+            seeds=tuple(self.seeds[i] for i in kept),
+            accuracy=tuple(self.accuracy[i] for i in kept),
+            correct=None if self.correct is None else tuple(self.correct[i] for i in kept),
+            total=None if self.total is None else tuple(self.total[i] for i in kept),
+            mask_hash=None if self.mask_hash is None else tuple(self.mask_hash[i] for i in kept),
+        )
 
 
 def pool_arms(arms: Sequence[Arm], name: str = "plateau") -> Arm:

@@ -142,6 +142,28 @@ class Contrast:
         return True
 
     @property
+    def fixed(self) -> bool:
+        """Whether the number of seeds was fixed beforehand, so that nobody looks at them twice."""
+        return True
+
+    @property
+    def method(self) -> str:
+        """How an interval of the mean is made."""
+        return "student-t"
+
+    def level(self, alpha: float) -> float:
+        """What a one-sided p of these seeds is compared with where the error is to be alpha."""
+        return alpha
+
+    def repeated(self, p: float) -> float:
+        """The smallest alpha at which this p of these seeds rejects."""
+        return p
+
+    def _reach(self, level: float) -> float | None:
+        """Half the width of an interval in standard errors; None where nothing may be concluded yet."""
+        return float(special.stdtrit(self.df, 0.5 + level / 2))
+
+    @property
     def spread(self) -> tuple[float, float]:
         """Mean and standard error of a contrast that is not degenerate, so that it has both."""
         mean, se = self.mean, self.se
@@ -225,10 +247,13 @@ class Contrast:
         mean, se = self.mean, self.se
         if self.n < MIN_SEEDS or mean is None or se is None:
             return None
+        reach = 0.0 if self.is_constant and self.fixed else self._reach(level)
+        if reach is None:
+            return None
         if self.is_constant:
             return Interval(mean, mean, level, "degenerate")
-        half = float(special.stdtrit(self.df, 0.5 + level / 2)) * se
-        return Interval(mean - half, mean + half, level, "student-t" if self.paired else "Welch t")
+        half = reach * se
+        return Interval(mean - half, mean + half, level, self.method)
 
     def restrict(self, seeds: Iterable[Seed]) -> Contrast:
         """The same contrast on some of its seeds."""

@@ -112,7 +112,8 @@ def classify(data: Contrast | ArrayLike, delta: float, alpha: float = 0.05) -> D
     hashed was not the mask, and nothing is concluded.
 
     A constant difference is neither infinite evidence nor none: its exact p decides, 2⁻ⁿ or more (`exact_p`). So it takes five
-    seeds at α = 0.05 for anything to be shown. Whether a constant beyond ±δ escapes or degrades is decided in its family.
+    seeds at α = 0.05 for anything to be shown. Whether a constant beyond ±δ escapes or degrades is decided in its family. Of
+    seeds that are looked at more than once the p are the repeated ones of the last look.
 
     Parameters
     ----------
@@ -145,6 +146,8 @@ def classify(data: Contrast | ArrayLike, delta: float, alpha: float = 0.05) -> D
         return Degenerate(DegenerateKind.IDENTICAL_MASKS, Verdict.IDENTICAL, f"same mask at every seed{noise}")
     if c.n < MIN_SEEDS:
         return Degenerate(DegenerateKind.TOO_FEW_SEEDS, Verdict.INCONCLUSIVE, f"too few seeds: {c.n}, needs {MIN_SEEDS}")
+    if not c.has_test and not c.fixed:
+        return Degenerate(DegenerateKind.TOO_FEW_SEEDS, Verdict.INCONCLUSIVE, f"no look yet: {c.n} seeds")
     if not c.is_constant:
         return None
     if not c.paired:
@@ -167,19 +170,21 @@ def constant_text(c: Contrast) -> str:
 
 def _constant(c: Contrast, delta: float, alpha: float) -> Degenerate:
     p, lower, upper = smallest_p(c.n), exact_p(c, -delta), exact_p(c.mirrored(), -delta)
+    level = c.level(alpha)
     zero = max(abs(d) for d in c.differences) <= c.tolerance
     kind = DegenerateKind.ALL_ZERO if zero else DegenerateKind.CONSTANT
-    found = Verdict.of_halves(lower, upper, alpha)
+    found = Verdict.of_halves(lower, upper, level)
     above = c.mean is not None and c.mean > 0
     beyond, margin = exact_p(c if above else c.mirrored(), delta), f"{'+' if above else '−'}{delta:g}"
     # Closer to the margin than one example, its p is larger than that of its signs alone, on whichever side it lies.
     close = next((near for near in (upper if above else lower, beyond) if p < near < 1), None)
     test = f"exact sign-flip {p_text(p)}" if close is None else f"exact {p_text(close)}, within one test example of {margin}"
-    if p > alpha:
-        why = f"; too few seeds for a constant difference: n = {c.n}, 2^−{c.n} > α"
+    if p > level:
+        bound = "α" if c.fixed else f"{level:.2g}, the level of this look"
+        why = f"; too few seeds for a constant difference: n = {c.n}, 2^−{c.n} > {bound}"
     elif found is Verdict.EQUIVALENT:
         why = f"{'' if zero else f', inside ±{delta:g}'}; {test}"
     else:
         side = "beyond" if beyond < 1 else "on the margin" if close is None else "inside"
         why = f", {side} {margin}; {test}"
-    return Degenerate(kind, found, f"{constant_text(c)}{why}", lower, upper, p)
+    return Degenerate(kind, found, f"{constant_text(c)}{why}", c.repeated(lower), c.repeated(upper), c.repeated(p))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
+from sics_analysis.looks.design import LookPlan
 from sics_analysis.results import ACCURACY, Metric, Seed, is_number
 from sics_analysis.rows.arms import Arm, pool_arms
 from sics_analysis.rows.contrasts import RELATIVE_TOLERANCE, Contrast, contrast
+from sics_analysis.rows.looked import looked_contrast
 from sics_analysis.rows.reading.cells import seed_label
 from sics_analysis.rows.reading.counts import whole_counts
 from sics_analysis.rows.reading.sparsities import ONE_POOL
@@ -39,6 +41,9 @@ class Table:
     apart: frozenset[str] = frozenset()  # scorers whose role is one of `APART`
     metric: Metric = ACCURACY
     unpruned: Arm | None = None  # the dense networks: the rows of S = 0, where there are any
+    plan: LookPlan | None = None  # of a run that is looked at more than once
+    order: tuple[Seed, ...] = ()  # of its seeds
+    made: int = 0  # looks
 
     @property
     def scorers(self) -> tuple[str, ...]:
@@ -101,7 +106,17 @@ class Table:
         floor = self.floors.get(sparsity, 0.0)
         if not self.metric.paired:
             return unpaired_contrast(self.arm(name, sparsity), other, sparsity=sparsity, noise_floor=floor)
-        return contrast(self.arm(name, sparsity), other, sparsity=sparsity, noise_floor=floor)
+        found = contrast(self.arm(name, sparsity), other, sparsity=sparsity, noise_floor=floor)
+        return found if self.plan is None else looked_contrast(found, self.plan, self.order, self.made)
+
+    def of_seeds(self, seeds: Container[Seed]) -> Table:
+        """The same table on some of its seeds; its scorers and sparsities are those of all."""
+        return replace(
+            self,
+            arms={place: arm.restrict(seeds) for place, arm in self.arms.items()},
+            seeds=tuple(seed for seed in self.seeds if seed in seeds),
+            unpruned=None if self.unpruned is None else self.unpruned.restrict(seeds),
+        )
 
     def _pool(self, scorers: tuple[str, ...], sparsity: float) -> Arm:
         arms = [self.arm(scorer, sparsity) for scorer in scorers]

@@ -81,6 +81,11 @@ class UnpairedContrast(Contrast):
         return False
 
     @property
+    def method(self) -> str:
+        """How an interval of the difference is made."""
+        return "Welch t"
+
+    @property
     def is_constant(self) -> bool:
         """Whether neither side has a spread."""
         spread = [max(side) - min(side) for side in (self.own, self.other) if side]

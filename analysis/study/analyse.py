@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ from sics_analysis.families.how_far import how_far
 from sics_analysis.families.plateau import PlateauClaim, holm_equivalence
 from sics_analysis.families.run_wide import run_wide
 from sics_analysis.families.winner import best_of
+from sics_analysis.looks.design import LookPlan
+from sics_analysis.looks.outcome import LineLooks
 from sics_analysis.one_scorer.bootstrap import N_RESAMPLES, Bootstrap
 from sics_analysis.one_scorer.equivalence import equivalence_test
 from sics_analysis.results import (
@@ -22,6 +24,7 @@ from sics_analysis.results import (
     DataCheckWarning,
     Level,
     Metric,
+    Seed,
     check_alpha,
     check_delta,
     is_whole,
@@ -36,6 +39,7 @@ from sics_analysis.rows.reading.ignored import ignored_checks
 from sics_analysis.rows.reading.names import OPTIONAL, likely_reference, nearest
 from sics_analysis.rows.reading.tidy import tidy
 from sics_analysis.rows.table import DENSE, PLATEAU, REQUIRED, Table, noise_floors, read_table
+from sics_analysis.study.looks import Counted, count_looks
 from sics_analysis.study.outcome import Analysis, Families, Line, RunTests
 from sics_analysis.study.steps import (
     BOOTSTRAP,
@@ -78,6 +82,8 @@ def analyse(
     noise_floor: float | Mapping[float, float] | None = None,
     bits: Bits | None = None,
     plan: Mapping[str, Any] | None = None,
+    looks: LookPlan | None = None,
+    ended: Iterable[Seed] | None = None,
     draws: int = 100_000,
     n_resamples: int = N_RESAMPLES,
     progress: Callable[[int, int], None] | None = None,
@@ -126,6 +132,14 @@ def analyse(
         mean of one number an example, those numbers as floats: adds the intervals alone.
     plan : mapping, optional
         Metadata of the plan, kept in `to_dict`.
+    looks : LookPlan, optional
+        The plan of a run that was looked at more than once, fixed before its first seed, at the alpha of this analysis. The tests
+        are then those of the looks made (`Analysis.looks`): every p is sequential, every interval repeated, every verdict kept
+        from the look that gave it. Seeds that no look has counted yet, or that the plan does not have, take no part. A plan
+        of one look is the fixed design. The seeds of a plan that names none are those of the frame, in their order.
+    ended : seeds, optional
+        Under a plan of looks: the seeds of which no further result is to come, those that failed included, as a look waits for
+        all its seeds; by default those of the frame.
     draws : int
         Draws of each rotation test.
     n_resamples : int
@@ -182,12 +196,14 @@ def analyse(
         raise ValueError(f"Expected `seed` as a whole number of at least 0, got {seed!r}")
     table = read_table(frame, replace(measured, paired=not unpaired))
     _check_reference(table, reference)
+    counted = None if looks is None else count_looks(table, looks, alpha, ended)
+    table = table if counted is None else counted.table
     root = int(rng.integers(2**32)) if rng is not None else int(seed)
     floors = noise_floors(noise_floor, table.sparsities)
     table = replace(table, floors=floors)
     setting = Setting(table, reference, float(delta), float(alpha), root, int(draws), int(n_resamples), floors)
     with written_with(measured.digits(delta)):
-        made = _analysis(setting, bits or {}, plan or {}, (*checks, *found), progress)
+        made = _analysis(setting, bits or {}, plan or {}, (*checks, *found), progress, counted)
     for one in made.checks:
         if one.level is Level.OPEN:
             warnings.warn(f"data check, open: {one.text}", DataCheckWarning, stacklevel=2)
@@ -200,12 +216,16 @@ def _analysis(
     plan: Mapping[str, Any],
     data: Sequence[DataCheck],
     progress: Callable[[int, int], None] | None,
+    counted: Counted | None,
 ) -> Analysis:
     """Every step, at every sparsity."""
     table, reference, delta, alpha, root = setting.table, setting.reference, setting.delta, setting.alpha, setting.root
     examples = {(seed_label(label), name, round(float(S), 9)): row for (label, name, S), row in bits.items()}
+    if counted is not None:
+        examples = {place: row for place, row in examples.items() if place[0] in table.seeds}
     crossed = crossed_components(table, reference, examples)
     lines: list[Line] = []
+    looked: list[LineLooks] = []
     plateaus: list[PlateauClaim] = []
     attribution: list[AttributionLine] = []
     contrasts: dict[float, list[Contrast]] = {}
@@ -228,7 +248,11 @@ def _analysis(
         generator = setting.stream(BOOTSTRAP, sparsity)
         for equivalence, holm in zip(equivalences, holm_equivalence(equivalences), strict=True):
             components, resampled = crossed.get((equivalence.name, sparsity)), together[sparsity].get(equivalence.name)
-            lines.append(make_line(setting, equivalence, holm, family, over_run, components, generator, resampled))
+            kept = None
+            if counted is not None:
+                found, kept = counted.line(setting, equivalence.contrast, family)
+                looked.append(found)
+            lines.append(make_line(setting, equivalence, holm, family, over_run, components, generator, resampled, kept))
         if not setting.below_noise(sparsity):
             plateaus += plateau_claims(setting, equivalences, sparsity)
         attribution += attribution_lines(setting, sparsity)
@@ -258,6 +282,7 @@ def _analysis(
         )
         if table.is_dense(reference)
         else (),
+        looks=None if counted is None else counted.outcome(tuple(looked)),
     )
 
 

@@ -12,6 +12,7 @@ from sics_analysis.families.family import FamilyResult
 from sics_analysis.families.kappa import Spectrum
 from sics_analysis.families.plateau import PlateauClaim
 from sics_analysis.families.run_wide import RunWide
+from sics_analysis.looks.outcome import Looks
 from sics_analysis.one_scorer.bootstrap import Bootstrap
 from sics_analysis.one_scorer.effect import EffectSize
 from sics_analysis.one_scorer.equivalence import EquivalenceResult
@@ -151,6 +152,9 @@ class Analysis:
         The frame under the project's names.
     how_far
         Against the dense network: up to which S each scorer is shown not worse by δ; empty with another reference.
+    looks
+        Under a plan of looks: those made, and the look of every verdict. Lines, families, κ(S) and attribution then have the
+        seeds of the looks made, sequential p-values and repeated intervals.
     """
 
     table: Table
@@ -174,6 +178,7 @@ class Analysis:
     assumed: tuple[str, ...] = ()
     rows: Any = None
     how_far: tuple[HowFar, ...] = ()
+    looks: Looks | None = None
 
     @property
     def metric(self) -> Metric:
@@ -277,7 +282,7 @@ class Analysis:
     def to_dict(self) -> dict[str, Any]:
         """Return plain nested data, ready for `json.dumps(..., allow_nan=False)`; undefined numbers are None.
 
-        Lines are in the metric's own direction; families, winners, attribution, McNemar and how far have better upwards.
+        Lines are in the metric's own direction; families, winners, attribution, McNemar, how far and looks have better upwards.
         """
         found = {
             "schema": SCHEMA,
@@ -310,6 +315,12 @@ class Analysis:
             "mcnemar": [line.to_row() for line in self.mcnemar],
             "how_far": [found.to_row() | {"steps": found.to_rows()} for found in self.how_far],
         }
+        if self.looks is not None:
+            found["looks"] = {
+                "plan": self.looks.plan.to_dict(),
+                **self.looks.to_row(),
+                "lines": [line.to_row() | {"looks": [look.to_row() for look in line.looks]} for line in self.looks.lines],
+            }
         plain: dict[str, Any] = _plain(found)
         return plain
 
@@ -336,7 +347,8 @@ class Analysis:
         said = [self.told(part.describe()) for part in parts]
         first = [f"Assumed: {text}." for text in self.assumed]
         first += [f"Data check, {check.level}: {check.text}." for check in self.checks]
-        return "\n".join([*first, *said, kappa])
+        looked = [] if self.looks is None else [self.told(self.looks.describe())]
+        return "\n".join([*first, *looked, *said, kappa])
 
 
 def _plain(value: Any) -> Any:

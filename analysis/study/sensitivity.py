@@ -8,7 +8,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from sics_analysis.families.max_t import constants_adjusted, exact_beside, not_below, one_sided
+from sics_analysis.families.family import one_sided
+from sics_analysis.families.max_t import constants_adjusted, exact_beside, not_below
+from sics_analysis.families.multiplicity import holm
 from sics_analysis.families.rotation import Projection, StepDown, rotation_directions, unit_columns
 from sics_analysis.one_scorer.equivalence import t_tost
 from sics_analysis.one_scorer.student import p_above, p_below
@@ -66,6 +68,12 @@ def _projected(columns: FloatArray, space: Projection) -> StepDown:
 def _adjusted(members: Sequence[Contrast], deltas: Sequence[float], rng: np.random.Generator) -> Adjusted:
     """p of "beyond the margin", adjusted over the columns that can be tested; as `max_t_family` adjusts them."""
     found: dict[tuple[str, int, int], float] = {}
+    if any(not c.fixed for c in members):  # looked at more than once: Holm on the sequential p, which needs no draws
+        for i, delta in enumerate(deltas):
+            for sign in (1, -1):
+                own = holm([p_above(c if sign > 0 else c.mirrored(), delta) for c in members])
+                found.update({(c.name, i, sign): p for c, p in zip(members, own, strict=True) if p is not None})
+        return found
     sides = [(i, sign, delta) for i, delta in enumerate(deltas) for sign in (1, -1)]
     active = [c for c in members if not c.is_constant]
     counters = {}

@@ -21,8 +21,8 @@ from sics_analysis.one_scorer.effect import hedges_g
 from sics_analysis.one_scorer.equivalence import EquivalenceResult, equivalence_test
 from sics_analysis.one_scorer.mcnemar import mcnemar_exact
 from sics_analysis.one_scorer.student import p_above, p_below
-from sics_analysis.one_scorer.verdict import verdict
-from sics_analysis.results import POINTS, Seed, Verdict, p_text, signed
+from sics_analysis.one_scorer.verdict import Decision, verdict
+from sics_analysis.results import POINTS, Interval, Seed, Verdict, p_text, signed
 from sics_analysis.rows.contrasts import MANY_SEEDS, Contrast
 from sics_analysis.rows.degenerate import smallest_p
 from sics_analysis.rows.table import DENSE, Table
@@ -90,8 +90,9 @@ def make_line(
     crossed: VarianceComponents | None,
     rng: np.random.Generator,
     resampled: Bootstrap | None = None,
+    kept: Decision | None = None,
 ) -> Line:
-    """Put all that is said of one scorer at one sparsity into a line, verdict included."""
+    """Put all that is said of one scorer at one sparsity into a line, verdict included; `kept` is one of an earlier look."""
     contrast, name, delta = equivalence.contrast, equivalence.name, setting.delta
     in_family = name in families.members
     tested = families.escape.get(name)
@@ -107,6 +108,7 @@ def make_line(
         escape_note=families.escape.note(name),
         degrade_note=families.degrade.note(name),
     )
+    decision = kept or decision
     effect = hedges_g(contrast)
     if resampled is None:
         resampled = bootstrap_mean(contrast, rng=rng, n_resamples=setting.n_resamples)
@@ -133,11 +135,13 @@ def make_line(
         ci95=contrast.t_interval(0.95),
         ci_equivalence=contrast.t_interval(1 - 2 * setting.alpha),
         simultaneous=None if tested is None else tested.simultaneous,
-        crossed=None if crossed is None else crossed.confidence_interval(),
+        crossed=_for_new_images(contrast, crossed),
         p_equivalence=equivalence.p,
         p_equivalence_holm=holm,
         p_equivalence_signflip=equivalence.p_signflip,
-        p_equivalence_bootstrap=bootstrap_tost(contrast, delta, alpha=setting.alpha, resampled=resampled).p,
+        p_equivalence_bootstrap=bootstrap_tost(contrast, delta, alpha=setting.alpha, resampled=resampled).p
+        if contrast.fixed
+        else None,
         p_superior=p_above(contrast, 0.0),
         p_escape=p_above(contrast, delta),
         p_escape_adjusted=escape,
@@ -161,6 +165,15 @@ def make_line(
         bootstrap=resampled,
         split=None if crossed is None else crossed.split(),
     )
+
+
+def _for_new_images(contrast: Contrast, crossed: VarianceComponents | None, level: float = 0.95) -> Interval | None:
+    """The interval for new seeds and new images; of seeds that are looked at more than once at the nominal level of now."""
+    if crossed is None or contrast.fixed:
+        return None if crossed is None else crossed.confidence_interval(level)
+    nominal = contrast.level((1 - level) / 2)
+    found = crossed.confidence_interval(1 - 2 * nominal) if nominal else None
+    return None if found is None else replace(found, level=level, method=f"repeated {found.method}")
 
 
 def _sentence(line: EquivalenceResult, escape: float | None, degrade: float | None, kind: str, word: Verdict, reason: str) -> str:
