@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sics_cli.experiment.look_plan import look_plan_of
 from sics_cli.experiment.recipe import DENSE
-from sics_cli.runs.looks import ROWS_CHANGED, changed_looks
+from sics_cli.runs.looks import ROWS_CHANGED, changed_looks, look_ends
 from sics_cli.store.rows import CellRow, PlanRow, RepeatRow
 from sics_cli.store.store import Store
 
@@ -24,10 +24,10 @@ NO_LOOKS = (
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What a plan with looks makes of a store: its looks, how many were made, its rows, and what a reader must know."""
+    """What a plan with looks makes of a store: its looks, which seeds have ended, its rows, and what a reader must know."""
 
     plan: LookPlan
-    made: int
+    ended: tuple[int, ...]
     rows: list[CellRow]
     repeats: list[RepeatRow]
     remarks: list[str]
@@ -59,12 +59,27 @@ def looked(store: Store, plan: PlanRow, rows: Sequence[CellRow], repeats: Sequen
     stamps = [plan.stamp] if plan.stamp else []
     return Looked(
         looks,
-        len(store.looks(plan.plan_hash)),
+        ended_seeds(store, plan, kept),
         kept,
         [row for row in repeats if planned(row)],
         remarks,
         (*stamps, *([ROWS_CHANGED] if changed else [])),
     )
+
+
+def ended_seeds(store: Store, plan: PlanRow, rows: Sequence[CellRow]) -> tuple[int, ...]:
+    """The plan's first seeds of which nothing more is to come: those of the looks that were made, and what ended since.
+
+    A look that nobody has made is not made by whoever reads the rows in between.
+    """
+    ends, made = look_ends(plan), store.looks(plan.plan_hash)
+    there = {(row.seed, row.scorer, row.sparsity) for row in rows}
+    there |= {(row.seed, row.scorer, row.sparsity) for row in store.failures() if row.kind == "cell"}
+    counted = ends[len(made) - 1] if made else 0
+    most = ends[len(made)] - 1 if len(made) < len(ends) else counted
+    while counted < most and all((plan.seeds[counted], name, S) in there for name in plan.scorers for S in plan.sparsities):
+        counted += 1
+    return tuple(plan.seeds[:counted])
 
 
 def missing_of_looks(store: Store, plan: PlanRow, rows: Sequence[CellRow]) -> list[str]:

@@ -60,12 +60,14 @@ def check_reference(source: Source, reference: str) -> None:
     )
 
 
-def analyse_source(source: Source, settings: Settings) -> Analysis:
-    """Analyse under `settings`."""
+def analyse_source(source: Source, settings: Settings, n_resamples: int | None = None) -> Analysis:
+    """Analyse under `settings`, with the looks of the plan where they hold under these; no verdict rests on `n_resamples`."""
+    from sics_analysis.one_scorer.bootstrap import N_RESAMPLES
     from sics_analysis.results import DataCheckWarning
     from sics_analysis.study.analyse import analyse
 
     check_reference(source, settings.reference)
+    looks = source.looks_under(settings)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataCheckWarning)  # a report has a block of them
@@ -79,6 +81,9 @@ def analyse_source(source: Source, settings: Settings) -> Analysis:
                 metric=source.metric,
                 unpaired=source.unpaired,
                 checks=source.checks,
+                looks=looks,
+                ended=None if looks is None else source.ended,
+                n_resamples=N_RESAMPLES if n_resamples is None else n_resamples,
                 progress=_tell if len(source.frame) >= LARGE and sys.stderr.isatty() else None,
                 plan={"fixed": source.origin.fixed, "stamps": list(source.stamps_under(settings))},
             )

@@ -70,7 +70,7 @@ class Source:
 
     `accuracy` of the frame holds the values of `metric`. `checks` are what is known of the rows beside what they say; `beside`
     says that a run's loss is looked at, which its plan is not about. `looks` is when the run looks at its seeds, None for a fixed
-    number.
+    number; `ended` are the seeds that bring nothing more.
     """
 
     frame: pd.DataFrame
@@ -83,6 +83,7 @@ class Source:
     assumed: tuple[str, ...] = ()
     beside: bool = False
     looks: LookPlan | None = None
+    ended: tuple[int, ...] = ()
 
     @property
     def title(self) -> str:
@@ -258,6 +259,7 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
             ((row.seed, row.checkpoint_hash) for row in kept), given=recipe.get("start", {}).get("kind") == "checkpoint"
         ),
         looks=None if found is None else found.plan,
+        ended=() if found is None else found.ended,
     )
 
 

@@ -122,6 +122,7 @@ def until_text(targets: Sequence[str]) -> str:
 def look_line(look: LookRow, plan: PlanRow) -> str:
     """What a look said, in a line."""
     ends = look_ends(plan)
+    hopeless = f", {look.hopeless} not expected to be" if look.hopeless else ""
     there = f", targets {sum(map(bool, look.targets.values()))} of {len(look.targets)}"
     targets = "" if EVERY_LINE in look.targets else there
     if not look.stops:
@@ -129,7 +130,7 @@ def look_line(look: LookRow, plan: PlanRow) -> str:
     else:
         then = "decided: the run stops" if is_decided(look) else "the last look: what is open stays open"
     return (
-        f"look {look.look} of {len(ends)}, n = {look.n}: {look.decided} of {look.lines} lines decided{targets}; "
+        f"look {look.look} of {len(ends)}, n = {look.n}: {look.decided} of {look.lines} lines decided{hopeless}{targets}; "
         f"{spent_text(look, plan)}; {then}"
     )
 

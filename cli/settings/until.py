@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ DECIDED = "decided"
 SHARE = "share:"
 #: A first look takes five seeds: below that no verdict can be had at its level.
 FEWEST, MOST = 5, 10_000
+_NUMBER = re.compile(r"\d*\.?\d+|\d+\.")
 
 
 def targets_of(until: str) -> tuple[str, ...]:
@@ -40,9 +42,8 @@ def check_target(text: str) -> Claim | float:
     from sics_analysis.claims.statement import GRAMMAR, paper_claims, parse_claim
 
     if text.startswith(SHARE):
-        share = number(text.removeprefix(SHARE))
-        require(share is not None and 0 < share <= 1, "until", text, f"{SHARE}X, a share above 0 and at most 1")
-        assert share is not None
+        share = float(text.removeprefix(SHARE)) if _NUMBER.fullmatch(text.removeprefix(SHARE)) else 0.0
+        require(0 < share <= 1, "until", text, f"{SHARE}X, a share above 0 and at most 1")
         return share
     try:
         return parse_claim(text)
@@ -50,14 +51,6 @@ def check_target(text: str) -> Claim | float:
         ids = ", ".join(claim.id for claim in paper_claims())
         require(False, "until", text, f"targets as {SHARE}0.8, {GRAMMAR} ({ids})")
         raise
-
-
-def number(text: str) -> float | None:
-    """The number that a text is; None where it is none."""
-    try:
-        return float(text)
-    except ValueError:
-        return None
 
 
 def seeds_of(seeds: Any, until: Any, max_seeds: Any, first_seed: Any) -> Any:

@@ -136,6 +136,8 @@ CREATE TABLE looks (
     spent REAL NOT NULL CHECK (spent >= 0 AND spent < 0.5),
     decided INTEGER NOT NULL CHECK (decided BETWEEN 0 AND lines),
     lines INTEGER NOT NULL,
+    hopeless INTEGER NOT NULL CHECK (hopeless BETWEEN 0 AND lines - decided),
+    verdicts TEXT NOT NULL,
     targets TEXT NOT NULL,
     stops INTEGER NOT NULL CHECK (stops IN (0, 1)),
     PRIMARY KEY (plan_hash, look)

@@ -174,8 +174,9 @@ class PlanRow(_Record):
 class LookRow(_Record):
     """A look that was made: which of its plan, at how many seeds, on which rows, and what it decided.
 
-    `spent` is the α spent by then; `decided` of `lines` have a verdict; `targets` says of each what it is, "" while it is open;
-    `stops` that the run ends here. `rows_hash` tells whether the rows it was made on have changed since.
+    `spent` is the α spent by then; `decided` of the `lines` of κ ≥ 1 have a verdict and `hopeless` are not expected to get one;
+    `verdicts` are those that this look gave, by "SCORER@S"; `targets` says of each what it is, "" while it is open; `stops` that
+    the run ends here. `rows_hash` tells whether the rows it was made on have changed since.
     """
 
     plan_hash: str
@@ -186,6 +187,8 @@ class LookRow(_Record):
     spent: float
     decided: int
     lines: int
+    hopeless: int
+    verdicts: dict[str, str]
     targets: dict[str, str]
     stops: bool
 

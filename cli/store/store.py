@@ -24,7 +24,7 @@ from sics_cli.store.run_folder import STORE_NAME
 #: Begins the name of a run that ships with the package.
 REFERENCE = "reference:"
 
-_JSON_COLUMNS = frozenset({"layers", "flags", "families", "seeds", "scorers", "sparsities", "looks", "targets"})
+_JSON_COLUMNS = frozenset({"layers", "flags", "families", "seeds", "scorers", "sparsities", "looks", "targets", "verdicts"})
 _TABLES = {
     CellRow: "cells", RepeatRow: "repeats", CheckpointRow: "checkpoints", FailureRow: "failures", PlanRow: "plans",
     LookRow: "looks",

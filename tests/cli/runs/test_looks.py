@@ -92,7 +92,7 @@ def test_a_run_stops_at_the_look_that_decides(run: Any, cli: Any, rows_of: Rows)
     assert (looks_of(cli.store), len(rows_of(cli.store, "plans"))) == (before, 1)
     shown = words(cli.here("status", "run").stdout)
     assert "looks at 5 and 8 seeds until every line of κ ≥ 1 is decided; 1 of 2 made" in shown
-    assert "every line of κ ≥ 1: 1 of 1 at look 1" in shown
+    assert "every line of κ ≥ 1: 1 of 1 lines are settled at look 1" in shown
     assert said in shown
     assert "15 of at most 24 there" in shown
 
@@ -113,7 +113,7 @@ def test_a_run_that_is_not_decided_goes_to_its_last_look(run: Any, cli: Any, row
 def test_a_share_of_the_lines(run: Any, cli: Any) -> None:
     assert run(*WIDE, until="decided:share:0.5").returncode == 0
     (look,) = looks_of(cli.store)
-    assert json.loads(look["targets"]) == {"share:0.5": "1 of 1 at look 1"}
+    assert json.loads(look["targets"]) == {"share:0.5": "1 of 1 lines are settled at look 1"}
 
 
 def test_a_dry_run_shows_the_looks_and_writes_nothing(run: Any, cli: Any) -> None:
@@ -170,7 +170,7 @@ def test_in_python(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     few: dict[str, Any] = {"scorers": ["magnitude", "chaos"], "sparsities": [0.5], "out": cli.run, "delta": 40.0}
     made = replicate(task, until="decided:share:1", max_seeds=8, **few)
     assert [(look.look, look.n, look.targets, look.stops) for look in made.looks] == [
-        (1, 5, {"share:1": "1 of 1 at look 1"}, True)
+        (1, 5, {"share:1": "1 of 1 lines are settled at look 1"}, True)
     ]
     assert made.looks == Run(cli.run).looks
     assert sorted(made.analyse().seeds) == list(range(5))

@@ -50,8 +50,8 @@ def test_looks_come_back_and_make_room_in_a_store_without_them(store: Store) -> 
     store.add_plan(looking)
     store.add_plan(replace(PLAN, plan_hash="fixed again"))
     assert store.plans() == [PLAN, looking, replace(PLAN, plan_hash="fixed again")]
-    first = LookRow("looking", 1, 5, "now", "rows", 0.03125, 1, 4, {"share:1": ""}, stops=False)
-    second = replace(first, look=2, n=8, stops=True, targets={"share:1": "4 of 4 at look 2"})
+    first = LookRow("looking", 1, 5, "now", "rows", 0.03125, 1, 4, 2, {"chaos@0.5": "ESCAPES"}, {"share:1": ""}, stops=False)
+    second = replace(first, look=2, n=8, decided=4, hopeless=0, stops=True, targets={"share:1": "4 of 4 at look 2"})
     for look in (second, first, replace(first, plan_hash="another"), replace(first, made="later")):
         store.add_look(look)
     assert store.looks("looking") == [replace(first, made="later"), second]
