@@ -55,10 +55,18 @@ def print_made(out: Console, plan: PlanRow, made: Sequence[LookRow]) -> None:
     tables.fact(out, "looks", f"{text.removeprefix('looks ')}; {len(made)} of {len(ends)} made")
     for look in made:
         tables.fact(out, "", look_line(look, plan))
+        if look.verdicts:
+            tables.fact(out, "", f"decided there: {_verdicts(look)}")
     for target, how in made[-1].targets.items() if made else ():
         tables.fact(out, "", f"{target}: {how or 'open'}")
     if not made:
         tables.fact(out, "", f"next look at {ends[0]} seeds")
+
+
+def _verdicts(look: LookRow) -> str:
+    """The verdicts that a look gave, those of one word together."""
+    words = dict.fromkeys(look.verdicts.values())
+    return "; ".join(f"{word} {', '.join(place for place, one in look.verdicts.items() if one == word)}" for word in words)
 
 
 def fresh_seeds(plans: Sequence[PlanRow]) -> str:

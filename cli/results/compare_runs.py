@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sics_analysis.results import ACCURACY, Metric
 from sics_cli.base.errors import ConfigError
 from sics_cli.experiment.recipe import DENSE, differences
+from sics_cli.results.plan_rows import missing_of_looks
 from sics_cli.results.source import flagged, listed, metric_in, unfinished, what_ran
 from sics_cli.results.summary import noise_floors, paired_seeds
 from sics_cli.store.database import is_sqlite
@@ -57,6 +58,10 @@ class Pairs:
     metric: Metric = ACCURACY
 
 
+#: Of a run until decided, whose looks are about its own differences.
+LOOKED_AT = "Its number of seeds was decided by looking at it; the tests between two runs are those of a fixed number."
+
+
 @dataclass(frozen=True, slots=True)
 class ComparedLine:
     """A minus B for one scorer at one S, in the metric's unit and better upwards.
@@ -85,7 +90,12 @@ def read_rows(path: Path) -> RunRows:
         failed = sum(row.kind == "cell" for row in store.failures())
         remarks = [f"{stamp}." for stamp in dict.fromkeys(plan.stamp for plan in plans if plan.stamp)]
         remarks += [f"{failed} cells failed and are missing here."] if failed else []
-        remarks += [*unfinished(plans, rows), *flagged([row for row in rows if row.scorer != DENSE])]
+        looks = bool(plans) and plans[-1].looks is not None
+        remarks += [LOOKED_AT] if looks else []
+        remarks += [
+            *(missing_of_looks(store, plans[-1], rows) if looks else unfinished(plans, rows)),
+            *flagged([row for row in rows if row.scorer != DENSE]),
+        ]
         return RunRows(store.meta("run_id"), recipe, delta, alpha, tuple(rows), floors, tuple(remarks))
 
 

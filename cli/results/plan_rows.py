@@ -67,6 +67,21 @@ def looked(store: Store, plan: PlanRow, rows: Sequence[CellRow], repeats: Sequen
     )
 
 
+def past_looks(plans: Sequence[PlanRow]) -> list[str]:
+    """Say that a fixed number of seeds is analysed whose α an earlier plan with looks has spent; nothing where it is not so."""
+    last = plans[-1] if plans else None
+    if last is None or last.looks is not None:
+        return []
+    if not any(plan.looks is not None and set(plan.seeds) & set(last.seeds) for plan in plans):
+        return []
+    first = 1 + max(seed for plan in plans for seed in plan.seeds)
+    return [
+        "An earlier plan looked at these seeds and has spent its α on them: none is left for another test. Every p here is that "
+        "of a number of seeds fixed beforehand, which it was not; a plan on fresh seeds holds "
+        f"(replicate --until decided --first-seed {first})."
+    ]
+
+
 def ended_seeds(store: Store, plan: PlanRow, rows: Sequence[CellRow]) -> tuple[int, ...]:
     """The plan's first seeds of which nothing more is to come: those of the looks that were made, and what ended since.
 

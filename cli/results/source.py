@@ -13,7 +13,7 @@ from sics_cli.base.bits import unpack_bits
 from sics_cli.base.errors import ConfigError, SicsError
 from sics_cli.experiment.cells import CHANGED
 from sics_cli.experiment.recipe import DENSE
-from sics_cli.results.plan_rows import NO_LOOKS, looked, missing_of_looks
+from sics_cli.results.plan_rows import NO_LOOKS, looked, missing_of_looks, past_looks
 from sics_cli.results.summary import loss_floors, noise_floors, paired_seeds, per_example
 from sics_cli.results.tables import Reading, read_table_files
 from sics_cli.store.database import is_sqlite
@@ -242,7 +242,7 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
         Planned(plans[-1].delta, plans[-1].alpha, plans[-1].reference) if plans else None,
         tuple(dict.fromkeys(plan.stamp for plan in plans if plan.stamp)) if found is None else found.stamps,
         tuple(deviations),
-        remarks=tuple(_of_examples(recipe, kept)),
+        remarks=(*_of_examples(recipe, kept), *past_looks(plans)),
         provenance=tuple(_provenance(store, pruned, plans)),
     )
     frame = pd.DataFrame([export_row(row, recipe) for row in kept], columns=list(COLUMNS)).astype({"kappa": "Int64"})

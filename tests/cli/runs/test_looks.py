@@ -94,6 +94,8 @@ def test_a_run_stops_at_the_look_that_decides(run: Any, cli: Any, rows_of: Rows)
     assert "looks at 5 and 8 seeds until every line of κ ≥ 1 is decided; 1 of 2 made" in shown
     assert "every line of κ ≥ 1: 1 of 1 lines are settled at look 1" in shown
     assert said in shown
+    assert "decided there: EQUIVALENT chaos@0.5" in shown
+    assert "decided there: EQUIVALENT chaos@0.5" in words(done.stdout)
     assert "15 of at most 24 there" in shown
 
 
@@ -173,7 +175,10 @@ def test_in_python(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         (1, 5, {"share:1": "1 of 1 lines are settled at look 1"}, True)
     ]
     assert made.looks == Run(cli.run).looks
-    assert sorted(made.analyse().seeds) == list(range(5))
+    analysis = made.analyse()
+    assert analysis.looks is not None
+    assert (analysis.looks.made, analysis.looks.line("chaos", 0.5).decided) == (1, 1)
+    assert made.analyse(delta=1.0).looks is None
     fresh = replicate(task, seeds=range(20, 28), until="decided:share:1", max_seeds=8, **few)
     assert sorted(fresh.analyse().seeds) == list(range(20, 25))
     fixed = replicate(task, seeds=2, **few | {"out": cli.folder / "fixed"})
@@ -329,10 +334,12 @@ def test_seeds_past_the_maximum_are_stamped(run: Any, cli: Any, rows_of: Rows) -
     assert done.returncode == 0, done.stderr
     assert stamps(cli, rows_of) == ["", CHANGED]
     assert "--first-seed 10" in words(done.stdout)
+    assert "none is left for another test" in json.dumps(report(cli), ensure_ascii=False)
     again = run(*NARROW)  # the plan's own seeds, and not the ten
     assert again.returncode == 0, again.stderr
     found = report(cli)
     assert found["settings"]["stamps"] == []
+    assert "none is left for another" not in json.dumps(found, ensure_ascii=False)
     assert any("Left out: seed 8, 9" in one["text"] for one in found["deviations"])
     assert {line["n"] for line in found["lines"]} == {8}
 
@@ -368,6 +375,29 @@ def test_rows_that_changed_after_a_look_are_told(run: Any, cli: Any) -> None:
     assert any("1 of 16 cells of the looks that were made are not there" in one["text"] for one in found["deviations"])
     assert run(*NARROW).returncode == 0  # the same numbers again
     assert report(cli)["settings"]["stamps"] == []
+
+
+def test_two_runs_compared_are_not_looked_at(run: Any, cli: Any) -> None:
+    assert run(*WIDE).returncode == 0
+    assert cli.here("replicate", "--task", "tasks.py:Good", "--seeds", "5", *FEW, *WIDE, "--out", "other").returncode == 0
+    done = cli.here("compare", "run", "other")
+    assert done.returncode == 0, done.stderr
+    shown = words(done.stdout)
+    assert "Its number of seeds was decided by looking at it; the tests between two runs are those of a fixed number." in shown
+    assert "planned cells are not there" not in shown
+
+
+def test_a_report_between_two_looks_tests_what_the_last_look_counted(run: Any, cli: Any) -> None:
+    """Seeds that were run since then take no part in a verdict."""
+    assert run(*NARROW).returncode == 0
+    with sqlite3.connect(cli.store) as connection:
+        connection.execute("DELETE FROM looks WHERE look = 2")
+    connection.close()
+    found = report(cli)
+    assert {line["n"] for line in found["lines"]} == {5}
+    analysis = Run(cli.run).analyse()
+    assert analysis.looks is not None
+    assert (analysis.looks.made, analysis.looks.waiting, analysis.looks.next_look) == (1, (5, 6, 7), 8)
 
 
 def test_force_computes_every_seed_again_and_looks_the_same(run: Any, cli: Any) -> None:
