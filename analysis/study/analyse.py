@@ -31,7 +31,7 @@ from sics_analysis.rows.checks import data_checks, in_order
 from sics_analysis.rows.contrasts import Contrast
 from sics_analysis.rows.reading.asked import NOTHING, Asked
 from sics_analysis.rows.reading.cells import seed_label
-from sics_analysis.rows.reading.exported import says_its_metric
+from sics_analysis.rows.reading.exported import example_of, says_its_metric
 from sics_analysis.rows.reading.ignored import ignored_checks
 from sics_analysis.rows.reading.names import OPTIONAL, likely_reference, nearest
 from sics_analysis.rows.reading.tidy import tidy
@@ -272,7 +272,8 @@ def _read(
     if not isinstance(frame, pd.DataFrame):
         return frame, ACCURACY, (), ()
     if asked == NOTHING and set(REQUIRED) <= set(frame.columns) and not says_its_metric(frame.columns):
-        return frame, ACCURACY, (), ignored_checks(frame, frame, {*REQUIRED, *OPTIONAL})
+        measured = replace(ACCURACY, example=example_of(frame.columns))
+        return frame, measured, (), ignored_checks(frame, frame, {*REQUIRED, *OPTIONAL})
     found = tidy(frame, asked)
     for text in found.assumed:
         warnings.warn(f"assumed: {text}", UserWarning, stacklevel=3)

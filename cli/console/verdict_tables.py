@@ -12,7 +12,6 @@ from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.joint import KappaInfo
 from sics_analysis.report.layouts.terminal_tables import WIDEST, claims_in_short, fold, marked, plain_table
 from sics_analysis.report.words import phrases as say
-from sics_analysis.report.words.answers import UNASKED, asked_of
 from sics_analysis.report.words.phrases import NONE, interval, number, p_short, plain, undecided_reasons
 from sics_analysis.report.words.plans import next_answer
 from sics_cli.console.tables import fact, kappa_text
@@ -131,8 +130,7 @@ def _print_conclusions(console: Console, document: ReportDocument) -> None:
         paragraph(console, f"κ(S) not available: {document.spectrum.reason}", 0, 2)
     step = next_answer(document)
     paragraph(console, f"next  {step.short}. {step.text}", 0, 2)
-    if not asked_of(document.metric):
-        paragraph(console, f"{UNASKED} {document.metric.name}.")
+    if not document.metric.is_image_accuracy:
         return
     console.print(Text("the paper's claims on these rows"))
     for line in claims_in_short(console, document.claims):

@@ -178,7 +178,7 @@ def _of_loss(source: Source, store: Store, reading: Reading) -> Source:
     lower = True if reading.lower_is_better is None else reading.lower_is_better
     frame = source.frame.assign(accuracy=source.frame["loss"]).drop(columns=["correct", "n", "bits"], errors="ignore")
     floors = loss_floors(store.cells(), store.repeats())
-    metric = Metric("loss", reading.unit or "loss", 1.0, lower)
+    metric = Metric("loss", reading.unit or "loss", 1.0, lower, example=source.metric.example)
     return replace(
         source, frame=frame, bits={}, metric=metric, noise_floor={S: f for S, f in floors.items() if S > 0}, beside=True
     )
@@ -204,7 +204,7 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
     deviations += [Deviation("failed", row.error, row.scorer, row.sparsity, row.seed) for row in failed]
     deviations += [Deviation("missing", text) for text in unfinished(plans, rows)]
     deviations += [Deviation("flag", text) for text in flagged(pruned)]
-    saliency, metric = recipe["saliency"]["kind"], metric_in(recipe).statistics()
+    saliency, metric = recipe["saliency"]["kind"], statistics_in(recipe)
     info = SourceInfo(
         "run",
         f"{what_ran(recipe)}, saliency {saliency}, {recipe['environment']['device_class']}",
@@ -275,6 +275,13 @@ def _of_examples(recipe: Mapping[str, Any], rows: Sequence[CellRow]) -> list[str
 def metric_in(recipe: Mapping[str, Any]) -> TaskMetric:
     """What a run measured."""
     return metric_of(recipe["task"]["metric"]) if "task" in recipe else TaskMetric(ACCURACY)
+
+
+def statistics_in(recipe: Mapping[str, Any]) -> Metric:
+    """The same for `sics_analysis`, which calls the examples of the project's own tasks images."""
+    from sics_analysis.results import EXAMPLE, IMAGE
+
+    return replace(metric_in(recipe).statistics(), example=EXAMPLE if "task" in recipe else IMAGE)
 
 
 def what_ran(recipe: Mapping[str, Any]) -> str:

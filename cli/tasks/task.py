@@ -38,7 +38,7 @@ class Metric:
     >>> Metric("accuracy").unit, Metric("accuracy").delta
     ('points', 0.5)
     >>> Metric("perplexity", higher_is_better=False, delta=0.5).statistics()
-    Metric(name='perplexity', unit='perplexity', scale=1.0, lower_is_better=True, paired=True)
+    Metric(name='perplexity', unit='perplexity', scale=1.0, lower_is_better=True, paired=True, example='example')
     """
 
     name: str

@@ -17,7 +17,7 @@ from sics_analysis.report.document.joint import ClaimInfo, PlateauInfo, Spectrum
 from sics_analysis.report.document.lines import AttributionInfo, LineInfo, McNemarInfo
 from sics_analysis.report.document.rows import Cell, Deviation, Fact, ScorerInfo, SettingsInfo, SourceInfo, SparsityInfo
 from sics_analysis.results import (
-    ACCURACY,
+    IMAGE_ACCURACY,
     ONE_POOL,
     DataCheck,
     DeltaVerdict,
@@ -87,7 +87,7 @@ class ReportDocument:
     deviations: tuple[Deviation, ...]
     provenance: tuple[Fact, ...]
     notes: tuple[str, ...]
-    metric: Metric = ACCURACY
+    metric: Metric = IMAGE_ACCURACY
     checks: tuple[DataCheck, ...] = ()
     next_steps: tuple[NextStep, ...] = ()
     how_far: tuple[HowFar, ...] = ()

@@ -134,7 +134,7 @@ def _print_answers(console: Console, document: ReportDocument) -> None:
         console.print(head.append(first, style="bold default"), soft_wrap=True)
         for line in rest:
             console.print(Text(line, style="bold"), soft_wrap=True)
-        if answer.id != "paper" or (answer.text and not document.claims):  # the scorecard below says which
+        if answer.id != "paper":  # the scorecard below says which
             console.print(Text(wrapped(answer.text, _width(console), 2, 2)), soft_wrap=True)
 
 

@@ -13,7 +13,7 @@ from sics_analysis.results import ACCURACY, DataCheck, Metric
 from sics_analysis.rows.reading.asked import NOTHING, Asked
 from sics_analysis.rows.reading.cells import check, filled, numbers, readable, seed_label, text_of
 from sics_analysis.rows.reading.counts import whole_counts
-from sics_analysis.rows.reading.exported import SAID, VALUE, metric_of_rows, says_its_metric
+from sics_analysis.rows.reading.exported import SAID, VALUE, example_of, metric_of_rows, says_its_metric
 from sics_analysis.rows.reading.ignored import ignored_checks
 from sics_analysis.rows.reading.names import (
     OPTIONAL,
@@ -122,7 +122,7 @@ def tidy(frame: pd.DataFrame, asked: Asked = NOTHING) -> Tidy:
             assumed.append("accuracy times 'n' is whole in every row: these are the counts of correct examples")
     assumed += asked.told_margin
     rows = rows[[name for name in (*OWN.values(), *OPTIONAL) if name in rows.columns]]
-    return Tidy(rows, measured, tuple(dict.fromkeys(assumed)), checks)
+    return Tidy(rows, replace(measured, example=example_of(map(str, frame.columns))), tuple(dict.fromkeys(assumed)), checks)
 
 
 _OF_BITS = ("correct", "n", "bits", "examples")  # say something of accuracies alone, unless the rows say their metric
