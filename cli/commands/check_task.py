@@ -29,7 +29,6 @@ from sics_cli.seeds.worker import import_task, try_task
 from sics_cli.settings.config import POOLS, SALIENCIES, UNITS, Experiment, OwnTask
 from sics_cli.store.inbox import Inbox
 from sics_cli.tasks.image_setup import ImageAccess
-from sics_cli.tasks.images.datasets import DataAccess
 from sics_cli.tasks.own_task import OwnFacts, OwnRecipe, metric_of
 
 CANNOT_RUN = 1
@@ -69,7 +68,7 @@ def check_task(task: str, config: Path | None, seed: int | None, thorough: bool,
         sheet.add([_metric(facts, experiment)])
         if experiment.delta is None and facts.metric["delta"] is None:
             experiment = replace(experiment, delta=1.0)  # of the time it takes it says nothing
-        experiment, recipe = with_task(experiment, ask, ImageAccess(DataAccess()))
+        experiment, recipe = with_task(experiment, ask, ImageAccess())
         session = open_session(experiment, Path(folder), ask, recipe, one.gpus)
         times = _tried(sheet, session, one, facts, experiment.seeds[0] if seed is None else seed, thorough)
     if times is not None and not sheet.failed:

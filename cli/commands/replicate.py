@@ -18,10 +18,9 @@ from sics_cli.experiment.cells import families
 from sics_cli.experiment.recipe import DENSE, Recipe
 from sics_cli.experiment.user_scorers import expanded
 from sics_cli.results.summary import noise_floors
-from sics_cli.runs.executors import EXECUTORS, make_place
-from sics_cli.runs.run import Outcome, run_session, start_lines
-from sics_cli.runs.session import Asker, Session, open_session, with_task
-from sics_cli.runs.workers import Workers
+from sics_cli.runs.executors import EXECUTORS
+from sics_cli.runs.run import Outcome, ready, run_session
+from sics_cli.runs.session import Session
 from sics_cli.settings.config import (
     OWN_DEFAULTS,
     POOLS,
@@ -146,24 +145,14 @@ def replicate(
         for name in (name for name, there in beside.items() if there):
             raise ConfigError(f"{name}: is for the image tasks; a task of your own brings its network and its data")
     access = DataAccess(data_dir and data_dir.expanduser().absolute(), download and not dry_run)
-    jobs = len(experiment.seeds)
-    with make_place(executor, slurm, workers, jobs) as place, Workers(workers, jobs) as own:
-        here = place if isinstance(place, Workers) and executor == "local" else own  # who can be asked what only torch knows
-        progress = progress_bars.reporter()
-        asker = Asker(experiment, here, progress.note, warm=not dry_run and executor == "local")
-        experiment, recipe = with_task(experiment, asker, ImageAccess(access, not dry_run, allow_chance))
-        session = open_session(experiment, out, asker, recipe, place.gpus)
-        for note in session.notes:
-            progress.note(note)
+    images, progress = ImageAccess(access, not dry_run, allow_chance), progress_bars.reporter()
+    where: dict[str, Any] = {"executor": executor, "slurm": slurm, "workers": workers}
+    with ready(experiment, out, progress, images, **where, warm=not dry_run) as (session, place):
         if dry_run:
             _print_dry_run(progress_bars.results(), session)
             if isinstance(place, SlurmCluster):
                 _print_jobs(progress_bars.results(), session, place, force=force, retry_failed=retry_failed)
             return 0
-        if here is not place:
-            here.stop()
-        for line in start_lines(session, place, session.stored()):
-            progress.note(line)
         outcome = run_session(session, place, progress, force=force, retry_failed=retry_failed)
     return _print_results(progress_bars.results(), session, outcome, report)
 

@@ -192,14 +192,14 @@ class Trial(SeedRun):
         self._found = first
         if state_hash(self.model.state_dict()) != self.checkpoint.hash:
             self.model = self._fresh_model()
-        value = shown(self._result(first), self.metric)
+        value = shown(first.result, self.metric)
         same = first == again
         text = f"{examples(first)}: {value} in {_seconds(seconds)}; the network is left as it was"
         yield Finding(GOOD, "evaluate", text + "; the same when asked again" * same)
         if not same:
             yield Finding(
                 REMARK, "evaluate",
-                f"gave other numbers when asked again ({shown(self._result(again), self.metric)}): the noise floor of a run will "
+                f"gave other numbers when asked again ({shown(again.result, self.metric)}): the noise floor of a run will "
                 f"not be 0. {_DRAW}",
             )  # fmt: skip
 
@@ -213,7 +213,7 @@ class Trial(SeedRun):
         found = self._evaluation(self.model, masks)
         self._cell_seconds = time.perf_counter() - begun
         assert self._found is not None
-        text = f"S = {sparsity:g} by magnitude: {shown(self._result(found), self.metric)}, {report.sparsity:.1%} removed"
+        text = f"S = {sparsity:g} by magnitude: {shown(found.result, self.metric)}, {report.sparsity:.1%} removed"
         if found == self._found:
             yield Finding(
                 REMARK, "pruned",
@@ -297,13 +297,6 @@ class Trial(SeedRun):
             yield Finding(REMARK, "in Python", f"{error} (sics-run replicate --task takes it as it is)")
         else:
             yield Finding(GOOD, "in Python", f"replicate({name}(...)) can send it to workers")
-
-    def _result(self, found: Evaluation) -> float:
-        if found.value is not None:
-            return found.value
-        assert found.correct is not None
-        assert found.n is not None
-        return found.correct / found.n
 
 
 def failure(step: str, error: BaseException) -> Finding:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from sics_cli.base.bits import result_of
 from sics_cli.base.hashing import digest
 
 
@@ -56,11 +57,7 @@ class _Evaluated(_Record):
     @property
     def result(self) -> float:
         """What was measured: the share of right answers, or the metric's value."""
-        if self.value is not None:
-            return self.value
-        if self.correct is None or not self.n:
-            raise ValueError(f"the row of seed {self.seed}, {self.scorer} at S = {self.sparsity:g} says nothing")
-        return self.correct / self.n
+        return result_of(self.correct, self.n, self.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -231,17 +231,10 @@ class Slow(Good):
 """
 
 
-def gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
-
-
 @pytest.mark.parametrize("name", ["Slow", "SlowParts"])
 def test_a_killed_driver_leaves_what_an_undisturbed_run_has(
     cli: Any, processes: list[Any], snapshot: Snapshot, cells_in: Callable[[Path], int], until: Callable[..., bool],
-    children: Callable[[int], list[int]], name: str,
+    children: Callable[[int], list[int]], gone: Callable[[int], bool], name: str,
 ) -> None:  # fmt: skip
     (cli.folder / "tasks.py").write_text(TASKS.read_text() + SLOW)
     command = ["replicate", "--task", f"tasks.py:{name}", "--seeds", "2", *RUN, "--workers", "1"]

@@ -254,6 +254,20 @@ def test_python_and_the_command_make_one_run(run: Any, cli: Any) -> None:
     assert [path.name for path in (cli.folder / "runs").iterdir()] == [made.name]
 
 
+def test_python_and_the_command_refuse_a_place_in_the_same_words(
+    run: Any, cli: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sics_cli import replicate
+
+    line = refused(run("tasks.py:Good", "--slurm", "partition=x"), cli.folder)
+    monkeypatch.syspath_prepend(folder)
+    with pytest.raises(ConfigError) as error:
+        replicate(imported(folder).Good(), slurm="partition=x", out="run")
+    assert line == f"sics-run: {error.value}"
+    assert line.endswith("--slurm partition=x: is for --executor slurm, this is --executor local")
+    assert not (folder / "run").exists()
+
+
 # -- tracebacks ----------------------------------------------------------------------------------------------------------
 
 CHAINED = """\
