@@ -20,7 +20,7 @@ from sics_cli.seeds.dense import DenseNetwork
 from sics_cli.seeds.findings import FAILED, GOOD, REMARK, Finding, Times
 from sics_cli.seeds.job import SeedJob
 from sics_cli.seeds.masks import seeded
-from sics_cli.seeds.saliency import loss_of_batch, saliency_of
+from sics_cli.seeds.saliency import ANOTHER_LOSS, loss_of_batch, saliency_of
 from sics_cli.seeds.seed_run import SeedRun
 from sics_cli.settings.config import PATTERNS
 from sics_cli.store.inbox import Note
@@ -158,11 +158,12 @@ class Trial(SeedRun):
         pairs = self.masker.params(self.model) or prunable_parameters(self.model)
         values = [found.tensor(module, name) for module, name in pairs]
         total, none = sum(v.numel() for v in values), sum(int((v == 0).sum()) for v in values)
-        whose = "the task's own" if own is not None else "the default"
+        whose = "the task's own" if own is not None else "cross-entropy, the default"
         reached = "every prunable weight has a gradient" if not none else f"{none:,} of {total:,} prunable weights have none"
         all_of_it = none == total
         mark = FAILED if all_of_it else GOOD
-        yield Finding(mark, "loss", f"{value:.4g} on the first batch ({whose}); {reached}")
+        instead = f": {ANOTHER_LOSS}" if all_of_it and own is None else ""
+        yield Finding(mark, "loss", f"{value:.4g} on the first batch ({whose}); {reached}{instead}")
 
     def _collect(self) -> Steps:
         for kind in self._kinds:

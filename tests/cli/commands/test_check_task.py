@@ -162,6 +162,33 @@ def test_what_cannot_run_is_named_at_its_step(check: Any, name: str, step: str, 
 
 
 @pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("Floats", "does not take this batch (expected target dtype to be Long or Byte, but got Float)"),
+        ("FloatColumns", "takes classes, or a probability for each class, not targets of other floats (64×2)"),
+        ("ShortTargets", "does not take this batch (Expected input batch_size (64) to match target batch_size (63).)"),
+        ("OtherLabels", "does not take this batch (Expected labels in [0, 2) on batch 1, got 8: the model has 2 outputs)"),
+        (
+            "Named",
+            "does not take this batch (Expected the model to return its `loss` for a batch that is a mapping, got Tensor without one)",
+        ),
+    ],
+)
+def test_what_fails_in_the_default_loss_says_that_it_is_the_default(check: Any, name: str, reason: str) -> None:
+    default = "the default loss, cross-entropy on (input, target) or the output's own .loss of a mapping,"
+    done = check(name)
+    assert one(done, "loss") == f"✗ {default} {reason}: loss(self, network, batch) gives another"
+    assert "Traceback" not in done.stdout  # nothing of it is the user's
+
+
+def test_what_fails_before_the_loss_is_not_laid_on_it(check: Any) -> None:
+    text = one(check("Wide"), "loss")
+    assert text.startswith("✗ RuntimeError: ")
+    assert "mat1 and mat2 shapes cannot be multiplied (4x9 and 8x16)" in text
+    assert "default loss" not in text
+
+
+@pytest.mark.parametrize(
     ("name", "step", "words"),
     [
         ("OtherBatches", "calibration", "gave other batches when asked again"),

@@ -115,6 +115,8 @@ def test_a_cell_that_raises_costs_that_cell(run: Any, cli: Any, rows_of: Rows) -
         ("Triples", "TypeError: Expected every batch to be an (input, target) pair or a mapping"),
         ("NanLoss", "ValueError: Expected a finite loss on the calibration batches, got nan on batch 1"),
         ("VectorLoss", "ResultError: loss gave shape (64,): expected a tensor of one number"),
+        ("Floats", "of a mapping, does not take this batch (expected target dtype to be Long or Byte, but got Float): loss(self, "),
+        ("FloatColumns", "ResultError: the default loss, cross-entropy on (input, target) or the output's own .loss of a mapping"),
         ("NotThere", "ValueError: targets(network): Expected wieght to be a parameter of Linear"),
         ("Elsewhere", "ValueError: targets(network): Expected `parameters` of this Sequential, got 'weight'"),
     ],

@@ -208,6 +208,47 @@ class NanLoss(Squares):
         return network(batch[0]).mean() * float("nan")
 
 
+class Floats(Squares):
+    """A regression without a loss of its own: numbers as targets."""
+
+    loss = property()
+
+    def calibration(self, seed):
+        return [(x, self.target(y)) for x, y in super().calibration(seed)]
+
+    def target(self, y):
+        return y.float()
+
+
+class FloatColumns(Floats):
+    def target(self, y):
+        return torch.stack([y, 2 * y], 1).float()
+
+
+class ShortTargets(Floats):
+    def target(self, y):
+        return y[:-1]
+
+
+class OtherLabels(Floats):
+    def target(self, y):
+        return y + 7
+
+
+class Named(Floats):
+    """Batches by name, of a network that gives no loss."""
+
+    def calibration(self, seed):
+        return [{"input": x} for x, _ in super().calibration(seed)]
+
+
+class Wide(Floats):
+    """Does not take its batches: no fault of the loss."""
+
+    def calibration(self, seed):
+        return [(torch.ones(4, 9), torch.ones(4).long())]
+
+
 class NoGradient(Squares):
     def loss(self, network, batch):
         return network(batch[0]).mean() * 0.0
