@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from sics_cli.base.files import write_atomically
+from sics_cli.seeds.unchanged import left_as_it_was
 from sics_cli.store.run_folder import CHECKPOINTS_NAME
 from sics_cli.tasks.results import ResultError
 from sics_plugin import Saliency, find_groups
@@ -59,13 +60,18 @@ def saliency_of(
     wanted: Any = kind
     if SIGNALS[kind].collect is None:
         return Saliency(network, kind=wanted)
+    with left_as_it_was(network, "its saliency was measured: loss() and forward() must", whole=False):
+        return _collected(network, wanted, batches, unit, loss)
+
+
+def _collected(network: nn.Module, kind: Any, batches: Iterable[Any], unit: str, loss: Loss | None) -> Saliency:
     if loss is None:
         given = _with_classes(batches) if SIGNALS[kind].of_loss else batches
         with _default_loss():
-            return Saliency(network, given, kind=wanted, unit=unit)
+            return Saliency(network, given, kind=kind, unit=unit)
     groups = None if unit == "weight" else find_groups(network, unit)  # type: ignore[arg-type]
     standing, lost = _lost(network, batches, loss)
-    return Saliency(standing, lost, kind=wanted, unit=unit, groups=groups).bind(network)
+    return Saliency(standing, lost, kind=kind, unit=unit, groups=groups).bind(network)
 
 
 def loss_of_batch(network: nn.Module, batch: Any, loss: Loss | None = None) -> float:

@@ -138,6 +138,7 @@ def test_options_come_from_a_file(check: Any, cli: Any) -> None:
             "targets(network): Expected `parameters` of this Sequential, got 'weight' of a Linear outside it",
         ),
         ("NoTargets", "network", "targets(network) gave nothing that can be pruned"),
+        ("LossWrites", "loss", "the network changed while its saliency was measured: loss() and forward() must leave"),
         ("Norm", "evaluate", "the network changed while it was evaluated"),
         ("Writes", "evaluate", "the network changed while it was evaluated"),
         ("TwoDimensional", "evaluate", "evaluate gave shape (256, 2) for accuracy: expected (examples,), or one number"),
@@ -170,7 +171,8 @@ def test_what_cannot_run_is_named_at_its_step(check: Any, name: str, step: str, 
         ("OtherLabels", "does not take this batch (Expected labels in [0, 2) on batch 1, got 8: the model has 2 outputs)"),
         (
             "Named",
-            "does not take this batch (Expected the model to return its `loss` for a batch that is a mapping, got Tensor without one)",
+            "does not take this batch (Expected the model to return its `loss` for a batch that is a mapping, got Tensor "
+            "without one)",
         ),
     ],
 )

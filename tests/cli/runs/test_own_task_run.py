@@ -110,13 +110,14 @@ def test_a_cell_that_raises_costs_that_cell(run: Any, cli: Any, rows_of: Rows) -
         ("Percent", "for accuracy, whose unit is points: expected fractions from 0 to 1"),
         ("Norm", "ResultError: the network changed while it was evaluated: evaluate() must leave weights"),
         ("Writes", "ResultError: the network changed while it was evaluated"),
+        ("LossWrites", "the network changed while its saliency was measured: loss() and forward() must leave"),
         ("NoBatches", "ValueError: Expected at least one batch of (input, target) in `batches`, got none"),
         ("OneBatch", "TypeError: calibration gave Tensor: expected an iterable of (input, target) pairs"),
         ("Triples", "TypeError: Expected every batch to be an (input, target) pair or a mapping"),
         ("NanLoss", "ValueError: Expected a finite loss on the calibration batches, got nan on batch 1"),
         ("VectorLoss", "ResultError: loss gave shape (64,): expected a tensor of one number"),
-        ("Floats", "of a mapping, does not take this batch (expected target dtype to be Long or Byte, but got Float): loss(self, "),
-        ("FloatColumns", "ResultError: the default loss, cross-entropy on (input, target) or the output's own .loss of a mapping"),
+        ("Floats", "does not take this batch (expected target dtype to be Long or Byte, but got Float): loss(self, "),
+        ("FloatColumns", "ResultError: the default loss, cross-entropy on (input, target) or the output's own .loss"),
         ("NotThere", "ValueError: targets(network): Expected wieght to be a parameter of Linear"),
         ("Elsewhere", "ValueError: targets(network): Expected `parameters` of this Sequential, got 'weight'"),
     ],
@@ -136,6 +137,24 @@ def test_weights_written_past_the_counter_are_found_in_every_part_of_a_seed(run:
     assert run("Writes", 1, "--scorers", "magnitude").returncode == 3
     assert run("Writes", 1).returncode == 3  # its new cells alone
     assert rows_of(cli.store, "cells") == rows_of(cli.store, "repeats") == []
+
+
+def test_weights_written_past_the_counter_are_found_at_any_evaluation(run: Any, cli: Any, rows_of: Rows) -> None:
+    """Not at the first alone; the network is taken anew, and the cells that follow are those of a task that writes nothing."""
+    options = ("--sparsities", ".5,.9", "--scorers", "chaos,magnitude")
+    done = run("WritesLater", 1, *options)
+    assert done.returncode == 3
+    failed = {(row["kind"], row["scorer"], row["sparsity"], row["error"]) for row in rows_of(cli.store, "failures")}
+    changed = (
+        "ResultError: the network changed while it was evaluated: evaluate() must leave weights and buffers as they are "
+        "(is a batch norm in training mode?)"
+    )
+    assert failed == {("cell", "magnitude", 0.9, changed), ("cell", "chaos", 0.9, changed), ("repeat", "magnitude", 0.9, changed)}
+    found = {(row["scorer"], row["sparsity"]): row["bits"] for row in rows_of(cli.store, "cells")}
+    shutil.rmtree(cli.run)
+    assert run("Good", 1, *options).returncode == 0
+    other = {(row["scorer"], row["sparsity"]): row["bits"] for row in rows_of(cli.store, "cells")}
+    assert found == {place: bits for place, bits in other.items() if place[1] != 0.9}
 
 
 def test_fewer_examples_at_another_seed_are_refused(run: Any, cli: Any, rows_of: Rows) -> None:

@@ -287,6 +287,22 @@ class Writes(Good):
         return super().evaluate(network, seed)
 
 
+class WritesLater(Good):
+    """Leaves the dense network alone, and writes past the counter to one that is pruned far."""
+
+    def evaluate(self, network, seed):
+        found = super().evaluate(network, seed)
+        if bool((network[2].weight == 0).float().mean() > 0.6):
+            network[0].bias.data.add_(0.01)
+        return found
+
+
+class LossWrites(Squares):
+    def loss(self, network, batch):
+        network[0].bias.data.add_(0.01)
+        return super().loss(network, batch)
+
+
 class Results(Good):
     def given(self, right):
         raise NotImplementedError
