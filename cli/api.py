@@ -10,7 +10,9 @@ from sics_cli.base.errors import ConfigError
 from sics_cli.console.notebook import in_notebook, notebook_reporter
 from sics_cli.console.progress_bars import reporter
 from sics_cli.experiment.user_scorers import expanded
+from sics_cli.results.doubts import doubts
 from sics_cli.results.source import read_run
+from sics_cli.results.summary import unpaired_text
 from sics_cli.runs.run import ready, run_session
 from sics_cli.settings.config import OwnTask, experiment_from_mapping
 from sics_cli.settings.presets import PRESETS
@@ -162,6 +164,12 @@ def replicate(
     folder = None if out is None else Path(out).expanduser()
     with ready(experiment, folder, progress, executor=executor, slurm=slurm, workers=workers) as (session, place):
         run_session(session, place, progress, force=force, retry_failed=retry_failed)
+    keys = {cell.key for cell in session.cells}
+    with Store.open(session.store_path, read_only=True) as store:
+        rows = [row for row in store.cells() if row.cell_key in keys]
+    for text in (*doubts(session.recipe, session.experiment.margin, rows), unpaired_text(rows)):
+        if text:
+            progress.note(text)
     return Run(session.folder)
 
 

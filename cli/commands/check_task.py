@@ -35,6 +35,8 @@ CANNOT_RUN = 1
 _STYLES = {GOOD: "green", REMARK: "yellow", FAILED: "red"}
 _STEP_WIDTH = 11
 _POLL_SECONDS = 0.1
+#: Stands for a δ that nobody gave: of the time that a run takes it says nothing, and it is less than any result.
+_ANY_DELTA = 1e-300
 
 
 @click.command("check-task")
@@ -67,7 +69,7 @@ def check_task(task: str, config: Path | None, seed: int | None, thorough: bool,
             return sheet.end(task)
         sheet.add([_metric(facts, experiment)])
         if experiment.delta is None and facts.metric["delta"] is None:
-            experiment = replace(experiment, delta=1.0)  # of the time it takes it says nothing
+            experiment = replace(experiment, delta=_ANY_DELTA)
         experiment, recipe = with_task(experiment, ask, ImageAccess())
         session = open_session(experiment, Path(folder), ask, recipe, one.gpus)
         times = _tried(sheet, session, one, facts, experiment.seeds[0] if seed is None else seed, thorough)
@@ -112,8 +114,8 @@ def _metric(facts: OwnFacts, experiment: Experiment) -> Finding:
     metric = metric_of(facts.metric)
     delta = metric.delta if experiment.delta is None else experiment.delta
     better = "higher" if metric.higher_is_better else "lower"
-    of = "the mean of its examples" if facts.metric["mean"] else "made of its examples by `of`"
-    said = f"{metric.name} in {metric.unit}, {better} is better, {of}"
+    of = "" if facts.metric["mean"] else ", made of its examples by `of`"
+    said = f"{metric.name} in {metric.unit}, {better} is better{of}"
     if delta is None:
         return Finding(REMARK, "metric", f"{said}; no δ: give replicate --delta, or the metric delta=")
     return Finding(GOOD, "metric", f"{said}; δ = {delta:g}")

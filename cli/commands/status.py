@@ -13,7 +13,7 @@ from rich.console import Console
 from sics_cli.console import progress_bars, tables
 from sics_cli.experiment.recipe import DENSE
 from sics_cli.results.source import metric_in
-from sics_cli.results.summary import paired_seeds
+from sics_cli.results.summary import paired_seeds, unpaired_text
 from sics_cli.slurm.ledger import Ledger
 from sics_cli.store.inbox import Inbox
 from sics_cli.store.rows import CellRow, FailureRow, PlanRow
@@ -140,11 +140,7 @@ def _print_cells(out: Console, plan: PlanRow, cells: Sequence[CellRow], failures
 def _print_pairing(out: Console, cells: Sequence[CellRow]) -> None:
     good, bad = paired_seeds(cells)
     if bad:
-        text = (
-            f"rows of {tables.seed_text(bad)} met different data order, calibration batches, saliency or checkpoint: "
-            "--force recomputes them"
-        )
-        tables.fact(out, "pairing", text, style="red")
+        tables.fact(out, "left out", unpaired_text(cells), style="red")
     elif good:
         met = "the same data order, calibration batches, saliency and checkpoint"
         tables.fact(out, "pairing", f"all rows of each of {len(good)} seeds met {met}")

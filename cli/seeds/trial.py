@@ -29,7 +29,7 @@ from sics_cli.tasks.batches import Digested
 from sics_cli.tasks.checkpoints import load_half_trained, save_half_trained, state_hash
 from sics_cli.tasks.own_task import from_instance
 from sics_cli.tasks.results import Evaluation, ResultError
-from sics_cli.tasks.task import shown
+from sics_cli.tasks.task import margin_doubt, shown
 from sics_cli.tasks.training import HalfTrained, run
 from sics_plugin import coverage, prunable_parameters
 from sics_plugin.saliency.kinds import SIGNALS
@@ -195,7 +195,8 @@ class Trial(SeedRun):
             self.model = self._fresh_model()
         value = shown(first.result, self.metric)
         same = first == again
-        text = f"{examples(first)}: {value} in {_seconds(seconds)}; the network is left as it was"
+        mean = "their mean " if first.n is not None and self.metric.of is None else ""
+        text = f"{examples(first)}: {mean}{value} in {_seconds(seconds)}; the network is left as it was"
         yield Finding(GOOD, "evaluate", text + "; the same when asked again" * same)
         if not same:
             yield Finding(
@@ -203,6 +204,9 @@ class Trial(SeedRun):
                 f"gave other numbers when asked again ({shown(again.result, self.metric)}): the noise floor of a run will "
                 f"not be 0. {_DRAW}",
             )  # fmt: skip
+
+        if doubt := margin_doubt(self.metric, self.job.experiment.margin, [first.result]):
+            yield Finding(REMARK, "metric", doubt)
 
     def _prune(self) -> Steps:
         asked = self.job.experiment

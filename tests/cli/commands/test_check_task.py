@@ -54,11 +54,11 @@ def test_a_good_task_passes_every_step(check: Any) -> None:
         "in Python",
     ]  # fmt: skip
     assert "Good() has network, calibration, evaluate; loss and targets are the default" in said["import"][0]
-    assert "accuracy in points, higher is better, the mean of its examples; δ = 0.5" in said["metric"][0]
+    assert "accuracy in points, higher is better; δ = 0.5" in said["metric"][0]
     assert "Sequential of 450 parameters" in said["network"][0]  # 8·16 + 16 + 16·16 + 16 + 16·2 + 2
     assert "2 layers can be pruned: covers 384 of 416 matrix weights (92.3%)" in said["network"][0]
     assert "4 batches, the first (float32 64×8, int64 64); the same when asked again" in said["calibration"][0]
-    assert "256 examples, right or wrong" in said["evaluate"][0]
+    assert "256 examples, right or wrong: their mean 100.00 % in " in said["evaluate"][0]
     assert "90.1% removed" in said["pruned"][0]  # 346 of 384
     assert "can run   sics-run replicate --task tasks.py:Good" in done.stdout
 
@@ -75,7 +75,7 @@ def test_the_time_of_the_grid_is_told(check: Any) -> None:
 
 def test_a_metric_of_another_kind_and_a_loss_of_ones_own(check: Any) -> None:
     said = steps(check("Squares", "--saliency", "activation", "--seed", "3"))
-    assert "error in bits, lower is better, the mean of its examples; δ = 0.01" in said["metric"][0]
+    assert "error in bits, lower is better; δ = 0.01" in said["metric"][0]
     assert "loss" not in said  # activation asks no loss
     assert "256 examples, a float each" in said["evaluate"][0]
     assert "another network at seed 4" in said["other seed"][0]
@@ -210,6 +210,22 @@ def test_what_runs_but_is_doubtful_is_remarked(check: Any, name: str, step: str,
     assert words in remarks[step]
     assert done.returncode == 0
     assert f"look at what is marked ! ({len(remarks)})" in " ".join(done.stdout.split())
+
+
+def test_one_number_is_no_mean_of_examples(check: Any) -> None:
+    said = steps(check("Share"))
+    assert "mean" not in said["metric"][0]
+    assert said["evaluate"][0].startswith("✓ one number: 1 F1 in ")
+
+
+def test_a_margin_beside_which_nothing_is_a_difference_is_a_remark(check: Any) -> None:
+    _, doubt = steps(check("Share"))["metric"]
+    assert doubt == (
+        "! δ = 1 F1 is no less than the dense result itself (1 F1): even 0 would be no difference; of fractions from 0 to 1, a δ "
+        "in points goes with Metric('F1', unit='points')"
+    )
+    assert len(steps(check("Reward"))["metric"]) == 1  # returns about −1, at δ = 0.5
+    assert "their mean −1 return in " in steps(check("Reward"))["evaluate"][0]
 
 
 def test_no_margin_is_a_remark(check: Any, cli: Any) -> None:

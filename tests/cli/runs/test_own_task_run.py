@@ -180,6 +180,27 @@ def test_other_batches_when_asked_again_are_stamped(run: Any, cli: Any, rows_of:
     assert "ConflictError: the calibration batches of seed 0 differs from that of its rows in the store" in more.stderr
 
 
+def test_a_margin_beside_which_nothing_is_a_difference_is_said_twice(run: Any, cli: Any) -> None:
+    """As soon as there is a dense row, and at the end; what can be a difference is left alone."""
+    done = run("Share", 2)
+    assert done.returncode == 0, done.stderr
+    doubt = "δ = 1 F1 is no less than the dense result itself (1 F1): even 0 would be no difference; of fractions from 0 to 1"
+    assert done.stderr.count(f"doubt: {doubt}") == 1
+    assert f"doubt {doubt}" in " ".join(done.stdout.split())
+    other = cli.here("replicate", "--task", "tasks.py:Share", "--seeds", "2", *RUN, "--delta", "0.01")
+    assert other.returncode == 0
+    assert "doubt" not in other.stdout + other.stderr
+
+
+def test_one_minus_sign_in_a_table(run: Any) -> None:
+    done = run("Reward", 3)
+    assert done.returncode == 0, done.stderr
+    assert "dense networks: −1.00 return ± 0.00 (sd) over 3 seeds" in done.stdout
+    table = done.stdout.partition("S = 0.5")[2].partition("diff.:")[0]
+    assert re.search(r"magnitude .* −1\.\d\d", table)
+    assert not re.search(r"-\d", table)
+
+
 def test_other_numbers_when_evaluated_again_are_the_noise_floor(run: Any, rows_of: Rows, cli: Any) -> None:
     done = run("Noisy", 4)
     assert done.returncode == 0, done.stderr

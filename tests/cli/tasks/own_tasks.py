@@ -346,6 +346,22 @@ class OtherName(Results):
         return {"acc": right}
 
 
+class Share(Results):
+    """One fraction, without the unit that would have it told in points, at a δ of one point."""
+
+    metric = Metric("F1", delta=1)
+
+    def given(self, right):
+        return right.float().mean()
+
+
+class Reward(Results):
+    metric = Metric("return", delta=0.5)
+
+    def given(self, right):
+        return right.float() - 2
+
+
 class Fewer(Good):
     def evaluate(self, network, seed):
         return super().evaluate(network, seed)[seed:]
