@@ -180,6 +180,22 @@ def test_other_batches_when_asked_again_are_stamped(run: Any, cli: Any, rows_of:
     assert "ConflictError: the calibration batches of seed 0 differs from that of its rows in the store" in more.stderr
 
 
+def test_seeds_of_which_no_two_parts_met_the_same_are_said_and_cost_the_exit_code(run: Any, cli: Any) -> None:
+    """Two workers share the one seed that is new, and its task hands over other batches to each."""
+    options = ("--sparsities", ".5,.7", "--workers", "2", "--scorers", "magnitude,chaos")
+    assert run("OtherBatches", 2, *options).returncode == 0
+    done = run("OtherBatches", 3, *options)
+    assert done.returncode == 3, done.stdout
+    said = re.search(r"rows of seed (\d) met different saliency gradient and calibration batches", " ".join(done.stdout.split()))
+    assert said is not None, done.stdout
+    assert f"left out rows of seed {said[1]} met" in " ".join(done.stdout.split())
+    told = " ".join(cli.here("status", "run").stdout.split())
+    assert f"{said[0]}: they are in no verdict. The task is to give the same whenever it is asked for a seed" in told
+    again = run("OtherBatches", 3, *options)
+    assert again.returncode == 3, "what was not mended is still there"
+    assert run("Good", 3, "--out", "other", *options).returncode == 0
+
+
 def test_a_margin_beside_which_nothing_is_a_difference_is_said_twice(run: Any, cli: Any) -> None:
     """As soon as there is a dense row, and at the end; what can be a difference is left alone."""
     done = run("Share", 2)
