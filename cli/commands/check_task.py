@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import wait
@@ -28,6 +29,7 @@ from sics_cli.seeds.job import SeedJob
 from sics_cli.seeds.worker import import_task, try_task
 from sics_cli.settings.config import POOLS, SALIENCIES, UNITS, Experiment, OwnTask
 from sics_cli.store.inbox import Inbox
+from sics_cli.store.run_folder import LOG_NAME
 from sics_cli.tasks.image_setup import ImageAccess
 from sics_cli.tasks.own_task import OwnFacts, OwnRecipe, metric_of
 
@@ -55,8 +57,9 @@ _ANY_DELTA = 1e-300
 def check_task(task: str, config: Path | None, seed: int | None, thorough: bool, workers: int | None, **options: Any) -> int:
     """Try a task of your own: one seed of each step, on the least data, by the code that will run it.
 
-    Each step is a line: ✓ it is good, ! it runs but look at it, ✗ it cannot run, with the traceback of your own code. Of a
-    `trainer` one epoch is trained. Then what the whole grid takes here. Nothing is kept. Exit code 1: it cannot run.
+    Each step is a line: ✓ it is good, ! it runs but look at it, ✗ it cannot run, with the traceback of your own code. What your
+    code prints goes to stderr. Of a `trainer` one epoch is trained. Then what the whole grid takes here. Nothing is kept. Exit
+    code 1: it cannot run.
     """
     experiment = build_experiment(None, config, options, task=task)
     assert isinstance(experiment.task, OwnTask)
@@ -110,6 +113,22 @@ class _Sheet:
         return 0
 
 
+class _Printed:
+    """Shows on stderr what the worker's log has got since: what the task's own code prints."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._shown = path, 0
+
+    def show(self) -> None:
+        """Show what is new."""
+        if not self._path.exists():
+            return
+        text = self._path.read_bytes()[self._shown :]
+        self._shown += len(text)
+        sys.stderr.write(text.decode(errors="replace"))
+        sys.stderr.flush()
+
+
 def _metric(facts: OwnFacts, experiment: Experiment) -> Finding:
     metric = metric_of(facts.metric)
     delta = metric.delta if experiment.delta is None else experiment.delta
@@ -132,10 +151,12 @@ def _tried(sheet: _Sheet, session: Session, one: Workers, facts: OwnFacts, seed:
     )  # fmt: skip
     signals = sorted(signals_of(session.cells) - {session.experiment.saliency})
     kinds = (session.experiment.saliency, *signals)
-    found = Findings(session.folder)
+    found, printed = Findings(session.folder), _Printed(session.folder / LOG_NAME)
     future = one.executor(session.gpus).submit(try_task, job, facts.epochs, kinds, thorough)
     while not wait([future], timeout=_POLL_SECONDS).done:
+        printed.show()
         sheet.add(found.new())
+    printed.show()
     sheet.add(found.new())
     try:
         return future.result()

@@ -284,6 +284,21 @@ def test_as_a_process_of_its_own(cli: Any) -> None:
     assert sorted(path.name for path in cli.folder.iterdir() if path.name != "__pycache__") == ["tasks.py", "tiny.toml"]
 
 
+def test_what_a_task_prints_is_shown_beside_the_findings(cli: Any) -> None:
+    (cli.folder / "tasks.py").write_text(
+        TASKS.read_text() + "\n\nprint('imported by', __name__)\n\n\nclass Talks(Good):\n    def evaluate(self, network, seed):\n"
+        "        print('evaluating', seed)\n        return super().evaluate(network, seed)\n"
+    )
+    done = cli("check-task", "tasks.py:Talks", *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines().count("evaluating 0") == 3  # twice the dense network, and a pruned one
+    assert done.stderr.splitlines().count("evaluating 1") == 1
+    assert "imported by" in done.stderr
+    assert "evaluating" not in done.stdout
+    assert "imported by" not in done.stdout
+    assert one(done, "evaluate")[0] == "✓"
+
+
 def test_a_worker_that_dies_is_a_failure(cli: Any) -> None:
     text = (
         TASKS.read_text()

@@ -68,13 +68,13 @@ def test_what_raises_costs_its_seed_alone(run: Any, cli: Any, rows_of: Rows) -> 
 
 
 def test_one_line_for_a_seed_and_error_and_one_traceback_for_all(tmp_path: Path) -> None:
-    """Of what waits together; what comes later gets a line of its own, and no traceback that was shown."""
+    """Of what waits together, whatever numbers are in it; what comes later is counted at the seed's end."""
     inbox, said = Inbox(tmp_path, "run"), list[str]()
     inbox.prepare()
     trace = 'Traceback (most recent call last):\n  File "/home/me/mine.py", line 7, in evaluate\nValueError: no\n'
 
-    def fail(key: str, seed: int, scorer: str) -> None:
-        inbox.post(FailureRow(key, "cell", seed, scorer, 0.5, "ValueError: no", trace, "2026-01-01T00:00:00+00:00"))
+    def fail(key: str, seed: int, scorer: str, error: str = "ValueError: no") -> None:
+        inbox.post(FailureRow(key, "cell", seed, scorer, 0.5, error, trace, "2026-01-01T00:00:00+00:00"))
 
     with Store.create(tmp_path / "run.sqlite", {}) as store:
         intake = Intake(inbox, store, said.append)
@@ -83,11 +83,17 @@ def test_one_line_for_a_seed_and_error_and_one_traceback_for_all(tmp_path: Path)
         fail("c", 1, "chaos")
         assert sorted(intake.empty()) == ["a", "b", "c"]
         fail("d", 0, "random")
+        fail("e", 0, "chaos", "ResultError: gave 93.1 for example 7")
+        fail("f", 0, "random", "ResultError: gave -1e-05 for example 19")
+        fail("g", 0, "random", "ResultError: gave nan for example 0")
         intake.empty()
-        assert intake.failed == len(store.failures()) == 4
+        fail("h", 0, "fake", "ResultError: gave 4 for example 1")
+        intake.empty()
+        assert intake.failed == len(store.failures()) == 8
     assert said == [
         "seed 0, chaos at S = 0.5 and 1 more failed: ValueError: no", trace.rstrip(),
-        "seed 1, chaos at S = 0.5 failed: ValueError: no", "seed 0, random at S = 0.5 failed: ValueError: no",
+        "seed 1, chaos at S = 0.5 failed: ValueError: no",
+        "seed 0, chaos at S = 0.5 and 2 more failed: ResultError: gave 93.1 for example 7",
     ]  # fmt: skip
 
 
@@ -127,8 +133,11 @@ def test_what_a_method_may_not_give_is_a_line_and_no_row(run: Any, cli: Any, row
     assert done.returncode == 3, done.stderr
     pruned = [row for row in rows_of(cli.store, "cells") if row["scorer"] != "dense"]
     assert pruned == []
-    lines = [line for line in done.stderr.splitlines() if "seed 1, " in line and error in line]
-    assert len(lines) == len({row["error"] for row in rows_of(cli.store, "failures") if row["seed"] == 1}), done.stderr
+    lines = [line for line in done.stderr.splitlines() if "seed 1, " in line]
+    assert len(lines) == 1, done.stderr
+    assert error in lines[0]
+    status = cli.here("status", "run").stdout
+    assert len(re.findall(r"failed    seed 1, \w+ at S = \S+ and [23] more: ", status)) == 1
     assert "\n" not in rows_of(cli.store, "failures")[0]["error"]
 
 
