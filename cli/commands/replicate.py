@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from sics_cli.base.bits import no_better_than_chance
 from sics_cli.base.errors import ConfigError, SicsError
 from sics_cli.commands.options import CHANCE_OPTION, CLASSES_OPTION, COUNT, STANDARDISE_OPTION, comma_list
 from sics_cli.console import progress_bars, tables
 from sics_cli.experiment.cells import families
-from sics_cli.experiment.recipe import DENSE, Recipe
 from sics_cli.experiment.user_scorers import expanded
-from sics_cli.results.summary import noise_floors
-from sics_cli.runs.executors import EXECUTORS, make_place
-from sics_cli.runs.run import Outcome, run_session, start_lines
-from sics_cli.runs.session import Asker, Session, open_session, with_task
-from sics_cli.runs.workers import Workers
+from sics_cli.results.doubts import doubts
+from sics_cli.results.summary import noise_floors, unpaired_text
+from sics_cli.runs.executors import EXECUTORS
+from sics_cli.runs.run import Outcome, ready, run_session
+from sics_cli.runs.session import Session
 from sics_cli.settings.config import (
     OWN_DEFAULTS,
     POOLS,
@@ -37,7 +35,6 @@ from sics_cli.settings.presets import DEFAULT_PRESET, PRESETS
 from sics_cli.slurm.executor import SlurmCluster
 from sics_cli.store.rows import CellRow, RepeatRow
 from sics_cli.store.store import Store
-from sics_cli.tasks.image_recipe import ImageRecipe
 from sics_cli.tasks.image_setup import ImageAccess
 from sics_cli.tasks.images.datasets import DataAccess
 
@@ -131,7 +128,7 @@ def replicate(
     """Train dense networks, prune each by every scorer and sparsity, and keep one row per number.
 
     The same command goes on where it was stopped and computes only what is missing; more --seeds, --scorers or
-    --sparsities extend the run. Exit code 3: some cells failed.
+    --sparsities extend the run. Exit code 3: some cells failed, or cannot be compared.
 
     A FILE.toml changes the preset: seeds = [7, 8], sparsities = [0.9], and the tables [training] epochs, batch_size,
     learning_rate, weight_decay, precision, crop_padding, flip, randaugment, magnitude; [model] name ("vit", "timm:NAME",
@@ -146,24 +143,14 @@ def replicate(
         for name in (name for name, there in beside.items() if there):
             raise ConfigError(f"{name}: is for the image tasks; a task of your own brings its network and its data")
     access = DataAccess(data_dir and data_dir.expanduser().absolute(), download and not dry_run)
-    jobs = len(experiment.seeds)
-    with make_place(executor, slurm, workers, jobs) as place, Workers(workers, jobs) as own:
-        here = place if isinstance(place, Workers) and executor == "local" else own  # who can be asked what only torch knows
-        progress = progress_bars.reporter()
-        asker = Asker(experiment, here, progress.note, warm=not dry_run and executor == "local")
-        experiment, recipe = with_task(experiment, asker, ImageAccess(access, not dry_run, allow_chance))
-        session = open_session(experiment, out, asker, recipe, place.gpus)
-        for note in session.notes:
-            progress.note(note)
+    images, progress = ImageAccess(access, not dry_run, allow_chance), progress_bars.reporter()
+    where: dict[str, Any] = {"executor": executor, "slurm": slurm, "workers": workers}
+    with ready(experiment, out, progress, images, **where, warm=not dry_run) as (session, place):
         if dry_run:
             _print_dry_run(progress_bars.results(), session)
             if isinstance(place, SlurmCluster):
                 _print_jobs(progress_bars.results(), session, place, force=force, retry_failed=retry_failed)
             return 0
-        if here is not place:
-            here.stop()
-        for line in start_lines(session, place, session.stored()):
-            progress.note(line)
         outcome = run_session(session, place, progress, force=force, retry_failed=retry_failed)
     return _print_results(progress_bars.results(), session, outcome, report)
 
@@ -327,31 +314,18 @@ def _print_results(out: Console, session: Session, outcome: Outcome, report: boo
         tables.fact(out, "", f"{len(everything) - len(rows)} more in the store, of other commands")
         document = _analysed(session)
     tables.fact(out, "setting", session.setting)
-    if doubt := chance_doubt(session.recipe, rows):
+    for doubt in doubts(session.recipe, session.experiment.margin, rows):
         tables.fact(out, "doubt", doubt)
     tables.fact(out, "store", str(session.store_path))
+    if apart := unpaired_text(rows):
+        tables.fact(out, "left out", apart)
     if failed:
         tables.fact(out, "failed", f"sics-run status {session.folder} says why; --retry-failed tries again")
     tables.fact(out, "next", f"sics-run report {session.folder}")
     tables.fact(out, "", f"sics-run export {session.folder} -o results.csv")
     if report:
         tables.fact(out, "open", _write_report(session, document))
-    return FAILED_CELLS if failed or outcome.failed else 0
-
-
-def chance_doubt(recipe: Recipe, rows: Sequence[CellRow]) -> str | None:
-    """What to check where a network that came trained does about no better than chance; None where it does better."""
-    task = recipe.task
-    dense = [(row.correct, row.n) for row in rows if row.scorer == DENSE and row.correct is not None and row.n is not None]
-    if not isinstance(task, ImageRecipe) or not task.given or not dense:
-        return None
-    if not all(no_better_than_chance(correct, n, len(task.facts.classes)) for correct, n in dense):
-        return None
-    return (
-        f"the network of --checkpoint gets {dense[0][0]} of {dense[0][1]} test images right, about as many as by chance: "
-        "were its images standardised by their own mean and standard deviation, of this size, and its classes in the "
-        "order of their names? What is measured on the wrong images says nothing"
-    )
+    return FAILED_CELLS if failed or outcome.failed or apart else 0
 
 
 def _analysed(

@@ -43,7 +43,7 @@ def print_results(
     pruned = [row for row in rows if row.scorer != DENSE]
     if dense:
         seeds = say.plural(len(dense), "seed")
-        mean = f"{statistics.fmean(dense):.{digits}f} {unit}"
+        mean = f"{_mean(dense, digits)} {unit}"
         console.print(f"dense networks: {mean} ± {_sd(dense, digits)} (sd) over {seeds}")
     for check in () if isinstance(document, str) else document.open_checks:
         paragraph(console, f"data check open, {check.kind}: {check.text}", 0, 2, style="bold yellow")
@@ -78,6 +78,11 @@ def print_results(
     _print_conclusions(console, document)
 
 
+def _mean(values: Sequence[float], digits: int) -> str:
+    """With the minus of the differences beside it."""
+    return f"{statistics.fmean(values):.{digits}f}".replace("-", "−")
+
+
 def _sd(values: Sequence[float], digits: int) -> str:
     return NONE if len(values) < 2 else f"{statistics.stdev(values):.{digits}f}"
 
@@ -110,7 +115,7 @@ def _print_scorers(
                 Text("reference", style="dim") if line is None else marked(str(line.verdict)),
             ]
         kappa = kappa_text(own[0].kappa, own[0].role)
-        table.add_row(Text(plain(title)), kappa, f"{statistics.fmean(values):.{digits}f}", _sd(values, digits), *cells)
+        table.add_row(Text(plain(title)), kappa, _mean(values, digits), _sd(values, digits), *cells)
     console.print(table)
     counts = {line.n for line in lines.values()}
     if len(counts) > 1:
