@@ -171,7 +171,8 @@ def analyse(
         sparsity_step=round_sparsity,
     )
     frame, measured, assumed, found = _read(frame, metric, asked)
-    delta = _margin(delta if asked.margin is None else asked.margin, measured)
+    given = asked.margin_of(measured)
+    delta = _margin(delta if given is None else given, measured)
     check_delta(delta)
     check_alpha(alpha)
     if not is_whole(draws) or draws < 100:

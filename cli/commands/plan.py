@@ -110,7 +110,7 @@ def plan(
         ]
         seeds = seeds or max(measured[0].n, 3)
         if difference is not None:
-            difference = document.metric.turned(100 * difference if reading.asked.share == "fraction" else difference)
+            difference = document.metric.turned(reading.asked.in_unit_of(document.metric, difference))
     elif sd is not None:
         spreads = [Spread("given", sd)]
     else:

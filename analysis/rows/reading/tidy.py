@@ -120,7 +120,7 @@ def tidy(frame: pd.DataFrame, asked: Asked = NOTHING) -> Tidy:
         if counts is not None:
             rows["correct"] = counts
             assumed.append("accuracy times 'n' is whole in every row: these are the counts of correct examples")
-    assumed += asked.told_margin
+    assumed += asked.told_margin(measured)
     rows = rows[[name for name in (*OWN.values(), *OPTIONAL) if name in rows.columns]]
     return Tidy(rows, measured, tuple(dict.fromkeys(assumed)), checks)
 
@@ -137,14 +137,10 @@ def _own_metric(raw: pd.DataFrame, asked: Asked) -> tuple[pd.DataFrame, Asked, M
     if asked.metric is not None:
         raw = raw[text_of(raw["metric"]) == asked.metric]
     said = metric_of_rows(raw)
-    direction = None if asked.lower_is_better in (None, said.lower_is_better) else "lower" if asked.lower_is_better else "higher"
-    if direction or asked.unit not in (None, said.short):
-        option = f"--{direction}-is-better" if direction else f"--unit {asked.unit}"
-        better = "lower" if said.lower_is_better else "higher"
-        raise TableError(f"{option}: the rows say of themselves that {said.name} is in {said.short}, and {better} is better")
+    asked.refuse_other(said, "what the rows say of themselves")
     own = OWN["metric"]
     raw = raw.drop(columns=[*SAID, own], errors="ignore").rename(columns={VALUE: own})
-    return raw, replace(asked, metric=None, lower_is_better=None, unit=None), said
+    return raw, replace(asked, metric=None), said
 
 
 def _chosen_rows(raw: pd.DataFrame, asked: Asked) -> tuple[pd.DataFrame, list[str]]:
@@ -215,8 +211,8 @@ def _values(
     unit = None if asked.unit is None else asked.share or asked.unit.strip()
     share = (accuracy and unit is None) or asked.share is not None
     lower, assumed = asked.lower_is_better, []
-    if lower:  # asked for, and to be seen by who reads the report alone
-        assumed.append(f"less {name} is better, as asked")
+    if lower or (lower is not None and not accuracy):  # asked for, and to be seen by who reads the report alone
+        assumed.append(f"{'less' if lower else 'more'} {name} is better, as asked")
     elif lower is None:
         lower = not accuracy and is_lower_better_name(name)
         if not accuracy:

@@ -389,6 +389,25 @@ def test_a_table_without_kappa_hears_nothing_of_a_plateau(
 
 
 def test_a_runs_accuracy_has_one_unit_and_direction(finished: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    for options in (["--unit", "MSE"], ["--lower-is-better"]):
+    for options, said in (
+        (["--unit", "MSE"], "--unit MSE: accuracy is in points, by what the run measured: give points, percent or fraction"),
+        (["--lower-is-better"], "--lower-is-better: more accuracy is better, by what the run measured: leave the option out"),
+        (["--metric", "loss", "--unit", "fraction", "--delta", ".01"], "--unit fraction: a loss is no share of anything: give"),
+    ):
         assert main(["report", str(finished.run), *options]) == 2
-        assert "a run knows unit and direction of its accuracy" in capsys.readouterr().err
+        assert said in capsys.readouterr().err
+
+
+def test_a_runs_accuracy_takes_a_margin_in_fractions(
+    finished: Any, told: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for unit, delta in (("fraction", ".02"), ("percent", "2"), ("points", "2")):
+        found = told(finished.run, "--unit", unit, "--delta", delta)
+        assert found["settings"]["delta"] == 2.0
+        assert found["lines"] == told(finished.run, "--delta", "2")["lines"]
+    assert main(["report", str(finished.run), "--unit", "fraction"]) == 0, "the plan's margin stays in points"
+    assert "δ = 0.5 points" in capsys.readouterr().out
+    assert main(["plan", "--from", str(finished.run), "--unit", "fraction", "--delta", ".02", "--difference", ".05"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "at δ = 2 points" in out
+    assert "one of true difference +5 above +2" in out

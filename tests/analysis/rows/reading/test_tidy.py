@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sics_analysis.results import Level
+from sics_analysis.results import Level, Metric
 from sics_analysis.rows.reading.asked import Asked
 from sics_analysis.rows.reading.names import TableError
 from sics_analysis.rows.reading.tidy import tidy
@@ -272,10 +272,12 @@ def test_a_margin_is_in_the_unit_said(unit: str, delta: float, margin: float, sa
     values = [93.0, 92.0, 91.0, 90.0] if unit in ("percent", "%") else [0.93, 0.92, 0.91, 0.9]
     asked = Asked({}, unit=unit, delta=delta)
     found = tidy(pd.DataFrame({**LONG, "acc": values}), asked)
-    assert asked.margin == pytest.approx(margin)
+    assert asked.margin_of(found.metric) == pytest.approx(margin)
     assert said in found.assumed
     assert found.frame["accuracy"].tolist() == [0.93, 0.92, 0.91, 0.9]
-    assert Asked({}, unit="nats", delta=0.01).margin == 0.01
+    assert Asked({}, unit="nats", delta=0.01).margin_of(Metric("nll", "nats", 1.0)) == 0.01
+    own = Metric("share of time", "share", 1.0)
+    assert Asked({}, unit="share", delta=0.01).margin_of(own) == 0.01, "its own unit, and no share of a hundred points"
 
 
 def test_counts_are_known_where_they_are_whole_and_not_for_being_rounded() -> None:
