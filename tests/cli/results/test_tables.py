@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from sics_analysis.report import ReportDocument
+from sics_analysis.report.words.answers import answers
 from sics_cli.main import main
 
 BASE = (0.902, 0.896, 0.901, 0.898, 0.905)
@@ -309,10 +311,34 @@ def test_a_gate_on_rows_with_an_open_check_trips_and_says_why(write: Write, caps
         "sics-run: --fail-on escape:mine@0.7: supported, but a data check is open: mine has no result for seed 4 at S = 0.7"
         in shown.err
     )
-    assert "1 of 1 tripped." in shown.out
+    reason = "escape:mine@0.7: supported, but a data check is open: mine has no result for seed 4 at S = 0.7"
+    assert f"1 of 1 tripped: {reason}" in " ".join(shown.out.split())
     assert main(["report", str(path), "--fail-on", "escape:other@0.7"]) == 0, "no check touches it"
     assert main(["report", str(path), "--fail-on", "escape:mine@0.7", "--format", "html"]) == 4
-    assert "Gate tripped: escape:mine@0.7 is supported, but a data check is open" in capsys.readouterr().out
+    out = capsys.readouterr().out.replace("\u00a0", " ")
+    assert "Gate tripped: escape:mine@0.7 is supported, but a data check is open: mine has no result" in out
+    assert main(["report", str(path), "--fail-on", "escape:mine@0.7", "--format", "md"]) == 4
+    assert f"1 of 1 tripped:\n\n- {reason}".replace("@", "@<!-- -->") in capsys.readouterr().out
+
+
+def test_what_to_do_next_begins_with_the_open_check(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    """A scorer without its worst seed is no finding, whatever its other seeds show."""
+    text = "".join(line for line in rows().splitlines(keepends=True) if not line.startswith("4,mine"))
+    path = write(text)
+    first = "First close the open data check, on which nothing can rest. Missing: mine has no result for seed 4 at S = 0.7"
+    way = "(add the missing seeds, or leave the scorer out)"
+    for command in (["report", str(path)], ["report", str(path), "--format", "md"], ["plan", "--from", str(path)]):
+        assert main(command) == 0
+        out = " ".join(capsys.readouterr().out.split())
+        assert first in out, command
+        assert way in out, command
+    assert main(["report", str(path), "--format", "json"]) == 0
+    document = ReportDocument.from_json(capsys.readouterr().out)
+    answer = next(one for one in answers(document) if one.id == "next")
+    assert (answer.tone, answer.short) == ("open", "Close 1 data check first")
+    whole = write(rows(), "whole.csv")
+    assert main(["report", str(whole)]) == 0
+    assert "First close" not in capsys.readouterr().out
 
 
 def test_how_far_against_the_dense_network_from_a_table(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
