@@ -27,7 +27,7 @@ from sics_analysis.results import (
     is_whole,
     written_with,
 )
-from sics_analysis.rows.checks import data_checks, in_order
+from sics_analysis.rows.checks import checkpoint_checks, data_checks, in_order
 from sics_analysis.rows.contrasts import Contrast
 from sics_analysis.rows.reading.asked import NOTHING, Asked
 from sics_analysis.rows.reading.cells import seed_label
@@ -273,11 +273,12 @@ def _read(
     if not isinstance(frame, pd.DataFrame):
         return frame, ACCURACY, (), ()
     if asked == NOTHING and set(REQUIRED) <= set(frame.columns) and not says_its_metric(frame.columns):
-        return frame, ACCURACY, (), ignored_checks(frame, frame, {*REQUIRED, *OPTIONAL})
+        checks = ignored_checks(frame, frame, {*REQUIRED, *OPTIONAL}) + checkpoint_checks(frame, frame)
+        return frame, ACCURACY, (), checks
     found = tidy(frame, asked)
     for text in found.assumed:
         warnings.warn(f"assumed: {text}", UserWarning, stacklevel=3)
-    return found.frame, found.metric, found.assumed, found.checks
+    return found.frame, found.metric, found.assumed, found.checks + checkpoint_checks(frame.reset_index(drop=True), found.frame)
 
 
 def _margin(delta: float | None, metric: Metric) -> float:

@@ -88,6 +88,66 @@ def test_several_files_are_one_table(write: Write, told: Callable[..., dict[str,
     assert [fact["value"] for fact in document["provenance"] if fact["label"] == "file"] == ["one.csv", "two.tsv"]
 
 
+def test_files_that_are_no_one_table_are_refused_with_the_way_out(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    one = write(rows({"magnitude": ADDED["magnitude"]}), "one.csv")
+    mine = rows({"mine": ADDED["mine"]})
+    percent = "".join(
+        line if i == 0 else ",".join([*line.split(",")[:3], f"{100 * float(line.split(',')[3]):.3f}\n"])
+        for i, line in enumerate(mine.splitlines(keepends=True))
+    )
+    error = rows({"mine": ADDED["mine"]}, "seed,scorer,sparsity,test_error")
+    for content, options, said in (
+        (percent, [], "accuracy is in percent, and scorer magnitude nowhere above 1: give --unit percent"),
+        (mine.replace("accuracy", "top5"), [], "two.csv: has no accuracy in any row: give --metric for what all have"),
+        (mine.replace("accuracy", "val_acc"), [], "two.csv: has no accuracy in any row"),
+        (mine.replace("scorer", "method"), [], "two.csv line 2: scorer = '' is not accepted: give a name"),
+        (mine.replace("sparsity", "density"), [], "two.csv line 2: sparsity = '' is not accepted"),
+        (error, ["--metric", "test_error", "--delta", "1"], "one.csv: has no test_error in any row"),
+        (rows(), [], "two.csv line 2: seed 0, 'magnitude' at sparsity 0.7 is there already"),
+        ("a,b\n1,2\n", [], "two.csv: has no column in common with one.csv"),
+    ):
+        two = write(content, "two.csv")
+        assert main(["report", str(one), str(two), *options]) == 2
+        assert said in capsys.readouterr().err.splitlines()[-1]
+    assert main(["report", str(one), str(one)]) == 2
+    assert capsys.readouterr().err == f"sics-run: {one}: is given twice\n"
+
+
+def test_an_export_and_a_table_are_one_table(finished: Any, write: Write, told: Callable[..., dict[str, Any]]) -> None:
+    """A scorer somebody measured elsewhere, at the run's own seeds, beside the run's."""
+    path = write("", "rows.csv")
+    assert main(["export", str(finished.run), "-o", str(path)]) == 0
+    with path.open() as file:
+        magnitude = [(r["seed"], r["sparsity"], float(r["accuracy"])) for r in csv.DictReader(file) if r["scorer"] == "magnitude"]
+    mine = write("seed,scorer,sparsity,accuracy\n" + "".join(f"{s},mine,{S},{a - 0.05}\n" for s, S, a in magnitude), "mine.csv")
+    both, alone = told(path, mine), told(path)
+    found = {line["scorer"]: line for line in both["lines"] if line["sparsity"] == 0.7}
+    assert found["mine"]["mean"] == pytest.approx(-5.0)
+    own = next(line for line in alone["lines"] if (line["scorer"], line["sparsity"]) == ("chaos", 0.7))
+    assert found["chaos"]["differences"] == pytest.approx(own["differences"])
+    said = "Assumed: of some rows alone the counts of correct examples are known: all are compared as fractions."
+    assert said in both["notes"]
+    assert said not in alone["notes"]
+
+
+def test_an_exported_file_hears_nothing_of_its_hashes(finished: Any, write: Write, told: Callable[..., dict[str, Any]]) -> None:
+    for ending in ("csv", "jsonl"):
+        path = write("", f"rows.{ending}")
+        assert main(["export", str(finished.run), "-o", str(path)]) == 0
+        assert told(path)["checks"] == told(finished.run)["checks"]
+    text = write("", "rows.csv")
+    assert main(["export", str(finished.run), "-o", str(text)]) == 0
+    with text.open() as file:
+        lines = list(csv.DictReader(file))
+    for line in lines:
+        line["checkpoint_hash"] = "aa"
+    with text.open("w") as file:
+        writer = csv.DictWriter(file, list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)
+    assert [check["kind"] for check in told(text)["checks"] if check["level"] == "open"] == ["copied"]
+
+
 def test_a_file_may_be_the_scorer(write: Write, told: Callable[..., dict[str, Any]]) -> None:
     texts = {
         name: "seed,accuracy\n" + "".join(f"{i},{BASE[i] + p / 100:.5f}\n" for i, p in enumerate(points))
