@@ -143,25 +143,23 @@ def read_run(path: Path, *, across_devices: bool = False, reading: Reading = AS_
     """Read everything a run holds; the store is not changed."""
     if reading.of_tables is not None:
         raise ConfigError(f"--{reading.of_tables}: is for tables; a run knows its own columns")
+    from sics_analysis.rows.reading.names import TableError
+
     with Store.open(find_store(path), read_only=True) as store:
         measured = metric_in(store.meta("recipe")).name
         if reading.metric not in (None, measured, LOSS):
             names = " or ".join(dict.fromkeys((measured, LOSS)))
             raise ConfigError(f"--metric {reading.metric}: is not what a run measures: give {names}")
         beside = reading.metric == LOSS != measured
-        if not beside and (reading.unit is not None or reading.lower_is_better is not None):
-            option = "--unit" if reading.unit is not None else "--lower-is-better, --higher-is-better"
-            raise ConfigError(f"{option}: is for tables and --metric loss; a run knows unit and direction of its {measured}")
         found = source_of(store, store.cells(), store.repeats(), across_devices=across_devices)
         if beside:
             found = _of_loss(found, store, reading)
-        elif reading.lower_is_better or (reading.unit is not None and reading.asked.share is None):
-            asked = "--lower-is-better" if reading.lower_is_better else f"--unit {reading.unit}"
-            raise ConfigError(
-                f"{asked}: a run's accuracy is a share, and more of it is better: give --metric loss, or leave it out"
-            )
         else:
-            found = replace(found, assumed=(*found.assumed, *reading.asked.told_margin))
+            try:
+                reading.asked.refuse_other(found.metric, "what the run measured")
+            except TableError as error:
+                raise ConfigError(str(error)) from None
+            found = replace(found, assumed=(*found.assumed, *reading.asked.told_margin(found.metric)))
     return replace(found, bits={}, unpaired=True) if reading.unpaired else found
 
 
@@ -175,13 +173,20 @@ def _of_loss(source: Source, store: Store, reading: Reading) -> Source:
             f"--metric loss: {source.title} measured none beside its {name}: evaluate hands one over as "
             f'{{"{name}": ..., "loss": ...}}'
         )
+    if reading.asked.share is not None:
+        raise ConfigError(
+            f"--unit {reading.unit}: a loss is no share of anything: give the name of its unit, such as nats, or leave it out"
+        )
     lower = True if reading.lower_is_better is None else reading.lower_is_better
     frame = source.frame.assign(accuracy=source.frame["loss"]).drop(columns=["correct", "n", "bits"], errors="ignore")
     floors = loss_floors(store.cells(), store.repeats())
     metric = Metric("loss", reading.unit or "loss", 1.0, lower, example=source.metric.example)
+    asked = f"{'less' if lower else 'more'} loss is better, as asked"
+    said = "less loss is better (--higher-is-better says otherwise)" if reading.lower_is_better is None else asked
     return replace(
-        source, frame=frame, bits={}, metric=metric, noise_floor={S: f for S, f in floors.items() if S > 0}, beside=True
-    )
+        source, frame=frame, bits={}, metric=metric, noise_floor={S: f for S, f in floors.items() if S > 0}, beside=True,
+        assumed=(*source.assumed, said),
+    )  # fmt: skip
 
 
 def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow], *, across_devices: bool = False) -> Source:

@@ -312,8 +312,8 @@ def test_a_loss_that_was_handed_over_is_looked_at_by_its_name(runs: Any) -> None
         (["--metric", "loss", "--delta", "1"], '--metric loss: task tasks.py:Down, saliency gradient, cpu measured none beside '
                                                 'its cost: evaluate hands one over as {"cost": ..., "loss": ...}'),
         (["--metric", "accuracy"], "--metric accuracy: is not what a run measures: give cost or loss"),
-        (["--unit", "points"], "--unit: is for tables and --metric loss; a run knows unit and direction of its cost"),
-        (["--higher-is-better"], "a run knows unit and direction of its cost"),
+        (["--unit", "points"], "--unit points: cost is in nats, by what the run measured: leave the option out"),
+        (["--higher-is-better"], "--higher-is-better: less cost is better, by what the run measured: leave the option out"),
     ],
 )  # fmt: skip
 def test_what_a_run_did_not_measure_is_refused(runs: Any, options: list[str], said: str) -> None:
@@ -321,6 +321,35 @@ def test_what_a_run_did_not_measure_is_refused(runs: Any, options: list[str], sa
     assert done.returncode == 2
     assert said in words(done.stderr)
     assert document(runs, "Down", "--metric", "cost") == document(runs, "Down")
+    assert document(runs, "Down", "--unit", "nats", "--lower-is-better") == document(runs, "Down"), "what it says of itself"
+
+
+def test_a_share_may_be_told_in_any_of_its_units_by_the_run_and_by_its_file(runs: Any, tmp_path: Path) -> None:
+    out = tmp_path / "rows.csv"
+    runs.here("export", "Right", "-o", str(out))
+    for source in ("Right", str(out)):
+        points = document(runs, source, "--delta", "4")
+        for unit, delta, said in (
+            ("fraction", "0.04", "δ = 0.04 is in the fraction: 4 points"), ("%", "4", "δ = 4 is in percent: 4 points"),
+        ):  # fmt: skip
+            told = document(runs, source, "--unit", unit, "--delta", delta)
+            assert told["lines"] == points["lines"]
+            assert told["settings"]["delta"] == 4.0
+            assert any(said in note for note in [*told["notes"], *runs.here("report", source, "--unit", unit, "--delta", delta,
+                       "-o", str(tmp_path / "x.json")).stderr.splitlines()])  # fmt: skip
+        done = runs.here("report", source, "--unit", "nats", "--delta", "4")
+        assert done.returncode == 2
+        assert "--unit nats: recall is in points, by" in words(done.stderr)
+        assert "give points, percent or fraction" in words(done.stderr)
+
+
+def test_a_unit_called_share_is_no_fraction_of_points(runs: Any, tmp_path: Path) -> None:
+    out = tmp_path / "rows.csv"
+    runs.here("export", "Mixed", "-o", str(out))
+    for source in ("Mixed", str(out)):
+        found = document(runs, source, "--unit", "share", "--delta", "0.03")
+        assert found["settings"]["delta"] == 0.03
+        assert found["lines"] == document(runs, source, "--delta", "0.03")["lines"]
 
 
 # -- export and back --------------------------------------------------------------------------------------------
@@ -352,9 +381,11 @@ def test_a_file_of_another_metric_has_no_margin_by_default(runs: Any, tmp_path: 
         assert done.returncode == 2
         assert f"--delta: is needed, in {unit}: half a point is a default for accuracies alone" in words(done.stderr)
         done = runs.here("report", str(out), "--delta", "1", "--unit", "percent")
-        assert f"--unit percent: the rows say of themselves that {'cost' if name == 'Down' else 'F1'} is in {unit}" in words(
-            done.stderr
-        )
+        if name == "Down":
+            said = "--unit percent: cost is in nats, by what the rows say of themselves: leave the option out"
+            assert said in words(done.stderr)
+        else:
+            assert done.returncode == 0, "F1 is a share"
 
 
 def exported(cli: Any, run: str, out: Path) -> list[list[str]]:
