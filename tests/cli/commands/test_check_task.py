@@ -54,7 +54,7 @@ def test_a_good_task_passes_every_step(check: Any) -> None:
         "in Python",
     ]  # fmt: skip
     assert "Good() has network, calibration, evaluate; loss and targets are the default" in said["import"][0]
-    assert "accuracy in points, higher is better, the mean of its examples; δ = 0.5" in said["metric"][0]
+    assert "accuracy in points, higher is better; δ = 0.5" in said["metric"][0]
     assert "Sequential of 450 parameters" in said["network"][0]  # 8·16 + 16 + 16·16 + 16 + 16·2 + 2
     assert "2 layers can be pruned: covers 384 of 416 matrix weights (92.3%)" in said["network"][0]
     assert "4 batches, the first (float32 64×8, int64 64); the same when asked again" in said["calibration"][0]
@@ -75,7 +75,7 @@ def test_the_time_of_the_grid_is_told(check: Any) -> None:
 
 def test_a_metric_of_another_kind_and_a_loss_of_ones_own(check: Any) -> None:
     said = steps(check("Squares", "--saliency", "activation", "--seed", "3"))
-    assert "error in bits, lower is better, the mean of its examples; δ = 0.01" in said["metric"][0]
+    assert "error in bits, lower is better; δ = 0.01" in said["metric"][0]
     assert "loss" not in said  # activation asks no loss
     assert "256 examples, a float each" in said["evaluate"][0]
     assert "another network at seed 4" in said["other seed"][0]
