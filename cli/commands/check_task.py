@@ -133,8 +133,9 @@ def _metric(facts: OwnFacts, experiment: Experiment) -> Finding:
     metric = metric_of(facts.metric)
     delta = metric.delta if experiment.delta is None else experiment.delta
     better = "higher" if metric.higher_is_better else "lower"
+    unit = "" if metric.unit == metric.name else f" in {metric.unit}"
     of = "" if facts.metric["mean"] else ", made of its examples by `of`"
-    said = f"{metric.name} in {metric.unit}, {better} is better{of}"
+    said = f"{metric.name}{unit}, {better} is better{of}"
     if delta is None:
         return Finding(REMARK, "metric", f"{said}; no δ: give replicate --delta, or the metric delta=")
     return Finding(GOOD, "metric", f"{said}; δ = {delta:g}")
