@@ -298,6 +298,10 @@ RuntimeError: the first line
 """
 
 
+def test_what_python_writes_for_a_dataclass_is_nobodys_code() -> None:
+    assert trimmed('Traceback (most recent call last):\n  File "<string>", line 17, in __init__\nValueError: no\n') == ""
+
+
 def test_a_traceback_of_the_users_frames_alone() -> None:
     import torch
 
