@@ -108,7 +108,8 @@ def place_of(error: BaseException) -> str:
 def is_theirs(file: str) -> bool:
     """Whether a frame's file is the user's own: not installed, no part of Python or of this project."""
     path = Path(file).resolve()
-    return not (file.startswith("<frozen") or is_installed(path) or any(path.is_relative_to(place) for place in _not_theirs()))
+    made = file.startswith("<frozen") or file == "<string>"  # of Python itself, and what it writes for a dataclass
+    return not (made or is_installed(path) or any(path.is_relative_to(place) for place in _not_theirs()))
 
 
 def trimmed(trace: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -221,9 +222,36 @@ def _image_settings(
     if isinstance(files, list) and len(checkpoint_files(files)) > 1:
         base.pop("seeds")  # they are as many as there are files
     laid = merged(merged(base, settings), given)
-    if name is not None and config is None and not name.startswith(IMAGE_FOLDER) and name != PRESETS[chosen]["data"]["name"]:
-        laid["name"] = f"{chosen}-on-{name}"  # a folder called cifar10-... must not hold other images
+    if config is None:
+        laid["name"] = _run_name(PRESETS[chosen], asked, name, model)
     return _with_class_names(merged(laid, {"data": typed})) if isinstance(laid.get("data"), Mapping) else laid
+
+
+def _run_name(preset: Mapping[str, Any], asked: str | None, data: str | None, model: str | None) -> str:
+    """What begins the name of a run's folder: a folder called digits-... must hold neither other images nor another network.
+
+    >>> [_run_name(PRESETS["digits"], asked, data, model) for asked, data, model in (
+    ...     (None, None, None), (None, "imagefolder:my photos", "timm:resnet18"), ("digits", "cifar10", None))]
+    ['digits', 'my-photos-resnet18', 'digits-on-cifar10']
+    """
+    images = None if data in (None, preset["data"]["name"]) else _in_a_name(data.removeprefix(IMAGE_FOLDER))
+    if asked is not None:
+        return str(preset["name"]) if images is None else f"{preset['name']}-on-{images}"
+    if images is None and model is None:
+        return str(preset["name"])
+    return f"{images or preset['data']['name']}-{_in_a_name(model or preset['model']['name'])}"
+
+
+def _in_a_name(spec: str) -> str:
+    """The last part of a path, a module or a library's name, without what no folder's name should hold.
+
+    >>> _in_a_name("/data/photos.tar.gz"), _in_a_name("nets.py:build"), _in_a_name("timm:resnet18"), _in_a_name("..")
+    ('photos', 'build', 'resnet18', 'own')
+    """
+    last = Path(spec.rpartition(":")[2]).name
+    for ending in (".gz", ".xz", ".bz2", ".tar", ".tgz"):
+        last = last.removesuffix(ending)
+    return re.sub(r"[^\w.+-]+", "-", last).strip("-.") or "own"
 
 
 def _base(preset: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:

@@ -191,8 +191,6 @@ class Trial(SeedRun):
         seconds = time.perf_counter() - begun
         again = self._evaluate(self.model)
         self._found = first
-        if state_hash(self.model.state_dict()) != self.checkpoint.hash:
-            self.model = self._fresh_model()
         value = shown(first.result, self.metric)
         same = first == again
         mean = "their mean " if first.n is not None and self.metric.of is None else ""

@@ -260,6 +260,17 @@ def test_python_and_the_command_make_one_run(run: Any, cli: Any) -> None:
     assert [path.name for path in (cli.folder / "runs").iterdir()] == [made.name]
 
 
+def test_python_tells_of_doubts_too(cli: Any) -> None:
+    (cli.folder / "script.py").write_text(
+        "from tasks import Share\nfrom sics_cli import replicate\n\nif __name__ == '__main__':\n"
+        "    replicate(Share(), seeds=1, scorers='magnitude', sparsities=[.5], out='run')\n"
+    )
+    shutil.copy(TASKS, cli.folder / "tasks.py")
+    done = subprocess.run([sys.executable, "script.py"], cwd=cli.folder, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "δ = 1 F1 is no less than the dense result itself" in done.stderr.splitlines()[-1]
+
+
 def test_python_and_the_command_refuse_a_place_in_the_same_words(
     run: Any, cli: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,6 +307,10 @@ Traceback (most recent call last):
 RuntimeError: the first line
   the second
 """
+
+
+def test_what_python_writes_for_a_dataclass_is_nobodys_code() -> None:
+    assert trimmed('Traceback (most recent call last):\n  File "<string>", line 17, in __init__\nValueError: no\n') == ""
 
 
 def test_a_traceback_of_the_users_frames_alone() -> None:
