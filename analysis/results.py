@@ -420,6 +420,7 @@ class NextStep:
     image_share: float | None  # of the variance over new images; None without per-example results
     both_seeds: int | None  # seeds and test images that show `verdict` for new images as well
     both_images: int | None
+    exact: bool = False  # by the exact test of equal differences and of two adjacent counts, which has no sd
 
     @property
     def open(self) -> bool:

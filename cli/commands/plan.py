@@ -98,6 +98,9 @@ def plan(
     if pilots:
         document, settings = _document(pilots, reading, alpha, reference, power)
         measured = family_spreads(document.lines)
+        if not measured and document.next_steps:
+            _show_exact(document, power or DEFAULT_POWER)
+            return
         if not measured:
             raise InputError(
                 f"{document.source.title}: has no sd to plan with: it takes two seeds of {settings.reference} and of another "
@@ -223,6 +226,20 @@ def _print(out: Console, spreads: list[Spread], plans: list[Plan], document: Rep
     if len(plans) == 1:
         _print_curve(out, first)
     paragraph(out, first.resolution.describe())
+
+
+def _show_exact(document: ReportDocument, target: float) -> None:
+    """Print the steps of rows whose lines are all constant: no sd, and so no table of powers by one."""
+    from sics_analysis.report.layouts.terminal import terminal
+    from sics_analysis.results import written_with
+    from sics_cli.console.verdict_tables import paragraph
+
+    with written_with(document.metric.digits(document.settings.delta)):
+        out = terminal()
+        paragraph(
+            out, f"No line of {document.source.title} has an sd to plan with: each is judged, and planned, by an exact test."
+        )
+        _print_steps(out, document, target)
 
 
 def _print_steps(out: Console, document: ReportDocument, target: float) -> None:

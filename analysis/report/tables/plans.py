@@ -53,7 +53,8 @@ def steps_table(steps: Sequence[NextStep], seconds: float | None) -> ReportTable
 
     def span(step: NextStep) -> TableCell:
         low, high = seeds_cell(step.seeds_low), seeds_cell(step.seeds_high)
-        text = NONE if step.seeds is None else f"{low} to {high}" if practical(step.seeds_low) else low
+        text = f"{low} to {high}" if practical(step.seeds_low) else low
+        text = NONE if step.seeds is None or step.exact else text
         return TableCell(text, step.seeds_low)
 
     def both(step: NextStep) -> TableCell:
@@ -82,6 +83,8 @@ def steps_table(steps: Sequence[NextStep], seconds: float | None) -> ReportTable
         "strong verdict stands beside it."
     )
     key = seeds_key(value for step in steps for value in (step.seeds, step.goal_seeds))
+    if any(step.exact for step in steps):
+        caption += " Equal differences and two adjacent counts are planned by the exact test that judges them, without a range."
     caption = f"{caption} {key}".rstrip()
     absent = "No line is left that more seeds could settle."
     return table("next", "What to do next", caption, columns, steps, absent)

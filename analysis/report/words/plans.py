@@ -158,12 +158,14 @@ def _span(values: Sequence[float]) -> str:
 
 
 def _rule(steps: Sequence[NextStep]) -> str:
-    wide = [step for step in steps if practical(step.seeds) and step.seeds_low is not None]
+    wide = [step for step in steps if practical(step.seeds) and step.seeds_low is not None and not step.exact]
     example = max(wide, key=lambda step: step.seeds or 0, default=None)
     span = ""
     if example is not None:
         most = f"to {example.seeds_high}" if practical(example.seeds_high) else f"or more than {MOST_SEEDS}"
         span = f": the {example.seeds} of {example.scorer} at S = {example.sparsity:g} may be {example.seeds_low} {most}"
+    if all(step.exact for step in steps):
+        return "Each with a chance of 80 %, by the exact test of equal differences or two adjacent counts."
     return f"Each with a chance of 80 %. The sd of few seeds is uncertain{span}."
 
 

@@ -67,7 +67,7 @@ def numbers(column: pd.Series, name: str, accepted: str, *, bounded: bool = Fals
         return Numbers(np.asarray(values, dtype=np.float64), False, False)
     text = text_of(column)
     words: tuple[str, ...] = ()
-    if empty:
+    if empty and (pd.to_numeric(text, errors="coerce").isna() & (text != "")).any():
         nothing = text.str.lower().isin(_NOTHING)
         words = tuple(text[nothing].unique())
         text = text.mask(nothing, "") if words else text
@@ -87,7 +87,9 @@ def numbers(column: pd.Series, name: str, accepted: str, *, bounded: bool = Fals
         parted = bool(re.fullmatch(_PARTED, text.iloc[int(bad[0])]))
         raise refused(column, int(bad[0]), name, f"{accepted}{', without signs between thousands' if parted else ''}")
     points = filled.str.contains(".", regex=False)
-    threes = not bounded and bool(points.any()) and bool(filled[points].str.fullmatch(_POINT_THOUSANDS).all())
+    pointed = filled[points] if not bounded else filled[:0]
+    first = str(pointed.iloc[0]) if len(pointed) else ""  # most columns are told by it
+    threes = bool(re.fullmatch(_POINT_THOUSANDS, first)) and bool(pointed.str.fullmatch(_POINT_THOUSANDS).all())
     at = int(np.flatnonzero(text.str.fullmatch(_POINT_THOUSANDS).to_numpy())[0]) if threes else None
     return Numbers(found, percent, comma, words, at)
 

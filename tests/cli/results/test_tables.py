@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from sics_analysis import analyse
 from sics_analysis.report import ReportDocument
 from sics_analysis.report.words.answers import answers
 from sics_cli.main import main
@@ -146,6 +148,36 @@ def test_an_exported_file_hears_nothing_of_its_hashes(finished: Any, write: Writ
         writer.writeheader()
         writer.writerows(lines)
     assert [check["kind"] for check in told(text)["checks"] if check["level"] == "open"] == ["copied"]
+
+
+def test_achieved_sparsities_are_rounded_as_asked(
+    write: Write, told: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sparsities achieved within .004 of .7 and .9: by hand, mine is +3.02 at .7 and +2.02 at .9."""
+    text = ["seed,scorer,sparsity,accuracy"]
+    for i, base in enumerate(BASE):
+        for j, (name, points) in enumerate(ADDED.items()):
+            for S, less in ((0.7, 0.0), (0.9, 1.0)):
+                achieved = S + 0.002 * (i - 2) + 0.0005 * j
+                text.append(f"{i},{name},{achieved:.4f},{base + (points[i] - less * (name == 'mine')) / 100:.5f}")
+    path = write("\n".join(text) + "\n")
+    document = told(path, "--round-sparsity", ".1")
+    found = {(line["scorer"], line["sparsity"]): (round(line["mean"], 9), line["n"]) for line in document["lines"]}
+    assert found == {("mine", 0.7): (3.02, 5), ("mine", 0.9): (2.02, 5)}
+    assert "Assumed: sparsities are rounded to multiples of 0.1, as asked: 20 values are 2." in document["notes"]
+    assert main(["plan", "--from", str(path), "--round-sparsity", ".1"]) == 0
+    assert re.findall(r"(?m)^S = (\S+)", capsys.readouterr().out) == ["0.7", "0.9"]
+    for step, said in (
+        (".5", "sparsity 0.896 becomes 1: give a smaller step"),
+        ("2", "'2' is not accepted: give a fraction above 0"),
+    ):
+        assert main(["report", str(path), "--round-sparsity", step]) == 2
+        assert said in capsys.readouterr().err
+    with pytest.warns(UserWarning, match="sparsities are rounded to multiples of 0.1, as asked: 20 values are 2"):
+        made = analyse(pd.read_csv(path), round_sparsity=0.1, draws=500)
+    assert {(line.scorer, line.sparsity, round(line.mean or 0.0, 9), line.n) for line in made.lines} == {
+        ("mine", 0.7, 3.02, 5), ("mine", 0.9, 2.02, 5),
+    }  # fmt: skip
 
 
 def test_a_file_may_be_the_scorer(write: Write, told: Callable[..., dict[str, Any]]) -> None:
