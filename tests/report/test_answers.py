@@ -171,7 +171,7 @@ def test_no_plan_asks_for_more_seeds_than_anybody_would_run(document: ReportDocu
     alone = by_id(planned(document, 201, verdict="EQUIVALENT", goal="EQUIVALENT"))["next"]
     assert (alone.short, alone.tone) == ("More seeds will not settle it", "open")
     assert alone.text == (
-        "S = 0.7, 1 one-sided line. chaos 0 takes more than 200 seeds: the difference is too near δ to be settled by seeds, 0.03 "
+        "S = 0.7, 1 one-sided line. chaos 0 takes more than 200 seeds: the difference is too near δ, for its spread, to be settled by seeds, 0.03 "
         "from the bound at an sd of 0.90."
     )
     third = by_id(planned(document, 12, 30, None))["next"].text
@@ -179,7 +179,7 @@ def test_no_plan_asks_for_more_seeds_than_anybody_would_run(document: ReportDocu
     made = steps_table(planned(document, 36_121, 200, None, seeds_high=90_000).next_steps, 60.0)
     shown = [[cell.text for cell in row] for row in made.narrow("seeds", "range", "min").rows]
     assert shown == [["> 200", "10 to > 200", "–"], ["200", "10 to > 200", "195"], ["never", "–", "–"]]
-    assert "> 200: more than 200 seeds, the difference is too near δ to be settled by seeds." in made.caption
+    assert "> 200: more than 200 seeds, the difference is too near δ, for its spread, to be settled by seeds." in made.caption
     assert "> 200" not in steps_table(planned(document, 30, goal_seeds=40).next_steps, 60.0).caption
 
 

@@ -82,14 +82,14 @@ def seeds_cell(value: int | None) -> str:
 
 
 #: What to say where a plan has no number of seeds that anybody would run.
-TOO_NEAR = "the difference is too near δ to be settled by seeds"
+TOO_NEAR = "the difference is too near δ, for its spread, to be settled by seeds"
 
 
 def seeds_key(values: Iterable[int | None]) -> str:
     """What `seeds_cell` means by words where one of these is no number; empty where all are.
 
     >>> seeds_key([12, 36_121])
-    '> 200: more than 200 seeds, the difference is too near δ to be settled by seeds.'
+    '> 200: more than 200 seeds, the difference is too near δ, for its spread, to be settled by seeds.'
     >>> seeds_key([12])
     ''
     """

@@ -63,7 +63,7 @@ def test_no_plan_names_more_seeds_than_anybody_would_run(capsys: pytest.CaptureF
     assert main(["plan", "--sd", "10", "--delta", "0.5"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"(?m)^given +10 +0\.0 % +> 200 +1\.\d % +> 200$", out)
-    assert "> 200: more than 200 seeds, the difference is too near δ to be settled by seeds." in words(out)
+    assert "> 200: more than 200 seeds, the difference is too near δ, for its spread, to be settled by seeds." in words(out)
     assert main(["plan", "--sd", "0.5"]) == 0
     assert "more than 200" not in capsys.readouterr().out
 
