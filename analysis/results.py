@@ -23,6 +23,10 @@ POINTS = 100  # accuracy points in an accuracy of 1
 #: Stands for the sparsity of every row where a table has none: no network of a real one is pruned whole.
 ONE_POOL = 1.0
 DIGITS = 2  # of a difference in accuracy points
+#: What a test example is called: in the project's own image tasks, and where nothing more is known.
+IMAGE, EXAMPLE = "image", "example"
+#: Metadata of a field: the value that a kept report leaves unsaid, as those did that are older than the field.
+UNSAID = "unsaid"
 _digits: ContextVar[int] = ContextVar("digits", default=DIGITS)
 
 Row: TypeAlias = dict[str, RowValue]
@@ -82,6 +86,8 @@ class Metric:
         Whether a scorer that lowers it escapes.
     paired
         Whether the seeds of two scorers are pairs; where they are not, tests take Welch's form.
+    example
+        What a sentence calls a test example; nothing that is measured depends on it.
 
     Examples
     --------
@@ -96,6 +102,12 @@ class Metric:
     scale: float = 100.0
     lower_is_better: bool = False
     paired: bool = True
+    example: str = field(default=EXAMPLE, compare=False, metadata={UNSAID: IMAGE})
+
+    @property
+    def is_image_accuracy(self) -> bool:
+        """Whether it is the accuracy on images: sentences are written of it, and of it alone the paper speaks."""
+        return self.unit == "accuracy points" and not self.lower_is_better and self.example == IMAGE
 
     @property
     def is_accuracy(self) -> bool:
@@ -125,6 +137,7 @@ class Metric:
 
 
 ACCURACY = Metric()
+IMAGE_ACCURACY = Metric(example=IMAGE)
 
 
 def metric_named(name: str, unit: str, *, lower_is_better: bool) -> Metric:
@@ -407,6 +420,7 @@ class NextStep:
     image_share: float | None  # of the variance over new images; None without per-example results
     both_seeds: int | None  # seeds and test images that show `verdict` for new images as well
     both_images: int | None
+    exact: bool = False  # by the exact test of equal differences and of two adjacent counts, which has no sd
 
     @property
     def open(self) -> bool:

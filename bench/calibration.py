@@ -265,8 +265,9 @@ def render(found: list[Cell], short: bool) -> str:
         "rate above 5 % by more than two standard errors, and Student t, Welch's t and, in five regimes of seeds and images, the "
         "variance components cover at least 94 % of 95 %. Where a run is looked at several times, that is over all looks "
         "together, and the repeated intervals at the stop cover at least 94 % of 95 % and 89 % of 90 %. The other rows have no "
-        "gate: skewed and very sparse differences break every method at few seeds, no test knows whether a t fits two values "
-        "where the number of test examples is unknown, and other methods are shown beside ours.",
+        "gate: skewed and very sparse differences break every method at few seeds, and other methods are shown beside ours. "
+        "Two values whose test examples are unknown have no gate because nobody can tell them from two adjacent counts, which "
+        "are tested exactly where their number is known: a t alone may err more often there, and a report notes it.",
         "",
         "Of so many cells some exceed two standard errors by chance alone. So a gated cell that fails is simulated again, with "
         "fresh data sets, four times as many, and judged by those; each such cell is listed here with both rates.",

@@ -10,19 +10,16 @@ from sics_cli.base.errors import ConfigError
 from sics_cli.console.notebook import in_notebook, notebook_reporter
 from sics_cli.console.progress_bars import reporter
 from sics_cli.experiment.user_scorers import expanded
+from sics_cli.results.doubts import doubts
 from sics_cli.results.judge import judge
 from sics_cli.results.source import read_run
-from sics_cli.runs.executors import make_place
-from sics_cli.runs.run import run_session, start_lines
-from sics_cli.runs.session import Asker, open_session, with_task
-from sics_cli.runs.workers import Workers
+from sics_cli.results.summary import unpaired_text
+from sics_cli.runs.run import ready, run_session
 from sics_cli.settings.config import OWN_DEFAULTS, OwnTask, experiment_from_mapping
 from sics_cli.settings.presets import PRESETS
 from sics_cli.store.export import export_rows
 from sics_cli.store.rows import FailureRow, LookRow
 from sics_cli.store.store import Store, find_store
-from sics_cli.tasks.image_setup import ImageAccess
-from sics_cli.tasks.images.datasets import DataAccess
 from sics_cli.tasks.own_task import from_instance
 
 if TYPE_CHECKING:
@@ -183,21 +180,16 @@ def replicate(
         own = OwnTask(task) if isinstance(task, str) and ":" in task else _handed(task)
         settings |= {"task": own, "name": own.name.rpartition(":")[2].lower()}
     experiment = experiment_from_mapping(settings)
-    jobs = len(experiment.seeds)
     progress = notebook_reporter() if in_notebook() else reporter()
-    with make_place(executor, slurm, workers, jobs) as place, Workers(workers, jobs) as local:
-        here = place if isinstance(place, Workers) and executor == "local" else local
-        asker = Asker(experiment, here, progress.note, warm=executor == "local")
-        experiment, recipe = with_task(experiment, asker, ImageAccess(DataAccess()))
-        folder = None if out is None else Path(out).expanduser()
-        session = open_session(experiment, folder, asker, recipe, place.gpus)
-        for note in session.notes:
-            progress.note(note)
-        if here is not place:
-            here.stop()
-        for line in start_lines(session, place, session.stored()):
-            progress.note(line)
+    folder = None if out is None else Path(out).expanduser()
+    with ready(experiment, folder, progress, executor=executor, slurm=slurm, workers=workers) as (session, place):
         run_session(session, place, progress, judge, force=force, retry_failed=retry_failed)
+    keys = {cell.key for cell in session.cells}
+    with Store.open(session.store_path, read_only=True) as store:
+        rows = [row for row in store.cells() if row.cell_key in keys]
+    for text in (*doubts(session.recipe, session.experiment.margin, rows), unpaired_text(rows)):
+        if text:
+            progress.note(text)
     return Run(session.folder)
 
 

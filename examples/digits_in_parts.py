@@ -40,7 +40,8 @@ class Training:
         with torch.no_grad():
             for name, parameter in self.network.named_parameters():
                 parameter.copy_(state[f"weight/{name}"])
-                self.optimiser.state[parameter] = {"momentum_buffer": state[f"momentum/{name}"].clone()}
+                momentum = torch.empty_like(parameter).copy_(state[f"momentum/{name}"])
+                self.optimiser.state[parameter] = {"momentum_buffer": momentum}
 
 
 class Digits:
@@ -48,6 +49,7 @@ class Digits:
 
     metric = Metric("accuracy")
     epochs = 10
+    device = torch.device("cpu")  # a run sets it: a GPU where there is one
 
     def __init__(self) -> None:
         data = load_digits()
@@ -56,7 +58,9 @@ class Digits:
 
     def trainer(self, seed: int) -> Training:
         """The training of a seed; the seed's draws are set already."""
-        return Training(nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)), self.train)
+        x, y = self.train
+        network = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+        return Training(network.to(self.device), (x.to(self.device), y.to(self.device)))
 
     def calibration(self, seed: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Ten batches of the training part."""
@@ -66,4 +70,4 @@ class Digits:
     def evaluate(self, network: nn.Module, seed: int) -> torch.Tensor:
         """Right or wrong on each test image."""
         x, y = self.test
-        return network(x.to(next(network.parameters()).device)).argmax(1).cpu() == y
+        return network(x.to(self.device)).argmax(1).cpu() == y

@@ -17,6 +17,7 @@ class Characters:
     """A small GPT-2 on the English of Python's own help pages, character by character."""
 
     metric = Metric("perplexity", higher_is_better=False, delta=0.1, of=lambda nll: math.exp(nll.mean()))
+    device = torch.device("cpu")  # a run sets it: a GPU where there is one
 
     def __init__(self, steps: int = 300, width: int = 64) -> None:
         self.steps, self.width = steps, width
@@ -30,10 +31,10 @@ class Characters:
         config = GPT2Config(
             vocab_size=128, n_positions=64, n_embd=self.width, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0
         )
-        model = GPT2LMHeadModel(config)
+        model = GPT2LMHeadModel(config).to(self.device)
         optimiser = torch.optim.AdamW(model.parameters(), 3e-3)
         for _ in range(self.steps):
-            batch = self.train[torch.randint(len(self.train), (16,))]
+            batch = self.train[torch.randint(len(self.train), (16,))].to(self.device)
             optimiser.zero_grad()
             model(input_ids=batch, labels=batch).loss.backward()
             optimiser.step()
@@ -46,6 +47,6 @@ class Characters:
 
     def evaluate(self, network: nn.Module, seed: int) -> torch.Tensor:
         """Mean negative log-likelihood of a character in each test window."""
-        batch = self.test.to(next(network.parameters()).device)
+        batch = self.test.to(self.device)
         logits = network(input_ids=batch).logits[:, :-1]
         return nn.functional.cross_entropy(logits.transpose(1, 2), batch[:, 1:], reduction="none").mean(1)

@@ -9,16 +9,29 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from sics_analysis.one_scorer.crossed import sd_factors
+from sics_analysis.planning.exact import TwoValues
 from sics_analysis.planning.plan import MAX_SEEDS, fewest, plan, seeds_needed
 from sics_analysis.planning.power import escape_power, tost_power
 from sics_analysis.results import LineRow, NextStep, PowerCurve, PowerPoint, Verdict
+from sics_analysis.rows.contrasts import MIN_SEEDS, Contrast
 
 TARGET = 0.8
 #: What a line that is shown on one side only may still become, and one that is undecided.
 _OPEN = (Verdict.INCONCLUSIVE, Verdict.NONINFERIOR, Verdict.NONSUPERIOR)
 UNPAIRED = "planning is for paired seeds, and these are unpaired"
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """A line that still has its differences as they were tested; one of a kept report has not."""
+
+    @property
+    def contrast(self) -> Contrast:
+        """The differences."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +113,9 @@ def next_steps(
     family of its S. A line whose interval crosses both bounds is settled by less: NONINFERIOR where its estimate is at or above
     0, else NONSUPERIOR. The range of seeds is that of the sd's 95 % chi-square interval, which is wide at few seeds.
 
+    A line that is constant, or on two adjacent counts, is judged by an exact test: its seeds are those of that test's power
+    (`TwoValues`), five at α = 0.05 for a constant inside ±δ, and there is no range.
+
     For new images the variance of the mean is sd²/n + v, v the images' part at the images of now. Where no number of seeds
     reaches the power with these images, both parts get half of the variance that does: seeds for an sd larger by √2,
     and images for a v as small as the seeds' part.
@@ -111,20 +127,42 @@ def next_steps(
     found = []
     families = {S: family_spread(lines, S) for S in {line.sparsity for line in lines}}
     for line in lines if paired else ():
-        if line.verdict not in _OPEN or line.degenerate or not line.sd or line.mean is None or line.n < 3:
+        if line.verdict not in _OPEN or line.mean is None or line.n < MIN_SEEDS:
             continue
-        spread = families[line.sparsity]
-        family = spread.family if spread is not None and line.in_family else 1
-        found.append(_step(line, line.mean, line.sd, delta, alpha, power, family))
+        exact = None
+        if isinstance(line, Measured):
+            exact = TwoValues.of(line.contrast, shrunk(line.mean, (line.sd or 0.0) / math.sqrt(line.n)))
+        if exact is not None:
+            family = sum(other.in_family and other.sparsity == line.sparsity for other in lines) if line.in_family else 1
+            found.append(_exact_step(line, line.mean, exact, delta, alpha, power, family))
+        elif line.sd and not line.degenerate:
+            spread = families[line.sparsity]
+            family = spread.family if spread is not None and line.in_family else 1
+            found.append(_step(line, line.mean, line.sd, delta, alpha, power, family))
     return tuple(found)
+
+
+def _aims(line: LineRow, mean: float, planned: float, delta: float) -> tuple[Verdict, Verdict]:
+    """The first verdict that would settle a line, and the strong one that its estimate points to."""
+    interval = line.ci_equivalence
+    both = interval is not None and interval.low <= -delta and interval.high >= delta
+    goal = Verdict.EQUIVALENT if abs(planned) <= delta else Verdict.ESCAPES if planned > 0 else Verdict.DEGRADES
+    return (Verdict.NONINFERIOR if mean >= 0 else Verdict.NONSUPERIOR) if both else goal, goal
+
+
+def _exact_step(line: LineRow, mean: float, values: TwoValues, delta: float, alpha: float, power: float, family: int) -> NextStep:
+    """The step of a line that is judged by an exact test, by the power of that test; there is no sd to be uncertain of."""
+    first, goal = _aims(line, mean, values.mean, delta)
+    seeds, strong = (values.seeds(verdict, delta, alpha, power, family) for verdict in (first, goal))
+    return NextStep(
+        line.scorer, line.sparsity, line.n, mean, values.mean, line.sd or 0.0, str(first), seeds, seeds, seeds, str(goal), strong,
+        None if line.split is None else line.split.image_share, None, None, exact=True,
+    )  # fmt: skip
 
 
 def _step(line: LineRow, mean: float, sd: float, delta: float, alpha: float, power: float, family: int) -> NextStep:
     planned = shrunk(mean, sd / math.sqrt(line.n))
-    interval = line.ci_equivalence
-    both = interval is not None and interval.low <= -delta and interval.high >= delta
-    goal = Verdict.EQUIVALENT if abs(planned) <= delta else Verdict.ESCAPES if planned > 0 else Verdict.DEGRADES
-    half = None if not both else Verdict.NONINFERIOR if mean >= 0 else Verdict.NONSUPERIOR
+    first, goal = _aims(line, mean, planned, delta)
 
     def seeds(spread: float, verdict: Verdict = goal) -> int | None:
         if verdict is Verdict.EQUIVALENT:
@@ -134,7 +172,6 @@ def _step(line: LineRow, mean: float, sd: float, delta: float, alpha: float, pow
         return seeds_needed("escape", abs(planned), spread, delta, power=power, alpha=alpha, family=family).n
 
     low, high = sd_factors(line.n - 1)
-    first = half or goal
     at_images = _with_images(line, first, seeds(sd, first), planned, sd, delta, alpha, power, family)
     return NextStep(
         scorer=line.scorer,

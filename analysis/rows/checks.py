@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 
 from sics_analysis.results import DataCheck, Level, Seed
 from sics_analysis.rows.arms import Arm
 from sics_analysis.rows.contrasts import MANY_SEEDS, RELATIVE_TOLERANCE
+from sics_analysis.rows.reading.cells import text_of
 from sics_analysis.rows.reading.sparsities import ONE_POOL
 from sics_analysis.rows.table import Table
 
 _CELLS = 4  # of two seeds that agree to the last digit: fewer may do so by chance
 _SHOWN = 6
+_CHECKPOINT = "checkpoint_hash"
 
 
 def data_checks(table: Table, reference: str, delta: float) -> tuple[DataCheck, ...]:
@@ -55,6 +58,14 @@ def copied_checkpoints(places: Iterable[tuple[Seed, str | None]], *, given: bool
             text = f"seeds {seed_list(seeds)} have one dense network by hash: {what}"
             found.append(DataCheck("copied", Level.NOTED if given else Level.OPEN, text))
     return tuple(found)
+
+
+def checkpoint_checks(raw: pd.DataFrame, rows: pd.DataFrame) -> tuple[DataCheck, ...]:
+    """The same of a table whose own column has the hashes; `rows` have the index of `raw`. Nobody says that copies were meant."""
+    if _CHECKPOINT not in raw.columns:
+        return ()
+    hashes = text_of(raw[_CHECKPOINT]).reindex(rows.index)
+    return copied_checkpoints(zip(rows["seed"], hashes, strict=True))
 
 
 def seed_list(seeds: Iterable[Seed]) -> str:

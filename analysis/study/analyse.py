@@ -30,11 +30,11 @@ from sics_analysis.results import (
     is_whole,
     written_with,
 )
-from sics_analysis.rows.checks import data_checks, in_order
+from sics_analysis.rows.checks import checkpoint_checks, data_checks, in_order
 from sics_analysis.rows.contrasts import Contrast
 from sics_analysis.rows.reading.asked import NOTHING, Asked
 from sics_analysis.rows.reading.cells import seed_label
-from sics_analysis.rows.reading.exported import says_its_metric
+from sics_analysis.rows.reading.exported import example_of, says_its_metric
 from sics_analysis.rows.reading.ignored import ignored_checks
 from sics_analysis.rows.reading.names import OPTIONAL, likely_reference, nearest
 from sics_analysis.rows.reading.tidy import tidy
@@ -185,7 +185,8 @@ def analyse(
         sparsity_step=round_sparsity,
     )
     frame, measured, assumed, found = _read(frame, metric, asked)
-    delta = _margin(delta if asked.margin is None else asked.margin, measured)
+    given = asked.margin_of(measured)
+    delta = _margin(delta if given is None else given, measured)
     check_delta(delta)
     check_alpha(alpha)
     if not is_whole(draws) or draws < 100:
@@ -297,11 +298,12 @@ def _read(
     if not isinstance(frame, pd.DataFrame):
         return frame, ACCURACY, (), ()
     if asked == NOTHING and set(REQUIRED) <= set(frame.columns) and not says_its_metric(frame.columns):
-        return frame, ACCURACY, (), ignored_checks(frame, frame, {*REQUIRED, *OPTIONAL})
+        checks = ignored_checks(frame, frame, {*REQUIRED, *OPTIONAL}) + checkpoint_checks(frame, frame)
+        return frame, replace(ACCURACY, example=example_of(frame.columns)), (), checks
     found = tidy(frame, asked)
     for text in found.assumed:
         warnings.warn(f"assumed: {text}", UserWarning, stacklevel=3)
-    return found.frame, found.metric, found.assumed, found.checks
+    return found.frame, found.metric, found.assumed, found.checks + checkpoint_checks(frame.reset_index(drop=True), found.frame)
 
 
 def _margin(delta: float | None, metric: Metric) -> float:

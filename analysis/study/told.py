@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from sics_analysis.results import ONE_POOL, Metric
+from sics_analysis.results import ACCURACY, ONE_POOL, Metric
 
 _NUMBER = r"\d[\d.]*(?:e[+-]?\d+)?"
 _INTERVAL = re.compile(rf"\[([+−]?{_NUMBER}), ([+−]?{_NUMBER})\]")
@@ -29,8 +29,8 @@ _OF_S = (
 _BEGIN = re.compile(rf"\bAt S = {ONE_POOL:g}:? ")
 #: The unit, and not what an estimate points to, or the points of a figure.
 _UNIT = re.compile(r"\baccuracy points\b|(?<=\d )points?\b|\bpoints\b(?! (?:to|far)\b)")
-#: What an accuracy has of images, another metric has of examples.
-_IMAGES = re.compile(r"\b((?:[Tt]est )?)image(s?)\b")
+#: What sentences call an example.
+_IMAGE = re.compile(r"\b([Ii])mage(?=s?\b)")
 _OTHER = {"above": "below", "below": "above", "+": "−", "−": "+", "<": ">", ">": "<", "": ""}
 
 
@@ -92,9 +92,9 @@ def _in_unit(text: str, metric: Metric, pooled: bool) -> str:
         text = _POOL.sub("", _BEGIN.sub("", text))
         for words, without in _OF_S:
             text = text.replace(words, without)
-    if metric.unit == "accuracy points":
+    text = _IMAGE.sub(lambda m: metric.example.capitalize() if m[1] == "I" else metric.example, text)
+    if metric.unit == ACCURACY.unit:
         return text
-    text = _IMAGES.sub(lambda m: f"{m[1]}{'examples' if m[2] else 'example'}", text)
     text = _UNIT.sub(lambda _: metric.unit, text)
     text = re.sub(r"\b[Aa]ccuracies\b", lambda _: f"values of {metric.name}", text)
     return re.sub(r"\b([Aa])ccuracy\b", lambda _: metric.name, text)

@@ -1,4 +1,4 @@
-"""Per-example correctness, eight examples a byte, and whether it is more than chance."""
+"""Per-example correctness, eight examples a byte, the result it comes to, and whether that is more than chance."""
 
 from __future__ import annotations
 
@@ -31,6 +31,19 @@ def unpack_bits(packed: bytes, n: int) -> NDArray[np.bool_]:
 def count_bits(packed: bytes) -> int:
     """How many bits are set."""
     return int.from_bytes(packed).bit_count()
+
+
+def result_of(correct: int | None, n: int | None, value: float | None) -> float:
+    """What was measured: the metric's value, or the share of right answers; a ValueError where neither is there.
+
+    >>> result_of(3, 4, None), result_of(None, None, 1.5)
+    (0.75, 1.5)
+    """
+    if value is not None:
+        return value
+    if correct is None or not n:
+        raise ValueError("neither a value nor right answers were measured")
+    return correct / n
 
 
 def binomial_tail(least: int, n: int, p: float) -> float:

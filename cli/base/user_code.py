@@ -16,7 +16,7 @@ import re
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -63,6 +63,32 @@ def imported(spec: str, what: str) -> Any:
     return getattr(module, name)
 
 
+def check_options(made: Callable[..., Any], options: Collection[str], table: str, what: str) -> None:
+    """Refuse options that a class or function has no argument for, and the lack of one that it needs.
+
+    `table` is where a file of settings holds them; `what` begins the line.
+
+    >>> def build(width, depth=2): ...
+    >>> check_options(build, ["width"], "model", "build")
+    >>> check_options(build, ["wdith", "width"], "model", "build")
+    Traceback (most recent call last):
+    sics_cli.base.errors.ConfigError: build: unknown option model.wdith: build takes width, depth
+    """
+    try:
+        parameters = inspect.signature(made).parameters.values()
+    except (TypeError, ValueError):  # of a class in C
+        return
+    named = [one for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    accepted = [one.name for one in named]
+    takes = f"{getattr(made, '__name__', 'it')} takes {', '.join(accepted) or 'none'}"
+    unknown = [] if any(one.kind is one.VAR_KEYWORD for one in parameters) else [one for one in options if one not in accepted]
+    if unknown:
+        raise ConfigError(f"{what}: unknown option {', '.join(f'{table}.{one}' for one in unknown)}: {takes}")
+    missing = [f"{table}.{one.name}" for one in named if one.default is one.empty and one.name not in options]
+    if missing:
+        raise ConfigError(f"{what}: needs {', '.join(missing)} of the table [{table}] of --config FILE.toml: {takes}")
+
+
 def told(error: BaseException) -> str:
     """An error of the user's code in one line: its type, what it says, and the file and line it came from.
 
@@ -82,7 +108,8 @@ def place_of(error: BaseException) -> str:
 def is_theirs(file: str) -> bool:
     """Whether a frame's file is the user's own: not installed, no part of Python or of this project."""
     path = Path(file).resolve()
-    return not (file.startswith("<frozen") or is_installed(path) or any(path.is_relative_to(place) for place in _not_theirs()))
+    made = file.startswith("<frozen") or file == "<string>"  # of Python itself, and what it writes for a dataclass
+    return not (made or is_installed(path) or any(path.is_relative_to(place) for place in _not_theirs()))
 
 
 def trimmed(trace: str) -> str:

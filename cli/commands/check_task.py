@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import wait
@@ -28,14 +29,16 @@ from sics_cli.seeds.job import SeedJob
 from sics_cli.seeds.worker import import_task, try_task
 from sics_cli.settings.config import POOLS, SALIENCIES, UNITS, Experiment, OwnTask
 from sics_cli.store.inbox import Inbox
+from sics_cli.store.run_folder import LOG_NAME
 from sics_cli.tasks.image_setup import ImageAccess
-from sics_cli.tasks.images.datasets import DataAccess
 from sics_cli.tasks.own_task import OwnFacts, OwnRecipe, metric_of
 
 CANNOT_RUN = 1
 _STYLES = {GOOD: "green", REMARK: "yellow", FAILED: "red"}
 _STEP_WIDTH = 11
 _POLL_SECONDS = 0.1
+#: Stands for a δ that nobody gave: of the time that a run takes it says nothing, and it is less than any result.
+_ANY_DELTA = 1e-300
 
 
 @click.command("check-task")
@@ -54,8 +57,9 @@ _POLL_SECONDS = 0.1
 def check_task(task: str, config: Path | None, seed: int | None, thorough: bool, workers: int | None, **options: Any) -> int:
     """Try a task of your own: one seed of each step, on the least data, by the code that will run it.
 
-    Each step is a line: ✓ it is good, ! it runs but look at it, ✗ it cannot run, with the traceback of your own code. Of a
-    `trainer` one epoch is trained. Then what the whole grid takes here. Nothing is kept. Exit code 1: it cannot run.
+    Each step is a line: ✓ it is good, ! it runs but look at it, ✗ it cannot run, with the traceback of your own code. What your
+    code prints goes to stderr. Of a `trainer` one epoch is trained. Then what the whole grid takes here. Nothing is kept. Exit
+    code 1: it cannot run.
     """
     experiment = build_experiment(None, config, options, task=task)
     assert isinstance(experiment.task, OwnTask)
@@ -68,8 +72,8 @@ def check_task(task: str, config: Path | None, seed: int | None, thorough: bool,
             return sheet.end(task)
         sheet.add([_metric(facts, experiment)])
         if experiment.delta is None and facts.metric["delta"] is None:
-            experiment = replace(experiment, delta=1.0)  # of the time it takes it says nothing
-        experiment, recipe = with_task(experiment, ask, ImageAccess(DataAccess()))
+            experiment = replace(experiment, delta=_ANY_DELTA)
+        experiment, recipe = with_task(experiment, ask, ImageAccess())
         session = open_session(experiment, Path(folder), ask, recipe, one.gpus)
         times = _tried(sheet, session, one, facts, experiment.seeds[0] if seed is None else seed, thorough)
     if times is not None and not sheet.failed:
@@ -109,12 +113,29 @@ class _Sheet:
         return 0
 
 
+class _Printed:
+    """Shows on stderr what the worker's log has got since: what the task's own code prints."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._shown = path, 0
+
+    def show(self) -> None:
+        """Show what is new."""
+        if not self._path.exists():
+            return
+        text = self._path.read_bytes()[self._shown :]
+        self._shown += len(text)
+        sys.stderr.write(text.decode(errors="replace"))
+        sys.stderr.flush()
+
+
 def _metric(facts: OwnFacts, experiment: Experiment) -> Finding:
     metric = metric_of(facts.metric)
     delta = metric.delta if experiment.delta is None else experiment.delta
     better = "higher" if metric.higher_is_better else "lower"
-    of = "the mean of its examples" if facts.metric["mean"] else "made of its examples by `of`"
-    said = f"{metric.name} in {metric.unit}, {better} is better, {of}"
+    unit = "" if metric.unit == metric.name else f" in {metric.unit}"
+    of = "" if facts.metric["mean"] else ", made of its examples by `of`"
+    said = f"{metric.name}{unit}, {better} is better{of}"
     if delta is None:
         return Finding(REMARK, "metric", f"{said}; no δ: give replicate --delta, or the metric delta=")
     return Finding(GOOD, "metric", f"{said}; δ = {delta:g}")
@@ -131,10 +152,12 @@ def _tried(sheet: _Sheet, session: Session, one: Workers, facts: OwnFacts, seed:
     )  # fmt: skip
     signals = sorted(signals_of(session.cells) - {session.experiment.saliency})
     kinds = (session.experiment.saliency, *signals)
-    found = Findings(session.folder)
+    found, printed = Findings(session.folder), _Printed(session.folder / LOG_NAME)
     future = one.executor(session.gpus).submit(try_task, job, facts.epochs, kinds, thorough)
     while not wait([future], timeout=_POLL_SECONDS).done:
+        printed.show()
         sheet.add(found.new())
+    printed.show()
     sheet.add(found.new())
     try:
         return future.result()

@@ -98,6 +98,9 @@ def plan(
     if pilots:
         document, settings = _document(pilots, reading, alpha, reference, power)
         measured = family_spreads(document.lines)
+        if not measured and document.next_steps:
+            _show_exact(document, power or DEFAULT_POWER)
+            return
         if not measured:
             raise InputError(
                 f"{document.source.title}: has no sd to plan with: it takes two seeds of {settings.reference} and of another "
@@ -110,7 +113,7 @@ def plan(
         ]
         seeds = seeds or max(measured[0].n, 3)
         if difference is not None:
-            difference = document.metric.turned(100 * difference if reading.asked.share == "fraction" else difference)
+            difference = document.metric.turned(reading.asked.in_unit_of(document.metric, difference))
     elif sd is not None:
         spreads = [Spread("given", sd)]
     else:
@@ -179,6 +182,7 @@ def _document(
 def _print(out: Console, spreads: list[Spread], plans: list[Plan], document: ReportDocument | None) -> None:
     from rich.text import Text
 
+    from sics_analysis.report.words.phrases import seeds_cell, seeds_key
     from sics_analysis.study.told import told
     from sics_cli.console.tables import plain_table
     from sics_cli.console.verdict_tables import paragraph
@@ -199,9 +203,9 @@ def _print(out: Console, spreads: list[Spread], plans: list[Plan], document: Rep
             Text(spread.label),
             f"{spread.sd:.3g}",
             _percent(made.equivalence.power),
-            _needed(made.equivalence_seeds.n),
+            seeds_cell(made.equivalence_seeds.n),
             _percent(made.escape.power),
-            _needed(made.escape_seeds.n),
+            seeds_cell(made.escape_seeds.n),
         )
     out.print(table)
     sizes = sorted({made.escape.family for made in plans})
@@ -216,24 +220,51 @@ def _print(out: Console, spreads: list[Spread], plans: list[Plan], document: Rep
         key += " It is the median over the escape family, itself an estimate: few seeds leave it uncertain."
         key = told(key, document.metric)
     paragraph(out, key, 2, 2, style="dim")
+    words = seeds_key(n for made in plans for n in (made.equivalence_seeds.n, made.escape_seeds.n))
+    if words:
+        paragraph(out, words, 2, 2)
     if len(plans) == 1:
         _print_curve(out, first)
     paragraph(out, first.resolution.describe())
+
+
+def _show_exact(document: ReportDocument, target: float) -> None:
+    """Print the steps of rows whose lines are all constant: no sd, and so no table of powers by one."""
+    from sics_analysis.report.layouts.terminal import terminal
+    from sics_analysis.results import written_with
+    from sics_cli.console.verdict_tables import paragraph
+
+    with written_with(document.metric.digits(document.settings.delta)):
+        out = terminal()
+        paragraph(
+            out, f"No line of {document.source.title} has an sd to plan with: each is judged, and planned, by an exact test."
+        )
+        _print_steps(out, document, target)
 
 
 def _print_steps(out: Console, document: ReportDocument, target: float) -> None:
     """Print what would settle every line without a strong verdict: the table of the report."""
     from sics_analysis.report.layouts.terminal_tables import NAME_WIDTH, print_table
     from sics_analysis.report.tables.plans import NARROW, next_steps
-    from sics_analysis.report.words.said import in_digits
+    from sics_analysis.report.words.phrases import seeds_key
+    from sics_analysis.report.words.plans import to_close
+    from sics_analysis.report.words.said import in_digits, in_words
     from sics_cli.console.verdict_tables import paragraph
 
     out.print()
-    if not document.next_steps:
-        paragraph(out, "No line is left that more seeds could settle.")
+    found = in_digits(next_steps)(document)
+    if not found.rows:
+        paragraph(out, found.absent)
         return
+    first = to_close(document)
+    if first:
+        paragraph(out, in_words(document, first))
+        out.print()
     paragraph(out, f"What would settle each line that has no strong verdict, with a chance of {100 * target:g} %", style="bold")
-    print_table(out, in_digits(next_steps)(document).narrow(*NARROW), {"scorer": NAME_WIDTH})
+    print_table(out, found.narrow(*NARROW), {"scorer": NAME_WIDTH})
+    words = seeds_key(step.seeds for step in document.next_steps)
+    if words:
+        paragraph(out, in_words(document, words))
     if document.source.command:
         paragraph(out, f"With the run's other options: {document.source.command} --seeds N")
 
@@ -255,7 +286,3 @@ def _print_curve(out: Console, made: Plan) -> None:
 
 def _percent(chance: float) -> str:
     return f"{100 * chance:.1f} %"
-
-
-def _needed(n: int | None) -> str:
-    return "never" if n is None else str(n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,21 +11,19 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from sics_cli.base.bits import no_better_than_chance
 from sics_cli.base.errors import ConfigError, SicsError
 from sics_cli.commands.options import CHANCE_OPTION, CLASSES_OPTION, COUNT, STANDARDISE_OPTION, comma_list
 from sics_cli.console import progress_bars, tables
 from sics_cli.console.look_tables import fresh_seeds, print_looks, print_made
 from sics_cli.experiment.cells import Cell, families
-from sics_cli.experiment.recipe import DENSE, Recipe
 from sics_cli.experiment.user_scorers import expanded
+from sics_cli.results.doubts import doubts
 from sics_cli.results.judge import judge
-from sics_cli.results.summary import noise_floors
-from sics_cli.runs.executors import EXECUTORS, make_place
+from sics_cli.results.summary import noise_floors, unpaired_text
+from sics_cli.runs.executors import EXECUTORS
 from sics_cli.runs.looks import until_next_look
-from sics_cli.runs.run import Outcome, run_session, start_lines
-from sics_cli.runs.session import Asker, Session, open_session, with_task
-from sics_cli.runs.workers import Workers
+from sics_cli.runs.run import Outcome, ready, run_session
+from sics_cli.runs.session import Session
 from sics_cli.settings.config import (
     OWN_DEFAULTS,
     POOLS,
@@ -40,7 +39,6 @@ from sics_cli.settings.presets import DEFAULT_PRESET, PRESETS
 from sics_cli.slurm.executor import SlurmCluster
 from sics_cli.store.rows import CellRow, RepeatRow
 from sics_cli.store.store import Store
-from sics_cli.tasks.image_recipe import ImageRecipe
 from sics_cli.tasks.image_setup import ImageAccess
 from sics_cli.tasks.images.datasets import DataAccess
 
@@ -141,7 +139,7 @@ def replicate(
     """Train dense networks, prune each by every scorer and sparsity, and keep one row per number.
 
     The same command goes on where it was stopped and computes only what is missing; more --seeds, --scorers or
-    --sparsities extend the run. Exit code 3: some cells failed.
+    --sparsities extend the run. Exit code 3: some cells failed, or cannot be compared.
 
     A FILE.toml changes the preset: seeds = [7, 8] or until = "decided" and max_seeds = 40, sparsities = [0.9], and the tables
     [training] epochs, batch_size, learning_rate, weight_decay, precision, crop_padding, flip, randaugment, magnitude; [model]
@@ -156,25 +154,16 @@ def replicate(
         for name in (name for name, there in beside.items() if there):
             raise ConfigError(f"{name}: is for the image tasks; a task of your own brings its network and its data")
     access = DataAccess(data_dir and data_dir.expanduser().absolute(), download and not dry_run)
-    jobs = len(experiment.seeds)
-    with make_place(executor, slurm, workers, jobs) as place, Workers(workers, jobs) as own:
-        here = place if isinstance(place, Workers) and executor == "local" else own  # who can be asked what only torch knows
-        progress = progress_bars.reporter()
-        asker = Asker(experiment, here, progress.note, warm=not dry_run and executor == "local")
-        experiment, recipe = with_task(experiment, asker, ImageAccess(access, not dry_run, allow_chance))
-        session = open_session(experiment, out, asker, recipe, place.gpus)
-        for note in session.notes:
-            progress.note(note)
+    images, progress = ImageAccess(access, not dry_run, allow_chance), progress_bars.reporter()
+    where: dict[str, Any] = {"executor": executor, "slurm": slurm, "workers": workers}
+    with ready(experiment, out, progress, images, **where, warm=not dry_run) as (session, place):
         if dry_run:
-            at_once = place.at_once or jobs if isinstance(place, SlurmCluster) else here.number(session.gpus)
+            seeds = len(session.experiment.seeds)
+            at_once = place.at_once or seeds if isinstance(place, SlurmCluster) else place.number(session.gpus)
             _print_dry_run(progress_bars.results(), session, at_once)
             if isinstance(place, SlurmCluster):
                 _print_jobs(progress_bars.results(), session, place, force=force, retry_failed=retry_failed)
             return 0
-        if here is not place:
-            here.stop()
-        for line in start_lines(session, place, session.stored()):
-            progress.note(line)
         outcome = run_session(session, place, progress, judge, force=force, retry_failed=retry_failed)
     return _print_results(progress_bars.results(), session, outcome, report)
 
@@ -245,9 +234,36 @@ def _image_settings(
     if isinstance(files, list) and len(checkpoint_files(files)) > 1:
         base.pop("seeds", None)  # they are as many as there are files
     laid = merged(merged(base, settings), given)
-    if name is not None and config is None and not name.startswith(IMAGE_FOLDER) and name != PRESETS[chosen]["data"]["name"]:
-        laid["name"] = f"{chosen}-on-{name}"  # a folder called cifar10-... must not hold other images
+    if config is None:
+        laid["name"] = _run_name(PRESETS[chosen], asked, name, model)
     return _with_class_names(merged(laid, {"data": typed})) if isinstance(laid.get("data"), Mapping) else laid
+
+
+def _run_name(preset: Mapping[str, Any], asked: str | None, data: str | None, model: str | None) -> str:
+    """What begins the name of a run's folder: a folder called digits-... must hold neither other images nor another network.
+
+    >>> [_run_name(PRESETS["digits"], asked, data, model) for asked, data, model in (
+    ...     (None, None, None), (None, "imagefolder:my photos", "timm:resnet18"), ("digits", "cifar10", None))]
+    ['digits', 'my-photos-resnet18', 'digits-on-cifar10']
+    """
+    images = None if data in (None, preset["data"]["name"]) else _in_a_name(data.removeprefix(IMAGE_FOLDER))
+    if asked is not None:
+        return str(preset["name"]) if images is None else f"{preset['name']}-on-{images}"
+    if images is None and model is None:
+        return str(preset["name"])
+    return f"{images or preset['data']['name']}-{_in_a_name(model or preset['model']['name'])}"
+
+
+def _in_a_name(spec: str) -> str:
+    """The last part of a path, a module or a library's name, without what no folder's name should hold.
+
+    >>> _in_a_name("/data/photos.tar.gz"), _in_a_name("nets.py:build"), _in_a_name("timm:resnet18"), _in_a_name("..")
+    ('photos', 'build', 'resnet18', 'own')
+    """
+    last = Path(spec.rpartition(":")[2]).name
+    for ending in (".gz", ".xz", ".bz2", ".tar", ".tgz"):
+        last = last.removesuffix(ending)
+    return re.sub(r"[^\w.+-]+", "-", last).strip("-.") or "own"
 
 
 def _base(preset: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
@@ -352,31 +368,18 @@ def _print_results(out: Console, session: Session, outcome: Outcome, report: boo
         tables.fact(out, "", f"{len(everything) - len(rows)} more in the store, of other commands")
         document = _analysed(session)
     tables.fact(out, "setting", session.setting)
-    if doubt := chance_doubt(session.recipe, rows):
+    for doubt in doubts(session.recipe, session.experiment.margin, rows):
         tables.fact(out, "doubt", doubt)
     tables.fact(out, "store", str(session.store_path))
+    if apart := unpaired_text(rows):
+        tables.fact(out, "left out", apart)
     if failed:
         tables.fact(out, "failed", f"sics-run status {session.folder} says why; --retry-failed tries again")
     tables.fact(out, "next", f"sics-run report {session.folder}")
     tables.fact(out, "", f"sics-run export {session.folder} -o results.csv")
     if report:
         tables.fact(out, "open", _write_report(session, document))
-    return FAILED_CELLS if failed or outcome.failed else 0
-
-
-def chance_doubt(recipe: Recipe, rows: Sequence[CellRow]) -> str | None:
-    """What to check where a network that came trained does about no better than chance; None where it does better."""
-    task = recipe.task
-    dense = [(row.correct, row.n) for row in rows if row.scorer == DENSE and row.correct is not None and row.n is not None]
-    if not isinstance(task, ImageRecipe) or not task.given or not dense:
-        return None
-    if not all(no_better_than_chance(correct, n, len(task.facts.classes)) for correct, n in dense):
-        return None
-    return (
-        f"the network of --checkpoint gets {dense[0][0]} of {dense[0][1]} test images right, about as many as by chance: "
-        "were its images standardised by their own mean and standard deviation, of this size, and its classes in the "
-        "order of their names? What is measured on the wrong images says nothing"
-    )
+    return FAILED_CELLS if failed or outcome.failed or apart else 0
 
 
 def _analysed(

@@ -96,12 +96,7 @@ def report(
     if figures is not None:
         write_figures(figures, document)
     for gate in document.tripped:
-        check = document.unsettled(gate)
-        found = (
-            next(f.text for f in gate.findings if f.sparsity == gate.sparsity) if gate.tripped or check is None else check.text
-        )
-        at = "" if document.one_pool or not gate.tripped else f", S = {gate.sparsity:g}"
-        print(plain(f"sics-run: --fail-on {gate.id}: {document.why_tripped(gate)}{at}: {found}"), file=sys.stderr)
+        print(plain(f"sics-run: --fail-on {gate.id}: {document.why_tripped(gate)}"), file=sys.stderr)
     return GATE_TRIPPED if document.tripped else 0
 
 

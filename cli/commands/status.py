@@ -14,10 +14,10 @@ from sics_cli.console import progress_bars, tables
 from sics_cli.console.look_tables import print_made
 from sics_cli.experiment.recipe import DENSE
 from sics_cli.results.source import metric_in
-from sics_cli.results.summary import paired_seeds
+from sics_cli.results.summary import paired_seeds, unpaired_text
 from sics_cli.slurm.ledger import Ledger
 from sics_cli.store.inbox import Inbox
-from sics_cli.store.rows import CellRow, FailureRow, PlanRow
+from sics_cli.store.rows import CellRow, FailureRow, PlanRow, alike, and_more
 from sics_cli.store.run_folder import lock_holder
 from sics_cli.store.store import Store, find_store
 from sics_cli.tasks.images.standardise import in_words
@@ -76,9 +76,10 @@ def status(run: Path) -> None:
         tables.fact(out, f"seed {row.seed}", f"dense {', '.join([*parts, row.checkpoint_hash[:12]])}")
     _print_pairing(out, cells)
     tables.fact(out, "repeats", f"{len(repeats)} masks evaluated twice for the noise floor")
-    for failure in failures:
+    for rows in alike(failures):
+        failure = rows[0]
         what = "repeat of " if failure.kind == "repeat" else ""
-        where = f"seed {failure.seed}, {what}{failure.scorer} at S = {failure.sparsity:g}"
+        where = f"seed {failure.seed}, {what}{failure.scorer} at S = {failure.sparsity:g}{and_more(rows)}"
         tables.fact(out, "failed", f"{where}: {failure.error}", style="red")
 
 
@@ -145,11 +146,7 @@ def _print_cells(out: Console, plan: PlanRow, cells: Sequence[CellRow], failures
 def _print_pairing(out: Console, cells: Sequence[CellRow]) -> None:
     good, bad = paired_seeds(cells)
     if bad:
-        text = (
-            f"rows of {tables.seed_text(bad)} met different data order, calibration batches, saliency or checkpoint: "
-            "--force recomputes them"
-        )
-        tables.fact(out, "pairing", text, style="red")
+        tables.fact(out, "left out", unpaired_text(cells), style="red")
     elif good:
         met = "the same data order, calibration batches, saliency and checkpoint"
         tables.fact(out, "pairing", f"all rows of each of {len(good)} seeds met {met}")

@@ -22,10 +22,11 @@ def in_notebook() -> bool:
 class NotebookReporter:
     """A bar for the run, and what busy seeds do; `display` is IPython's."""
 
-    def __init__(self, display: Any, as_html: Any) -> None:
-        self._display, self._html, self._handle = display, as_html, None
+    def __init__(self, display: Any) -> None:
+        self._display, self._handle = display, None
         self._lines: list[str] = []
         self._state: State | None = None
+        self._shown = ""
 
     def __enter__(self) -> Self:
         return self
@@ -45,22 +46,23 @@ class NotebookReporter:
         self._show()
 
     def _show(self) -> None:
-        """Put bar and lines in place of what was shown before."""
-        parts = []
+        """Put bar and lines in place of what was shown before; as text too, for what shows no HTML."""
+        bar, parts = "", []
         if self._state is not None:
             state = self._state
             seeds = ", ".join(f"seed {seed} {phase}" for seed, phase in sorted(state.phases.items())[:SEEDS_SHOWN])
-            said = "; ".join(part for part in (to_go(state), left(state), seeds) if part)
-            parts.append(f'<progress value="{state.fraction:.4f}" max="1"></progress> {state.fraction:.0%} {html.escape(said)}')
-        parts += [html.escape(line) for line in self._lines]
-        shown = self._html("<br>".join(parts))
+            parts = ["; ".join(part for part in (f"{100 * state.fraction:.0f} %", to_go(state), left(state), seeds) if part)]
+            bar = f'<progress value="{state.fraction:.4f}" max="1"></progress> '
+        parts += self._lines
+        text = "\n".join(parts)
+        shown = {"text/html": bar + "<br>".join(map(html.escape, parts)), "text/plain": text}
         if self._handle is None:
-            self._handle = self._display(shown, display_id=True)
-        else:
-            self._handle.update(shown)
+            self._handle = self._display(shown, raw=True, display_id=True)
+        elif text != self._shown:
+            self._handle.update(shown, raw=True)
+        self._shown = text
 
 
 def notebook_reporter() -> NotebookReporter:
     """The reporter of the notebook that this runs in."""
-    shown = import_module("IPython.display")  # where there is a notebook it is there; nothing else needs it
-    return NotebookReporter(shown.display, shown.HTML)
+    return NotebookReporter(import_module("IPython.display").display)  # it is there in a notebook; nothing else needs it

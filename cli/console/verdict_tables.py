@@ -12,7 +12,6 @@ from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.joint import KappaInfo
 from sics_analysis.report.layouts.terminal_tables import WIDEST, claims_in_short, fold, marked, plain_table
 from sics_analysis.report.words import phrases as say
-from sics_analysis.report.words.answers import UNASKED, asked_of
 from sics_analysis.report.words.phrases import NONE, interval, number, p_short, plain, undecided_reasons
 from sics_analysis.report.words.plans import next_answer
 from sics_cli.console.tables import fact, kappa_text
@@ -44,7 +43,7 @@ def print_results(
     pruned = [row for row in rows if row.scorer != DENSE]
     if dense:
         seeds = say.plural(len(dense), "seed")
-        mean = f"{statistics.fmean(dense):.{digits}f} {unit}"
+        mean = f"{_mean(dense, digits)} {unit}"
         console.print(f"dense networks: {mean} ± {_sd(dense, digits)} (sd) over {seeds}")
     for check in () if isinstance(document, str) else document.open_checks:
         paragraph(console, f"data check open, {check.kind}: {check.text}", 0, 2, style="bold yellow")
@@ -79,6 +78,11 @@ def print_results(
     _print_conclusions(console, document)
 
 
+def _mean(values: Sequence[float], digits: int) -> str:
+    """With the minus of the differences beside it."""
+    return f"{statistics.fmean(values):.{digits}f}".replace("-", "−")
+
+
 def _sd(values: Sequence[float], digits: int) -> str:
     return NONE if len(values) < 2 else f"{statistics.stdev(values):.{digits}f}"
 
@@ -111,7 +115,7 @@ def _print_scorers(
                 Text("reference", style="dim") if line is None else marked(str(line.verdict)),
             ]
         kappa = kappa_text(own[0].kappa, own[0].role)
-        table.add_row(Text(plain(title)), kappa, f"{statistics.fmean(values):.{digits}f}", _sd(values, digits), *cells)
+        table.add_row(Text(plain(title)), kappa, _mean(values, digits), _sd(values, digits), *cells)
     console.print(table)
     counts = {line.n for line in lines.values()}
     if len(counts) > 1:
@@ -131,8 +135,7 @@ def _print_conclusions(console: Console, document: ReportDocument) -> None:
         paragraph(console, f"κ(S) not available: {document.spectrum.reason}", 0, 2)
     step = next_answer(document)
     paragraph(console, f"next  {step.short}. {step.text}", 0, 2)
-    if not asked_of(document.metric):
-        paragraph(console, f"{UNASKED} {document.metric.name}.")
+    if not document.metric.is_image_accuracy:
         return
     console.print(Text("the paper's claims on these rows"))
     for line in claims_in_short(console, document.claims):

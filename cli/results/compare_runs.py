@@ -11,7 +11,7 @@ from sics_analysis.results import ACCURACY, Metric
 from sics_cli.base.errors import ConfigError
 from sics_cli.experiment.recipe import DENSE, differences
 from sics_cli.results.plan_rows import missing_of_looks
-from sics_cli.results.source import flagged, listed, metric_in, unfinished, what_ran
+from sics_cli.results.source import flagged, listed, statistics_in, unfinished, what_ran
 from sics_cli.results.summary import noise_floors, paired_seeds
 from sics_cli.store.database import is_sqlite
 from sics_cli.store.rows import CellRow
@@ -45,7 +45,7 @@ class RunRows:
     @property
     def metric(self) -> Metric:
         """What was measured."""
-        return metric_in(self.recipe).statistics()
+        return statistics_in(self.recipe)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def read_rows(path: Path) -> RunRows:
         delta, alpha = (plans[-1].delta, plans[-1].alpha) if plans else (None, None)
         rows = store.cells()
         recipe = store.meta("recipe")
-        scale = metric_in(recipe).statistics().scale
+        scale = statistics_in(recipe).scale
         floors = {sparsity: floor.change for sparsity, floor in noise_floors(rows, store.repeats(), scale).items()}
         failed = sum(row.kind == "cell" for row in store.failures())
         remarks = [f"{stamp}." for stamp in dict.fromkeys(plan.stamp for plan in plans if plan.stamp)]

@@ -52,6 +52,10 @@ def open_tables(paths: Sequence[Path]) -> OpenedTable:
     """Open files as one table; where there are several, a column `file` names the one of each row."""
     import pandas as pd
 
+    known = [path.resolve() for path in paths]
+    again = next((path for i, path in enumerate(paths) if known[i] in known[:i]), None)
+    if again is not None:
+        raise TableFileError(f"{again}: is given twice")
     opened = [_open(path) for path in paths]
     if len(opened) == 1:
         return opened[0]

@@ -25,7 +25,7 @@ LARGE = 100_000  # rows whose analysis takes so long that it is told
 
 def settings_of(source: Source, reading: Reading, alpha: float | None, reference: str | None) -> Settings:
     """The settings of an analysis: as planned, but for what was asked for; the margin in the unit it was said in."""
-    delta = reading.asked.margin
+    delta = reading.asked.margin_of(source.metric)
     if delta is not None and source.metric.is_accuracy and delta >= source.metric.scale:
         accepts = (
             "a fraction above 0 and below 1" if reading.asked.share == "fraction" else "accuracy points above 0 and below 100"

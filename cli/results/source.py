@@ -160,25 +160,23 @@ def read_run(path: Path, *, across_devices: bool = False, reading: Reading = AS_
     """Read everything a run holds; the store is not changed."""
     if reading.of_tables is not None:
         raise ConfigError(f"--{reading.of_tables}: is for tables; a run knows its own columns")
+    from sics_analysis.rows.reading.names import TableError
+
     with Store.open(find_store(path), read_only=True) as store:
         measured = metric_in(store.meta("recipe")).name
         if reading.metric not in (None, measured, LOSS):
             names = " or ".join(dict.fromkeys((measured, LOSS)))
             raise ConfigError(f"--metric {reading.metric}: is not what a run measures: give {names}")
         beside = reading.metric == LOSS != measured
-        if not beside and (reading.unit is not None or reading.lower_is_better is not None):
-            option = "--unit" if reading.unit is not None else "--lower-is-better, --higher-is-better"
-            raise ConfigError(f"{option}: is for tables and --metric loss; a run knows unit and direction of its {measured}")
         found = source_of(store, store.cells(), store.repeats(), across_devices=across_devices)
         if beside:
             found = _of_loss(found, store, reading)
-        elif reading.lower_is_better or (reading.unit is not None and reading.asked.share is None):
-            asked = "--lower-is-better" if reading.lower_is_better else f"--unit {reading.unit}"
-            raise ConfigError(
-                f"{asked}: a run's accuracy is a share, and more of it is better: give --metric loss, or leave it out"
-            )
         else:
-            found = replace(found, assumed=(*found.assumed, *reading.asked.told_margin))
+            try:
+                reading.asked.refuse_other(found.metric, "what the run measured")
+            except TableError as error:
+                raise ConfigError(str(error)) from None
+            found = replace(found, assumed=(*found.assumed, *reading.asked.told_margin(found.metric)))
     return replace(found, bits={}, unpaired=True) if reading.unpaired else found
 
 
@@ -192,13 +190,20 @@ def _of_loss(source: Source, store: Store, reading: Reading) -> Source:
             f"--metric loss: {source.title} measured none beside its {name}: evaluate hands one over as "
             f'{{"{name}": ..., "loss": ...}}'
         )
+    if reading.asked.share is not None:
+        raise ConfigError(
+            f"--unit {reading.unit}: a loss is no share of anything: give the name of its unit, such as nats, or leave it out"
+        )
     lower = True if reading.lower_is_better is None else reading.lower_is_better
     frame = source.frame.assign(accuracy=source.frame["loss"]).drop(columns=["correct", "n", "bits"], errors="ignore")
     floors = loss_floors(store.cells(), store.repeats())
-    metric = Metric("loss", reading.unit or "loss", 1.0, lower)
+    metric = Metric("loss", reading.unit or "loss", 1.0, lower, example=source.metric.example)
+    asked = f"{'less' if lower else 'more'} loss is better, as asked"
+    said = "less loss is better (--higher-is-better says otherwise)" if reading.lower_is_better is None else asked
     return replace(
-        source, frame=frame, bits={}, metric=metric, noise_floor={S: f for S, f in floors.items() if S > 0}, beside=True
-    )
+        source, frame=frame, bits={}, metric=metric, noise_floor={S: f for S, f in floors.items() if S > 0}, beside=True,
+        assumed=(*source.assumed, said),
+    )  # fmt: skip
 
 
 def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow], *, across_devices: bool = False) -> Source:
@@ -225,7 +230,7 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
     missing = unfinished(plans, rows) if found is None else missing_of_looks(store, plans[-1], rows)
     deviations += [Deviation("missing", text) for text in missing]
     deviations += [Deviation("flag", text) for text in flagged(pruned)]
-    saliency, metric = recipe["saliency"]["kind"], metric_in(recipe).statistics()
+    saliency, metric = recipe["saliency"]["kind"], statistics_in(recipe)
     info = SourceInfo(
         "run",
         f"{what_ran(recipe)}, saliency {saliency}, {recipe['environment']['device_class']}",
@@ -298,6 +303,13 @@ def _of_examples(recipe: Mapping[str, Any], rows: Sequence[CellRow]) -> list[str
 def metric_in(recipe: Mapping[str, Any]) -> TaskMetric:
     """What a run measured."""
     return metric_of(recipe["task"]["metric"]) if "task" in recipe else TaskMetric(ACCURACY)
+
+
+def statistics_in(recipe: Mapping[str, Any]) -> Metric:
+    """The same for `sics_analysis`, which calls the examples of the project's own tasks images."""
+    from sics_analysis.results import EXAMPLE, IMAGE
+
+    return replace(metric_in(recipe).statistics(), example=EXAMPLE if "task" in recipe else IMAGE)
 
 
 def what_ran(recipe: Mapping[str, Any]) -> str:

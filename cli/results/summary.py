@@ -69,15 +69,38 @@ def paired_seeds(rows: Iterable[CellRow]) -> tuple[list[int], list[int]]:
 
     This is the proof of common random numbers: differences between scorers are only paired at seeds of the first list.
     """
+    met = _met(rows)
+    good = sorted(seed for seed, of_seed in met.items() if all(len(values) == 1 for values in of_seed.values()))
+    return good, sorted(set(met) - set(good))
+
+
+def unpaired_text(rows: Iterable[CellRow]) -> str:
+    """Which seeds gave other things when asked again, so that no verdict can be had of them; "" where none did."""
+    apart: dict[str, list[int]] = {}
+    for seed, of_seed in sorted(_met(rows).items()):
+        if others := [what for what, values in of_seed.items() if len(values) > 1]:
+            apart.setdefault(" and ".join(others), []).append(seed)
+    if not apart:
+        return ""
+    said = "; ".join(
+        f"rows of seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))} met different {what}" for what, seeds in apart.items()
+    )
+    return (
+        f"{said}: they are in no verdict. The task is to give the same whenever it is asked for a seed: draw from "
+        "torch, numpy or random, which are seeded, or from the seed; then --force recomputes them"
+    )
+
+
+def _met(rows: Iterable[CellRow]) -> dict[int, dict[str, set[str]]]:
+    """Hashes of what the rows of each seed met, by what it was."""
     met: dict[int, dict[str, set[str]]] = {}
     for row in rows:
         of_seed = met.setdefault(row.seed, {})
         # Peers bring a saliency of their own kind; all kinds are measured on one set of batches, if on any.
         signal = f"saliency {row.saliency}"
-        hashes = {"order": row.data_order_hash, signal: row.saliency_hash, "checkpoint": row.checkpoint_hash}
+        hashes = {"data order": row.data_order_hash, signal: row.saliency_hash, "checkpoints": row.checkpoint_hash}
         if row.calibration_hash is not None:
-            hashes["calibration"] = row.calibration_hash
+            hashes["calibration batches"] = row.calibration_hash
         for what, value in hashes.items():
             of_seed.setdefault(what, set()).add(value)
-    good = sorted(seed for seed, of_seed in met.items() if all(len(values) == 1 for values in of_seed.values()))
-    return good, sorted(set(met) - set(good))
+    return met

@@ -69,6 +69,7 @@ class ResultsTable:
 
 def read_table_files(paths: Sequence[Path], reading: Reading) -> ResultsTable:
     """Read one table of one file or several; a `TableFileError` is one line."""
+    from sics_analysis.rows.checks import checkpoint_checks
     from sics_analysis.rows.reading.names import TableError
     from sics_analysis.rows.reading.tidy import tidy
 
@@ -81,12 +82,19 @@ def read_table_files(paths: Sequence[Path], reading: Reading) -> ResultsTable:
     pruned = (frame["sparsity"] > 0) & frame["accuracy"].notna()
     if not pruned.any():
         raise TableFileError(f"{paths[0]}: holds no row of a pruned network (sparsity above 0) with an accuracy")
+    with_results = {opened.places[int(place)][0] for place in frame.index[frame["accuracy"].notna()]}
+    for path in paths:
+        if path not in with_results:
+            raise TableFileError(
+                f"{path}: has no {found.metric.name} in any row: give --metric for what all have, or leave it out"
+            )
     numbers = _examples(opened, frame)
     bits = {**_bits(opened, frame), **numbers}
     # Beside numbers 0 and 1 are numbers too, by chance, and no counts.
     gone = ["bits", "examples", *(["correct"] if numbers else [])]
     frame = frame.drop(columns=gone, errors="ignore").reset_index(drop=True)
-    return ResultsTable(frame, bits, opened.sha256, found.metric, (*opened.assumed, *found.assumed), found.checks)
+    checks = found.checks + checkpoint_checks(opened.frame, found.frame)
+    return ResultsTable(frame, bits, opened.sha256, found.metric, (*opened.assumed, *found.assumed), checks)
 
 
 def _placed(opened: OpenedTable, paths: Sequence[Path], error: Exception) -> str:

@@ -17,7 +17,7 @@ from sics_cli.slurm.ledger import Ledger
 from sics_cli.store.inbox import Inbox, Intake
 from sics_cli.store.rows import CellRow
 from sics_cli.store.store import Store
-from sics_cli.tasks.task import shown
+from sics_cli.tasks.task import margin_doubt, shown
 
 #: How often a job in a queue tells of its progress.
 _TOLD_SECONDS = 5.0
@@ -42,11 +42,23 @@ class OpenRun:
         self.coming = bool(Ledger(session.folder).open())
         self.look = ""
         self.provenance = provenance()
+        self._doubted = False
 
     def take_in(self) -> None:
         """Move what workers finished into the store, and out of `todo`."""
         for key in self.intake.empty():
-            self.todo.pop(key, None)
+            cell = self.todo.pop(key, None)
+            if cell is not None and cell.scorer is None:
+                self._doubt(cell.seed)
+
+    def _doubt(self, seed: int) -> None:
+        """Say once, as soon as a dense network was evaluated, if the margin makes no difference possible."""
+        asked, metric = self.session.experiment, self.session.recipe.task.metric
+        dense = [row.result for row in self.store.cells() if row.seed == seed and row.scorer == DENSE]
+        text = None if self._doubted else margin_doubt(metric, asked.margin, dense)
+        if text is not None:
+            self._doubted = True
+            self.reporter.note(f"doubt: {text}")
 
     def show(self, state: State) -> None:
         """Show how far the run is, or the seeds of its next look."""

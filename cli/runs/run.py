@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from sics_cli.base.errors import InterruptedRunError, StorageError
 from sics_cli.base.files import remove_partials
@@ -14,16 +15,19 @@ from sics_cli.experiment.cells import Grid, concerned, stamp
 from sics_cli.experiment.provenance import now
 from sics_cli.runs import local_loop
 from sics_cli.runs.campaign import Campaign
+from sics_cli.runs.executors import make_place
 from sics_cli.runs.looks import Judge, look_and_go_on, looks_text, stopped_early
 from sics_cli.runs.open_run import OpenRun
-from sics_cli.runs.session import Session
+from sics_cli.runs.session import Asker, Session, open_session, with_task
 from sics_cli.runs.workers import Workers
 from sics_cli.seeds.progress import Reporter
+from sics_cli.settings.config import Experiment
 from sics_cli.slurm.executor import SlurmCluster
 from sics_cli.slurm.ledger import Ledger, check_no_jobs
 from sics_cli.store.rows import LookRow, PlanRow
 from sics_cli.store.run_folder import CHECKPOINTS_NAME, CURVES_NAME, forget_saliencies, run_lock
 from sics_cli.store.store import Store
+from sics_cli.tasks.image_setup import ImageAccess
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,37 @@ class Outcome:
     looks: tuple[LookRow, ...] = ()
 
 
-def start_lines(session: Session, place: Workers | SlurmCluster, grid: Grid) -> tuple[str, str]:
+@contextlib.contextmanager
+def ready(
+    experiment: Experiment,
+    out: Path | None,
+    reporter: Reporter,
+    access: ImageAccess = ImageAccess(),  # noqa: B008 (frozen)
+    *,
+    executor: str = "local",
+    slurm: str | None = None,
+    workers: int | None = None,
+    warm: bool = True,
+) -> Iterator[tuple[Session, Workers | SlurmCluster]]:
+    """What a run will do, and the workers or the queue that will do it, which end with the block. Nothing is written yet.
+
+    `executor`, `slurm` and `workers` are as the options; with `warm`, workers here begin to import what seeds will need. Raises
+    what `with_task` and `open_session` raise.
+    """
+    jobs = len(experiment.seeds)
+    with make_place(executor, slurm, workers, jobs) as place, Workers(workers, jobs) as own:
+        here = place if isinstance(place, Workers) and executor == "local" else own  # who can be asked what only torch knows
+        asker = Asker(experiment, here, reporter.note, warm=warm and executor == "local")
+        experiment, task = with_task(experiment, asker, access)
+        session = open_session(experiment, out, asker, task, place.gpus)
+        for note in session.notes:
+            reporter.note(note)
+        if here is not place:
+            here.stop()
+        yield session, place
+
+
+def _start_lines(session: Session, place: Workers | SlurmCluster, grid: Grid) -> tuple[str, str]:
     """What is about to run where, and on what."""
     where = f"{len(session.gpus)} GPU(s)" if session.gpus else "the CPU"
     seeds = len(session.experiment.seeds)
@@ -58,11 +92,13 @@ def run_session(
     force: bool = False,
     retry_failed: bool = False,
 ) -> Outcome:
-    """Compute what is missing; return when every cell is in the store or has failed, or a look that `judge` makes stops the run.
+    """Say what is there, compute what is missing; return when every cell is stored or failed, or a look of `judge` stops the run.
 
     A `LockedError` says that another driver writes this run, or jobs of a queue compute it and `workers` is not that queue; an
     `InterruptedRunError` that Ctrl-C or SIGTERM came. What was finished is in the store, whatever error ends this.
     """
+    for line in _start_lines(session, workers, session.stored()):
+        reporter.note(line)
     try:
         session.folder.mkdir(parents=True, exist_ok=True)
         with run_lock(session.folder):

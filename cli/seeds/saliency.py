@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import pickle
-from collections.abc import Callable, Iterable
+import re
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,21 @@ import torch
 from torch import nn
 
 from sics_cli.base.files import write_atomically
+from sics_cli.seeds.unchanged import left_as_it_was
 from sics_cli.store.run_folder import CHECKPOINTS_NAME
 from sics_cli.tasks.results import ResultError
 from sics_plugin import Saliency, find_groups
 from sics_plugin.saliency.kinds import SIGNALS
-from sics_plugin.saliency.objective import Objective, batch_losses
+from sics_plugin.saliency.objective import Objective, batch_losses, cross_entropy
 
 Loss = Callable[[nn.Module, Any], torch.Tensor]
+
+
+DEFAULT_LOSS = "the default loss, cross-entropy on (input, target) or the output's own .loss of a mapping,"
+ANOTHER_LOSS = "loss(self, network, batch) gives another"
+_IN_DEFAULT_LOSS = {one.__code__ for one in (Objective.__call__, Objective.value, Objective.see, cross_entropy)}
+#: Begins what the plugin advises its callers, who give a loss otherwise.
+_ADVICE = re.compile(r": (?:give `loss=|put the labels)")
 
 
 class _Lost(nn.Module):
@@ -50,18 +60,55 @@ def saliency_of(
     wanted: Any = kind
     if SIGNALS[kind].collect is None:
         return Saliency(network, kind=wanted)
+    with left_as_it_was(network, "its saliency was measured: loss() and forward() must", whole=False):
+        return _collected(network, wanted, batches, unit, loss)
+
+
+def _collected(network: nn.Module, kind: Any, batches: Iterable[Any], unit: str, loss: Loss | None) -> Saliency:
     if loss is None:
-        return Saliency(network, batches, kind=wanted, unit=unit)
+        given = _with_classes(batches) if SIGNALS[kind].of_loss else batches
+        with _default_loss():
+            return Saliency(network, given, kind=kind, unit=unit)
     groups = None if unit == "weight" else find_groups(network, unit)  # type: ignore[arg-type]
     standing, lost = _lost(network, batches, loss)
-    return Saliency(standing, lost, kind=wanted, unit=unit, groups=groups).bind(network)
+    return Saliency(standing, lost, kind=kind, unit=unit, groups=groups).bind(network)
 
 
 def loss_of_batch(network: nn.Module, batch: Any, loss: Loss | None = None) -> float:
     """The loss that `saliency_of` takes gradients of, on one batch; refused where it is no finite scalar."""
-    standing, batches = (network, [batch]) if loss is None else _lost(network, [batch], loss)
-    value, _ = next(batch_losses(standing, batches, Objective()))
+    if loss is None:
+        with _default_loss():
+            value, _ = next(batch_losses(network, _with_classes([batch]), Objective()))
+    else:
+        value, _ = next(batch_losses(*_lost(network, [batch], loss), Objective()))
     return float(value.detach())
+
+
+@contextlib.contextmanager
+def _default_loss() -> Iterator[None]:
+    """Say of whatever fails inside the default loss that it is the default, and what gives another."""
+    try:
+        yield
+    except Exception as error:
+        if not _IN_DEFAULT_LOSS & {frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)}:
+            raise
+        said = _ADVICE.split(" ".join(str(error).split()))[0]
+        raise ResultError(f"{DEFAULT_LOSS} does not take this batch ({said}): {ANOTHER_LOSS}") from error
+
+
+def _with_classes(batches: Iterable[Any]) -> Iterator[Any]:
+    """The batches; targets of floats that are no probabilities are refused, of which cross-entropy would give some number."""
+    for batch in batches:
+        target = batch[1] if isinstance(batch, tuple | list) and len(batch) == 2 else None
+        if isinstance(target, torch.Tensor) and target.is_floating_point() and target.numel() and target.dim() > 1:
+            sums = target.sum(dim=1)
+            if target.shape[1] == 1 or bool((target < 0).any()) or not torch.allclose(sums, torch.ones_like(sums), atol=1e-2):
+                shape = "×".join(map(str, target.shape))
+                raise ResultError(
+                    f"{DEFAULT_LOSS} takes classes, or a probability for each class, not targets of other floats ({shape}): "
+                    f"{ANOTHER_LOSS}"
+                )
+        yield batch
 
 
 def _lost(network: nn.Module, batches: Iterable[Any], loss: Loss) -> tuple[nn.Module, Iterable[Any]]:

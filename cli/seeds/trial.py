@@ -20,7 +20,7 @@ from sics_cli.seeds.dense import DenseNetwork
 from sics_cli.seeds.findings import FAILED, GOOD, REMARK, Finding, Times
 from sics_cli.seeds.job import SeedJob
 from sics_cli.seeds.masks import seeded
-from sics_cli.seeds.saliency import loss_of_batch, saliency_of
+from sics_cli.seeds.saliency import ANOTHER_LOSS, loss_of_batch, saliency_of
 from sics_cli.seeds.seed_run import SeedRun
 from sics_cli.settings.config import PATTERNS
 from sics_cli.store.inbox import Note
@@ -29,7 +29,7 @@ from sics_cli.tasks.batches import Digested
 from sics_cli.tasks.checkpoints import load_half_trained, save_half_trained, state_hash
 from sics_cli.tasks.own_task import from_instance
 from sics_cli.tasks.results import Evaluation, ResultError
-from sics_cli.tasks.task import shown
+from sics_cli.tasks.task import margin_doubt, shown
 from sics_cli.tasks.training import HalfTrained, run
 from sics_plugin import coverage, prunable_parameters
 from sics_plugin.saliency.kinds import SIGNALS
@@ -158,11 +158,12 @@ class Trial(SeedRun):
         pairs = self.masker.params(self.model) or prunable_parameters(self.model)
         values = [found.tensor(module, name) for module, name in pairs]
         total, none = sum(v.numel() for v in values), sum(int((v == 0).sum()) for v in values)
-        whose = "the task's own" if own is not None else "the default"
+        whose = "the task's own" if own is not None else "cross-entropy, the default"
         reached = "every prunable weight has a gradient" if not none else f"{none:,} of {total:,} prunable weights have none"
         all_of_it = none == total
         mark = FAILED if all_of_it else GOOD
-        yield Finding(mark, "loss", f"{value:.4g} on the first batch ({whose}); {reached}")
+        instead = f": {ANOTHER_LOSS}" if all_of_it and own is None else ""
+        yield Finding(mark, "loss", f"{value:.4g} on the first batch ({whose}); {reached}{instead}")
 
     def _collect(self) -> Steps:
         for kind in self._kinds:
@@ -190,18 +191,20 @@ class Trial(SeedRun):
         seconds = time.perf_counter() - begun
         again = self._evaluate(self.model)
         self._found = first
-        if state_hash(self.model.state_dict()) != self.checkpoint.hash:
-            self.model = self._fresh_model()
-        value = shown(self._result(first), self.metric)
+        value = shown(first.result, self.metric)
         same = first == again
-        text = f"{examples(first)}: {value} in {_seconds(seconds)}; the network is left as it was"
+        mean = "their mean " if first.n is not None and self.metric.of is None else ""
+        text = f"{examples(first)}: {mean}{value} in {_seconds(seconds)}; the network is left as it was"
         yield Finding(GOOD, "evaluate", text + "; the same when asked again" * same)
         if not same:
             yield Finding(
                 REMARK, "evaluate",
-                f"gave other numbers when asked again ({shown(self._result(again), self.metric)}): the noise floor of a run will "
+                f"gave other numbers when asked again ({shown(again.result, self.metric)}): the noise floor of a run will "
                 f"not be 0. {_DRAW}",
             )  # fmt: skip
+
+        if doubt := margin_doubt(self.metric, self.job.experiment.margin, [first.result]):
+            yield Finding(REMARK, "metric", doubt)
 
     def _prune(self) -> Steps:
         asked = self.job.experiment
@@ -213,7 +216,7 @@ class Trial(SeedRun):
         found = self._evaluation(self.model, masks)
         self._cell_seconds = time.perf_counter() - begun
         assert self._found is not None
-        text = f"S = {sparsity:g} by magnitude: {shown(self._result(found), self.metric)}, {report.sparsity:.1%} removed"
+        text = f"S = {sparsity:g} by magnitude: {shown(found.result, self.metric)}, {report.sparsity:.1%} removed"
         if found == self._found:
             yield Finding(
                 REMARK, "pruned",
@@ -297,13 +300,6 @@ class Trial(SeedRun):
             yield Finding(REMARK, "in Python", f"{error} (sics-run replicate --task takes it as it is)")
         else:
             yield Finding(GOOD, "in Python", f"replicate({name}(...)) can send it to workers")
-
-    def _result(self, found: Evaluation) -> float:
-        if found.value is not None:
-            return found.value
-        assert found.correct is not None
-        assert found.n is not None
-        return found.correct / found.n
 
 
 def failure(step: str, error: BaseException) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import os
 import sys
@@ -123,6 +124,9 @@ def _log_to(path: Path) -> None:
     for stream in (1, 2):
         os.dup2(descriptor, stream)
     os.close(descriptor)
+    for written in (sys.stdout, sys.stderr):
+        if isinstance(written, io.TextIOWrapper):
+            written.reconfigure(line_buffering=True)  # what is printed stands there before a crash, and can be followed
 
 
 def _prepare_torch(job: SeedJob) -> torch.device:

@@ -14,7 +14,7 @@ from typing import Any
 from sics_cli.base import user_code
 from sics_cli.base.files import remove_partials, write_atomically
 from sics_cli.base.hashing import canonical_json, digest
-from sics_cli.store.rows import CellRow, CheckpointRow, FailureRow, RepeatRow, Row
+from sics_cli.store.rows import CellRow, CheckpointRow, FailureRow, RepeatRow, Row, alike, and_more
 from sics_cli.store.run_folder import INBOX_NAME, JOBS_NAME, TAKEN_NAME
 from sics_cli.store.store import RefusedRowError, Store
 
@@ -156,12 +156,14 @@ class Inbox:
 class Intake:
     """Takes letters into the store and counts its cells and repeats; `say` is told of notes, failures and damaged files.
 
-    Where the user's own code raised, `say` is told the traceback too, of their frames alone, once an error. With `keep`, letters
+    Of failures alike at one seed the first is told, with how many came with it. Where the user's own code raised, `say` is told
+    the traceback too, of their frames alone, once an error. With `keep`, letters
     are set aside instead of deleted: jobs that are run again by their queue must see what they finished.
     """
 
     def __init__(self, inbox: Inbox, store: Store, say: Callable[[str], None], *, keep: bool = False) -> None:
         self._shown: set[str] = set()
+        self._said: set[tuple[int, str]] = set()
         self.computed = self.failed = 0
         self._keep = keep
         self._inbox = inbox
@@ -171,7 +173,7 @@ class Intake:
     def empty(self) -> list[str]:
         """Take in all that waits; return the keys of its cells and repeats, failed ones included."""
         keys: list[str] = []
-        failures: dict[tuple[int, str], list[FailureRow]] = {}
+        failures: list[FailureRow] = []
         for path, letter in self._inbox.letters():
             if isinstance(letter, Note):
                 self._tell(failures)
@@ -182,7 +184,7 @@ class Intake:
             else:
                 row = self._put(letter)
                 if isinstance(row, FailureRow):
-                    failures.setdefault((row.seed, row.error), []).append(row)
+                    failures.append(row)
                 keys += [] if isinstance(row, CheckpointRow) else [row.key]
             self._inbox.remove(path, keep=self._keep and isinstance(letter, CellRow | RepeatRow | FailureRow))
         self._tell(failures)
@@ -204,11 +206,14 @@ class Intake:
             self.computed += 1
         return row
 
-    def _tell(self, failures: dict[tuple[int, str], list[FailureRow]]) -> None:
-        """Say what failed, a line for a seed and error."""
-        for (seed, error), (first, *others) in failures.items():
-            more = f" and {len(others)} more" if others else ""
-            self._say(f"seed {seed}, {first.scorer} at S = {first.sparsity:g}{more} failed: {error}")
+    def _tell(self, failures: list[FailureRow]) -> None:
+        """Say what failed, a line for what is alike; of what comes later the end of the seed tells the number."""
+        for rows in alike(failures):
+            first = rows[0]
+            if first.sort in self._said:
+                continue
+            self._said.add(first.sort)
+            self._say(f"seed {first.seed}, {first.scorer} at S = {first.sparsity:g}{and_more(rows)} failed: {first.error}")
             trace = user_code.trimmed(first.trace)
             if trace and trace not in self._shown:
                 self._shown.add(trace)

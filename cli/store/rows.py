@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from sics_cli.base.bits import result_of
 from sics_cli.base.hashing import digest
+
+_NUMBER = re.compile(r"[-−+]?\d[\d.,]*(?:e[-+]?\d+)?|\b(?:nan|inf)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +60,7 @@ class _Evaluated(_Record):
     @property
     def result(self) -> float:
         """What was measured: the share of right answers, or the metric's value."""
-        if self.value is not None:
-            return self.value
-        if self.correct is None or not self.n:
-            raise ValueError(f"the row of seed {self.seed}, {self.scorer} at S = {self.sparsity:g} says nothing")
-        return self.correct / self.n
+        return result_of(self.correct, self.n, self.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +146,24 @@ class FailureRow(_Record):
     def key(self) -> str:
         """That of what failed."""
         return self.cell_key
+
+    @property
+    def sort(self) -> tuple[int, str]:
+        """Its seed, and its error but for the numbers in it: what failures have in common that are told in one line."""
+        return self.seed, _NUMBER.sub("#", self.error)
+
+
+def alike(failures: Iterable[FailureRow]) -> list[list[FailureRow]]:
+    """Failures by their sort, in the order of the first of each."""
+    found: dict[tuple[int, str], list[FailureRow]] = {}
+    for row in failures:
+        found.setdefault(row.sort, []).append(row)
+    return list(found.values())
+
+
+def and_more(failures: Sequence[FailureRow]) -> str:
+    """How many there are beside the first, as a part of its line."""
+    return f" and {len(failures) - 1} more" if len(failures) > 1 else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ class ImageAccess:
     Without `fetch`, nothing is downloaded. With `allow_chance` a network that is given may know nothing of the images.
     """
 
-    data: DataAccess
+    data: DataAccess = field(default_factory=DataAccess)
     fetch: bool = True
     allow_chance: bool = False
 

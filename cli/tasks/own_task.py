@@ -138,6 +138,7 @@ def opened(config: OwnTask) -> Any:
         options = {name: list(value) if isinstance(value, tuple) else value for name, value in config.options}
         if not inspect.isclass(made):
             raise ConfigError(f"{called(config)}: is {type(made).__name__}, not a class")
+        user_code.check_options(made, options, "task", called(config))
         try:
             task = made(**options)
         except (Exception, SystemExit) as error:  # the user's code may raise anything

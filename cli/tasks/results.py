@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sics_cli.base.bits import count_bits, pack_bits
+from sics_cli.base.bits import count_bits, pack_bits, result_of
 from sics_cli.tasks.task import Metric
 
 LOSS = "loss"
@@ -41,6 +41,11 @@ class Evaluation:
             raise FloatingPointError(f"loss is {self.loss}, not a finite number")
         if self.bits is not None and count_bits(self.bits) != self.correct:
             raise ValueError(f"correct = {self.correct}, but {count_bits(self.bits)} bits are set")
+
+    @property
+    def result(self) -> float:
+        """What was measured: the share of right answers, or the metric's value."""
+        return result_of(self.correct, self.n, self.value)
 
 
 def evaluation_of(handed: object, metric: Metric) -> Evaluation:

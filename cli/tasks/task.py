@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,7 @@ class Metric:
     >>> Metric("accuracy").unit, Metric("accuracy").delta
     ('points', 0.5)
     >>> Metric("perplexity", higher_is_better=False, delta=0.5).statistics()
-    Metric(name='perplexity', unit='perplexity', scale=1.0, lower_is_better=True, paired=True)
+    Metric(name='perplexity', unit='perplexity', scale=1.0, lower_is_better=True, paired=True, example='example')
     """
 
     name: str
@@ -86,10 +86,30 @@ def statistics_of(kept: dict[str, Any]) -> Measured:
 def shown(value: float, metric: Metric) -> str:
     """A result as a line tells it: a fraction in percent, anything else in the metric's unit.
 
-    >>> shown(0.9467, Metric("accuracy")), shown(23.4567, Metric("perplexity"))
-    ('94.67 %', '23.46 perplexity')
+    >>> shown(0.9467, Metric("accuracy")), shown(-23.4567, Metric("return"))
+    ('94.67 %', '−23.46 return')
     """
-    return f"{100 * value:.2f} %" if metric.in_points else f"{value:.4g} {metric.unit}"
+    return f"{100 * value:.2f} %" if metric.in_points else f"{value:.4g} {metric.unit}".replace("-", "−", value < 0)
+
+
+def margin_doubt(metric: Metric, delta: float, dense: Sequence[float]) -> str | None:
+    """What to ask of a δ beside which not even a result of 0 is another than the dense networks'; None where δ is less.
+
+    >>> margin_doubt(Metric("F1"), 0.05, [0.81])
+    >>> margin_doubt(Metric("perplexity"), 30, [23.4, 23.9])
+    'δ = 30 perplexity is no less than the dense result itself (23.9 perplexity): even 0 would be no difference'
+    >>> print(margin_doubt(Metric("F1"), 1, [0.81]).partition("; ")[2])
+    of fractions from 0 to 1, a δ in points goes with Metric('F1', unit='points')
+    """
+    largest = max(map(abs, dense), default=0.0)
+    scale = 100 if metric.in_points else 1
+    if not dense or min(dense) < 0 < max(dense) or delta < scale * largest:
+        return None
+    points = ""
+    if not metric.in_points and min(dense) >= 0 and largest <= 1 <= delta:
+        points = f"; of fractions from 0 to 1, a δ in points goes with Metric({metric.name!r}, unit={POINTS!r})"
+    value = shown(max(dense, key=abs), metric)
+    return f"δ = {delta:g} {metric.unit} is no less than the dense result itself ({value}): even 0 would be no difference{points}"
 
 
 class Task:

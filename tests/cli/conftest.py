@@ -161,6 +161,14 @@ def find_children(pid: int) -> list[int]:
     return found
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a process is no more, or a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
 def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
     """Whether `condition` came true while there was patience."""
     end = time.monotonic() + seconds
@@ -225,6 +233,11 @@ def rows_of() -> Callable[[Path, str], list[dict[str, Any]]]:
 @pytest.fixture(scope="session")
 def children() -> Callable[[int], list[int]]:
     return find_children
+
+
+@pytest.fixture(scope="session")
+def gone() -> Callable[[int], bool]:
+    return has_ended
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Every example runs by the commands its docstring gives, and its run says what was measured and which way is better."""
 
 import ast
+import contextlib
 import importlib.util
 import json
 import re
@@ -11,8 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import nbclient
+import nbformat
 import pytest
 import torch
+from torch import nn
 
 from sics_cli.settings.config import OwnTask
 from sics_cli.store.store import Store
@@ -159,20 +163,72 @@ def test_the_notebook_was_executed_from_top_to_bottom() -> None:
     assert len(json.dumps(outputs)) < 20_000
 
 
-def test_the_notebook_runs_in_a_kernel(tmp_path: Path) -> None:
-    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
-    pytest.importorskip("ipykernel")
+def executed(book: nbformat.NotebookNode, folder: Path) -> list[nbformat.NotebookNode]:
+    """All outputs of a notebook that a kernel of its own went through."""
+    place = {"metadata": {"path": str(folder)}}
+    nbclient.NotebookClient(book, timeout=240, kernel_name="python3", resources=place).execute()
+    return [output for cell in book.cells for output in cell.get("outputs", [])]
+
+
+def test_the_notebook_runs_in_a_kernel_and_goes_on_in_another(tmp_path: Path) -> None:
     book = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
-    for _ in range(2):  # the second time, in a fresh kernel, all of it is there
-        client = nbclient.NotebookClient(
-            book, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
-        )
-        client.execute()
-    said = json.dumps([cell.get("outputs", []) for cell in book.cells])
-    assert "21 rows of 3 seeds" in said
-    assert "0 to compute" in said, "an unchanged class is the same task"
-    assert "notebook:Digits" in said
+    progress, run, frame, verdicts, link = executed(book, tmp_path)
+    lines = progress["data"]["text/plain"].splitlines()
+    assert "run notebook-run: 3 seeds, 27 cells, 0 there, 27 to compute" in lines[1]
+    assert "notebook:Digits; accuracy in points, higher is better" in lines[2]
+    assert sorted(line[:12] for line in lines[3:]) == ["seed 0 done:", "seed 1 done:", "seed 2 done:"]
+    assert progress["data"]["text/html"] == "<br>".join(lines), "the bar is gone, the lines are there"
+    assert "21 rows of 3 seeds" in run["data"]["text/plain"]
+    assert all("<table" in shown["data"]["text/html"] for shown in (frame, verdicts))
+    assert "href='notebook-run/report.html'" in link["data"]["text/html"]
     assert "accuracy" in (tmp_path / "notebook-run" / "report.html").read_text()
+
+    book.cells = book.cells[: next(n for n, cell in enumerate(book.cells, 1) if "replicate(" in cell.source.splitlines()[0])]
+    progress, run = executed(book, tmp_path)
+    assert "27 there, 0 to compute" in progress["data"]["text/plain"], "an unchanged class is the same task"
+    assert "21 rows of 3 seeds" in run["data"]["text/plain"]
+
+
+#: Classes of the examples that train where `self.device` is, with options that make them small.
+ON_DEVICE = {
+    "image_folder.py": ("OwnLoop", {"passes": 1}),
+    "tabular_regression.py": ("Diabetes", {"epochs": 1}),
+    "language_model.py": ("Characters", {"steps": 1, "width": 16}),
+    "digits_in_parts.py": ("Digits", {}),
+}
+
+
+@pytest.mark.parametrize("file", ON_DEVICE)
+def test_an_example_trains_and_evaluates_where_its_device_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    name, options = ON_DEVICE[file]
+    monkeypatch.chdir(tmp_path)
+    if file == "image_folder.py":
+        imported(file).make_data(each=3)
+    task = getattr(imported(file), name)(**options)
+    task.device = torch.device("meta")  # tensors of it and of the CPU do not mix, as those of a GPU do not
+    fed: list[str] = []
+    watch = nn.modules.module.register_module_forward_pre_hook(
+        lambda _, given: fed.extend(x.device.type for x in given if isinstance(x, torch.Tensor))
+    )
+    try:
+        if hasattr(task, "trainer"):
+            trainer = task.trainer(0)
+            network = trainer.network
+            with pytest.raises(RuntimeError, match="meta"):  # a loss of no device has no value
+                trainer.epoch(0)
+            weights = {f"weight/{name}": torch.zeros(x.shape) for name, x in network.named_parameters()}
+            trainer.load(weights | {name.replace("weight/", "momentum/", 1): x for name, x in weights.items()})
+            assert {x.device.type for x in trainer.state().values()} == {"meta"}
+        else:
+            network = task.network(0)
+        trained = len(fed)
+        with contextlib.suppress(NotImplementedError), torch.no_grad():  # nothing comes back from there
+            task.evaluate(network.eval(), 0)
+    finally:
+        watch.remove()
+    assert 0 < trained < len(fed)
+    assert set(fed) == {"meta"}
+    assert {parameter.device.type for parameter in network.parameters()} == {"meta"}
 
 
 def test_the_page_holds_a_task_that_runs(tmp_path: Path) -> None:

@@ -164,20 +164,23 @@ def test_no_plan_asks_for_more_seeds_than_anybody_would_run(document: ReportDocu
     answer = by_id(planned(document, 30, 12, 36_121, None))["next"]
     assert answer.short == "30 seeds settle 2 of 4 open lines"
     assert answer.text.startswith(
-        "S = 0.7: 30 seeds settle 2 of 4 open lines. More seeds will not settle the other 2: their estimates lie 0.97 from the "
-        "bound, at an sd of 0.90. Each with a chance of 80 %."
+        "S = 0.7: 30 seeds settle 2 of 4 open lines. The other 2 take more than 200 seeds: the difference is too near δ, for "
+        "its spread, to be settled by seeds, 0.97 from the bound at an sd of 0.90. Each with a chance of 80 %."
     )
     assert answer.text.endswith("The sd of few seeds is uncertain: the 30 of chaos 0 at S = 0.7 may be 10 or more than 200.")
     alone = by_id(planned(document, 201, verdict="EQUIVALENT", goal="EQUIVALENT"))["next"]
     assert (alone.short, alone.tone) == ("More seeds will not settle it", "open")
     assert alone.text == (
-        "S = 0.7, 1 one-sided line. More seeds will not settle it: its estimate lies 0.03 from the bound, at an sd of 0.90."
+        "S = 0.7, 1 one-sided line. chaos 0 takes more than 200 seeds: the difference is too near δ, for its spread, to be "
+        "settled by seeds, 0.03 from the bound at an sd of 0.90."
     )
     third = by_id(planned(document, 12, 30, None))["next"].text
-    assert "30 seeds settle 2 of 3 open lines. More seeds will not settle chaos 2: its estimate lies 0.97" in third
+    assert "30 seeds settle 2 of 3 open lines. chaos 2 takes more than 200 seeds: the difference is too near δ" in third
     made = steps_table(planned(document, 36_121, 200, None, seeds_high=90_000).next_steps, 60.0)
     shown = [[cell.text for cell in row] for row in made.narrow("seeds", "range", "min").rows]
     assert shown == [["> 200", "10 to > 200", "–"], ["200", "10 to > 200", "195"], ["never", "–", "–"]]
+    assert "> 200: more than 200 seeds, the difference is too near δ, for its spread, to be settled by seeds." in made.caption
+    assert "> 200" not in steps_table(planned(document, 30, goal_seeds=40).next_steps, 60.0).caption
 
 
 @pytest.mark.parametrize("verdict", [Verdict.INCONCLUSIVE, Verdict.NONINFERIOR, Verdict.NONSUPERIOR])

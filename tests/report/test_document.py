@@ -189,3 +189,28 @@ def test_all_parts_are_frozen(document: ReportDocument) -> None:
 
     walk(document)
     assert isinstance(document.lines[0].ci95, Interval)
+
+
+def test_a_table_is_of_examples_and_an_export_of_an_image_run_of_images(frame: pd.DataFrame, bits: dict[Any, Any]) -> None:
+    plain = report_table(frame, bits=bits, draws=500)
+    exported = report_table(frame.assign(checkpoint_hash="dense", cell_key="cell"), bits=bits, draws=500)
+    assert (plain.metric.example, exported.metric.example) == ("example", "image")
+    assert plain.claims == ()
+    assert [point.paper for point in plain.spectrum.points] == [None] * len(exported.spectrum.points)
+    assert [claim.id for claim in exported.claims]
+    assert [point.paper for point in exported.spectrum.points] == [
+        paper_kappa(point.sparsity) for point in exported.spectrum.points
+    ]
+    (theirs,) = [note for note in plain.notes if "McNemar" in note]
+    (ours,) = [note for note in exported.notes if "McNemar" in note]
+    assert ours.replace("images", "examples") == theirs != ours
+    assert plain.lines == exported.lines, "no number changes"
+
+
+def test_a_kept_report_that_names_no_example_is_of_images(document: ReportDocument) -> None:
+    data = document.to_dict()
+    assert "example" not in data["metric"]
+    assert ReportDocument.from_dict(data).metric.example == "image"
+    told = ReportDocument.from_dict({**data, "metric": {**data["metric"], "example": "sentence"}})
+    assert told.to_dict()["metric"]["example"] == "sentence"
+    assert "new sentences" in render(told, "md")

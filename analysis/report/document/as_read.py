@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sics_analysis.results import ACCURACY, ONE_POOL, Interval, Metric
+from sics_analysis.results import ONE_POOL, Interval, Metric
 from sics_analysis.study.told import told
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _SENTENCES = frozenset({"reason", "sentence", "text", "paragraph", "statement", 
 def as_read(part: T, metric: Metric, names: Sequence[str], sparsities: Sequence[float]) -> T:
     """A part of a document as its reader has it."""
     pooled = tuple(sparsities) == (ONE_POOL,)
-    if metric.unit == ACCURACY.unit and not metric.lower_is_better and not pooled:
+    if metric.is_image_accuracy and not pooled:
         return part
     found: T = _read(part, metric, names, pooled, "")
     return found

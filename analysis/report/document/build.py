@@ -18,7 +18,7 @@ from sics_analysis.report.document.footnotes import footnotes
 from sics_analysis.report.document.joint import ClaimFinding, ClaimInfo, KappaInfo, PlateauInfo, SpectrumInfo
 from sics_analysis.report.document.lines import AttributionInfo, LineInfo, McNemarInfo
 from sics_analysis.report.document.rows import Cell, Deviation, Fact, Planned, ScorerInfo, SettingsInfo, SourceInfo, SparsityInfo
-from sics_analysis.results import ACCURACY, Metric, Seed, Verdict, written_with
+from sics_analysis.results import Metric, Seed, Verdict, written_with
 from sics_analysis.rows.reading.cells import seed_label
 from sics_analysis.study.analyse import analyse
 from sics_analysis.study.outcome import Analysis, Line, McNemarLine
@@ -74,7 +74,11 @@ def _claim(found: ClaimResult, *, gate: bool = False) -> ClaimInfo:
 def _spectrum(analysis: Analysis) -> SpectrumInfo:
     if analysis.spectrum is None:
         return SpectrumInfo((), "", "", analysis.spectrum_reason)
-    points = (_row(KappaInfo, p, paper=paper_kappa(p.sparsity), sentence=p.describe()) for p in analysis.spectrum.points)
+    stated = analysis.metric.is_image_accuracy
+    points = (
+        _row(KappaInfo, p, paper=paper_kappa(p.sparsity) if stated else None, sentence=p.describe())
+        for p in analysis.spectrum.points
+    )
     trend = analysis.spectrum.monotonicity
     return SpectrumInfo(tuple(points), str(trend.trend), trend.describe(), analysis.spectrum_reason)
 
@@ -251,8 +255,8 @@ UNPAIRED = "unpaired: seeds taken as independent samples, Welch's t and Holm's c
 
 
 def heard(analysis: Analysis) -> tuple[Claim, ...]:
-    """The paper's claims that these rows can speak of: none where they know no κ, and none that was never measured."""
-    if not analysis.has_kappa or analysis.metric != ACCURACY:
+    """The paper's claims that these rows can speak of: of accuracies on images with known κ, those that were measured."""
+    if not (analysis.has_kappa and analysis.metric.is_image_accuracy and analysis.metric.paired):
         return ()
     known = {*analysis.scorers, "reference", None}
     return tuple(

@@ -11,6 +11,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from sics_analysis.results import UNSAID
+
 T = TypeVar("T")
 
 
@@ -22,7 +24,8 @@ def encode(value: Any) -> Any:
     [{'low': 0.0, 'high': 1.0, 'level': 0.9, 'method': 'student-t'}, None]
     """
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: encode(getattr(value, field.name)) for field in fields(value)}
+        found = {field: getattr(value, field.name) for field in fields(value)}
+        return {field.name: encode(item) for field, item in found.items() if item != field.metadata.get(UNSAID, MISSING)}
     if isinstance(value, list | tuple):
         return [encode(item) for item in value]
     if isinstance(value, StrEnum):
@@ -102,6 +105,7 @@ def _read_object(kind: type, value: Any, where: str) -> Any:
     if unknown:
         raise ValueError(f"Expected only known fields in {where}, got {', '.join(unknown)}")
     hints = _hints(kind)
+    value = {**{name: field.metadata[UNSAID] for name, field in known.items() if UNSAID in field.metadata}, **value}
     return kind(**{name: _read(hints[name], item, f"{where}.{name}") for name, item in value.items()})
 
 

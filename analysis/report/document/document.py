@@ -17,7 +17,7 @@ from sics_analysis.report.document.joint import ClaimInfo, PlateauInfo, Spectrum
 from sics_analysis.report.document.lines import AttributionInfo, LineInfo, McNemarInfo
 from sics_analysis.report.document.rows import Cell, Deviation, Fact, ScorerInfo, SettingsInfo, SourceInfo, SparsityInfo
 from sics_analysis.results import (
-    ACCURACY,
+    IMAGE_ACCURACY,
     ONE_POOL,
     DataCheck,
     DeltaVerdict,
@@ -87,7 +87,7 @@ class ReportDocument:
     deviations: tuple[Deviation, ...]
     provenance: tuple[Fact, ...]
     notes: tuple[str, ...]
-    metric: Metric = ACCURACY
+    metric: Metric = IMAGE_ACCURACY
     checks: tuple[DataCheck, ...] = ()
     next_steps: tuple[NextStep, ...] = ()
     how_far: tuple[HowFar, ...] = ()
@@ -125,8 +125,13 @@ class ReportDocument:
         return next((c for c in self.open_checks if any(c.touches(name, S) for name in scorers for S in places)), None)
 
     def why_tripped(self, gate: ClaimInfo) -> str:
-        """What a tripped gate is, in a few words."""
-        return str(gate.status) if gate.tripped else f"{gate.status}, but a data check is open"
+        """What a tripped gate is, and the finding or the open data check that makes it so."""
+        check = self.unsettled(gate)
+        if check is not None and not gate.tripped:
+            return f"{gate.status}, but a data check is open: {check.text}"
+        at = "" if self.one_pool else f", S = {gate.sparsity:g}"
+        found = next((finding.text for finding in gate.findings if finding.sparsity == gate.sparsity), "")
+        return f"{gate.status}{at}: {found}"
 
     def lines_at(self, sparsity: float) -> tuple[LineInfo, ...]:
         """The lines of one S, in the order of `scorers`."""

@@ -27,7 +27,7 @@ class PlateauInfo:
 
 @dataclass(frozen=True, slots=True)
 class KappaInfo:
-    """κ(S) at one S: `kappa` where one value is claimed, `not_rejected` the values left, `paper` the paper's step."""
+    """κ(S) at one S: `kappa` where one value is claimed, `not_rejected` what is left, `paper` the paper's step if it has one."""
 
     sparsity: float
     n: int
@@ -36,7 +36,7 @@ class KappaInfo:
     p_values: tuple[float, float, float] | None
     p_claim_adjusted: float | None
     level: float
-    paper: int
+    paper: int | None
     reason: str
     sentence: str
 

@@ -16,7 +16,6 @@ from sics_analysis.report.figures import accuracy, forest, how_far, outlook, sen
 from sics_analysis.report.figures.drawing.files import inline_svg, quiet, save_canvas
 from sics_analysis.report.figures.drawing.style import Sketch, figure_style
 from sics_analysis.report.words.said import in_digits, in_words
-from sics_analysis.results import ACCURACY
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +43,9 @@ _FIGURES: tuple[tuple[str, str, Callable[[ReportDocument], Sketch]], ...] = (
     ("power", "What more seeds would show", outlook.power),
     ("paper", "The paper and this run", outlook.paper),
 )
-_FAR = "far"
-#: Ids of all figures, in the order of a report; one against the dense network begins with "far" as well.
+_FAR, _KAPPA, _PAPER = "far", "kappa", "paper"
+#: Ids of all figures, in the order of a report; one against the dense network begins with "far" as well, and one
+#: that the paper does not speak of has no "paper".
 FIGURES = tuple(name for name, _, _ in _FIGURES if name != _FAR)
 
 
@@ -56,16 +56,13 @@ def figure_list(document: ReportDocument) -> list[Figure]:
     Returns
     -------
     list of Figure
-        One for each of `FIGURES`, in that order ("far" against the dense network alone); those the data cannot support have
-        `reason` and no `svg`. The same document gives the same bytes.
+        One for each of `FIGURES`, in that order ("far" against the dense network alone, "paper" of accuracies on images alone);
+        those the data cannot support have `reason` and no `svg`. The same document gives the same bytes.
     """
     found = []
     with figure_style():
-        for name, title, draw in _FIGURES:
-            if name == _FAR and not document.how_far:
-                continue  # another question than this report's
+        for name, title, draw in _asked(document):
             sketch = _said(document, draw(document))
-            title = in_words(document, title)
             svg = None
             if sketch.drawing is not None:
                 FigureCanvasSVG(sketch.drawing.canvas)
@@ -93,7 +90,7 @@ def save_figures(document: ReportDocument, directory: Path) -> list[Path]:
     written = []
     document = _spelled_out(document)
     with figure_style():
-        for name, title, draw in _FIGURES:
+        for name, title, draw in _asked(document):
             sketch = _said(document, draw(document))
             if sketch.drawing is None:
                 continue
@@ -101,9 +98,17 @@ def save_figures(document: ReportDocument, directory: Path) -> list[Path]:
     return written
 
 
+def _asked(document: ReportDocument) -> list[tuple[str, str, Callable[[ReportDocument], Sketch]]]:
+    """The figures of this report's questions, under titles that speak of its metric."""
+    stated = document.metric.is_image_accuracy
+    without = {*([] if document.how_far else [_FAR]), *([] if stated else [_PAPER])}
+    bare = {} if stated else {_KAPPA: "κ(S)"}
+    return [(name, in_words(document, bare.get(name, title)), draw) for name, title, draw in _FIGURES if name not in without]
+
+
 def _said(document: ReportDocument, sketch: Sketch) -> Sketch:
     """A sketch whose every word speaks of the document's metric."""
-    if document.metric == ACCURACY and not document.one_pool:
+    if document.metric.is_image_accuracy and not document.one_pool:
         return sketch
     if sketch.drawing is not None:
         for text in sketch.drawing.canvas.findobj(Text):

@@ -24,7 +24,6 @@ from sics_analysis.report.figures.drawing.style import (
     drawing,
     refusal,
 )
-from sics_analysis.report.words.answers import UNASKED, asked_of
 from sics_analysis.report.words.phrases import decimals, interval, percent, plural, seeds_needed
 from sics_analysis.results import PowerPoint, signed
 
@@ -83,8 +82,6 @@ def _chances(point: PowerPoint) -> str:
 def paper(document: ReportDocument) -> Sketch:
     """Every claim of the paper: what it says as a band or a diamond, what was measured as an interval."""
     claims = document.claims
-    if not asked_of(document.metric):
-        return refusal(f"{UNASKED} {document.metric.name}.")
     if not any(claim.n for claim in claims):
         why = "; ".join(dict.fromkeys(finding.text for claim in claims for finding in claim.findings))
         return refusal(f"None of the paper's claims could be set against these rows: {why}.")

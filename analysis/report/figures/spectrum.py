@@ -1,4 +1,4 @@
-"""κ(S) against the paper's steps."""
+"""κ(S), against the paper's steps where they are about what was measured."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from sics_analysis.report.figures.drawing.style import (
 
 #: κ(S) as the paper states it: 0 below 0.65, 1 to 0.75, 2 above.
 STEPS = ((0.65, 0.75), (0, 1, 2))
+_STATED = "Grey steps: arXiv 2605.09345 (0 below S = 0.65, 1 to 0.75, 2 above). "
 
 
 def staircase(document: ReportDocument) -> Sketch:
-    """The values of κ(S) the data leave at each S, over the paper's steps."""
+    """The values of κ(S) the data leave at each S, over the paper's steps where it speaks of the metric."""
     spectrum = document.spectrum
     if not spectrum.points:
         return refusal(f"κ(S) is not available: {spectrum.reason}.")
@@ -36,12 +37,9 @@ def staircase(document: ReportDocument) -> Sketch:
     axes = sheet.axes(0.42, 0.1, SINGLE - 0.5, 1.3)
     values = [point.sparsity for point in spectrum.points]
     low, high = min([0.5, *values]) - 0.04, max([0.8, *values]) + 0.04
-    (first, second), levels = STEPS
-    edges = [low, first, second, max(high, second + 0.01)]
-    for level, start, end in zip(levels, edges[:-1], edges[1:], strict=True):
-        axes.plot([start, end], [level, level], color=FAINT, linewidth=5, alpha=0.35, solid_capstyle="butt", zorder=0)
-    for x, level in ((first, 0), (second, 1)):
-        axes.plot([x, x], [level, level + 1], color=FAINT, linewidth=1, linestyle=":", zorder=0)
+    stated = document.metric.is_image_accuracy
+    if stated:
+        _steps(axes, low, high)
     for point in spectrum.points:
         _point(sheet, axes, point)
     axes.set_xlim(low, high)
@@ -52,13 +50,22 @@ def staircase(document: ReportDocument) -> Sketch:
     axes.set_xticks(values, [f"{value:g}" for value in values])
     if len(values) > 8:
         axes.tick_params(axis="x", rotation=90)
-    _key(sheet)
+    _key(sheet, stated)
     caption = (
         "Complexity κ(S) needed to leave the plateau. Filled: the one value left, so claimed (Holm over S); open: values the "
-        "data leave beside others; cross: rejected values. Grey steps: arXiv 2605.09345 (0 below S = 0.65, 1 to 0.75, 2 above). "
-        f"{spectrum.trend_sentence}"
+        "data leave beside others; cross: rejected values. "
+        f"{_STATED if stated else ''}{spectrum.trend_sentence}"
     )
     return Sketch(caption.strip(), " ".join(point.sentence for point in spectrum.points), sheet)
+
+
+def _steps(axes: Axes, low: float, high: float) -> None:
+    (first, second), levels = STEPS
+    edges = [low, first, second, max(high, second + 0.01)]
+    for level, start, end in zip(levels, edges[:-1], edges[1:], strict=True):
+        axes.plot([start, end], [level, level], color=FAINT, linewidth=5, alpha=0.35, solid_capstyle="butt", zorder=0)
+    for x, level in ((first, 0), (second, 1)):
+        axes.plot([x, x], [level, level + 1], color=FAINT, linewidth=1, linestyle=":", zorder=0)
 
 
 def _point(sheet: Drawing, axes: Axes, point: KappaInfo) -> None:
@@ -74,7 +81,7 @@ def _point(sheet: Drawing, axes: Axes, point: KappaInfo) -> None:
     sheet.tips.append(Tip(axes, (point.sparsity - 0.02, -0.4, point.sparsity + 0.02, 2.4), point.sentence))
 
 
-def _key(sheet: Drawing) -> None:
+def _key(sheet: Drawing, stated: bool) -> None:
     axes = sheet.axes(0.1, sheet.height - 0.38, SINGLE - 0.2, 0.36)
     axes.axis("off")
     axes.set_xlim(0, 10)
@@ -83,6 +90,6 @@ def _key(sheet: Drawing) -> None:
         (0.3, 1.5, "o", GREEN, "full", "claimed"), (5.3, 1.5, "o", ORANGE, "none", "not rejected"),
         (0.3, 0.5, "x", VERMILLION, "full", "rejected"), (5.3, 0.5, "_", FAINT, "full", "the paper's steps"),
     )  # fmt: skip
-    for x, y, marker, colour, fill, text in marks:
+    for x, y, marker, colour, fill, text in marks if stated else marks[:-1]:
         axes.plot([x], [y], linestyle="none", marker=marker, color=colour, fillstyle=fill, markersize=5, markeredgewidth=1.4)
         axes.text(x + 0.4, y, text, va="center", fontsize=SMALL, color=INK)

@@ -45,6 +45,7 @@ def render_html(document: ReportDocument) -> str:
     )
     environment.filters["visible"] = phrases.plain
     environment.filters["prose"] = phrases.tied
+    environment.filters["decimals"] = phrases.decimals
     open_lines, lines = undecided(document)
     absent = set() if document.has_kappa else {"attribution", "kappa", "paper"}
     return environment.get_template(TEMPLATE).render(

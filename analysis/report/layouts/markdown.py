@@ -83,8 +83,10 @@ def _parts(document: ReportDocument) -> Iterator[str]:
     yield from _section(joint.overview(document))
     if document.gates:
         yield from _section(joint.scorecard(document.gates, "gate", "Gates"))
-        tripped = len(document.tripped)
-        yield f"{tripped} of {len(document.gates)} tripped.\n" if tripped else "None tripped.\n"
+        tripped = document.tripped
+        yield f"{len(tripped)} of {len(document.gates)} tripped:\n" if tripped else "None tripped.\n"
+        yield from (f"- {escaped(gate.id)}: {escaped(document.why_tripped(gate))}" for gate in tripped)
+        yield from [""] if tripped else []
     for make in (
         *([plans.how_far] if document.how_far else []), plans.next_steps,
         joint.plateaus, by_scorer.equivalence, by_scorer.escapes, joint.spectrum, by_scorer.attribution, by_scorer.intervals,

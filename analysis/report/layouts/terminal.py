@@ -15,6 +15,7 @@ from sics_analysis.report.tables import by_scorer, joint, plans
 from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.phrases import PAPER, decimals, identity_line, interval, margin_line, plain, wrapped
+from sics_analysis.report.words.plans import to_close
 from sics_analysis.report.words.reasons import TONE_GLYPHS, headline
 from sics_analysis.report.words.said import checks_title, in_digits, in_words
 from sics_analysis.results import Level
@@ -77,7 +78,10 @@ def _print_kappa(console: Console, document: ReportDocument) -> None:
 
 def _print_next(console: Console, document: ReportDocument) -> None:
     _heading(console, "What to do next", "seeds that settle a line with a chance of 80 %")
-    _table(console, plans.next_steps(document).narrow(*plans.NARROW), {"scorer": show.NAME_WIDTH})
+    found, first = plans.next_steps(document), to_close(document)
+    if found.rows and first:
+        _text(console, in_words(document, first))
+    _table(console, found.narrow(*plans.NARROW), {"scorer": show.NAME_WIDTH})
 
 
 def _print_claims(console: Console, document: ReportDocument) -> None:
@@ -134,7 +138,7 @@ def _print_answers(console: Console, document: ReportDocument) -> None:
         console.print(head.append(first, style="bold default"), soft_wrap=True)
         for line in rest:
             console.print(Text(line, style="bold"), soft_wrap=True)
-        if answer.id != "paper" or (answer.text and not document.claims):  # the scorecard below says which
+        if answer.id != "paper":  # the scorecard below says which
             console.print(Text(wrapped(answer.text, _width(console), 2, 2)), soft_wrap=True)
 
 
@@ -195,7 +199,9 @@ def _print_gates(console: Console, document: ReportDocument) -> None:
         if gate.id not in {claim.id for claim in document.claims}:
             _text(console, gate.paragraph)
     tripped = document.tripped
-    _text(console, f"{len(tripped)} of {len(document.gates)} tripped." if tripped else "None tripped.")
+    _text(console, f"{len(tripped)} of {len(document.gates)} tripped:" if tripped else "None tripped.")
+    for gate in tripped:
+        console.print(show.hanging(console, f"{gate.id}: {document.why_tripped(gate)}", 4), soft_wrap=True)
 
 
 def _heading(console: Console, title: str, remark: str = "") -> None:

@@ -116,11 +116,12 @@ def spectrum(document: ReportDocument) -> ReportTable:
     def left(point: KappaInfo) -> TableCell:
         return TableCell(f"{{{', '.join(map(str, point.not_rejected))}}}")
 
+    paper: Column[KappaInfo] = Column("Paper", "paper", lambda point: count(point.paper or 0), left=True)
     columns: tuple[Column[KappaInfo], ...] = (
         Column("S", "S", lambda point: sparsity(point.sparsity)),
         Column("n", "n", lambda point: count(point.n)),
         Column("κ(S)", "κ(S)", _claimed, left=True),
-        Column("Paper", "paper", lambda point: count(point.paper), left=True),
+        *([paper] if document.metric.is_image_accuracy else []),
         Column("Not rejected", "not rejected", left, left=True),
         *map(p, (0, 1, 2)),
         Column("Level", "level", lambda point: TableCell(f"{point.level:.3g}", point.level), "α after Holm's steps over S"),

@@ -18,8 +18,8 @@ from sics_analysis.report.tables.table import (
     sparsity,
     table,
 )
-from sics_analysis.report.words.phrases import MOST_SEEDS, NONE, decimals, number, percent, practical
-from sics_analysis.report.words.plans import minutes
+from sics_analysis.report.words.phrases import NONE, decimals, number, percent, practical, seeds_cell, seeds_key
+from sics_analysis.report.words.plans import minutes, to_close
 from sics_analysis.results import HowFar, HowFarStep, NextStep
 
 
@@ -28,11 +28,7 @@ def _share(value: float | None) -> str:
 
 
 def _seeds(value: int | None) -> TableCell:
-    return TableCell(_count(value), value)
-
-
-def _count(value: int | None) -> str:
-    return "never" if value is None else str(value) if practical(value) else f"> {MOST_SEEDS}"
+    return TableCell(seeds_cell(value), value)
 
 
 #: What of it fits beside each other in a terminal.
@@ -44,7 +40,8 @@ def next_steps(document: ReportDocument) -> ReportTable:
     """A row a line without a strong verdict: what would settle it."""
     found = steps_table(document.next_steps, document.source.seconds)
     delta = f"at δ = {document.settings.delta:g}"
-    return replace(found, caption=found.caption.replace("a chance of 80 %", f"a chance of 80 % {delta}"))
+    caption = found.caption.replace("a chance of 80 %", f"a chance of 80 % {delta}")
+    return replace(found, caption=caption, absent=f"{to_close(document)} {found.absent}".lstrip())
 
 
 def steps_table(steps: Sequence[NextStep], seconds: float | None) -> ReportTable:
@@ -55,12 +52,13 @@ def steps_table(steps: Sequence[NextStep], seconds: float | None) -> ReportTable
         return TableCell(NONE if value is None else f"{value:.0f}" if value >= 1 else "<1", value)
 
     def span(step: NextStep) -> TableCell:
-        low, high = _count(step.seeds_low), _count(step.seeds_high)
-        text = NONE if step.seeds is None else f"{low} to {high}" if practical(step.seeds_low) else low
+        low, high = seeds_cell(step.seeds_low), seeds_cell(step.seeds_high)
+        text = f"{low} to {high}" if practical(step.seeds_low) else low
+        text = NONE if step.seeds is None or step.exact else text
         return TableCell(text, step.seeds_low)
 
     def both(step: NextStep) -> TableCell:
-        text = f"{step.both_seeds} × {step.both_images}" if practical(step.both_seeds) else f"> {MOST_SEEDS}"
+        text = f"{step.both_seeds} × {step.both_images}" if practical(step.both_seeds) else seeds_cell(step.both_seeds)
         return TableCell(NONE if step.both_seeds is None else text, step.both_seeds)
 
     columns: tuple[Column[NextStep], ...] = (
@@ -82,9 +80,12 @@ def steps_table(steps: Sequence[NextStep], seconds: float | None) -> ReportTable
     caption = (
         "Seeds that show a verdict with a chance of 80 %, for the true difference planned with: the estimate m drawn towards 0, "
         "m·max(0, 1 − se²/m²). A line that crosses both bounds is settled by the half of equivalence its estimate points to; the "
-        f"strong verdict stands beside it. Above {MOST_SEEDS} seeds no number is given: for its sd the estimate lies too "
-        "close to the bound."
+        "strong verdict stands beside it."
     )
+    key = seeds_key(value for step in steps for value in (step.seeds, step.goal_seeds))
+    if any(step.exact for step in steps):
+        caption += " Equal differences and two adjacent counts are planned by the exact test that judges them, without a range."
+    caption = f"{caption} {key}".rstrip()
     absent = "No line is left that more seeds could settle."
     return table("next", "What to do next", caption, columns, steps, absent)
 

@@ -24,7 +24,7 @@ from sics_analysis.report.words.reasons import (
     target_name,
 )
 from sics_analysis.report.words.said import checked_answers
-from sics_analysis.results import ACCURACY, Metric, Verdict
+from sics_analysis.results import Verdict
 
 
 @checked_answers
@@ -37,7 +37,7 @@ def answers(document: ReportDocument) -> tuple[Answer, ...]:
         _kappa(document),
         certainty_answer(document),
         plans.next_answer(document),
-        _paper(document),
+        *([_paper(document)] if document.metric.is_image_accuracy else []),
     )
 
 
@@ -162,8 +162,10 @@ def _kappa(document: ReportDocument) -> Answer:
     parts = []
     for point in spectrum.points:
         if point.kappa is not None:
-            agrees = "as the paper has it" if point.kappa == point.paper else f"where the paper has {point.paper}"
-            parts.append(f"κ({point.sparsity:g}) = {point.kappa} is claimed{f', {agrees}' if asked_of(document.metric) else ''}.")
+            agrees = ", as the paper has it" if point.kappa == point.paper else f", where the paper has {point.paper}"
+            parts.append(
+                f"κ({point.sparsity:g}) = {point.kappa} is claimed{agrees if document.metric.is_image_accuracy else ''}."
+            )
     open_ = [point for point in spectrum.points if point.kappa is None and point.p_values is not None]
     by_set = gathered((point.not_rejected, point.sparsity) for point in open_)
     for left, where in by_set.items():
@@ -176,19 +178,8 @@ def _kappa(document: ReportDocument) -> Answer:
     return Answer("kappa", question, "yes" if claimed else "open", short, " ".join(parts))
 
 
-#: Without a word that `in_words` would turn into another metric's.
-UNASKED = "The paper states its claims, and the sizes in them, of the share of right answers: they are not asked of"
-
-
-def asked_of(metric: Metric) -> bool:
-    """Whether the paper's claims speak of this metric: an accuracy, however its seeds are compared."""
-    return (metric.unit, metric.lower_is_better) == (ACCURACY.unit, ACCURACY.lower_is_better)
-
-
 def _paper(document: ReportDocument) -> Answer:
     question = "What of the paper's claims?"
-    if not asked_of(document.metric):
-        return Answer("paper", question, "open", "Not asked", f"{UNASKED} {document.metric.name}.")
     count = {word: [c.id for c in document.claims if c.status == word] for word in ("supported", "contradicted", "undecided")}
     parts = [f"{word.capitalize()}: {listed(ids)}." for word, ids in count.items() if ids]
     numbers = [f"{len(ids)} {word}" for word, ids in count.items() if ids]

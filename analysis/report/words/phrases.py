@@ -72,6 +72,34 @@ def seeds_needed(value: int | None) -> str:
     return plural(value, "seed") if practical(value) else f"more than {MOST_SEEDS} seeds"
 
 
+def seeds_cell(value: int | None) -> str:
+    """The same in a column; `seeds_key` says what the words mean.
+
+    >>> seeds_cell(12), seeds_cell(36_121), seeds_cell(None)
+    ('12', '> 200', 'never')
+    """
+    return "never" if value is None else str(value) if practical(value) else f"> {MOST_SEEDS}"
+
+
+#: What to say where a plan has no number of seeds that anybody would run.
+TOO_NEAR = "the difference is too near δ, for its spread, to be settled by seeds"
+
+
+def seeds_key(values: Iterable[int | None]) -> str:
+    """What `seeds_cell` means by words where one of these is no number; empty where all are.
+
+    >>> seeds_key([12, 36_121])
+    '> 200: more than 200 seeds, the difference is too near δ, for its spread, to be settled by seeds.'
+    >>> seeds_key([12])
+    ''
+    """
+    found = list(values)
+    many = any(value is not None and not practical(value) for value in found)
+    parts = [f"> {MOST_SEEDS}: more than {MOST_SEEDS} seeds, {TOO_NEAR}."] if many else []
+    parts += ["never: not with 100 000 seeds, the difference lies on δ or beyond it."] if None in found else []
+    return " ".join(parts)
+
+
 def practical(value: int | None) -> TypeGuard[int]:
     """Whether anybody would run so many seeds."""
     return value is not None and value <= MOST_SEEDS

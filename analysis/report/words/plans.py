@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sics_analysis.report.document.document import ReportDocument
-from sics_analysis.report.words.phrases import MOST_SEEDS, decimals, far_gaps, listed, plural, practical, sparsity_list
+from sics_analysis.report.words.phrases import (
+    MOST_SEEDS,
+    TOO_NEAR,
+    decimals,
+    far_gaps,
+    gathered,
+    listed,
+    plural,
+    practical,
+    sparsity_list,
+)
 from sics_analysis.report.words.reasons import LIMIT, Answer
 from sics_analysis.results import NextStep, Verdict
 
@@ -30,8 +41,44 @@ def minutes_text(value: float) -> str:
     return plural(round(value), "minute") if value < 120 else plural(round(value / 60), "hour")
 
 
+#: What closes a check of each kind.
+_CLOSES = {
+    "missing": "add the missing seeds, or leave the scorer out",
+    "pooled": "keep one population (--where COLUMN=VALUE), or average over it (--repeats COLUMN)",
+    "copied": "leave the copies out, or train a network for each seed",
+    "unpaired": "run both on the same seeds, or say --unpaired",
+    "resolution": "take more test examples, or a larger δ",
+}
+
+
+def to_close(document: ReportDocument) -> str:
+    """What comes before any more seeds: to close the data checks that are open; empty where none is."""
+    kinds = gathered((check.kind, check.text) for check in document.open_checks)
+    if not kinds:
+        return ""
+    what = "the open data check" if len(document.open_checks) == 1 else f"the {len(document.open_checks)} open data checks"
+    ways = "; ".join(
+        f"{kind}{f' ({len(texts)})' if len(texts) > 1 else ''}: {texts[0]}{f' ({_CLOSES[kind]})' if kind in _CLOSES else ''}"
+        for kind, texts in kinds.items()
+    )
+    return f"First close {what}, on which nothing can rest. {ways[0].upper()}{ways[1:]}."
+
+
 def next_answer(document: ReportDocument) -> Answer:
-    """Say how many seeds would settle what is open, S by S, how long they take and which command adds them."""
+    """Say what to do: to close the open data checks first, then the seeds that would settle what is open."""
+    found, first = _seeds_answer(document), to_close(document)
+    if not first:
+        return found
+    return replace(
+        found,
+        tone="open",
+        short=f"Close {plural(len(document.open_checks), 'data check')} first",
+        text=f"{first} Then: {found.short}. {found.text}",
+    )
+
+
+def _seeds_answer(document: ReportDocument) -> Answer:
+    """How many seeds would settle what is open, S by S, how long they take and which command adds them."""
     question = "What to do next?"
     if not document.metric.paired:
         return Answer("next", question, "open", "Not planned", "Planning is for paired seeds, and these are unpaired.")
@@ -97,10 +144,8 @@ def _at(S: float, steps: Sequence[NextStep], kind: str, delta: float) -> str:
     far = [step for step in steps if not practical(step.seeds)]
     if far:
         apart, spread = _span([distance(step, delta) for step in far]), _span([step.sd for step in far])
-        what, whose = ("it" if half is None else far[0].scorer, "its estimate lies")
-        if len(far) > 1:
-            what, whose = ("them" if half is None else f"the other {len(far)}", "their estimates lie")
-        parts.append(f"More seeds will not settle {what}: {whose} {apart} from the bound, at an sd of {spread}.")
+        what = f"{far[0].scorer} takes" if len(far) == 1 else f"{'All' if half is None else 'The other'} {len(far)} take"
+        parts.append(f"{what} more than {MOST_SEEDS} seeds: {TOO_NEAR}, {apart} from the bound at an sd of {spread}.")
     shares = [step.image_share for step in steps if step.image_share is not None]
     if known and max(shares, default=0.0) >= 0.005:
         parts.append(f"Images make at most {100 * max(shares):.0f} % of the variance over new images.")
@@ -113,12 +158,14 @@ def _span(values: Sequence[float]) -> str:
 
 
 def _rule(steps: Sequence[NextStep]) -> str:
-    wide = [step for step in steps if practical(step.seeds) and step.seeds_low is not None]
+    wide = [step for step in steps if practical(step.seeds) and step.seeds_low is not None and not step.exact]
     example = max(wide, key=lambda step: step.seeds or 0, default=None)
     span = ""
     if example is not None:
         most = f"to {example.seeds_high}" if practical(example.seeds_high) else f"or more than {MOST_SEEDS}"
         span = f": the {example.seeds} of {example.scorer} at S = {example.sparsity:g} may be {example.seeds_low} {most}"
+    if all(step.exact for step in steps):
+        return "Each with a chance of 80 %, by the exact test of equal differences or two adjacent counts."
     return f"Each with a chance of 80 %. The sd of few seeds is uncertain{span}."
 
 

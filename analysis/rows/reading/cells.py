@@ -14,7 +14,11 @@ from numpy.typing import NDArray
 from sics_analysis.results import Seed
 from sics_analysis.rows.reading.names import TableError
 
-_THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}"
+_THOUSANDS = r"[+-]?[1-9]\d{0,2}(?:,\d{3})+"
+_POINT_THOUSANDS = r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+"
+_PARTED = r"[+-]?[1-9]\d{0,2}(?:(?:,\d{3}){2,}|(?:\.\d{3}){2,}|(?:,\d{3})+\.\d*|(?:\.\d{3})+,\d*)"
+#: What other programs write into a cell that has no result.
+_NOTHING = frozenset({"nan", "na", "n/a", "#n/a", "null", "none", "-", "–", "—"})
 _COMMA = r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*%?"
 
 _WHOLE = re.compile(r"([+-]?[0-9]{1,300})(?:\.0*)?")
@@ -27,6 +31,8 @@ class Numbers:
     values: NDArray[np.float64]
     percent: bool  # whether cells carry the sign
     comma: bool  # whether the decimals follow a comma
+    words: tuple[str, ...] = ()  # what stands in cells that count as empty, such as NA
+    parted: int | None = None  # the place of a cell whose point may part thousands, where all cells with one are so
 
 
 def text_of(column: pd.Series) -> pd.Series:
@@ -45,11 +51,13 @@ def is_text(column: pd.Series) -> bool:
     return not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column)
 
 
-def numbers(column: pd.Series, name: str, accepted: str) -> Numbers:
-    """Read a column; a TableError names the first cell that is no finite number.
+def numbers(column: pd.Series, name: str, accepted: str, *, bounded: bool = False, empty: bool = False) -> Numbers:
+    """Read a column; a TableError names the first cell that is no finite number, or may be one of thousands.
+
+    With `bounded` numbers are too small for thousands, as percent are; with `empty` words such as NA are empty cells.
 
     >>> numbers(pd.Series(["93,1 %", ""]), "acc", "a number")
-    Numbers(values=array([93.1,  nan]), percent=True, comma=True)
+    Numbers(values=array([93.1,  nan]), percent=True, comma=True, words=(), parted=None)
     """
     if not is_text(column):
         values = column.astype("float64").to_numpy(dtype=np.float64, na_value=np.nan)
@@ -58,27 +66,46 @@ def numbers(column: pd.Series, name: str, accepted: str) -> Numbers:
             raise refused(column, int(infinite[0]), name, accepted)
         return Numbers(np.asarray(values, dtype=np.float64), False, False)
     text = text_of(column)
+    words: tuple[str, ...] = ()
+    if empty and (pd.to_numeric(text, errors="coerce").isna() & (text != "")).any():
+        nothing = text.str.lower().isin(_NOTHING)
+        words = tuple(text[nothing].unique())
+        text = text.mask(nothing, "") if words else text
     filled = text[text != ""]
     percent = bool(filled.str.endswith("%").any())
     bare = text.str.removesuffix("%").str.strip() if percent else text
     comma = bool(filled.str.fullmatch(_COMMA).any()) and not filled.str.contains(".", regex=False).any()
     if comma:
         parts, plain = filled.str.fullmatch(_THOUSANDS), filled.str.fullmatch(r"[+-]?\d+")
-        if parts.any() and plain.any() and (parts | plain).all():  # nobody writes decimals in threes, and none
+        if parts.any() and (parts | plain).all() and not bounded:  # decimals in threes, and nowhere else: hardly decimals
             place = int(np.flatnonzero(text.str.fullmatch(_THOUSANDS).to_numpy())[0])
             raise refused(column, place, name, f"{accepted}, without a comma that may part thousands")
     read = pd.to_numeric(bare.str.replace(",", ".", regex=False) if comma else bare, errors="coerce")
     found = np.asarray(read, dtype=np.float64)
     bad = np.flatnonzero((text != "").to_numpy() & ~np.isfinite(found))
     if len(bad):
-        raise refused(column, int(bad[0]), name, accepted)
-    return Numbers(found, percent, comma)
+        parted = bool(re.fullmatch(_PARTED, text.iloc[int(bad[0])]))
+        raise refused(column, int(bad[0]), name, f"{accepted}{', without signs between thousands' if parted else ''}")
+    points = filled.str.contains(".", regex=False)
+    pointed = filled[points] if not bounded else filled[:0]
+    first = str(pointed.iloc[0]) if len(pointed) else ""  # most columns are told by it
+    threes = bool(re.fullmatch(_POINT_THOUSANDS, first)) and bool(pointed.str.fullmatch(_POINT_THOUSANDS).all())
+    at = int(np.flatnonzero(text.str.fullmatch(_POINT_THOUSANDS).to_numpy())[0]) if threes else None
+    return Numbers(found, percent, comma, words, at)
+
+
+def mostly_numbers(column: pd.Series) -> bool:
+    """Whether at least half of the cells that are filled are numbers: a slip among them is a cell to refuse, not a column."""
+    text = text_of(column)
+    filled = text[(text != "") & ~text.str.lower().isin(_NOTHING)].str.removesuffix("%").str.strip()
+    read = pd.to_numeric(filled.str.replace(",", ".", n=1, regex=False), errors="coerce")
+    return bool(len(filled)) and bool(read.notna().mean() >= 0.5)
 
 
 def readable(column: pd.Series) -> bool:
     """Whether a column holds numbers and no other text."""
     try:
-        found = numbers(column, "", "")
+        found = numbers(column, "", "", bounded=True, empty=True)
     except TableError:
         return False
     return bool(np.isfinite(found.values).any())

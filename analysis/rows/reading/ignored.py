@@ -36,6 +36,8 @@ POPULATIONS = frozenset(
         "game",
     ]
 )
+#: Parts of names of what tells rows apart without saying anything of them.
+_IDENTITIES = frozenset({"hash", "sha", "sha256", "md5", "uuid", "id", "key", "finished", "created", "timestamp", "time"})
 _MOST = 12  # values of a column of words that is worth a line
 
 
@@ -51,7 +53,10 @@ def ignored_checks(raw: pd.DataFrame, rows: pd.DataFrame, used: Collection[str])
             continue
         if not text.groupby([rows["scorer"].to_numpy(), rows["sparsity"].to_numpy()]).nunique().gt(1).any():
             continue  # it says something of the scorer or of S, not of the seeds
-        population = key(name).split("_")[-1] in POPULATIONS or key(name) in POPULATIONS
+        word = key(name).removesuffix("_id")
+        if key(name).split("_")[-1] in _IDENTITIES and word not in POPULATIONS:
+            continue  # says which row it is, and nothing of what it holds
+        population = word.split("_")[-1] in POPULATIONS or word in POPULATIONS
         if not population and _is_number(text):
             continue
         listed = ", ".join(value or "nothing" for value in values[:4]) + (

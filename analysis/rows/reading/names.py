@@ -40,12 +40,16 @@ USUAL: Mapping[str, tuple[frozenset[str], ...]] = {
         }),
     ),
 }  # fmt: skip
-COMPRESSION = frozenset({"compression", "compression_ratio"})
-DENSITY = USUAL["sparsity"][2] - COMPRESSION
+#: Parts of the names of what remains, and of a compression ratio, wherever a column is said to be the sparsity.
+_REMAINS = frozenset({"density", "keep", "kept", "remaining", "remain", "remains", "retained", "nonzero", "nnz"})
+_PRUNED = frozenset({"sparsity", "sparsities", "pruned", "prune", "pruning", "removed", "amount"})
 _LOWER = frozenset(
     {
         "loss", "error", "err", "mse", "rmse", "mae", "perplexity", "ppl", "nll", "wer", "cer", "fid", "bpb", "bpc", "regret",
         "mape", "ece", "brier", "kl", "divergence", "eer", "ter", "lpips", "latency", "runtime", "cost", "drop", "degradation",
+        "errors", "losses", "logloss", "xent", "crossentropy", "ce", "bce", "nme", "smape", "msle", "rmsle", "mpjpe", "epe",
+        "fvd", "kid", "emd", "chamfer", "hausdorff", "distance", "rank", "forgetting", "misclassification", "misclassified",
+        "fpr", "fnr", "mcd", "violations", "gap", "dists", "fad",
     }
 )  # fmt: skip
 _REFERENCES = ("magnitude", "mag", "baseline", "l1", "l1_norm", "l1norm", "dense")
@@ -67,7 +71,12 @@ _BESIDE = frozenset(
 )  # fmt: skip
 #: Names of metrics that are no accuracy and of which more is better.
 _HIGHER = frozenset({"f1", "auc", "auroc", "map", "iou", "miou", "bleu", "rouge", "psnr", "ssim", "r2", "precision", "recall"})
-_LOWER_PHRASES = ("bits_per_", "cross_entropy", "neg_log", "negative_log")
+_LOWER_PHRASES = ("bits_per_", "cross_entropy", "neg_log_l", "negative_log_l", "neg_log_p", "false_positive", "false_negative")
+#: Turns a metric over, or tells of a change of it: which way is better then is anybody's guess.
+_TURNS = frozenset({"neg", "minus", "inverse", "inv", "reduction"})
+_CHANGES = frozenset({"improvement", "gain", "saving", "savings"})
+#: Parts of names of metrics that are shares of all, and are written as fractions or percent.
+_RATES = frozenset({"error", "err", "wer", "cer", "eer", "ter", "rate", "misclassification", *_HIGHER} - {"psnr"})
 
 
 class TableError(ValueError):
@@ -113,6 +122,47 @@ def is_lower_better_name(name: str) -> bool:
     """
     known = key(name)
     return any(part in _LOWER for part in known.split("_")) or any(phrase in known for phrase in _LOWER_PHRASES)
+
+
+def is_turned_name(name: str) -> bool:
+    """Whether a name turns a metric over that everybody knows, so that its direction must be said.
+
+    >>> [is_turned_name(name) for name in ("neg_rmse", "1-acc", "error reduction", "neg_log_likelihood", "top-1 err")]
+    [True, True, True, False, False]
+    """
+    known = key(name)
+    parts = known.split("_")
+    rest = [part for part in parts[parts[0] == "1" :] if part not in _TURNS | _CHANGES]
+    lower, higher = any(part in _LOWER for part in rest), any(part in _HIGHER for part in rest)
+    if any(phrase in known for phrase in ("neg_log_lik", "negative_log_lik", "neg_log_prob")):
+        return False
+    turned = parts[0] in ("1", "negative") or bool(_TURNS & set(parts))
+    return (turned and (lower or higher or is_accuracy_name("_".join(rest)))) or (lower and bool(_CHANGES & set(parts)))
+
+
+def is_rate_name(name: str) -> bool:
+    """Whether a metric of this name is a share of all, which is written as a fraction or as percent."""
+    return any(part in _RATES for part in key(name).split("_"))
+
+
+def is_sparsity_like(name: str) -> bool:
+    """Whether a column of this name is likely to say how much was pruned.
+
+    >>> [is_sparsity_like(name) for name in ("sparsity_pct", "compression_rate", "weight density", "keep", "learning_rate")]
+    [True, True, True, True, False]
+    """
+    return bool((_REMAINS | _PRUNED | {"compression"}) & set(key(name).split("_")))
+
+
+def is_density(name: str) -> bool:
+    """Whether a column that is the sparsity tells what remains instead."""
+    parts = set(keys(name)[-1].split("_"))
+    return bool(_REMAINS & parts) and not _PRUNED & parts
+
+
+def is_compression(name: str) -> bool:
+    """Whether a column that is the sparsity tells by how much a network became smaller instead."""
+    return "compression" in keys(name)[-1].split("_")
 
 
 def is_scorer_name(name: str) -> bool:

@@ -9,23 +9,33 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sics_analysis.results import ONE_POOL as ONE_POOL
-from sics_analysis.rows.reading.cells import check, numbers
-from sics_analysis.rows.reading.names import COMPRESSION, DENSITY, Named, TableError, key, keys
+from sics_analysis.rows.reading.cells import check, is_text, numbers, text_of
+from sics_analysis.rows.reading.names import Named, TableError, is_compression, is_density, key
 
 _NEAR = 1e-3  # two achieved sparsities this near are one target, where little is left a twentieth of what is left
 _SHARE = 0.05
 _SCATTER = 0.01  # achieved sparsities of one target seldom lie further apart
 DENSE = "dense"  # as in sics_analysis.rows.table
+_NONE = ("", "-", "–", "—", "nan", "na", "n/a", "none", "null")
+_TIMES = r"^[xX×]\s*|\s*[xX×]$"
 
 
-def sparsities(column: pd.Series, name: str) -> tuple[NDArray[np.float64], list[str], bool]:
+def sparsities(column: pd.Series, name: str, scorers: pd.Series) -> tuple[NDArray[np.float64], list[str], bool]:
     """Sparsities in [0, 1) of a column, what was assumed of it, and whether its decimals follow a comma.
 
-    >>> sparsities(pd.Series([2.0, 4.0]), "compression")[0].tolist()
+    >>> sparsities(pd.Series(["2x", "4×"]), "compression", pd.Series(["a", "a"]))[0].tolist()
     [0.5, 0.75]
     """
-    compression = any(part in COMPRESSION for part in keys(name))
-    density = any(part in DENSITY for part in keys(name))
+    unpruned = (scorers.str.lower() == DENSE) & (text_of(column).str.lower().isin(_NONE))
+    if unpruned.any() and not unpruned.all():
+        found = np.zeros(len(column))
+        own, assumed, comma = sparsities(column[~unpruned], name, scorers[~unpruned])
+        found[~unpruned.to_numpy()] = own
+        many = "1 row" if unpruned.sum() == 1 else f"{int(unpruned.sum())} rows"
+        return found, [*assumed, f"{many} of {DENSE!r} without a sparsity are the dense network, of sparsity 0"], comma
+    compression, density = is_compression(name), is_density(name)
+    if compression and is_text(column):
+        column = text_of(column).str.strip("“”\"'„ ").str.replace(_TIMES, "", regex=True).str.strip()
     accepted = (
         "a compression ratio of at least 1"
         if compression
@@ -33,7 +43,7 @@ def sparsities(column: pd.Series, name: str) -> tuple[NDArray[np.float64], list[
         if density
         else "a fraction of at least 0 and below 1"
     )
-    read = numbers(column, name, accepted)
+    read = numbers(column, name, accepted, bounded=not compression)
     values = read.values
     check(column, np.where(np.isnan(values), np.inf, values), ~np.isnan(values), name, accepted)
     if compression:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from sics_analysis.results import ACCURACY, DataCheck, Metric
 from sics_analysis.rows.reading.asked import NOTHING, Asked
-from sics_analysis.rows.reading.cells import check, filled, numbers, readable, seed_label, text_of
+from sics_analysis.rows.reading.cells import Numbers, check, filled, numbers, readable, refused, seed_label, text_of
 from sics_analysis.rows.reading.counts import whole_counts
-from sics_analysis.rows.reading.exported import SAID, VALUE, metric_of_rows, says_its_metric
+from sics_analysis.rows.reading.exported import SAID, VALUE, example_of, metric_of_rows, says_its_metric
 from sics_analysis.rows.reading.ignored import ignored_checks
 from sics_analysis.rows.reading.names import (
     OPTIONAL,
@@ -23,6 +23,9 @@ from sics_analysis.rows.reading.names import (
     check_column,
     is_accuracy_name,
     is_lower_better_name,
+    is_rate_name,
+    is_sparsity_like,
+    is_turned_name,
     key,
     missing_columns,
     name_columns,
@@ -87,20 +90,25 @@ def tidy(frame: pd.DataFrame, asked: Asked = NOTHING) -> Tidy:
     rows["scorer"] = filled(raw[named.column["scorer"]], "scorer", "a name")
     comma = False
     if "sparsity" in named.column:
-        rows["sparsity"], more, comma = sparsities(raw[named.column["sparsity"]], named.column["sparsity"])
+        rows["sparsity"], more, comma = sparsities(raw[named.column["sparsity"]], named.column["sparsity"], rows["scorer"])
         assumed += more
     else:
         rows["sparsity"] = ONE_POOL
-        assumed.append("no column says the sparsity: all rows are one pool")
+        assumed.append(f"no column says the sparsity{_maybe_sparsity(raw, named)}: all rows are one pool")
     column = named.column["metric"]
+    if "file" in raw.columns:
+        rows["file"] = raw["file"]
     if said is None:
-        values, measured, more, commas = _values(raw[column], asked.metric or column, asked, rows)
+        read, measured, more = _values(raw[column], asked.metric or column, asked, rows)
     else:
-        read = numbers(raw[column], VALUE, "a number")
-        values, measured, more, commas = read.values, said, [], read.comma
-    rows["accuracy"] = values
+        read, measured, more = numbers(raw[column], VALUE, "a number", empty=True), said, []
+    if comma and read.parted is not None:
+        accepted = "a number, without a point that may part thousands, as decimals follow a comma in this table"
+        raise refused(raw[column], read.parted, asked.metric or column, accepted)
+    rows["accuracy"] = read.values
     assumed += more
-    assumed += ["decimals follow a comma"] if comma or commas else []
+    assumed += [f"{', '.join(map(repr, read.words))} in {column!r} is an empty cell: no result"] if read.words else []
+    assumed += ["decimals follow a comma"] if comma or read.comma else []
     for name in OPTIONAL:
         if name in named.column:
             rows[name] = _optional(raw[named.column[name]], name, rows["accuracy"], measured)
@@ -120,9 +128,13 @@ def tidy(frame: pd.DataFrame, asked: Asked = NOTHING) -> Tidy:
         if counts is not None:
             rows["correct"] = counts
             assumed.append("accuracy times 'n' is whole in every row: these are the counts of correct examples")
-    assumed += asked.told_margin
+    if measured.is_accuracy and {"correct", "n"} <= set(rows.columns):
+        counted = (rows["correct"].notna() & rows["n"].notna())[rows["accuracy"].notna()]
+        if counted.any() and not counted.all():
+            assumed.append("of some rows alone the counts of correct examples are known: all are compared as fractions")
+    assumed += asked.told_margin(measured)
     rows = rows[[name for name in (*OWN.values(), *OPTIONAL) if name in rows.columns]]
-    return Tidy(rows, measured, tuple(dict.fromkeys(assumed)), checks)
+    return Tidy(rows, replace(measured, example=example_of(map(str, frame.columns))), tuple(dict.fromkeys(assumed)), checks)
 
 
 _OF_BITS = ("correct", "n", "bits", "examples")  # say something of accuracies alone, unless the rows say their metric
@@ -137,14 +149,10 @@ def _own_metric(raw: pd.DataFrame, asked: Asked) -> tuple[pd.DataFrame, Asked, M
     if asked.metric is not None:
         raw = raw[text_of(raw["metric"]) == asked.metric]
     said = metric_of_rows(raw)
-    direction = None if asked.lower_is_better in (None, said.lower_is_better) else "lower" if asked.lower_is_better else "higher"
-    if direction or asked.unit not in (None, said.short):
-        option = f"--{direction}-is-better" if direction else f"--unit {asked.unit}"
-        better = "lower" if said.lower_is_better else "higher"
-        raise TableError(f"{option}: the rows say of themselves that {said.name} is in {said.short}, and {better} is better")
+    asked.refuse_other(said, "what the rows say of themselves")
     own = OWN["metric"]
     raw = raw.drop(columns=[*SAID, own], errors="ignore").rename(columns={VALUE: own})
-    return raw, replace(asked, metric=None, lower_is_better=None, unit=None), said
+    return raw, replace(asked, metric=None), said
 
 
 def _chosen_rows(raw: pd.DataFrame, asked: Asked) -> tuple[pd.DataFrame, list[str]]:
@@ -159,6 +167,17 @@ def _chosen_rows(raw: pd.DataFrame, asked: Asked) -> tuple[pd.DataFrame, list[st
         assumed.append(f"rows where {column} is {value}: {int(keep.sum())} of {len(raw)}")
         raw = raw[keep]
     return raw, assumed
+
+
+def _maybe_sparsity(raw: pd.DataFrame, named: Named) -> str:
+    """The way to say which column is the sparsity, where the name of one is like it; refused where it varies."""
+    used = set(named.column.values())
+    like = [name for name in raw.columns if name not in used and is_sparsity_like(name) and readable(raw[name])]
+    if not like:
+        return ""
+    if raw[like[0]].astype(str).nunique() > 1:
+        raise TableError(f"column {like[0]!r} may be the sparsity, and varies: give --columns sparsity={like[0]}, or --where")
+    return f" (--columns sparsity={like[0]} says that it is)"
 
 
 def _metric_rows(raw: pd.DataFrame, asked: Asked) -> tuple[pd.DataFrame, str | None, list[str]]:
@@ -206,27 +225,32 @@ def _refuse_unknown(raw: pd.DataFrame, named: Named, asked: Asked, metric: str |
         check_column(f"--repeats {name}", name, columns)
 
 
-def _values(
-    column: pd.Series, name: str, asked: Asked, rows: pd.DataFrame
-) -> tuple[NDArray[np.float64], Metric, list[str], bool]:
+def _values(column: pd.Series, name: str, asked: Asked, rows: pd.DataFrame) -> tuple[Numbers, Metric, list[str]]:
     """The metric's values (fractions where it is a share), what it is, and what was assumed of it."""
     wide = key(name) in ("value", "")
     accuracy = wide or is_accuracy_name(name)
     unit = None if asked.unit is None else asked.share or asked.unit.strip()
     share = (accuracy and unit is None) or asked.share is not None
     lower, assumed = asked.lower_is_better, []
-    if lower:  # asked for, and to be seen by who reads the report alone
-        assumed.append(f"less {name} is better, as asked")
+    if lower or (lower is not None and not accuracy):  # asked for, and to be seen by who reads the report alone
+        assumed.append(f"{'less' if lower else 'more'} {name} is better, as asked")
     elif lower is None:
         lower = not accuracy and is_lower_better_name(name)
+        if not accuracy and is_turned_name(name):
+            raise TableError(
+                f"--metric {name}: its name does not say whether more or less of it is better: give --higher-is-better or "
+                f"--lower-is-better"
+            )
         if not accuracy:
             better, option = ("less", "higher") if lower else ("more", "lower")
             assumed.append(f"{better} {name} is better (--{option}-is-better says otherwise)")
     if not share:
-        read = numbers(column, name, "a number")
-        return read.values, Metric(name, unit or name, 1.0, bool(lower)), assumed, read.comma
+        read = numbers(column, name, "a number", empty=True)
+        if unit is None and is_rate_name(name):
+            _refuse_two_units(column, read.values, name, rows)
+        return read, Metric(name, unit or name, 1.0, bool(lower)), assumed
     accepted = "a fraction from 0 to 1, or percent"
-    read = numbers(column, name, accepted)
+    read = numbers(column, name, accepted, bounded=True, empty=True)
     values = read.values
     check(column, values, (values >= 0) & (values <= 100), name, accepted)
     # Nothing was asked to lie below 1 % of a table in percent, but networks that collapse do.
@@ -249,22 +273,23 @@ def _values(
         check(column, values, values <= 1, name, "a fraction from 0 to 1")
         if wide:
             assumed.append("values are accuracies, as fractions")
-    if accuracy:
-        return values, replace(ACCURACY, lower_is_better=bool(lower)), assumed, read.comma
-    return values, Metric(name, f"{name} points", 100.0, bool(lower)), assumed, read.comma
+    metric = ACCURACY if accuracy else Metric(name, f"{name} points", 100.0)
+    return replace(read, values=values), replace(metric, lower_is_better=bool(lower)), assumed
 
 
 def _refuse_two_units(column: pd.Series, values: NDArray[np.float64], name: str, rows: pd.DataFrame) -> None:
-    """A scorer or a seed all of whose values are at most 1 beside others in percent: it may be written as fractions."""
-    for role in ("scorer", "seed"):
+    """A scorer, seed or file all of whose values are at most 1 beside others in percent: it may be written as fractions."""
+    if not (values > 1).any():
+        return
+    for role in ("scorer", "seed", *(["file"] if "file" in rows else [])):
         own = pd.Series(values).groupby(rows[role].to_numpy())
         highest, count = own.transform("max").to_numpy(), own.transform("count").to_numpy()
         small = np.flatnonzero((highest > 0) & (highest <= 1) & (count > 1))  # one network may have collapsed
         if len(small):
             place = int(small[0])
+            of = rows[role].iloc[place]
             raise TableError(
-                f"{name} is in percent, and {role} {rows[role].iloc[place]} nowhere above 1: give --unit percent, or write "
-                f"all of them in one unit",
+                f"{name} is in percent, and {role} {of} nowhere above 1: give --unit percent, or write all of them in one unit",
                 row=int(column.index[place]),
             )
 
@@ -278,7 +303,7 @@ def _optional(column: pd.Series, name: str, accuracy: pd.Series, metric: Metric)
         check(column, values, inside, name, accepted)
         return pd.Series([None if np.isnan(v) else int(v) for v in values], index=column.index, dtype=object)
     if name == "jaccard":
-        values = numbers(column, name, "a fraction from 0 to 1").values
+        values = numbers(column, name, "a fraction from 0 to 1", bounded=True).values
         check(column, values, (values >= 0) & (values <= 1), name, "a fraction from 0 to 1")
         return pd.Series([None if np.isnan(v) else float(v) for v in values], index=column.index, dtype=object)
     text = text_of(column)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sics_analysis.rows.reading.asked import Asked
-from sics_analysis.rows.reading.cells import numbers, readable, seed_number, text_of
+from sics_analysis.rows.reading.cells import mostly_numbers, numbers, seed_number, text_of
 from sics_analysis.rows.reading.names import Named, TableError, check_column, is_accuracy_name, is_scorer_name, key, metric_column
 
 _SUMMARY = ("mean", "std", "sd", "avg", "average", "median")
@@ -28,9 +28,9 @@ def to_long(raw: pd.DataFrame, named: Named, asked: Asked, metric: str | None) -
         free = [name for name in raw.columns if name not in taken]
         if "scorer" in named.column and "seed" not in named.column:
             role = "seed"
-            chosen = [name for name in free if seed_number(name) is not None and readable(raw[name])]
+            chosen = [name for name in free if seed_number(name) is not None and mostly_numbers(raw[name])]
         elif "seed" in named.column and "scorer" not in named.column:
-            role, found = "scorer", [name for name in free if readable(raw[name])]
+            role, found = "scorer", [name for name in free if mostly_numbers(raw[name])]
             chosen = [name for name in found if is_scorer_name(name)]
             left = [name for name in found if name not in chosen]
             chosen, more = _of_one_scale(raw, chosen, asked, metric)
@@ -70,7 +70,7 @@ _ALIKE_ELSEWHERE = 1e3  # a perplexity may well explode
 
 def _of_one_scale(raw: pd.DataFrame, chosen: Sequence[str], asked: Asked, metric: str | None) -> tuple[list[str], list[str]]:
     """The columns that can be scorers by the size of their cells, and the others; refused where size alone cannot tell."""
-    values = {name: numbers(raw[name], name, "a number").values for name in chosen}
+    values = {name: numbers(raw[name], name, "a number", bounded=True, empty=True).values for name in chosen}
     largest = {name: float(np.nanmax(np.abs(found))) for name, found in values.items()}
     accuracy = metric is None or is_accuracy_name(metric)
     left: list[str] = []

@@ -102,7 +102,12 @@ def named_statistics(word: str, channels: int, data: str) -> ChannelStatistics:
     if len(means) == 1 and "/" in word:
         means, deviations = means * channels, deviations * channels
     if len(means) != channels:
-        raise ConfigError(f"--standardise {word}: is of {len(means)} channels, {data} has {channels}; give data, or numbers")
+        are = "are grey" if channels == 1 else f"have {channels} channels"
+        fit = "one of each, such as 0.5/0.25" if channels == 1 else f"{channels} of each, or one for all"
+        raise ConfigError(
+            f"--standardise {word}: has a mean and a deviation for {len(means)} channels, and the images of {data} {are}: give "
+            f"{fit}, or data"
+        )
     return ChannelStatistics(*(np.array([255 * value for value in numbers], np.float32) for numbers in (means, deviations)))
 
 

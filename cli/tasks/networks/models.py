@@ -157,6 +157,7 @@ def _own(config: ModelConfig) -> nn.Module:
     if not callable(build):
         raise ConfigError(f"{_called(config)}: is {type(build).__name__}, not a function or class that makes a module")
     said = ", ".join(f"{name}={value!r}" for name, value in config.options)
+    user_code.check_options(build, dict(config.options), "model", _called(config))
     try:
         model = build(**dict(config.options))
     except Exception as error:  # the user's code may raise anything

@@ -54,11 +54,11 @@ def test_a_good_task_passes_every_step(check: Any) -> None:
         "in Python",
     ]  # fmt: skip
     assert "Good() has network, calibration, evaluate; loss and targets are the default" in said["import"][0]
-    assert "accuracy in points, higher is better, the mean of its examples; δ = 0.5" in said["metric"][0]
+    assert "accuracy in points, higher is better; δ = 0.5" in said["metric"][0]
     assert "Sequential of 450 parameters" in said["network"][0]  # 8·16 + 16 + 16·16 + 16 + 16·2 + 2
     assert "2 layers can be pruned: covers 384 of 416 matrix weights (92.3%)" in said["network"][0]
     assert "4 batches, the first (float32 64×8, int64 64); the same when asked again" in said["calibration"][0]
-    assert "256 examples, right or wrong" in said["evaluate"][0]
+    assert "256 examples, right or wrong: their mean 100.00 % in " in said["evaluate"][0]
     assert "90.1% removed" in said["pruned"][0]  # 346 of 384
     assert "can run   sics-run replicate --task tasks.py:Good" in done.stdout
 
@@ -75,7 +75,7 @@ def test_the_time_of_the_grid_is_told(check: Any) -> None:
 
 def test_a_metric_of_another_kind_and_a_loss_of_ones_own(check: Any) -> None:
     said = steps(check("Squares", "--saliency", "activation", "--seed", "3"))
-    assert "error in bits, lower is better, the mean of its examples; δ = 0.01" in said["metric"][0]
+    assert "error in bits, lower is better; δ = 0.01" in said["metric"][0]
     assert "loss" not in said  # activation asks no loss
     assert "256 examples, a float each" in said["evaluate"][0]
     assert "another network at seed 4" in said["other seed"][0]
@@ -138,6 +138,7 @@ def test_options_come_from_a_file(check: Any, cli: Any) -> None:
             "targets(network): Expected `parameters` of this Sequential, got 'weight' of a Linear outside it",
         ),
         ("NoTargets", "network", "targets(network) gave nothing that can be pruned"),
+        ("LossWrites", "loss", "the network changed while its saliency was measured: loss() and forward() must leave"),
         ("Norm", "evaluate", "the network changed while it was evaluated"),
         ("Writes", "evaluate", "the network changed while it was evaluated"),
         ("TwoDimensional", "evaluate", "evaluate gave shape (256, 2) for accuracy: expected (examples,), or one number"),
@@ -162,6 +163,34 @@ def test_what_cannot_run_is_named_at_its_step(check: Any, name: str, step: str, 
 
 
 @pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("Floats", "does not take this batch (expected target dtype to be Long or Byte, but got Float)"),
+        ("FloatColumns", "takes classes, or a probability for each class, not targets of other floats (64×2)"),
+        ("ShortTargets", "does not take this batch (Expected input batch_size (64) to match target batch_size (63).)"),
+        ("OtherLabels", "does not take this batch (Expected labels in [0, 2) on batch 1, got 8: the model has 2 outputs)"),
+        (
+            "Named",
+            "does not take this batch (Expected the model to return its `loss` for a batch that is a mapping, got Tensor "
+            "without one)",
+        ),
+    ],
+)
+def test_what_fails_in_the_default_loss_says_that_it_is_the_default(check: Any, name: str, reason: str) -> None:
+    default = "the default loss, cross-entropy on (input, target) or the output's own .loss of a mapping,"
+    done = check(name)
+    assert one(done, "loss") == f"✗ {default} {reason}: loss(self, network, batch) gives another"
+    assert "Traceback" not in done.stdout  # nothing of it is the user's
+
+
+def test_what_fails_before_the_loss_is_not_laid_on_it(check: Any) -> None:
+    text = one(check("Wide"), "loss")
+    assert text.startswith("✗ RuntimeError: ")
+    assert "mat1 and mat2 shapes cannot be multiplied (4x9 and 8x16)" in text
+    assert "default loss" not in text
+
+
+@pytest.mark.parametrize(
     ("name", "step", "words"),
     [
         ("OtherBatches", "calibration", "gave other batches when asked again"),
@@ -181,6 +210,22 @@ def test_what_runs_but_is_doubtful_is_remarked(check: Any, name: str, step: str,
     assert words in remarks[step]
     assert done.returncode == 0
     assert f"look at what is marked ! ({len(remarks)})" in " ".join(done.stdout.split())
+
+
+def test_one_number_is_no_mean_of_examples(check: Any) -> None:
+    said = steps(check("Share"))
+    assert "mean" not in said["metric"][0]
+    assert said["evaluate"][0].startswith("✓ one number: 1 F1 in ")
+
+
+def test_a_margin_beside_which_nothing_is_a_difference_is_a_remark(check: Any) -> None:
+    _, doubt = steps(check("Share"))["metric"]
+    assert doubt == (
+        "! δ = 1 F1 is no less than the dense result itself (1 F1): even 0 would be no difference; of fractions from 0 to 1, a δ "
+        "in points goes with Metric('F1', unit='points')"
+    )
+    assert len(steps(check("Reward"))["metric"]) == 1  # returns about −1, at δ = 0.5
+    assert "their mean −1 return in " in steps(check("Reward"))["evaluate"][0]
 
 
 def test_no_margin_is_a_remark(check: Any, cli: Any) -> None:
@@ -237,6 +282,21 @@ def test_as_a_process_of_its_own(cli: Any) -> None:
     assert done.returncode == 0, done.stderr
     assert one(done, "pruned").startswith("✓ S = 0.9 by magnitude")
     assert sorted(path.name for path in cli.folder.iterdir() if path.name != "__pycache__") == ["tasks.py", "tiny.toml"]
+
+
+def test_what_a_task_prints_is_shown_beside_the_findings(cli: Any) -> None:
+    (cli.folder / "tasks.py").write_text(
+        TASKS.read_text() + "\n\nprint('imported by', __name__)\n\n\nclass Talks(Good):\n    def evaluate(self, network, seed):\n"
+        "        print('evaluating', seed)\n        return super().evaluate(network, seed)\n"
+    )
+    done = cli("check-task", "tasks.py:Talks", *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines().count("evaluating 0") == 3  # twice the dense network, and a pruned one
+    assert done.stderr.splitlines().count("evaluating 1") == 1
+    assert "imported by" in done.stderr
+    assert "evaluating" not in done.stdout
+    assert "imported by" not in done.stdout
+    assert one(done, "evaluate")[0] == "✓"
 
 
 def test_a_worker_that_dies_is_a_failure(cli: Any) -> None:

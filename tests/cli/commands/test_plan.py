@@ -58,6 +58,16 @@ def test_options_move_the_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["never"][4] == "never", "below δ nothing escapes, with any number of seeds"
 
 
+def test_no_plan_names_more_seeds_than_anybody_would_run(capsys: pytest.CaptureFixture[str]) -> None:
+    # By hand: δ/sd = .05 takes about (1.645 + 1.282)²/.0025 = 3 400 seeds for equivalence.
+    assert main(["plan", "--sd", "10", "--delta", "0.5"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"(?m)^given +10 +0\.0 % +> 200 +1\.\d % +> 200$", out)
+    assert "> 200: more than 200 seeds, the difference is too near δ, for its spread, to be settled by seeds." in words(out)
+    assert main(["plan", "--sd", "0.5"]) == 0
+    assert "more than 200" not in capsys.readouterr().out
+
+
 def test_without_an_sd_several_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--delta", "1"]) == 0
     out = capsys.readouterr().out

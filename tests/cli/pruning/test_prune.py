@@ -180,7 +180,11 @@ def test_the_standardisation_is_the_one_asked_for(prune: Any, resnet: nn.Module,
         ("timm", "digits", "--standardise timm: is for images of pixels, not for digits; give data"),
         ("timm", f"imagefolder:{photos}", "--standardise timm: this network is none of timm's by name; give timm:NAME, imagenet"),
         ("timm:nosuch", f"imagefolder:{photos}", "--standardise timm:nosuch: timm notes no mean and deviation for it"),
-        ("0.5,0.5/0.1,0.1", f"imagefolder:{photos}", "--standardise 0.5,0.5/0.1,0.1: is of 2 channels, imagefolder has 3"),
+        (
+            "0.5,0.5/0.1,0.1",
+            f"imagefolder:{photos}",
+            "for 2 channels, and the images of imagefolder have 3 channels",
+        ),
     ):
         with pytest.raises(ConfigError, match=said):
             CalibrationImages(ImageRequest(data, DataAccess(), None, 1, 8, word, 0), lambda line: None)

@@ -218,22 +218,48 @@ def test_which_tests_of_examples_apply_is_said(runs: Any, name: str, crossed: bo
 # -- words ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["terminal", "html", "md", "latex"])
-@pytest.mark.parametrize("name", ["Down", "Of"])
-def test_a_report_of_another_metric_speaks_of_no_accuracy_and_no_points(runs: Any, name: str, kind: str) -> None:
+def read(runs: Any, name: str, kind: str) -> str:
+    """What a reader sees of a report."""
     done = runs.here("report", name, "--format", kind)
     assert done.returncode == 0, done.stderr
     text = re.sub(r"<style.*?</style>|<script.*?</script>", "", done.stdout, flags=re.DOTALL)
-    text = re.sub(r'(?:id|class|aria-\w+|href|clip-path)="[^"]*"', "", text)  # names of parts, which nobody reads
-    text = words(text)
+    return words(re.sub(r'(?:id|class|aria-\w+|href|clip-path)="[^"]*"', "", text))  # names of parts, which nobody reads
+
+
+@pytest.mark.parametrize("kind", ["terminal", "html", "md", "latex", "json"])
+@pytest.mark.parametrize("name", ["Accuracy", "Down", "One"])
+def test_a_task_of_ones_own_has_examples_and_hears_nothing_of_the_paper(runs: Any, name: str, kind: str) -> None:
+    text = re.sub(r'"\w+":', "", read(runs, name, kind))  # names of fields
+    assert not re.search(r"\bimages?\b", text, re.IGNORECASE)
+    assert not re.search(r"the paper|2605\.09345|Grey steps|as the paper has it", text)
+    if name == "Accuracy" and kind != "json":
+        assert re.search(r"new examples", text)
+
+
+def test_figures_of_a_task_of_ones_own_are_without_the_paper(runs: Any, tmp_path: Path) -> None:
+    done = runs.here("report", "Accuracy", "--figures", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    there = {path.stem for path in tmp_path.iterdir()}
+    assert {"equivalence", "accuracy"} <= there
+    assert "paper" not in there
+
+
+@pytest.mark.parametrize("kind", ["terminal", "html", "md", "latex"])
+@pytest.mark.parametrize("name", ["Down", "Of"])
+def test_a_report_of_another_metric_speaks_of_no_accuracy_and_no_points(runs: Any, name: str, kind: str) -> None:
+    text = read(runs, name, kind)
     assert not re.search(r"ccurac(?:y|ies)\b(?!-)", text)
-    assert not re.search(r"\bimages?\b", text)
     assert not re.search(r"\bpoints?\b(?! to\b| far\b)", re.sub(r"figure of points|A point beyond", "", text))
-    assert "not asked of" in text, "of the paper's claims, in one line"
     assert "nats" in text if name == "Down" else "perplexity" in text
     if name == "Down" and kind != "latex":  # which has no answers
         assert "so a two-sided interval may end a little higher" in text
         assert "1 of 1 escapes keep an interval below 0" in text
+
+
+def test_the_noise_floor_of_the_page_has_the_decimals_of_its_margin(runs: Any) -> None:
+    foot = re.search(r"<tfoot>.*?</tfoot>", runs.here("report", "Down", "--format", "html").stdout)
+    assert foot is not None
+    assert re.findall(r'"num">([^<]*)<', foot[0]) == ["0.000", "0.000"]
 
 
 def test_points_of_another_metric_are_points(runs: Any) -> None:
@@ -241,7 +267,6 @@ def test_points_of_another_metric_are_points(runs: Any) -> None:
     assert "δ = 2 points, α = 0.05" in text
     assert "F1" in text
     assert "ccuracy" not in text
-    assert "they are not asked of F1" in text
 
 
 def test_an_accuracy_of_ones_own_is_an_accuracy(runs: Any) -> None:
@@ -249,7 +274,8 @@ def test_an_accuracy_of_ones_own_is_an_accuracy(runs: Any) -> None:
     assert found["metric"]["unit"] == "accuracy points"
     assert found["settings"]["delta"] == 0.5
     assert len(found["mcnemar"]) == 16
-    assert found["claims"], "the paper's claims are asked of it"
+    assert found["metric"]["example"] == "example"
+    assert found["claims"] == [], "the paper speaks of images"
 
 
 def test_the_plan_has_the_margin_and_no_stamp(runs: Any) -> None:
@@ -268,7 +294,7 @@ def test_the_closing_tables_have_unit_and_direction(runs: Any) -> None:
     assert "nats above magnitude at the same seed, less is better; p up: below −0.05" in text
     assert "verdicts at δ = 0.05 nats" in text
     assert "noise floor 0.000 nats" in text
-    assert "they are not asked of cost" in text
+    assert "paper" not in text
 
 
 # -- the loss beside it -----------------------------------------------------------------------------------------
@@ -292,8 +318,8 @@ def test_a_loss_that_was_handed_over_is_looked_at_by_its_name(runs: Any) -> None
         (["--metric", "loss", "--delta", "1"], '--metric loss: task tasks.py:Down, saliency gradient, cpu measured none beside '
                                                 'its cost: evaluate hands one over as {"cost": ..., "loss": ...}'),
         (["--metric", "accuracy"], "--metric accuracy: is not what a run measures: give cost or loss"),
-        (["--unit", "points"], "--unit: is for tables and --metric loss; a run knows unit and direction of its cost"),
-        (["--higher-is-better"], "a run knows unit and direction of its cost"),
+        (["--unit", "points"], "--unit points: cost is in nats, by what the run measured: leave the option out"),
+        (["--higher-is-better"], "--higher-is-better: less cost is better, by what the run measured: leave the option out"),
     ],
 )  # fmt: skip
 def test_what_a_run_did_not_measure_is_refused(runs: Any, options: list[str], said: str) -> None:
@@ -301,6 +327,35 @@ def test_what_a_run_did_not_measure_is_refused(runs: Any, options: list[str], sa
     assert done.returncode == 2
     assert said in words(done.stderr)
     assert document(runs, "Down", "--metric", "cost") == document(runs, "Down")
+    assert document(runs, "Down", "--unit", "nats", "--lower-is-better") == document(runs, "Down"), "what it says of itself"
+
+
+def test_a_share_may_be_told_in_any_of_its_units_by_the_run_and_by_its_file(runs: Any, tmp_path: Path) -> None:
+    out = tmp_path / "rows.csv"
+    runs.here("export", "Right", "-o", str(out))
+    for source in ("Right", str(out)):
+        points = document(runs, source, "--delta", "4")
+        for unit, delta, said in (
+            ("fraction", "0.04", "δ = 0.04 is in the fraction: 4 points"), ("%", "4", "δ = 4 is in percent: 4 points"),
+        ):  # fmt: skip
+            told = document(runs, source, "--unit", unit, "--delta", delta)
+            assert told["lines"] == points["lines"]
+            assert told["settings"]["delta"] == 4.0
+            assert any(said in note for note in [*told["notes"], *runs.here("report", source, "--unit", unit, "--delta", delta,
+                       "-o", str(tmp_path / "x.json")).stderr.splitlines()])  # fmt: skip
+        done = runs.here("report", source, "--unit", "nats", "--delta", "4")
+        assert done.returncode == 2
+        assert "--unit nats: recall is in points, by" in words(done.stderr)
+        assert "give points, percent or fraction" in words(done.stderr)
+
+
+def test_a_unit_called_share_is_no_fraction_of_points(runs: Any, tmp_path: Path) -> None:
+    out = tmp_path / "rows.csv"
+    runs.here("export", "Mixed", "-o", str(out))
+    for source in ("Mixed", str(out)):
+        found = document(runs, source, "--unit", "share", "--delta", "0.03")
+        assert found["settings"]["delta"] == 0.03
+        assert found["lines"] == document(runs, source, "--delta", "0.03")["lines"]
 
 
 # -- export and back --------------------------------------------------------------------------------------------
@@ -332,9 +387,11 @@ def test_a_file_of_another_metric_has_no_margin_by_default(runs: Any, tmp_path: 
         assert done.returncode == 2
         assert f"--delta: is needed, in {unit}: half a point is a default for accuracies alone" in words(done.stderr)
         done = runs.here("report", str(out), "--delta", "1", "--unit", "percent")
-        assert f"--unit percent: the rows say of themselves that {'cost' if name == 'Down' else 'F1'} is in {unit}" in words(
-            done.stderr
-        )
+        if name == "Down":
+            said = "--unit percent: cost is in nats, by what the rows say of themselves: leave the option out"
+            assert said in words(done.stderr)
+        else:
+            assert done.returncode == 0, "F1 is a share"
 
 
 def exported(cli: Any, run: str, out: Path) -> list[list[str]]:

@@ -329,6 +329,12 @@ def test_a_layout_opens_with_its_assumptions_and_its_numbers(
     assert "assumed" not in {fact["label"] for fact in document["provenance"]}, "said once"
     found = {line["scorer"]: (round(line["mean"], 6), line["verdict"]) for line in document["lines"]}
     assert found == (layout.verdicts or VERDICTS)
+    assert {line["n"] for line in document["lines"]} == {5}
+    if layout.verdicts is None:
+        each = {line["scorer"]: tuple(round(d, 6) for d in line["differences"]) for line in document["lines"]}
+        assert each == {name: ADDED[name] for name in VERDICTS}, "seed by seed"
+        asked = 0.75 if "compression" in layout.content().decode(errors="ignore")[:60] else 0.7
+        assert {line["sparsity"] for line in document["lines"]} == {asked}
     assert not document["claims"], "rows that know no κ hear nothing of the paper's claims"
 
 

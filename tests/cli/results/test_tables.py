@@ -9,8 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from sics_analysis import analyse
+from sics_analysis.report import ReportDocument
+from sics_analysis.report.words.answers import answers
 from sics_cli.main import main
 
 BASE = (0.902, 0.896, 0.901, 0.898, 0.905)
@@ -84,6 +88,96 @@ def test_several_files_are_one_table(write: Write, told: Callable[..., dict[str,
     assert numbers(document) == {"mine": (3.02, "ESCAPES")}
     assert document["source"]["title"] == "one.csv and 1 more"
     assert [fact["value"] for fact in document["provenance"] if fact["label"] == "file"] == ["one.csv", "two.tsv"]
+
+
+def test_files_that_are_no_one_table_are_refused_with_the_way_out(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    one = write(rows({"magnitude": ADDED["magnitude"]}), "one.csv")
+    mine = rows({"mine": ADDED["mine"]})
+    percent = "".join(
+        line if i == 0 else ",".join([*line.split(",")[:3], f"{100 * float(line.split(',')[3]):.3f}\n"])
+        for i, line in enumerate(mine.splitlines(keepends=True))
+    )
+    error = rows({"mine": ADDED["mine"]}, "seed,scorer,sparsity,test_error")
+    for content, options, said in (
+        (percent, [], "accuracy is in percent, and scorer magnitude nowhere above 1: give --unit percent"),
+        (mine.replace("accuracy", "top5"), [], "two.csv: has no accuracy in any row: give --metric for what all have"),
+        (mine.replace("accuracy", "val_acc"), [], "two.csv: has no accuracy in any row"),
+        (mine.replace("scorer", "method"), [], "two.csv line 2: scorer = '' is not accepted: give a name"),
+        (mine.replace("sparsity", "density"), [], "two.csv line 2: sparsity = '' is not accepted"),
+        (error, ["--metric", "test_error", "--delta", "1"], "one.csv: has no test_error in any row"),
+        (rows(), [], "two.csv line 2: seed 0, 'magnitude' at sparsity 0.7 is there already"),
+        ("a,b\n1,2\n", [], "two.csv: has no column in common with one.csv"),
+    ):
+        two = write(content, "two.csv")
+        assert main(["report", str(one), str(two), *options]) == 2
+        assert said in capsys.readouterr().err.splitlines()[-1]
+    assert main(["report", str(one), str(one)]) == 2
+    assert capsys.readouterr().err == f"sics-run: {one}: is given twice\n"
+
+
+def test_an_export_and_a_table_are_one_table(finished: Any, write: Write, told: Callable[..., dict[str, Any]]) -> None:
+    """A scorer somebody measured elsewhere, at the run's own seeds, beside the run's."""
+    path = write("", "rows.csv")
+    assert main(["export", str(finished.run), "-o", str(path)]) == 0
+    with path.open() as file:
+        magnitude = [(r["seed"], r["sparsity"], float(r["accuracy"])) for r in csv.DictReader(file) if r["scorer"] == "magnitude"]
+    mine = write("seed,scorer,sparsity,accuracy\n" + "".join(f"{s},mine,{S},{a - 0.05}\n" for s, S, a in magnitude), "mine.csv")
+    both, alone = told(path, mine), told(path)
+    found = {line["scorer"]: line for line in both["lines"] if line["sparsity"] == 0.7}
+    assert found["mine"]["mean"] == pytest.approx(-5.0)
+    own = next(line for line in alone["lines"] if (line["scorer"], line["sparsity"]) == ("chaos", 0.7))
+    assert found["chaos"]["differences"] == pytest.approx(own["differences"])
+    said = "Assumed: of some rows alone the counts of correct examples are known: all are compared as fractions."
+    assert said in both["notes"]
+    assert said not in alone["notes"]
+
+
+def test_an_exported_file_hears_nothing_of_its_hashes(finished: Any, write: Write, told: Callable[..., dict[str, Any]]) -> None:
+    for ending in ("csv", "jsonl"):
+        path = write("", f"rows.{ending}")
+        assert main(["export", str(finished.run), "-o", str(path)]) == 0
+        assert told(path)["checks"] == told(finished.run)["checks"]
+    text = write("", "rows.csv")
+    assert main(["export", str(finished.run), "-o", str(text)]) == 0
+    with text.open() as file:
+        lines = list(csv.DictReader(file))
+    for line in lines:
+        line["checkpoint_hash"] = "aa"
+    with text.open("w") as file:
+        writer = csv.DictWriter(file, list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)
+    assert [check["kind"] for check in told(text)["checks"] if check["level"] == "open"] == ["copied"]
+
+
+def test_achieved_sparsities_are_rounded_as_asked(
+    write: Write, told: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sparsities achieved within .004 of .7 and .9: by hand, mine is +3.02 at .7 and +2.02 at .9."""
+    text = ["seed,scorer,sparsity,accuracy"]
+    for i, base in enumerate(BASE):
+        for j, (name, points) in enumerate(ADDED.items()):
+            for S, less in ((0.7, 0.0), (0.9, 1.0)):
+                achieved = S + 0.002 * (i - 2) + 0.0005 * j
+                text.append(f"{i},{name},{achieved:.4f},{base + (points[i] - less * (name == 'mine')) / 100:.5f}")
+    path = write("\n".join(text) + "\n")
+    document = told(path, "--round-sparsity", ".1")
+    found = {(line["scorer"], line["sparsity"]): (round(line["mean"], 9), line["n"]) for line in document["lines"]}
+    assert found == {("mine", 0.7): (3.02, 5), ("mine", 0.9): (2.02, 5)}
+    assert "Assumed: sparsities are rounded to multiples of 0.1, as asked: 20 values are 2." in document["notes"]
+    assert main(["plan", "--from", str(path), "--round-sparsity", ".1"]) == 0
+    assert re.findall(r"(?m)^S = (\S+)", capsys.readouterr().out) == ["0.7", "0.9"]
+    for step, said in (
+        (".5", "sparsity 0.896 becomes 1: give a smaller step"),
+        ("2", "'2' is not accepted: give a fraction above 0"),
+    ):
+        assert main(["report", str(path), "--round-sparsity", step]) == 2
+        assert said in capsys.readouterr().err
+    with pytest.warns(UserWarning, match="sparsities are rounded to multiples of 0.1, as asked: 20 values are 2"):
+        made = analyse(pd.read_csv(path), round_sparsity=0.1, draws=500)
+    assert {(line.scorer, line.sparsity, round(line.mean or 0.0, 9), line.n) for line in made.lines} == {
+        ("mine", 0.7, 3.02, 5), ("mine", 0.9, 2.02, 5),
+    }  # fmt: skip
 
 
 def test_a_file_may_be_the_scorer(write: Write, told: Callable[..., dict[str, Any]]) -> None:
@@ -309,10 +403,34 @@ def test_a_gate_on_rows_with_an_open_check_trips_and_says_why(write: Write, caps
         "sics-run: --fail-on escape:mine@0.7: supported, but a data check is open: mine has no result for seed 4 at S = 0.7"
         in shown.err
     )
-    assert "1 of 1 tripped." in shown.out
+    reason = "escape:mine@0.7: supported, but a data check is open: mine has no result for seed 4 at S = 0.7"
+    assert f"1 of 1 tripped: {reason}" in " ".join(shown.out.split())
     assert main(["report", str(path), "--fail-on", "escape:other@0.7"]) == 0, "no check touches it"
     assert main(["report", str(path), "--fail-on", "escape:mine@0.7", "--format", "html"]) == 4
-    assert "Gate tripped: escape:mine@0.7 is supported, but a data check is open" in capsys.readouterr().out
+    out = capsys.readouterr().out.replace("\u00a0", " ")
+    assert "Gate tripped: escape:mine@0.7 is supported, but a data check is open: mine has no result" in out
+    assert main(["report", str(path), "--fail-on", "escape:mine@0.7", "--format", "md"]) == 4
+    assert f"1 of 1 tripped:\n\n- {reason}".replace("@", "@<!-- -->") in capsys.readouterr().out
+
+
+def test_what_to_do_next_begins_with_the_open_check(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    """A scorer without its worst seed is no finding, whatever its other seeds show."""
+    text = "".join(line for line in rows().splitlines(keepends=True) if not line.startswith("4,mine"))
+    path = write(text)
+    first = "First close the open data check, on which nothing can rest. Missing: mine has no result for seed 4 at S = 0.7"
+    way = "(add the missing seeds, or leave the scorer out)"
+    for command in (["report", str(path)], ["report", str(path), "--format", "md"], ["plan", "--from", str(path)]):
+        assert main(command) == 0
+        out = " ".join(capsys.readouterr().out.split())
+        assert first in out, command
+        assert way in out, command
+    assert main(["report", str(path), "--format", "json"]) == 0
+    document = ReportDocument.from_json(capsys.readouterr().out)
+    answer = next(one for one in answers(document) if one.id == "next")
+    assert (answer.tone, answer.short) == ("open", "Close 1 data check first")
+    whole = write(rows(), "whole.csv")
+    assert main(["report", str(whole)]) == 0
+    assert "First close" not in capsys.readouterr().out
 
 
 def test_how_far_against_the_dense_network_from_a_table(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
@@ -389,6 +507,25 @@ def test_a_table_without_kappa_hears_nothing_of_a_plateau(
 
 
 def test_a_runs_accuracy_has_one_unit_and_direction(finished: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    for options in (["--unit", "MSE"], ["--lower-is-better"]):
+    for options, said in (
+        (["--unit", "MSE"], "--unit MSE: accuracy is in points, by what the run measured: give points, percent or fraction"),
+        (["--lower-is-better"], "--lower-is-better: more accuracy is better, by what the run measured: leave the option out"),
+        (["--metric", "loss", "--unit", "fraction", "--delta", ".01"], "--unit fraction: a loss is no share of anything: give"),
+    ):
         assert main(["report", str(finished.run), *options]) == 2
-        assert "a run knows unit and direction of its accuracy" in capsys.readouterr().err
+        assert said in capsys.readouterr().err
+
+
+def test_a_runs_accuracy_takes_a_margin_in_fractions(
+    finished: Any, told: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for unit, delta in (("fraction", ".02"), ("percent", "2"), ("points", "2")):
+        found = told(finished.run, "--unit", unit, "--delta", delta)
+        assert found["settings"]["delta"] == 2.0
+        assert found["lines"] == told(finished.run, "--delta", "2")["lines"]
+    assert main(["report", str(finished.run), "--unit", "fraction"]) == 0, "the plan's margin stays in points"
+    assert "δ = 0.5 points" in capsys.readouterr().out
+    assert main(["plan", "--from", str(finished.run), "--unit", "fraction", "--delta", ".02", "--difference", ".05"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "at δ = 2 points" in out
+    assert "one of true difference +5 above +2" in out

@@ -21,14 +21,8 @@ Rows = Callable[[Path, str], list[dict[str, Any]]]
 Children = Callable[[int], list[int]]
 Until = Callable[..., bool]
 Count = Callable[[Path], int]
+Gone = Callable[[int], bool]
 ALL_CELLS = 74
-
-
-def gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 def one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -44,7 +38,7 @@ def one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
 @pytest.mark.parametrize("luck", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
 def test_driver_killed_again_and_again(
     finished: Any, cli: Any, processes: list[Any], snapshot: Snapshot, children: Children, until: Until, cells_in: Count,
-    luck: int,
+    gone: Gone, luck: int,
 ) -> None:  # fmt: skip
     """kill -9 at random moments: first while workers start or train, then while cells come in, then run to the end."""
     dice = random.Random(luck)
@@ -91,8 +85,9 @@ def test_workers_that_always_die_end_the_run_clearly(copy: Any) -> None:
 
 
 def test_interrupt_keeps_finished_cells(
-    finished: Any, cli: Any, processes: list[Any], snapshot: Snapshot, children: Children, until: Until, cells_in: Count
-) -> None:
+    finished: Any, cli: Any, processes: list[Any], snapshot: Snapshot, children: Children, until: Until, cells_in: Count,
+    gone: Gone,
+) -> None:  # fmt: skip
     # Far more seeds than are looked at later: on a busy machine the run must not end before the signal comes.
     process = cli.start(*cli.tiny, "--seeds", "40", "--workers", "1")
     processes.append(process)

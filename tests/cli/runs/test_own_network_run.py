@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from sics_cli.base.bits import no_better_than_chance
+from sics_cli.commands.replicate import build_experiment
 from sics_cli.experiment.recipe import Environment, Recipe
 from sics_cli.settings.config import Experiment, experiment_from_mapping, merged
 from sics_cli.settings.images import STANDARDISE, ModelConfig
@@ -213,7 +215,7 @@ BAD: list[tuple[list[str], int, str]] = [
     (
         ["--config", "wide.toml"],
         2,
-        f"{NET}: called with (depth=3) raises TypeError: build() got an unexpected keyword argument 'depth'",
+        f"{NET}: unknown option model.depth: build takes width, classes",
     ),
     (["--config", "gone.toml"], 2, "model.name = '{here}/gone.py:build': there is no file {here}/gone.py"),
     (["--config", "resnet.toml"], 2, "model.name = 'torchvision:resnet18' does not take images of 1×8×8: "),
@@ -370,8 +372,6 @@ def test_fewer_classes_than_outputs_need_their_names(cli: Any, photos: Path) -> 
 
 
 def test_a_preset_gives_its_sizes_to_its_own_data_alone() -> None:
-    from sics_cli.commands.replicate import build_experiment
-
     kept = build_experiment("cifar10-vit-micro", None, {}, data={"name": "imagefolder:x"}).images.data
     assert (kept.train, kept.validation, kept.test) == (25_000, 5_000, 4_000), "as documented: the preset on other images"
     unasked = build_experiment(None, None, {}, data={"name": "imagefolder:x"}).images.data
@@ -404,3 +404,46 @@ def test_torchvisions_networks_are_pruned_by_channels(cli: Any, photos: Path) ->
         (row,) = (row for row in store.cells() if row.scorer == "magnitude")
     assert [name for name, *_ in row.layers] == [f"layer{i}.{j}.conv1" for i in (1, 2, 3, 4) for j in (0, 1)]
     assert "torchvision:resnet18 (torchvision " in " ".join(cli.here("status", "run").stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("preset", "data", "model", "name"),
+    [
+        (None, None, None, "digits"),
+        (None, "digits", None, "digits"),
+        ("digits", None, None, "digits"),
+        ("cifar10-vit-micro", None, None, "cifar10-vit-micro"),
+        ("cifar10-vit-micro", "cifar10", None, "cifar10-vit-micro"),
+        ("digits", "cifar10", None, "digits-on-cifar10"),
+        ("cifar10-vit-micro", "imagefolder:my photos/cats", None, "cifar10-vit-micro-on-cats"),
+        (None, "cifar10", None, "cifar10-vit"),
+        (None, None, "timm:resnet10t", "digits-resnet10t"),
+        (None, "imagefolder:my photos", "torchvision:resnet18", "my-photos-resnet18"),
+        (None, "imagefolder:/data/photos.tar.gz", "nets.py:build", "photos-build"),
+    ],
+)
+def test_a_run_is_named_by_what_is_in_it(preset: str | None, data: str | None, model: str | None, name: str) -> None:
+    assert build_experiment(preset, None, {}, model=model, data={"name": data}).name == name
+
+
+def test_the_name_is_in_no_key() -> None:
+    environment = Environment("cpu", "2.9", "1.0")
+    for model in (None, "timm:resnet10t"):
+        made = build_experiment(None, None, {}, model=model)
+        before, after = (Recipe(replace(made, name=name), environment) for name in ("digits", made.name))
+        assert before.run_id == after.run_id
+        assert before.dense_cell_key(0) == after.dense_cell_key(0)
+
+
+def test_the_folder_of_a_run_of_ones_own_network(make_cli: type[Any], tmp_path: Path) -> None:
+    """Named by its data and its network where no preset is asked for."""
+    mine = make_cli(tmp_path)
+    (tmp_path / "nets.py").write_text(
+        "from torch import nn\n\n\ndef build():\n    return nn.Sequential(\n"
+        "        nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10)\n    )\n"
+    )
+    options = ("--seeds", "1", "--scorers", "magnitude", "--sparsities", ".5", "--no-report")
+    done = mine.here("replicate", "--model", "nets.py:build", *options)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name.startswith("digits-build-gradient-")

@@ -68,13 +68,13 @@ def test_what_raises_costs_its_seed_alone(run: Any, cli: Any, rows_of: Rows) -> 
 
 
 def test_one_line_for_a_seed_and_error_and_one_traceback_for_all(tmp_path: Path) -> None:
-    """Of what waits together; what comes later gets a line of its own, and no traceback that was shown."""
+    """Of what waits together, whatever numbers are in it; what comes later is counted at the seed's end."""
     inbox, said = Inbox(tmp_path, "run"), list[str]()
     inbox.prepare()
     trace = 'Traceback (most recent call last):\n  File "/home/me/mine.py", line 7, in evaluate\nValueError: no\n'
 
-    def fail(key: str, seed: int, scorer: str) -> None:
-        inbox.post(FailureRow(key, "cell", seed, scorer, 0.5, "ValueError: no", trace, "2026-01-01T00:00:00+00:00"))
+    def fail(key: str, seed: int, scorer: str, error: str = "ValueError: no") -> None:
+        inbox.post(FailureRow(key, "cell", seed, scorer, 0.5, error, trace, "2026-01-01T00:00:00+00:00"))
 
     with Store.create(tmp_path / "run.sqlite", {}) as store:
         intake = Intake(inbox, store, said.append)
@@ -83,11 +83,17 @@ def test_one_line_for_a_seed_and_error_and_one_traceback_for_all(tmp_path: Path)
         fail("c", 1, "chaos")
         assert sorted(intake.empty()) == ["a", "b", "c"]
         fail("d", 0, "random")
+        fail("e", 0, "chaos", "ResultError: gave 93.1 for example 7")
+        fail("f", 0, "random", "ResultError: gave -1e-05 for example 19")
+        fail("g", 0, "random", "ResultError: gave nan for example 0")
         intake.empty()
-        assert intake.failed == len(store.failures()) == 4
+        fail("h", 0, "fake", "ResultError: gave 4 for example 1")
+        intake.empty()
+        assert intake.failed == len(store.failures()) == 8
     assert said == [
         "seed 0, chaos at S = 0.5 and 1 more failed: ValueError: no", trace.rstrip(),
-        "seed 1, chaos at S = 0.5 failed: ValueError: no", "seed 0, random at S = 0.5 failed: ValueError: no",
+        "seed 1, chaos at S = 0.5 failed: ValueError: no",
+        "seed 0, chaos at S = 0.5 and 2 more failed: ResultError: gave 93.1 for example 7",
     ]  # fmt: skip
 
 
@@ -110,11 +116,14 @@ def test_a_cell_that_raises_costs_that_cell(run: Any, cli: Any, rows_of: Rows) -
         ("Percent", "for accuracy, whose unit is points: expected fractions from 0 to 1"),
         ("Norm", "ResultError: the network changed while it was evaluated: evaluate() must leave weights"),
         ("Writes", "ResultError: the network changed while it was evaluated"),
+        ("LossWrites", "the network changed while its saliency was measured: loss() and forward() must leave"),
         ("NoBatches", "ValueError: Expected at least one batch of (input, target) in `batches`, got none"),
         ("OneBatch", "TypeError: calibration gave Tensor: expected an iterable of (input, target) pairs"),
         ("Triples", "TypeError: Expected every batch to be an (input, target) pair or a mapping"),
         ("NanLoss", "ValueError: Expected a finite loss on the calibration batches, got nan on batch 1"),
         ("VectorLoss", "ResultError: loss gave shape (64,): expected a tensor of one number"),
+        ("Floats", "does not take this batch (expected target dtype to be Long or Byte, but got Float): loss(self, "),
+        ("FloatColumns", "ResultError: the default loss, cross-entropy on (input, target) or the output's own .loss"),
         ("NotThere", "ValueError: targets(network): Expected wieght to be a parameter of Linear"),
         ("Elsewhere", "ValueError: targets(network): Expected `parameters` of this Sequential, got 'weight'"),
     ],
@@ -124,8 +133,11 @@ def test_what_a_method_may_not_give_is_a_line_and_no_row(run: Any, cli: Any, row
     assert done.returncode == 3, done.stderr
     pruned = [row for row in rows_of(cli.store, "cells") if row["scorer"] != "dense"]
     assert pruned == []
-    lines = [line for line in done.stderr.splitlines() if "seed 1, " in line and error in line]
-    assert len(lines) == len({row["error"] for row in rows_of(cli.store, "failures") if row["seed"] == 1}), done.stderr
+    lines = [line for line in done.stderr.splitlines() if "seed 1, " in line]
+    assert len(lines) == 1, done.stderr
+    assert error in lines[0]
+    status = cli.here("status", "run").stdout
+    assert len(re.findall(r"failed    seed 1, \w+ at S = \S+ and [23] more: ", status)) == 1
     assert "\n" not in rows_of(cli.store, "failures")[0]["error"]
 
 
@@ -134,6 +146,24 @@ def test_weights_written_past_the_counter_are_found_in_every_part_of_a_seed(run:
     assert run("Writes", 1, "--scorers", "magnitude").returncode == 3
     assert run("Writes", 1).returncode == 3  # its new cells alone
     assert rows_of(cli.store, "cells") == rows_of(cli.store, "repeats") == []
+
+
+def test_weights_written_past_the_counter_are_found_at_any_evaluation(run: Any, cli: Any, rows_of: Rows) -> None:
+    """Not at the first alone; the network is taken anew, and the cells that follow are those of a task that writes nothing."""
+    options = ("--sparsities", ".5,.9", "--scorers", "chaos,magnitude")
+    done = run("WritesLater", 1, *options)
+    assert done.returncode == 3
+    failed = {(row["kind"], row["scorer"], row["sparsity"], row["error"]) for row in rows_of(cli.store, "failures")}
+    changed = (
+        "ResultError: the network changed while it was evaluated: evaluate() must leave weights and buffers as they are "
+        "(is a batch norm in training mode?)"
+    )
+    assert failed == {("cell", "magnitude", 0.9, changed), ("cell", "chaos", 0.9, changed), ("repeat", "magnitude", 0.9, changed)}
+    found = {(row["scorer"], row["sparsity"]): row["bits"] for row in rows_of(cli.store, "cells")}
+    shutil.rmtree(cli.run)
+    assert run("Good", 1, *options).returncode == 0
+    other = {(row["scorer"], row["sparsity"]): row["bits"] for row in rows_of(cli.store, "cells")}
+    assert found == {place: bits for place, bits in other.items() if place[1] != 0.9}
 
 
 def test_fewer_examples_at_another_seed_are_refused(run: Any, cli: Any, rows_of: Rows) -> None:
@@ -157,6 +187,43 @@ def test_other_batches_when_asked_again_are_stamped(run: Any, cli: Any, rows_of:
     more = run("OtherBatches", 2, "--scorers", "magnitude,chaos,information")
     assert more.returncode == 3
     assert "ConflictError: the calibration batches of seed 0 differs from that of its rows in the store" in more.stderr
+
+
+def test_seeds_of_which_no_two_parts_met_the_same_are_said_and_cost_the_exit_code(run: Any, cli: Any) -> None:
+    """Two workers share the one seed that is new, and its task hands over other batches to each."""
+    options = ("--sparsities", ".5,.7", "--workers", "2", "--scorers", "magnitude,chaos")
+    assert run("OtherBatches", 2, *options).returncode == 0
+    done = run("OtherBatches", 3, *options)
+    assert done.returncode == 3, done.stdout
+    said = re.search(r"rows of seed (\d) met different saliency gradient and calibration batches", " ".join(done.stdout.split()))
+    assert said is not None, done.stdout
+    assert f"left out rows of seed {said[1]} met" in " ".join(done.stdout.split())
+    told = " ".join(cli.here("status", "run").stdout.split())
+    assert f"{said[0]}: they are in no verdict. The task is to give the same whenever it is asked for a seed" in told
+    again = run("OtherBatches", 3, *options)
+    assert again.returncode == 3, "what was not mended is still there"
+    assert run("Good", 3, "--out", "other", *options).returncode == 0
+
+
+def test_a_margin_beside_which_nothing_is_a_difference_is_said_twice(run: Any, cli: Any) -> None:
+    """As soon as there is a dense row, and at the end; what can be a difference is left alone."""
+    done = run("Share", 2)
+    assert done.returncode == 0, done.stderr
+    doubt = "δ = 1 F1 is no less than the dense result itself (1 F1): even 0 would be no difference; of fractions from 0 to 1"
+    assert done.stderr.count(f"doubt: {doubt}") == 1
+    assert f"doubt {doubt}" in " ".join(done.stdout.split())
+    other = cli.here("replicate", "--task", "tasks.py:Share", "--seeds", "2", *RUN, "--delta", "0.01")
+    assert other.returncode == 0
+    assert "doubt" not in other.stdout + other.stderr
+
+
+def test_one_minus_sign_in_a_table(run: Any) -> None:
+    done = run("Reward", 3)
+    assert done.returncode == 0, done.stderr
+    assert "dense networks: −1.00 return ± 0.00 (sd) over 3 seeds" in done.stdout
+    table = done.stdout.partition("S = 0.5")[2].partition("diff.:")[0]
+    assert re.search(r"magnitude .* −1\.\d\d", table)
+    assert not re.search(r"-\d", table)
 
 
 def test_other_numbers_when_evaluated_again_are_the_noise_floor(run: Any, rows_of: Rows, cli: Any) -> None:
@@ -231,17 +298,10 @@ class Slow(Good):
 """
 
 
-def gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
-
-
 @pytest.mark.parametrize("name", ["Slow", "SlowParts"])
 def test_a_killed_driver_leaves_what_an_undisturbed_run_has(
     cli: Any, processes: list[Any], snapshot: Snapshot, cells_in: Callable[[Path], int], until: Callable[..., bool],
-    children: Callable[[int], list[int]], name: str,
+    children: Callable[[int], list[int]], gone: Callable[[int], bool], name: str,
 ) -> None:  # fmt: skip
     (cli.folder / "tasks.py").write_text(TASKS.read_text() + SLOW)
     command = ["replicate", "--task", f"tasks.py:{name}", "--seeds", "2", *RUN, "--workers", "1"]

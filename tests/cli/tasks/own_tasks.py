@@ -208,6 +208,47 @@ class NanLoss(Squares):
         return network(batch[0]).mean() * float("nan")
 
 
+class Floats(Squares):
+    """A regression without a loss of its own: numbers as targets."""
+
+    loss = property()
+
+    def calibration(self, seed):
+        return [(x, self.target(y)) for x, y in super().calibration(seed)]
+
+    def target(self, y):
+        return y.float()
+
+
+class FloatColumns(Floats):
+    def target(self, y):
+        return torch.stack([y, 2 * y], 1).float()
+
+
+class ShortTargets(Floats):
+    def target(self, y):
+        return y[:-1]
+
+
+class OtherLabels(Floats):
+    def target(self, y):
+        return y + 7
+
+
+class Named(Floats):
+    """Batches by name, of a network that gives no loss."""
+
+    def calibration(self, seed):
+        return [{"input": x} for x, _ in super().calibration(seed)]
+
+
+class Wide(Floats):
+    """Does not take its batches: no fault of the loss."""
+
+    def calibration(self, seed):
+        return [(torch.ones(4, 9), torch.ones(4).long())]
+
+
 class NoGradient(Squares):
     def loss(self, network, batch):
         return network(batch[0]).mean() * 0.0
@@ -244,6 +285,22 @@ class Writes(Good):
     def evaluate(self, network, seed):
         network[0].weight.data.mul_(0.99)
         return super().evaluate(network, seed)
+
+
+class WritesLater(Good):
+    """Leaves the dense network alone, and writes past the counter to one that is pruned far."""
+
+    def evaluate(self, network, seed):
+        found = super().evaluate(network, seed)
+        if bool((network[2].weight == 0).float().mean() > 0.6):
+            network[0].bias.data.add_(0.01)
+        return found
+
+
+class LossWrites(Squares):
+    def loss(self, network, batch):
+        network[0].bias.data.add_(0.01)
+        return super().loss(network, batch)
 
 
 class Results(Good):
@@ -287,6 +344,22 @@ class Percent(Results):
 class OtherName(Results):
     def given(self, right):
         return {"acc": right}
+
+
+class Share(Results):
+    """One fraction, without the unit that would have it told in points, at a δ of one point."""
+
+    metric = Metric("F1", delta=1)
+
+    def given(self, right):
+        return right.float().mean()
+
+
+class Reward(Results):
+    metric = Metric("return", delta=0.5)
+
+    def given(self, right):
+        return right.float() - 2
 
 
 class Fewer(Good):

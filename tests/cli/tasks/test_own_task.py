@@ -100,10 +100,8 @@ def test_a_file_that_cannot_be_imported_is_named_with_its_line(
 @pytest.mark.parametrize(
     ("toml", "words"),
     [
-        (
-            "[task]\nwidth = 3\n",
-            "made with (width=3) raises TypeError: Good.__init__() got an unexpected keyword argument 'width'",
-        ),
+        ("[task]\nwidth = 3\n", "tasks.py:Good: unknown option task.width: Good takes hidden"),
+        ("[task]\nwidth = 3\nhiden = 4\n", "unknown option task.hiden, task.width: Good takes hidden"),
         ("[task]\nhidden = 2020-01-01\n", "task.hidden = datetime.date(2020, 1, 1) is not accepted: give a number, a string"),
         ("[task]\nhidden = 'x'\n[model]\ndepth = 3\n", "model: is for the image tasks; a task of your own brings its network"),
         ("[training]\nepochs = 3\n", "training: is for the image tasks"),
@@ -113,6 +111,14 @@ def test_a_file_that_cannot_be_imported_is_named_with_its_line(
 def test_options_that_are_not_accepted(run: Any, cli: Any, toml: str, words: str) -> None:
     (cli.folder / "own.toml").write_text(toml)
     assert words in refused(run("tasks.py:Good", "--config", "own.toml"), cli.folder)
+
+
+def test_an_option_that_a_class_needs_is_named(run: Any, cli: Any) -> None:
+    (cli.folder / "mine.py").write_text(
+        "from tasks import Good\n\n\nclass Mine(Good):\n    def __init__(self, width, depth=2):\n        self.hidden = width\n"
+    )
+    line = refused(run("mine.py:Mine"), cli.folder)
+    assert line.endswith("mine.py:Mine: needs task.width of the table [task] of --config FILE.toml: Mine takes width, depth")
 
 
 @pytest.mark.parametrize(
@@ -254,6 +260,31 @@ def test_python_and_the_command_make_one_run(run: Any, cli: Any) -> None:
     assert [path.name for path in (cli.folder / "runs").iterdir()] == [made.name]
 
 
+def test_python_tells_of_doubts_too(cli: Any) -> None:
+    (cli.folder / "script.py").write_text(
+        "from tasks import Share\nfrom sics_cli import replicate\n\nif __name__ == '__main__':\n"
+        "    replicate(Share(), seeds=1, scorers='magnitude', sparsities=[.5], out='run')\n"
+    )
+    shutil.copy(TASKS, cli.folder / "tasks.py")
+    done = subprocess.run([sys.executable, "script.py"], cwd=cli.folder, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "δ = 1 F1 is no less than the dense result itself" in done.stderr.splitlines()[-1]
+
+
+def test_python_and_the_command_refuse_a_place_in_the_same_words(
+    run: Any, cli: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sics_cli import replicate
+
+    line = refused(run("tasks.py:Good", "--slurm", "partition=x"), cli.folder)
+    monkeypatch.syspath_prepend(folder)
+    with pytest.raises(ConfigError) as error:
+        replicate(imported(folder).Good(), slurm="partition=x", out="run")
+    assert line == f"sics-run: {error.value}"
+    assert line.endswith("--slurm partition=x: is for --executor slurm, this is --executor local")
+    assert not (folder / "run").exists()
+
+
 # -- tracebacks ----------------------------------------------------------------------------------------------------------
 
 CHAINED = """\
@@ -276,6 +307,10 @@ Traceback (most recent call last):
 RuntimeError: the first line
   the second
 """
+
+
+def test_what_python_writes_for_a_dataclass_is_nobodys_code() -> None:
+    assert trimmed('Traceback (most recent call last):\n  File "<string>", line 17, in __init__\nValueError: no\n') == ""
 
 
 def test_a_traceback_of_the_users_frames_alone() -> None:

@@ -1,11 +1,12 @@
 """Any table as one row per (seed, scorer, sparsity): what is recognised, said and refused."""
 
+import re
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from sics_analysis.results import Level
+from sics_analysis.results import Level, Metric
 from sics_analysis.rows.reading.asked import Asked
 from sics_analysis.rows.reading.names import TableError
 from sics_analysis.rows.reading.tidy import tidy
@@ -198,8 +199,26 @@ def test_a_comma_that_may_part_thousands_is_refused() -> None:
     table = pd.DataFrame({"run": [0, 1, 2], "method": "wanda", "ppl": ["987", "1,012", "1,105"]})
     with pytest.raises(TableError, match="without a comma that may part thousands"):
         tidy(table, Asked({}, metric="ppl"))
-    for cells, values in ((["9,87", "1,012", "1"], [9.87, 1.012, 1.0]), (["9,870", "1,012", "1,100"], [9.87, 1.012, 1.1])):
-        assert tidy(table.assign(ppl=cells), Asked({}, metric="ppl")).frame["accuracy"].tolist() == values
+    assert tidy(table.assign(ppl=["9,87", "1,012", "1"]), Asked({}, metric="ppl")).frame["accuracy"].tolist() == [
+        9.87,
+        1.012,
+        1.0,
+    ]
+    comma = table.assign(sparsity="0,7", ppl="987,5")
+    for cells, said in (
+        (["9,870", "1,012", "1,100"], "'9,870' is not accepted: give a number, without a comma that may part thousands"),
+        (["1,012,345", "987", "1"], "'1,012,345' is not accepted: give a number, without signs between thousands"),
+        (["1.012,5", "987,5", "1,5"], "'1.012,5' is not accepted: give a number, without signs between thousands"),
+        (["1,012.5", "987.5", "1.5"], "'1,012.5' is not accepted: give a number, without signs between thousands"),
+        (["1.012", "987", "1.105"], "without a point that may part thousands, as decimals follow a comma in this table"),
+    ):
+        with pytest.raises(TableError, match=re.escape(said)):
+            tidy(comma.assign(ppl=cells), Asked({}, metric="ppl"))
+    percent = table.assign(val_acc=["90,123", "91,250", "89,875"]).drop(columns="ppl")
+    assert tidy(percent).frame["accuracy"].tolist() == [0.90123, 0.9125, 0.89875], "no accuracy is ninety thousand"
+    counted = table.assign(val_acc=[0.9, 0.91, 0.92], n="10,000").drop(columns="ppl")
+    with pytest.raises(TableError, match="n = '10,000' is not accepted: give a count of at least 1, without a comma"):
+        tidy(counted)
 
 
 @pytest.mark.parametrize("name", ["accuracy_drop", "latency", "ECE", "top1_error"])
@@ -272,10 +291,12 @@ def test_a_margin_is_in_the_unit_said(unit: str, delta: float, margin: float, sa
     values = [93.0, 92.0, 91.0, 90.0] if unit in ("percent", "%") else [0.93, 0.92, 0.91, 0.9]
     asked = Asked({}, unit=unit, delta=delta)
     found = tidy(pd.DataFrame({**LONG, "acc": values}), asked)
-    assert asked.margin == pytest.approx(margin)
+    assert asked.margin_of(found.metric) == pytest.approx(margin)
     assert said in found.assumed
     assert found.frame["accuracy"].tolist() == [0.93, 0.92, 0.91, 0.9]
-    assert Asked({}, unit="nats", delta=0.01).margin == 0.01
+    assert Asked({}, unit="nats", delta=0.01).margin_of(Metric("nll", "nats", 1.0)) == 0.01
+    own = Metric("share of time", "share", 1.0)
+    assert Asked({}, unit="share", delta=0.01).margin_of(own) == 0.01, "its own unit, and no share of a hundred points"
 
 
 def test_counts_are_known_where_they_are_whole_and_not_for_being_rounded() -> None:

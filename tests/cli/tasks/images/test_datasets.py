@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sics_cli.base.errors import MismatchError
+from sics_cli.base.errors import ConfigError, MismatchError
 from sics_cli.settings.images import DataConfig
 from sics_cli.tasks.images import datasets
 
@@ -44,3 +44,22 @@ def test_other_data_under_the_same_name_are_refused(monkeypatch: pytest.MonkeyPa
     datasets.load_split.cache_clear()
     with pytest.raises(MismatchError, match="digits is not the one this version knows"):
         datasets.load_split(DIGITS)
+
+
+@pytest.mark.parametrize(
+    ("word", "channels", "said"),
+    [
+        (
+            "0.0,0.0,0.0/1.0,1.0,1.0", 1,
+            "for 3 channels, and the images of fashion-mnist are grey: give one of each, such as 0.5/0.25, or data",
+        ),
+        ("imagenet", 1, "--standardise imagenet: has a mean and a deviation for 3 channels, and the images of"),
+        ("0.0,0.0/1.0,1.0", 3, "and the images of fashion-mnist have 3 channels: give 3 of each, or one for all, or data"),
+    ],
+)  # fmt: skip
+def test_numbers_for_other_channels_are_refused(word: str, channels: int, said: str) -> None:
+    from sics_cli.tasks.images.standardise import resolved
+
+    with pytest.raises(ConfigError) as error:
+        resolved(word, "data", channels, "fashion-mnist", pixels=True)
+    assert said in str(error.value)
