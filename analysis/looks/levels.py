@@ -159,10 +159,10 @@ def _level_of(angle: FloatArray, n: int) -> FloatArray:
 
 
 def _crossed_by(survival: _Survival, n: int, chance: FloatArray) -> FloatArray:
-    """The angle below which the first crossing has this chance: Newton's steps on its logarithm, halving where one goes astray."""
+    """The angle below which the first crossing has this chance: Newton's steps on its logarithm, halving where one strays."""
     # At a right angle t is 0, and no level of a test is larger than .5.
     low, high = survival.start, np.full(len(chance), math.pi / 2)
-    angle = (low + high) / 2
+    angle: FloatArray = (low + high) / 2
     for _ in range(60):
         found = _crossing(survival, angle, n)
         low, high = np.where(found > chance, low, angle), np.where(found > chance, angle, high)

@@ -17,6 +17,7 @@ from sics_analysis.planning.power import check_design, escape_power, tost_power
 from sics_analysis.results import Computed, Row
 
 SIMULATED = 50_000  # runs, where a chance has no exact form
+_PART = 5_000  # of them at a time, which bounds the memory
 _ROOT = 20_261_129  # of their random numbers: the same plan has the same chances
 FloatArray: TypeAlias = NDArray[np.float64]
 BoolArray: TypeAlias = NDArray[np.bool_]
@@ -141,11 +142,12 @@ def _first(plan: LookPlan, shift: float, family: int, side: int) -> NDArray[np.i
 @lru_cache(maxsize=4)
 def _noise(n_max: int, looks: tuple[int, ...]) -> tuple[FloatArray, FloatArray]:
     """Mean and standard deviation of standard Normal differences up to each look, shapes (looks, runs)."""
-    noise = np.random.default_rng([_ROOT, n_max]).standard_normal((SIMULATED, n_max))
-    return (
-        np.stack([noise[:, :n].mean(axis=1) for n in looks]),
-        np.stack([noise[:, :n].std(axis=1, ddof=1) for n in looks]),
-    )
+    rng, means, spreads = np.random.default_rng([_ROOT, n_max]), [], []
+    for _ in range(0, SIMULATED, _PART):
+        noise = rng.standard_normal((_PART, n_max))
+        means.append(np.stack([noise[:, :n].mean(axis=1) for n in looks]))
+        spreads.append(np.stack([noise[:, :n].std(axis=1, ddof=1) for n in looks]))
+    return np.concatenate(means, axis=1), np.concatenate(spreads, axis=1)
 
 
 def _shares(first: NDArray[np.int64], looks: int) -> tuple[float, ...]:
