@@ -18,6 +18,7 @@ from sics_cli.commands.options import (
     MARGIN,
     POINTS,
     PROBABILITY,
+    Number,
     given_of,
     read_options,
     table_options,
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
     from sics_cli.results.tables import Reading
 
 DEFAULT_SEEDS, DEFAULT_POWER, DEFAULT_FAMILY = 5, 0.8, 5
+FIRST = 5  # seeds of the first look of a plan of looks
+MOST_LOOKED = 1_000
+MAX_SEEDS = Number(f"a whole number from {FIRST} to {MOST_LOOKED}", lambda n: FIRST <= n <= MOST_LOOKED, int)
+SHOWN = 6  # looks in a table
+SHARE = 0.8  # of the lines, which a run is planned to settle
 CURVE = (3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 40)
 #: Without a pilot: standard deviations shown, in units of delta.
 _UNKNOWN = (0.25, 0.5, 1.0, 2.0)
@@ -59,6 +65,9 @@ class Spread:
 @click.option("--reference", metavar="SCORER", help="Reference in --from.  [default: the plan's, else magnitude]")
 @click.option("--power", type=PROBABILITY, help="Chance of a verdict to aim at.  [default: 0.8]")
 @click.option("--difference", type=ANY_POINTS, metavar="POINTS", help="True difference of an escape.  [default: 2 delta]")
+@click.option(
+    "--max-seeds", type=MAX_SEEDS, metavar="N", help="Also what looks at 5, 8, 12, ... up to N seeds decide, and by which."
+)
 @click.option("--family", type=COUNT, metavar="N", help="Scorers tested together.  [default: those of --from, else 5]")
 @table_options
 def plan(
@@ -71,6 +80,7 @@ def plan(
     power: float | None,
     difference: float | None,
     family: int | None,
+    max_seeds: int | None,
     **table: Any,
 ) -> None:
     """Show the power of the equivalence and escape tests, the seeds needed, and the smallest attainable p.
@@ -132,6 +142,7 @@ def plan(
             family=family or spread.family,
             power=power or DEFAULT_POWER,
             max_n=max(CURVE),
+            max_seeds=max_seeds,
         )
         for spread in spreads
     ]
@@ -142,6 +153,8 @@ def plan(
     metric = document.metric if document is not None else ACCURACY
     with written_with(metric.digits(settings.delta)):
         _print(out, spreads, plans, document)
+        if max_seeds is not None:
+            _print_looks(out, spreads, plans, document, max_seeds)
         if document is not None:
             _print_steps(out, document, power or DEFAULT_POWER)
 
@@ -240,6 +253,57 @@ def _show_exact(document: ReportDocument, target: float) -> None:
             out, f"No line of {document.source.title} has an sd to plan with: each is judged, and planned, by an exact test."
         )
         _print_steps(out, document, target)
+
+
+def _print_looks(out: Console, spreads: list[Spread], plans: list[Plan], document: ReportDocument | None, max_seeds: int) -> None:
+    """Print what a plan of looks has decided by which look, beside fixed designs, and which of the two a run is advised."""
+    from rich.text import Text
+
+    from sics_analysis.looks.design import LookPlan
+    from sics_analysis.planning.looks import share_plan
+    from sics_analysis.planning.outlook import planned_lines
+    from sics_cli.console.tables import plain_table
+    from sics_cli.console.verdict_tables import paragraph
+
+    first = plans[0].equivalence
+    design = LookPlan(max_seeds, alpha=first.alpha)
+    # Of many looks six fit a line, the first and the last among them.
+    shown = sorted({round(i * (len(design.looks) - 1) / (SHOWN - 1)) for i in range(SHOWN)})
+    by = [(f"by {design.looks[k]}", "right") for k in shown]
+
+    def percents(chances: Sequence[float]) -> list[str]:
+        return [f"{100 * chances[k]:.0f} %" for k in shown]
+
+    out.print()
+    paragraph(out, f"Looks at {', '.join(map(str, design.looks))} seeds, α = {first.alpha:g} over all of them", style="bold")
+    for test, named in ((0, "equivalent"), (1, "escape")):
+        table = plain_table(named, *by, ("seeds", "right"))
+        for spread, made in zip(spreads, plans, strict=True):
+            assert made.looks is not None
+            power = made.looks[test]
+            table.add_row(Text(spread.label), *percents(power.reached), f"{power.expected:.1f}")
+            table.add_row(Text("  fixed", style="dim"), *(Text(text, style="dim") for text in percents(power.fixed)), "")
+        out.print(table)
+    text = (
+        "Chance of the verdict up to each look, and the seeds it takes on average; below it that of a fixed design of as many "
+        "seeds, which decides more but is fixed beforehand. Each scorer has its own levels at α over the family (Holm's first "
+        "step)."
+    )
+    paragraph(out, text, 2, 2, style="dim")
+    lines = planned_lines(document.lines) if document is not None else []
+    if not lines:
+        return
+    advice = share_plan(lines, design, first.delta, target=SHARE)
+    table = plain_table("share settled", *by)
+    table.add_row("with looks", *percents(advice.looked))
+    table.add_row("fixed", *percents(advice.fixed))
+    out.print(table)
+    paragraph(out, advice.describe(), style="bold")
+    fresh = (
+        f"Expected of {len(lines)} lines, were their differences as estimated here and drawn towards 0 by their uncertainty. "
+        "The seeds of a fixed run were tested already: a plan of looks takes fresh ones."
+    )
+    paragraph(out, fresh, 2, 2, style="dim")
 
 
 def _print_steps(out: Console, document: ReportDocument, target: float) -> None:

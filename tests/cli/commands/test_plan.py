@@ -195,3 +195,51 @@ def test_a_plan_of_unpaired_seeds_or_of_a_report_is_refused(tmp_path: Path, caps
     assert main(["report", str(path), "-o", str(kept)]) == 0
     assert main(["plan", "--from", str(kept)]) == 2
     assert "is a report, which shows what to do next itself" in capsys.readouterr().err
+
+
+def test_looks_beside_fixed_designs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--sd", "0.5", "--family", "1", "--max-seeds", "40"]) == 0
+    out = capsys.readouterr().out
+    assert "Looks at 5, 8, 12, 18, 27, 40 seeds, α = 0.05 over all of them" in words(out)
+    equivalent, escape = (numbers(line, "given") for line in [x for x in out.splitlines() if x.startswith("given")][-2:])
+    # An escape one sd beyond the margin: exactly 15, 38, 72, 95, 100 % by look, 12.1 seeds on average.
+    assert escape == ["15%", "38%", "72%", "95%", "100%", "100%", "12.1"]
+    assert equivalent[:2] == ["3%", "13%"]
+    fixed = [numbers(line, "  fixed") for line in out.splitlines() if line.startswith("  fixed")]
+    assert fixed[1][0] == "58%", "five seeds, fixed"
+    assert "share settled" not in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_a_run_is_advised_on_looks_or_a_fixed_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = ["seed,scorer,sparsity,accuracy,kappa"]
+    noise = (0.3, -0.1, 0.2, -0.4, 0.0, 0.1)
+    for i, d in enumerate(noise):
+        rows += [f"{i},magnitude,0.7,0.8,0", f"{i},chaos,0.7,{0.8 + d / 100},2", f"{i},bump,0.7,{0.8 + (1.1 + d * d) / 100},1"]
+    table = tmp_path / "rows.csv"
+    table.write_text("\n".join(rows))
+    assert main(["plan", "--from", str(table), "--max-seeds", "20"]) == 0
+    quiet = words(capsys.readouterr().out)
+    assert "share settled by 5 by 8 by 12 by 20" in quiet
+    assert "A fixed design is advised: 5 seeds are expected to settle 80 % of the 2 lines" in quiet
+    assert "a plan of looks takes fresh ones" in quiet
+    wide = [row.split(",") for row in rows]
+    table.write_text(
+        "\n".join([rows[0], *(",".join([*row[:3], f"{0.8 + 6 * (float(row[3]) - 0.8)}", row[4]]) for row in wide[1:])])
+    )
+    assert main(["plan", "--from", str(table), "--max-seeds", "20"]) == 0
+    assert "A plan of looks is advised: " in words(capsys.readouterr().out)
+
+
+def test_many_looks_fit_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--sd", "1", "--max-seeds", "300"]) == 0
+    out = capsys.readouterr().out
+    assert "by 5 " in words(out)
+    assert "by 300 seeds" in words(out)
+    assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("given", ["4", "1001", "8.5", "x"])
+def test_a_maximum_that_no_plan_can_have_is_refused(capsys: pytest.CaptureFixture[str], given: str) -> None:
+    assert main(["plan", "--sd", "0.5", "--max-seeds", given]) == 2
+    assert "whole number from 5 to 1000" in words(capsys.readouterr().err)
