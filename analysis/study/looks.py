@@ -44,9 +44,12 @@ class Counted:
         """All looks at one line, and the decision it keeps; None where that of the last look stands."""
         S = families.sparsity
         whole = self.whole.contrast(contrast.name, setting.reference, S)
-        if not isinstance(contrast, LookedContrast):  # one planned look is the fixed design
-            contrast = looked_once(contrast, self.plan, self.table.order)
-        return line_looks(contrast, families, Margins(setting.delta, setting.alpha, setting.floors.get(S)), whole)
+        margins = Margins(setting.delta, setting.alpha, setting.floors.get(S))
+        if isinstance(contrast, LookedContrast):
+            return line_looks(contrast, families, margins, whole)
+        # One planned look is the fixed design, whose families have no looks of their own and whose decision stands.
+        once = looked_once(contrast, self.plan, self.table.order)
+        return line_looks(once, families, margins, whole)[0], None
 
     def outcome(self, lines: tuple[LineLooks, ...]) -> Looks:
         """Where the run stands."""
@@ -158,6 +161,10 @@ def _tests(
     sides = ((families.escape, part, margins.delta), (families.degrade, part.mirrored(), margins.delta))
     found = []
     for family, side, margin in sides:
+        if in_family and len(family[part.name].looks) == 0 and part.looks:  # a fixed design
+            line = family[part.name]
+            found.append(FamilyLook(number, line.p_adjusted, margins.alpha, line.p_adjusted, line.p_adjusted, 1))
+            continue
         if in_family:
             before = [look for look in family[part.name].looks if look.look <= number]
             nothing = FamilyLook(number, None, None, None, before[-1].p_adjusted if before else None, len(family.lines))

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sics_analysis import LookPlan, analyse
 from sics_analysis.families.kappa import kappa_spectrum
 from sics_analysis.families.max_t import escape_test
 from sics_analysis.families.rotation import rotation_directions
@@ -43,7 +44,12 @@ def runs(sim: ModuleType) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def calibration(sim: ModuleType, runs: ModuleType) -> ModuleType:
+def looked(sim: ModuleType) -> ModuleType:
+    return load("simulation_looks")
+
+
+@pytest.fixture(scope="module")
+def calibration(sim: ModuleType, runs: ModuleType, looked: ModuleType) -> ModuleType:
     return load("calibration")
 
 
@@ -86,6 +92,13 @@ def test_the_short_form_passes_its_gate(tmp_path: Path) -> None:
         "ten S, five scorers, all at 0, sd 2 | headline, any false escape",
         "ragged seeds | any false escape within an S",
         "| n = 3 | n = 4 |",
+        "ρ = −.24 | ESCAPES at any look, any false",
+        "ρ = .5, one escapes | ESCAPES at any look, any false",
+        "Normal, δ = .5 sd | EQUIVALENT at +δ",
+        "skewed left | EQUIVALENT at +δ",
+        "repeated interval 95 % at the stop",
+        "any false claim over two S",
+        "Normal, δ = 1 sd: ESCAPES, true difference 2δ",
         "judged by those",
     ):
         assert word in text
@@ -155,6 +168,39 @@ def test_fast_kappa_decisions_are_the_packages(sim: ModuleType) -> None:
         assert spectrum[0.7].p_values == pytest.approx(ours, abs=0.02)
         assert spectrum[0.7].p_values is not None
         assert spectrum[0.7].p_values[1] == pytest.approx(ours[1])
+
+
+def test_fast_lines_at_looks_are_the_packages(looked: ModuleType) -> None:
+    plan, columns = LookPlan(20), looked.line_columns("Normal, δ = 1 sd", 40, 20, 0.4, np.random.default_rng(1))
+    fast = looked.shown(columns, plan)
+    rows = [(i, f"s{j}", 0.7, 0.8 + d / 100) for j, row in enumerate(columns) for i, d in enumerate(row)]
+    rows += [(i, "magnitude", 0.7, 0.8) for i in range(20)]
+    frame = pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"])
+    frame["role"] = ["baseline" if name != "magnitude" else None for name in frame["scorer"]]
+    frame["kappa"] = [0 if name == "magnitude" else None for name in frame["scorer"]]
+    found = analyse(frame, looks=plan, draws=100)
+    stops = []
+    for j in range(len(columns)):
+        line = found.looks.line(f"s{j}", 0.7)
+        assert (line.verdict is Verdict.EQUIVALENT) == (fast.equivalent[-1, j] and not fast.escapes[-1, j])
+        assert (line.verdict is Verdict.ESCAPES) == (fast.escapes[-1, j] and not fast.equivalent[-1, j])
+        stops.append((line.decided or 4) - 1 if line.settled else 3)
+    assert stops == fast.stop.tolist()
+
+
+def test_families_at_looks_are_asked_where_they_could_reject(looked: ModuleType) -> None:
+    """What is left out could not reject: all of a few data sets, by the package, are no more."""
+    name, plan = "ρ = .5", LookPlan(20)
+    columns = looked.family_columns(looked.FAMILIES[name], 60, 20, np.random.default_rng(11))
+    wrong = sum(
+        bool(
+            escape_test(
+                [looked.looked(own[:, j], plan, f"s{j}") for j in range(5)], 0.5, rng=np.random.default_rng(i), draws=4_000
+            ).rejected
+        )
+        for i, own in enumerate(columns)
+    )
+    assert looked.family_errors(name, 20, 60, np.random.default_rng(11))[looked.OVER_LOOKS].hits == wrong
 
 
 def test_the_sampled_sign_flip_agrees_with_the_exact_one(sim: ModuleType) -> None:
