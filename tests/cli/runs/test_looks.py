@@ -477,6 +477,16 @@ def test_no_line_to_decide_is_one_line(run: Any) -> None:
     assert done.stderr.splitlines()[-1].startswith("sics-run: --until decided: asks for the lines of κ ≥ 1, and none is")
 
 
+def test_as_many_looks_as_files(cli: Any) -> None:
+    """Of networks that were given, a file each, there are no more seeds than files."""
+    for number in range(6):
+        (cli.folder / f"net{number}.safetensors").touch()
+    done = cli.here("replicate", "--checkpoint", "net*.safetensors", "--until", "decided", "--max-seeds", "8")
+    assert done.returncode == 2
+    said = "sics-run: --max-seeds: 6 files of --checkpoint are seeds 0 to 5: give --max-seeds 6\n"
+    assert done.stderr == said
+
+
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
