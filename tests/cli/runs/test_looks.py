@@ -125,6 +125,9 @@ def test_a_dry_run_shows_the_looks_and_writes_nothing(run: Any, cli: Any) -> Non
     assert "looks at 5, 8, 12 and 20 seeds until every line of κ ≥ 1 is decided; α = 0.05 over all looks together" in shown
     assert "look 1: seeds 0 to 4; 20 cells to compute; 0.0125 of 0.05 spent" in shown
     assert "look 4: seeds 12 to 19; 32 cells to compute; 0.05 of 0.05 spent" in shown
+    assert re.search(
+        r"power by the last look where differences have sd = δ = 0.5 points: equivalence \d+%, after \d+ seeds", shown
+    )
     assert not cli.run.exists()
     assert run(*WIDE).returncode == 0
     after = words(run(*WIDE, "--dry-run").stdout)
