@@ -398,6 +398,9 @@ def test_a_report_between_two_looks_tests_what_the_last_look_counted(run: Any, c
     connection.close()
     found = report(cli)
     assert {line["n"] for line in found["lines"]} == {5}
+    said = json.dumps(found, ensure_ascii=False)
+    assert "Looks at 5, 8 seeds, α = 0.05 over all of them together" in said
+    assert "Stopped at look 1 of 2: 0.0312 of α = 0.05 spent. 3 more seeds run since look 1: counted at the next look" in said
     analysis = Run(cli.run).analyse()
     assert analysis.looks is not None
     assert (analysis.looks.made, analysis.looks.waiting, analysis.looks.next_look) == (1, (5, 6, 7), 8)
