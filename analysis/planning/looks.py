@@ -207,8 +207,8 @@ def share_plan(lines: Sequence[tuple[float, float, int]], plan: LookPlan, delta:
     Parameters
     ----------
     lines
-        True difference, sd between seeds and size of the family of each, in points. `sics_analysis.planning.outlook.planned_lines` takes
-        them from a run.
+        True difference, sd between seeds and size of the family of each, in points; those of a run come from
+        `sics_analysis.planning.outlook.planned_lines`.
     target
         Share of the lines to be settled.
 
