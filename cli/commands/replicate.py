@@ -16,6 +16,7 @@ from sics_cli.commands.options import CHANCE_OPTION, CLASSES_OPTION, COUNT, STAN
 from sics_cli.console import progress_bars, tables
 from sics_cli.console.look_tables import fresh_seeds, print_looks, print_made
 from sics_cli.experiment.cells import Cell, families
+from sics_cli.experiment.look_plan import look_plan_of
 from sics_cli.experiment.user_scorers import expanded
 from sics_cli.results.doubts import doubts
 from sics_cli.results.judge import judge
@@ -309,10 +310,9 @@ def _print_dry_run(out: Console, session: Session, workers: int) -> None:
     out.print(f"another seed changes: {', '.join(session.recipe.seed_varies)}", soft_wrap=True)
     out.print(grid.counts, soft_wrap=True)
     out.print(f"would be kept in {session.store_path}", soft_wrap=True)
-    if session.plan.looks is None:
-        out.print(_power_line(session))
-    else:
+    if session.plan.looks is not None:
         print_looks(out, session, grid, workers)
+    out.print(_power_line(session))
 
 
 def _print_jobs(out: Console, session: Session, cluster: SlurmCluster, **missing: bool) -> None:
@@ -331,12 +331,21 @@ def _print_jobs(out: Console, session: Session, cluster: SlurmCluster, **missing
 
 def _power_line(session: Session) -> str:
     """What so many seeds can show where differences spread as wide as the margin; no data are needed for that."""
+    from sics_analysis.planning.looks import looks_power
     from sics_analysis.planning.plan import plan
 
     asked, seeds, unit = session.experiment, len(session.experiment.seeds), session.recipe.task.metric.unit
     if seeds < 3:
         return f"power: no verdict from {seeds} seed{'s' * (seeds > 1)}; three are the fewest"
     family = max(1, len(families(session.scorers)["escape"]))
+    if (looks := look_plan_of(session.plan)) is not None:
+        equal = looks_power("equivalence", looks, 0.0, asked.margin, asked.margin)
+        escape = looks_power("escape", looks, 2 * asked.margin, asked.margin, asked.margin, family=family)
+        return (
+            f"power by the last look where differences have sd = δ = {asked.margin:g} {unit}: equivalence {equal.power:.0%}, "
+            f"after {equal.expected:.0f} seeds on average; an escape of twice δ {escape.power:.0%}, after {escape.expected:.0f}. "
+            "sics-run plan says more."
+        )
     chance = plan(seeds, asked.margin, delta=asked.margin, alpha=asked.alpha, family=family)
     return (
         f"power of {seeds} seeds where differences have sd = δ = {asked.margin:g} {unit}: equivalence "

@@ -41,9 +41,10 @@ def look_and_go_on(
     ends = look_ends(plan)
     made = {look.look: look for look in run.store.looks(plan.plan_hash)}
     seen = ends[max(made) - 1] if made else 0
+    again = retry_failed or run.force
     skipped, begin = 0, 0
     for number, end in enumerate(ends, 1):
-        missing, left = _missing(run, plan.seeds[begin:end], retry_failed and end > seen)
+        missing, left = _missing(run, plan.seeds[begin:end], again and end > seen)
         skipped += left
         run.todo = {cell.key: cell for cell in missing}
         run.look = f"look {number} of {len(ends)}"
@@ -60,7 +61,7 @@ def look_and_go_on(
         if look.stops:
             break
         begin, seen = end, max(seen, end)
-    if retry_failed and skipped:
+    if again and skipped:
         run.reporter.note(f"{skipped} failed cells of seeds that were looked at stay failed: a look's seeds are never replaced")
     return skipped
 

@@ -125,6 +125,9 @@ def test_a_dry_run_shows_the_looks_and_writes_nothing(run: Any, cli: Any) -> Non
     assert "looks at 5, 8, 12 and 20 seeds until every line of κ ≥ 1 is decided; α = 0.05 over all looks together" in shown
     assert "look 1: seeds 0 to 4; 20 cells to compute; 0.0125 of 0.05 spent" in shown
     assert "look 4: seeds 12 to 19; 32 cells to compute; 0.05 of 0.05 spent" in shown
+    assert re.search(
+        r"power by the last look where differences have sd = δ = 0.5 points: equivalence \d+%, after \d+ seeds", shown
+    )
     assert not cli.run.exists()
     assert run(*WIDE).returncode == 0
     after = words(run(*WIDE, "--dry-run").stdout)
@@ -395,6 +398,9 @@ def test_a_report_between_two_looks_tests_what_the_last_look_counted(run: Any, c
     connection.close()
     found = report(cli)
     assert {line["n"] for line in found["lines"]} == {5}
+    said = json.dumps(found, ensure_ascii=False)
+    assert "Looks at 5, 8 seeds, α = 0.05 over all of them together" in said
+    assert "Stopped at look 1 of 2: 0.0312 of α = 0.05 spent. 3 more seeds run since look 1: counted at the next look" in said
     analysis = Run(cli.run).analyse()
     assert analysis.looks is not None
     assert (analysis.looks.made, analysis.looks.waiting, analysis.looks.next_look) == (1, (5, 6, 7), 8)
@@ -475,6 +481,16 @@ def test_no_line_to_decide_is_one_line(run: Any) -> None:
     done = run("--scorers", "magnitude,log")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("sics-run: --until decided: asks for the lines of κ ≥ 1, and none is")
+
+
+def test_as_many_looks_as_files(cli: Any) -> None:
+    """Of networks that were given, a file each, there are no more seeds than files."""
+    for number in range(6):
+        (cli.folder / f"net{number}.safetensors").touch()
+    done = cli.here("replicate", "--checkpoint", "net*.safetensors", "--until", "decided", "--max-seeds", "8")
+    assert done.returncode == 2
+    said = "sics-run: --max-seeds: 6 files of --checkpoint are seeds 0 to 5: give --max-seeds 6\n"
+    assert done.stderr == said
 
 
 @pytest.mark.parametrize(
