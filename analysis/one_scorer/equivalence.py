@@ -71,7 +71,7 @@ class EquivalenceResult(OfContrast):
         if interval is None:
             return None
         exact = c.has_test and (c.is_constant or c.is_adjacent)
-        sides = (exact_bound(side, c.level(self.alpha)) for side in (c, c.mirrored()) if exact)
+        sides = (exact_bound(side, c.level(self.alpha)) for side in ((c, c.mirrored()) if exact else ()))
         return max(abs(interval.low), abs(interval.high), *(-bound for bound in sides if bound is not None))
 
     def smallest_delta_signflip(self, rng: np.random.Generator | None = None) -> float | None:

@@ -10,14 +10,16 @@ passing margin read off the same subset means.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sics_analysis.results import Computed, Row, columns, p_text
-from sics_analysis.rows.contrasts import Contrast, FloatArray, as_contrast
+from sics_analysis.rows.contrasts import MANY_SEEDS, Contrast, FloatArray, as_contrast
 
 Alternative: TypeAlias = Literal["greater", "less", "two-sided"]
 
@@ -136,11 +138,39 @@ def sign_flip_test(
     if exact:
         count, total = _count_exact(shifted, slack, alternative), 2**c.n
     else:
-        count, total = _count_drawn(shifted, slack, alternative, rng, draws), draws
+        known = c.counted_flips.get((margin, alternative)) if rng is None and draws == DRAWS else None
+        count, total = _count_drawn(shifted, slack, alternative, rng, draws) if known is None else known, draws
     # One pattern of 2ⁿ one-sided; its mirror image joins it when both sides count.
     floor = (2 if alternative == "two-sided" else 1) / 2**c.n
     p_min = floor if exact else max(floor, 1 / draws)
     return SignFlipResult(c.n, c.mean, margin, alternative, count, total, count / total, p_min, exact)
+
+
+def count_together(contrasts: Sequence[Contrast], sides: Sequence[tuple[float, Alternative]]) -> None:
+    """Count the drawn flips of many contrasts of more than `EXACT_LIMIT` seeds, one-sided and at several margins, at once.
+
+    `sign_flip_test` without a generator finds its count there: it draws the same patterns for any contrast of as many seeds, so
+    that the sums of all are one matrix product, and a margin m moves the sum over a subset of k seeds by k·m.
+
+    >>> from sics_analysis.rows.contrasts import differences
+    >>> alone, together = (differences(np.arange(21.0) - 8) for _ in range(2))
+    >>> count_together([together], [(0.5, "greater")])
+    >>> sign_flip_test(together, margin=0.5).count == sign_flip_test(alone, margin=0.5).count
+    True
+    """
+    for n in sorted({c.n for c in contrasts if c.paired and EXACT_LIMIT < c.n <= MANY_SEEDS}):
+        own = [c for c in contrasts if c.paired and c.n == n]
+        columns = np.column_stack([c.ranked for c in own])
+        slack = np.array([tie_slack(c) for c in own])
+        counts = np.zeros((len(sides), len(own)), dtype=np.int64)
+        for flips in _blocks(n, DRAWS, None):
+            sums, sizes = flips @ columns, flips.sum(axis=1)[:, None]
+            for i, (margin, alternative) in enumerate(sides):
+                shifted = sums - margin * sizes
+                hits = shifted <= slack if alternative == "greater" else shifted >= -slack
+                counts[i] += np.count_nonzero(hits, axis=0)
+        for c, column in zip(own, counts.T.tolist(), strict=True):
+            c.counted_flips.update(zip(sides, column, strict=True))
 
 
 def tie_slack(c: Contrast) -> float:
@@ -208,13 +238,31 @@ def _count_drawn(shifted: FloatArray, slack: float, alternative: Alternative, rn
 
 def _draw_sums(values: FloatArray, draws: int, rng: np.random.Generator | None) -> tuple[FloatArray, FloatArray]:
     """Sum and size of random subsets, the empty one (the data as observed) first; drawn in blocks to bound the memory."""
-    generator = np.random.default_rng(DRAW_SEED) if rng is None else rng
-    sums, sizes = np.empty(draws), np.empty(draws)
-    rows = max(1, _BLOCK // max(1, len(values)))
-    for start in range(0, draws, rows):
-        flips = generator.integers(0, 2, size=(min(rows, draws - start), len(values)), dtype=np.int8).astype(np.float64)
-        if start == 0:
-            flips[0] = 0.0
-        sums[start : start + rows] = flips @ values
-        sizes[start : start + rows] = flips.sum(axis=1)
+    sums, sizes, done = np.empty(draws), np.empty(draws), 0
+    for flips in _blocks(len(values), draws, rng):
+        rows = slice(done, done + len(flips))
+        sums[rows], sizes[rows] = flips @ values, flips.sum(axis=1)
+        done = rows.stop
     return sums, sizes
+
+
+def _blocks(n: int, draws: int, rng: np.random.Generator | None) -> Iterator[FloatArray]:
+    """Random subsets as rows of 0 and 1, the empty one first; those without a generator are the same each time, and kept."""
+    drawn = _kept(n, draws) if rng is None and n <= MANY_SEEDS else _drawn(n, draws, rng)
+    return (flips.astype(np.float64) for flips in drawn)
+
+
+@lru_cache(maxsize=1)
+def _kept(n: int, draws: int) -> tuple[NDArray[np.int8], ...]:
+    """The subsets without a generator: 10 MB at `DRAWS` of 100 seeds."""
+    return tuple(_drawn(n, draws, None))
+
+
+def _drawn(n: int, draws: int, rng: np.random.Generator | None) -> Iterator[NDArray[np.int8]]:
+    generator = np.random.default_rng(DRAW_SEED) if rng is None else rng
+    rows = max(1, _BLOCK // max(1, n))
+    for start in range(0, draws, rows):
+        flips = generator.integers(0, 2, size=(min(rows, draws - start), n), dtype=np.int8)
+        if start == 0:
+            flips[0] = 0
+        yield flips

@@ -29,10 +29,17 @@ def p_above(contrast: Contrast, margin: float) -> float | None:
     if contrast.is_constant:
         return exact_p(contrast, margin)
     mean, se = contrast.spread
-    p = float(special.stdtr(contrast.df, -(mean - margin) / se))
+    p = _tail(mean - margin, se, contrast.df)
     return max(p, exact_p(contrast, margin)) if contrast.is_adjacent else p
 
 
 def p_below(contrast: Contrast, margin: float) -> float | None:
     """One-sided p of "mean difference below margin"; None as in `p_above`."""
-    return p_above(contrast.mirrored(), -margin)
+    if not contrast.has_test or contrast.is_constant or contrast.is_adjacent:
+        return p_above(contrast.mirrored(), -margin)
+    mean, se = contrast.spread
+    return _tail(margin - mean, se, contrast.df)  # as of the mirrored differences, without a copy of them
+
+
+def _tail(beyond: float, se: float, df: float) -> float:
+    return float(special.stdtr(df, -beyond / se))

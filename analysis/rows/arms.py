@@ -136,8 +136,8 @@ class Arm:
         (0,)
         """
         order = complete_seeds(name, seeds, accuracy)
-        values = tuple(float(accuracy[i]) for i in order)  # type: ignore[arg-type]
-        array = np.array(values, dtype=np.float64)
+        array = np.array([accuracy[i] for i in order], dtype=np.float64)
+        values = tuple(array.tolist())
         if not ((array >= 0.0) & (array <= 1.0)).all():
             value = next(value for value in values if not 0.0 <= value <= 1.0)
             raise ValueError(f"Expected accuracy of {name!r} as a fraction in [0, 1], got {value!r}")
@@ -256,7 +256,7 @@ def complete_seeds(name: str, seeds: Sequence[Seed], values: Sequence[float | No
     repeated = sorted({str(seed) for seed, count in counts.items() if count > 1})
     if repeated:
         raise ValueError(f"Expected every seed of {name!r} once, got seed {', '.join(repeated)} again")
-    if any(isinstance(label, str) for label in labels):
+    if str in {*map(type, labels)}:
         order = sorted(range(len(labels)), key=lambda i: (isinstance(labels[i], str), labels[i]))
     else:
         order = sorted(range(len(labels)), key=labels.__getitem__)

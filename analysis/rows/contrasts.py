@@ -108,6 +108,11 @@ class Contrast:
         return up if up.tolist() <= (-down).tolist() else down
 
     @_Once
+    def counted_flips(self) -> dict[tuple[float, str], int]:
+        """Counts of sign flips that were made for many contrasts together, by margin and side (`count_together`)."""
+        return {}
+
+    @_Once
     def mean(self) -> float | None:
         """Mean difference in points; None without seeds. Correctly rounded, so free of the order of seeds."""
         if self.n == 0:
@@ -342,26 +347,29 @@ def contrast(arm: Arm, reference: Arm, *, sparsity: float | None = None, noise_f
     >>> contrast(a, b, sparsity=0.7).differences
     (0.5, -0.5)
     """
-    at_a = {seed: i for i, seed in enumerate(arm.seeds)}
-    at_b = {seed: i for i, seed in enumerate(reference.seeds)}
-    seeds = tuple(seed for seed in arm.seeds if seed in at_b)
+    if arm.seeds == reference.seeds:
+        seeds, pairs = arm.seeds, [(i, i) for i in range(len(arm.seeds))]
+    else:
+        at_b = {seed: i for i, seed in enumerate(reference.seeds)}
+        pairs = [(i, at_b[seed]) for i, seed in enumerate(arm.seeds) if seed in at_b]
+        seeds = tuple(arm.seeds[i] for i, _ in pairs)
     exact = arm.correct is not None and reference.correct is not None
     if arm.seeds == reference.seeds and arm.total is None and reference.total is None:
         apart = arm.scale * (np.array(arm.accuracy, dtype=np.float64) - np.array(reference.accuracy, dtype=np.float64))
         found = tuple(apart.tolist())  # the same digits as one by one, for tables of many seeds
     else:
-        found = tuple(_difference(arm, at_a[seed], reference, at_b[seed], seed, exact) for seed in seeds)
+        found = tuple(_difference(arm, i, reference, j, seed, exact) for (i, j), seed in zip(pairs, seeds, strict=True))
     return Contrast(
         arm.name,
         reference.name,
         seeds,
         found,
         sparsity,
-        _same_masks(arm, reference, [(at_a[seed], at_b[seed]) for seed in seeds]),
+        _same_masks(arm, reference, pairs),
         exact,
         not exact and arm.single and reference.single,
         noise_floor,
-        _resolution(arm, reference, [(at_a[seed], at_b[seed]) for seed in seeds]),
+        _resolution(arm, reference, pairs),
         _size(arm, reference),
     )
 

@@ -44,6 +44,7 @@ class Table:
     plan: LookPlan | None = None  # of a run that is looked at more than once
     order: tuple[Seed, ...] = ()  # of its seeds
     made: int = 0  # looks
+    _paired: dict[tuple[str, str, float], Contrast] = field(default_factory=dict, init=False, repr=False)  # those asked for
 
     @property
     def scorers(self) -> tuple[str, ...]:
@@ -100,8 +101,14 @@ class Table:
         """Pair two scorers at one sparsity on the seeds complete in both.
 
         Against "plateau" a κ = 0 scorer is paired with the pool of the others: a pool that holds the scorer itself
-        would hide a part of its difference, and all of it when there is no other.
+        would hide a part of its difference, and all of it when there is no other. A pair is made once.
         """
+        key = (name, reference, sparsity)
+        if key not in self._paired:
+            self._paired[key] = self._contrast(*key)
+        return self._paired[key]
+
+    def _contrast(self, name: str, reference: str, sparsity: float) -> Contrast:
         other = self._pool(self.pooled(name), sparsity) if self.pools(reference) else self.arm(reference, sparsity)
         floor = self.floors.get(sparsity, 0.0)
         if not self.metric.paired:

@@ -20,6 +20,7 @@ from sics_analysis.one_scorer.crossed import VarianceComponents, variance_compon
 from sics_analysis.one_scorer.effect import hedges_g
 from sics_analysis.one_scorer.equivalence import EquivalenceResult, equivalence_test
 from sics_analysis.one_scorer.mcnemar import mcnemar_exact
+from sics_analysis.one_scorer.signflip import Alternative, count_together
 from sics_analysis.one_scorer.student import p_above, p_below
 from sics_analysis.one_scorer.verdict import Decision, verdict
 from sics_analysis.results import POINTS, Interval, Seed, Verdict, p_text, signed
@@ -58,14 +59,23 @@ class Setting:
 
 def family_tests(setting: Setting, contrasts: list[Contrast], sparsity: float) -> Families:
     """Test the escape family of one sparsity; degenerate columns leave before the rotation."""
-    table = setting.table
+    table, delta = setting.table, setting.delta
+    # The sign-flip tests of the three families and of the lines' equivalence, which come later.
+    sides: tuple[tuple[float, Alternative], ...] = (
+        (delta, "greater"),
+        (-delta, "less"),
+        (0.0, "greater"),
+        (-delta, "greater"),
+        (delta, "less"),
+    )
+    count_together([c for c in contrasts if not c.is_degenerate], sides)
     members = [c for c in contrasts if c.name in table.candidates]
     rng, alpha, draws = setting.stream(FAMILIES, sparsity), setting.alpha, setting.draws
     return Families(
         sparsity,
         tuple(c.name for c in members),
-        escape_test(members, setting.delta, alpha=alpha, rng=rng, draws=draws),
-        degrade_test(members, setting.delta, alpha=alpha, rng=rng, draws=draws),
+        escape_test(members, delta, alpha=alpha, rng=rng, draws=draws),
+        degrade_test(members, delta, alpha=alpha, rng=rng, draws=draws),
         superiority_test(members, alpha=alpha, rng=rng, draws=draws),
     )
 

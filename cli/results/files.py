@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from sics_cli.base.errors import ConfigError, SicsError
 
@@ -48,6 +48,43 @@ class OpenedTable:
         return self.places[row][1]
 
 
+@dataclass(frozen=True, slots=True)
+class _Lines(Sequence[str]):
+    """Names of lines that follow one another, of a file of a million, made when one is asked for."""
+
+    first: int
+    rows: int
+
+    def __len__(self) -> int:
+        return self.rows
+
+    @overload
+    def __getitem__(self, i: int) -> str: ...
+    @overload
+    def __getitem__(self, i: slice) -> Sequence[str]: ...
+    def __getitem__(self, i: int | slice) -> str | Sequence[str]:
+        found = range(self.first, self.first + self.rows)[i]
+        return f"line {found}" if isinstance(found, int) else [f"line {number}" for number in found]
+
+
+@dataclass(frozen=True, slots=True)
+class _Places(Sequence[tuple[Path, str]]):
+    """Where the rows of one file stand."""
+
+    path: Path
+    names: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, i: int) -> tuple[Path, str]: ...
+    @overload
+    def __getitem__(self, i: slice) -> Sequence[tuple[Path, str]]: ...
+    def __getitem__(self, i: int | slice) -> tuple[Path, str] | Sequence[tuple[Path, str]]:
+        return (self.path, self.names[i]) if isinstance(i, int) else [(self.path, name) for name in self.names[i]]
+
+
 def open_tables(paths: Sequence[Path]) -> OpenedTable:
     """Open files as one table; where there are several, a column `file` names the one of each row."""
     import pandas as pd
@@ -80,6 +117,7 @@ def _open(path: Path) -> OpenedTable:
     except OSError as error:
         raise SicsError(f"{path}: cannot be read ({error.strerror or error})") from None
     digest = hashlib.sha256(raw).hexdigest()
+    lines: Sequence[str] | None
     if raw.startswith(b"\x1f\x8b"):
         try:
             raw = gzip.decompress(raw)
@@ -96,8 +134,8 @@ def _open(path: Path) -> OpenedTable:
             frame, assumed, lines = _json_lines(path, text)
         else:
             frame, assumed, lines = _delimited(path, text)
-    names = lines or [f"row {i + 1}" for i in range(len(frame))]
-    return OpenedTable(frame, [(path, name) for name in names] or [(path, "row 1")], tuple(assumed), digest)
+    names = lines or [f"row {i + 1}" for i in range(len(frame))] or ["row 1"]
+    return OpenedTable(frame, _Places(path, names), tuple(assumed), digest)
 
 
 def _decode(path: Path, raw: bytes) -> str:
@@ -171,9 +209,13 @@ def _json_lines(path: Path, text: str) -> tuple[pd.DataFrame, list[str], list[st
     return pd.json_normalize(records), [], lines
 
 
-def _delimited(path: Path, text: str) -> tuple[pd.DataFrame, list[str], list[str]]:
+def _delimited(path: Path, text: str) -> tuple[pd.DataFrame, list[str], Sequence[str]]:
     import pandas as pd
 
+    if _is_plain(text):
+        table = pd.read_csv(io.StringIO(text), header=None, dtype=str, keep_default_na=False, na_values=[])
+        frame = _below_heading(table)
+        return frame, [], _Lines(2, len(frame))
     rows, assumed, separator = _without_comments(text)
     if not rows:
         return pd.DataFrame(), assumed, []
@@ -187,14 +229,33 @@ def _delimited(path: Path, text: str) -> tuple[pd.DataFrame, list[str], list[str
         table = pd.read_csv(io.StringIO(body), sep=separator, header=None, dtype=str, keep_default_na=False, na_values=[])
     except pd.errors.ParserError as error:
         raise TableFileError(f"{path}: is not a CSV ({str(error).split('error: ')[-1].strip()})") from None
-    heading = [str(name).strip() for name in table.iloc[0].fillna("")]
-    frame = table.iloc[1:].set_axis(heading, axis=1).reset_index(drop=True)
+    frame = _below_heading(table)
     lines = [f"line {number}" for number, _ in rows[1:]]
     if len(lines) != len(frame):  # a quoted field holds the end of a line
         lines = [f"row {i + 1}" for i in range(len(frame))]
     if not len(frame):
         raise TableFileError(f"{path}: has a heading and no rows")
     return frame, assumed, lines
+
+
+def _below_heading(table: pd.DataFrame) -> pd.DataFrame:
+    heading = [str(name).strip() for name in table.iloc[0].fillna("")]
+    return table.iloc[1:].set_axis(heading, axis=1).reset_index(drop=True)
+
+
+def _is_plain(text: str) -> bool:
+    """Whether every line is a row of as many fields, of commas alone: no mark, comment, space, or other separator to look at.
+
+    Most large tables are so, and need no look at each of their lines.
+    """
+    import numpy as np
+
+    if any(sign in text for sign in "\"'#\r \t;|\0") or text[:4].lower() == "sep=" or "\n" not in text[:-1]:
+        return False
+    signs = np.frombuffer((text if text.endswith("\n") else text + "\n").encode(), dtype=np.uint8)
+    ends, commas = np.flatnonzero(signs == ord("\n")), np.flatnonzero(signs == ord(","))
+    counts, lengths = np.diff(np.searchsorted(commas, ends), prepend=0), np.diff(ends, prepend=-1) - 1
+    return bool(counts[0] > 0 and (counts == counts[0]).all() and (lengths > counts).all())
 
 
 def _check_fields(path: Path, rows: Sequence[tuple[int, str]], separator: str) -> None:

@@ -40,7 +40,7 @@ def check_reference(source: Source, reference: str) -> None:
     from sics_analysis.rows.reading.names import likely_reference, nearest
 
     frame = source.frame
-    known = sorted(set(frame["scorer"][frame["sparsity"] > 0]))
+    known = sorted(frame["scorer"][frame["sparsity"] > 0].unique())
     dense = (frame["sparsity"] == 0).any()
     rank_monotone = "kappa" in frame.columns and (frame["kappa"] == 0).any()
     if reference in known or (reference == DENSE and dense) or (reference == "plateau" and rank_monotone):

@@ -82,8 +82,9 @@ def read_table_files(paths: Sequence[Path], reading: Reading) -> ResultsTable:
     pruned = (frame["sparsity"] > 0) & frame["accuracy"].notna()
     if not pruned.any():
         raise TableFileError(f"{paths[0]}: holds no row of a pruned network (sparsity above 0) with an accuracy")
-    with_results = {opened.places[int(place)][0] for place in frame.index[frame["accuracy"].notna()]}
-    for path in paths:
+    places = frame.index[frame["accuracy"].notna()] if len(paths) > 1 else ()  # one file has results, as was seen
+    with_results = {opened.places[int(place)][0] for place in places}
+    for path in paths if len(paths) > 1 else ():
         if path not in with_results:
             raise TableFileError(
                 f"{path}: has no {found.metric.name} in any row: give --metric for what all have, or leave it out"

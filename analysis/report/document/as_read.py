@@ -34,8 +34,11 @@ def _read(value: Any, metric: Metric, names: Sequence[str], pooled: bool, name: 
     if is_dataclass(value) and not isinstance(value, type):
         own = {field.name: _read(getattr(value, field.name), metric, names, pooled, field.name) for field in fields(value)}
         return replace(value, **own)
-    if isinstance(value, tuple):
+    if isinstance(value, tuple) and not (value and type(value[0]) in (int, float)):
         return tuple(_read(item, metric, names, pooled, name) for item in value)
+    if isinstance(value, tuple):  # differences, or seeds, a thousand a line
+        turned = metric.lower_is_better and name in _DIFFERENCES
+        return tuple(metric.turned(item) if isinstance(item, float) else item for item in value) if turned else value
     if isinstance(value, float) and name in _DIFFERENCES:
         return metric.turned(value)
     if isinstance(value, str) and not isinstance(value, StrEnum) and name in _SENTENCES:

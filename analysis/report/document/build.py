@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
@@ -109,24 +110,17 @@ def _first(frame: pd.DataFrame, column: str) -> Mapping[str, str]:
 
 def cell_infos(analysis: Analysis, frame: pd.DataFrame) -> tuple[Cell, ...]:
     """Every cell: dense networks first, then by S and scorer."""
-    overlap = _jaccard(frame)
+    overlap, metric, unknown = _jaccard(frame), analysis.metric, repeat(None)
     cells = _dense(frame)
     for sparsity in analysis.sparsities:
         for name in analysis.scorers:
             arm = analysis.table.arm(name, sparsity)
-            for i, seed in enumerate(arm.seeds):
-                cells.append(
-                    Cell(
-                        seed,
-                        name,
-                        sparsity,
-                        analysis.metric.turned(arm.accuracy[i]),
-                        None if arm.correct is None else abs(arm.correct[i]),
-                        None if arm.total is None else arm.total[i],
-                        None if arm.mask_hash is None else arm.mask_hash[i],
-                        overlap.get((seed, name, sparsity)),
-                    )
-                )
+            values = map(metric.turned, arm.accuracy) if metric.lower_is_better else arm.accuracy
+            counts = unknown if arm.correct is None else map(abs, arm.correct)
+            masks = arm.mask_hash or unknown
+            shared = (overlap.get((seed, name, sparsity)) for seed in arm.seeds) if overlap else unknown
+            # Of a large table there are a million: no loop of Python's own.
+            cells += map(Cell, arm.seeds, repeat(name), repeat(sparsity), values, counts, arm.total or unknown, masks, shared)
     return tuple(cells)
 
 

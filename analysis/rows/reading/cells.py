@@ -65,7 +65,13 @@ def numbers(column: pd.Series, name: str, accepted: str, *, bounded: bool = Fals
         if len(infinite):
             raise refused(column, int(infinite[0]), name, accepted)
         return Numbers(np.asarray(values, dtype=np.float64), False, False)
-    text = text_of(column)
+    # What is written once is read once: a million cells have few texts. Texts are in the order in which they first come.
+    codes, kinds = pd.factorize(text_of(column))
+    text = pd.Series(kinds)
+
+    def first_of(kind: int) -> int:
+        return int(np.argmax(codes == kind))
+
     words: tuple[str, ...] = ()
     if empty and (pd.to_numeric(text, errors="coerce").isna() & (text != "")).any():
         nothing = text.str.lower().isin(_NOTHING)
@@ -79,19 +85,19 @@ def numbers(column: pd.Series, name: str, accepted: str, *, bounded: bool = Fals
         parts, plain = filled.str.fullmatch(_THOUSANDS), filled.str.fullmatch(r"[+-]?\d+")
         if parts.any() and (parts | plain).all() and not bounded:  # decimals in threes, and nowhere else: hardly decimals
             place = int(np.flatnonzero(text.str.fullmatch(_THOUSANDS).to_numpy())[0])
-            raise refused(column, place, name, f"{accepted}, without a comma that may part thousands")
+            raise refused(column, first_of(place), name, f"{accepted}, without a comma that may part thousands")
     read = pd.to_numeric(bare.str.replace(",", ".", regex=False) if comma else bare, errors="coerce")
     found = np.asarray(read, dtype=np.float64)
     bad = np.flatnonzero((text != "").to_numpy() & ~np.isfinite(found))
     if len(bad):
         parted = bool(re.fullmatch(_PARTED, text.iloc[int(bad[0])]))
-        raise refused(column, int(bad[0]), name, f"{accepted}{', without signs between thousands' if parted else ''}")
+        raise refused(column, first_of(int(bad[0])), name, f"{accepted}{', without signs between thousands' if parted else ''}")
     points = filled.str.contains(".", regex=False)
     pointed = filled[points] if not bounded else filled[:0]
     first = str(pointed.iloc[0]) if len(pointed) else ""  # most columns are told by it
     threes = bool(re.fullmatch(_POINT_THOUSANDS, first)) and bool(pointed.str.fullmatch(_POINT_THOUSANDS).all())
-    at = int(np.flatnonzero(text.str.fullmatch(_POINT_THOUSANDS).to_numpy())[0]) if threes else None
-    return Numbers(found, percent, comma, words, at)
+    at = first_of(int(np.flatnonzero(text.str.fullmatch(_POINT_THOUSANDS).to_numpy())[0])) if threes else None
+    return Numbers(found[codes], percent, comma, words, at)
 
 
 def mostly_numbers(column: pd.Series) -> bool:

@@ -104,7 +104,7 @@ def to_targets(frame: pd.DataFrame, step: float | None = None) -> tuple[pd.Serie
         found.update(dict.fromkeys(group, target))
         names = f"{group[0]:.9g} and {group[1]:.9g}" if len(group) == 2 else f"{group[0]:.9g} to {group[-1]:.9g} ({len(group)})"
         said.append(f"sparsities {names} are one target, {target:g}: they lie within {_NEAR:g} of each other")
-    return column.map(lambda value: found.get(value, value)), said
+    return column.map(lambda value: found.get(value, value)) if found else column, said
 
 
 def _rounded(frame: pd.DataFrame, step: float) -> tuple[pd.Series, list[str]]:

@@ -85,8 +85,10 @@ def tidy(frame: pd.DataFrame, asked: Asked = NOTHING) -> Tidy:
     _refuse_unknown(raw, named, asked, metric)
     rows = pd.DataFrame(index=raw.index)
     seeds = filled(raw[named.column["seed"]], "seed", "a number or a name")
-    labels = {value: seed_label(value) for value in seeds.unique()}
-    rows["seed"] = pd.Series([labels[value] for value in seeds], index=raw.index, dtype=object)
+    codes, kinds = pd.factorize(seeds)
+    labels = np.empty(len(kinds), dtype=object)
+    labels[:] = [seed_label(value) for value in kinds]
+    rows["seed"] = pd.Series(labels[codes], index=raw.index, dtype=object)
     rows["scorer"] = filled(raw[named.column["scorer"]], "scorer", "a name")
     comma = False
     if "sparsity" in named.column:
