@@ -239,10 +239,32 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
         origin,
         metric,
         {sparsity: floor.change for sparsity, floor in noise_floors(pruned, repeats, metric.scale).items()},
-        copied_checkpoints(
-            ((row.seed, row.checkpoint_hash) for row in kept), given=recipe.get("start", {}).get("kind") == "checkpoint"
+        (
+            *copied_checkpoints(
+                ((row.seed, row.checkpoint_hash) for row in kept), given=recipe.get("start", {}).get("kind") == "checkpoint"
+            ),
+            *untouched(kept),
         ),
     )
+
+
+def untouched(rows: Sequence[CellRow]) -> tuple[DataCheck, ...]:
+    """A check where no pruned network gives another result on any example than its dense network: nothing was measured.
+
+    Numbers of examples that are all one, such as all right, are no sign of it: they may be the best there is.
+    """
+    from sics_analysis.results import DataCheck, Level
+
+    dense = {row.seed: row for row in rows if row.scorer == DENSE}
+    pairs = [(dense[row.seed], row) for row in rows if row.scorer != DENSE and row.seed in dense]
+    telling = [(one, two) for one, two in pairs if one.n is None or one.correct not in (0, one.n)]
+    if not telling or any((one.bits, one.examples, one.value) != (two.bits, two.examples, two.value) for one, two in telling):
+        return ()
+    text = (
+        "every pruned network gives to the bit what its dense network gives: does evaluate() use the network that it is given, "
+        "and are the pruned weights the ones that it uses?"
+    )
+    return (DataCheck("untouched", Level.OPEN, text),)
 
 
 def _single_examples(recipe: Mapping[str, Any], rows: Sequence[CellRow]) -> Bits:

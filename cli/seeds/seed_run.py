@@ -72,6 +72,7 @@ def keep_freed_memory() -> bool:
 
 NONDETERMINISTIC = "nondeterministic"
 OTHER_BATCHES = "calibration batches were others when asked for again"
+AS_SPARSE = "as many zeros in the dense network"
 IN_TRAINING = "evaluated in training mode"
 #: Columns of a row that say how a network did.
 MEASURED = tuple(field.name for field in dataclasses.fields(Evaluation))
@@ -106,6 +107,7 @@ class SeedRun:
         self._calibration_hash: str | None = None
         self._dense_network = self._dense()
         self._spoilt = self._compared = False
+        self._zeros: float | None = None
         self._before = self._done = 0.0
         self._told, self._phase = float("-inf"), ""
 
@@ -273,6 +275,8 @@ class SeedRun:
             }
             if self.job.experiment.pool == "native" and report.pool != "global":
                 mask["flags"].append(f"pool {report.pool}")
+            if self.job.experiment.unit == "weight" and self._zero_before(report) >= cell.sparsity:
+                mask["flags"].append(AS_SPARSE)
         mask["flags"] = sorted({*mask["flags"], *self.flags})
         return CellRow(
             cell_key=cell.key,
@@ -297,6 +301,15 @@ class SeedRun:
             self.evaluated[place] = self._evaluation(self.model, masks), scorer.name
         evaluation, evaluated_as = self.evaluated[place]
         return evaluation, evaluated_as, report, self.masker.overlap(self.model, masks, scorer, sparsity)
+
+    def _zero_before(self, report: PruningReport) -> float:
+        """The share of the weights to be pruned that are 0 in the dense network: below it there is nothing to choose."""
+        if self._zeros is None:
+            named = dict(self.model.named_parameters())
+            weights = [named[layer.name] for layer in report.layers if layer.name in named]
+            total = sum(weight.numel() for weight in weights)
+            self._zeros = 1 - sum(int(torch.count_nonzero(weight.detach())) for weight in weights) / max(1, total)
+        return self._zeros
 
     def _calibrated_by(self, scorer: ScorerInfo | None) -> str | None:
         """Hash of the batches that a scorer's saliency was measured on; None where it was measured on none."""

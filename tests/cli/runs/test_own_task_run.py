@@ -291,6 +291,23 @@ def test_dropout_that_is_active_in_the_evaluation_is_stamped(run: Any, cli: Any,
     assert "Flagged evaluated in training mode: magnitude, chaos" in " ".join(done.stdout.split())
 
 
+def test_pruning_that_reaches_no_example_is_an_open_check(run: Any, cli: Any) -> None:
+    done = run("Remembers", 3, "--sparsities", ".5,.9")
+    assert done.returncode == 0, done.stderr
+    said = "data check open, untouched: every pruned network gives to the bit what its dense network gives: does evaluate() use"
+    assert said in " ".join(done.stdout.split())
+    assert cli.here("report", "run", "-o", "page.md").returncode == 0
+    assert "so this is not settled" in (cli.folder / "page.md").read_text()
+    assert "untouched" not in run("Good", 3, "--sparsities", ".9", "--out", "good").stdout
+
+
+def test_networks_that_were_sparse_before_are_stamped(run: Any, rows_of: Rows, cli: Any) -> None:
+    done = run("Sparse", 1, "--sparsities", ".5,.8", "--scorers", "magnitude")
+    assert done.returncode == 0, done.stderr
+    flag = "as many zeros in the dense network"
+    assert {row["sparsity"] for row in rows_of(cli.store, "cells") if flag in row["flags"]} == {0.5}
+
+
 def test_another_network_after_the_checkpoint_is_gone_is_refused(run: Any, cli: Any, rows_of: Rows) -> None:
     assert run("OtherNetwork", 2).returncode == 0
     before = rows_of(cli.store, "cells")
