@@ -108,7 +108,7 @@ def margin_doubt(metric: Metric, delta: float, dense: Sequence[float]) -> str | 
     """What to ask of a δ beside which not even a result of 0 is another than the dense networks'; None where δ is less.
 
     >>> margin_doubt(Metric("F1"), 0.05, [0.81])
-    >>> margin_doubt(Metric("perplexity"), 30, [23.4, 23.9])
+    >>> margin_doubt(Metric("perplexity", higher_is_better=False), 30, [23.4, 23.9])
     'δ = 30 perplexity is no less than the dense result itself (23.9 perplexity): even 0 would be no difference'
     >>> print(margin_doubt(Metric("F1"), 1, [0.81]).partition("; ")[2])
     of fractions from 0 to 1, a δ in points goes with Metric('F1', unit='points')
