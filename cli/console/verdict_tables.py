@@ -14,6 +14,7 @@ from sics_analysis.report.layouts.terminal_tables import WIDEST, claims_in_short
 from sics_analysis.report.words import phrases as say
 from sics_analysis.report.words.phrases import NONE, interval, number, p_short, plain, undecided_reasons
 from sics_analysis.report.words.plans import next_answer
+from sics_analysis.report.words.said import in_words
 from sics_cli.console.tables import fact, kappa_text
 from sics_cli.experiment.recipe import DENSE
 from sics_cli.results.summary import NoiseFloor
@@ -134,7 +135,7 @@ def _print_conclusions(console: Console, document: ReportDocument) -> None:
     else:
         paragraph(console, f"κ(S) not available: {document.spectrum.reason}", 0, 2)
     step = next_answer(document)
-    paragraph(console, f"next  {step.short}. {step.text}", 0, 2)
+    paragraph(console, in_words(document, f"next  {step.short}. {step.text}"), 0, 2)
     if not document.metric.is_image_accuracy:
         return
     console.print(Text("the paper's claims on these rows"))

@@ -18,7 +18,7 @@ from sics_cli.results.summary import loss_floors, noise_floors, paired_seeds, pe
 from sics_cli.results.tables import Reading, read_table_files
 from sics_cli.store.database import is_sqlite
 from sics_cli.store.export import COLUMNS, export_row
-from sics_cli.store.rows import CellRow, CheckpointRow, PlanRow, RepeatRow, stale_remark
+from sics_cli.store.rows import OTHER_EXAMPLES, CellRow, CheckpointRow, PlanRow, RepeatRow, stale_remark
 from sics_cli.store.store import Store, find_store
 from sics_cli.tasks.images.standardise import in_words
 from sics_cli.tasks.own_task import metric_of
@@ -235,7 +235,7 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
         "run",
         f"{what_ran(recipe)}, saliency {saliency}, {recipe['environment']['device_class']}",
         store.meta("run_id"),
-        _varied(recipe),
+        _varied(recipe, same_examples=not other_examples(kept)),
         saliency,
         _strengths(store, {row.scorer for row in pruned}),
         seconds_per_seed(store.checkpoints(), kept),
@@ -260,16 +260,41 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
         origin,
         metric,
         {sparsity: floor.change for sparsity, floor in noise_floors(pruned, repeats, metric.scale).items()},
-        copied_checkpoints(
-            ((row.seed, row.checkpoint_hash) for row in kept), given=recipe.get("start", {}).get("kind") == "checkpoint"
+        (
+            *copied_checkpoints(
+                ((row.seed, row.checkpoint_hash) for row in kept), given=recipe.get("start", {}).get("kind") == "checkpoint"
+            ),
+            *untouched(kept),
         ),
         looks=None if found is None else found.plan,
         ended=() if found is None else found.ended,
     )
 
 
+def untouched(rows: Sequence[CellRow]) -> tuple[DataCheck, ...]:
+    """A check where no pruned network gives another result on any example than its dense network: nothing was measured.
+
+    Numbers of examples that are all one, such as all right, are no sign of it: they may be the best there is.
+    """
+    from sics_analysis.results import DataCheck, Level
+
+    dense = {row.seed: row for row in rows if row.scorer == DENSE}
+    pairs = [(dense[row.seed], row) for row in rows if row.scorer != DENSE and row.seed in dense]
+    telling = [(one, two) for one, two in pairs if one.n is None or one.correct not in (0, one.n)]
+    if not telling or any((one.bits, one.examples, one.value) != (two.bits, two.examples, two.value) for one, two in telling):
+        return ()
+    text = (
+        "every pruned network gives to the bit what its dense network gives: does evaluate() use the network that it is given, "
+        "and are the pruned weights the ones that it uses?"
+    )
+    return (DataCheck("untouched", Level.OPEN, text),)
+
+
 def _single_examples(recipe: Mapping[str, Any], rows: Sequence[CellRow]) -> Bits:
-    """A result for each example: right or wrong, or numbers whose mean is the result; nothing where it is made otherwise."""
+    """A result for each example: right or wrong, or numbers whose mean is the result; nothing where it is made otherwise, or the
+    examples are not the same at every seed."""
+    if other_examples(rows):
+        return {}
     places = [(row.seed, row.scorer, row.sparsity) for row in rows]
     if all(row.bits is not None for row in rows):
         return {place: unpack_bits(row.bits or b"", row.n or 0) for place, row in zip(places, rows, strict=True)}
@@ -281,6 +306,12 @@ def _single_examples(recipe: Mapping[str, Any], rows: Sequence[CellRow]) -> Bits
 
 def _of_examples(recipe: Mapping[str, Any], rows: Sequence[CellRow]) -> list[str]:
     """Which tests on single examples do not apply, and why; nothing where all do."""
+    if seeds := other_examples(rows):
+        return [
+            f"Evaluated as at another seed, a network of seed {listed(seeds)} gave other numbers for the examples: they are "
+            "others at each seed, or in another order, or chance is in them. There is no interval for new examples, and no exact "
+            "test on single ones."
+        ]
     if all(row.bits is not None for row in rows):
         return []
     name = recipe["task"]["metric"]["name"]
@@ -298,6 +329,11 @@ def _of_examples(recipe: Mapping[str, Any], rows: Sequence[CellRow]) -> list[str
         f"Of {name} each example has a number, not right or wrong: McNemar's exact test does not apply. The interval for new "
         "seeds and new examples comes from two-way variance components, Student t with n − 1 degrees of freedom."
     ]
+
+
+def other_examples(rows: Sequence[CellRow]) -> list[int]:
+    """Seeds at which the number of an example is not that of the same example at another seed."""
+    return sorted({row.seed for row in rows if OTHER_EXAMPLES in row.flags})
 
 
 def metric_in(recipe: Mapping[str, Any]) -> TaskMetric:
@@ -399,10 +435,13 @@ def when_fixed(plans: Sequence[PlanRow]) -> str:
     return f"{first.created}, {when}"
 
 
-def _varied(recipe: dict[str, Any]) -> str:
+def _varied(recipe: dict[str, Any], *, same_examples: bool) -> str:
     start = recipe.get("start", {}).get("kind")
     if "task" in recipe or start == "checkpoints":
-        return f"{', '.join(recipe['seed_varies'])}; the examples of the evaluation are the same for all seeds"
+        what = ", ".join(recipe["seed_varies"])
+        if not same_examples:
+            return f"{what}, and what it is evaluated on: the examples, their order, or chance in their numbers"
+        return f"{what}; the examples of the evaluation are the same for all seeds"
     if start == "checkpoint":
         return (
             f"{' and the '.join(recipe['seed_varies'])}, and nothing else: one given network is pruned at every seed, so what is "

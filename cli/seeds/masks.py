@@ -13,6 +13,7 @@ from torch import nn
 
 from sics_cli.experiment.recipe import Recipe, scorer_seed
 from sics_cli.experiment.scorers import ScorerInfo, fingerprint_of, make_scorer
+from sics_cli.seeds.unchanged import left_as_it_was
 from sics_plugin import (
     ChannelGroup,
     PruningReport,
@@ -104,7 +105,8 @@ class MaskMaker:
         """What the task says may be pruned, refused where it is not there; None where it says nothing."""
         if self._targets is None:
             return None
-        found = list(self._targets(model))
+        with left_as_it_was(model, "targets() named what may be pruned: it must"):
+            found = list(self._targets(model))
         if not self._checked:
             try:
                 covered = coverage(model, found).covered

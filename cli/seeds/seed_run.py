@@ -29,10 +29,10 @@ from sics_cli.seeds.masks import ConflictError, MaskMaker, seeded
 from sics_cli.seeds.saliency import keep, kept, kept_path, saliency_of
 from sics_cli.seeds.unchanged import left_as_it_was
 from sics_cli.store.inbox import Inbox, Progress
-from sics_cli.store.rows import CellRow, FailureRow, RepeatRow
+from sics_cli.store.rows import OTHER_EXAMPLES, CellRow, FailureRow, RepeatRow
 from sics_cli.tasks.batches import Digested
-from sics_cli.tasks.results import Evaluation, evaluation_of
-from sics_cli.tasks.task import Metric
+from sics_cli.tasks.results import Evaluation, evaluation_of, unpacked
+from sics_cli.tasks.task import Metric, shown
 from sics_cli.tasks.training import Epoch, warned
 from sics_plugin import ChannelReport, PruningReport, Saliency, masked
 from sics_plugin.saliency.kinds import SIGNALS
@@ -72,6 +72,8 @@ def keep_freed_memory() -> bool:
 
 NONDETERMINISTIC = "nondeterministic"
 OTHER_BATCHES = "calibration batches were others when asked for again"
+AS_SPARSE = "as many zeros in the dense network"
+IN_TRAINING = "evaluated in training mode"
 #: Columns of a row that say how a network did.
 MEASURED = tuple(field.name for field in dataclasses.fields(Evaluation))
 
@@ -104,7 +106,8 @@ class SeedRun:
         self._batches_draws = digest({"seed": job.seed, "for": "calibration"})
         self._calibration_hash: str | None = None
         self._dense_network = self._dense()
-        self._spoilt = False
+        self._spoilt = self._compared = False
+        self._zeros: float | None = None
         self._before = self._done = 0.0
         self._told, self._phase = float("-inf"), ""
 
@@ -136,6 +139,7 @@ class SeedRun:
         self.checkpoint = self._dense_network.checkpoint()
         self._agree("dense checkpoint", self.checkpoint.hash, {row.checkpoint_hash for row in self.job.known})
         self.model = self._fresh_model()
+        self._refuse_other_evaluation()
         self._tell("saliency", self._before)
         self._calibration_hash = self._digest_of_batches()
         self._saliency_of(None)
@@ -254,6 +258,7 @@ class SeedRun:
         begun = time.perf_counter()
         if scorer is None:
             evaluation, evaluated_as = self._evaluate(self.model), DENSE
+            self._compare_seeds(self.model, evaluation)
             mask: dict[str, Any] = {
                 "mask_hash": None, "realised_sparsity": 0.0, "weight_sparsity": 0.0, "layers": [], "flags": [],
             }  # fmt: skip
@@ -270,6 +275,8 @@ class SeedRun:
             }
             if self.job.experiment.pool == "native" and report.pool != "global":
                 mask["flags"].append(f"pool {report.pool}")
+            if self.job.experiment.unit == "weight" and self._zero_before(report) >= cell.sparsity:
+                mask["flags"].append(AS_SPARSE)
         mask["flags"] = sorted({*mask["flags"], *self.flags})
         return CellRow(
             cell_key=cell.key,
@@ -295,6 +302,15 @@ class SeedRun:
         evaluation, evaluated_as = self.evaluated[place]
         return evaluation, evaluated_as, report, self.masker.overlap(self.model, masks, scorer, sparsity)
 
+    def _zero_before(self, report: PruningReport) -> float:
+        """The share of the weights to be pruned that are 0 in the dense network: below it there is nothing to choose."""
+        if self._zeros is None:
+            named = dict(self.model.named_parameters())
+            weights = [named[layer.name] for layer in report.layers if layer.name in named]
+            total = sum(weight.numel() for weight in weights)
+            self._zeros = 1 - sum(int(torch.count_nonzero(weight.detach())) for weight in weights) / max(1, total)
+        return self._zeros
+
     def _calibrated_by(self, scorer: ScorerInfo | None) -> str | None:
         """Hash of the batches that a scorer's saliency was measured on; None where it was measured on none."""
         own = scorer is not None and scorer.signal is not None
@@ -302,7 +318,9 @@ class SeedRun:
 
     def _evaluation(self, model: nn.Module, masks: dict[str, torch.Tensor]) -> Evaluation:
         with masked(model, masks):
-            return self._evaluate(model)
+            found = self._evaluate(model)
+            self._compare_seeds(model, found)
+            return found
 
     def _evaluate(self, model: nn.Module, seed: int | None = None) -> Evaluation:
         """Have the task evaluate a network, at the same draws for every network of the seed (default: the job's)."""
@@ -313,7 +331,46 @@ class SeedRun:
         with left_as_it_was(model, "it was evaluated: evaluate() must"), draws, torch.no_grad():
             found = evaluation_of(self.task.evaluate(model, seed), self.metric)
         self._spoilt = False
+        if any(module.training for module in model.modules()):
+            self.flags.add(IN_TRAINING)
         return found
+
+    def _refuse_other_evaluation(self) -> None:
+        """Refuse rows beside those of an evaluation on other data, of which no key knows: the dense network is evaluated again.
+
+        Numbers that are others each time, or on another device, are no sign of other data.
+        """
+        stored = next((row for row in self.job.known if row.scorer == DENSE), None)
+        if stored is None or self.recipe.task.calibration is not None or NONDETERMINISTIC in stored.flags:
+            return
+        if any(stored.provenance.get(name) != value for name, value in self._facts.items()):
+            return
+        before = Evaluation(*(getattr(stored, name) for name in MEASURED))
+        found = self._evaluate(self.model)
+        if found != before and found == self._evaluate(self.model):
+            raise ConflictError(
+                f"evaluate gives {shown(found.result, self.metric)} for the dense network of seed {self.job.seed}, and gave "
+                f"{shown(before.result, self.metric)} when its rows were stored: --force recomputes them, or choose another --out"
+            )
+
+    def _compare_seeds(self, model: nn.Module, found: Evaluation) -> None:
+        """Evaluate one network of the job as at another seed of the run, and stamp rows where its examples have other numbers.
+
+        They are others there, then, or in another order, or chance is in them: no test may pair them across seeds. Numbers that
+        are all one show no order.
+        """
+        other = next((seed for seed in self.job.experiment.seeds if seed != self.job.seed), None)
+        one = found.correct in (0, found.n) if found.examples is None else len(set(unpacked(found.examples).tolist())) == 1
+        if self._compared or one or other is None or found.n is None or self.recipe.task.calibration is not None:
+            return
+        self._compared = True
+        try:
+            again = self._evaluate(model, other)
+        except (Exception, SystemExit) as error:  # that seed's own failure, which it meets itself
+            _raise_if_fatal(error)
+            return
+        if (again.n, again.bits, again.examples) != (found.n, found.bits, found.examples):
+            self.flags.add(OTHER_EXAMPLES)
 
     def _repeat(self, cell: Cell) -> RepeatRow:
         """Evaluate once more, with nothing shared: the model is loaded again and its mask made again."""

@@ -19,9 +19,9 @@ from sics_cli.experiment.scorers import ScorerInfo, describe_scorers
 from sics_cli.seeds.dense import DenseNetwork
 from sics_cli.seeds.findings import FAILED, GOOD, REMARK, Finding, Times
 from sics_cli.seeds.job import SeedJob
-from sics_cli.seeds.masks import seeded
+from sics_cli.seeds.masks import Masks, seeded
 from sics_cli.seeds.saliency import ANOTHER_LOSS, loss_of_batch, saliency_of
-from sics_cli.seeds.seed_run import SeedRun
+from sics_cli.seeds.seed_run import IN_TRAINING, SeedRun
 from sics_cli.settings.config import PATTERNS
 from sics_cli.store.inbox import Note
 from sics_cli.store.run_folder import checkpoint_path
@@ -31,7 +31,7 @@ from sics_cli.tasks.own_task import from_instance
 from sics_cli.tasks.results import Evaluation, ResultError
 from sics_cli.tasks.task import margin_doubt, shown
 from sics_cli.tasks.training import HalfTrained, run
-from sics_plugin import coverage, prunable_parameters
+from sics_plugin import coverage, masked, prunable_parameters
 from sics_plugin.saliency.kinds import SIGNALS
 
 #: Batches that a trial's saliency is collected on.
@@ -50,12 +50,14 @@ class Trial(SeedRun):
 
     def __init__(self, job: SeedJob, device: torch.device, epochs: int, kinds: tuple[str, ...], thorough: bool) -> None:
         super().__init__(job, device)
+        self._compared = True  # by a step of its own
         self._whole, self._kinds, self._thorough = epochs, kinds, thorough
         self._training = self._saliency_seconds = self._cell_seconds = 0.0
         self._signals: dict[str, float] = {}
         self._first: list[Any] = []
         self._batches = 0
         self._found: Evaluation | None = None
+        self._sparse: tuple[Masks, Evaluation] | None = None  # of which more is wrong, so that an order shows
 
     def findings(self) -> Steps:
         """Go through the steps; one that needs what another did not give is left out."""
@@ -203,6 +205,11 @@ class Trial(SeedRun):
                 f"not be 0. {_DRAW}",
             )  # fmt: skip
 
+        if IN_TRAINING in self.flags:
+            yield Finding(
+                REMARK, "evaluate",
+                "left the network in training mode: is dropout active in what is measured? Rows will be stamped so",
+            )  # fmt: skip
         if doubt := margin_doubt(self.metric, self.job.experiment.margin, [first.result]):
             yield Finding(REMARK, "metric", doubt)
 
@@ -216,6 +223,7 @@ class Trial(SeedRun):
         found = self._evaluation(self.model, masks)
         self._cell_seconds = time.perf_counter() - begun
         assert self._found is not None
+        self._sparse = masks, found
         text = f"S = {sparsity:g} by magnitude: {shown(found.result, self.metric)}, {report.sparsity:.1%} removed"
         if found == self._found:
             yield Finding(
@@ -231,13 +239,22 @@ class Trial(SeedRun):
 
     def _other_seed(self) -> Steps:
         seed = self.job.seed + 1
-        found = self._evaluate(self.model, seed)
         assert self._found is not None
+        masks, first = self._sparse or ({}, self._found)
+        with masked(self.model, masks):
+            found, again = self._evaluate(self.model, seed), self._evaluate(self.model)
         if found.n != self._found.n:
             yield Finding(
                 FAILED, "other seed",
                 f"evaluate(network, {seed}) gave {examples(found)}, evaluate(network, {self.job.seed}) {examples(self._found)}: "
                 "every seed is to be evaluated on the same examples",
+            )  # fmt: skip
+        elif found.n is not None and found != first and again == first:
+            yield Finding(
+                REMARK, "other seed",
+                f"evaluate(network, {seed}) gave this network other numbers for the examples than "
+                f"evaluate(network, {self.job.seed}): where they are others, in another order, or chance is in them, a run makes "
+                "no test on examples",
             )  # fmt: skip
         if not self._affordable:
             if found.n == self._found.n:

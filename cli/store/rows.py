@@ -11,6 +11,8 @@ from typing import Any, Self
 from sics_cli.base.bits import result_of
 from sics_cli.base.hashing import digest
 
+#: Flag: a network of the seed gave other numbers for the examples when it was evaluated as at another seed of the run.
+OTHER_EXAMPLES = "other numbers for the examples at another seed"
 _NUMBER = re.compile(r"[-−+]?\d[\d.,]*(?:e[-+]?\d+)?|\b(?:nan|inf)\b")
 
 

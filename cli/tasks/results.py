@@ -72,6 +72,8 @@ def evaluation_of(handed: object, metric: Metric) -> Evaluation:
         raise ResultError(
             f"evaluate gave {worst:g} for {metric.name}, whose unit is points: expected fractions from 0 to 1 (or another unit)"
         )
+    if numbers.shape == (1,) and metric.of is None:
+        numbers = numbers[0]  # a mean that kept its dimension: no examples are to be made of it
     if numbers.ndim == 0:
         if metric.of is not None:
             raise ResultError(f"evaluate gave one number for {metric.name}: expected one an example, which its `of` is made of")

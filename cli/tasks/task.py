@@ -27,7 +27,8 @@ class Metric:
     unit : str, optional
         Of differences and of δ. "points": results are fractions from 0 to 1, their differences are shown times 100; the default
         of an accuracy. Any other unit: results are numbers in that unit. Default: the name.
-    higher_is_better : bool
+    higher_is_better : bool, optional
+        True where it is not given; of a name that speaks of an error or a loss it must be.
     delta : float, optional
         Equivalence margin where none is asked for, in the unit; 0.5 points for an accuracy.
     of : callable(array of shape (n,)) -> float, optional
@@ -43,7 +44,7 @@ class Metric:
 
     name: str
     unit: str = ""
-    higher_is_better: bool = True
+    higher_is_better: bool | None = None
     delta: float | None = None
     of: Callable[[Any], float] | None = field(default=None, compare=False)
 
@@ -52,6 +53,8 @@ class Metric:
             raise ConfigError(f"Metric: name = {self.name!r} is not accepted: give what a sentence calls it")
         if not self.unit:
             object.__setattr__(self, "unit", POINTS if self.name == ACCURACY else self.name)
+        if self.higher_is_better is None:
+            object.__setattr__(self, "higher_is_better", _higher_is_better(self.name))
         if self.delta is None and self.name == ACCURACY and self.unit == POINTS:
             object.__setattr__(self, "delta", ACCURACY_DELTA)
         if self.delta is not None and not self.delta > 0:
@@ -76,6 +79,15 @@ class Metric:
         return statistics_of(self.to_dict())
 
 
+def _higher_is_better(name: str) -> bool:
+    """True; refused where the name speaks of what is better low, and nobody said which way it is meant."""
+    from sics_analysis.rows.reading.names import is_lower_better_name, is_turned_name
+
+    if is_lower_better_name(name) or is_turned_name(name):
+        raise ConfigError(f"Metric({name!r}): higher_is_better is not given: say which way is better, False where less is")
+    return True
+
+
 def statistics_of(kept: dict[str, Any]) -> Measured:
     """What a store keeps of a metric, for `sics_analysis`."""
     from sics_analysis.results import metric_named
@@ -96,7 +108,7 @@ def margin_doubt(metric: Metric, delta: float, dense: Sequence[float]) -> str | 
     """What to ask of a δ beside which not even a result of 0 is another than the dense networks'; None where δ is less.
 
     >>> margin_doubt(Metric("F1"), 0.05, [0.81])
-    >>> margin_doubt(Metric("perplexity"), 30, [23.4, 23.9])
+    >>> margin_doubt(Metric("perplexity", higher_is_better=False), 30, [23.4, 23.9])
     'δ = 30 perplexity is no less than the dense result itself (23.9 perplexity): even 0 would be no difference'
     >>> print(margin_doubt(Metric("F1"), 1, [0.81]).partition("; ")[2])
     of fractions from 0 to 1, a δ in points goes with Metric('F1', unit='points')

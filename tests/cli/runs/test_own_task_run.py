@@ -125,6 +125,7 @@ def test_a_cell_that_raises_costs_that_cell(run: Any, cli: Any, rows_of: Rows) -
         ("Floats", "does not take this batch (expected target dtype to be Long or Byte, but got Float): loss(self, "),
         ("FloatColumns", "ResultError: the default loss, cross-entropy on (input, target) or the output's own .loss"),
         ("NotThere", "ValueError: targets(network): Expected wieght to be a parameter of Linear"),
+        ("TargetsWrite", "ResultError: the network changed while targets() named what may be pruned: it must leave weights"),
         ("Elsewhere", "ValueError: targets(network): Expected `parameters` of this Sequential, got 'weight'"),
     ],
 )  # fmt: skip
@@ -236,6 +237,75 @@ def test_other_numbers_when_evaluated_again_are_the_noise_floor(run: Any, rows_o
     assert f"noise floor {floor:.2f} score" in done.stdout
     assert f"undecided, δ = 0.1 below the noise floor of {floor:g} score: chaos" in " ".join(done.stdout.split())
     assert re.search(r"chaos .* INCONCLUSIVE", done.stdout)
+
+
+def test_examples_in_another_order_at_another_seed_are_in_no_test_on_examples(run: Any, cli: Any, rows_of: Rows) -> None:
+    pages = {}
+    for name in ("Good", "Shuffled"):
+        done = run(name, 3, "--out", name, "--sparsities", ".9")
+        assert done.returncode == 0, done.stderr
+        assert "mages" not in done.stdout  # a task has examples
+        rows = rows_of(cli.folder / name / "run.sqlite", "cells")
+        others = "other numbers for the examples at another seed"
+        flagged = {row["scorer"] for row in rows if others in row["flags"]}
+        assert flagged - {"dense"} == ({"magnitude", "chaos"} if name == "Shuffled" else set())  # of dense, all is right
+        assert cli.here("report", name, "-o", "page.md").returncode == 0
+        pages[name] = " ".join((cli.folder / "page.md").read_text().split())
+    said = (
+        "Evaluated as at another seed, a network of seed 0, 1, 2 gave other numbers for the examples: they are others at "
+        "each seed, or in another order, or chance is in them."
+    )
+    assert said in pages["Shuffled"]
+    assert said not in pages["Good"]
+    none = "McNemar, seed by seed The rows hold no per-example results."
+    assert none not in pages["Good"]
+    assert none in pages["Shuffled"].replace("# ", "")
+    assert "the examples of the evaluation are the same for all seeds" in pages["Good"]
+    assert "the examples of the evaluation are the same for all seeds" not in pages["Shuffled"]
+
+
+def test_test_data_that_were_edited_are_not_mixed_with_what_is_there(run: Any, cli: Any, rows_of: Rows) -> None:
+    """No key knows of the file; the numbers of the dense network tell."""
+    kept = cli.folder / "shift.txt"
+    kept.write_text("0.0")
+    assert run("Kept", 2, "--scorers", "magnitude").returncode == 0
+    rows = rows_of(cli.store, "cells")
+    kept.write_text("0.6")
+    done = run("Kept", 2)
+    assert done.returncode == 3
+    assert re.search(
+        r"seed 0, .*: ConflictError: evaluate gives [\d.]+ % for the dense network of seed 0, and gave [\d.]+ % when its "
+        r"rows were stored: --force recomputes them, or choose another --out",
+        done.stderr,
+    )
+    assert rows_of(cli.store, "cells") == rows
+    kept.write_text("0.0")
+    assert run("Kept", 2, "--retry-failed").returncode == 0
+    assert len(rows_of(cli.store, "cells")) == len(rows) + 2
+
+
+def test_dropout_that_is_active_in_the_evaluation_is_stamped(run: Any, cli: Any, rows_of: Rows) -> None:
+    done = run("Dropped", 2)
+    assert done.returncode == 0, done.stderr
+    assert all("evaluated in training mode" in row["flags"] for row in rows_of(cli.store, "cells"))
+    assert "Flagged evaluated in training mode: magnitude, chaos" in " ".join(done.stdout.split())
+
+
+def test_pruning_that_reaches_no_example_is_an_open_check(run: Any, cli: Any) -> None:
+    done = run("Remembers", 3, "--sparsities", ".5,.9")
+    assert done.returncode == 0, done.stderr
+    said = "data check open, untouched: every pruned network gives to the bit what its dense network gives: does evaluate() use"
+    assert said in " ".join(done.stdout.split())
+    assert cli.here("report", "run", "-o", "page.md").returncode == 0
+    assert "so this is not settled" in (cli.folder / "page.md").read_text()
+    assert "untouched" not in run("Good", 3, "--sparsities", ".9", "--out", "good").stdout
+
+
+def test_networks_that_were_sparse_before_are_stamped(run: Any, rows_of: Rows, cli: Any) -> None:
+    done = run("Sparse", 1, "--sparsities", ".5,.8", "--scorers", "magnitude")
+    assert done.returncode == 0, done.stderr
+    flag = "as many zeros in the dense network"
+    assert {row["sparsity"] for row in rows_of(cli.store, "cells") if flag in row["flags"]} == {0.5}
 
 
 def test_another_network_after_the_checkpoint_is_gone_is_refused(run: Any, cli: Any, rows_of: Rows) -> None:

@@ -259,6 +259,12 @@ class NotThere(Good):
         return [(network[0], "wieght")]
 
 
+class TargetsWrite(Good):
+    def targets(self, network):
+        network[0].weight.data.mul_(0.9)
+        return [(network[2], "weight")]
+
+
 class NoTargets(Good):
     def targets(self, network):
         return []
@@ -375,6 +381,33 @@ class Noisy(Good):
         return super().evaluate(network, seed).float().mean() + self.dice.random()
 
 
+class Shuffled(Good):
+    """Gives its examples in another order at each seed."""
+
+    def evaluate(self, network, seed):
+        return super().evaluate(network, seed)[torch.randperm(256)]
+
+
+class Kept(Good):
+    """Its test data are in a file."""
+
+    def evaluate(self, network, seed):
+        x, y = self.bits()
+        return network(x + float(Path("shift.txt").read_text())).argmax(1) == y
+
+
+class Dropped(Good):
+    """Leaves its dropout active while it evaluates."""
+
+    def network(self, seed):
+        net = super().network(seed)
+        return nn.Sequential(*net[:4], nn.Dropout(0.3), net[4])
+
+    def evaluate(self, network, seed):
+        network.train()
+        return super().evaluate(network, seed)
+
+
 class Its(Good):
     """Evaluates a network of its own."""
 
@@ -382,6 +415,30 @@ class Its(Good):
         with torch.enable_grad():
             its = super().network(seed)
         return super().evaluate(its, seed)
+
+
+class Remembers(Good):
+    """Keeps what the first network of a seed gave, for all."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = {}
+
+    def evaluate(self, network, seed):
+        if seed not in self.found:
+            self.found[seed] = network(self.bits()[0])[:, 0] > 0.3
+        return self.found[seed]
+
+
+class Sparse(Good):
+    """Makes a network that is pruned already."""
+
+    def network(self, seed):
+        net = super().network(seed)
+        for layer in (net[0], net[2]):
+            weight = layer.weight.data
+            weight[weight.abs() < weight.abs().quantile(0.6)] = 0
+        return net
 
 
 class OneNetwork(Good):

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sics_cli.base.bits import count_bits, unpack_bits
+from sics_cli.base.errors import ConfigError
 from sics_cli.tasks.results import Evaluation, ResultError, evaluation_of, unpacked
 from sics_cli.tasks.task import Metric
 
@@ -50,12 +51,28 @@ def test_one_number(handed: Any) -> None:
     assert evaluation_of(handed, ACCURACY) == Evaluation(None, None, None, None, 0.25)
 
 
+@pytest.mark.parametrize("value", [0.25, 1.0])
+def test_one_number_with_a_dimension_is_one_number(value: float) -> None:
+    """Not one example, which would be right or wrong where the number is 0 or 1."""
+    assert evaluation_of(torch.tensor([value]), ACCURACY) == evaluation_of(value, ACCURACY)
+    assert evaluation_of([value], PERPLEXITY).n == 1
+
+
 def test_a_metric_made_of_all_numbers() -> None:
     found = evaluation_of([0.0, math.log(4)], PERPLEXITY)
     assert found.value == pytest.approx(2.0)  # the geometric mean of 1 and 4
     ones = evaluation_of([1, 1, 0], PERPLEXITY)  # 0 and 1 alone are no bits here
     assert (ones.bits, ones.n) == (None, 3)
     assert ones.value == pytest.approx(math.exp(2 / 3))
+
+
+@pytest.mark.parametrize("name", ["loss", "RMSE", "top-1 error", "neg_loss"])
+def test_which_way_is_better_must_be_said_of_an_error(name: str) -> None:
+    with pytest.raises(ConfigError, match="higher_is_better is not given: say which way is better, False where less is"):
+        Metric(name)
+    assert not Metric(name, higher_is_better=False).higher_is_better
+    assert Metric(name, higher_is_better=True).higher_is_better
+    assert Metric("F1").higher_is_better is True
 
 
 def test_a_loss_beside_the_metric_is_its_mean() -> None:
@@ -102,7 +119,7 @@ def test_what_is_no_result_is_refused_in_a_line(handed: Any, metric: Metric, wor
     assert "\n" not in str(caught.value)
 
 
-@given(st.lists(st.booleans(), min_size=1, max_size=70))
+@given(st.lists(st.booleans(), min_size=2, max_size=70))
 def test_bits_keep_every_example_in_its_place(right: list[bool]) -> None:
     found = evaluation_of(right, ACCURACY)
     assert found.bits is not None
@@ -111,7 +128,7 @@ def test_bits_keep_every_example_in_its_place(right: list[bool]) -> None:
     assert count_bits(found.bits) == sum(right)
 
 
-@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=30).filter(lambda xs: not set(xs) <= {0.0, 1.0}))
+@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=2, max_size=30).filter(lambda xs: not set(xs) <= {0.0, 1.0}))
 def test_floats_keep_every_example_in_its_place(numbers: list[float]) -> None:
     found = evaluation_of(numbers, NATS)
     assert found.examples is not None
