@@ -179,7 +179,7 @@ class Level(StrEnum):
 class DataCheck:
     """Something about the rows that a reader must know before any verdict."""
 
-    kind: str  # "missing", "pooled", "copied", "one seed", "resolution", "two values", "noise" or "unpaired"
+    kind: str  # "missing", "pooled", "copied", "unfinished", "one seed", "resolution", "two values", "noise" or "unpaired"
     level: Level
     text: str
     scorers: tuple[str, ...] = ()  # whose lines it touches; empty means all

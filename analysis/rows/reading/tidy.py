@@ -114,7 +114,10 @@ def tidy(frame: pd.DataFrame, asked: Asked = NOTHING) -> Tidy:
             rows[name] = _optional(raw[named.column[name]], name, rows["accuracy"], measured)
     if said is None and not measured.is_accuracy:
         rows = rows.drop(columns=[name for name in _OF_BITS if name in rows.columns])
-    checks = ignored_checks(raw, rows, set(named.column.values()) | set(asked.repeats))
+    # Achieved sparsities are grouped before it is asked what varies within one.
+    step = asked.sparsity_step
+    pools = to_targets(rows)[0] if step is None else (rows["sparsity"] / step).round()
+    checks = ignored_checks(raw, rows.assign(sparsity=pools), set(named.column.values()) | set(asked.repeats))
     if asked.repeats:
         rows, more = _averaged(rows, raw, asked.repeats)
         assumed += more

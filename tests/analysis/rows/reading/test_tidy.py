@@ -137,8 +137,43 @@ def test_columns_that_vary_and_are_ignored_are_open_where_they_name_a_population
         == "column 'dataset' varies within a scorer (x, y): rows of each are pooled as seeds of one population"
     )
     assert found["note"].level is Level.NOTED
-    by_scorer = rows.assign(dataset=["x", "x", "y", "y"], note="p")
+    by_scorer = rows.assign(dataset="x", note=["p", "p", "q", "q"])
     assert tidy(by_scorer).checks == (), "what only tells scorers apart pools nothing"
+
+
+@pytest.mark.parametrize("name", ["dataset", "split", "arch", "config.task_name", "n"])
+def test_scorers_on_different_populations_are_open(name: str) -> None:
+    values = ["100", "100", "200", "200"]
+    rows = pd.DataFrame({**LONG, "acc": [0.9012, 0.9103, 0.9204, 0.9305], name: values})
+    (found,) = tidy(rows).checks
+    assert (found.kind, found.level) == ("pooled", Level.OPEN)
+    assert found.text.startswith(f"column {name!r} differs between scorers (100, 200): they are compared on different ones")
+
+
+def test_a_population_by_sparsity_or_named_for_its_scorer_is_no_finding() -> None:
+    rows = pd.DataFrame({**LONG, "acc": [0.9, 0.91, 0.92, 0.93]})
+    assert not tidy(rows.assign(model="resnet-" + rows["scorer"].astype(str))).checks, "one model, pruned by each"
+    assert not tidy(rows.assign(checkpoint=["x", "x", "y", "y"])).checks, "a scorer has its own"
+    deeper = rows.assign(sparsity=0.9, dataset="y")
+    assert not tidy(pd.concat([rows.assign(sparsity=0.7, dataset="x"), deeper])).checks
+
+
+def test_a_population_is_seen_within_achieved_sparsities() -> None:
+    rows = pd.DataFrame({**LONG, "acc": [0.9, 0.91, 0.92, 0.93], "dataset": ["x", "y", "x", "y"]})
+    (found,) = tidy(rows.assign(sparsity=[0.700001, 0.700002, 0.700003, 0.700004])).checks
+    assert found.level is Level.OPEN
+    (found,) = tidy(rows.assign(sparsity=[0.70, 0.703, 0.696, 0.701]), Asked({}, sparsity_step=0.01)).checks
+    assert found.level is Level.OPEN
+
+
+def test_rows_of_runs_that_did_not_finish_are_open() -> None:
+    rows = pd.DataFrame({**LONG, "acc": [0.9, 0.91, 0.92, 0.93], "State": ["finished", "crashed", "finished", "running"]})
+    (found,) = tidy(rows).checks
+    assert (found.kind, found.level) == ("unfinished", Level.OPEN)
+    assert found.text == (
+        "2 rows are crashed, running by column 'State', and counted as results: --where State=finished keeps the others"
+    )
+    assert not tidy(rows.assign(State="finished")).checks
 
 
 @pytest.mark.parametrize(
