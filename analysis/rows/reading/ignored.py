@@ -129,9 +129,7 @@ def _unfinished(name: str, text: pd.Series) -> DataCheck | None:
     good = next((value for value in text if value and value.lower() not in _UNFINISHED), None)
     way = f": --where {name}={good} keeps the others" if good is not None else ""
     many = "1 row is" if len(bad) == 1 else f"{len(bad)} rows are"
-    return DataCheck(
-        "unfinished", Level.OPEN, f"{many} {_few(sorted(set(bad)))} by column {name!r}, and counted as results{way}"
-    )
+    return DataCheck("unfinished", Level.OPEN, f"{many} {_few(sorted(set(bad)))} by column {name!r}, and counted as results{way}")
 
 
 def _is_number(text: pd.Series) -> bool:

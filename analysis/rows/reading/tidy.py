@@ -33,6 +33,7 @@ from sics_analysis.rows.reading.names import (
     shown,
 )
 from sics_analysis.rows.reading.sparsities import ONE_POOL, one_dense, scattered, sparsities, to_targets
+from sics_analysis.rows.reading.unread import refuse_two_headings, told_layout
 from sics_analysis.rows.reading.wide import to_long
 
 _NAME_OF_METRIC = ("metric", "metric_name", "measure", "measurement")
@@ -70,6 +71,7 @@ def tidy(frame: pd.DataFrame, asked: Asked = NOTHING) -> Tidy:
     >>> found.assumed[-1]
     "'val_acc' is in percent"
     """
+    refuse_two_headings(frame)
     raw = frame.reset_index(drop=True)
     raw = raw.loc[:, [bool(str(name).strip()) and not str(name).startswith("Unnamed: ") for name in raw.columns]]
     raw = raw.set_axis([str(name) for name in raw.columns], axis=1)
@@ -221,7 +223,7 @@ def _refuse_unknown(raw: pd.DataFrame, named: Named, asked: Asked, metric: str |
         raise TableError(f"--metric {metric}: there is no such column, but {shown(columns)}{nearest(metric, columns)}")
     missing = [role for role in ("seed", "scorer", "metric") if role not in named.column]
     if missing:
-        raise missing_columns(missing, columns)
+        raise missing_columns(missing, columns, told_layout(columns))
     if not len(raw):
         raise TableError("has a heading and no rows")
     for name in asked.repeats:
