@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sics_analysis.results import ACCURACY, DataCheck, Metric
+from sics_analysis.results import ACCURACY, DataCheck, Level, Metric
 from sics_analysis.rows.reading.asked import NOTHING, Asked
 from sics_analysis.rows.reading.cells import Numbers, check, filled, numbers, readable, refused, seed_label, text_of
 from sics_analysis.rows.reading.counts import whole_counts
@@ -121,6 +121,7 @@ def tidy(frame: pd.DataFrame, asked: Asked = NOTHING) -> Tidy:
     pools = to_targets(rows)[0] if step is None else (rows["sparsity"] / step).round()
     checks = ignored_checks(raw, rows.assign(sparsity=pools), set(named.column.values()) | set(asked.repeats))
     if asked.repeats:
+        checks += _other_repeats(rows, raw, asked.repeats)
         rows, more = _averaged(rows, raw, asked.repeats)
         assumed += more
     _refuse_repeated(rows, raw, named)
@@ -339,6 +340,29 @@ def _averaged(rows: pd.DataFrame, raw: pd.DataFrame, repeats: Sequence[str]) -> 
     low, high = int(sizes.min()), int(sizes.max())
     many = str(low) if low == high else f"{low} to {high}"
     return first, [f"rows of one seed are averaged over {', '.join(repeats)} first: {many} each"]
+
+
+def _other_repeats(rows: pd.DataFrame, raw: pd.DataFrame, repeats: Sequence[str]) -> tuple[DataCheck, ...]:
+    """Scorers that lack repeats which others of their seed and S have: the mean of what is left may be of easier ones."""
+    tag = pd.Series(list(zip(*(text_of(raw[name]) for name in repeats), strict=True)), index=rows.index)
+    keyed = rows[_PLACE].assign(tag=tag)[(rows["sparsity"] > 0).to_numpy()].drop_duplicates()
+    own = keyed.groupby(_PLACE)["tag"].size().rename("own").reset_index()
+    at = own.groupby(["seed", "sparsity"])["own"]
+    there = keyed.groupby(["seed", "sparsity"])["tag"].nunique().rename("there").reset_index()
+    # Where no two scorers share a label, labels are of rows and not of repeats: numbers of them are compared alone.
+    own["apart"], own["most"] = at.transform("sum"), at.transform("max")
+    own = own.merge(there, on=["seed", "sparsity"])
+    own["wanted"] = own["there"].where(own["there"] < own["apart"], own["most"])
+    fewer = own[own["own"] < own["wanted"]]
+    if fewer.empty:
+        return ()
+    first = fewer.iloc[0]
+    many = f", and {len(fewer) - 1} more like it" if len(fewer) > 1 else ""
+    text = (
+        f"{first['scorer']} has {first['own']} of {first['wanted']} repeats ({', '.join(repeats)}) at seed {first['seed']}{many}"
+        f": its mean is of those alone, and others may be harder"
+    )
+    return (DataCheck("missing", Level.OPEN, text),)  # of every line: it may be the reference
 
 
 def _refuse_repeated(rows: pd.DataFrame, raw: pd.DataFrame, named: Named) -> None:

@@ -398,3 +398,23 @@ def test_a_slip_of_the_pen_is_answered_with_what_is_near(asked: Asked, meant: st
     with pytest.raises(TableError) as caught:
         tidy(rows, asked)
     assert f"(is {meant!r} meant?)" in str(caught.value)
+
+
+def test_a_scorer_without_the_harder_repeats_is_open() -> None:
+    rows = pd.DataFrame(
+        [(seed, name, episode, 0.9 - 0.03 * episode) for seed in range(3) for name in ("a", "b") for episode in range(4)],
+        columns=["seed", "scorer", "episode", "acc"],
+    )
+    asked = Asked({}, repeats=("episode",))
+    assert not tidy(rows, asked).checks
+    (found,) = tidy(rows[(rows["scorer"] == "a") | (rows["episode"] < 2)], asked).checks
+    assert (found.kind, found.level) == ("missing", Level.OPEN)
+    assert found.text == (
+        "b has 2 of 4 repeats (episode) at seed 0, and 2 more like it: its mean is of those alone, and others may be harder"
+    )
+    moved = rows[rows["episode"] != (rows["scorer"] == "a")]
+    assert tidy(moved, asked).checks[0].level is Level.OPEN, "as many each, and not the same"
+    labelled = rows.assign(episode=[f"job-{i}" for i in range(len(rows))])
+    assert not tidy(labelled, asked).checks, "labels of rows are no repeats, and there are as many of each"
+    assert tidy(labelled.drop(index=[0]), asked).checks[0].text.startswith("a has 3 of 4 repeats (episode) at seed 0: ")
+    assert not tidy(rows[rows["episode"] < rows["seed"] + 2], asked).checks, "seeds may have fewer, as long as all scorers do"
