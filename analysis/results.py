@@ -179,7 +179,8 @@ class Level(StrEnum):
 class DataCheck:
     """Something about the rows that a reader must know before any verdict."""
 
-    kind: str  # "missing", "pooled", "copied", "one seed", "resolution", "two values", "noise", "unpaired" or "untouched"
+    #: "missing", "pooled", "copied", "unfinished", "one seed", "resolution", "two values", "noise", "unpaired" or "untouched".
+    kind: str
     level: Level
     text: str
     scorers: tuple[str, ...] = ()  # whose lines it touches; empty means all

@@ -9,13 +9,14 @@ import pandas as pd
 
 from sics_analysis.results import DataCheck, Level, Seed
 from sics_analysis.rows.arms import Arm
-from sics_analysis.rows.contrasts import MANY_SEEDS, RELATIVE_TOLERANCE
+from sics_analysis.rows.contrasts import MANY_SEEDS, MIN_SEEDS, RELATIVE_TOLERANCE
 from sics_analysis.rows.reading.cells import text_of
 from sics_analysis.rows.reading.sparsities import ONE_POOL
 from sics_analysis.rows.table import Table
 
 _CELLS = 4  # of two seeds that agree to the last digit: fewer may do so by chance
 _SHOWN = 6
+_ALIKE = 2e-4  # accuracies of one network evaluated again, as fractions: seeds lie further apart in one cell of several
 _CHECKPOINT = "checkpoint_hash"
 
 
@@ -23,7 +24,7 @@ def data_checks(table: Table, reference: str, delta: float) -> tuple[DataCheck, 
     """Every check of the rows of a table; open ones first, each in the order it is listed here."""
     found = [
         *_missing(table, reference),
-        *_copied(table),
+        *(_copied(table) or _nearly_copied(table)),
         *_one_seed(table),
         *_resolution(table, delta),
         *_two_values(table, reference),
@@ -159,6 +160,20 @@ def _copied(table: Table) -> list[DataCheck]:
             text = f"seeds {seed_list(seeds)} have equal values in all of their {count} cells: copies of one network are no seeds"
             found.append(DataCheck("copied", Level.OPEN, text))
     return found
+
+
+def _nearly_copied(table: Table) -> list[DataCheck]:
+    """Seeds that lie as near to each other everywhere as evaluations of one network do, where copies are not equal."""
+    if not table.metric.is_accuracy or len(table.seeds) < MIN_SEEDS:
+        return []
+    spreads = [max(arm.accuracy) - min(arm.accuracy) for arm in table.arms.values() if len(arm.seeds) == len(table.seeds)]
+    if len(spreads) < _CELLS or max(spreads) > _ALIKE:
+        return []
+    text = (
+        f"all seeds lie within {table.metric.scale * max(spreads):.1g} {table.metric.short} of each other in each of "
+        f"{len(spreads)} cells, as evaluations of one network do: copies of a network are no seeds"
+    )
+    return [DataCheck("copied", Level.NOTED, text)]
 
 
 def _equal(seeds: Sequence[Seed], rows: Mapping[Seed, Mapping[tuple[str, float], float]]) -> list[list[Seed]]:

@@ -19,7 +19,10 @@ from sics_cli.base.errors import ConfigError, SicsError
 if TYPE_CHECKING:
     import pandas as pd
 
-_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", r"\s+": "spaces"}
+_SPACES = r"\s+"
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", _SPACES: "spaces"}
+#: The row below the heading of a Markdown table.
+_RULE = re.compile(r"\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)+\|?\s*|\s*\|\s*:?-+:?\s*\|\s*")
 
 
 class TableFileError(ConfigError):
@@ -130,7 +133,9 @@ def _open(path: Path) -> OpenedTable:
         frame, assumed, lines = _excel(path, raw)
     else:
         text = _decode(path, raw)
-        if ending in ([".jsonl"], [".ndjson"]):
+        if ending == [".json"]:
+            frame, assumed, lines = _json(path, text)
+        elif ending in ([".jsonl"], [".ndjson"]):
             frame, assumed, lines = _json_lines(path, text)
         else:
             frame, assumed, lines = _delimited(path, text)
@@ -167,7 +172,7 @@ def _parquet(path: Path, raw: bytes) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _excel(path: Path, raw: bytes) -> tuple[pd.DataFrame, list[str], list[str]]:
-    """The first sheet that has rows; its first row with two cells is the heading."""
+    """The first sheet that has rows; the first row with as many cells as half of the rows have, two at least, is the heading."""
     import pandas as pd
 
     try:
@@ -180,12 +185,55 @@ def _excel(path: Path, raw: bytes) -> tuple[pd.DataFrame, list[str], list[str]]:
     if not filled:
         raise TableFileError(f"{path}: has no sheet with a heading")
     name, sheet = next(iter(filled.items()))
-    start = int((sheet.notna().sum(axis=1) > 1).to_numpy().argmax())
+    cells = sheet.notna().sum(axis=1)
+    start = int((cells >= max(2, cells[cells > 0].median())).to_numpy().argmax())
     heading = ["" if pd.isna(cell) else str(cell).strip() for cell in sheet.iloc[start]]
     body = sheet.iloc[start + 1 :].set_axis(heading, axis=1).dropna(how="all")
     lines = [f"row {int(row) + 1}" for row in body.index]
     assumed = [f"sheet {name!r} of {len(sheets)} is the table"] if len(filled) > 1 else []
     return body.reset_index(drop=True), assumed, lines
+
+
+def is_json_table(path: Path) -> bool:
+    """Whether a file holds rows as JSON: a list of objects, one object a line, or the columns or the split of pandas."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        return error.msg == "Extra data"  # an object a line
+    except (OSError, ValueError, RecursionError):
+        return False
+    return (isinstance(found, list) and bool(found)) or (isinstance(found, dict) and _of_pandas(found) is not None)
+
+
+def _of_pandas(found: dict[str, Any]) -> pd.DataFrame | None:
+    """The frame of `DataFrame.to_json`, with a value of each index under each column, or as columns, index and data."""
+    import pandas as pd
+
+    columns, data = found.get("columns"), found.get("data")
+    if isinstance(columns, list) and isinstance(data, list) and set(found) <= {"columns", "index", "data"}:
+        whole = all(isinstance(row, list) and len(row) == len(columns) for row in data)
+        return pd.DataFrame(data, columns=columns, dtype=object) if whole else None
+    first = next(iter(found.values()), None)
+    if not isinstance(first, dict) or not first or any(isinstance(value, dict | list) for value in first.values()):
+        return None
+    if not all(isinstance(own, dict) and own.keys() == first.keys() for own in found.values()):
+        return None
+    return pd.DataFrame(found, dtype=object) if all(key.isdigit() for key in first) else None
+
+
+def _json(path: Path, text: str) -> tuple[pd.DataFrame, list[str], list[str] | None]:
+    """A list of objects, what pandas writes, or a single object, which is one row."""
+    import pandas as pd
+
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return _json_lines(path, text)
+    records = found if isinstance(found, list) else [found]
+    if not records or not all(isinstance(record, dict) for record in records):
+        raise TableFileError(f"{path}: is no list of JSON objects, [{{...}}, ...], one a row")
+    frame = _of_pandas(found) if isinstance(found, dict) else None
+    return (pd.json_normalize(records) if frame is None else frame.reset_index(drop=True)), [], None
 
 
 def _json_lines(path: Path, text: str) -> tuple[pd.DataFrame, list[str], list[str]]:
@@ -219,9 +267,14 @@ def _delimited(path: Path, text: str) -> tuple[pd.DataFrame, list[str], Sequence
     rows, assumed, separator = _without_comments(text)
     if not rows:
         return pd.DataFrame(), assumed, []
+    rows, markdown = _markdown(path, rows)
+    assumed += markdown
     separator = separator or _separator(rows[0][1])
-    if separator != ",":
+    if separator != "," and not markdown:
         assumed.append(f"fields are separated by {_SEPARATORS[separator]}")
+    if _names_of_rows(rows, separator):
+        rows[0] = (rows[0][0], f'""{" " if separator == _SPACES else separator}{rows[0][1]}')
+        assumed.append("the first field of each row is its number, which the heading leaves out")
     _check_fields(path, rows, separator)
     # Whitespace at the ends of a line is no field, but a tab is.
     body = "\n".join(line.strip(" \r") for _, line in rows)
@@ -230,6 +283,8 @@ def _delimited(path: Path, text: str) -> tuple[pd.DataFrame, list[str], Sequence
     except pd.errors.ParserError as error:
         raise TableFileError(f"{path}: is not a CSV ({str(error).split('error: ')[-1].strip()})") from None
     frame = _below_heading(table)
+    if markdown:
+        frame = frame.map(lambda cell: cell.strip(" *`") if isinstance(cell, str) else cell)
     lines = [f"line {number}" for number, _ in rows[1:]]
     if len(lines) != len(frame):  # a quoted field holds the end of a line
         lines = [f"row {i + 1}" for i in range(len(frame))]
@@ -258,12 +313,36 @@ def _is_plain(text: str) -> bool:
     return bool(counts[0] > 0 and (counts == counts[0]).all() and (lengths > counts).all())
 
 
+def _markdown(path: Path, rows: list[tuple[int, str]]) -> tuple[list[tuple[int, str]], list[str]]:
+    """The rows of a Markdown table without its rule, and that it is one; other rows as they are."""
+    rules = [i for i, (_, line) in enumerate(rows) if i and _RULE.fullmatch(line)]
+    if not rules:
+        return rows, []
+    if len(rules) > 1:
+        raise TableFileError(f"{path} line {rows[rules[1]][0]}: a second Markdown table begins: keep one of them")
+    start = rules[0] - 1
+    body = rows[start + 2 :]
+    end = next((i for i, (_, line) in enumerate(body) if "|" not in line), len(body))
+    around = len(rows) - end - 2
+    said = (
+        f", and {around} lines around it are left out" if around > 1 else ", and a line beside it is left out" if around else ""
+    )
+    return [rows[start], *body[:end]], [f"the rows are a Markdown table{said}"]
+
+
+def _names_of_rows(rows: Sequence[tuple[int, str]], separator: str) -> bool:
+    """Whether every row begins with its number, 1 and up, and the heading is one field shorter, as R writes a table."""
+    wanted = len(_split(rows[0][1], separator)) + 1
+    fields = (_split(line, separator) for _, line in rows[1:])
+    return len(rows) > 1 and all(len(row) == wanted and row[0].strip('"') == str(i) for i, row in enumerate(fields, start=1))
+
+
 def _check_fields(path: Path, rows: Sequence[tuple[int, str]], separator: str) -> None:
     """Refuse the first row that is longer or shorter than the heading: pandas fills it up."""
     wanted = len(_split(rows[0][1], separator))
     for number, line in rows[1:]:
         quotes = line.count('"')
-        if separator == r"\s+" or quotes % 2:
+        if separator == _SPACES or quotes % 2:
             continue  # a field that holds the end of a line, or no quotation at all: the parser knows
         count = len(_split(line, separator)) if quotes else line.count(separator) + 1
         if count != wanted:
@@ -306,8 +385,8 @@ def _separator(heading: str) -> str:
     best = max(counts, key=lambda separator: counts[separator])
     if counts[best] > 1:
         return best
-    return r"\s+" if len(heading.split()) > 2 else ","
+    return _SPACES if len(heading.split()) > 2 else ","
 
 
 def _split(line: str, separator: str) -> list[str]:
-    return line.split() if separator == r"\s+" else next(csv.reader([line], delimiter=separator), [])
+    return line.split() if separator == _SPACES else next(csv.reader([line], delimiter=separator), [])

@@ -125,8 +125,10 @@ def where_it_stands(looks: Looks) -> str:
 
 
 def is_document(path: Path) -> bool:
-    """Whether the file's name ends as a report kept as JSON does."""
-    return path.suffix.lower() == ".json" and path.is_file()
+    """Whether the file's name ends as a report kept as JSON does, and it is no table written as JSON."""
+    from sics_cli.results.files import is_json_table
+
+    return path.suffix.lower() == ".json" and path.is_file() and not is_json_table(path)
 
 
 def read_document(path: Path, gates: Sequence[Claim] = ()) -> ReportDocument:
@@ -138,7 +140,7 @@ def read_document(path: Path, gates: Sequence[Claim] = ()) -> ReportDocument:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is not a report as --format json writes it: {error}") from None
+        raise InputError(f"{path}: is not a report as --format json writes it, nor a list of rows: {error}") from None
     known = {claim.id: claim for claim in (*document.claims, *document.gates)}
     if not gates:
         return replace(document, gates=())

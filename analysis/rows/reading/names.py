@@ -65,7 +65,8 @@ _QUANTITY = frozenset(
 _BESIDE = frozenset(
     {
         "mean", "std", "sd", "avg", "average", "median", "min", "max", "sem", "ci", "index", "level", "total", "count", "n",
-        "row", "id", "file", "learning_rate", "batch", "batch_size", "momentum", "dropout", "weight_decay", "wd", "loss",
+        "row", "id", "file", "value", "values", "score", "learning_rate",
+        "batch", "batch_size", "momentum", "dropout", "weight_decay", "wd", "loss",
         "train_loss", "val_loss", "valid_loss", "validation_loss", "test_loss", "eval_loss",
     }
 )  # fmt: skip
@@ -102,10 +103,10 @@ def key(name: str) -> str:
 def keys(name: str) -> tuple[str, ...]:
     """The name, and its last part where it is nested.
 
-    >>> keys("results.val_acc"), keys("test/acc")
-    (('results_val_acc', 'val_acc'), ('test_acc', 'acc'))
+    >>> keys("results.val_acc"), keys("test/acc"), keys("acc,none")
+    (('results_val_acc', 'val_acc'), ('test_acc', 'acc'), ('acc_none', 'acc'))
     """
-    last = re.split(r"[./]", str(name))[-1]
+    last = re.split(r"[./]", str(name))[-1].removesuffix(",none")  # how lm-evaluation-harness names a metric without a filter
     return tuple(dict.fromkeys((key(name), key(last))))
 
 
@@ -172,7 +173,8 @@ def is_scorer_name(name: str) -> bool:
     [True, False, False, True, False]
     """
     found = key(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name))
-    return found not in _BESIDE and not _QUANTITY & set(found.split("_"))
+    parts = found.split("_")
+    return found not in _BESIDE and not _QUANTITY & set(parts) and parts[-1] not in ("id", "sparsity", "density", "compression")
 
 
 def is_metric_name(name: str) -> bool:
@@ -315,9 +317,9 @@ def check_column(option: str, column: str, columns: Collection[str]) -> None:
         raise TableError(f"{option}: there is no column {column!r}, but {shown(columns)}{nearest(column, columns)}")
 
 
-def missing_columns(roles: Sequence[str], columns: Sequence[str]) -> TableError:
-    """The refusal of a table that lacks columns, with what to give."""
+def missing_columns(roles: Sequence[str], columns: Sequence[str], layout: str = "") -> TableError:
+    """The refusal of a table that lacks columns, with what to give, or with the way out where its layout is known."""
     asked = ",".join(f"{role}=COLUMN" for role in roles)
     names = ", ".join(OWN[role] for role in roles)
     found = shown(columns) if any(columns) else "no header line"
-    return TableError(f"column {names} is missing (found {found}): say which it is, --columns {asked}")
+    return TableError(f"column {names} is missing (found {found}): {layout or f'say which it is, --columns {asked}'}")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sics_analysis.results import ACCURACY, DataCheck, Metric
+from sics_analysis.results import ACCURACY, DataCheck, Level, Metric
 from sics_analysis.rows.reading.asked import NOTHING, Asked
 from sics_analysis.rows.reading.cells import Numbers, check, filled, numbers, readable, refused, seed_label, text_of
 from sics_analysis.rows.reading.counts import whole_counts
@@ -33,6 +33,7 @@ from sics_analysis.rows.reading.names import (
     shown,
 )
 from sics_analysis.rows.reading.sparsities import ONE_POOL, one_dense, scattered, sparsities, to_targets
+from sics_analysis.rows.reading.unread import refuse_two_headings, told_layout
 from sics_analysis.rows.reading.wide import to_long
 
 _NAME_OF_METRIC = ("metric", "metric_name", "measure", "measurement")
@@ -70,6 +71,7 @@ def tidy(frame: pd.DataFrame, asked: Asked = NOTHING) -> Tidy:
     >>> found.assumed[-1]
     "'val_acc' is in percent"
     """
+    refuse_two_headings(frame)
     raw = frame.reset_index(drop=True)
     raw = raw.loc[:, [bool(str(name).strip()) and not str(name).startswith("Unnamed: ") for name in raw.columns]]
     raw = raw.set_axis([str(name) for name in raw.columns], axis=1)
@@ -116,8 +118,12 @@ def tidy(frame: pd.DataFrame, asked: Asked = NOTHING) -> Tidy:
             rows[name] = _optional(raw[named.column[name]], name, rows["accuracy"], measured)
     if said is None and not measured.is_accuracy:
         rows = rows.drop(columns=[name for name in _OF_BITS if name in rows.columns])
-    checks = ignored_checks(raw, rows, set(named.column.values()) | set(asked.repeats))
+    # Achieved sparsities are grouped before it is asked what varies within one.
+    step = asked.sparsity_step
+    pools = to_targets(rows)[0] if step is None else (rows["sparsity"] / step).round()
+    checks = ignored_checks(raw, rows.assign(sparsity=pools), set(named.column.values()) | set(asked.repeats))
     if asked.repeats:
+        checks += _other_repeats(rows, raw, asked.repeats)
         rows, more = _averaged(rows, raw, asked.repeats)
         assumed += more
     _refuse_repeated(rows, raw, named)
@@ -220,7 +226,7 @@ def _refuse_unknown(raw: pd.DataFrame, named: Named, asked: Asked, metric: str |
         raise TableError(f"--metric {metric}: there is no such column, but {shown(columns)}{nearest(metric, columns)}")
     missing = [role for role in ("seed", "scorer", "metric") if role not in named.column]
     if missing:
-        raise missing_columns(missing, columns)
+        raise missing_columns(missing, columns, told_layout(columns))
     if not len(raw):
         raise TableError("has a heading and no rows")
     for name in asked.repeats:
@@ -336,6 +342,29 @@ def _averaged(rows: pd.DataFrame, raw: pd.DataFrame, repeats: Sequence[str]) -> 
     low, high = int(sizes.min()), int(sizes.max())
     many = str(low) if low == high else f"{low} to {high}"
     return first, [f"rows of one seed are averaged over {', '.join(repeats)} first: {many} each"]
+
+
+def _other_repeats(rows: pd.DataFrame, raw: pd.DataFrame, repeats: Sequence[str]) -> tuple[DataCheck, ...]:
+    """Scorers that lack repeats which others of their seed and S have: the mean of what is left may be of easier ones."""
+    tag = pd.Series(list(zip(*(text_of(raw[name]) for name in repeats), strict=True)), index=rows.index)
+    keyed = rows[_PLACE].assign(tag=tag)[(rows["sparsity"] > 0).to_numpy()].drop_duplicates()
+    own = keyed.groupby(_PLACE)["tag"].size().rename("own").reset_index()
+    at = own.groupby(["seed", "sparsity"])["own"]
+    there = keyed.groupby(["seed", "sparsity"])["tag"].nunique().rename("there").reset_index()
+    # Where no two scorers share a label, labels are of rows and not of repeats: numbers of them are compared alone.
+    own["apart"], own["most"] = at.transform("sum"), at.transform("max")
+    own = own.merge(there, on=["seed", "sparsity"])
+    own["wanted"] = own["there"].where(own["there"] < own["apart"], own["most"])
+    fewer = own[own["own"] < own["wanted"]]
+    if fewer.empty:
+        return ()
+    first = fewer.iloc[0]
+    many = f", and {len(fewer) - 1} more like it" if len(fewer) > 1 else ""
+    text = (
+        f"{first['scorer']} has {first['own']} of {first['wanted']} repeats ({', '.join(repeats)}) at seed {first['seed']}{many}"
+        f": its mean is of those alone, and others may be harder"
+    )
+    return (DataCheck("missing", Level.OPEN, text),)  # of every line: it may be the reference
 
 
 def _refuse_repeated(rows: pd.DataFrame, raw: pd.DataFrame, named: Named) -> None:

@@ -120,7 +120,8 @@ def test_copies_are_found_whatever_rounding_made_of_them() -> None:
     (found,) = checks({name: [value + seed * 1e-11 for seed in range(5)] for name, value in at.items()})
     assert (found.kind, found.level) == ("copied", Level.OPEN)
     assert found.text.startswith("seeds 0, 1, 2, 3 and 4")
-    assert checks({name: [value + seed * 1e-7 for seed in range(5)] for name, value in at.items()}) == []
+    (near,) = checks({name: [value + seed * 1e-7 for seed in range(5)] for name, value in at.items()})
+    assert near.level is Level.NOTED, "not equal, and still no five networks"
 
 
 def test_every_network_twice_is_no_chance_even_in_two_cells() -> None:
@@ -144,3 +145,14 @@ def test_seeds_that_nobody_has_at_one_sparsity_are_noted() -> None:
     (found,) = data_checks(table, "magnitude", 0.5)
     assert (found.level, found.sparsities) == (Level.NOTED, (0.7,))
     assert found.text == "nobody has a result for seed 4 and 5 at S = 0.7, which other sparsities have"
+
+
+def test_evaluations_of_one_network_that_differ_a_little_are_noted() -> None:
+    noise = (0.0, 1e-5, -2e-5, 3e-5, -1e-5)
+    near = {name: [level + one for one in noise] for name, level in {"magnitude": 0.9, "a": 0.93, "b": 0.8, "c": 0.6}.items()}
+    (found,) = checks(near)
+    assert (found.kind, found.level) == ("copied", Level.NOTED)
+    assert found.text.startswith("all seeds lie within 0.005 points of each other in each of 4 cells")
+    assert checks(near | {"c": [0.6, 0.6003, 0.6, 0.6, 0.6]}) == [], "seeds differ in one of the cells"
+    few = {name: near[name] for name in ("magnitude", "a")}
+    assert not any(check.kind == "copied" for check in checks(few)), "two cells may be near by chance"

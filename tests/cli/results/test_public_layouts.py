@@ -104,6 +104,34 @@ def perplexities() -> bytes:
     return "\n".join(rows).encode()
 
 
+def titled_excel() -> bytes:
+    """Two rows of titles, with two cells each, above the heading."""
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["Results", "", "by J."], ["Setup", None, "Result"], ["Seed", "Method", "Sparsity", "Accuracy"]):
+        book.active.append(row)
+    for seed, name, value in cells():
+        book.active.append([seed, name, 0.7, value / 100])
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
+def markdown() -> bytes:
+    head = "Our runs.\n\n| Seed | Method | Sparsity | Accuracy |\n|---:|:---|---:|---:|"
+    return lines(head, lambda s, n, v: f"| {s} | {f'**{n}**' if n == 'wanda' and s else n} | 0.7 | {v:.1f} |")
+
+
+def numbered() -> bytes:
+    rows = [f'"{i}" {s} "{n}" 0.7 {v / 100:.4f}' for i, (s, n, v) in enumerate(cells(), start=1)]
+    return "\n".join(['"seed" "method" "sparsity" "accuracy"', *rows]).encode()
+
+
+def objects() -> bytes:
+    rows = [{"seed": s, "method": n, "sparsity": 0.7, "results": {"acc,none": round(v / 100, 4)}} for s, n, v in cells()]
+    return json.dumps(rows, indent=1).encode()
+
+
 @dataclass(frozen=True)
 class Layout:
     """One layout: what it is called in docs/tables.md, its file, the options it takes, what is assumed."""
@@ -243,6 +271,46 @@ LAYOUTS = (
         ),
     ),
     Layout(
+        "Excel workbook, titles above",
+        "titled.xlsx",
+        titled_excel,
+        (
+            "column 'Seed' is the seed",
+            "column 'Method' is the scorer",
+            "column 'Sparsity' is the sparsity",
+            "column 'Accuracy' is the metric",
+        ),
+    ),
+    Layout(
+        "Markdown",
+        "table.md",
+        markdown,
+        (
+            "the rows are a Markdown table, and a line beside it is left out",
+            "column 'Seed' is the seed",
+            "column 'Method' is the scorer",
+            "column 'Sparsity' is the sparsity",
+            "column 'Accuracy' is the metric",
+            "'Accuracy' is in percent",
+        ),
+    ),
+    Layout(
+        "R, write.table",
+        "table.txt",
+        numbered,
+        (
+            "fields are separated by spaces",
+            "the first field of each row is its number, which the heading leaves out",
+            "column 'method' is the scorer",
+        ),
+    ),
+    Layout(
+        "JSON, a list of objects",
+        "results.json",
+        objects,
+        ("column 'method' is the scorer", "column 'results.acc,none' is the metric"),
+    ),
+    Layout(
         "A sweep over densities, gzip",
         "sweep.csv.gz",
         lambda: gzip.compress(
@@ -336,6 +404,70 @@ def test_a_layout_opens_with_its_assumptions_and_its_numbers(
         asked = 0.75 if "compression" in layout.content().decode(errors="ignore")[:60] else 0.7
         assert {line["sparsity"] for line in document["lines"]} == {asked}
     assert not document["claims"], "rows that know no κ hear nothing of the paper's claims"
+
+
+def frame() -> pd.DataFrame:
+    return pd.DataFrame([{"seed": s, "method": n, "sparsity": 0.7, "accuracy": round(v / 100, 4)} for s, n, v in cells()])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [frame().to_json(), frame().to_json(orient="split"), frame().to_json(orient="records", lines=True)],
+    ids=["columns", "split", "lines"],
+)
+def test_what_pandas_writes_as_json_is_rows(content: str, tmp_path: Path) -> None:
+    path, kept = tmp_path / "table.json", tmp_path / "kept.json"
+    path.write_text(content)
+    assert main(["report", str(path), "-o", str(kept)]) == 0
+    found = {line["scorer"]: (round(line["mean"], 6), line["verdict"]) for line in json.loads(kept.read_text())["lines"]}
+    assert found == VERDICTS
+    assert main(["report", str(kept), "-o", str(tmp_path / "again.md")]) == 0, "a kept report is no table"
+
+
+def by_seed_and_scorer() -> bytes:
+    wide = frame().assign(column=lambda rows: rows["method"] + "_seed" + rows["seed"].astype(str))
+    return wide.pivot_table(index="sparsity", columns="column", values="accuracy").to_csv().encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (by_seed_and_scorer(), "columns such as 'magnitude_seed0' may tell both scorer and seed: write a row an evaluation"),
+        (b"seed,method,0.5,0.9\n0,wanda,.9,.8", "columns 0.5, 0.9 may be sparsities: write a row an evaluation"),
+        (frame().pivot_table(index="seed", columns=["method", "sparsity"], values="accuracy").to_csv().encode(),
+            "has headings in several rows, as columns of a pandas MultiIndex are written"),
+        (frame().groupby(["method", "sparsity"]).agg({"accuracy": ["mean", "std"]}).to_csv().encode(),
+            "has headings in several rows"),
+        (frame().groupby("method")["accuracy"].agg(["mean", "std"]).to_csv().encode(), "means say nothing of single seeds"),
+        (b"Wall time,Step,Value\n1700000000.1,1,0.9", "a curve of TensorBoard says neither seed nor scorer"),
+        (b'"Step","wanda - acc","wanda - acc__MIN","wanda - acc__MAX"\n1,.9,.9,.9', "a chart of Weights & Biases says neither"),
+        (b"param_method,split0_test_score,split1_test_score\nwanda,.9,.8",
+            "are folds of a cross-validation, which share their training data and are no seeds: --columns "
+            "scorer=COLUMN,seed=split0_test_score,split1_test_score takes them for seeds all the same"),
+        (b"test_loss,0ep0it,2.3\ntest_accuracy,0ep0it,0.1", "column seed, scorer, accuracy is missing"),
+        (b"0,wanda,0.9\n1,wanda,0.8", "its first line holds numbers, and may be no heading"),
+        (b"seed,task_id,value\n0,31,.9\n1,31,.8", "column scorer, accuracy is missing"),
+        (b"| seed | acc |\n|---|---|\n| 0 | 1 |\n\n| seed | acc |\n|---|---|", "a second Markdown table begins: keep one"),
+    ],
+)  # fmt: skip
+def test_a_layout_that_is_not_read_says_its_way_out(
+    content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(content)
+    assert main(["report", str(path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
+def test_folds_are_seeds_where_they_are_said_to_be(tmp_path: Path) -> None:
+    path, kept = tmp_path / "cv.csv", tmp_path / "kept.json"
+    folds = [f"split{seed}_test_score" for seed in range(5)]
+    rows = [f"{n}," + ",".join(f"{(b + a) / 100:.4f}" for b, a in zip(BASE, added, strict=True)) for n, added in ADDED.items()]
+    path.write_text("\n".join([f"param_method,{','.join(folds)}", *rows]))
+    assert main(["report", str(path), "--columns", f"scorer=param_method,seed={','.join(folds)}", "-o", str(kept)]) == 0
+    found = {line["scorer"]: (round(line["mean"], 6), line["verdict"]) for line in json.loads(kept.read_text())["lines"]}
+    assert found == VERDICTS
 
 
 def test_the_page_lists_the_layouts() -> None:

@@ -137,8 +137,43 @@ def test_columns_that_vary_and_are_ignored_are_open_where_they_name_a_population
         == "column 'dataset' varies within a scorer (x, y): rows of each are pooled as seeds of one population"
     )
     assert found["note"].level is Level.NOTED
-    by_scorer = rows.assign(dataset=["x", "x", "y", "y"], note="p")
+    by_scorer = rows.assign(dataset="x", note=["p", "p", "q", "q"])
     assert tidy(by_scorer).checks == (), "what only tells scorers apart pools nothing"
+
+
+@pytest.mark.parametrize("name", ["dataset", "split", "arch", "config.task_name", "n"])
+def test_scorers_on_different_populations_are_open(name: str) -> None:
+    values = ["100", "100", "200", "200"]
+    rows = pd.DataFrame({**LONG, "acc": [0.9012, 0.9103, 0.9204, 0.9305], name: values})
+    (found,) = tidy(rows).checks
+    assert (found.kind, found.level) == ("pooled", Level.OPEN)
+    assert found.text.startswith(f"column {name!r} differs between scorers (100, 200): they are compared on different ones")
+
+
+def test_a_population_by_sparsity_or_named_for_its_scorer_is_no_finding() -> None:
+    rows = pd.DataFrame({**LONG, "acc": [0.9, 0.91, 0.92, 0.93]})
+    assert not tidy(rows.assign(model="resnet-" + rows["scorer"].astype(str))).checks, "one model, pruned by each"
+    assert not tidy(rows.assign(checkpoint=["x", "x", "y", "y"])).checks, "a scorer has its own"
+    deeper = rows.assign(sparsity=0.9, dataset="y")
+    assert not tidy(pd.concat([rows.assign(sparsity=0.7, dataset="x"), deeper])).checks
+
+
+def test_a_population_is_seen_within_achieved_sparsities() -> None:
+    rows = pd.DataFrame({**LONG, "acc": [0.9, 0.91, 0.92, 0.93], "dataset": ["x", "y", "x", "y"]})
+    (found,) = tidy(rows.assign(sparsity=[0.700001, 0.700002, 0.700003, 0.700004])).checks
+    assert found.level is Level.OPEN
+    (found,) = tidy(rows.assign(sparsity=[0.70, 0.703, 0.696, 0.701]), Asked({}, sparsity_step=0.01)).checks
+    assert found.level is Level.OPEN
+
+
+def test_rows_of_runs_that_did_not_finish_are_open() -> None:
+    rows = pd.DataFrame({**LONG, "acc": [0.9, 0.91, 0.92, 0.93], "State": ["finished", "crashed", "finished", "running"]})
+    (found,) = tidy(rows).checks
+    assert (found.kind, found.level) == ("unfinished", Level.OPEN)
+    assert found.text == (
+        "2 rows are crashed, running by column 'State', and counted as results: --where State=finished keeps the others"
+    )
+    assert not tidy(rows.assign(State="finished")).checks
 
 
 @pytest.mark.parametrize(
@@ -363,3 +398,23 @@ def test_a_slip_of_the_pen_is_answered_with_what_is_near(asked: Asked, meant: st
     with pytest.raises(TableError) as caught:
         tidy(rows, asked)
     assert f"(is {meant!r} meant?)" in str(caught.value)
+
+
+def test_a_scorer_without_the_harder_repeats_is_open() -> None:
+    rows = pd.DataFrame(
+        [(seed, name, episode, 0.9 - 0.03 * episode) for seed in range(3) for name in ("a", "b") for episode in range(4)],
+        columns=["seed", "scorer", "episode", "acc"],
+    )
+    asked = Asked({}, repeats=("episode",))
+    assert not tidy(rows, asked).checks
+    (found,) = tidy(rows[(rows["scorer"] == "a") | (rows["episode"] < 2)], asked).checks
+    assert (found.kind, found.level) == ("missing", Level.OPEN)
+    assert found.text == (
+        "b has 2 of 4 repeats (episode) at seed 0, and 2 more like it: its mean is of those alone, and others may be harder"
+    )
+    moved = rows[rows["episode"] != (rows["scorer"] == "a")]
+    assert tidy(moved, asked).checks[0].level is Level.OPEN, "as many each, and not the same"
+    labelled = rows.assign(episode=[f"job-{i}" for i in range(len(rows))])
+    assert not tidy(labelled, asked).checks, "labels of rows are no repeats, and there are as many of each"
+    assert tidy(labelled.drop(index=[0]), asked).checks[0].text.startswith("a has 3 of 4 repeats (episode) at seed 0: ")
+    assert not tidy(rows[rows["episode"] < rows["seed"] + 2], asked).checks, "seeds may have fewer, as long as all scorers do"
