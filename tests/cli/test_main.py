@@ -69,7 +69,7 @@ def test_only_working_options_are_listed(capsys: pytest.CaptureFixture[str]) -> 
         (["replicate", "--alpha", "0.7"], ["alpha", "0.7", "below 0.5"]),
         (["replicate", "--device", "tpu"], ["device", "tpu", "auto | cpu | cuda"]),
         (["replicate", "--unit", "row"], ["--unit", "row", "weight", "channel", "head"]),
-        (["replicate", "--pool", "column"], ["--pool", "column", "global", "layer", "row", "erk"]),
+        (["replicate", "--pool", "column"], ["--pool", "column", "global", "layer", "layer-rank", "row", "erk"]),
         (["replicate", "--workers", "0"], ["--workers", "'0'", "from 1 to 10000"]),
         (["replicate", "--config", "/none.toml"], ["--config", "/none.toml", "cannot be read"]),
         (["status"], ["RUN"]),
