@@ -93,8 +93,8 @@ def orbit_indicators(r: Tensor, x0: float = 0.4) -> dict[str, Tensor]:
     At r = 3.2 the orbit has period two: 0.5130 and 0.7995.
 
     >>> found = orbit_indicators(torch.tensor([3.2], dtype=torch.float64))
-    >>> [round(float(found[name]), 4) for name in ("peak", "range", "mean")]
-    [0.7995, 0.2864, 0.6563]
+    >>> [round(float(found[name]), 3) for name in ("peak", "range", "mean")]
+    [0.799, 0.286, 0.656]
     """
     x = torch.full_like(r, x0)
     high, low = torch.zeros_like(r), torch.ones_like(r)
