@@ -13,6 +13,7 @@ from sics_plugin.histogram.cut import histogram_cut, histogram_form_of
 from sics_plugin.pruning.layer_ranks import layer_scores
 from sics_plugin.saliency.objective import CONSTANT
 from sics_plugin.scorers.base import Scorer
+from sics_plugin.scorers.fusion import Fusion
 from sics_plugin.scorers.sics import CoordinateScorer, Magnitude, PoolScale, RankScorer, ScaledMagnitudeScorer
 from sics_plugin.scorers.units import SaliencyVector, Units, check_saliency, units_of
 from sics_plugin.selection.lowest import count_to_prune, lowest_with_floor
@@ -48,7 +49,7 @@ class Choice:
     @classmethod
     def by(cls, scorer: Scorer, kept: Iterable[Tensor], n: int, kind: str | None, threshold: float | None = None) -> Choice:
         """What a scorer that ran on n units, with a saliency of this kind, chose."""
-        default = "neighbourhood" if isinstance(scorer, CoordinateScorer) else None
+        default = "neighbourhood" if isinstance(scorer, CoordinateScorer | Fusion) else None
         alpha = scorer.strength(kind) if isinstance(scorer, RankScorer) else None
         return cls(iter(kept), threshold, scorer, alpha, kind or default, scorer.flags(n))
 

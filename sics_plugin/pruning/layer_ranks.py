@@ -1,7 +1,7 @@
 """The pool "layer-rank": units are ranked within their layer, and one cut goes through the scores of all layers.
 
 A scorer sees each layer by itself, so that the percentile ρ and the coordinate z are those of the layer. A score built on ρ
-(a :class:`~sics_plugin.RankScorer`) is compared between layers as it is. Any other score has a scale of its own in every layer:
+(one that is ``ranked``) is compared between layers as it is. Any other score has a scale of its own in every layer:
 its percentile in the layer stands for it. The normalisation is said to be the paper's (Li & Li 2026, by a public review of its
 text); that other scores are compared by their percentiles is this project's reading.
 
@@ -21,7 +21,6 @@ from torch import Tensor
 
 from sics_plugin.scorers.base import Scorer
 from sics_plugin.scorers.coordinate import percentile, ranks
-from sics_plugin.scorers.sics import RankScorer
 from sics_plugin.scorers.units import Units
 
 
@@ -54,7 +53,7 @@ def layer_scores(scorer: Scorer, units: Units, sizes: Sequence[int], sparsity: f
         score = for_pool(scorer, index).score(Units(magnitude, saliency, units.saliency_kind), sparsity)
         if score.shape != magnitude.shape:
             raise ValueError(f"Expected one score per unit, shape ({magnitude.numel()},), got {tuple(score.shape)}")
-        scores.append(score if isinstance(scorer, RankScorer) else _percentile_of(score, rank))
+        scores.append(score if scorer.ranked else _percentile_of(score, rank))
         within.append(percentile(rank))
     return torch.cat(scores), torch.cat(within)
 

@@ -158,6 +158,12 @@ class Plan:
         named = self.by_name(masks)
         return named, self.report(layer_sparsities(self.targets, masks), mask_hash(named))
 
+    def masks_by(self, scorer: Scorer) -> tuple[Masks, str]:
+        """The masks by another scorer that takes the same saliency, and their hash, without a report."""
+        self.scorer, self.choices = scorer, []
+        named = self.by_name({t.path: kept.view(t.parameter.shape) for t, kept in self.kept()})
+        return named, mask_hash(named)
+
     def by_name(self, of_target: Mapping[str, V]) -> dict[str, V]:
         """Every name of a tied parameter is in the masks and their hash; it counts once."""
         by_parameter = {id(t.parameter): of_target[t.path] for t in self.targets}

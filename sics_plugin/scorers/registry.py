@@ -24,12 +24,8 @@ from sics_plugin.scorers.base import Role, Scorer
 from sics_plugin.warn import warn_caller
 
 _REGISTRY: dict[str, type[Scorer]] = {}
-_BUILT_IN = (
-    "sics_plugin.scorers.sics",
-    "sics_plugin.scorers.adaptive",
-    "sics_plugin.scorers.peers",
-    "sics_plugin.scorers.indicators",
-)
+_FILES = ("sics", "adaptive", "peers", "indicators", "fusion")
+_BUILT_IN = ("sics_plugin", *(f"sics_plugin.scorers.{file}" for file in _FILES))
 S = TypeVar("S", bound=type[Scorer])
 
 

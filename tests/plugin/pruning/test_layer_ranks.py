@@ -30,7 +30,6 @@ from sics_plugin import (
     unit_masks,
 )
 from sics_plugin.pruning.layer_ranks import layer_scores
-from sics_plugin.scorers.sics import RankScorer
 from sics_plugin.scorers.units import Units
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -250,7 +249,7 @@ def test_the_scores_of_a_scorer_on_rho_are_left_as_they_are(name: str) -> None:
     scorer = build_scorer(name).resolve(0.8, "gradient")
     scores, _ = layer_scores(scorer, units, [600, 0, 100], 0.8)
     alone = scorer.score(Units(magnitude[:600], vector[:600], "gradient"), 0.8)
-    if isinstance(scorer, RankScorer):
+    if scorer.ranked:
         assert torch.equal(scores[:600], alone)
     else:
         assert torch.equal(scores[:600].argsort(), alone.argsort(stable=True))
