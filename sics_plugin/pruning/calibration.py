@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sics_plugin.channels.discovery import find_groups
 from sics_plugin.channels.groups import bind_groups
-from sics_plugin.network.masks import Masks, clone_pruned, masked
+from sics_plugin.network.masks import Masks, clone_pruned, current_masks, masked
 from sics_plugin.network.permanent import finalize
 from sics_plugin.network.prunable import resolve_targets
 from sics_plugin.network.targets import without_ties
@@ -25,7 +25,7 @@ from sics_plugin.saliency.batches import NO_BATCHES, Batch, Given, Loss, check_i
 from sics_plugin.saliency.collection import Saliency
 from sics_plugin.saliency.objective import IGNORED, Objective, logits_of, outputs
 from sics_plugin.saliency.unchanged import evaluating
-from sics_plugin.scorers.adaptive import PLATEAU, Adaptive, AdaptiveTable, Step, built, no_saliency, strength_at
+from sics_plugin.scorers.adaptive import PLATEAU, Adaptive, AdaptiveTable, FusionStep, Step, built, no_saliency, strength_at
 from sics_plugin.scorers.base import Scorer, Trial
 from sics_plugin.scorers.fusion import FeatureSet, Fusion, SharedFeatures, feature_set
 from sics_plugin.scorers.sics import ALPHA_DEFAULT
@@ -152,6 +152,11 @@ class Calibration:
     candidates : sequence of str or (str, float), optional
         Scorers by name, with a strength or with their default one, in the order in which they are tried. Default: magnitude, then
         ``information`` and the classes, at the strength of ``table="measured"``, at twice and at half of it.
+    features : str, FeatureSet or sequence of str, optional
+        Instead of candidates: magnitude takes one evaluation, and a search of the weights of these features the rest, as
+        :func:`~sics_plugin.search_fusion` does it. The budget is then a number of points, masks that were met before included.
+    seed : int
+        Of that search.
 
     Examples
     --------
@@ -164,6 +169,8 @@ class Calibration:
     evaluate: Evaluate
     budget: int
     candidates: tuple[Candidate, ...] | None = None
+    features: str | FeatureSet | tuple[str, ...] | None = None
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if not callable(self.evaluate):
@@ -172,6 +179,11 @@ class Calibration:
             raise TypeError(f"Expected `budget` to be a whole number, got {self.budget!r}")
         if self.budget < 2:
             raise ValueError(f"Expected `budget` to be at least 2 evaluations, one has nothing to choose from, got {self.budget}")
+        if self.features is not None:
+            if self.candidates is not None:
+                raise TypeError("Expected `candidates` or `features`, got both: the one is a list to try, the other a search")
+            wanted = self.features if isinstance(self.features, str | FeatureSet) else tuple(self.features)
+            object.__setattr__(self, "features", feature_set(wanted))
         if self.candidates is not None:
             object.__setattr__(self, "candidates", tuple(self.candidates))
             if len({_split(candidate) for candidate in self.candidates or ()}) < 2:
@@ -219,7 +231,8 @@ def calibrate(
     trials: list[Trial] = []
     known: dict[str, float] = {}
     target = target_sparsity(model, amount, unit, prune, options)
-    for name, alpha in how.listed(kind, target):
+    searched = how.features is not None
+    for name, alpha in [(PLATEAU, None)] if searched else how.listed(kind, target):
         twin = clone_pruned(model)
         report = prune(twin, built(name, alpha), amount=amount, **options)
         if report.mask_hash not in known:
@@ -227,12 +240,32 @@ def calibrate(
                 break
             known[report.mask_hash] = _score(how.evaluate, twin.eval(), name)
         trials.append(Trial(name, report.alpha, known[report.mask_hash], report.mask_hash))
+    if searched:
+        found = _searched(model, amount, how, prune, options, sparsity=float(target), unit=unit, saliency=kind)
+        trials += [Trial("fusion", None, point.score, point.mask_hash) for point in found.points]
     best = max(trials, key=lambda trial: trial.score)  # the first of equal ones
-    tried = f"best of {len(trials)} tried on held-out data by {len(known)} evaluations, score {best.score:.6g}"
+    evaluations = len(trials) if searched else len(known)
+    tried = f"best of {len(trials)} tried on held-out data by {evaluations} evaluations, score {best.score:.6g}"
     step = Step(float(target), best.scorer, best.alpha, tried)
+    if searched and best.scorer == "fusion":
+        step = FusionStep(float(target), best.scorer, None, f"{tried}; {found}", found.scorer)
     source = f"held-out data, budget {how.budget}"
     pool, known_kind = str(options.get("pool", "global")), None if kind == "supplied" else kind or "neighbourhood"
     return AdaptiveTable((step,), source, REACH, unit, pool, not no_saliency(kind), known_kind, tuple(trials))
+
+
+def _searched(
+    model: nn.Module, amount: float | int, how: Calibration, prune: Prune, options: dict[str, Any], **facts: Any
+) -> FusionSearch:
+    """The weights of a fusion by what of the budget magnitude leaves."""
+
+    def make(scorer: Scorer) -> tuple[Masks, str]:
+        twin = clone_pruned(model)
+        report = prune(twin, scorer, amount=amount, **options)
+        return current_masks(twin), report.mask_hash
+
+    pool, features = options.get("pool", "global"), how.features or ""
+    return search(model, make, evaluate=how.evaluate, budget=how.budget - 1, features=features, seed=how.seed, pool=pool, **facts)
 
 
 def search(

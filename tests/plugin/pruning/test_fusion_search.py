@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -13,11 +14,13 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from sics_plugin import (
+    Calibration,
     Evaluated,
     FeatureSet,
     Fusion,
     FusionSearch,
     Saliency,
+    SICSAdaptive,
     SICSFusion,
     compute_channel_masks,
     compute_masks,
@@ -196,6 +199,55 @@ def test_channels_and_a_model_that_is_pruned_already(
     assert (again.mask_hash, again.sparsity) == (second.best.mask_hash, pytest.approx(0.75, abs=1e-3))
     assert (second.sparsity, second.saliency) == (pytest.approx(0.5, abs=1e-3), None)
     assert options["evaluate"](trained_mlp) == pytest.approx(second.best.score, abs=1e-6)
+
+
+# --- the adaptive one by the same search ------------------------------------------------------------------------------------
+
+
+def test_adaptive_runs_what_the_search_found(trained_mlp: nn.Sequential, options: dict[str, Any]) -> None:
+    saliency, evaluate = options["saliency"], options["evaluate"]
+    how = Calibration(evaluate, budget=31, features="orbit", seed=2)
+    alone = search_fusion(trained_mlp, 0.8, budget=30, seed=2, **options)
+    masks, report = compute_masks(trained_mlp, "adaptive", amount=0.8, saliency=saliency, calibrate=how)
+    assert report.choice is not None
+    assert (report.scorer, report.choice.scorer, report.mask_hash) == ("fusion", "fusion", alone.best.mask_hash)
+    assert [(t.score, t.mask_hash) for t in report.choice.trials[1:]] == [(p.score, p.mask_hash) for p in alone.points]
+    assert (len(report.choice.trials), report.choice.trials[0].scorer) == (31, "magnitude")
+    assert masks.keys() == {"0.weight", "2.weight"}
+    table = SICSAdaptive.calibrate(trained_mlp, 0.8, evaluate=evaluate, budget=31, features="orbit", seed=2, saliency=saliency)
+    assert table.trials == report.choice.trials
+    assert json.loads(json.dumps(table.to_dict()))["steps"][0]["fusion"]["weights"] == list(alone.weights)
+    assert compute_masks(trained_mlp, table, amount=0.8, saliency=saliency)[1].mask_hash == report.mask_hash
+    with pytest.raises(ValueError, match=r"Expected a sparsity near 0\.8, for which this table was calibrated, got 0\.5"):
+        compute_masks(trained_mlp, table, amount=0.5, saliency=saliency)
+    pickled = pickle.loads(pickle.dumps(table))
+    assert pickled == table
+
+
+def test_adaptive_stays_on_the_plateau_where_no_fusion_is_better(trained_mlp: nn.Sequential, options: dict[str, Any]) -> None:
+    how = Calibration(lambda model: 0.5, budget=12, features=["rho", "sine"])
+    report = prune_model(trained_mlp, "adaptive", amount=0.6, saliency=options["saliency"], calibrate=how)
+    assert report.choice is not None
+    assert (report.scorer, len(report.choice.trials)) == ("magnitude", 12)
+
+
+def test_adaptive_of_channels(trained_mlp: nn.Sequential, options: dict[str, Any]) -> None:
+    how = Calibration(options["evaluate"], budget=16, features="smooth_orbit")
+    given: dict[str, Any] = {"saliency": options["saliency"], "pool": "layer-rank"}
+    report = compute_channel_masks(trained_mlp, "adaptive", 0.5, calibrate=how, **given)[1]
+    assert report.choice is not None
+    assert report.mask_hash == max(report.choice.trials, key=lambda trial: trial.score).mask_hash
+    alone = search_fusion(
+        trained_mlp, 0.5, budget=15, unit="channel", features="smooth_orbit", **given, evaluate=options["evaluate"]
+    )
+    assert [t.score for t in report.choice.trials[1:]] == pytest.approx([p.score for p in alone.points])
+
+
+def test_candidates_and_features_exclude_each_other() -> None:
+    with pytest.raises(TypeError, match="Expected `candidates` or `features`, got both"):
+        Calibration(lambda model: 0.0, 5, ("magnitude", "chaos"), "orbit")
+    with pytest.raises(ValueError, match="Expected `features` to be one of orbit"):
+        Calibration(lambda model: 0.0, 5, features="magic")
 
 
 @pytest.mark.parametrize(
