@@ -20,6 +20,8 @@ from sics_plugin import (
     Calibration,
     ChannelGroup,
     ChannelReport,
+    CoordinateScorer,
+    RankScorer,
     Saliency,
     SaliencyVector,
     SICSChaos,
@@ -260,9 +262,9 @@ def test_every_registered_scorer_runs(unit: str, pool: str, model_of: Callable[[
         _, report = quiet(vit, name, 0.5, unit=unit, pool=pool, saliency=saliency)
         assert (report.pruned, report.total, report.method, report.pool) == (total // 2, total, name, pool)
         assert ("coordinate unresolved" in report.flags) == (
-            unit == "head" and name in ("bump", "smooth_chaos", "smooth_mouse", "chaos", "wiggle", "information")
+            unit == "head" and (name == "fusion" or issubclass(get_scorer(name), CoordinateScorer))
         )
-        assert (report.alpha == 0.15) == (name not in ("magnitude", "power", "log", "gradient", "random", "adaptive"))
+        assert (report.alpha == 0.15) == (issubclass(get_scorer(name), RankScorer) and name != "adaptive")
         hashes[name] = report.mask_hash
     assert hashes["magnitude"] == hashes["power"] == hashes["log"] == hashes["adaptive"]  # S = 0.5: adaptive is magnitude
     if unit == "channel":
