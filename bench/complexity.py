@@ -33,12 +33,15 @@ from sics_plugin.scorers.coordinate import coordinate, percentile, ranks
 KNOWN = {
     "magnitude": "plateau", "power": "plateau", "log": "plateau", "bump": "smooth", "smooth_chaos": "smooth",
     "smooth_mouse": "smooth", "chaos": "raw", "wiggle": "raw", "fake": "fake", "information": "monotone",
-    "gradient": "monotone", "random": "noise", "adaptive": "varies",
+    "gradient": "monotone", "random": "noise", "adaptive": "varies", "orbit_peak": "monotone", "orbit_variance": "smooth",
+    "orbit_range": "monotone", "orbit_mean": "raw", "smooth_orbit_peak": "monotone", "smooth_orbit_variance": "monotone",
+    "smooth_orbit_range": "monotone", "smooth_orbit_mean": "smooth", "sine": "smooth", "weierstrass": "raw", "spline": "smooth",
+    "magnitude_power": "plateau", "rank_indicator": "varies",
 }  # fmt: skip
 
 
 #: Without a saliency α is 0.05, at which the slope of ρ outweighs the bump of `fake`, and `adaptive` is magnitude (design §3).
-DATA_FREE = {"fake": "plateau", "adaptive": "plateau"}
+DATA_FREE = {"fake": "plateau", "adaptive": "plateau", "rank_indicator": "plateau"}
 
 
 class Invented(Scorer):

@@ -42,6 +42,8 @@ from sics_plugin.pruning.report import ChannelReport as ChannelReport
 from sics_plugin.pruning.report import LayerSparsity as LayerSparsity
 from sics_plugin.pruning.report import PruningReport as PruningReport
 from sics_plugin.pruning.to_sparsity import prune_to_sparsity as prune_to_sparsity
+from sics_plugin.pruning.weight_search import Evaluated as Evaluated
+from sics_plugin.pruning.weight_search import FusionSearch as FusionSearch
 from sics_plugin.pruning.weights import compute_masks as compute_masks
 from sics_plugin.pruning.weights import prune_model as prune_model
 from sics_plugin.pruning.weights import prune_n_m as prune_n_m
@@ -53,6 +55,8 @@ from sics_plugin.scorers.base import Trial as Trial
 from sics_plugin.scorers.contract import ContractError as ContractError
 from sics_plugin.scorers.contract import check_scorer as check_scorer
 from sics_plugin.scorers.coordinate import SharedRanks as SharedRanks
+from sics_plugin.scorers.fusion import FeatureSet as FeatureSet
+from sics_plugin.scorers.fusion import Fusion as Fusion
 from sics_plugin.scorers.peers import PeerScorer as PeerScorer
 from sics_plugin.scorers.registry import build_scorer as build_scorer
 from sics_plugin.scorers.registry import get_scorer as get_scorer
@@ -65,6 +69,8 @@ from sics_plugin.scorers.sics import RankScorer as RankScorer
 from sics_plugin.scorers.units import SaliencyVector as SaliencyVector
 from sics_plugin.scorers.units import Units as Units
 from sics_plugin.torch_methods.base import CoordinateUnresolvedWarning as CoordinateUnresolvedWarning
+from sics_plugin.torch_methods.fusion import SICSFusion as SICSFusion
+from sics_plugin.torch_methods.fusion import search_fusion as search_fusion
 from sics_plugin.torch_methods.global_unstructured import global_unstructured as global_unstructured
 from sics_plugin.torch_methods.n_of_m import SICSNofM as SICSNofM
 from sics_plugin.torch_methods.structured import *  # noqa: F403  (its `__all__`)

@@ -73,7 +73,7 @@ def test_installed_wheel_imports_and_runs(wheel: Path, tmp_path: Path) -> None:
     done = subprocess.run([python, "-c", program], cwd=tmp_path, capture_output=True, text=True, env=clean)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(home)), done.stdout
-    assert "['chaos', 'wiggle']" in done.stdout
+    assert "['chaos', 'wiggle', 'orbit_mean', 'weierstrass']" in done.stdout
     table = "seed,scorer,sparsity,accuracy\n" + "".join(f"{i},{s},.7,.9{i}\n" for i in range(3) for s in ("magnitude", "mine"))
     (tmp_path / "results.csv").write_text(table)
     report = [home / "bin" / "sics-run", "report", "results.csv", "-o", "report.html"]

@@ -18,19 +18,22 @@ ROOT = Path(__file__).parents[1]
 #: Module, and the names that come from it.
 FACE = {
     "sics_plugin": """
-    AdaptiveChoice AdaptiveTable Calibration ChannelGroup ChannelReport ContractError Coverage CoordinateScorer
-    CoordinateUnresolvedWarning LayerSparsity MagnitudeScorer PeerScorer PruningReport RankScorer SICSAdaptive SICSBump
-    SICSChaos SICSFake SICSFisher SICSGradient SICSGrasp SICSInformation SICSLamp SICSLog SICSMagnitude SICSMethod
-    SICSNofM SICSPower SICSRIA SICSRandom SICSRelativeImportance SICSSensitivity SICSSmoothChaos SICSSmoothMouse
-    SICSSnip SICSStructured SICSStructuredAdaptive SICSStructuredBump SICSStructuredChaos SICSStructuredFake
-    SICSStructuredGradient SICSStructuredInformation SICSStructuredLog SICSStructuredMagnitude SICSStructuredPower
-    SICSStructuredRandom SICSStructuredSmoothChaos SICSStructuredSmoothMouse SICSStructuredWiggle SICSSynFlow SICSTaylor
-    SICSWanda SICSWiggle Saliency SaliencyVector Scorer SharedRanks Slice Trial Units VanishedLayerWarning build_scorer
-    channel_group channel_saliency check_scorer clone_pruned compute_channel_masks compute_masks coverage current_masks
-    export_masks finalize find_groups get_scorer global_unstructured held_out_accuracy held_out_loss install_mask
-    list_scorers load_masks load_shrunk mask_hash mask_zeros masked method_for prunable_parameters prune_channels prune_model
-    prune_n_m prune_to_sparsity register_scorer remove_units removed_units shrink structured_method_for unit_masks
-    unregister_scorer
+    AdaptiveChoice AdaptiveTable Calibration ChannelGroup ChannelReport ContractError CoordinateScorer
+    CoordinateUnresolvedWarning Coverage Evaluated FeatureSet Fusion FusionSearch LayerSparsity MagnitudeScorer
+    PeerScorer PruningReport RankScorer SICSAdaptive SICSBump SICSChaos SICSFake SICSFisher SICSFusion SICSGradient
+    SICSGrasp SICSInformation SICSLamp SICSLog SICSMagnitude SICSMagnitudePower SICSMethod SICSNofM SICSOrbitMean
+    SICSOrbitPeak SICSOrbitRange SICSOrbitVariance SICSPower SICSRIA SICSRandom SICSRankIndicator
+    SICSRelativeImportance SICSSensitivity SICSSine SICSSmoothChaos SICSSmoothMouse SICSSmoothOrbitMean
+    SICSSmoothOrbitPeak SICSSmoothOrbitRange SICSSmoothOrbitVariance SICSSnip SICSSpline SICSStructured
+    SICSStructuredAdaptive SICSStructuredBump SICSStructuredChaos SICSStructuredFake SICSStructuredGradient
+    SICSStructuredInformation SICSStructuredLog SICSStructuredMagnitude SICSStructuredPower SICSStructuredRandom
+    SICSStructuredSmoothChaos SICSStructuredSmoothMouse SICSStructuredWiggle SICSSynFlow SICSTaylor SICSWanda
+    SICSWeierstrass SICSWiggle Saliency SaliencyVector Scorer SharedRanks Slice Trial Units VanishedLayerWarning
+    build_scorer channel_group channel_saliency check_scorer clone_pruned compute_channel_masks compute_masks coverage
+    current_masks export_masks finalize find_groups get_scorer global_unstructured held_out_accuracy held_out_loss
+    install_mask list_scorers load_masks load_shrunk mask_hash mask_zeros masked method_for prunable_parameters
+    prune_channels prune_model prune_n_m prune_to_sparsity register_scorer remove_units removed_units search_fusion
+    shrink structured_method_for unit_masks unregister_scorer
     """,
     "sics_plugin.complexity": "Complexity measure measure_units",
     "sics_analysis": """

@@ -32,7 +32,7 @@ class ScorerInfo:
 
     `pool` is what its source ranks against each other, `units` what it is defined for. `signal` is the kind of saliency that it
     brings itself, whatever the run's is (peers do), and `calibrated` whether that takes calibration data. `source` says where it
-    was published.
+    was published. One that is `on_request` runs where it is named, or with "all".
     """
 
     name: str
@@ -48,6 +48,7 @@ class ScorerInfo:
     signal: str | None = None
     calibrated: bool = False
     source: str = ""
+    on_request: bool = False
 
     def saliency(self, run: str) -> str:
         """The kind of saliency it works with in a run of that kind."""
@@ -122,6 +123,7 @@ def _info(spec: str, saliency: str, remark: str = "") -> ScorerInfo:
         signal=signal,
         calibrated=signal is not None and uses_data(signal),
         source=cls.source,
+        on_request=cls.on_request,
     )
 
 
@@ -189,7 +191,7 @@ def _stands_for(word: str, info: ScorerInfo) -> bool:
     """Whether a word of --scorers means this registered scorer; a user's own goes by name."""
     if ":" in info.spec:
         return False
-    return {"all": True, "sics": info.role in DEFAULT_ROLES, "peers": info.role == PEER}.get(word, False)
+    return {"all": True, "sics": info.role in DEFAULT_ROLES and not info.on_request, "peers": info.role == PEER}.get(word, False)
 
 
 def _unfit(info: ScorerInfo, saliency: str, unit: str) -> str:

@@ -30,7 +30,7 @@ SALIENCIES = ("gradient", "activation", NEIGHBOURHOOD)
 #: What `replicate` can prune, and how; the store and the keys know more words than these.
 UNITS = ("weight", "channel", "head")
 #: "native": each peer in the pool of its source, all others in the global one.
-POOLS = ("global", "layer", "row", "erk", "2:4", "4:8", "native")
+POOLS = ("global", "layer", "layer-rank", "row", "erk", "2:4", "4:8", "native")
 #: Pools of single weights; of them those that fix the sparsity.
 WEIGHT_POOLS = ("row", "2:4", "4:8")
 PATTERNS = {"2:4": 0.5, "4:8": 0.5}

@@ -20,7 +20,7 @@ _EVALUATION = """
     seed INTEGER NOT NULL CHECK (seed >= 0),
     scorer TEXT NOT NULL,
     unit TEXT NOT NULL CHECK (unit IN ('weight', 'channel', 'head')),
-    pool TEXT NOT NULL CHECK (pool IN ('global', 'layer', 'row', 'erk', 'native') OR pool GLOB '[1-9]*:[1-9]*'),
+    pool TEXT NOT NULL CHECK (pool IN ('global', 'layer', 'layer-rank', 'row', 'erk', 'native') OR pool GLOB '[1-9]*:[1-9]*'),
     sparsity REAL NOT NULL CHECK (sparsity >= 0 AND sparsity < 1),
     correct INTEGER CHECK (correct IS NULL OR (typeof(correct) = 'integer' AND n IS NOT NULL AND correct BETWEEN 0 AND n)),
     n INTEGER CHECK (n IS NULL OR (typeof(n) = 'integer' AND n > 0)),

@@ -32,7 +32,8 @@ from sics_plugin.network.prunable import coverage
 from sics_plugin.pruning.calibration import Prune, adaptive_options
 from sics_plugin.pruning.choose import Choice, decide
 from sics_plugin.pruning.inputs import floors_of, join
-from sics_plugin.pruning.plan import Method, Pool, for_pool, scorer_of, warn_vanished
+from sics_plugin.pruning.layer_ranks import for_pool
+from sics_plugin.pruning.plan import Method, Pool, scorer_of, warn_vanished
 from sics_plugin.pruning.report import ChannelReport, LayerSparsity, count_weights, unit_sparsities
 from sics_plugin.pruning.unit_norms import pool_saliency, unit_magnitudes
 from sics_plugin.saliency.collection import Saliency, saliency_for
@@ -78,8 +79,9 @@ def compute_channel_masks(
     saliency : Saliency or Tensor, optional
         Collected for this model (or, matched by names, for one it was copied from), or one value per unit still there, as
         :func:`channel_saliency` builds it.
-    pool : {"global", "layer", "erk"}
-        What is ranked against each other: all units of the model, or those of one layer, the same fraction of each or, for "erk",
+    pool : {"global", "layer", "layer-rank", "erk"}
+        What is ranked against each other: all units of the model, or those of one layer, the same fraction of each; for
+        "layer-rank" with one cut through the scores of all layers (:mod:`sics_plugin.pruning.layer_ranks`), for "erk" with
         fractions by the shapes of their incoming weights.
     min_keep : float or int
         Fraction or number of its units every layer keeps, whatever their scores.
@@ -131,7 +133,8 @@ def compute_channel_masks(
     check_sparsity(sparsity)
     if pool == "row" or n_of_m(pool) is not None:
         raise ValueError(
-            f"Expected `pool` to be 'global', 'layer' or 'erk' for {unit}s, got {pool!r}: a {unit} has rows of its own"
+            f"Expected `pool` to be 'global', 'layer', 'layer-rank' or 'erk' for {unit}s, got {pool!r}: a {unit} has rows of "
+            "its own"
         )
     pools = pools_of(len(bound), pool)
     check_amount_for(pool, amount)
@@ -159,7 +162,15 @@ def compute_channel_masks(
         together = None if vectors is None else join([vectors[i] for i in indices])
         units = units_of(torch.cat([magnitudes[i] for i in indices]), together)
         own, share = for_pool(scorer, len(choices)), shares[indices[0]]
-        choice = decide(own, units, share, sparsity=sparsity, sizes=sizes, floors=[floors[i] for i in indices])
+        choice = decide(
+            own,
+            units,
+            share,
+            sparsity=sparsity,
+            sizes=sizes,
+            floors=[floors[i] for i in indices],
+            layer_ranks=pool == "layer-rank",
+        )
         choices.append(choice)
         removed.update(zip(indices, choice.removed.split(sizes), strict=True))
     if not choices:

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from sics_plugin.histogram.cut import histogram_cut, histogram_form_of
+from sics_plugin.pruning.layer_ranks import layer_scores
 from sics_plugin.saliency.objective import CONSTANT
 from sics_plugin.scorers.base import Scorer
+from sics_plugin.scorers.fusion import Fusion
 from sics_plugin.scorers.sics import CoordinateScorer, Magnitude, PoolScale, RankScorer, ScaledMagnitudeScorer
 from sics_plugin.scorers.units import SaliencyVector, Units, check_saliency, units_of
 from sics_plugin.selection.lowest import count_to_prune, lowest_with_floor
@@ -47,7 +49,7 @@ class Choice:
     @classmethod
     def by(cls, scorer: Scorer, kept: Iterable[Tensor], n: int, kind: str | None, threshold: float | None = None) -> Choice:
         """What a scorer that ran on n units, with a saliency of this kind, chose."""
-        default = "neighbourhood" if isinstance(scorer, CoordinateScorer) else None
+        default = "neighbourhood" if isinstance(scorer, CoordinateScorer | Fusion) else None
         alpha = scorer.strength(kind) if isinstance(scorer, RankScorer) else None
         return cls(iter(kept), threshold, scorer, alpha, kind or default, scorer.flags(n))
 
@@ -65,8 +67,11 @@ def decide(
     sparsity: float | None = None,
     sizes: Sequence[int] = (),
     floors: Sequence[int] = (),
+    layer_ranks: bool = False,
 ) -> Choice:
     """Score a pool and mark the lowest. ``sizes`` and ``floors``: lengths of the layers in it and what each keeps at least.
+
+    ``layer_ranks``: each layer is scored by itself, see :mod:`sics_plugin.pruning.layer_ranks`.
 
     >>> from sics_plugin import build_scorer
     >>> decide(build_scorer("magnitude"), Units(torch.tensor([0.3, 0.1, 0.2])), 1).removed.tolist()
@@ -76,10 +81,14 @@ def decide(
     k = count_to_prune(amount, n)
     target = k / n if sparsity is None else sparsity
     running = scorer.resolve(target, units.saliency_kind)
-    score = running.score(units, target)
-    removed = lowest_with_floor(score, units.magnitude, k, list(sizes), list(floors))
+    if layer_ranks:
+        score, magnitude = layer_scores(running, units, sizes, target)
+    else:
+        score, magnitude = running.score(units, target), units.magnitude
+    removed = lowest_with_floor(score, magnitude, k, list(sizes), list(floors))
     threshold = float(score.masked_fill(~removed, float("-inf")).max()) if k else None
-    found = Choice.by(running, (~removed,), n, units.saliency_kind, threshold)
+    least = min(size for size in sizes if size) if layer_ranks else n  # what is flagged of few units holds of the smallest layer
+    found = Choice.by(running, (~removed,), least, units.saliency_kind, threshold)
     known = units.saliency  # of a pool of one there is nothing to tell apart
     constant = known is not None and n > 1 and float(known.min()) == float(known.max())
     return replace(found, flags=(*found.flags, CONSTANT)) if constant else found
@@ -95,12 +104,13 @@ def choose(
     floors: Sequence[int] = (),
     exact: bool | None = None,
     roomy: bool = False,
+    layer_ranks: bool = False,
 ) -> Choice:
     """Rank the units of a pool, whose parts have a saliency of one kind or none, and choose those that stay.
 
     ``amount`` counts what is still there; ``floors`` is how many units each part keeps at least. ``exact`` True: exact ranks;
     False: the histogram form where the scorer has one; None: that form above 2²² units. ``roomy`` lets it take more memory to be
-    faster; no result depends on it.
+    faster; no result depends on it. ``layer_ranks``: each part is scored by itself, exactly and in memory.
 
     >>> from sics_plugin import build_scorer
     >>> choice = choose(build_scorer("magnitude"), [Part(torch.tensor([0.3, -0.1, 0.2]))], 1)
@@ -108,6 +118,8 @@ def choose(
     ('exact', [[True, False, True]])
     """
     check_parts(parts)
+    if layer_ranks:
+        return _in_memory(scorer, parts, amount, saliency_kind, sparsity, floors, layer_ranks)
     n = sum(p.present for p in parts)
     k = count_to_prune(amount, n)
     target = k / n if sparsity is None else sparsity
@@ -174,6 +186,7 @@ def _in_memory(
     kind: str | None,
     sparsity: float | None,
     floors: Sequence[int],
+    layer_ranks: bool = False,
 ) -> Choice:
     """Any scorer: all units as one vector."""
     gone = [p.gone() for p in parts]
@@ -182,7 +195,8 @@ def _in_memory(
     if kind is not None:
         vectors = [p.saliency().as_subclass(Tensor).reshape(-1) for p in parts if p.saliency is not None]
         saliency = SaliencyVector(torch.cat(vectors), kind=kind)
-    choice = decide(scorer, units_of(torch.cat(values), saliency), amount, sparsity=sparsity, sizes=sizes, floors=floors)
+    units = units_of(torch.cat(values), saliency)
+    choice = decide(scorer, units, amount, sparsity=sparsity, sizes=sizes, floors=floors, layer_ranks=layer_ranks)
     stays = next(choice.kept)
 
     def kept() -> Iterator[Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from sics_plugin.network.prunable import Coverage, coverage, resolve_targets
 from sics_plugin.network.targets import Parameter, Target, without_ties
 from sics_plugin.pruning.choose import Choice, choose
 from sics_plugin.pruning.inputs import Scores, floors_of, lazy_saliencies, parts_of
+from sics_plugin.pruning.layer_ranks import for_pool
 from sics_plugin.pruning.report import LayerSparsity, PruningReport
 from sics_plugin.pruning.row_groups import choose_in_groups
 from sics_plugin.saliency.collection import Saliency, saliency_for
@@ -24,13 +25,13 @@ from sics_plugin.scorers.base import Scorer
 from sics_plugin.scorers.registry import build_scorer
 from sics_plugin.scorers.sics import ScaledMagnitudeScorer
 from sics_plugin.selection.lowest import check_amount, check_sparsity, warn_of_percent
-from sics_plugin.selection.pools import check_amount_for, erk_removals, n_of_m, pools_of
+from sics_plugin.selection.pools import ONE_CUT, check_amount_for, erk_removals, n_of_m, pools_of
 from sics_plugin.selection.zeros import count_zeros
 from sics_plugin.warn import warn_caller
 
 #: A scorer's name, a scorer, the torch method of one (a class with a ``scorer_class``), or a table for the adaptive one.
 Method = str | Scorer | type[BasePruningMethod] | AdaptiveTable
-#: "global", "layer", "row", "erk" or "N:M": see :mod:`sics_plugin.selection.pools`.
+#: "global", "layer", "layer-rank", "row", "erk" or "N:M": see :mod:`sics_plugin.selection.pools`.
 Pool = str
 #: Of a model: (module, name) pairs, or paths.
 Params = Iterable[Parameter | str]
@@ -104,7 +105,7 @@ class Plan:
         """Yield every distinct target with its mask, a bool vector, in order."""
         for indices in self.pools:
             pool = [self.targets[i] for i in indices]
-            if self.pool != "global" and not bool(pool[0].present().any()):
+            if self.pool not in ONE_CUT and not bool(pool[0].present().any()):
                 yield pool[0], pool[0].present().reshape(-1)
                 continue
             choice = self._choose(indices)
@@ -119,7 +120,8 @@ class Plan:
 
     def _zeros_may_stay(self, choice: Choice) -> bool:
         """Whether zeros of the weights must be looked for among what stays: the lowest magnitudes went, and some were above."""
-        by_magnitude = isinstance(choice.scorer, ScaledMagnitudeScorer) and self.scores is None and not any(self.floors)
+        own = self.scores is None and self.pool != "layer-rank" and not any(self.floors)
+        by_magnitude = own and isinstance(choice.scorer, ScaledMagnitudeScorer)
         return not (by_magnitude and choice.threshold is not None and choice.threshold > 0)
 
     def _choose(self, indices: Sequence[int]) -> Choice:
@@ -147,6 +149,7 @@ class Plan:
             floors=[self.floors[i] for i in indices],
             exact=self.exact,
             roomy=self.roomy,
+            layer_ranks=self.pool == "layer-rank",
         )
 
     def masks(self) -> tuple[dict[str, Tensor], PruningReport]:
@@ -154,6 +157,12 @@ class Plan:
         masks = {t.path: kept.view(t.parameter.shape) for t, kept in self.kept()}
         named = self.by_name(masks)
         return named, self.report(layer_sparsities(self.targets, masks), mask_hash(named))
+
+    def masks_by(self, scorer: Scorer) -> tuple[Masks, str]:
+        """The masks by another scorer that takes the same saliency, and their hash, without a report."""
+        self.scorer, self.choices = scorer, []
+        named = self.by_name({t.path: kept.view(t.parameter.shape) for t, kept in self.kept()})
+        return named, mask_hash(named)
 
     def by_name(self, of_target: Mapping[str, V]) -> dict[str, V]:
         """Every name of a tied parameter is in the masks and their hash; it counts once."""
@@ -199,16 +208,6 @@ def scorer_of(method: Method, parameters: Mapping[str, Any], structured: bool = 
             raise TypeError(f"Expected no parameters beside a scorer instance, got {', '.join(parameters)}")
         return method.name, method
     raise TypeError(f"Expected `method` to be a scorer's name, a Scorer or a SICSMethod subclass, got {method!r}")
-
-
-def for_pool(scorer: Scorer, index: int) -> Scorer:
-    """The scorer for the index-th pool: one that draws must not draw the same for every layer.
-
-    >>> for_pool(build_scorer("random"), 0), for_pool(build_scorer("random"), 1)
-    (Random(seed=0), Random(seed=1))
-    """
-    seed = getattr(scorer, "seed", None)
-    return scorer if index == 0 or seed is None else replace(scorer, seed=(seed * 1_000_003 + index) % 2**63)  # type: ignore[call-arg]
 
 
 def layer_sparsities(targets: Sequence[Target], masks: Masks) -> tuple[LayerSparsity, ...]:

@@ -23,6 +23,7 @@ from sics_plugin.saliency.collection import Saliency
 from sics_plugin.scorers.units import SaliencyVector
 from sics_plugin.selection.lowest import check_sparsity
 from sics_plugin.selection.parts import count_kept
+from sics_plugin.selection.pools import ONE_CUT
 from sics_plugin.selection.zeros import count_zeros, is_zero
 
 
@@ -57,10 +58,10 @@ def prune_to_sparsity(
     if sparsity is None:
         raise TypeError("Expected `sparsity` to be a fraction in [0, 1], got None")
     check_sparsity(sparsity)
-    if (pool := parameters.get("pool", "global")) not in ("global", "erk"):
+    if (pool := parameters.get("pool", "global")) not in (*ONE_CUT, "erk"):
         raise ValueError(
-            f"Expected `pool` to be 'global' or 'erk' for a sparsity of the whole, got {pool!r}: prune_model takes the others, "
-            "with an `amount` of each layer, row or group"
+            f"Expected `pool` to be 'global', 'layer-rank' or 'erk' for a sparsity of the whole, got {pool!r}: prune_model takes "
+            "the others, with an `amount` of each layer, row or group"
         )
     if isinstance(params, Iterable) and not isinstance(params, str):
         params = list(params)  # gone through more than once

@@ -56,10 +56,11 @@ def compute_masks(
         without a mask is still there; ``report.zeros`` counts it.
     saliency : Saliency or Tensor, optional
         Collected for this model (or, matched by names, for one it was copied from), or a vector as ``Saliency.vector`` builds it.
-    pool : {"global", "layer", "row", "erk", "N:M"}
-        What is ranked against each other: all weights; those of one layer, the same fraction from each; those of one output row;
-        of one layer, fractions by Erdős-Rényi-Kernel (Evci et al. 2020) that keep the total; M consecutive inputs of a row, N of
-        which are kept. For rows and N:M a scorer sees the layer, see :mod:`sics_plugin.pruning.row_groups`.
+    pool : {"global", "layer", "layer-rank", "row", "erk", "N:M"}
+        What is ranked against each other: all weights; those of one layer, the same fraction from each; those of one layer, with
+        one cut through the scores of all layers, see :mod:`sics_plugin.pruning.layer_ranks`; those of one output row; of one
+        layer, fractions by Erdős-Rényi-Kernel (Evci et al. 2020) that keep the total; M consecutive inputs of a row, N of which
+        are kept. For rows and N:M a scorer sees the layer, see :mod:`sics_plugin.pruning.row_groups`.
     min_keep : float or int
         Fraction or number of its weights every layer keeps, whatever their scores.
     sparsity : float, optional
@@ -68,7 +69,8 @@ def compute_masks(
         Stand for the weights: their absolute value is the magnitude. One for every parameter, in its shape.
     exact : bool, optional
         True: exact ranks. False: the histogram form of ρ and z, for scorers built on them and weights narrower than float64.
-        None: that form above 2²² units of a pool. ``report.form`` says which one ran; the magnitude family is always exact.
+        None: that form above 2²² units of a pool. ``report.form`` says which one ran; the magnitude family and
+        ``pool="layer-rank"`` are always exact.
     params : iterable of (module, name) or str, optional
         Which parameters of the model, as pairs or paths. What is read without calling its layer is masked where it is read.
     **parameters

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.utils.prune import BasePruningMethod
 
 from sics_plugin.scorers.base import AdaptiveChoice, Scorer, Trial
+from sics_plugin.scorers.fusion import Fusion
 from sics_plugin.scorers.registry import build_scorer, get_scorer, register_scorer
 from sics_plugin.scorers.sics import RankScorer
 from sics_plugin.scorers.units import Units
@@ -88,6 +89,13 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class FusionStep(Step):
+    """A step whose scorer is a fusion with weights of its own."""
+
+    fusion: Fusion
+
+
+@dataclass(frozen=True, slots=True)
 class AdaptiveTable:
     """Which class to run at which sparsity, for ``table=`` of the adaptive scorer and methods.
 
@@ -152,7 +160,7 @@ class AdaptiveTable:
             If the table was calibrated, and not for this sparsity; or measured with another kind of saliency.
         """
         self._check_saliency(saliency_kind)
-        near = min(self.steps, key=lambda step: (round(abs(step.sparsity - sparsity), 9), step.sparsity))
+        near = self._near(sparsity)
         reason, name, alpha = near.reason, near.scorer, near.alpha
         if abs(near.sparsity - sparsity) > self.reach + _ROUNDING:
             if self.trials:
@@ -167,6 +175,15 @@ class AdaptiveTable:
         elif self.saliency is not None and saliency_kind == "supplied":
             reason += f"; measured with {self.saliency} saliency, and what kind this one is its vector does not say"
         return AdaptiveChoice(name, alpha, sparsity, reason, self.source, self.trials)
+
+    def _near(self, sparsity: float) -> Step:
+        return min(self.steps, key=lambda step: (round(abs(step.sparsity - sparsity), 9), step.sparsity))
+
+    def running(self, choice: AdaptiveChoice) -> Scorer:
+        """The scorer of a choice: that of its name and strength, or a fusion with the weights of its step."""
+        near = self._near(choice.sparsity)
+        fused = isinstance(near, FusionStep) and choice.scorer == near.scorer
+        return replace(near.fusion) if isinstance(near, FusionStep) and fused else built(choice.scorer, choice.alpha)
 
     def _check_saliency(self, kind: str | None) -> None:
         if self.saliency is None or kind in (self.saliency, "supplied") or no_saliency(kind):
@@ -241,9 +258,10 @@ class Adaptive(RankScorer):
             choice = self.table.choose(sparsity, saliency_kind)
             if self.alpha is not None and has_strength(choice.scorer):
                 choice = replace(choice, alpha=self.alpha, reason=f"{choice.reason}; its strength was given, not measured")
+            running = self.table.running(choice)
         else:
             choice = NAMED[self.table or HYPOTHESIS](sparsity, saliency_kind, self.alpha)
-        running = built(choice.scorer, choice.alpha)
+            running = built(choice.scorer, choice.alpha)
         object.__setattr__(running, "choice", choice)  # no field of it: what it computes does not depend on who chose it
         return running
 

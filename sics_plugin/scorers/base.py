@@ -31,6 +31,8 @@ class Scorer(ABC):
     pool: ClassVar[str] = "global"  # what its source ranks against each other
     units: ClassVar[tuple[str, ...]] = ("weight", "channel", "head")  # what it is defined for
     spectra: ClassVar[bool] = False  # whether it reads the shipped spectra
+    ranked: ClassVar[bool] = False  # whether its score is made of ranks, so that scores of two pools can be compared
+    on_request: ClassVar[bool] = False  # whether a run takes it only where it is named
     choice: ClassVar[AdaptiveChoice | None] = None  # on one that an adaptive scorer chose: why
 
     @abstractmethod

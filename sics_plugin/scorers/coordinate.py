@@ -79,6 +79,11 @@ class SharedRanks:
         return found
 
 
+def keeper_in_force() -> SharedRanks | None:
+    """The :class:`SharedRanks` that was entered last, if any."""
+    return _current.get()
+
+
 def shared(function: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
     """What the function gives, from the :class:`SharedRanks` in force if there is one."""
     keeper = _current.get()

@@ -24,7 +24,8 @@ from sics_plugin.scorers.base import Role, Scorer
 from sics_plugin.warn import warn_caller
 
 _REGISTRY: dict[str, type[Scorer]] = {}
-_BUILT_IN = ("sics_plugin.scorers.sics", "sics_plugin.scorers.adaptive", "sics_plugin.scorers.peers")
+_FILES = ("sics", "adaptive", "peers", "indicators", "fusion")
+_BUILT_IN = ("sics_plugin", *(f"sics_plugin.scorers.{file}" for file in _FILES))
 S = TypeVar("S", bound=type[Scorer])
 
 
@@ -64,7 +65,7 @@ def list_scorers(*, kappa: int | None = None, role: Role | None = None) -> list[
     Examples
     --------
     >>> list_scorers(kappa=2)
-    ['chaos', 'wiggle']
+    ['chaos', 'wiggle', 'orbit_mean', 'weierstrass']
     """
     if role is not None and role not in get_args(Role):
         raise ValueError(f"Expected `role` to be one of {', '.join(get_args(Role))}, got {role!r}")

@@ -101,6 +101,7 @@ class Log(ScaledMagnitudeScorer):
 class RankScorer(Scorer):
     """s = ρ + α·φ. ``alpha`` None means 0.15 with a supplied saliency and 0.05 without one."""
 
+    ranked = True
     alpha: float | None = None
 
     def __post_init__(self) -> None:

@@ -1,8 +1,9 @@
 """Which units are ranked against each other, and how much goes from each layer.
 
 The words of ``pool=``: "global" (all units of the model), "layer" (those of a layer, the same fraction from each: uniform
-allocation), "erk" (those of a layer, fractions by Erdős-Rényi-Kernel), "row" (those of one output row of a weight), "N:M" (every
-M consecutive inputs of a row, of which N are kept).
+allocation), "layer-rank" (ranks of a layer's units among themselves, one cut through all of them), "erk" (those of a layer,
+fractions by Erdős-Rényi-Kernel), "row" (those of one output row of a weight), "N:M" (every M consecutive inputs of a row, of
+which N are kept).
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from numbers import Integral
 
 from sics_plugin.selection.lowest import count_to_prune
 
-POOLS = ("global", "layer", "row", "erk")
-_ACCEPTED = "'global', 'layer', 'row', 'erk' or 'N:M' such as '2:4'"
+POOLS = ("global", "layer", "layer-rank", "row", "erk")
+#: Pools in which one cut goes through all units of the model, and how much each layer loses is what falls.
+ONE_CUT = ("global", "layer-rank")
+_ACCEPTED = "'global', 'layer', 'layer-rank', 'row', 'erk' or 'N:M' such as '2:4'"
 _N_OF_M = re.compile(r"(\d+):(\d+)")
 
 
@@ -47,12 +50,12 @@ def check_n_m(n: int, m: int) -> tuple[int, int]:
 
 
 def pools_of(count: int, pool: str) -> list[list[int]]:
-    """Which of ``count`` layers are scored together, as positions.
+    """Which of ``count`` layers share a cut, as positions.
 
     >>> pools_of(2, "global"), pools_of(2, "row")
     ([[0, 1]], [[0], [1]])
     """
-    if pool == "global":
+    if pool in ONE_CUT:
         return [list(range(count))]
     if pool in POOLS or n_of_m(pool) is not None:
         return [[i] for i in range(count)]

@@ -150,10 +150,11 @@ class AdaptiveMethod(ScorerMethod):
     ) -> AdaptiveTable:
         """A table from at most ``budget`` evaluations on held-out data, for ``table=`` at this one sparsity.
 
-        ``options`` are those of the prune that follows (``saliency``, ``pool``, ``min_keep``, ``sparsity``) and ``candidates``.
-        See :class:`~sics_plugin.Calibration`.
+        ``options`` are those of the prune that follows (``saliency``, ``pool``, ``min_keep``, ``sparsity``) and ``candidates``,
+        or ``features`` and ``seed`` of a search. See :class:`~sics_plugin.Calibration`.
         """
-        how = Calibration(evaluate, budget, options.pop("candidates", None))
+        own = {name: options.pop(name) for name in ("candidates", "features", "seed") if name in options}
+        how = Calibration(evaluate, budget, **own)
         unit = options.pop("unit", cls._unit)
         prune = prune_model if unit == "weight" else prune_channels
         return calibrate(model, amount, how, prune=prune, unit=unit, **options)

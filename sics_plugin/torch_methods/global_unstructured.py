@@ -50,7 +50,8 @@ def global_unstructured(
     saliency, min_keep
         For this project's methods only.
     **kwargs
-        Passed to the method's constructor.
+        Passed to the method's constructor. For this project's methods also the options of :func:`~sics_plugin.prune_model`,
+        such as ``pool="layer-rank"``: torch's function hands over one vector without layers and cannot do that.
 
     Returns
     -------

@@ -22,7 +22,7 @@ from torch.nn.utils.prune import BasePruningMethod
 
 from sics_plugin.network.masks import masked_copy
 from sics_plugin.pruning.choose import choose
-from sics_plugin.scorers import adaptive, peers, sics
+from sics_plugin.scorers import adaptive, indicators, peers, sics
 from sics_plugin.scorers.base import Scorer
 from sics_plugin.scorers.sics import ScaledMagnitudeScorer
 from sics_plugin.scorers.units import SaliencyVector, units_of
@@ -32,9 +32,11 @@ from sics_plugin.torch_methods.base import AdaptiveMethod, ScorerMethod, find_me
 #: The public names, all of which the package hands on.
 __all__ = [
     "SICSRIA", "SICSAdaptive", "SICSBump", "SICSChaos", "SICSFake", "SICSFisher", "SICSGradient", "SICSGrasp",
-    "SICSInformation", "SICSLamp", "SICSLog", "SICSMagnitude", "SICSMethod", "SICSPower", "SICSRandom",
-    "SICSRelativeImportance", "SICSSensitivity", "SICSSmoothChaos", "SICSSmoothMouse", "SICSSnip", "SICSSynFlow", "SICSTaylor",
-    "SICSWanda", "SICSWiggle", "method_for",
+    "SICSInformation", "SICSLamp", "SICSLog", "SICSMagnitude", "SICSMagnitudePower", "SICSMethod", "SICSOrbitMean",
+    "SICSOrbitPeak", "SICSOrbitRange", "SICSOrbitVariance", "SICSPower", "SICSRandom", "SICSRankIndicator",
+    "SICSRelativeImportance", "SICSSensitivity", "SICSSine", "SICSSmoothChaos", "SICSSmoothMouse", "SICSSmoothOrbitMean",
+    "SICSSmoothOrbitPeak", "SICSSmoothOrbitRange", "SICSSmoothOrbitVariance", "SICSSnip", "SICSSpline", "SICSSynFlow",
+    "SICSTaylor", "SICSWanda", "SICSWeierstrass", "SICSWiggle", "method_for",
 ]  # fmt: skip
 
 
@@ -163,6 +165,19 @@ SICSLamp = _method(peers.Lamp, "= w²/Σv² over what is not smaller in the laye
 SICSRelativeImportance = _method(peers.RelativeImportance, "= m/Σrow + m/Σcolumn")
 SICSWanda = _method(peers.Wanda, "= m·‖x‖")
 SICSRIA = _method(peers.RelativeImportanceActivation, "= RI·√‖x‖", name="SICSRIA")
+SICSOrbitPeak = _method(indicators.OrbitPeak, "= ρ + α·φ(z), φ the largest value of the logistic map's orbit, r = 3.5 + 0.5z")
+SICSOrbitVariance = _method(indicators.OrbitVariance, "= ρ + α·φ(z), φ the variance of the logistic map's orbit, r = 3.5 + 0.5z")
+SICSOrbitRange = _method(indicators.OrbitRange, "= ρ + α·φ(z), φ the range of the logistic map's orbit, r = 3.5 + 0.5z")
+SICSOrbitMean = _method(indicators.OrbitMean, "= ρ + α·φ(z), φ the mean of the logistic map's orbit, r = 3.5 + 0.5z")
+SICSSmoothOrbitPeak = _method(indicators.SmoothOrbitPeak, "= ρ + α·φ(z), φ that of ``SICSOrbitPeak`` smoothed")
+SICSSmoothOrbitVariance = _method(indicators.SmoothOrbitVariance, "= ρ + α·φ(z), φ that of ``SICSOrbitVariance`` smoothed")
+SICSSmoothOrbitRange = _method(indicators.SmoothOrbitRange, "= ρ + α·φ(z), φ that of ``SICSOrbitRange`` smoothed")
+SICSSmoothOrbitMean = _method(indicators.SmoothOrbitMean, "= ρ + α·φ(z), φ that of ``SICSOrbitMean`` smoothed")
+SICSSine = _method(indicators.Sine, "= ρ + α·√2·sin(2πz)")
+SICSWeierstrass = _method(indicators.Weierstrass, "= ρ + α·φ(z), φ Weierstrass's function, standardised")
+SICSSpline = _method(indicators.Spline, "= ρ + α·φ(z), φ a random cubic spline from the seed ``curve``")
+SICSMagnitudePower = _method(indicators.MagnitudePower, "= mᵖ, p the ``exponent``")
+SICSRankIndicator = _method(indicators.RankIndicator, "= ρ + α·φ(ρ), φ the feature of the class ``of``")
 
 
 class SICSAdaptive(AdaptiveMethod, SICSMethod):

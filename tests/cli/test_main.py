@@ -70,7 +70,7 @@ def test_only_working_options_are_listed(capsys: pytest.CaptureFixture[str]) -> 
         (["replicate", "--alpha", "0.7"], ["alpha", "0.7", "below 0.5"]),
         (["replicate", "--device", "tpu"], ["device", "tpu", "auto | cpu | cuda"]),
         (["replicate", "--unit", "row"], ["--unit", "row", "weight", "channel", "head"]),
-        (["replicate", "--pool", "column"], ["--pool", "column", "global", "layer", "row", "erk"]),
+        (["replicate", "--pool", "column"], ["--pool", "column", "global", "layer", "layer-rank", "row", "erk"]),
         (["replicate", "--workers", "0"], ["--workers", "'0'", "from 1 to 10000"]),
         (["replicate", "--config", "/none.toml"], ["--config", "/none.toml", "cannot be read"]),
         (["status"], ["RUN"]),
@@ -152,7 +152,10 @@ def test_scorers_lists_formulas_and_filters(capsys: pytest.CaptureFixture[str]) 
     shown = capsys.readouterr().out
     assert [line.split()[0] for line in shown.splitlines()[2:] if line and line[0].islower()] == [
         "magnitude", "power", "log", "bump", "smooth_chaos", "smooth_mouse", "chaos", "wiggle", "fake", "information",
-        "gradient", "random", "adaptive", "snip", "sensitivity", "taylor", "fisher", "grasp", "synflow", "lamp", "ri",
+        "gradient", "random", "adaptive", "fusion", "orbit_peak", "orbit_variance",
+        "orbit_range", "orbit_mean", "smooth_orbit_peak",
+        "smooth_orbit_variance", "smooth_orbit_range", "smooth_orbit_mean", "sine", "weierstrass", "spline", "magnitude_power",
+        "rank_indicator", "snip", "sensitivity", "taylor", "fisher", "grasp", "synflow", "lamp", "ri",
         "wanda", "ria",
     ]  # fmt: skip
     assert max(map(len, shown.splitlines())) <= 80
@@ -160,4 +163,6 @@ def test_scorers_lists_formulas_and_filters(capsys: pytest.CaptureFixture[str]) 
     assert [line.split()[:3] for line in capsys.readouterr().out.splitlines()[2:] if line[:1].islower()] == [
         ["chaos", "2", "feature"],
         ["wiggle", "2", "feature"],
+        ["orbit_mean", "2", "feature"],
+        ["weierstrass", "2", "feature"],
     ]

@@ -154,7 +154,7 @@ def pools() -> Iterator[Case]:
         for dtype, kind in DTYPES.items():
             model = network(kind)
             for which, vector in saliencies(name, size(model)).items():
-                for pool in ("layer", "row", "erk", "2:4", "1:4"):
+                for pool in ("layer", "layer-rank", "row", "erk", "2:4", "1:4"):
                     amount = {"2:4": 0.5, "1:4": 0.75}.get(pool, 0.7)
                     yield f"{name} {dtype} {pool} saliency={which}", computed(model, name, amount, pool=pool, saliency=vector)
                 floor = computed(model, name, 0.6, min_keep=0.3, saliency=vector)
@@ -200,7 +200,7 @@ def methods() -> Iterator[Case]:
 
 def structured() -> Iterator[Case]:
     for name in sics.list_scorers():
-        if sics.get_scorer(name).role == "peer":
+        if sics.get_scorer(name).role == "peer" or sics.get_scorer(name).on_request:
             continue
         method = sics.structured_method_for(name)
         for dtype, kind in DTYPES.items():
@@ -239,7 +239,7 @@ def units() -> Iterator[Case]:
             if unit not in sics.get_scorer(name).units:
                 continue
             for which, vector in saliencies(name, n).items():
-                for pool in ("global", "layer", "erk"):
+                for pool in ("global", "layer", "layer-rank", "erk"):
                     for amount in SPARSITIES:
                         options = {"unit": unit, "pool": pool, "saliency": vector, "min_keep": 1}
                         masks, report = sics.compute_channel_masks(model, name, amount, **options)

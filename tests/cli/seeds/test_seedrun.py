@@ -360,7 +360,7 @@ def test_each_in_the_pool_of_its_source(run: Run) -> None:
     assert len(sparsities["magnitude"]) > 1
 
 
-@pytest.mark.parametrize("pool", ["row", "2:4", "erk"])
+@pytest.mark.parametrize("pool", ["layer-rank", "row", "2:4", "erk"])
 def test_pools_of_weights(run: Run, pool: str) -> None:
     cells = cells_of(run("magnitude", "chaos", "wanda", pool=pool))
     assert {row.pool for row in cells.values()} == {pool}

@@ -44,7 +44,7 @@ def test_sparsities_are_sorted_and_distinct() -> None:
         ({"scorers": []}, ["scorers", "at least one"]),
         ({"saliency": "hessian"}, ["saliency = 'hessian'", "gradient | activation | neighbourhood"]),
         ({"unit": "row"}, ["unit = 'row'", "give weight | channel | head"]),
-        ({"pool": "column"}, ["pool = 'column'", "global | layer | row | erk | 2:4 | 4:8 | native"]),
+        ({"pool": "column"}, ["pool = 'column'", "global | layer | layer-rank | row | erk | 2:4 | 4:8 | native"]),
         ({"pool": "row", "unit": "head"}, ["unit = 'head'", "weight, with pool row"]),
         ({"pool": "2:4", "sparsities": [0.5, 0.7]}, ["sparsities = (0.5, 0.7)", "0.5, which pool 2:4 is"]),
         ({"form": "histogram"}, ["form = 'histogram'", "give exact"]),

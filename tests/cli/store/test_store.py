@@ -240,9 +240,9 @@ def test_weight_sparsity_is_a_fraction(store: Store, cell_row: MakeCell, wrong: 
 
 
 def test_pools_are_those_that_masks_are_made_in(store: Store, cell_row: MakeCell) -> None:
-    for seed, pool in enumerate(("row", "erk", "native", "2:4", "4:8"), start=10):
+    for seed, pool in enumerate(("row", "erk", "layer-rank", "native", "2:4", "4:8"), start=10):
         store.put(cell_row(cell_key=str(seed), seed=seed, pool=pool))
     for wrong in ("column", "2:", ":4"):
         with pytest.raises(RefusedRowError, match="pool"):
             store.put(cell_row(cell_key="w", seed=99, pool=wrong))
-    assert {row.pool for row in store.cells()} == {"row", "erk", "native", "2:4", "4:8"}
+    assert {row.pool for row in store.cells()} == {"row", "erk", "layer-rank", "native", "2:4", "4:8"}

@@ -24,7 +24,10 @@ from sics_plugin.scorers.coordinate import coordinate, percentile, ranks
 KNOWN = {
     "magnitude": "plateau", "power": "plateau", "log": "plateau", "bump": "smooth", "smooth_chaos": "smooth",
     "smooth_mouse": "smooth", "chaos": "raw", "wiggle": "raw", "fake": "fake", "information": "monotone",
-    "gradient": "monotone", "random": "noise", "adaptive": "varies",
+    "gradient": "monotone", "random": "noise", "adaptive": "varies", "orbit_peak": "monotone", "orbit_variance": "smooth",
+    "orbit_range": "monotone", "orbit_mean": "raw", "smooth_orbit_peak": "monotone", "smooth_orbit_variance": "monotone",
+    "smooth_orbit_range": "monotone", "smooth_orbit_mean": "smooth", "sine": "smooth", "weierstrass": "raw", "spline": "smooth",
+    "magnitude_power": "plateau", "rank_indicator": "varies",
 }  # fmt: skip
 N = 20_000
 Score = Callable[[Tensor, Tensor, Units], Tensor]
@@ -62,7 +65,7 @@ def wave(x: Tensor, cycles: float) -> Tensor:
 # -- what is known ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", [name for name in KNOWN if name != "orbit_mean"])
 def test_built_in_scorers_on_a_trained_network(
     name: str, trained_mlp: nn.Sequential, calibration: list[tuple[Tensor, Tensor]]
 ) -> None:
@@ -73,6 +76,14 @@ def test_built_in_scorers_on_a_trained_network(
     assert found.confidence == 1.0
     if (declared := get_scorer(name).kappa) is not None:
         assert found.kappa == declared
+
+
+def test_the_mean_of_an_orbit_lies_at_the_border_of_kappa_two(units: Units) -> None:
+    """About 3 % of it above 10 cycles: κ = 2 on three networks of 100 000 units and more, and next to that here."""
+    found = measure_units(build_scorer("orbit_mean"), units, draws=2).at[0]
+    assert found.above_ten_cycles is not None
+    assert found.above_ten_cycles.value == pytest.approx(0.03, abs=0.01)
+    assert found.kind in ("smooth", "raw")
 
 
 def is_own(scorer: type[Scorer]) -> bool:

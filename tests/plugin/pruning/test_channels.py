@@ -20,6 +20,8 @@ from sics_plugin import (
     Calibration,
     ChannelGroup,
     ChannelReport,
+    CoordinateScorer,
+    RankScorer,
     Saliency,
     SaliencyVector,
     SICSChaos,
@@ -260,13 +262,18 @@ def test_every_registered_scorer_runs(unit: str, pool: str, model_of: Callable[[
         _, report = quiet(vit, name, 0.5, unit=unit, pool=pool, saliency=saliency)
         assert (report.pruned, report.total, report.method, report.pool) == (total // 2, total, name, pool)
         assert ("coordinate unresolved" in report.flags) == (
-            unit == "head" and name in ("bump", "smooth_chaos", "smooth_mouse", "chaos", "wiggle", "information")
+            unit == "head" and (name == "fusion" or issubclass(get_scorer(name), CoordinateScorer))
         )
-        assert (report.alpha == 0.15) == (name not in ("magnitude", "power", "log", "gradient", "random", "adaptive"))
+        assert (report.alpha == 0.15) == (issubclass(get_scorer(name), RankScorer) and name != "adaptive")
         hashes[name] = report.mask_hash
-    assert hashes["magnitude"] == hashes["power"] == hashes["log"] == hashes["adaptive"]  # S = 0.5: adaptive is magnitude
+    assert (
+        len({hashes[name] for name in ("magnitude", "power", "log", "magnitude_power", "adaptive")}) == 1
+    )  # S = 0.5: adaptive is magnitude
     if unit == "channel":
-        assert len(set(hashes.values())) == len(hashes) - 3
+        default = [
+            found for name, found in hashes.items() if not get_scorer(name).on_request
+        ]  # of others several are monotone in z
+        assert len(set(default)) == len(default) - 3
 
 
 def test_the_adaptive_scorer_resolves_by_the_sparsity_of_units() -> None:
@@ -525,8 +532,8 @@ def test_float64_and_half_precision_norms_neither_overflow_nor_vanish() -> None:
         ({"amount": True}, TypeError, "Expected `amount`"),
         ({"amount": 4}, ValueError, "at most the 3 units"),
         ({"amount": 1, "pool": "layer"}, ValueError, "fraction for pool='layer'"),
-        ({"pool": "row"}, ValueError, "'global', 'layer' or 'erk' for channels, got 'row'"),
-        ({"pool": "2:4"}, ValueError, "'global', 'layer' or 'erk' for channels, got '2:4'"),
+        ({"pool": "row"}, ValueError, "'global', 'layer', 'layer-rank' or 'erk' for channels, got 'row'"),
+        ({"pool": "2:4"}, ValueError, "'global', 'layer', 'layer-rank' or 'erk' for channels, got '2:4'"),
         ({"unit": "neuron"}, ValueError, "'neuron'"),
         ({"unit": "head"}, ValueError, "Expected `groups` of unit 'head', got 'channel'"),
         ({"min_keep": -1}, ValueError, "Expected `min_keep`"),

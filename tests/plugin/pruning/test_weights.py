@@ -456,7 +456,7 @@ def state(model: nn.Module) -> tuple[list[str], list[str]]:
         (
             {"amount": 0.5, "pool": "column"},
             ValueError,
-            "`pool` to be 'global', 'layer', 'row', 'erk' or .*, got 'column'",
+            "`pool` to be 'global', 'layer', 'layer-rank', 'row', 'erk' or .*, got 'column'",
         ),
         ({"amount": 5, "pool": "layer"}, ValueError, "`amount` to be a fraction for pool='layer', got 5"),
         ({"amount": 0.5, "sparsity": 2}, ValueError, "`sparsity`"),

@@ -50,7 +50,7 @@ def zeros_of(model: nn.Sequential) -> int:
 
 @pytest.mark.parametrize("finalize", [False, True])
 @pytest.mark.parametrize("amount", [0.0, 0.1, 0.5, 0.9, 1.0])
-@pytest.mark.parametrize("pool", ["global", "layer", "row", "erk"])
+@pytest.mark.parametrize("pool", ["global", "layer", "layer-rank", "row", "erk"])
 @pytest.mark.parametrize("method", ["magnitude", "log", "chaos", "random"])
 @pytest.mark.filterwarnings("ignore::sics_plugin.VanishedLayerWarning")
 def test_a_report_counts_what_is_zero(method: str, pool: str, amount: float, finalize: bool, mlp: nn.Sequential) -> None:
@@ -294,5 +294,7 @@ def test_reports_of_channels_do_not_count_weights() -> None:
 @pytest.mark.parametrize("pool", ["layer", "row", "2:4"])
 def test_pools_that_have_no_sparsity_of_the_whole_are_refused_by_name(pool: str) -> None:
     model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 2))
-    with pytest.raises(ValueError, match=f"Expected `pool` to be 'global' or 'erk' for a sparsity of the whole, got '{pool}'"):
+    with pytest.raises(
+        ValueError, match=f"Expected `pool` to be 'global', 'layer-rank' or 'erk' for a sparsity of the whole, got '{pool}'"
+    ):
         prune_to_sparsity(model, "magnitude", 0.5, pool=pool)

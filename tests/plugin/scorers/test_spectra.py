@@ -114,7 +114,7 @@ def test_rows_are_standardised_and_oriented(row: int, table: np.ndarray) -> None
 
 def test_a_falling_spectrum_is_turned_round() -> None:
     z = torch.linspace(0, 1, 64, dtype=torch.float64)
-    assert torch.allclose(spectra._oriented(-(z**2), z), spectra._oriented(z**2, z))
+    assert torch.allclose(spectra.oriented(-(z**2), z), spectra.oriented(z**2, z))
 
 
 def test_smooth_is_linear_keeps_constants_and_replicates_edges(reference: ModuleType) -> None:

@@ -30,7 +30,7 @@ ALONE = [cls for cls in UNSTRUCTURED if cls.scorer_class.requires is None]
 
 
 def test_all_classes_are_looked_at() -> None:
-    assert (len(UNSTRUCTURED), len(STRUCTURED)) == (23, 13)
+    assert (len(UNSTRUCTURED), len(STRUCTURED)) == (37, 13)
     assert sics.SICSAdaptive in ALONE
 
 

@@ -36,8 +36,8 @@ from sics_plugin import (
     structured_method_for,
 )
 
-#: Every scorer with a structured method of its own; peers go through prune_channels.
-OURS = [name for name in list_scorers() if get_scorer(name).role != "peer"]
+#: Every scorer with a structured method of its own; peers, and what runs on request, go through prune_channels.
+OURS = [name for name in list_scorers() if get_scorer(name).role != "peer" and not get_scorer(name).on_request]
 
 pytestmark = pytest.mark.filterwarnings("ignore::sics_plugin.CoordinateUnresolvedWarning")
 
