@@ -64,6 +64,10 @@ if TYPE_CHECKING:
     from sics_analysis.one_scorer.signflip import sign_flip_test as sign_flip_test
     from sics_analysis.one_scorer.verdict import Decision as Decision
     from sics_analysis.one_scorer.verdict import verdict as verdict
+    from sics_analysis.planning.looks import LooksPower as LooksPower
+    from sics_analysis.planning.looks import SharePlan as SharePlan
+    from sics_analysis.planning.looks import looks_power as looks_power
+    from sics_analysis.planning.looks import share_plan as share_plan
     from sics_analysis.planning.plan import Plan as Plan
     from sics_analysis.planning.plan import Resolution as Resolution
     from sics_analysis.planning.plan import SeedsNeeded as SeedsNeeded
@@ -109,6 +113,7 @@ _HOME = {
     "one_scorer.mcnemar": ("McNemarResult", "mcnemar_exact"),
     "one_scorer.signflip": ("SignFlipResult", "sign_flip_test"),
     "one_scorer.verdict": ("Decision", "verdict"),
+    "planning.looks": ("LooksPower", "SharePlan", "looks_power", "share_plan"),
     "planning.plan": ("Plan", "Resolution", "SeedsNeeded", "plan", "resolution", "seeds_needed"),
     "planning.power": ("PowerResult", "escape_power", "tost_power"),
     "results": ("DataCheckWarning", "Interval", "Verdict", "Winner"),

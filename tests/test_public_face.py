@@ -35,14 +35,13 @@ FACE = {
     "sics_plugin.complexity": "Complexity measure measure_units",
     "sics_analysis": """
     Analysis Arm AttributionLine Bootstrap BootstrapEquivalence ClaimResult Confirmed Contrast DataCheckWarning Decision
-    Degenerate EffectSize EquivalenceResult FamilyLine FamilyResult Interval LineLook LineLooks LookPlan Looks
-    McNemarResult Monotonicity Plan
-    PlateauClaim PowerResult Resolution RunWide SeedsNeeded SignFlipResult Spectrum VarianceComponents Verdict Winner analyse
-    attribute benjamini_hochberg best_of bootstrap_mean classify confirm_best contrast coverage_caveat crossing_probabilities
-    degrade_test differences equivalence_test escape_power escape_test evaluate evaluate_all hedges_g holm
-    holm_equivalence kappa_spectrum mcnemar_exact monotonicity_test nominal_levels plan planned_looks plateau_claim pool_arms
-    repeated_interval repeated_p resolution run_wide seeds_needed sequential_p sign_flip_test superiority_test tost_power
-    variance_components verdict
+    Degenerate EffectSize EquivalenceResult FamilyLine FamilyResult Interval LineLook LineLooks LookPlan Looks LooksPower
+    McNemarResult Monotonicity Plan PlateauClaim PowerResult Resolution RunWide SeedsNeeded SharePlan SignFlipResult
+    Spectrum VarianceComponents Verdict Winner analyse attribute benjamini_hochberg best_of bootstrap_mean classify
+    confirm_best contrast coverage_caveat crossing_probabilities degrade_test differences equivalence_test escape_power
+    escape_test evaluate evaluate_all hedges_g holm holm_equivalence kappa_spectrum looks_power mcnemar_exact
+    monotonicity_test nominal_levels plan planned_looks plateau_claim pool_arms repeated_interval repeated_p resolution
+    run_wide seeds_needed sequential_p share_plan sign_flip_test superiority_test tost_power variance_components verdict
     """,
     "sics_analysis.claims": "paper_claims",
     "sics_analysis.report": """

@@ -28,6 +28,7 @@ _EDGE = 9.0  # standard deviations of that angle beyond which nothing is left
 _LEGENDRE = special.roots_legendre(_TURN)
 _PANELS = special.roots_legendre(48)
 _TINY = 1e-300
+_SOLVED = 1e-12  # radians
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,24 @@ def _level_of(angle: FloatArray, n: int) -> FloatArray:
     return np.asarray(special.stdtr(n - 1, -math.sqrt(n - 1) / np.tan(angle)), dtype=np.float64)
 
 
+def _crossed_by(survival: _Survival, n: int, chance: FloatArray) -> FloatArray:
+    """The angle below which the first crossing has this chance: Newton's steps on its logarithm, halving where one goes astray."""
+    # At a right angle t is 0, and no level of a test is larger than .5.
+    low, high = survival.start, np.full(len(chance), math.pi / 2)
+    angle = (low + high) / 2
+    for _ in range(60):
+        found = _crossing(survival, angle, n)
+        low, high = np.where(found > chance, low, angle), np.where(found > chance, angle, high)
+        slope = _density(angle, n, 0.0) * survival.at(angle[:, None])[:, 0] / np.maximum(found, _TINY)
+        step = angle - np.log(np.maximum(found, _TINY) / chance) / np.maximum(slope, _TINY)
+        new = np.where((step > low) & (step < high), step, (low + high) / 2)
+        done = np.abs(new - angle).max() < _SOLVED
+        angle = new
+        if done:
+            break
+    return angle
+
+
 @dataclass(frozen=True, slots=True)
 class Boundary:
     """Where one look stands, for several alphas at once: what is carried to the next, and the level; each of shape (alphas,)."""
@@ -177,13 +196,7 @@ def boundary(looks: tuple[int, ...], n_max: int, alphas: tuple[float, ...], fami
         return Boundary(_Survival(np.zeros(len(spent)), None), _angle_of(spent, n), spent, np.array(alphas) * share)
     before = boundary(looks[:-1], n_max, alphas, family, False)
     survival = _after(before.survival, before.crossed, looks[-2], n)
-    # At a right angle t is 0, and no level of a test is larger than .5.
-    low, high = survival.start, np.full(len(spent), math.pi / 2)
-    for _ in range(50):
-        middle = (low + high) / 2
-        over = _crossing(survival, middle, n) > spent - before.spent
-        low, high = np.where(over, low, middle), np.where(over, middle, high)
-    crossed = (low + high) / 2
+    crossed = _crossed_by(survival, n, spent - before.spent)
     return Boundary(survival, crossed, spent, np.asarray(-np.expm1(family * np.log1p(-_level_of(crossed, n))), dtype=np.float64))
 
 
@@ -228,6 +241,14 @@ def nominal_levels(
     >>> [round(level, 6) for level in nominal_levels((5,), 5, family=3)]
     [0.05]
     """
+    check_spending(looks, n_max, alpha, family)
+    counts = tuple(int(n) for n in looks)
+    prefixes = (counts[:k] for k in range(1, len(counts) + 1))
+    return tuple(level_of_last(made, int(n_max), float(alpha), int(family), complete and made == counts) for made in prefixes)
+
+
+def check_spending(looks: Sequence[int], n_max: int, alpha: float, family: int) -> None:
+    """Refuse what no plan of looks can have, in one line."""
     check_looks(looks)
     if not is_whole(n_max) or n_max < looks[-1]:
         raise ValueError(f"Expected `n_max` as a whole number of at least the last look, {looks[-1]}, got {n_max!r}")
@@ -235,11 +256,12 @@ def nominal_levels(
         raise ValueError(f"Expected `alpha` in (0, 0.5), got {alpha!r}")
     if not is_whole(family) or family < 1:
         raise ValueError(f"Expected `family` as a whole number of at least 1 line, got {family!r}")
-    counts = tuple(int(n) for n in looks)
-    prefixes = (counts[:k] for k in range(1, len(counts) + 1))
-    return tuple(
-        float(boundary(made, int(n_max), (float(alpha),), int(family), complete and made == counts).level[0]) for made in prefixes
-    )
+
+
+@lru_cache(maxsize=65536)
+def level_of_last(looks: tuple[int, ...], n_max: int, alpha: float, family: int, complete: bool) -> float:
+    """The last of `nominal_levels`, of arguments that are known to be fine."""
+    return float(boundary(looks, n_max, (alpha,), family, complete).level[0])
 
 
 def critical_value(n: int, level: float) -> float:

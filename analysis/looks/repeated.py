@@ -10,7 +10,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.polynomial import Chebyshev
 
-from sics_analysis.looks.levels import FloatArray, boundary, critical_value, nominal_levels
+from sics_analysis.looks.levels import FloatArray, boundary, check_spending, critical_value, nominal_levels
 from sics_analysis.results import Interval, check_level
 
 _LEAST, _MOST = 1e-9, 0.4999  # overall alphas between which the table stands
@@ -48,11 +48,15 @@ def repeated_p(p: float, looks: Sequence[int], n_max: int, family: int = 1, *, c
     """
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"Expected a p-value in [0, 1], got {p!r}")
-    nominal_levels(looks, n_max, family=family, complete=complete)  # refuses what cannot be
-    counts = tuple(int(n) for n in looks)
-    if len(counts) == 1:
-        return min(1.0, p if complete else p * n_max / counts[0])
-    alphas, levels = _table(counts, int(n_max), int(family), complete)
+    check_spending(looks, n_max, _LEAST, family)
+    return repeated_p_of(p, tuple(int(n) for n in looks), int(n_max), int(family), complete)
+
+
+def repeated_p_of(p: float, looks: tuple[int, ...], n_max: int, family: int, complete: bool) -> float:
+    """`repeated_p` of arguments that are known to be fine."""
+    if len(looks) == 1:
+        return min(1.0, p if complete else p * n_max / looks[0])
+    alphas, levels = _table(looks, n_max, family, complete)
     if p <= 0.0 or math.log(p) <= levels[0]:
         return _LEAST
     if math.log(p) > levels[-1]:

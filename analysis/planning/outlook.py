@@ -160,6 +160,21 @@ def _exact_step(line: LineRow, mean: float, values: TwoValues, delta: float, alp
     )  # fmt: skip
 
 
+def planned_lines(lines: Sequence[LineRow]) -> list[tuple[float, float, int]]:
+    """True difference, sd and family of the lines of a run that have a spread, for `share_plan`: those of κ ≥ 1 where known.
+
+    The difference is the estimate as `shrunk` has it; the others are the family's where no κ is known.
+    """
+    known = any(line.kappa is not None for line in lines)
+    wanted = [line for line in lines if ((line.kappa or 0) >= 1 if known else line.in_family)]
+    sizes = {S: sum(line.sparsity == S and line.in_family for line in lines) for S in {line.sparsity for line in wanted}}
+    return [
+        (shrunk(line.mean, line.sd / math.sqrt(line.n)), line.sd, sizes[line.sparsity] if line.in_family else 1)
+        for line in wanted
+        if not line.degenerate and line.sd and line.mean is not None
+    ]
+
+
 def _step(line: LineRow, mean: float, sd: float, delta: float, alpha: float, power: float, family: int) -> NextStep:
     planned = shrunk(mean, sd / math.sqrt(line.n))
     first, goal = _aims(line, mean, planned, delta)

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
 
+from sics_analysis.looks.design import LookPlan
+from sics_analysis.planning.looks import LooksPower, looks_power
 from sics_analysis.planning.power import Design, PowerResult, Test, check_design, escape_power, tost_power
 from sics_analysis.results import MAX_MARGIN, Computed, Row, columns, is_whole
 from sics_analysis.rows.contrasts import MIN_SEEDS
@@ -173,10 +175,11 @@ class Plan(Computed):
     escape_seeds: SeedsNeeded
     resolution: Resolution
     curve: tuple[tuple[int, float, float], ...]
+    looks: tuple[LooksPower, LooksPower] | None = None  # of equivalence and escape, under a plan of looks
 
     def describe(self) -> str:
         """Return the plan as a few sentences."""
-        parts = (self.equivalence, self.equivalence_seeds, self.escape, self.escape_seeds, self.resolution)
+        parts = (self.equivalence, self.equivalence_seeds, self.escape, self.escape_seeds, self.resolution, *(self.looks or ()))
         return " ".join(part.describe() for part in parts)
 
     def to_row(self) -> Row:
@@ -194,6 +197,7 @@ class Plan(Computed):
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested plain data, ready for JSON; ``curve`` has a row per number of seeds."""
+        looks = {} if self.looks is None else {"looks": [one.to_row() | {"looks": one.to_rows()} for one in self.looks]}
         return {
             "equivalence": self.equivalence.to_row(),
             "escape": self.escape.to_row(),
@@ -201,6 +205,7 @@ class Plan(Computed):
             "escape_seeds": self.escape_seeds.to_row(),
             "resolution": self.resolution.to_row(),
             "curve": [{"n": n, "equivalence": equivalence, "escape": escape} for n, equivalence, escape in self.curve],
+            **looks,
         }
 
 
@@ -215,6 +220,7 @@ def plan(
     family: int = 5,
     power: float = 0.8,
     max_n: int = 40,
+    max_seeds: int | None = None,
 ) -> Plan:
     """Plan a run of `n` seeds.
 
@@ -232,6 +238,8 @@ def plan(
         Size of the escape family (5: the κ ≥ 1 scorers of the default run).
     max_n : int
         Last n of the curve, which starts at 3.
+    max_seeds : int, optional
+        Also what a plan of looks up to so many seeds shows by which look, beside fixed designs.
 
     Examples
     --------
@@ -242,6 +250,13 @@ def plan(
     effect = 2 * delta if escape_difference is None else escape_difference
     smallest = resolution(n)
     points = range(MIN_SEEDS, max(max_n, n) + 1)
+    looks = None
+    if max_seeds is not None:
+        design = LookPlan(max_seeds, alpha=alpha)
+        looks = (
+            looks_power("equivalence", design, plateau_difference, sd, delta),
+            looks_power("escape", design, effect, sd, delta, family=family),
+        )
     return Plan(
         equivalence=tost_power(plateau_difference, sd, delta, n, alpha=alpha),
         escape=escape_power(effect, sd, delta, n, alpha=alpha, family=family),
@@ -256,4 +271,5 @@ def plan(
             )
             for size in points
         ),
+        looks=looks,
     )

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 
 from sics_analysis.looks.design import LookPlan
-from sics_analysis.looks.levels import critical_value, nominal_levels
-from sics_analysis.looks.repeated import METHOD, repeated_p
+from sics_analysis.looks.levels import critical_value, level_of_last
+from sics_analysis.looks.repeated import METHOD, repeated_p_of
 from sics_analysis.results import Seed
 from sics_analysis.rows.contrasts import MIN_SEEDS, Contrast
 
@@ -36,11 +36,11 @@ class Look:
 
     def level(self, alpha: float, family: int = 1) -> float:
         """Nominal level of this look where all looks together err at `alpha`."""
-        return nominal_levels(self.counts, self.n_max, alpha, family, complete=self.complete)[-1]
+        return level_of_last(self.counts, self.n_max, alpha, family, self.complete)
 
     def repeated(self, p: float, family: int = 1) -> float:
         """The smallest overall alpha at which this p rejects at this look."""
-        return repeated_p(p, self.counts, self.n_max, family, complete=self.complete)
+        return repeated_p_of(p, self.counts, self.n_max, family, self.complete)
 
 
 @dataclass(frozen=True, slots=True)
