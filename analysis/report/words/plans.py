@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sics_analysis.report.document.document import ReportDocument
+from sics_analysis.report.words.looks import next_look_answer
 from sics_analysis.report.words.phrases import (
     MOST_SEEDS,
     TOO_NEAR,
@@ -14,6 +15,8 @@ from sics_analysis.report.words.phrases import (
     far_gaps,
     gathered,
     listed,
+    minutes,
+    minutes_text,
     plural,
     practical,
     sparsity_list,
@@ -23,22 +26,6 @@ from sics_analysis.results import NextStep, Verdict
 
 _SIDES = {Verdict.NONINFERIOR: -1, Verdict.NONSUPERIOR: 1}  # the bound that each half of equivalence is about
 _OPEN = (Verdict.INCONCLUSIVE, *_SIDES)
-
-
-def minutes(seconds: float | None, seeds: int | None, now: int) -> float | None:
-    """Minutes to get from the seeds of now to so many, where one takes so many seconds; None where nothing is known."""
-    return None if seconds is None or seeds is None else max(seeds - now, 0) * seconds / 60
-
-
-def minutes_text(value: float) -> str:
-    """A time in the unit that suits it.
-
-    >>> minutes_text(0.2), minutes_text(12.3), minutes_text(600)
-    ('under a minute', '12 minutes', '10 hours')
-    """
-    if value < 1:
-        return "under a minute"
-    return plural(round(value), "minute") if value < 120 else plural(round(value / 60), "hour")
 
 
 #: What closes a check of each kind.
@@ -65,8 +52,8 @@ def to_close(document: ReportDocument) -> str:
 
 
 def next_answer(document: ReportDocument) -> Answer:
-    """Say what to do: to close the open data checks first, then the seeds that would settle what is open."""
-    found, first = _seeds_answer(document), to_close(document)
+    """Say what to do: to close the open data checks first, then the seeds, or the next look, that would settle what is open."""
+    found, first = _seeds_answer(document) if document.looks is None else next_look_answer(document), to_close(document)
     if not first:
         return found
     return replace(
