@@ -68,12 +68,13 @@ def equivalence(document: ReportDocument) -> ReportTable:
     settings = document.settings
     level = f"{_level(1 - 2 * settings.alpha)} interval"
     role, looked = {scorer.name: kappa_text(scorer) for scorer in document.scorers}, document.looks is not None
+    how = "repeated, of now" if looked else "Student t, decides"
     least = "at which the line would be equivalent" + (" by the last look alone" if looked else "")
     columns: tuple[Column[LineInfo], ...] = (
         _S, _SCORER,
         Column("κ", "κ", lambda line: TableCell(role[line.scorer], role[line.scorer], short=_kappa(line)), left=True),
         _N, _MEAN,
-        Column(level, level, lambda line: limits(line.ci_equivalence, line.mean), "repeated, of now" if looked else "Student t, decides"),
+        Column(level, level, lambda line: limits(line.ci_equivalence, line.mean), how),
         p_column("p", "p", lambda line: line.p_equivalence, "sequential, decides" if looked else "paired t-TOST"),
         p_column("Not worse", "", lambda line: line.p_noninferior, f"above −{settings.delta:g}"),
         p_column("Not better", "", lambda line: line.p_nonsuperior, f"below +{settings.delta:g}"),
@@ -91,11 +92,11 @@ def equivalence(document: ReportDocument) -> ReportTable:
     )
     if looked:
         caption = (
-            f"Each scorer against {settings.reference}. A line is equivalent once its sequential p (paired t-TOST over all looks so "
-            f"far) is at most {settings.alpha:g}, which is so at a look whose repeated {level} lies inside ±{settings.delta:g} points. One "
-            f"half of that test alone makes it NONINFERIOR (not worse by {settings.delta:g}) or NONSUPERIOR (not better by "
-            f"{settings.delta:g}), unadjusted too, so no joint statement about several lines. Intervals and differences are of all seeds "
-            "counted so far, also where an earlier look decided."
+            f"Each scorer against {settings.reference}. A line is equivalent once its sequential p (paired t-TOST over all looks "
+            f"so far) is at most {settings.alpha:g}, which is so at a look whose repeated {level} lies inside "
+            f"±{settings.delta:g} points. One half of that test alone makes it NONINFERIOR (not worse by {settings.delta:g}) or "
+            f"NONSUPERIOR (not better by {settings.delta:g}), unadjusted too, so no joint statement about several lines. "
+            "Intervals and differences are of all seeds counted so far, also where an earlier look decided."
         )
     return table("equivalence", "Equivalence", caption, columns, document.lines, _ABSENT)
 
@@ -135,12 +136,12 @@ def escapes(document: ReportDocument) -> ReportTable:
     )
     if looked:
         caption = (
-            "One-sided tests of a minimal effect, at every look. Each p is sequential: the smallest α over all looks at which the line "
-            "would have been shown by now. In the family it is adjusted by the rotation max-T of each look, step-down, within each S "
-            "(by Holm where scorers miss different seeds), and a line that escapes leaves the family of the looks after it; Holm on "
-            "each line's own t stands beside it. A scorer outside the family is tested alone, unadjusted. Simultaneous "
-            f"{level} intervals hold jointly within an S and at all looks together. The verdicts are those of each S; what holds over "
-            "the whole run has its own p, adjusted over the families of all S together."
+            "One-sided tests of a minimal effect, at every look. Each p is sequential: the smallest α over all looks at which "
+            "the line would have been shown by now. In the family it is adjusted by the rotation max-T of each look, step-down, "
+            "within each S (by Holm where scorers miss different seeds), and a line that escapes leaves the family of the looks "
+            "after it; Holm on each line's own t stands beside it. A scorer outside the family is tested alone, unadjusted. "
+            f"Simultaneous {level} intervals hold jointly within an S and at all looks together. The verdicts are those of each "
+            "S; what holds over the whole run has its own p, adjusted over the families of all S together."
         )
     return table("escapes", "Escapes", caption, columns, document.lines, _ABSENT)
 
@@ -174,9 +175,9 @@ def intervals(document: ReportDocument) -> ReportTable:
     )
     if looked:
         caption = (
-            "All 95 % intervals of a difference, in accuracy points, repeated: those of all looks hold together. That for new seeds and "
-            "new images comes from the two-way variance components of the per-example results, which it needs. Bootstrap intervals "
-            "are of a fixed number of seeds, and left out."
+            "All 95 % intervals of a difference, in accuracy points, repeated: those of all looks hold together. That for new "
+            "seeds and new images comes from the two-way variance components of the per-example results, which it needs. "
+            "Bootstrap intervals are of a fixed number of seeds, and left out."
         )
     made = [found for line in document.lines for found in (line.ci95, line.studentized, line.bca, line.crossed)]
     if document.metric.is_accuracy and any(found is not None and (found.low < -_FULL or found.high > _FULL) for found in made):
