@@ -28,7 +28,7 @@ from sics_analysis.report.figures.drawing.style import (
 from sics_analysis.report.words.phrases import interval, plural
 from sics_analysis.results import Verdict, signed
 
-_NAMES, _TICKS, _BODY, _GAP, _FOOT, _KEY = 1.0, 0.36, 0.56, 0.13, 0.46, 0.24  # inches
+_NAMES, _TICKS, _BODY, _GAP, _FOOT, _KEY = 1.0, 0.36, 0.56, 0.13, 0.34, 0.24  # inches
 _THICK, _THIN = 2.6, 0.9  # points, as in a forest
 
 
@@ -65,7 +65,9 @@ def looks(document: ReportDocument) -> Sketch:
             if place == 0:
                 sheet.text(0.04, y + _BODY / 2, names[name], va="center", fontsize=SMALL)
             _panel(document, sheet, axes, info, lines.get((name, S)), last=j == len(scorers) - 1)
-        sheet.text(left + (column - _TICKS) / 2, row * block + block - 0.13, "seeds at the look", ha="center", va="center")
+    for row in range(rows):
+        y = (row + 1) * block - 0.16
+        sheet.text(_NAMES + (width - _NAMES) / 2, y, "seeds at the look", ha="center", va="center")
     verdict_key(sheet, width, key, hollow=False)
     some = "" if len(scorers) == len(document.compared) else "The escape family; the table Looks has the other scorers too. "
     caption = (

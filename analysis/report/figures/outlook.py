@@ -83,7 +83,7 @@ def _looked_power(document: ReportDocument, info: LooksInfo) -> Sketch:
     """Chance of a verdict by each look, beside as many seeds fixed beforehand."""
     if info.sd is None:
         return refusal("No power curve: no line has a spread between seeds to plan with.")
-    sheet = drawing(SINGLE, 2.5)
+    sheet = drawing(SINGLE, 2.2)
     axes = sheet.axes(0.45, 0.22, SINGLE - 0.55, 1.55)
     n = [chance.n for chance in info.chances]
     axes.axhline(_TARGET, color=FAINT, linewidth=0.6, linestyle=":")
@@ -104,7 +104,7 @@ def _looked_power(document: ReportDocument, info: LooksInfo) -> Sketch:
         )
         axes.plot(
             n, [getattr(chance, f"fixed_{name}") for chance in info.chances], color=colour, linewidth=0.7, alpha=0.7,
-            linestyle=dashes, label="the same, seeds fixed beforehand",
+            linestyle=dashes,
         )  # fmt: skip
     if info.made:
         axes.axvline(info.n, color=INK, linewidth=0.8)
@@ -115,7 +115,7 @@ def _looked_power(document: ReportDocument, info: LooksInfo) -> Sketch:
     axes.set_xticks(n, [str(value) for value in n])
     axes.set_xlabel("seeds")
     axes.set_ylabel("chance by then")
-    axes.legend(loc="upper left", bbox_to_anchor=(-0.12, -0.22), ncols=1, handlelength=3, labelspacing=0.2)
+    axes.legend(loc="lower right", handlelength=3)
     for chance in info.chances:
         text = f"{_looked(chance)}; fixed beforehand {_fixed(chance)}"
         sheet.tips.append(Tip(axes, (chance.n - 0.5, 0, chance.n + 0.5, 1.0), f"n = {chance.n}: {text}"))

@@ -36,6 +36,12 @@ _OF_ALL_RUN: tuple[Column[LineLooks], ...] = (
 )
 
 
+#: Where lines have failed seeds, and so levels of their own.
+_SPENT: Column[LineLooks] = Column(
+    "Spent", "spent", lambda item: TableCell(level_text(item.spent), item.spent), "of α, by the line's own seeds"
+)
+
+
 @of_document
 def looks(document: ReportDocument) -> ReportTable:
     """A row a line: its verdict and the look that gave it, its estimate of now, and what is left to hope for."""
@@ -52,7 +58,7 @@ def looks(document: ReportDocument) -> ReportTable:
         return verdict(item.verdict, line(item).sentence, document.flagged(item.scorer, item.sparsity))
 
     def look(item: LineLooks) -> TableCell:
-        return TableCell(NONE if item.decided is None else f"{item.decided} of {planned}", item.decided)
+        return TableCell(NONE if item.decided is None else str(item.decided), item.decided)
 
     def then(item: LineLooks) -> TableCell:
         return num(None if item.deciding is None else item.deciding.mean)
@@ -67,25 +73,27 @@ def looks(document: ReportDocument) -> ReportTable:
 
         return cell
 
+    hope = f"of EQUIVALENT, ESCAPES or DEGRADES by {info.plan.n_max} seeds, if open"
+    chance: Column[LineLooks] = Column("Chance", "chance", _chance, hope, left=True)
     columns: tuple[Column[LineLooks], ...] = (
         Column("S", "S", lambda item: sparsity(item.sparsity)),
         Column("Scorer", "scorer", lambda item: named(item.scorer), left=True),
         Column("Verdict", "verdict", word, left=True),
-        Column("At look", "look", look, "that gave the verdict", left=True),
+        Column("At look", "look", look, f"of {planned}, that gave the verdict"),
         Column("Then", "then", then, "the difference at that look"),
         Column("n", "n", lambda item: count(line(item).n), "complete seeds of now"),
         Column("Difference", "diff.", lambda item: num(line(item).mean), "of all these seeds"),
+        chance,
         Column("90 % RCI", "", lambda item: limits(line(item).ci90, line(item).mean), "repeated interval"),
         Column("95 % RCI", "95 % RCI", lambda item: limits(line(item).ci95, line(item).mean), "repeated interval"),
         p_column("p equal", "p", lambda item: line(item).p_equivalence, "sequential"),
-        p_column("p up", "p up", lambda item: line(item).p_escape_adjusted, "sequential, adjusted in the family"),
-        p_column("p down", "p down", lambda item: line(item).p_degrade_adjusted, "sequential, adjusted in the family"),
-        Column("Equal, last look", "", against("p_equivalence", "level"), "its own p, and the level"),
-        Column("Up, last look", "", against("p_escape", "level_escape"), "its own p, and the level"),
-        Column("Down, last look", "", against("p_degrade", "level_degrade"), "its own p, and the level"),
-        Column("Spent", "", lambda item: TableCell(level_text(item.spent), item.spent), "of α, by the line's own seeds"),
+        p_column("p up", "p up", lambda item: line(item).p_escape_adjusted, "sequential; adjusted in a family"),
+        p_column("p down", "p down", lambda item: line(item).p_degrade_adjusted, "sequential; adjusted in a family"),
+        Column("Equal now", "", against("p_equivalence", "level"), "p of the last look, its level"),
+        Column("Up now", "", against("p_escape", "level_escape"), "p of the last look, its level"),
+        Column("Down now", "", against("p_degrade", "level_degrade"), "p of the last look, its level"),
         *(_OF_ALL_RUN if any(item.n_run != line(item).n for item in info.lines) else ()),
-        Column("Chance", "chance", _chance, f"of EQUIVALENT, ESCAPES or DEGRADES by {info.plan.n_max} seeds", left=True),
+        *([_SPENT] if len({item.spent for item in info.lines}) > 1 else []),
     )  # fmt: skip
     caption = (
         f"{info.plan.describe()} {_made(info)} A verdict is kept from the look that gave it; the estimate goes on, and one at an "
@@ -139,8 +147,9 @@ def price(document: ReportDocument) -> ReportTable:
     if info is not None and info.sd is not None:
         caption = (
             f"Chances where differences spread by sd = {decimals(info.sd)} points, the median here: of finding a true escape of "
-            f"{info.effect:g} points in a family of {info.family}, and of showing a true equality. A fixed number of seeds, "
-            "named beforehand and tested once, shows more at that number; a plan of looks goes on where it was too small."
+            f"{info.effect:g} point{'s' * (info.effect != 1)} in a family of {info.family}, and of showing a true equality. A "
+            "fixed number of seeds, named beforehand and tested once, shows more at that number; a plan of looks goes on where "
+            "it was too small."
         )
     return table("price", "What looking costs", caption, columns, rows, _ABSENT)
 

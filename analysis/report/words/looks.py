@@ -34,8 +34,6 @@ def looks_answer(document: ReportDocument) -> Answer:
     )
     held = "A verdict stays as the look gave it. Every p and every interval here counts all looks so far (sequential, repeated)."
     parts = [first, held] if info.made else [first]
-    parts += _asked(info)
-    parts += [f"{text[:1].upper()}{text[1:]}." for text in info.stamps()]
     if info.failed:
         parts.append(f"{plural(len(info.failed), 'seed')} of the looks made failed; none is replaced.")
     parts += _price(info)
@@ -85,6 +83,7 @@ def next_look_answer(document: ReportDocument) -> Answer:
     if open_:
         each = f"{plural(len(open_), 'line')} {'is' if len(open_) == 1 else 'are'} open or shown on one side alone"
         parts.append(f"{each}{_hopeless(info, open_)}.")
+    parts += _asked(info)
     if info.decided:
         parts = ["All that was asked is decided, so that the run is over.", *parts, *([fresh] if open_ else [])]
         return Answer("next", question, "yes", "Nothing: what was asked is decided", " ".join(parts))
