@@ -175,10 +175,12 @@ def _print_key(console: Console, document: ReportDocument) -> None:
     level = f"{100 * (1 - 2 * settings.alpha):g} %"
     metric, seeds = document.metric, "at the same seed" if document.metric.paired else "unpaired"
     kind = "paired t-TOST" if metric.paired else "TOST in Welch's form"
+    exactly = f"p ≤ {settings.alpha:g} exactly when the {level} interval lies inside"
+    if document.looks is not None:
+        exactly = f"sequential, p ≤ {settings.alpha:g} once the repeated {level} interval lay inside at a look"
     key = f"diff.: {metric.short} above {settings.reference} {seeds}. " + in_words(
         document,
-        f"p =: equivalence within ±{settings.delta:g} ({kind}; "
-        f"p ≤ {settings.alpha:g} exactly when the {level} interval lies inside). p up, p dn: above +{settings.delta:g}, below "
+        f"p =: equivalence within ±{settings.delta:g} ({kind}; {exactly}). p up, p dn: above +{settings.delta:g}, below "
         f"−{settings.delta:g}, adjusted in the family of this S, unadjusted for a scorer outside it. NONINFERIOR, NONSUPERIOR: "
         "one half of the equivalence test alone, unadjusted as EQUIVALENT is. "
         "The best is given by its interval alone: its mean was selected for being large.",

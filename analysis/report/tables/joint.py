@@ -274,6 +274,7 @@ def provenance(document: ReportDocument) -> ReportTable:
         ("seeds", ", ".join(map(str, document.seeds))),
         ("δ, α, reference", f"{settings.delta:g} {document.metric.short}, {settings.alpha:g}, {settings.reference}"),
         ("fixed", settings.fixed),
+        *([("looks", f"{document.looks.plan.describe()} {document.looks.made} made.")] if document.looks else []),
         ("random draws", f"{settings.draws} rotations, root {settings.seed}"),
         *((fact.label, fact.value) for fact in document.provenance),
     ]

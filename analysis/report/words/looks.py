@@ -80,17 +80,19 @@ def next_look_answer(document: ReportDocument) -> Answer:
     question, open_ = "What to do next?", [line for line in info.lines if line.n_run and line.verdict not in SETTLED]
     fresh = _fresh(document, info)
     parts: list[str] = []
-    if open_:
+    if open_ and info.made:
         each = f"{plural(len(open_), 'line')} {'is' if len(open_) == 1 else 'are'} open or shown on one side alone"
         parts.append(f"{each}{_hopeless(info, open_)}.")
-    parts += _asked(info)
+    asked = _asked(info)
     if info.decided:
-        parts = ["All that was asked is decided, so that the run is over.", *parts, *([fresh] if open_ else [])]
+        parts = ["All that was asked is decided, so that the run is over.", *asked, *parts, *([fresh] if open_ else [])]
         return Answer("next", question, "yes", "Nothing: what was asked is decided", " ".join(parts))
     then = info.next_look
     if then is None:
         head = "The last look is made and all of α is spent: more of these seeds would decide nothing."
-        return Answer("next", question, "open" if open_ else "yes", "The plan is at its end", " ".join([head, *parts, fresh]))
+        return Answer(
+            "next", question, "open" if open_ else "yes", "The plan is at its end", " ".join([head, *asked, *parts, fresh])
+        )
     more = then - info.run
     seconds, number = minutes(document.source.seconds, then, info.run), info.made + 1
     took = f" ({minutes_text(seconds)} on one worker, by what a seed took)" if seconds is not None else ""
@@ -99,7 +101,7 @@ def next_look_answer(document: ReportDocument) -> Answer:
     same = " The same command goes on, unless what was asked is decided." if document.source.command else ""
     seeds = f"{plural(more, 'more seed')}{took}" if more > 0 else "no more seed, only the look"
     head = f"Look {number} of {len(info.plan.looks)}, at {then} seeds, takes {seeds}; {spent}.{same}"
-    return Answer("next", question, "open", f"Look {number}, at {then} seeds", " ".join([head, *parts]))
+    return Answer("next", question, "open", f"Look {number}, at {then} seeds", " ".join([head, *asked, *parts]))
 
 
 def _hopeless(info: LooksInfo, open_: Sequence[LineLooks]) -> str:

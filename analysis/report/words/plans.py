@@ -36,6 +36,8 @@ _CLOSES = {
     "unpaired": "run both on the same seeds, or say --unpaired",
     "resolution": "take more test examples, or a larger δ",
 }
+#: The same where seeds that were looked at are never replaced.
+_CLOSES_LOOKED = {"missing": "leave the scorer out: a seed that was looked at is never replaced"}
 
 
 def to_close(document: ReportDocument) -> str:
@@ -43,9 +45,10 @@ def to_close(document: ReportDocument) -> str:
     kinds = gathered((check.kind, check.text) for check in document.open_checks)
     if not kinds:
         return ""
+    closes = _CLOSES if document.looks is None else _CLOSES | _CLOSES_LOOKED
     what = "the open data check" if len(document.open_checks) == 1 else f"the {len(document.open_checks)} open data checks"
     ways = "; ".join(
-        f"{kind}{f' ({len(texts)})' if len(texts) > 1 else ''}: {texts[0]}{f' ({_CLOSES[kind]})' if kind in _CLOSES else ''}"
+        f"{kind}{f' ({len(texts)})' if len(texts) > 1 else ''}: {texts[0]}{f' ({closes[kind]})' if kind in closes else ''}"
         for kind, texts in kinds.items()
     )
     return f"First close {what}, on which nothing can rest. {ways[0].upper()}{ways[1:]}."
