@@ -113,7 +113,8 @@ def _escape(document: ReportDocument) -> Answer:
         )
         if document.looks is not None:
             parts.append(
-                "The intervals are of all seeds counted so far; the verdict is kept from the look that gave it (table Looks)."
+                "The intervals are of all seeds counted so far; the verdict is kept from the look that gave it (table Looks), "
+                "and an estimate at an early stop is too large on average."
             )
     family = [line for line in document.lines if line.in_family and line.n]
     open_ = sum(line.verdict is Verdict.INCONCLUSIVE for line in family)
