@@ -101,10 +101,10 @@ def when_fixed(analysis: Analysis, fixed: str, planned: Planned | None, stamps: 
 
 def _of_looks(looks: LooksInfo, *, networks: bool) -> list[str]:
     """What a reader of a plan of looks must know."""
-    plan = looks.plan
+    plan, told = looks.plan, "".join(f"{text[:1].upper()}{text[1:]}. " for text in looks.stamps())
     found = [
-        f"{plan.describe()} {looks.made} of {len(plan.looks)} looks {'is' if looks.made == 1 else 'are'} made. The levels are "
-        "exact for Normal differences; in a family the error over all looks is simulated, and stays below α.",
+        f"{plan.describe()} {looks.made} of {len(plan.looks)} looks {'is' if looks.made == 1 else 'are'} made. {told}The levels "
+        "are exact for Normal differences; in a family the error over all looks is simulated, and stays below α.",
         "Every p of a difference here is sequential, the smallest α over all looks at which it would have been shown by now, and "
         "every interval of a difference repeated, so that those of all looks hold together: in κ(S), attribution and claims too. "
         f"None here is that of a fixed number of seeds{', but for McNemar of single networks' if networks else ''}.",
