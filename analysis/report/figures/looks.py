@@ -28,7 +28,8 @@ from sics_analysis.report.figures.drawing.style import (
 from sics_analysis.report.words.phrases import interval, plural
 from sics_analysis.results import Verdict, signed
 
-_NAMES, _TICKS, _BODY, _GAP, _FOOT, _KEY = 1.0, 0.36, 0.56, 0.13, 0.34, 0.24  # inches
+_NAMES, _TICKS, _GAP, _FOOT, _KEY = 1.0, 0.36, 0.13, 0.34, 0.24  # inches
+_BODY, _FLAT, _FEW = 0.56, 0.34, 8  # a panel's height, and where there are more than a few scorers
 _THICK, _THIN = 2.6, 0.9  # points, as in a forest
 
 
@@ -47,7 +48,8 @@ def looks(document: ReportDocument) -> Sketch:
     rows, across = grid(len(values))
     width = SINGLE if across == 1 else DOUBLE
     key = _KEY * (1 if width == DOUBLE else 2)
-    block = HEAD + len(scorers) * (_BODY + _GAP) + _FOOT
+    body = _BODY if len(scorers) <= _FEW else _FLAT
+    block = HEAD + len(scorers) * (body + _GAP) + _FOOT
     sheet = drawing(width, rows * block + key)
     names, column = labels(scorers, 15), (width - _NAMES - 0.04) / across
     for i, S in enumerate(values):
@@ -57,13 +59,13 @@ def looks(document: ReportDocument) -> Sketch:
         low, high = window([extent for extent in extents if extent], document.settings.delta)
         left, top = _NAMES + place * column + _TICKS, row * block + HEAD
         for j, name in enumerate(scorers):
-            y = top + j * (_BODY + _GAP)
-            axes = sheet.axes(left, y, column - _TICKS - 0.07, _BODY)
+            y = top + j * (body + _GAP)
+            axes = sheet.axes(left, y, column - _TICKS - 0.07, body)
             axes.set_ylim(low, high)
             if j == 0:
                 axes.set_title(f"S = {S:g}")
             if place == 0:
-                sheet.text(0.04, y + _BODY / 2, names[name], va="center", fontsize=SMALL)
+                sheet.text(0.04, y + body / 2, names[name], va="center", fontsize=SMALL)
             _panel(document, sheet, axes, info, lines.get((name, S)), last=j == len(scorers) - 1)
     for row in range(rows):
         y = (row + 1) * block - 0.16
@@ -95,7 +97,7 @@ def _panel(document: ReportDocument, sheet: Drawing, axes: Axes, info: LooksInfo
     shade_heights(axes, [], document.settings.delta)
     axes.set_xlim(-0.5, len(plan) - 0.5)
     axes.set_xticks(range(len(plan)), [str(n) for n in plan] if last else [""] * len(plan))
-    axes.yaxis.set_major_locator(MaxNLocator(3))
+    axes.yaxis.set_major_locator(MaxNLocator(2 if axes.get_position().height * sheet.height < _BODY - 0.1 else 3))
     axes.tick_params(labelsize=6, pad=1.5)
     axes.set_ylim(low, high)
     shown = [] if line is None else [look for look in line.looks if look.mean is not None]
@@ -106,7 +108,7 @@ def _panel(document: ReportDocument, sheet: Drawing, axes: Axes, info: LooksInfo
     mean = shown[-1].mean
     assert mean is not None
     if not low <= mean <= high:
-        axes.text(0.5, 0.5, arrow(mean < 0, mean), transform=axes.transAxes, ha="center", va="center", fontsize=SMALL, color=INK)
+        axes.text(0.5, 0.2, arrow(mean < 0, mean), transform=axes.transAxes, ha="center", va="center", fontsize=SMALL, color=INK)
     else:
         axes.plot([look.look - 1 for look in shown], [look.mean or 0.0 for look in shown], color=INK, linewidth=0.5, alpha=0.6)
         for look in shown:
