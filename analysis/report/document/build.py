@@ -228,6 +228,8 @@ def _document(analysis: Analysis, frame: pd.DataFrame, origin: Origin, gates: Se
     audible = [line for line in analysis.lines if not analysis.below_noise(line.sparsity)]  # no seeds settle the others
     looks = looks_info(analysis, origin.targets)
     stopped = () if analysis.looks is None else analysis.looks.stamps()
+    if looks is not None and looks.decided:  # it stopped as planned
+        stopped = tuple(stamp for stamp in stopped if not stamp.startswith("stopped"))
     notes = footnotes(analysis, origin.source.varied, origin.fixed, origin.planned, stamps, origin.remarks, looks)
     return ReportDocument(
         source=origin.source,
