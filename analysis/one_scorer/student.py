@@ -35,7 +35,8 @@ def p_above(contrast: Contrast, margin: float) -> float | None:
 
 def p_below(contrast: Contrast, margin: float) -> float | None:
     """One-sided p of "mean difference below margin"; None as in `p_above`."""
-    if not contrast.has_test or contrast.is_constant or contrast.is_adjacent:
+    plain = contrast.has_test and contrast.fixed and not (contrast.is_constant or contrast.is_adjacent)
+    if not plain:
         return p_above(contrast.mirrored(), -margin)
     mean, se = contrast.spread
     return _tail(margin - mean, se, contrast.df)  # as of the mirrored differences, without a copy of them

@@ -20,6 +20,8 @@ NO_LOOKS = (
     "The looks of the plan hold for its own margin, level and reference: under others every p and interval here is that of a "
     "fixed number of seeds, and the data chose that number."
 )
+#: Every line of κ ≥ 1, as a target.
+ALL_LINES = "share:1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Looked:
     repeats: list[RepeatRow]
     remarks: list[str]
     stamps: tuple[str, ...]
+    targets: tuple[str, ...]
 
 
 def looked(store: Store, plan: PlanRow, rows: Sequence[CellRow], repeats: Sequence[RepeatRow]) -> Looked | None:
@@ -64,6 +67,7 @@ def looked(store: Store, plan: PlanRow, rows: Sequence[CellRow], repeats: Sequen
         [row for row in repeats if planned(row)],
         remarks,
         (*stamps, *([ROWS_CHANGED] if changed else [])),
+        tuple((plan.looks or {})["until"] or [ALL_LINES]),
     )
 
 

@@ -16,7 +16,6 @@ from sics_cli.results.tables import Reading
 
 if TYPE_CHECKING:
     from sics_analysis.claims.statement import Claim
-    from sics_analysis.looks.outcome import Looks
     from sics_analysis.report.document.document import ReportDocument
     from sics_analysis.study.outcome import Analysis
 
@@ -110,18 +109,7 @@ def document_of(source: Source, settings: Settings, gates: Sequence[Claim] = ())
             check_claim(gate, analysis)
         except ValueError as error:
             raise ConfigError(f"--fail-on {gate.id!r}: {error}") from None
-    origin = source.origin_under(settings)
-    if analysis.looks is not None:
-        origin = replace(origin, remarks=(*origin.remarks, where_it_stands(analysis.looks)))
-    return build_document(analysis, source.frame, origin, gates)
-
-
-def where_it_stands(looks: Looks) -> str:
-    """What a reader of one report must know of the looks behind it."""
-    told = [f"{text[:1].upper()}{text[1:]}." for text in looks.stamps()]
-    made = f"{looks.made} of {len(looks.plan.looks)} looks are made."
-    kept = "Every p is sequential, every interval repeated, and a verdict stays from the look that gave it."
-    return " ".join([looks.plan.describe(), made, *told, kept])
+    return build_document(analysis, source.frame, source.origin_under(settings), gates)
 
 
 def is_document(path: Path) -> bool:

@@ -249,6 +249,7 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
         tuple(deviations),
         remarks=(*_of_examples(recipe, kept), *past_looks(plans)),
         provenance=tuple(_provenance(store, pruned, plans)),
+        targets=() if found is None else found.targets,
     )
     frame = pd.DataFrame([export_row(row, recipe) for row in kept], columns=list(COLUMNS)).astype({"kappa": "Int64"})
     frame["accuracy"] = [row.result for row in kept]

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound="DataclassInstance")
 #: Fields of the parts of a document that are differences, and those that are sentences. Every `Interval` is of a difference.
-_DIFFERENCES = frozenset({"mean", "differences", "g_z", "gain", "information", "complexity", "estimate", "planned", "bound"})
+_DIFFERENCES = frozenset(
+    {"mean", "mean_run", "differences", "g_z", "gain", "information", "complexity", "estimate", "planned", "bound"}
+)
 _SENTENCES = frozenset({"reason", "sentence", "text", "paragraph", "statement", "trend_sentence", "where", "claimed", "reading"})
 
 

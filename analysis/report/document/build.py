@@ -18,6 +18,7 @@ from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.footnotes import footnotes
 from sics_analysis.report.document.joint import ClaimFinding, ClaimInfo, KappaInfo, PlateauInfo, SpectrumInfo
 from sics_analysis.report.document.lines import AttributionInfo, LineInfo, McNemarInfo
+from sics_analysis.report.document.looked import looks_info, no_curve
 from sics_analysis.report.document.rows import Cell, Deviation, Fact, Planned, ScorerInfo, SettingsInfo, SourceInfo, SparsityInfo
 from sics_analysis.results import Metric, Seed, Verdict, written_with
 from sics_analysis.rows.reading.cells import seed_label
@@ -49,7 +50,9 @@ def _row(kind: type[T], result: object, /, **given: object) -> T:
 
 
 def _line(line: Line) -> LineInfo:
-    bca, studentized = (line.bootstrap.confidence_interval(0.95, method) for method in ("bca", "studentized"))
+    bca = studentized = None
+    if line.contrast.fixed:  # nobody knows how a bootstrap interval fares that is made again at every look
+        bca, studentized = (line.bootstrap.confidence_interval(0.95, method) for method in ("bca", "studentized"))
     return _row(LineInfo, line, bca=bca, studentized=studentized, g_z_ci=line.effect.confidence_interval(0.95))
 
 
@@ -111,7 +114,7 @@ def _first(frame: pd.DataFrame, column: str) -> Mapping[str, str]:
 def cell_infos(analysis: Analysis, frame: pd.DataFrame) -> tuple[Cell, ...]:
     """Every cell: dense networks first, then by S and scorer."""
     overlap, metric, unknown = _jaccard(frame), analysis.metric, repeat(None)
-    cells = _dense(frame)
+    cells = _dense(frame if analysis.looks is None else _counted(frame, analysis))
     for sparsity in analysis.sparsities:
         for name in analysis.scorers:
             arm = analysis.table.arm(name, sparsity)
@@ -122,6 +125,12 @@ def cell_infos(analysis: Analysis, frame: pd.DataFrame) -> tuple[Cell, ...]:
             # Of a large table there are a million: no loop of Python's own.
             cells += map(Cell, arm.seeds, repeat(name), repeat(sparsity), values, counts, arm.total or unknown, masks, shared)
     return tuple(cells)
+
+
+def _counted(frame: pd.DataFrame, analysis: Analysis) -> pd.DataFrame:
+    """The rows of the seeds that the looks have counted."""
+    counted = set(analysis.seeds)
+    return frame[[seed_label(seed) in counted for seed in frame["seed"]]]
 
 
 def _jaccard(frame: pd.DataFrame) -> dict[tuple[Seed, str, float], float]:
@@ -159,6 +168,8 @@ class Origin:
         Cells missing, failed or left out, flags.
     remarks
         Further footnotes.
+    targets
+        What a run under a plan of looks goes on for.
     """
 
     source: SourceInfo
@@ -168,6 +179,7 @@ class Origin:
     deviations: tuple[Deviation, ...] = ()
     remarks: tuple[str, ...] = ()
     provenance: tuple[Fact, ...] = ()
+    targets: tuple[str, ...] = ()
 
 
 UNKNOWN = Origin(
@@ -208,11 +220,15 @@ def _document(analysis: Analysis, frame: pd.DataFrame, origin: Origin, gates: Se
 
     lines = tuple(read(_line(line)) for line in analysis.lines)
     audible = [line for line in analysis.lines if not analysis.below_noise(line.sparsity)]  # no seeds settle the others
-    notes = footnotes(analysis, origin.source.varied, origin.fixed, origin.planned, stamps, origin.remarks)
+    looks = looks_info(analysis, origin.targets)
+    stopped = () if analysis.looks is None else analysis.looks.stamps()
+    if looks is not None and looks.decided:  # it stopped as planned
+        stopped = tuple(stamp for stamp in stopped if not stamp.startswith("stopped"))
+    notes = footnotes(analysis, origin.source.varied, origin.fixed, origin.planned, stamps, origin.remarks, looks)
     return ReportDocument(
         source=origin.source,
         settings=SettingsInfo(
-            analysis.delta, analysis.alpha, analysis.reference, origin.fixed, origin.planned, stamps, analysis.seed,
+            analysis.delta, analysis.alpha, analysis.reference, origin.fixed, origin.planned, (*stamps, *stopped), analysis.seed,
             analysis.draws,
         ),
         unit=analysis.unit,
@@ -232,7 +248,9 @@ def _document(analysis: Analysis, frame: pd.DataFrame, origin: Origin, gates: Se
         winners=tuple(read(winner) for winner in analysis.winners),
         mcnemar=tuple(_mcnemar(line, metric) for line in analysis.mcnemar),
         deltas=delta_verdicts(analysis),
-        power=power_curve(analysis.lines, analysis.delta, analysis.alpha, paired=metric.paired),
+        power=power_curve(analysis.lines, analysis.delta, analysis.alpha, paired=metric.paired)
+        if looks is None
+        else no_curve(looks, analysis.delta),
         claims=tuple(_claim(found) for found in evaluate_all(analysis, heard(analysis))),
         gates=tuple(read(_claim(evaluate(claim, analysis), gate=True)) for claim in gates),
         deviations=_deviations(origin, lines),
@@ -240,8 +258,11 @@ def _document(analysis: Analysis, frame: pd.DataFrame, origin: Origin, gates: Se
         notes=(*(analysis.told(text) for text in notes), *(f"Assumed: {text}." for text in analysis.assumed)),
         metric=metric,
         checks=analysis.checks,
-        next_steps=tuple(read(s) for s in next_steps(audible, analysis.delta, analysis.alpha, paired=metric.paired)),
+        next_steps=tuple(read(s) for s in next_steps(audible, analysis.delta, analysis.alpha, paired=metric.paired))
+        if looks is None
+        else (),
         how_far=tuple(read(found) for found in analysis.how_far),
+        looks=None if looks is None else read(looks),
     )  # fmt: skip
 
 

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sics_analysis.report.document.codec import decode, encode
 from sics_analysis.report.document.joint import ClaimInfo, PlateauInfo, SpectrumInfo
 from sics_analysis.report.document.lines import AttributionInfo, LineInfo, McNemarInfo
+from sics_analysis.report.document.looks import LooksInfo
 from sics_analysis.report.document.rows import Cell, Deviation, Fact, ScorerInfo, SettingsInfo, SourceInfo, SparsityInfo
 from sics_analysis.results import (
     IMAGE_ACCURACY,
     ONE_POOL,
+    UNSAID,
     DataCheck,
     DeltaVerdict,
     HowFar,
@@ -63,6 +65,10 @@ class ReportDocument:
         For every line without a strong verdict, what would settle it.
     how_far
         With the dense network as reference, up to which S each scorer is shown not worse.
+    looks
+        Where seeds are looked at more than once: what each look showed. Every p of the document is then a sequential one and
+        every interval of a difference a repeated one; `next_steps` and the points of `power`, which are of a fixed number of
+        seeds, are empty, and so are the bootstrap intervals. Not written where there are no looks.
     """
 
     source: SourceInfo
@@ -91,6 +97,7 @@ class ReportDocument:
     checks: tuple[DataCheck, ...] = ()
     next_steps: tuple[NextStep, ...] = ()
     how_far: tuple[HowFar, ...] = ()
+    looks: LooksInfo | None = field(default=None, metadata={UNSAID: None})
 
     @property
     def one_pool(self) -> bool:

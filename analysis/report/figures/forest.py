@@ -70,6 +70,14 @@ def equivalence(document: ReportDocument) -> Sketch:
         f"interval ({_made(rows)}). Colour, marker and the glyph at the right: the verdict. A row beyond the axis is an arrow "
         "with its mean."
     )
+    if document.looks is not None:
+        caption = (
+            f"Difference to {reference} in accuracy points, by sparsity S, each with its own axis. A dot is a seed that the "
+            f"looks have counted; the thick bar is the {level} interval, the thin bar the 95 % interval ({_made(rows)}), both "
+            "wide enough to hold at all looks together. A line is equivalent once the thick one lies inside the shaded "
+            f"±{delta:g} at some look. Colour, marker and the glyph at the right: the verdict, kept from the look that gave it. "
+            "A row beyond the axis is an arrow with its mean."
+        )
     return Sketch(caption, f"Forest plot. {_verdict_counts(document.lines)}", sheet)
 
 
@@ -93,6 +101,8 @@ def escape(document: ReportDocument) -> Sketch:
         f"({_made(rows)}). Shaded: ±{document.settings.delta:g}; each S has its own axis. An escape is decided by a one-sided "
         "adjusted p, which the glyph shows, and can be found where the two-sided interval still touches the margin."
     )
+    if document.looks is not None:
+        caption += " The intervals hold at all looks together; an escape is kept from the look that found it."
     return Sketch(caption, f"Forest plot of the escape family. {_verdict_counts(family)}", sheet)
 
 
@@ -107,10 +117,11 @@ def attribution(document: ReportDocument) -> Sketch:
     members = [scorer for scorer in document.compared if scorer.name in names]
     rows = [_Row(line, line.complexity, line.ci95) for line in lines if line.complexity is not None]
     sheet = _forest(document, members, rows, "information", dots=False)
+    kind = "Student t" if document.looks is None else _made(rows)
     caption = (
         "What complexity adds: each scorer against the control information, which sees the same saliency and has no complexity; "
-        f"accuracy points, 95 % intervals (Student t), each S with its own axis. Inside the shaded ±{document.settings.delta:g}, "
-        "information alone explains the score. Verdicts are adjusted within an S."
+        f"accuracy points, 95 % intervals ({kind}), each S with its own axis. Inside the shaded "
+        f"±{document.settings.delta:g}, information alone explains the score. Verdicts are adjusted within an S."
     )
     return Sketch(caption, f"Forest plot against the control information. {_verdict_counts(lines)}", sheet)
 
@@ -123,6 +134,9 @@ _WORDS = {
     "Bonferroni t": "Bonferroni on each line's own t, as scorers miss different seeds",
     "Bonferroni Welch t": "Bonferroni on Welch's t, unpaired seeds",
     "degenerate": "equal differences have a point and no interval",
+    "repeated student-t": "repeated Student t",
+    "repeated rotation max-|T|": "repeated rotation max-|T|",
+    "repeated Bonferroni t": "repeated Bonferroni on each line's own t, as scorers miss different seeds",
 }
 
 
@@ -137,6 +151,8 @@ def _made(rows: Sequence[_Row]) -> str:
 def no_intervals(document: ReportDocument) -> str | None:
     """Why there are no intervals to draw; None where there are."""
     n = max((line.n for line in document.lines), default=0)
+    if document.looks is not None and not document.looks.made:
+        return "Nothing is tested before the first look."
     if n == 0:
         return "No seed has both a scorer and the reference."
     if n < 3:

@@ -12,7 +12,7 @@ from matplotlib.font_manager import findfont, get_font
 from matplotlib.text import Text
 
 from sics_analysis.report.document.document import ReportDocument
-from sics_analysis.report.figures import accuracy, forest, how_far, outlook, sensitivity, spectrum
+from sics_analysis.report.figures import accuracy, forest, how_far, looks, outlook, sensitivity, spectrum
 from sics_analysis.report.figures.drawing.files import inline_svg, quiet, save_canvas
 from sics_analysis.report.figures.drawing.style import Sketch, figure_style
 from sics_analysis.report.words.said import in_digits, in_words
@@ -33,6 +33,7 @@ class Figure:
 _FIGURES: tuple[tuple[str, str, Callable[[ReportDocument], Sketch]], ...] = (
     ("far", "How far can I prune?", how_far.how_far),
     ("equivalence", "Every scorer against the reference", forest.equivalence),
+    ("looks", "Look by look", looks.looks),
     ("escape", "Who escapes, with simultaneous intervals", forest.escape),
     ("attribution", "Complexity or information", forest.attribution),
     ("kappa", "κ(S) against the paper's steps", spectrum.staircase),
@@ -43,10 +44,10 @@ _FIGURES: tuple[tuple[str, str, Callable[[ReportDocument], Sketch]], ...] = (
     ("power", "What more seeds would show", outlook.power),
     ("paper", "The paper and this run", outlook.paper),
 )
-_FAR, _KAPPA, _PAPER = "far", "kappa", "paper"
-#: Ids of all figures, in the order of a report; one against the dense network begins with "far" as well, and one
-#: that the paper does not speak of has no "paper".
-FIGURES = tuple(name for name, _, _ in _FIGURES if name != _FAR)
+_FAR, _KAPPA, _PAPER, _LOOKS = "far", "kappa", "paper", "looks"
+#: Ids of all figures, in the order of a report; one against the dense network begins with "far" as well, one
+#: of a run with looks has "looks", and one that the paper does not speak of has no "paper".
+FIGURES = tuple(name for name, _, _ in _FIGURES if name not in (_FAR, _LOOKS))
 
 
 @in_digits
@@ -56,8 +57,9 @@ def figure_list(document: ReportDocument) -> list[Figure]:
     Returns
     -------
     list of Figure
-        One for each of `FIGURES`, in that order ("far" against the dense network alone, "paper" of accuracies on images alone);
-        those the data cannot support have `reason` and no `svg`. The same document gives the same bytes.
+        One for each of `FIGURES`, in that order ("far" against the dense network alone, "looks" of a run with looks, "paper" of
+        accuracies on images alone); those the data cannot support have `reason` and no `svg`. The same document gives the same
+        bytes.
     """
     found = []
     with figure_style():
@@ -101,7 +103,7 @@ def save_figures(document: ReportDocument, directory: Path) -> list[Path]:
 def _asked(document: ReportDocument) -> list[tuple[str, str, Callable[[ReportDocument], Sketch]]]:
     """The figures of this report's questions, under titles that speak of its metric."""
     stated = document.metric.is_image_accuracy
-    without = {*([] if document.how_far else [_FAR]), *([] if stated else [_PAPER])}
+    without = {*([] if document.how_far else [_FAR]), *([] if stated else [_PAPER]), *([] if document.looks else [_LOOKS])}
     bare = {} if stated else {_KAPPA: "κ(S)"}
     return [(name, in_words(document, bare.get(name, title)), draw) for name, title, draw in _FIGURES if name not in without]
 
@@ -145,4 +147,6 @@ def _spelled_out(document: ReportDocument) -> ReportDocument:
         next_steps=tuple(replace(step, scorer=names[step.scorer]) for step in document.next_steps),
         how_far=tuple(replace(found, scorer=names[found.scorer]) for found in document.how_far),
         deltas=tuple(replace(found, scorer=names[found.scorer]) for found in document.deltas),
+        looks=document.looks
+        and replace(document.looks, lines=tuple(replace(line, scorer=names[line.scorer]) for line in document.looks.lines)),
     )

@@ -7,6 +7,7 @@ from matplotlib.ticker import MaxNLocator
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.joint import ClaimInfo
+from sics_analysis.report.document.looks import LookChance, LooksInfo
 from sics_analysis.report.figures.drawing.labels import labels
 from sics_analysis.report.figures.drawing.panels import off_axis, window
 from sics_analysis.report.figures.drawing.style import (
@@ -18,6 +19,7 @@ from sics_analysis.report.figures.drawing.style import (
     SINGLE,
     SMALL,
     STATUS,
+    Dashes,
     Drawing,
     Sketch,
     Tip,
@@ -33,6 +35,8 @@ _TARGET = 0.8
 def power(document: ReportDocument) -> Sketch:
     """Power against the number of seeds, with the run's own number marked."""
     info = document.power
+    if document.looks is not None:
+        return _looked_power(document, document.looks)
     if not info.points or info.sd is None:
         return refusal(f"No power curve: {info.reason}.")
     sheet = drawing(SINGLE, 2.2)
@@ -75,6 +79,65 @@ def power(document: ReportDocument) -> Sketch:
     return Sketch(caption, f"Power curves. With {plural(info.here, 'seed')}: {here}. {needed}.", sheet)
 
 
+def _looked_power(document: ReportDocument, info: LooksInfo) -> Sketch:
+    """Chance of a verdict by each look, beside as many seeds fixed beforehand."""
+    if info.sd is None:
+        return refusal("No power curve: no line has a spread between seeds to plan with.")
+    sheet = drawing(SINGLE, 2.2)
+    axes = sheet.axes(0.45, 0.22, SINGLE - 0.55, 1.55)
+    n = [chance.n for chance in info.chances]
+    axes.axhline(_TARGET, color=FAINT, linewidth=0.6, linestyle=":")
+    sign = "−" if document.metric.lower_is_better else "+"
+    series: tuple[tuple[str, str, Dashes, str], ...] = (
+        ("equivalence", BLUE, "-", "equivalent, true difference 0"),
+        ("escape", GREEN, (0, (4, 1.5)), f"escape, true difference {sign}{info.effect:g}"),
+    )
+    for name, colour, dashes, label in series:
+        axes.plot(
+            n,
+            [getattr(chance, name) for chance in info.chances],
+            color=colour,
+            linewidth=1.4,
+            marker="o",
+            linestyle=dashes,
+            label=label,
+        )
+        axes.plot(
+            n, [getattr(chance, f"fixed_{name}") for chance in info.chances], color=colour, linewidth=0.7, alpha=0.7,
+            linestyle=dashes,
+        )  # fmt: skip
+    if info.made:
+        axes.axvline(info.n, color=INK, linewidth=0.8)
+        left = info.n < (n[0] + n[-1]) / 2
+        axes.text(info.n, 1.04, f"look {info.made}: n = {info.n}", ha="left" if left else "right", va="bottom", fontsize=SMALL)
+    axes.set_xlim(n[0] - 1, n[-1] + 1)
+    axes.set_ylim(0, 1.02)
+    axes.set_xticks(n, [str(value) for value in n])
+    axes.set_xlabel("seeds")
+    axes.set_ylabel("chance by then")
+    axes.legend(loc="lower right", handlelength=3)
+    for chance in info.chances:
+        text = f"{_looked(chance)}; fixed beforehand {_fixed(chance)}"
+        sheet.tips.append(Tip(axes, (chance.n - 0.5, 0, chance.n + 0.5, 1.0), f"n = {chance.n}: {text}"))
+    last = info.chances[-1]
+    caption = (
+        f"Chance of a verdict up to each look, if differences spread as here (median sd {decimals(info.sd)} points), at δ = "
+        f"{document.settings.delta:g}; thin, with as many seeds fixed beforehand and tested once. By the last look: "
+        f"{_looked(last)}. The sd is itself an estimate from "
+        f"{plural(max((line.n for line in document.lines), default=0), 'seed')}."
+    )
+    said = " ".join(f"By {chance.n} seeds: {_looked(chance)}; fixed beforehand {_fixed(chance)}." for chance in info.chances)
+    return Sketch(caption, f"Chances by look. {said}", sheet)
+
+
+def _looked(chance: LookChance) -> str:
+    return f"equivalence {percent(chance.equivalence, 0)}, escape {percent(chance.escape, 0)}"
+
+
+def _fixed(chance: LookChance) -> str:
+    return f"equivalence {percent(chance.fixed_equivalence, 0)}, escape {percent(chance.fixed_escape, 0)}"
+
+
 def _chances(point: PowerPoint) -> str:
     return f"equivalence {percent(point.equivalence, 0)}, escape {percent(point.escape, 0)}"
 
@@ -112,6 +175,8 @@ def paper(document: ReportDocument) -> Sketch:
         "interval measured; of a class it is that of its largest difference, and no mean of a selected best is given. A claim of "
         "several S is shown at the S that decides it."
     )
+    if document.looks is not None:
+        caption += " The intervals hold at all looks together."
     said = " ".join(f"{claim.id}: claimed {claim.claimed}, {claim.status}." for claim in claims)
     return Sketch(caption, f"Claims of the paper against this run. {said}", sheet)
 

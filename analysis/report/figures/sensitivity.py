@@ -60,6 +60,8 @@ def deltas(document: ReportDocument) -> Sketch:
         f"Verdict of every line had δ been another; shaded, the δ = {document.settings.delta:g} of this report. A verdict that "
         "changes beside the shaded column hangs on the margin. Choosing δ by this figure is choosing after the data."
     )
+    if document.looks is not None:
+        caption += " Each verdict is one over all looks so far."
     return Sketch(caption, f"Grid of verdicts by margin. {_smallest(document)}", sheet)
 
 

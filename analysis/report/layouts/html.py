@@ -13,6 +13,7 @@ from markupsafe import Markup
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.figures import Figure, figure_list
 from sics_analysis.report.tables import by_scorer, joint, plans
+from sics_analysis.report.tables.looks import OF_LOOKS
 from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words import phrases
 from sics_analysis.report.words.answers import answers
@@ -86,7 +87,7 @@ def _grid_caption(document: ReportDocument, undecided: int, lines: int) -> str:
 def report_tables(document: ReportDocument) -> tuple[ReportTable, ...]:
     """All tables below the figures, in the order of the page."""
     makers = (
-        *([plans.how_far] if document.how_far else []), plans.next_steps,
+        *([plans.how_far] if document.how_far else []), *(OF_LOOKS if document.looks else [plans.next_steps]),
         joint.plateaus, by_scorer.equivalence, by_scorer.escapes, by_scorer.intervals, joint.spectrum, by_scorer.attribution,
         joint.winners, joint.mcnemar, joint.cells,
     )  # fmt: skip

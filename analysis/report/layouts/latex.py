@@ -17,6 +17,7 @@ from dataclasses import replace
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.figures.drawing.labels import labels
 from sics_analysis.report.tables import by_scorer, joint, plans
+from sics_analysis.report.tables.looks import OF_LOOKS
 from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.phrases import PAPER, identity_line, margin_line, plain
@@ -125,7 +126,7 @@ def _head() -> list[str]:
 def _tables(document: ReportDocument) -> list[ReportTable]:
     """Every table with the columns that a page has room for, and names cut to a width where a column is of scorers."""
     makers: tuple[Callable[[ReportDocument], ReportTable], ...] = (
-        *([plans.how_far] if document.how_far else []), plans.next_steps,
+        *([plans.how_far] if document.how_far else []), *(OF_LOOKS if document.looks else []), plans.next_steps,
         joint.overview, joint.plateaus, by_scorer.equivalence, by_scorer.escapes, by_scorer.intervals, joint.winners,
         joint.spectrum, by_scorer.attribution, _scorecard, joint.deviations, joint.mcnemar, joint.cells, joint.provenance,
     )  # fmt: skip
@@ -138,6 +139,7 @@ def _tables(document: ReportDocument) -> list[ReportTable]:
 def _unasked(document: ReportDocument) -> set[str]:
     """The tables that a document alone leaves out: their commands are there, so that nobody's paper breaks."""
     without = set() if document.has_kappa else {"plateau", "kappa", "attribution"}
+    without |= {"next"} if document.looks else set()
     return without | (set() if document.claims else {"scorecard"})
 
 

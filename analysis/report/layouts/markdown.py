@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.tables import by_scorer, joint, plans
 from sics_analysis.report.tables.joint import OF_KAPPA
+from sics_analysis.report.tables.looks import OF_LOOKS
 from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.phrases import PAPER, STATUS_GLYPHS, identity_line, margin_line, plain
@@ -88,7 +89,7 @@ def _parts(document: ReportDocument) -> Iterator[str]:
         yield from (f"- {escaped(gate.id)}: {escaped(document.why_tripped(gate))}" for gate in tripped)
         yield from [""] if tripped else []
     for make in (
-        *([plans.how_far] if document.how_far else []), plans.next_steps,
+        *([plans.how_far] if document.how_far else []), *(OF_LOOKS if document.looks else [plans.next_steps]),
         joint.plateaus, by_scorer.equivalence, by_scorer.escapes, joint.spectrum, by_scorer.attribution, by_scorer.intervals,
         joint.winners,
     ):  # fmt: skip

@@ -11,7 +11,7 @@ from rich.text import Text
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.joint import ClaimInfo
 from sics_analysis.report.layouts import terminal_tables as show
-from sics_analysis.report.tables import by_scorer, joint, plans
+from sics_analysis.report.tables import by_scorer, joint, looks, plans
 from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.phrases import PAPER, decimals, identity_line, interval, margin_line, plain, wrapped
@@ -77,11 +77,23 @@ def _print_kappa(console: Console, document: ReportDocument) -> None:
 
 
 def _print_next(console: Console, document: ReportDocument) -> None:
+    if document.looks is not None:
+        _print_looks(console, document)
+        return
     _heading(console, "What to do next", "seeds that settle a line with a chance of 80 %")
     found, first = plans.next_steps(document), to_close(document)
     if found.rows and first:
         _text(console, in_words(document, first))
     _table(console, found.narrow(*plans.NARROW), {"scorer": show.NAME_WIDTH})
+
+
+def _print_looks(console: Console, document: ReportDocument) -> None:
+    _heading(console, "Looks", "RCI: an interval that holds at all looks together")
+    _table(console, looks.looks(document).narrow(*looks.NARROW), {"scorer": show.NAME_WIDTH})
+    _heading(console, "What looking costs", "by then, beside as many seeds fixed beforehand and tested once")
+    found = looks.price(document)
+    _table(console, found, {})
+    _text(console, found.caption)
 
 
 def _print_claims(console: Console, document: ReportDocument) -> None:
@@ -163,10 +175,12 @@ def _print_key(console: Console, document: ReportDocument) -> None:
     level = f"{100 * (1 - 2 * settings.alpha):g} %"
     metric, seeds = document.metric, "at the same seed" if document.metric.paired else "unpaired"
     kind = "paired t-TOST" if metric.paired else "TOST in Welch's form"
+    exactly = f"p ≤ {settings.alpha:g} exactly when the {level} interval lies inside"
+    if document.looks is not None:
+        exactly = f"sequential, p ≤ {settings.alpha:g} once the repeated {level} interval lay inside at a look"
     key = f"diff.: {metric.short} above {settings.reference} {seeds}. " + in_words(
         document,
-        f"p =: equivalence within ±{settings.delta:g} ({kind}; "
-        f"p ≤ {settings.alpha:g} exactly when the {level} interval lies inside). p up, p dn: above +{settings.delta:g}, below "
+        f"p =: equivalence within ±{settings.delta:g} ({kind}; {exactly}). p up, p dn: above +{settings.delta:g}, below "
         f"−{settings.delta:g}, adjusted in the family of this S, unadjusted for a scorer outside it. NONINFERIOR, NONSUPERIOR: "
         "one half of the equivalence test alone, unadjusted as EQUIVALENT is. "
         "The best is given by its interval alone: its mean was selected for being large.",

@@ -102,6 +102,8 @@ def plateaus(document: ReportDocument) -> ReportTable:
         f"That all rank-monotone scorers (κ = 0) lie within ±{document.settings.delta:g} points of {document.settings.reference} "
         "at once: every line at α, without correction. Identical masks are an identity, not evidence."
     )
+    if document.looks is not None:
+        caption += " Every p is sequential, every interval repeated."
     return table("plateau", "Plateau", caption, columns, document.plateaus, "The rows hold no second scorer of κ = 0.")
 
 
@@ -131,6 +133,8 @@ def spectrum(document: ReportDocument) -> ReportTable:
         "κ(S) is the complexity a scorer needs to leave the plateau. The three values are tested and one is claimed only "
         f"when it alone is not rejected. {document.spectrum.trend_sentence}"
     ).strip()
+    if document.looks is not None:
+        caption += " Every p is sequential: α is that of all looks together."
     return table("kappa", "κ(S)", caption, columns, document.spectrum.points, f"Not available: {document.spectrum.reason}.")
 
 
@@ -174,6 +178,8 @@ def winners(document: ReportDocument) -> ReportTable:
         "The scorer with the largest mean difference, by an interval that holds for whichever scorer the data pick. Its own mean "
         "is not given: it was selected for being large."
     )
+    if document.looks is not None:
+        caption += " The interval holds at all looks together too."
     absent = "No scorer of the family could be tested."
     return table("winners", "The best of each family", caption, columns, document.winners, absent)
 
@@ -268,6 +274,7 @@ def provenance(document: ReportDocument) -> ReportTable:
         ("seeds", ", ".join(map(str, document.seeds))),
         ("δ, α, reference", f"{settings.delta:g} {document.metric.short}, {settings.alpha:g}, {settings.reference}"),
         ("fixed", settings.fixed),
+        *([("looks", f"{document.looks.plan.describe()} {document.looks.made} made.")] if document.looks else []),
         ("random draws", f"{settings.draws} rotations, root {settings.seed}"),
         *((fact.label, fact.value) for fact in document.provenance),
     ]

@@ -18,8 +18,8 @@ from sics_analysis.report.tables.table import (
     sparsity,
     table,
 )
-from sics_analysis.report.words.phrases import NONE, decimals, number, percent, practical, seeds_cell, seeds_key
-from sics_analysis.report.words.plans import minutes, to_close
+from sics_analysis.report.words.phrases import NONE, decimals, minutes, number, percent, practical, seeds_cell, seeds_key
+from sics_analysis.report.words.plans import to_close
 from sics_analysis.results import HowFar, HowFarStep, NextStep
 
 
@@ -41,7 +41,8 @@ def next_steps(document: ReportDocument) -> ReportTable:
     found = steps_table(document.next_steps, document.source.seconds)
     delta = f"at δ = {document.settings.delta:g}"
     caption = found.caption.replace("a chance of 80 %", f"a chance of 80 % {delta}")
-    return replace(found, caption=caption, absent=f"{to_close(document)} {found.absent}".lstrip())
+    absent = found.absent if document.looks is None else "Under a plan of looks its next look is next: table Looks."
+    return replace(found, caption=caption, absent=f"{to_close(document)} {absent}".lstrip())
 
 
 def steps_table(steps: Sequence[NextStep], seconds: float | None) -> ReportTable:

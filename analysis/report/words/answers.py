@@ -8,6 +8,7 @@ from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.joint import PlateauInfo
 from sics_analysis.report.document.lines import LineInfo
 from sics_analysis.report.words import plans
+from sics_analysis.report.words.looks import looks_answer
 from sics_analysis.report.words.phrases import NONE, gathered, interval, listed, p_value, plural, sparsity_list
 from sics_analysis.report.words.reasons import (
     LIMIT,
@@ -36,6 +37,7 @@ def answers(document: ReportDocument) -> tuple[Answer, ...]:
         attribution_answer(document),
         _kappa(document),
         certainty_answer(document),
+        *([looks_answer(document)] if document.looks is not None else []),
         plans.next_answer(document),
         *([_paper(document)] if document.metric.is_image_accuracy else []),
     )
@@ -103,12 +105,17 @@ def _escape(document: ReportDocument) -> Answer:
     parts = [_gains(held, "At S = {}: {} points.")] if held else []
     parts += [_gains(alone, "At S = {} alone, not over the whole run: {} points.")] if alone else []
     if found:
-        level = f"{100 * (1 - document.settings.alpha):g} %"
+        level = f"{'repeated ' if document.looks else ''}{100 * (1 - document.settings.alpha):g} %"
         run = ", and those not said to stand alone over all S of the run too" if held and len(document.sparsities) > 1 else ""
         parts.append(
             f"These are simultaneous {level} intervals; each scorer is shown above +{delta:g} by a one-sided test adjusted in "
             f"the family of its S{run}, so a two-sided interval may begin a little lower."
         )
+        if document.looks is not None:
+            parts.append(
+                "The intervals are of all seeds counted so far; the verdict is kept from the look that gave it (table Looks), "
+                "and an estimate at an early stop is too large on average."
+            )
     family = [line for line in document.lines if line.in_family and line.n]
     open_ = sum(line.verdict is Verdict.INCONCLUSIVE for line in family)
     bounded = [line for line in family if line.verdict in (Verdict.NONINFERIOR, Verdict.NONSUPERIOR)]

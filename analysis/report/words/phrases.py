@@ -245,6 +245,50 @@ def undecided_reasons(lines: Iterable[LineInfo]) -> dict[str, list[str]]:
     return gathered((line.reason, line.scorer) for line in lines if line.verdict is Verdict.INCONCLUSIVE)
 
 
+def minutes(seconds: float | None, seeds: int | None, now: int) -> float | None:
+    """Minutes to get from the seeds of now to so many, where one takes so many seconds; None where nothing is known."""
+    return None if seconds is None or seeds is None else max(seeds - now, 0) * seconds / 60
+
+
+def minutes_text(value: float) -> str:
+    """A time in the unit that suits it.
+
+    >>> minutes_text(0.2), minutes_text(12.3), minutes_text(600)
+    ('under a minute', '12 minutes', '10 hours')
+    """
+    if value < 1:
+        return "under a minute"
+    return plural(round(value), "minute") if value < 120 else plural(round(value / 60), "hour")
+
+
+def level_text(value: float) -> str:
+    """A level or a part of α, as statistics write them.
+
+    >>> level_text(0.05), level_text(0.00625), level_text(0.0272130)
+    ('.05', '.00625', '.0272')
+    """
+    return f"{value:.3g}".replace("0.", ".", 1)
+
+
+def seeds_looked(document: ReportDocument) -> str:
+    """How many seeds there are, of how many planned under a plan of looks."""
+    if document.looks is None:
+        return plural(len(document.seeds), "seed")
+    return f"{len(document.seeds)} of at most {document.looks.plan.n_max} seeds"
+
+
+def sign_flip_note(document: ReportDocument) -> str:
+    """Whether an exact sign-flip test could confirm a verdict of the last look; empty where there are none."""
+    level = None if document.looks is None else document.looks.level
+    n = max((line.n for line in document.lines), default=0)
+    if level is None or not n:
+        return ""
+    smallest = 0.5**n
+    if smallest > level:
+        return f"An exact sign-flip test cannot confirm a verdict at n = {n}: its smallest p is {smallest:.3g} > {level:.3g}."
+    return f"An exact sign-flip test could confirm a verdict at n = {n}: its smallest p is {smallest:.3g} ≤ {level:.3g}."
+
+
 def margin_line(document: ReportDocument) -> str:
     """The settings and when they were fixed, in a line."""
     settings = document.settings
@@ -252,7 +296,8 @@ def margin_line(document: ReportDocument) -> str:
     same = plan is None or (plan.delta, plan.alpha, plan.reference) == (settings.delta, settings.alpha, settings.reference)
     fixed = f"fixed: {settings.fixed}" if same else "not as planned"
     unit = document.metric.short
-    return f"δ = {settings.delta:g} {unit}, α = {settings.alpha:g}, reference {settings.reference}; {fixed}"
+    alpha = f"α = {settings.alpha:g}{'' if document.looks is None else ' over all looks together'}"
+    return f"δ = {settings.delta:g} {unit}, {alpha}, reference {settings.reference}; {fixed}"
 
 
 def identity_line(document: ReportDocument) -> str:
@@ -260,7 +305,7 @@ def identity_line(document: ReportDocument) -> str:
     source = document.source
     names = {"run": "run", "csv": "sha256"}
     what = [f"{names.get(source.kind, source.kind)} {source.identity[:16]}"] if source.identity else []
-    what.append(plural(len(document.seeds), "seed"))
+    what.append(seeds_looked(document))
     what += [f"unit {document.unit}"] if document.unit else []
     what += [f"pool {document.pool}"] if document.pool else []
     return ", ".join(what)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sics_analysis.report.document.document import ReportDocument
+from sics_analysis.report.words.looks import next_look_answer
 from sics_analysis.report.words.phrases import (
     MOST_SEEDS,
     TOO_NEAR,
@@ -14,6 +15,8 @@ from sics_analysis.report.words.phrases import (
     far_gaps,
     gathered,
     listed,
+    minutes,
+    minutes_text,
     plural,
     practical,
     sparsity_list,
@@ -25,22 +28,6 @@ _SIDES = {Verdict.NONINFERIOR: -1, Verdict.NONSUPERIOR: 1}  # the bound that eac
 _OPEN = (Verdict.INCONCLUSIVE, *_SIDES)
 
 
-def minutes(seconds: float | None, seeds: int | None, now: int) -> float | None:
-    """Minutes to get from the seeds of now to so many, where one takes so many seconds; None where nothing is known."""
-    return None if seconds is None or seeds is None else max(seeds - now, 0) * seconds / 60
-
-
-def minutes_text(value: float) -> str:
-    """A time in the unit that suits it.
-
-    >>> minutes_text(0.2), minutes_text(12.3), minutes_text(600)
-    ('under a minute', '12 minutes', '10 hours')
-    """
-    if value < 1:
-        return "under a minute"
-    return plural(round(value), "minute") if value < 120 else plural(round(value / 60), "hour")
-
-
 #: What closes a check of each kind.
 _CLOSES = {
     "missing": "add the missing seeds, or leave the scorer out",
@@ -49,6 +36,8 @@ _CLOSES = {
     "unpaired": "run both on the same seeds, or say --unpaired",
     "resolution": "take more test examples, or a larger δ",
 }
+#: The same where seeds that were looked at are never replaced.
+_CLOSES_LOOKED = {"missing": "leave the scorer out: a seed that was looked at is never replaced"}
 
 
 def to_close(document: ReportDocument) -> str:
@@ -56,17 +45,18 @@ def to_close(document: ReportDocument) -> str:
     kinds = gathered((check.kind, check.text) for check in document.open_checks)
     if not kinds:
         return ""
+    closes = _CLOSES if document.looks is None else _CLOSES | _CLOSES_LOOKED
     what = "the open data check" if len(document.open_checks) == 1 else f"the {len(document.open_checks)} open data checks"
     ways = "; ".join(
-        f"{kind}{f' ({len(texts)})' if len(texts) > 1 else ''}: {texts[0]}{f' ({_CLOSES[kind]})' if kind in _CLOSES else ''}"
+        f"{kind}{f' ({len(texts)})' if len(texts) > 1 else ''}: {texts[0]}{f' ({closes[kind]})' if kind in closes else ''}"
         for kind, texts in kinds.items()
     )
     return f"First close {what}, on which nothing can rest. {ways[0].upper()}{ways[1:]}."
 
 
 def next_answer(document: ReportDocument) -> Answer:
-    """Say what to do: to close the open data checks first, then the seeds that would settle what is open."""
-    found, first = _seeds_answer(document), to_close(document)
+    """Say what to do: to close the open data checks first, then the seeds, or the next look, that would settle what is open."""
+    found, first = _seeds_answer(document) if document.looks is None else next_look_answer(document), to_close(document)
     if not first:
         return found
     return replace(

@@ -18,6 +18,7 @@ from sics_analysis.report.words.phrases import (
     percent,
     plural,
     seeds_needed,
+    sign_flip_note,
     sparsity_list,
 )
 from sics_analysis.report.words.said import checked_headline
@@ -39,6 +40,9 @@ def headline(document: ReportDocument) -> str:
         return far_sentence(document)
     found, alone = over_run(document)
     target = target_name(document)
+    if document.looks is not None and not document.looks.made:
+        looks = document.looks
+        return f"{looks.run} of {plural(looks.plan.looks[0], 'seed')} of the first look are there: nothing is tested before it."
     if not document.lines or all(not line.n for line in document.lines):
         return f"No seed has both a scorer and {document.settings.reference}: nothing can be said."
     if not found:
@@ -272,7 +276,8 @@ def certainty_answer(document: ReportDocument) -> Answer:
     counts = sorted({line.n for line in document.lines}) or [0]
     n = plural(counts[-1], "seed") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
     which = f"{open_} of {plural(total, 'line')} {'is' if total == 1 else 'are'} undecided"
-    parts = [f"{n} a line; {which} at δ = {settings.delta:g} points, α = {settings.alpha:g}."]
+    over = "" if document.looks is None else " over all looks together"
+    parts = [f"{n} a line; {which} at δ = {settings.delta:g} points, α = {settings.alpha:g}{over}."]
     if power.points:
         here = next((point for point in power.points if point.n == power.here), None)
         if here is not None and power.sd is not None:
@@ -284,16 +289,20 @@ def certainty_answer(document: ReportDocument) -> Answer:
                 f"{plural(power.here, 'seed')} find a true escape of {effect} with a chance of {found} "
                 f"and show a true equality with {same}; {needed} reach 80 %."
             )
-    if counts[-1] and document.metric.paired:  # there is no sign to flip between seeds that are no pairs
+    if document.looks is not None:
+        parts += [note for note in [sign_flip_note(document)] if note]
+    elif counts[-1] and document.metric.paired:  # there is no sign to flip between seeds that are no pairs
         parts.append(f"The smallest p an exact sign-flip test can give is {0.5 ** counts[-1]:.3g}.")
     parts += _robust(document)
-    if settings.stamps:
-        parts.append(f"Stamped: {'; '.join(settings.stamps)}.")
+    told = () if document.looks is None else document.looks.stamps()  # where a plan stands is no fault of it
+    blamed = [stamp for stamp in settings.stamps if stamp not in told]
+    if blamed:
+        parts.append(f"Stamped: {'; '.join(blamed)}.")
     noisy = [info.sparsity for info in document.sparsities if info.below_noise]
     if noisy:
         parts.append(f"δ lies below the noise floor at {sparsity_list(noisy)}: nothing is concluded there.")
     halves = sum(line.verdict in (Verdict.NONINFERIOR, Verdict.NONSUPERIOR) for line in document.lines)
-    tone: Tone = "open" if open_ or halves or not total or settings.stamps or noisy else "yes"
+    tone: Tone = "open" if open_ or halves or not total or blamed or noisy else "yes"
     sided = f", {halves} shown on one side alone" if halves else ""
     short = f"{open_} of {total} undecided{sided}" if total else "Nothing was tested"
     return Answer("certainty", question, tone, short, " ".join(parts))

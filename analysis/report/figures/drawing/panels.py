@@ -117,7 +117,7 @@ def row_panels(
     for row in range(rows):
         y = (row + 1) * pitch - 0.14
         sheet.text(left + (width - left) / 2 if width == DOUBLE else width / 2, y, xlabel, ha="center", va="center")
-    _legend(sheet, width, legend, hollow=hollow)
+    verdict_key(sheet, width, legend, hollow=hollow)
     return sheet, panels
 
 
@@ -134,7 +134,7 @@ def _groups(sheet: Drawing, scorers: Sequence[ScorerInfo], top: float, row: floa
         sheet.text(0.02, top + row * (start + end) / 2, text, ha="left", va="center", fontsize=SMALL, color=FAINT)
 
 
-def _legend(sheet: Drawing, width: float, height: float, *, hollow: bool) -> None:
+def verdict_key(sheet: Drawing, width: float, height: float, *, hollow: bool) -> None:
     """The verdicts with colour, marker and glyph; two lines where the figure is narrow."""
     words = list(Verdict)
     lines = [words] if width >= DOUBLE else [words[:4], words[4:]]
