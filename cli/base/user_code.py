@@ -16,7 +16,7 @@ import re
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -87,6 +87,31 @@ def check_options(made: Callable[..., Any], options: Collection[str], table: str
     missing = [f"{table}.{one.name}" for one in named if one.default is one.empty and one.name not in options]
     if missing:
         raise ConfigError(f"{what}: needs {', '.join(missing)} of the table [{table}] of --config FILE.toml: {takes}")
+
+
+#: What an annotation stands for, and what an option of that type may be.
+_TYPES = {
+    bool: (bool, "true or false"), int: (int, "a whole number"), float: (int | float, "a number"), str: (str, "a string"),
+}  # fmt: skip
+
+
+def check_types(made: Callable[..., Any], options: Mapping[str, Any], table: str, what: str) -> None:
+    """Refuse an option of another type than its argument is annotated with, where that is a plain one.
+
+    >>> def build(width: int, rate: float = 0.1, size=None): ...
+    >>> check_types(build, {"width": 3, "rate": 1, "size": "any"}, "model", "build")
+    >>> check_types(build, {"width": "3"}, "model", "build")
+    Traceback (most recent call last):
+    sics_cli.base.errors.ConfigError: build: model.width = '3' is not accepted: give a whole number
+    """
+    for name, parameter in inspect.signature(made).parameters.items():
+        for kind, (accepted, words) in _TYPES.items():
+            # A string is what it is under `from __future__ import annotations`.
+            if name not in options or (parameter.annotation is not kind and parameter.annotation != kind.__name__):
+                continue
+            value = options[name]
+            if not isinstance(value, accepted) or isinstance(value, bool) != (kind is bool):
+                raise ConfigError(f"{what}: {table}.{name} = {value!r} is not accepted: give {words}")
 
 
 def told(error: BaseException) -> str:

@@ -24,7 +24,7 @@ from sics_cli.experiment.cells import by_seed
 from sics_cli.experiment.cost import Cost, signals_of
 from sics_cli.runs.session import Asker, Session, open_session, with_task
 from sics_cli.runs.workers import Workers
-from sics_cli.seeds.findings import FAILED, GOOD, REMARK, Finding, Findings, Times
+from sics_cli.seeds.findings import ANY_DELTA, FAILED, GOOD, REMARK, Finding, Findings, Times
 from sics_cli.seeds.job import SeedJob
 from sics_cli.seeds.worker import import_task, try_task
 from sics_cli.settings.config import POOLS, SALIENCIES, UNITS, Experiment, OwnTask
@@ -37,8 +37,8 @@ CANNOT_RUN = 1
 _STYLES = {GOOD: "green", REMARK: "yellow", FAILED: "red"}
 _STEP_WIDTH = 11
 _POLL_SECONDS = 0.1
-#: Stands for a δ that nobody gave: of the time that a run takes it says nothing, and it is less than any result.
-_ANY_DELTA = 1e-300
+#: Bytes of a store from which on a check says how large it will be.
+_LARGE_STORE = 50_000_000
 
 
 @click.command("check-task")
@@ -72,7 +72,7 @@ def check_task(task: str, config: Path | None, seed: int | None, thorough: bool,
             return sheet.end(task)
         sheet.add([_metric(facts, experiment)])
         if experiment.delta is None and facts.metric["delta"] is None:
-            experiment = replace(experiment, delta=_ANY_DELTA)
+            experiment = replace(experiment, delta=ANY_DELTA)
         experiment, recipe = with_task(experiment, ask, ImageAccess())
         session = open_session(experiment, Path(folder), ask, recipe, one.gpus)
         times = _tried(sheet, session, one, facts, experiment.seeds[0] if seed is None else seed, thorough)
@@ -179,6 +179,9 @@ def _print_times(out: Console, session: Session, times: Times, workers: int) -> 
     out.print(table)
     on = f"{workers} worker{'s' * (workers != 1)}"
     tables.fact(out, "whole run", f"about {progress_bars.clock(max(total / workers, longest))} on {on} here, one seed measured")
+    if times.stored * len(session.cells) >= _LARGE_STORE:
+        each, whole = times.stored / 1e6, times.stored * len(session.cells) / 1e6
+        tables.fact(out, "store", f"about {whole:,.0f} MB: {each:.3g} MB of examples' numbers an evaluation")
 
 
 def _rows(cost: Cost, seeds: int, cells: int) -> Iterator[tuple[str, str, str, str]]:

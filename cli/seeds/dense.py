@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -27,11 +28,14 @@ from sics_cli.tasks.checkpoints import (
     save_module,
     state_hash,
 )
+from sics_cli.tasks.results import ResultError
 from sics_cli.tasks.training import CurveLog, Epoch, HalfTrained, TrainingRecord, run, warned
 
 #: A network in training is kept as often as takes this share of the time at most: so much is lost to a kill, and no more.
 _KEPT_SHARE = 0.01
 _FIRST_KEPT_AFTER = 1.0
+#: Networks that tasks gave in this process, and at which seed.
+_given: weakref.WeakKeyDictionary[nn.Module, int] = weakref.WeakKeyDictionary()
 
 
 class DenseNetwork:
@@ -95,6 +99,7 @@ class DenseNetwork:
         for name in ("network", "epoch", "state", "load"):
             if not hasattr(trainer, name):
                 raise TypeError(f"trainer({self._seed}) gave {type(trainer).__name__} without {name}: see sics_cli.Trainer")
+        self._refuse_another_seeds(trainer.network, "trainer")
         return trainer
 
     def _networked(self) -> nn.Module:
@@ -102,7 +107,17 @@ class DenseNetwork:
             network = self._task.network(self._seed)
         if not isinstance(network, nn.Module):
             raise TypeError(f"network({self._seed}) gave {type(network).__name__}, expected a torch.nn.Module")
+        self._refuse_another_seeds(network, "network")
         return network
+
+    def _refuse_another_seeds(self, network: nn.Module, method: str) -> None:
+        """Refuse the very module of another seed: what it learned there would count as this seed's."""
+        other = _given.setdefault(network, self._seed)
+        if other != self._seed:
+            raise ResultError(
+                f"{method}({self._seed}) gave the very module that {method}({other}) gave: trained further from there, seeds are "
+                "not independent. Make a new one for each seed, or give a copy.deepcopy"
+            )
 
     def _load(self) -> Checkpoint | None:
         try:

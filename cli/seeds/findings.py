@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 GOOD, REMARK, FAILED = "✓", "!", "✗"
+#: Stands for a δ that nobody gave: of the time that a run takes it says nothing, and it is less than any result.
+ANY_DELTA = 1e-300
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +23,16 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Seconds measured: a seed's training (of all its epochs), its calibration, a cell; `signals` by kind of saliency."""
+    """Seconds measured: a seed's training (of all its epochs), its calibration, a cell; `signals` by kind of saliency.
+
+    `stored` is how many bytes the numbers of one evaluation's examples take.
+    """
 
     training: float
     saliency: float
     cell: float
     signals: dict[str, float] = field(default_factory=dict)
+    stored: int = 0
 
 
 class Findings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ from sics_plugin import (
     compute_masks,
     coverage,
     find_groups,
+    prunable_parameters,
     unit_masks,
 )
 
@@ -45,7 +47,7 @@ def jaccard(one: Mapping[str, torch.Tensor], two: Mapping[str, torch.Tensor]) ->
 
 @contextlib.contextmanager
 def seeded(key: str) -> Iterator[None]:
-    """Seed torch's, numpy's and Python's global generators from a hexadecimal `key`, and put them back afterwards.
+    """Seed the generators of torch, numpy and Python from a hexadecimal `key`; put them and torch's settings back afterwards.
 
     >>> with seeded("ff00" * 16):
     ...     first = random.random(), float(np.random.rand()), torch.rand(()).item()
@@ -54,7 +56,7 @@ def seeded(key: str) -> Iterator[None]:
     True
     """
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 (a scorer may use the global one)
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    with settings_kept(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         try:
             random.seed(key)
             np.random.seed(int(key[:8], 16))  # noqa: NPY002
@@ -65,7 +67,52 @@ def seeded(key: str) -> Iterator[None]:
             np.random.set_state(legacy)  # noqa: NPY002
 
 
+@contextlib.contextmanager
+def settings_kept() -> Iterator[None]:
+    """Put back what of torch's global settings is changed in the block.
+
+    A task that sets one while it trains sets it for its training alone: a later part of the seed, or a run that goes on from the
+    checkpoint, would not meet it.
+
+    >>> with settings_kept():
+    ...     torch.set_default_dtype(torch.float64)
+    >>> torch.ones(1).dtype
+    torch.float32
+    """
+    before = _settings()
+    try:
+        yield
+    finally:
+        for (name, was), now in zip(before.items(), _settings().values(), strict=True):
+            if was != now:
+                _SETTERS[name](was)
+
+
+def _settings() -> dict[str, Any]:
+    return {
+        "dtype": torch.get_default_dtype(),
+        "device": torch.get_default_device(),
+        "threads": torch.get_num_threads(),
+        "precision": torch.get_float32_matmul_precision(),
+        "deterministic": (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
+        "benchmark": torch.backends.cudnn.benchmark,
+        "tf32": torch.backends.cudnn.allow_tf32,
+    }
+
+
+_SETTERS: dict[str, Callable[[Any], object]] = {
+    "dtype": torch.set_default_dtype,
+    "device": lambda was: torch.set_default_device(None if was.type == "cpu" else was),  # None costs nothing at each call
+    "threads": torch.set_num_threads,
+    "precision": torch.set_float32_matmul_precision,
+    "deterministic": lambda was: torch.use_deterministic_algorithms(was[0], warn_only=was[1]),
+    "benchmark": lambda was: setattr(torch.backends.cudnn, "benchmark", was),
+    "tf32": lambda was: setattr(torch.backends.cudnn, "allow_tf32", was),
+}
+
 Masks = dict[str, torch.Tensor]
+#: Begins what the plugin advises its callers who find nothing to prune, and what a task does instead.
+_ADVICE = {": name the parameters": "targets(self, network) names what may be pruned", "; for others pass": "give --unit weight"}
 
 
 class ConflictError(Exception):
@@ -99,11 +146,13 @@ class MaskMaker:
             if self._unit == "weight":
                 params = self.params(model)
                 return compute_masks(model, scorer, amount=sparsity, saliency=saliency, pool=pool, params=params)
+            self._check_default(model)
             return compute_channel_masks(model, scorer, sparsity, unit=self._unit, saliency=saliency, pool=pool)
 
     def params(self, model: nn.Module) -> list[Any] | None:
         """What the task says may be pruned, refused where it is not there; None where it says nothing."""
         if self._targets is None:
+            self._check_default(model)
             return None
         with left_as_it_was(model, "targets() named what may be pruned: it must"):
             found = list(self._targets(model))
@@ -118,6 +167,24 @@ class MaskMaker:
                 )
             self._checked = True
         return found
+
+    def _check_default(self, model: nn.Module) -> None:
+        """Refuse, in a task's own words, a network of which nothing is pruned unless somebody names it."""
+        if self._checked or self._recipe.task.calibration is not None:
+            return
+        try:
+            if self._unit != "weight":
+                find_groups(model, self._unit)
+            else:
+                with warnings.catch_warnings(action="ignore"):  # the masks themselves say it
+                    prunable_parameters(model)
+        except ValueError as error:
+            for advice, instead in _ADVICE.items():
+                said, found, _ = str(error).partition(advice)
+                if found:
+                    raise ValueError(f"{said}: {instead}") from None
+            raise
+        self._checked = True
 
     def _pool(self, scorer: ScorerInfo | None) -> str:
         """What a scorer's units are ranked against; magnitude's for none."""

@@ -17,9 +17,10 @@ from sics_cli.base import user_code
 from sics_cli.base.errors import SicsError
 from sics_cli.experiment.scorers import ScorerInfo, describe_scorers
 from sics_cli.seeds.dense import DenseNetwork
-from sics_cli.seeds.findings import FAILED, GOOD, REMARK, Finding, Times
+from sics_cli.seeds.findings import ANY_DELTA, FAILED, GOOD, REMARK, Finding, Times
 from sics_cli.seeds.job import SeedJob
 from sics_cli.seeds.masks import Masks, seeded
+from sics_cli.seeds.met import Met
 from sics_cli.seeds.saliency import ANOTHER_LOSS, loss_of_batch, saliency_of
 from sics_cli.seeds.seed_run import IN_TRAINING, SeedRun
 from sics_cli.settings.config import PATTERNS
@@ -29,7 +30,7 @@ from sics_cli.tasks.batches import Digested
 from sics_cli.tasks.checkpoints import load_half_trained, save_half_trained, state_hash
 from sics_cli.tasks.own_task import from_instance
 from sics_cli.tasks.results import Evaluation, ResultError
-from sics_cli.tasks.task import margin_doubt, shown
+from sics_cli.tasks.task import Metric, margin_doubt, shown
 from sics_cli.tasks.training import HalfTrained, run
 from sics_plugin import coverage, masked, prunable_parameters
 from sics_plugin.saliency.kinds import SIGNALS
@@ -55,6 +56,7 @@ class Trial(SeedRun):
         self._training = self._saliency_seconds = self._cell_seconds = 0.0
         self._signals: dict[str, float] = {}
         self._first: list[Any] = []
+        self._calibrated_on = Met()
         self._batches = 0
         self._found: Evaluation | None = None
         self._sparse: tuple[Masks, Evaluation] | None = None  # of which more is wrong, so that an order shows
@@ -62,6 +64,7 @@ class Trial(SeedRun):
     def findings(self) -> Steps:
         """Go through the steps; one that needs what another did not give is left out."""
         done: set[str] = set()
+        heard: set[str] = set()
         steps: tuple[tuple[str, Callable[[], Steps], tuple[str, ...]], ...] = (
             ("trainer" if hasattr(self.task, "trainer") else "network", self._network, ()),
             ("calibration", self._calibration, ()),
@@ -85,7 +88,8 @@ class Trial(SeedRun):
                 continue
             yield from found
             said = dict.fromkeys(_one_line(str(warning.message)) for warning in caught if _is_telling(warning))
-            yield from (Finding(REMARK, name, text) for text in said)
+            yield from (Finding(REMARK, name, text) for text in said if text not in heard)
+            heard.update(said)
             if not any(finding.mark == FAILED for finding in found):
                 done.add("network" if name == "trainer" else name)
 
@@ -94,7 +98,8 @@ class Trial(SeedRun):
         """What was measured; None before a pruned network was evaluated."""
         if not self._cell_seconds:
             return None
-        return Times(self._training, self._saliency_seconds, self._cell_seconds, self._signals)
+        stored = len(self._found.examples or b"") if self._found is not None else 0
+        return Times(self._training, self._saliency_seconds, self._cell_seconds, self._signals, stored)
 
     def _network(self) -> Steps:
         self.checkpoint = self._dense_network.checkpoint()
@@ -129,6 +134,8 @@ class Trial(SeedRun):
                 passing, count = Digested(self.task.calibration(self.job.seed)), 0
                 for batch in passing:
                     count += 1
+                    if not again:
+                        self._calibrated_on.add(batch)
                     if not again and count <= BATCHES:
                         self._first.append(batch)
             digests.append(passing.digest)
@@ -191,7 +198,9 @@ class Trial(SeedRun):
         begun = time.perf_counter()
         first = self._evaluate(self.model)
         seconds = time.perf_counter() - begun
-        again = self._evaluate(self.model)
+        fed = Met()
+        with fed.watching(self.model):
+            again = self._evaluate(self.model)
         self._found = first
         value = shown(first.result, self.metric)
         same = first == again
@@ -210,7 +219,15 @@ class Trial(SeedRun):
                 REMARK, "evaluate",
                 "left the network in training mode: is dropout active in what is measured? Rows will be stamped so",
             )  # fmt: skip
-        if doubt := margin_doubt(self.metric, self.job.experiment.margin, [first.result]):
+        both, calibrated = len(fed.digests & self._calibrated_on.digests), len(self._calibrated_on.digests)
+        if both:
+            yield Finding(
+                REMARK, "evaluate",
+                f"the network is fed {both:,} of the {calibrated:,} different examples that calibration hands over: its saliency "
+                "has seen what it is evaluated on. Calibrate on others",
+            )  # fmt: skip
+        margin = self.job.experiment.margin
+        if doubt := margin_doubt(self.metric, margin, [first.result]) or example_doubt(self.metric, margin, first):
             yield Finding(REMARK, "metric", doubt)
 
     def _prune(self) -> Steps:
@@ -335,6 +352,24 @@ def examples(found: Evaluation) -> str:
     if found.n is None:
         return "one number"
     return f"{found.n:,} examples, {'right or wrong' if found.bits is not None else 'a float each'}"
+
+
+def example_doubt(metric: Metric, delta: float, found: Evaluation) -> str | None:
+    """What to ask of a δ that is less than one right answer; None where it is more, or was given by nobody.
+
+    >>> print(example_doubt(Metric("accuracy"), 0.1, Evaluation(1, 2, None, b"\\x80")))
+    one of 2 examples is 50 points, more than δ = 0.1: no network can show so little. Take more examples, or a larger δ
+    >>> example_doubt(Metric("accuracy"), 50, Evaluation(1, 2, None, b"\\x80"))
+    """
+    if found.bits is None or found.n is None or delta <= ANY_DELTA:
+        return None
+    one = (100 if metric.in_points else 1) / found.n
+    if one <= delta * (1 + 1e-9):
+        return None
+    return (
+        f"one of {found.n} examples is {one:.2g} {metric.unit}, more than δ = {delta:g}: no network can show so little. Take "
+        "more examples, or a larger δ"
+    )
 
 
 def form(batch: object) -> str:

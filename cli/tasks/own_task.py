@@ -139,6 +139,7 @@ def opened(config: OwnTask) -> Any:
         if not inspect.isclass(made):
             raise ConfigError(f"{called(config)}: is {type(made).__name__}, not a class")
         user_code.check_options(made, options, "task", called(config))
+        user_code.check_types(made, options, "task", called(config))
         try:
             task = made(**options)
         except (Exception, SystemExit) as error:  # the user's code may raise anything

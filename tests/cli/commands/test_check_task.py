@@ -295,7 +295,7 @@ def test_what_a_task_prints_is_shown_beside_the_findings(cli: Any) -> None:
     )
     done = cli("check-task", "tasks.py:Talks", *SMALL)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines().count("evaluating 0") == 3  # twice the dense network, and a pruned one
+    assert done.stderr.splitlines().count("evaluating 0") == 4  # twice the dense network, and a pruned one
     assert done.stderr.splitlines().count("evaluating 1") == 1
     assert "imported by" in done.stderr
     assert "evaluating" not in done.stdout
@@ -313,3 +313,41 @@ def test_a_worker_that_dies_is_a_failure(cli: Any) -> None:
     assert done.returncode == 1
     assert one(done, "saliency")[0] == "✓"
     assert one(done, "worker") == "✗ died in the step after the last line (killed, or out of memory?)"
+
+
+def test_examples_that_calibration_and_evaluation_share_are_counted(check: Any) -> None:
+    """64 of 256 but the row of zeros, beside 256 that are scaled but those of one number: 63 + 254."""
+    found = steps(check("SeesItself"))["evaluate"]
+    assert found[1].startswith("! the network is fed 63 of the 317 different examples that calibration hands over")
+
+
+def test_a_margin_below_one_example_is_remarked(check: Any) -> None:
+    found = steps(check("FineMargin"))["metric"]
+    assert found[1].startswith("! one of 256 examples is 0.39 points, more than δ = 0.1: no network can show so little")
+
+
+def test_a_network_of_which_nothing_is_pruned_is_told_of_targets(check: Any) -> None:
+    done = check("Bare")
+    assert done.returncode == 1
+    assert one(done, "network").endswith(
+        "there is nothing to prune in this Shift beside its head: targets(self, network) names what may be pruned"
+    )
+
+
+def test_units_that_are_not_there_send_to_weights(check: Any) -> None:
+    done = check("Good", "--unit", "head")
+    assert done.returncode == 1
+    assert one(done, "network").endswith("no head to prune in this Sequential: known are timm Attention: give --unit weight")
+
+
+def test_a_store_that_grows_large_is_announced(check: Any) -> None:
+    """256 · 8000 numbers of 4 bytes, at 8 cells."""
+    lines = check("Many").stdout.splitlines()
+    (store,) = [line for line in lines if line.startswith("store ")]
+    assert store.split(maxsplit=1)[1] == "about 66 MB: 8.19 MB of examples' numbers an evaluation"
+
+
+def test_one_module_for_two_seeds_is_refused(check: Any) -> None:
+    done = check("GoesOn")
+    assert done.returncode == 1
+    assert "✗ network(1) gave the very module that network(0) gave: trained further from there" in steps(done)["other seed"][0]

@@ -399,3 +399,21 @@ def test_a_killed_driver_leaves_what_an_undisturbed_run_has(
     if name == "SlowParts":
         curve = (cli.run / "curves" / "seed-0.csv").read_text().splitlines()
         assert [line.split(",")[0] for line in curve] == ["epoch", *map(str, range(1, 7))]
+
+
+# -- what training leaves behind in its process ------------------------------------------------------------------------------
+
+
+def test_one_module_trained_on_from_seed_to_seed_costs_those_seeds(run: Any, cli: Any, rows_of: Rows) -> None:
+    done = run("GoesOn", 2, "--workers", "1")
+    assert done.returncode == 3
+    assert seeds_of(rows_of(cli.store, "cells")) == [0]
+    (error,) = {row["error"] for row in rows_of(cli.store, "failures")}
+    assert error.startswith("ResultError: network(1) gave the very module that network(0) gave")
+
+
+def test_settings_of_torch_that_training_changes_are_its_own(run: Any, cli: Any, rows_of: Rows) -> None:
+    """Evaluated as by a run that goes on from the checkpoint, which trains nothing."""
+    done = run("Settings", 1)
+    assert done.returncode == 0, done.stderr
+    assert len(rows_of(cli.store, "cells")) == CELLS - 1

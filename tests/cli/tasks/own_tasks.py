@@ -34,7 +34,7 @@ class Good(Task):
 
     def calibration(self, seed):
         x, y = self.bits()
-        return [(x[part], y[part]) for part in torch.randperm(256).split(64)]
+        return [(0.999999 * x[part], y[part]) for part in torch.randperm(256).split(64)]  # no bits that are evaluated
 
     def evaluate(self, network, seed):
         x, y = self.bits()
@@ -503,3 +503,72 @@ class UnluckyEvaluate(Good):
         if seed == 1 and bool((network[2].weight == 0).float().mean() > 0.6):
             return torch.ones(3) @ torch.ones(4)  # where much is pruned alone
         return super().evaluate(network, seed)
+
+
+class SeesItself(Good):
+    """Calibrates on a quarter of what it evaluates, and some more."""
+
+    def calibration(self, seed):
+        x, y = self.bits()
+        return [(x[:64], y[:64]), (0.9 * x, y)]
+
+
+class FineMargin(Good):
+    metric = Metric("accuracy", delta=0.1)
+
+
+class Bare(Good):
+    """A network of which nothing is pruned by itself."""
+
+    def network(self, seed):
+        return Shift()
+
+
+class Shift(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.by = nn.Parameter(torch.randn(2))
+
+    def forward(self, x):
+        return x[:, :2] + self.by
+
+
+class Many(Squares):
+    """As many numbers as fill a store."""
+
+    def evaluate(self, network, seed):
+        return super().evaluate(network, seed).repeat(8000)
+
+
+ONE_NET = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+
+
+class GoesOn(Good):
+    """Trains one network of its module further at each seed."""
+
+    def network(self, seed):
+        optimiser, (x, y) = torch.optim.SGD(ONE_NET.parameters(), 0.1), self.bits()
+        nn.functional.cross_entropy(ONE_NET(x), y).backward()
+        optimiser.step()
+        return ONE_NET
+
+
+class Settings(Good):
+    """Trains under settings of its own, and looks whether its evaluation meets them."""
+
+    def network(self, seed):
+        made = super().network(seed)
+        torch.set_default_dtype(torch.float64)
+        torch.set_num_threads(2)
+        torch.backends.cudnn.benchmark = True
+        return made
+
+    def evaluate(self, network, seed):
+        met = torch.get_default_dtype(), torch.get_num_threads(), torch.backends.cudnn.benchmark
+        assert met == (torch.float32, 1, False), met
+        return super().evaluate(network, seed)
+
+
+class Annotated(Good):
+    def __init__(self, hidden: int = 16, rate: float = 0.1, names: str | int = "a"):
+        self.hidden, self.rate, self.names = hidden, rate, names

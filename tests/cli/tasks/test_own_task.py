@@ -113,6 +113,20 @@ def test_options_that_are_not_accepted(run: Any, cli: Any, toml: str, words: str
     assert words in refused(run("tasks.py:Good", "--config", "own.toml"), cli.folder)
 
 
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [
+        ("hidden = '64'", "task.hidden = '64' is not accepted: give a whole number"),
+        ("hidden = 64.0", "task.hidden = 64.0 is not accepted: give a whole number"),
+        ("hidden = true", "task.hidden = True is not accepted: give a whole number"),
+        ("rate = [0.1]", "task.rate = [0.1] is not accepted: give a number"),
+    ],
+)
+def test_an_option_of_another_type_than_its_annotation(run: Any, cli: Any, toml: str, words: str) -> None:
+    (cli.folder / "own.toml").write_text(f"[task]\nnames = 3\n{toml}\n")
+    assert refused(run("tasks.py:Annotated", "--config", "own.toml"), cli.folder).endswith(f"tasks.py:Annotated: {words}")
+
+
 def test_an_option_that_a_class_needs_is_named(run: Any, cli: Any) -> None:
     (cli.folder / "mine.py").write_text(
         "from tasks import Good\n\n\nclass Mine(Good):\n    def __init__(self, width, depth=2):\n        self.hidden = width\n"
