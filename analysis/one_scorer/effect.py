@@ -14,7 +14,8 @@ from scipy.optimize import brentq
 from sics_analysis.results import Interval, Row, check_level, columns, limits, signed
 from sics_analysis.rows.contrasts import Contrast, OfContrast, as_contrast
 
-_LARGE_T = 30.0  # where t·s spreads so far beyond Z that Z is the better variable to integrate over
+_LARGE_T = 30.0  # where t·s spreads so far beyond Z that Z is the better variable to integrate over,
+_WIDE = 10.0  # which of many seeds it does not: s has a standard deviation of about 1/√(2ν)
 _TAIL = 1e-18
 _NODES, _WEIGHTS = special.roots_legendre(400)
 
@@ -121,7 +122,7 @@ def noncentrality_interval(t: float, df: int, level: float) -> tuple[float, floa
 def _fiducial_cdf(t: float, df: int) -> Callable[[float], float]:
     """Distribution function of t·s + Z for t ≥ 0, s = √(χ²_ν/ν), Z standard Normal."""
     # scipy's nctdtr is not used: it returns nan at negative noncentralities of a large t, and never ends at huge ones.
-    if t <= _LARGE_T:
+    if t <= max(_LARGE_T, _WIDE * math.sqrt(2 * df)):
         half = df / 2
         low, high = (
             math.sqrt(float(limit) / half) for limit in (special.gammaincinv(half, _TAIL), special.gammainccinv(half, _TAIL))

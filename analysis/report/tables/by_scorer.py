@@ -47,13 +47,11 @@ def _kappa(line: LineInfo) -> str:
     return NONE if line.kappa is None else str(line.kappa)
 
 
-@of_document
-def equivalence(document: ReportDocument) -> ReportTable:
-    """Every line with its equivalence tests."""
+def _of_equivalence(document: ReportDocument) -> tuple[Column[LineInfo], ...]:
     settings = document.settings
     level = f"{_level(1 - 2 * settings.alpha)} interval"
     role = {scorer.name: kappa_text(scorer) for scorer in document.scorers}
-    columns: tuple[Column[LineInfo], ...] = (
+    return (
         _S, _SCORER,
         Column("κ", "κ", lambda line: TableCell(role[line.scorer], role[line.scorer], short=_kappa(line)), left=True),
         _N, _MEAN,
@@ -68,20 +66,25 @@ def equivalence(document: ReportDocument) -> ReportTable:
         _verdict(document),
         Column("Why", "", lambda line: TableCell(line.reason, line.reason), left=True, wide=True),
     )  # fmt: skip
+
+
+@of_document
+def equivalence(document: ReportDocument) -> ReportTable:
+    """Every line with its equivalence tests."""
+    settings = document.settings
+    level = f"{_level(1 - 2 * settings.alpha)} interval"
     caption = (
         f"Each scorer against {settings.reference}. A line is equivalent exactly when its {level} lies inside "
         f"±{settings.delta:g} points (paired t-TOST at α = {settings.alpha:g}, unadjusted). One half of that test alone makes it "
         f"NONINFERIOR (not worse by {settings.delta:g}) or NONSUPERIOR (not better by {settings.delta:g}), unadjusted too, so no "
         "joint statement about several lines. Every other p beside them decides nothing."
     )
-    return table("equivalence", "Equivalence", caption, columns, document.lines, _ABSENT)
+    return table("equivalence", "Equivalence", caption, _of_equivalence(document), document.lines, _ABSENT)
 
 
-@of_document
-def escapes(document: ReportDocument) -> ReportTable:
-    """Every line's tests above +δ and below −δ; in the family adjusted, and with its simultaneous interval."""
+def _of_escapes(document: ReportDocument) -> tuple[Column[LineInfo], ...]:
     delta, level = document.settings.delta, _level(1 - document.settings.alpha)
-    columns: tuple[Column[LineInfo], ...] = (
+    return (
         _S, _SCORER,
         Column(
             "Tested", "κ",
@@ -104,6 +107,12 @@ def escapes(document: ReportDocument) -> ReportTable:
         Column("g_z 95 %", "", lambda line: limits(line.g_z_ci, line.g_z)),
         _verdict(document),
     )  # fmt: skip
+
+
+@of_document
+def escapes(document: ReportDocument) -> ReportTable:
+    """Every line's tests above +δ and below −δ; in the family adjusted, and with its simultaneous interval."""
+    level = _level(1 - document.settings.alpha)
     caption = (
         "One-sided tests of a minimal effect. In the family p is adjusted by the rotation max-T, step-down, within each S (by "
         "Holm where scorers miss different seeds or seeds are unpaired); Holm and the exact joint sign-flip stand beside it as "
@@ -111,14 +120,14 @@ def escapes(document: ReportDocument) -> ReportTable:
         f"its own, unadjusted. Simultaneous {level} intervals hold jointly within an S. The verdicts are those of each S; what "
         "holds over the whole run has its own p, adjusted over the families of all S together."
     )
-    return table("escapes", "Escapes", caption, columns, document.lines, _ABSENT)
+    return table("escapes", "Escapes", caption, _of_escapes(document), document.lines, _ABSENT)
 
 
 @of_document
 def lines_at(document: ReportDocument, S: float) -> ReportTable:
     """The lines of one S with what decides of both tables."""
     level = f"{_level(1 - 2 * document.settings.alpha)} interval"
-    both = (*equivalence.__wrapped__(document).columns, *escapes.__wrapped__(document).columns)  # type: ignore[attr-defined]
+    both = (*_of_equivalence(document), *_of_escapes(document))
     wanted = ("scorer", "κ", "n", "diff.", level, "p", "p up", "p down", "verdict")
     columns = tuple(next(column for column in both if column.short == heading) for heading in wanted)
     return table("lines", f"S = {S:g}", "", columns, document.lines_at(S))
