@@ -128,7 +128,7 @@ def cell_infos(analysis: Analysis, frame: pd.DataFrame) -> Cells:
             counts = None if arm.correct is None else tuple(map(abs, arm.correct))
             shared = tuple(overlap.get((seed, name, sparsity)) for seed in arm.seeds) if overlap else None
             parts.append(CellColumns(name, sparsity, arm.seeds, values, counts, arm.total, arm.mask_hash, shared))
-    return Cells(parts)
+    return Cells(tuple(parts))
 
 
 def _jaccard(frame: pd.DataFrame) -> dict[tuple[Seed, str, float], float]:

@@ -23,11 +23,11 @@ def encode(value: Any) -> Any:
     >>> encode((Interval(0.0, 1.0, 0.9, "student-t"), None))
     [{'low': 0.0, 'high': 1.0, 'level': 0.9, 'method': 'student-t'}, None]
     """
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [encode(item) for item in value]
     if is_dataclass(value) and not isinstance(value, type):
         found = {field: getattr(value, field.name) for field in fields(value)}
         return {field.name: encode(item) for field, item in found.items() if item != field.metadata.get(UNSAID, MISSING)}
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [encode(item) for item in value]
     if isinstance(value, StrEnum):
         return str(value)
     if hasattr(value, "item") and not isinstance(value, str):

@@ -111,6 +111,7 @@ class CellColumns:
         return map(Cell, self.seeds, repeat(self.scorer), repeat(self.sparsity), self.accuracy, *counts)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Cells(Sequence[Cell]):
     """The cells of a document, kept by column: a table of a million rows has as many, and a terminal shows none of them.
 
@@ -118,15 +119,12 @@ class Cells(Sequence[Cell]):
 
     Examples
     --------
-    >>> cells = Cells([CellColumns("chaos", 0.7, (0, 1), (0.92, 0.9))])
+    >>> cells = Cells((CellColumns("chaos", 0.7, (0, 1), (0.92, 0.9)),))
     >>> len(cells), cells[1].accuracy, cells == tuple(cells)
     (2, 0.9, True)
     """
 
-    __slots__ = ("parts",)
-
-    def __init__(self, parts: Sequence[CellColumns]) -> None:
-        self.parts = tuple(parts)
+    parts: tuple[CellColumns, ...]
 
     def __len__(self) -> int:
         return sum(len(part.seeds) for part in self.parts)
