@@ -7,7 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -59,6 +65,18 @@ def large(rng: np.random.Generator, seeds: int, scorers: int, sparsities: int) -
     return pd.DataFrame(columns)
 
 
+def processor_of_report(rows: pd.DataFrame) -> float:
+    """Seconds of processor of `sics-run report` of these rows as a CSV, all of it: start, reading, analysis, terminal."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.csv"
+        rows.to_csv(path, index=False)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [sys.executable, "-m", "sics_cli", "report", str(path)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
@@ -81,6 +99,8 @@ def main() -> None:
         seconds, busy = time.perf_counter() - begun, time.process_time() - used
         what = f"{len(wide)} rows: {seeds} seeds, {scorers} scorers, {sparsities} sparsities"
         print(f"| {what}, once ({busy:.1f} s of processor) | {seconds:.2f} |")
+    used = statistics.median(processor_of_report(wide) for _ in range(args.repeats))
+    print(f"| `sics-run report` of these {len(wide)} rows as a CSV, processor, median of repeats | {used:.2f} |")
 
 
 if __name__ == "__main__":

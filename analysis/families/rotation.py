@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from sics_analysis.rows.contrasts import FloatArray
 
 CHUNK = 8192  # directions at a time: bounds the memory at any number of draws
+_ONE_THREAD = 2**18  # multiplications up to which OpenBLAS takes one thread
+_NARROW = 32  # directions
 _ROUNDING = 1e-12  # cosines closer than this are one
 
 
@@ -74,16 +75,17 @@ class StepDown:
         self._order = np.argsort(-observed, kind="stable")[::-1]
         self._ranked = np.ascontiguousarray(unit[:, self._order].T)
         close = _ROUNDING if slack is None else np.maximum(slack, _ROUNDING)
-        self._bar = (observed - close)[self._order][:, None]
+        self._bar = (observed - close)[self._order]
         self._hits = np.zeros(len(self._order), dtype=np.int64)
         self._total = 0
 
     def add(self, directions: FloatArray) -> None:
         """Count a chunk of directions, shape (k, n)."""
-        largest = self._ranked @ directions.T
-        for lower, upper in pairwise(largest):  # row by row, ten times as fast as numpy's accumulate
-            np.maximum(lower, upper, out=upper)
-        self._hits += np.count_nonzero(largest >= self._bar, axis=1)
+        largest = _cosines(self._ranked, directions)
+        self._hits[0] += np.count_nonzero(largest[0] >= self._bar[0])
+        for i in range(1, len(largest)):  # row by row, ten times as fast as numpy's accumulate
+            row = np.maximum(largest[i - 1], largest[i], out=largest[i])
+            self._hits[i] += np.count_nonzero(row >= self._bar[i])
         self._total += len(directions)
 
     def adjusted(self) -> FloatArray:
@@ -104,7 +106,7 @@ class MaxAbs:
 
     def add(self, directions: FloatArray) -> None:
         """Collect a chunk of directions, shape (k, n)."""
-        cosines = self._ranked @ directions.T
+        cosines = _cosines(self._ranked, directions)
         self._largest.append(np.abs(cosines, out=cosines).max(axis=0))
 
     def quantile(self, level: float) -> float:
@@ -183,6 +185,19 @@ def unit_columns(columns: ArrayLike) -> FloatArray:
     if not (length > 0).all():
         raise ValueError("Expected columns with spread, got one that is all zero")
     return np.asarray(matrix / length, dtype=np.float64)
+
+
+def _cosines(ranked: FloatArray, directions: FloatArray) -> FloatArray:
+    """ranked @ directions.T, in parts so small that the library of matrix products starts no threads: they would wait for
+    each other longer than they compute. Of many columns the parts would be too narrow, and threads help.
+    """
+    step = _ONE_THREAD // max(ranked.size, 1)
+    if not _NARROW <= step < len(directions):
+        return np.asarray(ranked @ directions.T, dtype=np.float64)
+    found = np.empty((len(ranked), len(directions)))
+    for start in range(0, len(directions), step):
+        np.matmul(ranked, directions[start : start + step].T, out=found[:, start : start + step])
+    return found
 
 
 def _unit_signs(flips: NDArray[np.int64]) -> FloatArray:

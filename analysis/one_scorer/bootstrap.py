@@ -173,13 +173,13 @@ class Bootstrap:
         return Interval(low, high, level, method)
 
     def _bca(self, level: float) -> tuple[float, float]:
+        if self.n > MANY_SEEDS:
+            return self._bca_of_means(level)
         from scipy import stats  # slow to import, and only this method needs it
 
         assert self.means is not None
         assert self.weights is not None
         every = np.repeat(self.means, self.weights) if self.exact else self.means
-        if self.n > MANY_SEEDS:
-            return self._bca_of_means(level)
         known = SimpleNamespace(bootstrap_distribution=every)  # the one field scipy reads, so nothing is redrawn
         with np.errstate(all="ignore"):
             interval = stats.bootstrap(

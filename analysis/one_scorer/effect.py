@@ -14,7 +14,9 @@ from scipy.optimize import brentq
 from sics_analysis.results import Interval, Row, check_level, columns, limits, signed
 from sics_analysis.rows.contrasts import Contrast, OfContrast, as_contrast
 
-_LARGE_T = 30.0  # where t·s spreads so far beyond Z that Z is the better variable to integrate over
+_LARGE_T = 30.0  # where t·s spreads so far beyond Z that Z is the better variable to integrate over,
+_WIDE = 10.0  # which of many seeds it does not: s has a standard deviation of about 1/√(2ν)
+_NEARLY_NORMAL = 100  # degrees of freedom
 _TAIL = 1e-18
 _NODES, _WEIGHTS = special.roots_legendre(400)
 
@@ -114,14 +116,25 @@ def noncentrality_interval(t: float, df: int, level: float) -> tuple[float, floa
     cdf = _fiducial_cdf(abs(t), df)
     top = abs(t) * math.sqrt(2 * float(special.gammainccinv(df / 2, tail / 2)) / df)
     reach = 2 - 2 * float(special.ndtri(tail / 4))
-    low, high = (float(brentq(lambda w, q=q: cdf(w) - q, -reach, top + reach, xtol=1e-12, rtol=1e-12)) for q in (tail, 1 - tail))
+    ends = -reach, top + reach
+    # Of many seeds t·s is nearly Normal, and a root is looked for near that Normal's quantile first.
+    guess, near = abs(t), 0.1 * math.sqrt(1 + t * t / (2 * df))
+
+    def limit(q: float) -> float:
+        start = guess + 10 * near * float(special.ndtri(q))
+        low, high = (start - near, start + near) if df >= _NEARLY_NORMAL else ends
+        if df >= _NEARLY_NORMAL and not cdf(low) < q < cdf(high):
+            low, high = ends
+        return float(brentq(lambda w: cdf(w) - q, low, high, xtol=1e-12, rtol=1e-12))
+
+    low, high = limit(tail), limit(1 - tail)
     return (low, high) if t >= 0 else (-high, -low)
 
 
 def _fiducial_cdf(t: float, df: int) -> Callable[[float], float]:
     """Distribution function of t·s + Z for t ≥ 0, s = √(χ²_ν/ν), Z standard Normal."""
     # scipy's nctdtr is not used: it returns nan at negative noncentralities of a large t, and never ends at huge ones.
-    if t <= _LARGE_T:
+    if t <= max(_LARGE_T, _WIDE * math.sqrt(2 * df)):
         half = df / 2
         low, high = (
             math.sqrt(float(limit) / half) for limit in (special.gammaincinv(half, _TAIL), special.gammainccinv(half, _TAIL))

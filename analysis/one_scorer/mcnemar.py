@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import special
 
 from sics_analysis.results import Interval, Row, Seed, check_level, columns, p_text
 from sics_analysis.rows.contrasts import POINTS
@@ -151,6 +151,8 @@ def mcnemar_table(
     counts = (both, only_a, only_b, neither)
     if min(counts) < 0 or sum(counts) == 0:
         raise ValueError(f"Expected four counts of examples, not all zero, got {counts}")
+    from scipy import stats  # slow to import, and a table of accuracies alone has no examples to count
+
     smaller = min(only_a, only_b)
     discordant = only_a + only_b
     p = 1.0 if discordant == 0 else float(stats.binomtest(smaller, discordant, 0.5).pvalue)

@@ -247,21 +247,21 @@ def _common(hashes: Sequence[str | None]) -> str | None:
     return hashes[0] if len(set(hashes)) == 1 else None
 
 
-def complete_seeds(name: str, seeds: Sequence[Seed], values: Sequence[float | None]) -> list[int]:
+def complete_seeds(name: str, seeds: Sequence[Seed], values: Sequence[float | None]) -> Sequence[int]:
     """Positions of the seeds that have a value, in the order of the seeds."""
     if len(seeds) != len(values):
         raise ValueError(f"Expected one value a seed for {name!r}, got {len(values)} for {len(seeds)} seeds")
     labels = _labels(seeds, range(len(seeds)))
-    counts = Counter(labels)
-    repeated = sorted({str(seed) for seed, count in counts.items() if count > 1})
-    if repeated:
+    if len({*labels}) < len(labels):
+        repeated = sorted({str(seed) for seed, count in Counter(labels).items() if count > 1})
         raise ValueError(f"Expected every seed of {name!r} once, got seed {', '.join(repeated)} again")
+    order: Sequence[int] = range(len(labels))
     if str in {*map(type, labels)}:
-        order = sorted(range(len(labels)), key=lambda i: (isinstance(labels[i], str), labels[i]))
-    else:
-        order = sorted(range(len(labels)), key=labels.__getitem__)
+        order = sorted(order, key=lambda i: (isinstance(labels[i], str), labels[i]))
+    elif sorted(labels) != [*labels]:
+        order = sorted(order, key=labels.__getitem__)
     if {*map(type, values)} == {float}:
-        return [i for i in order if values[i] == values[i]]
+        return order if not any(map(math.isnan, values)) else [i for i in order if values[i] == values[i]]  # type: ignore[arg-type]
     return [i for i in order if not _missing(values[i])]
 
 
@@ -288,7 +288,7 @@ def _whole(name: str, field: str, value: int | float | None) -> int:
 
 
 def _pick(
-    name: str, hashes: Sequence[str | None] | None, seeds: Sequence[Seed], order: list[int]
+    name: str, hashes: Sequence[str | None] | None, seeds: Sequence[Seed], order: Sequence[int]
 ) -> tuple[str | None, ...] | None:
     if hashes is None:
         return None

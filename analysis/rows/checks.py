@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
 from sics_analysis.results import DataCheck, Level, Seed
 from sics_analysis.rows.arms import Arm
-from sics_analysis.rows.contrasts import MANY_SEEDS, MIN_SEEDS, RELATIVE_TOLERANCE
+from sics_analysis.rows.contrasts import MANY_SEEDS, MIN_SEEDS, RELATIVE_TOLERANCE, FloatArray
 from sics_analysis.rows.reading.cells import text_of
 from sics_analysis.rows.reading.sparsities import ONE_POOL
 from sics_analysis.rows.table import Table
@@ -143,20 +143,27 @@ def _missing(table: Table, reference: str) -> list[DataCheck]:
 
 def _copied(table: Table) -> list[DataCheck]:
     """Seeds whose values agree everywhere but for rounding: one network, evaluated or written down several times."""
-    rows: dict[Seed, dict[tuple[str, float], float]] = {seed: {} for seed in table.seeds}
-    for place, arm in sorted(table.arms.items()):
-        for seed, value in zip(arm.seeds, arm.accuracy, strict=True):
-            rows[seed][place] = value
-    alike: dict[tuple[tuple[str, float], ...], list[Seed]] = {}  # seeds with results in the same cells
-    for seed, cells in rows.items():
-        alike.setdefault(tuple(cells), []).append(seed)
-    groups = [(len(places), seeds) for places, own in alike.items() if places for seeds in _equal(own, rows)]
-    differ = all(len({*rows[seeds[0]].values()}) > 1 for _, seeds in groups)  # scorers of one mask are one cell
+    values = np.full((len(table.seeds), len(table.arms)), np.nan)
+    row_of = {seed: i for i, seed in enumerate(table.seeds)}
+    for j, (_, arm) in enumerate(sorted(table.arms.items())):
+        values[slice(None) if arm.seeds == table.seeds else [row_of[seed] for seed in arm.seeds], j] = arm.accuracy
+    known = ~np.isnan(values)
+    alike: dict[bytes, list[int]] = {}  # seeds with results in the same cells
+    for i, there in enumerate(known):
+        alike.setdefault(there.tobytes(), []).append(i)
+    groups: list[tuple[int, list[Seed]]] = []
+    differ = True
+    for own in alike.values():
+        cells = values[own][:, known[own[0]]]
+        for same in _equal(cells) if cells.size else []:
+            groups.append((cells.shape[1], [table.seeds[own[i]] for i in same]))
+            differ &= len({*cells[same[0]].tolist()}) > 1  # scorers of one mask are one cell
     # Two seeds of few cells may agree by chance, half of all seeds may not; many seeds of few cells must.
-    doubled = differ and sum(len(seeds) for _, seeds in groups) * 2 >= len(rows) and len(groups) > 1
+    doubled = differ and sum(len(seeds) for _, seeds in groups) * 2 >= len(table.seeds) and len(groups) > 1
     found = []
     for count, seeds in groups:
-        if count >= _CELLS or (len(rows) <= MANY_SEEDS and count > 1 and doubled) or (len(rows) <= MANY_SEEDS and len(seeds) > 2):
+        few = len(table.seeds) <= MANY_SEEDS
+        if count >= _CELLS or (few and count > 1 and doubled) or (few and len(seeds) > 2):
             text = f"seeds {seed_list(seeds)} have equal values in all of their {count} cells: copies of one network are no seeds"
             found.append(DataCheck("copied", Level.OPEN, text))
     return found
@@ -176,18 +183,17 @@ def _nearly_copied(table: Table) -> list[DataCheck]:
     return [DataCheck("copied", Level.NOTED, text)]
 
 
-def _equal(seeds: Sequence[Seed], rows: Mapping[Seed, Mapping[tuple[str, float], float]]) -> list[list[Seed]]:
-    """Groups of two and more of these seeds whose values are one to within rounding."""
-    values = np.array([list(rows[seed].values()) for seed in seeds], dtype=np.float64)
+def _equal(values: FloatArray) -> list[list[int]]:
+    """Groups of two and more rows whose values are one to within rounding."""
     close = RELATIVE_TOLERANCE * np.abs(values).max(axis=0)
     # Copies are neighbours in an order that does not see the last digits.
     order = np.lexsort(np.round(values / np.where(close > 0, 1e3 * close, 1.0)).T)
     joined = (np.abs(np.diff(values[order], axis=0)) <= close).all(axis=1)
-    groups: list[list[Seed]] = [[seeds[order[0]]]]
+    groups = [[int(order[0])]]
     for at, same in zip(order[1:], joined, strict=True):
         if not same:
             groups.append([])
-        groups[-1].append(seeds[at])
+        groups[-1].append(int(at))
     return [group for group in groups if len(group) > 1]
 
 

@@ -95,10 +95,12 @@ class Contrast:
         """Number of seeds."""
         return len(self.differences)
 
-    @property
+    @_Once
     def values(self) -> FloatArray:
-        """The differences as an array of shape (n,)."""
-        return np.array(self.differences, dtype=np.float64)
+        """The differences as an array of shape (n,), not to be written to."""
+        found = np.array(self.differences, dtype=np.float64)
+        found.setflags(write=False)
+        return found
 
     @property
     def ranked(self) -> FloatArray:
@@ -131,7 +133,7 @@ class Contrast:
         mean = math.fsum(self.differences) / self.n
         return math.sqrt(math.fsum((d - mean) ** 2 for d in self.differences) / (self.n - 1))
 
-    @property
+    @_Once
     def se(self) -> float | None:
         """Standard error of the mean difference in points; None below two seeds."""
         return None if self.sd is None else self.sd / math.sqrt(self.n)
@@ -348,7 +350,7 @@ def contrast(arm: Arm, reference: Arm, *, sparsity: float | None = None, noise_f
     (0.5, -0.5)
     """
     if arm.seeds == reference.seeds:
-        seeds, pairs = arm.seeds, [(i, i) for i in range(len(arm.seeds))]
+        seeds, pairs = arm.seeds, [*zip(range(len(arm.seeds)), range(len(arm.seeds)), strict=True)]
     else:
         at_b = {seed: i for i, seed in enumerate(reference.seeds)}
         pairs = [(i, at_b[seed]) for i, seed in enumerate(arm.seeds) if seed in at_b]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -163,10 +164,11 @@ def read_table(frame: pd.DataFrame, metric: Metric = ACCURACY) -> Table:
         )
     kappa = _kappa(rows)
     counts = _has_counts(rows, metric)
+    columns = _columns(rows, counts)
     arms = {}
-    for _, own in rows.groupby(["scorer", "sparsity"], sort=True):
-        name, sparsity = str(own["scorer"].iloc[0]), float(own["sparsity"].iloc[0])
-        arms[name, sparsity] = _arm(name, own, counts, metric)
+    for place, at in rows.groupby(["scorer", "sparsity"], sort=True).indices.items():
+        name, S = cast(tuple[str, float], place)
+        arms[name, float(S)] = _arm(name, columns, np.asarray(at), counts, metric)
     seeds = sorted(rows["seed"].unique(), key=lambda seed: (isinstance(seed, str), seed))
     return Table(
         arms,
@@ -194,7 +196,8 @@ def _dense_arm(whole: pd.DataFrame, metric: Metric) -> Arm | None:
     rows = known.drop_duplicates(["seed", "accuracy", *(["correct", "n"] if counts else [])])
     if rows["seed"].duplicated().any():
         return None
-    return _arm(DENSE, rows.drop(columns="mask_hash", errors="ignore"), counts, metric)
+    columns = _columns(rows.drop(columns="mask_hash", errors="ignore"), counts)
+    return _arm(DENSE, columns, np.arange(len(rows)), counts, metric)
 
 
 def _numbers(column: pd.Series, name: str) -> pd.Series:
@@ -238,11 +241,12 @@ def _scorer(column: pd.Series) -> pd.Series:
 
 
 def _seed(column: pd.Series) -> pd.Series:
-    known = {value: seed_label(value) for value in column.unique()}
-    labels = [known.get(value, "") for value in column]  # a nan is no key
-    if column.isna().any() or "" in known.values():
+    codes, values = pd.factorize(column)
+    labels = np.empty(len(values), dtype=object)
+    labels[:] = [seed_label(value) for value in values]
+    if (codes < 0).any() or "" in labels.tolist():
         raise ValueError("Expected a label in every row of column `seed`, got an empty cell")
-    return pd.Series(labels, index=column.index, dtype=object)
+    return pd.Series(labels[codes], index=column.index, dtype=object)
 
 
 def _kappa(rows: pd.DataFrame) -> dict[str, int | None]:
@@ -296,18 +300,26 @@ def _has_counts(rows: pd.DataFrame, metric: Metric) -> bool:
     return True
 
 
-def _arm(name: str, group: pd.DataFrame, counts: bool, metric: Metric) -> Arm:
-    known = group[~group["accuracy"].isna()]
-    hashes = known["mask_hash"].tolist() if "mask_hash" in known.columns else None
-    hashes = None if hashes is None else [None if pd.isna(value) else str(value) for value in hashes]
-    seeds = known["seed"].tolist()
+def _columns(rows: pd.DataFrame, counts: bool) -> dict[str, np.ndarray]:
+    """The columns that an arm is cut from: a frame for each of a thousand arms would take longer than all that is in them."""
+    names = ["seed", "accuracy", *(["correct", "n"] if counts else [])]
+    found = {name: rows[name].to_numpy() for name in names}
+    if "mask_hash" in rows.columns:
+        found["mask_hash"] = np.array([None if pd.isna(value) else str(value) for value in rows["mask_hash"]], dtype=object)
+    return found
+
+
+def _arm(name: str, columns: Mapping[str, np.ndarray], at: np.ndarray, counts: bool, metric: Metric) -> Arm:
+    """One arm from its rows; those without an accuracy have no result yet."""
+    at = at[~np.isnan(columns["accuracy"][at])]
+    own: dict[str, list[Any]] = {column: values[at].tolist() for column, values in columns.items()}
+    hashes = own.get("mask_hash")
     if counts:
-        arm = Arm.from_counts(name, seeds, known["correct"].tolist(), known["n"].tolist(), hashes)
-        return arm.measured(metric)
-    values = known["accuracy"].tolist()
+        return Arm.from_counts(name, own["seed"], own["correct"], own["n"], hashes).measured(metric)
+    values = own["accuracy"]
     if metric.is_accuracy and not metric.lower_is_better:
-        return Arm.from_fractions(name, seeds, values, hashes)
-    return Arm.from_values(name, seeds, [metric.turned(value) for value in values], metric.scale, hashes)
+        return Arm.from_fractions(name, own["seed"], values, hashes)
+    return Arm.from_values(name, own["seed"], [metric.turned(value) for value in values], metric.scale, hashes)
 
 
 def _single(rows: pd.DataFrame, name: str) -> str | None:

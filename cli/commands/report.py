@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,11 +62,20 @@ def report(
     better by it), kappa@0.7=1 or the id of one of the paper's, as the report lists them. Settings other than the plan's are
     stamped. A CLAIM that rests on rows of which a data check is open is not settled, whatever they support.
     """
+    if "numpy" not in sys.modules:  # the matrices are small: threads would wait for each other, at twice the processor time
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gates = _claims(fail_on)
     from sics_analysis.report.layouts.formats import ENDINGS
     from sics_cli.console.output import check_figures, check_output, write_document, write_figures
     from sics_cli.console.plain_text import plain
-    from sics_cli.results.report import document_of, is_document, read_document, refuse_settings, settings_of
+    from sics_cli.results.report import (
+        document_of,
+        is_document,
+        read_document,
+        refuse_settings,
+        settings_of,
+        told_on_terminal,
+    )
     from sics_cli.results.source import read_source
     from sics_cli.store.store import shipped
 
@@ -85,10 +95,14 @@ def report(
         refuse_settings(source, given)
         document = read_document(source, gates)
     else:
-        read = read_source(source, *more, across_devices=across_devices, reading=reading)
+        with told_on_terminal(source, *more) as tell:
+            if tell is not None:
+                tell(f"reading {plain(source.name)}")
+            read = read_source(source, *more, across_devices=across_devices, reading=reading)
         if output is not None or chosen != "terminal":  # a report on the terminal has them among its notes
             tell_assumed(read)
-        document = document_of(read, settings_of(read, reading, alpha, reference), gates)
+        with told_on_terminal(source, *more) as tell:
+            document = document_of(read, settings_of(read, reading, alpha, reference), gates, tell)
     if output is not None and str(output) != "-":
         write_document(output, _render(document, chosen))
     else:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from sics_cli.base.errors import ConfigError
 from sics_cli.experiment.recipe import DENSE
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from sics_analysis.study.outcome import Analysis
 
 
-LARGE = 100_000  # rows whose analysis takes so long that it is told
+LARGE_FILE = 4_000_000  # bytes that take so long that it is told: some 100 000 rows of text
+Tell: TypeAlias = Callable[[str], None]
 
 
 def settings_of(source: Source, reading: Reading, alpha: float | None, reference: str | None) -> Settings:
@@ -60,7 +62,7 @@ def check_reference(source: Source, reference: str) -> None:
     )
 
 
-def analyse_source(source: Source, settings: Settings, n_resamples: int | None = None) -> Analysis:
+def analyse_source(source: Source, settings: Settings, n_resamples: int | None = None, tell: Tell | None = None) -> Analysis:
     """Analyse under `settings`, with the looks of the plan where they hold under these; no verdict rests on `n_resamples`."""
     from sics_analysis.one_scorer.bootstrap import N_RESAMPLES
     from sics_analysis.results import DataCheckWarning
@@ -84,26 +86,39 @@ def analyse_source(source: Source, settings: Settings, n_resamples: int | None =
                 looks=looks,
                 ended=None if looks is None else source.ended,
                 n_resamples=N_RESAMPLES if n_resamples is None else n_resamples,
-                progress=_tell if len(source.frame) >= LARGE and sys.stderr.isatty() else None,
+                progress=None if tell is None else lambda done, total: tell(f"analysing S {done + 1} of {total}"),
                 plan={"fixed": source.origin.fixed, "stamps": list(source.stamps_under(settings))},
             )
     except ValueError as error:
         raise InputError(f"{source.title}: {error}") from None
 
 
-def _tell(done: int, total: int) -> None:
-    """One line that counts the sparsities, and is gone when the last begins."""
-    last = done + 1 == total
-    sys.stderr.write("\r\x1b[K" if last else f"\ranalysing S {done + 1} of {total}")
-    sys.stderr.flush()
+@contextmanager
+def told_on_terminal(*paths: Path) -> Iterator[Tell | None]:
+    """One line on a terminal that says what takes so long, and is gone at the end; None for what takes no time."""
+    size = sum(path.stat().st_size for path in paths if path.is_file())
+    if size < LARGE_FILE or not sys.stderr.isatty():
+        yield None
+        return
+
+    def tell(text: str) -> None:
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()
+
+    try:
+        yield tell
+    finally:
+        tell("")
 
 
-def document_of(source: Source, settings: Settings, gates: Sequence[Claim] = ()) -> ReportDocument:
+def document_of(source: Source, settings: Settings, gates: Sequence[Claim] = (), tell: Tell | None = None) -> ReportDocument:
     """Analyse under `settings` and collect everything a report says."""
     from sics_analysis.claims.scorecard import check_claim
     from sics_analysis.report.document.build import build_document
 
-    analysis = analyse_source(source, settings)
+    analysis = analyse_source(source, settings, tell=tell)
+    if tell is not None:
+        tell("collecting what the report says")
     for gate in gates:
         try:
             check_claim(gate, analysis)

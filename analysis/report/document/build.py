@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import repeat
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
@@ -19,7 +18,17 @@ from sics_analysis.report.document.footnotes import footnotes
 from sics_analysis.report.document.joint import ClaimFinding, ClaimInfo, KappaInfo, PlateauInfo, SpectrumInfo
 from sics_analysis.report.document.lines import AttributionInfo, LineInfo, McNemarInfo
 from sics_analysis.report.document.looked import looks_info, no_curve
-from sics_analysis.report.document.rows import Cell, Deviation, Fact, Planned, ScorerInfo, SettingsInfo, SourceInfo, SparsityInfo
+from sics_analysis.report.document.rows import (
+    CellColumns,
+    Cells,
+    Deviation,
+    Fact,
+    Planned,
+    ScorerInfo,
+    SettingsInfo,
+    SourceInfo,
+    SparsityInfo,
+)
 from sics_analysis.results import Metric, Seed, Verdict, written_with
 from sics_analysis.rows.reading.cells import seed_label
 from sics_analysis.study.analyse import analyse
@@ -111,20 +120,18 @@ def _first(frame: pd.DataFrame, column: str) -> Mapping[str, str]:
     return {str(name): str(value) for name, value in zip(known["scorer"], known[column], strict=True)}
 
 
-def cell_infos(analysis: Analysis, frame: pd.DataFrame) -> tuple[Cell, ...]:
+def cell_infos(analysis: Analysis, frame: pd.DataFrame) -> Cells:
     """Every cell: dense networks first, then by S and scorer."""
-    overlap, metric, unknown = _jaccard(frame), analysis.metric, repeat(None)
-    cells = _dense(frame if analysis.looks is None else _counted(frame, analysis))
+    overlap, metric = _jaccard(frame), analysis.metric
+    parts = _dense(frame if analysis.looks is None else _counted(frame, analysis))
     for sparsity in analysis.sparsities:
         for name in analysis.scorers:
             arm = analysis.table.arm(name, sparsity)
-            values = map(metric.turned, arm.accuracy) if metric.lower_is_better else arm.accuracy
-            counts = unknown if arm.correct is None else map(abs, arm.correct)
-            masks = arm.mask_hash or unknown
-            shared = (overlap.get((seed, name, sparsity)) for seed in arm.seeds) if overlap else unknown
-            # Of a large table there are a million: no loop of Python's own.
-            cells += map(Cell, arm.seeds, repeat(name), repeat(sparsity), values, counts, arm.total or unknown, masks, shared)
-    return tuple(cells)
+            values = tuple(map(metric.turned, arm.accuracy)) if metric.lower_is_better else arm.accuracy
+            counts = None if arm.correct is None else tuple(map(abs, arm.correct))
+            shared = tuple(overlap.get((seed, name, sparsity)) for seed in arm.seeds) if overlap else None
+            parts.append(CellColumns(name, sparsity, arm.seeds, values, counts, arm.total, arm.mask_hash, shared))
+    return Cells(tuple(parts))
 
 
 def _counted(frame: pd.DataFrame, analysis: Analysis) -> pd.DataFrame:
@@ -141,15 +148,18 @@ def _jaccard(frame: pd.DataFrame) -> dict[tuple[Seed, str, float], float]:
     return {(seed_label(seed), str(name), round(float(S), 9)): float(value) for seed, name, S, value in keys}
 
 
-def _dense(frame: pd.DataFrame) -> list[Cell]:
+def _dense(frame: pd.DataFrame) -> list[CellColumns]:
     """The unpruned networks: rows at S = 0, one a seed, whatever scorer they are written under."""
     rows = frame[(frame["sparsity"].astype(float) == 0.0) & ~frame["accuracy"].isna()]
-    found: dict[Seed, Cell] = {}
+    found: dict[Seed, tuple[float, int | None, int | None]] = {}
     for row in sorted(rows.to_dict("records"), key=lambda row: (row["scorer"] != DENSE, str(row["scorer"]))):
         seed = seed_label(row["seed"])
-        correct, total = (_whole(row.get(name)) for name in ("correct", "n"))
-        found.setdefault(seed, Cell(seed, DENSE, 0.0, float(row["accuracy"]), correct, total))
-    return sorted(found.values(), key=lambda cell: (isinstance(cell.seed, str), cell.seed))
+        found.setdefault(seed, (float(row["accuracy"]), _whole(row.get("correct")), _whole(row.get("n"))))
+    if not found:
+        return []
+    seeds = tuple(sorted(found, key=lambda seed: (isinstance(seed, str), seed)))
+    accuracy, correct, total = zip(*(found[seed] for seed in seeds), strict=True)
+    return [CellColumns(DENSE, 0.0, seeds, accuracy, correct, total)]
 
 
 def _whole(value: Any) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -23,11 +23,11 @@ def encode(value: Any) -> Any:
     >>> encode((Interval(0.0, 1.0, 0.9, "student-t"), None))
     [{'low': 0.0, 'high': 1.0, 'level': 0.9, 'method': 'student-t'}, None]
     """
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [encode(item) for item in value]
     if is_dataclass(value) and not isinstance(value, type):
         found = {field: getattr(value, field.name) for field in fields(value)}
         return {field.name: encode(item) for field, item in found.items() if item != field.metadata.get(UNSAID, MISSING)}
-    if isinstance(value, list | tuple):
-        return [encode(item) for item in value]
     if isinstance(value, StrEnum):
         return str(value)
     if hasattr(value, "item") and not isinstance(value, str):
@@ -70,10 +70,10 @@ def _read(kind: Any, value: Any, where: str) -> Any:
             if type(value) is choice:
                 return value
         raise _refusal(where, " or ".join(choice.__name__ for choice in choices), value)
-    if origin is tuple:
+    if origin in (tuple, Sequence):
         if not isinstance(value, list):
             raise _refusal(where, "a list", value)
-        if len(arguments) == 2 and arguments[1] is Ellipsis:
+        if origin is Sequence or (len(arguments) == 2 and arguments[1] is Ellipsis):
             return tuple([_read(arguments[0], item, where) for item in value])
         if len(value) != len(arguments):
             raise _refusal(where, f"{len(arguments)} values", value)

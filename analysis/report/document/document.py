@@ -8,7 +8,7 @@ undefined is None, never nan. The same rows give the same document, and the same
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,16 @@ from sics_analysis.report.document.codec import decode, encode
 from sics_analysis.report.document.joint import ClaimInfo, PlateauInfo, SpectrumInfo
 from sics_analysis.report.document.lines import AttributionInfo, LineInfo, McNemarInfo
 from sics_analysis.report.document.looks import LooksInfo
-from sics_analysis.report.document.rows import Cell, Deviation, Fact, ScorerInfo, SettingsInfo, SourceInfo, SparsityInfo
+from sics_analysis.report.document.rows import (
+    Cell,
+    Deviation,
+    Fact,
+    ScorerInfo,
+    SettingsInfo,
+    SourceInfo,
+    SparsityInfo,
+    accuracies,
+)
 from sics_analysis.results import (
     IMAGE_ACCURACY,
     ONE_POOL,
@@ -79,7 +88,7 @@ class ReportDocument:
     seeds: tuple[Seed, ...]
     scorers: tuple[ScorerInfo, ...]
     sparsities: tuple[SparsityInfo, ...]
-    cells: tuple[Cell, ...]
+    cells: Sequence[Cell]
     lines: tuple[LineInfo, ...]
     plateaus: tuple[PlateauInfo, ...]
     spectrum: SpectrumInfo
@@ -150,7 +159,7 @@ class ReportDocument:
 
     def accuracies(self, scorer: str, sparsity: float) -> tuple[float, ...]:
         """The accuracies (fractions) of a scorer at one S, by seed; "dense" at 0 for the unpruned networks."""
-        return tuple(cell.accuracy for cell in self.cells if cell.scorer == scorer and cell.sparsity == sparsity)
+        return accuracies(self.cells, (scorer,), sparsity)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain nested data, ready for `json.dumps(..., allow_nan=False)`."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
+from typing import overload
 
 from sics_analysis.results import Seed as Seed
 
@@ -87,6 +90,68 @@ class Cell:
     total: int | None = None
     mask_hash: str | None = None
     jaccard: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CellColumns:
+    """The cells of one scorer at one S by column, in the order of the seeds; None where a column is unknown."""
+
+    scorer: str
+    sparsity: float
+    seeds: tuple[Seed, ...]
+    accuracy: tuple[float, ...]
+    correct: tuple[int | None, ...] | None = None
+    total: tuple[int | None, ...] | None = None
+    mask_hash: tuple[str | None, ...] | None = None
+    jaccard: tuple[float | None, ...] | None = None
+
+    def __iter__(self) -> Iterator[Cell]:
+        unknown = repeat(None)
+        counts = self.correct or unknown, self.total or unknown, self.mask_hash or unknown, self.jaccard or unknown
+        return map(Cell, self.seeds, repeat(self.scorer), repeat(self.sparsity), self.accuracy, *counts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cells(Sequence[Cell]):
+    """The cells of a document, kept by column: a table of a million rows has as many, and a terminal shows none of them.
+
+    A cell is made when it is asked for. Equal to any sequence of the same cells.
+
+    Examples
+    --------
+    >>> cells = Cells((CellColumns("chaos", 0.7, (0, 1), (0.92, 0.9)),))
+    >>> len(cells), cells[1].accuracy, cells == tuple(cells)
+    (2, 0.9, True)
+    """
+
+    parts: tuple[CellColumns, ...]
+
+    def __len__(self) -> int:
+        return sum(len(part.seeds) for part in self.parts)
+
+    def __iter__(self) -> Iterator[Cell]:
+        return chain.from_iterable(self.parts)
+
+    @overload
+    def __getitem__(self, index: int) -> Cell: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Cell, ...]: ...
+    def __getitem__(self, index: int | slice) -> Cell | tuple[Cell, ...]:
+        return tuple(self)[index]
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == tuple(other) if isinstance(other, Cells | tuple) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+
+def accuracies(cells: Sequence[Cell], scorers: Collection[str], sparsity: float) -> tuple[float, ...]:
+    """The accuracies of these scorers at one S, in the order of the cells."""
+    if isinstance(cells, Cells):
+        own = (part.accuracy for part in cells.parts if part.sparsity == sparsity and part.scorer in scorers)
+        return tuple(chain.from_iterable(own))
+    return tuple(cell.accuracy for cell in cells if cell.sparsity == sparsity and cell.scorer in scorers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,15 +62,13 @@ _BOOTSTRAPS: tuple[Column[LineInfo], ...] = (
 )
 
 
-@of_document
-def equivalence(document: ReportDocument) -> ReportTable:
-    """Every line with its equivalence tests."""
+def _of_equivalence(document: ReportDocument) -> tuple[Column[LineInfo], ...]:
     settings = document.settings
     level = f"{_level(1 - 2 * settings.alpha)} interval"
     role, looked = {scorer.name: kappa_text(scorer) for scorer in document.scorers}, document.looks is not None
     how = "repeated, of now" if looked else "Student t, decides"
     least = "at which the line would be equivalent" + (" by the last look alone" if looked else "")
-    columns: tuple[Column[LineInfo], ...] = (
+    return (
         _S, _SCORER,
         Column("κ", "κ", lambda line: TableCell(role[line.scorer], role[line.scorer], short=_kappa(line)), left=True),
         _N, _MEAN,
@@ -84,13 +82,20 @@ def equivalence(document: ReportDocument) -> ReportTable:
         _verdict(document),
         Column("Why", "", lambda line: TableCell(line.reason, line.reason), left=True, wide=True),
     )  # fmt: skip
+
+
+@of_document
+def equivalence(document: ReportDocument) -> ReportTable:
+    """Every line with its equivalence tests."""
+    settings = document.settings
+    level = f"{_level(1 - 2 * settings.alpha)} interval"
     caption = (
         f"Each scorer against {settings.reference}. A line is equivalent exactly when its {level} lies inside "
         f"±{settings.delta:g} points (paired t-TOST at α = {settings.alpha:g}, unadjusted). One half of that test alone makes it "
         f"NONINFERIOR (not worse by {settings.delta:g}) or NONSUPERIOR (not better by {settings.delta:g}), unadjusted too, so no "
         "joint statement about several lines. Every other p beside them decides nothing."
     )
-    if looked:
+    if document.looks is not None:
         caption = (
             f"Each scorer against {settings.reference}. A line is equivalent once its sequential p (paired t-TOST over all looks "
             f"so far) is at most {settings.alpha:g}, which is so at a look whose repeated {level} lies inside "
@@ -98,14 +103,12 @@ def equivalence(document: ReportDocument) -> ReportTable:
             f"NONSUPERIOR (not better by {settings.delta:g}), unadjusted too, so no joint statement about several lines. "
             "Intervals and differences are of all seeds counted so far, also where an earlier look decided."
         )
-    return table("equivalence", "Equivalence", caption, columns, document.lines, _ABSENT)
+    return table("equivalence", "Equivalence", caption, _of_equivalence(document), document.lines, _ABSENT)
 
 
-@of_document
-def escapes(document: ReportDocument) -> ReportTable:
-    """Every line's tests above +δ and below −δ; in the family adjusted, and with its simultaneous interval."""
+def _of_escapes(document: ReportDocument) -> tuple[Column[LineInfo], ...]:
     delta, level, looked = document.settings.delta, _level(1 - document.settings.alpha), document.looks is not None
-    columns: tuple[Column[LineInfo], ...] = (
+    return (
         _S, _SCORER,
         Column(
             "Tested", "κ",
@@ -127,6 +130,12 @@ def escapes(document: ReportDocument) -> ReportTable:
         Column("g_z 95 %", "", lambda line: limits(line.g_z_ci, line.g_z)),
         _verdict(document),
     )  # fmt: skip
+
+
+@of_document
+def escapes(document: ReportDocument) -> ReportTable:
+    """Every line's tests above +δ and below −δ; in the family adjusted, and with its simultaneous interval."""
+    level = _level(1 - document.settings.alpha)
     caption = (
         "One-sided tests of a minimal effect. In the family p is adjusted by the rotation max-T, step-down, within each S (by "
         "Holm where scorers miss different seeds or seeds are unpaired); Holm and the exact joint sign-flip stand beside it as "
@@ -134,7 +143,7 @@ def escapes(document: ReportDocument) -> ReportTable:
         f"its own, unadjusted. Simultaneous {level} intervals hold jointly within an S. The verdicts are those of each S; what "
         "holds over the whole run has its own p, adjusted over the families of all S together."
     )
-    if looked:
+    if document.looks is not None:
         caption = (
             "One-sided tests of a minimal effect, at every look. Each p is sequential: the smallest α over all looks at which "
             "the line would have been shown by now. In the family it is adjusted by the rotation max-T of each look, step-down, "
@@ -143,14 +152,14 @@ def escapes(document: ReportDocument) -> ReportTable:
             f"Simultaneous {level} intervals hold jointly within an S and at all looks together. The verdicts are those of each "
             "S; what holds over the whole run has its own p, adjusted over the families of all S together."
         )
-    return table("escapes", "Escapes", caption, columns, document.lines, _ABSENT)
+    return table("escapes", "Escapes", caption, _of_escapes(document), document.lines, _ABSENT)
 
 
 @of_document
 def lines_at(document: ReportDocument, S: float) -> ReportTable:
     """The lines of one S with what decides of both tables."""
     level = f"{_level(1 - 2 * document.settings.alpha)} interval"
-    both = (*equivalence.__wrapped__(document).columns, *escapes.__wrapped__(document).columns)  # type: ignore[attr-defined]
+    both = (*_of_equivalence(document), *_of_escapes(document))
     wanted = ("scorer", "κ", "n", "diff.", level, "p", "p up", "p down", "verdict")
     columns = tuple(next(column for column in both if column.short == heading) for heading in wanted)
     return table("lines", f"S = {S:g}", "", columns, document.lines_at(S))

@@ -10,7 +10,7 @@ from typing import TypeGuard, TypeVar
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.lines import LineInfo
-from sics_analysis.report.document.rows import ScorerInfo
+from sics_analysis.report.document.rows import ScorerInfo, accuracies
 from sics_analysis.results import Interval, Verdict, digits_written, signed
 
 Key = TypeVar("Key", bound=Hashable)
@@ -197,7 +197,7 @@ def reference_accuracy(document: ReportDocument, sparsity: float) -> float | Non
         sparsity = 0.0
     elif not any(scorer.name in names for scorer in document.scorers):
         names = {scorer.name for scorer in document.scorers if scorer.kappa == 0}
-    values = [cell.accuracy for cell in document.cells if cell.sparsity == sparsity and cell.scorer in names]
+    values = accuracies(document.cells, names, sparsity)
     return statistics.fmean(values) if values else None
 
 
