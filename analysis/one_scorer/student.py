@@ -37,6 +37,8 @@ def p_below(contrast: Contrast, margin: float) -> float | None:
     """One-sided p of "mean difference below margin"; None as in `p_above`."""
     if not contrast.has_test or contrast.is_constant or contrast.is_adjacent:
         return p_above(contrast.mirrored(), -margin)
+    if isinstance(contrast, LookedContrast):
+        return contrast.sequential(lambda fixed: p_below(fixed, margin))
     mean, se = contrast.spread
     return _tail(margin - mean, se, contrast.df)  # as of the mirrored differences, without a copy of them
 
