@@ -38,6 +38,8 @@ def p_below(contrast: Contrast, margin: float) -> float | None:
     plain = contrast.has_test and contrast.fixed and not (contrast.is_constant or contrast.is_adjacent)
     if not plain:
         return p_above(contrast.mirrored(), -margin)
+    if isinstance(contrast, LookedContrast):
+        return contrast.sequential(lambda fixed: p_below(fixed, margin))
     mean, se = contrast.spread
     return _tail(margin - mean, se, contrast.df)  # as of the mirrored differences, without a copy of them
 

@@ -129,7 +129,7 @@ def stamp(earlier: Sequence[PlanRow], plan: PlanRow, cells_before: int) -> str:
     if not earlier or cells_before == 0:
         return ""
     if plan.looks is not None:
-        return next((one.stamp for one in earlier if one.plan_hash == plan.plan_hash), CHANGED)
+        return next((one.stamp for one in reversed(earlier) if one.plan_hash == plan.plan_hash), CHANGED)
     last = earlier[-1]
     same = all(getattr(last, name) == getattr(plan, name) for name in (*PLANNED, "looks") if name != "seeds")
     return EXTENDED if same and set(last.seeds) < set(plan.seeds) else CHANGED

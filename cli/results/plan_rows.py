@@ -58,15 +58,16 @@ def looked(store: Store, plan: PlanRow, rows: Sequence[CellRow], repeats: Sequen
     others = len([row for row in rows if row.seed in seeds]) - len(kept)
     if others:
         remarks.append(f"Left out: {others} rows of scorers or sparsities that the plan with looks does not have.")
-    changed = changed_looks(store, plan)
     stamps = [plan.stamp] if plan.stamp else []
+    if ROWS_CHANGED not in plan.stamp and changed_looks(store, plan):
+        stamps.append(ROWS_CHANGED)
     return Looked(
         looks,
         ended_seeds(store, plan, kept),
         kept,
         [row for row in repeats if planned(row)],
         remarks,
-        (*stamps, *([ROWS_CHANGED] if changed else [])),
+        tuple(stamps),
         tuple((plan.looks or {})["until"] or [ALL_LINES]),
     )
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from sics_cli.base.hashing import digest
 from sics_cli.experiment.cells import Cell
+from sics_cli.experiment.provenance import now
 from sics_cli.runs.open_run import OpenRun
 from sics_cli.store.rows import CellRow, LookRow, PlanRow
 from sics_cli.store.store import Store
@@ -56,6 +57,7 @@ def look_and_go_on(
             look = replace(judge(run.store, plan, number), rows_hash=rows_hash)
             if number in made:
                 run.reporter.note(f"{run.look}: its rows have changed since it was made; it is made again")
+                _stamp_changed(run.store)
             run.store.add_look(look)
         run.reporter.note(look_line(look, plan))
         if look.stops:
@@ -64,6 +66,14 @@ def look_and_go_on(
     if again and skipped:
         run.reporter.note(f"{skipped} failed cells of seeds that were looked at stay failed: a look's seeds are never replaced")
     return skipped
+
+
+def _stamp_changed(store: Store) -> None:
+    """Keep with the plan that a look was made twice, on different rows: its α was spent on the first ones."""
+    last = store.plans()[-1]
+    if ROWS_CHANGED not in last.stamp:
+        stamps = (*filter(None, [last.stamp]), ROWS_CHANGED)
+        store.add_plan(replace(last, created=now(), stamp="; ".join(stamps), cells_before=len(store.cells())))
 
 
 def look_ends(plan: PlanRow) -> list[int]:

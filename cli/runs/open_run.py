@@ -65,7 +65,10 @@ class OpenRun:
         self.reporter.show(replace(state, look=self.look))
 
     def seed_job(self, seed: int, cells: tuple[Cell, ...], rows: Sequence[CellRow], part: int = 0) -> SeedJob:
-        """What a worker is told of these cells of a seed; `rows` are those of the seed that the store holds."""
+        """What a worker is told of these cells of a seed; `rows` are those of the seed that the store holds.
+
+        A row that is computed again, by this job or by one beside it, is not known to either.
+        """
         replaced = {(cell.scorer_name, cell.sparsity) for cell in cells if not cell.repeat}
         session = self.session
         return SeedJob(
@@ -74,7 +77,7 @@ class OpenRun:
             environment=session.recipe.environment,
             seed=seed,
             cells=cells,
-            known=tuple(row for row in rows if (row.scorer, row.sparsity) not in replaced),
+            known=tuple(row for row in rows if (row.scorer, row.sparsity) not in replaced and row.cell_key not in self.todo),
             share=not self.force,
             provenance=self.provenance,
             run_id=session.recipe.run_id,

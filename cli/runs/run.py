@@ -145,8 +145,8 @@ def _compute_missing(run: OpenRun, workers: Workers | SlurmCluster, judge: Judge
         skipped = _compute_or_interrupt(run, workers, plan, judge, retry_failed)
     run.inbox.forget_progress()
     forget_saliencies(run.session.folder)
-    looks = tuple(run.store.looks(plan.plan_hash))
-    return Outcome(run.intake.computed, run.intake.failed, skipped, plan.stamp, looks)
+    looks, said = tuple(run.store.looks(plan.plan_hash)), run.store.plans()[-1].stamp  # a look may have put one there
+    return Outcome(run.intake.computed, run.intake.failed, skipped, said, looks)
 
 
 def _fix_plan(run: OpenRun) -> PlanRow:

@@ -260,3 +260,47 @@ def test_settled_lines_are_those_with_a_two_sided_verdict():
 def test_what_cannot_be_is_refused_in_one_line(options, said):
     with pytest.raises(ValueError, match=said):
         analyse(table(random_columns(0), range(5)), **{"looks": FORTY, **options})
+
+
+def told(d, plan, delta=0.5, alpha=0.05):
+    """The verdict after each look, of one line, from Student's t at the nominal levels alone."""
+    lower = upper = False
+    kept, found = "INCONCLUSIVE", []
+    for n, level in zip(plan.looks, nominal_levels(plan.looks, plan.n_max, alpha), strict=True):
+        p = {
+            side: stats.ttest_1samp(d[:n], bound, alternative=side).pvalue
+            for side, bound in (("greater", -delta), ("less", delta))
+        }
+        lower, upper = lower or p["greater"] <= level, upper or p["less"] <= level
+        if kept not in SETTLED:
+            escapes = stats.ttest_1samp(d[:n], delta, alternative="greater").pvalue <= level
+            degrades = stats.ttest_1samp(d[:n], -delta, alternative="less").pvalue <= level
+            which = {
+                "EQUIVALENT": lower and upper,
+                "ESCAPES": escapes,
+                "DEGRADES": degrades,
+                "NONINFERIOR": lower,
+                "NONSUPERIOR": upper,
+            }
+            kept = next((name for name, shown in which.items() if shown), "INCONCLUSIVE")
+        found.append(kept)
+    return found
+
+
+@pytest.mark.filterwarnings("ignore::sics_analysis.DataCheckWarning")
+def test_verdicts_are_those_of_t_at_the_nominal_levels():
+    """On both sides, and of a metric where lower is better just so."""
+    rng, wide = np.random.default_rng(11), LookPlan(20, seeds=tuple(range(20)))
+    mirror = {"ESCAPES": "DEGRADES", "NONINFERIOR": "NONSUPERIOR"}
+    mirror |= {b: a for a, b in mirror.items()}
+    seen = set()
+    for mean in (-1.3, -0.9, -0.5, 0.0, 0.5, 0.9, 1.3) * 3:
+        d = np.concatenate([mean + rng.choice([0.3, 0.8]) * rng.standard_normal(20), np.zeros(20)])
+        for sign in (1, -1):
+            found = looked({"chaos": sign * d}, range(20), plan=wide, kappa=alone("chaos")).looks.line("chaos", 0.7)
+            expected = told(d, wide)
+            if sign < 0:
+                expected = [mirror.get(one, one) for one in expected]
+            assert [str(look.verdict) for look in found.looks] == expected
+            seen |= set(expected)
+    assert seen >= {"EQUIVALENT", "ESCAPES", "DEGRADES", "NONINFERIOR", "NONSUPERIOR", "INCONCLUSIVE"}

@@ -415,6 +415,33 @@ def test_force_computes_every_seed_again_and_looks_the_same(run: Any, cli: Any) 
     assert looks_of(cli.store) == before
 
 
+MOODY = """
+
+
+class Moody(Good):
+    def evaluate(self, network, seed):
+        right = super().evaluate(network, seed)
+        return ~right if Path("moody").exists() else right
+"""
+
+
+def test_a_look_made_twice_on_different_rows_stays_stamped(run: Any, cli: Any, rows_of: Rows) -> None:
+    """Else a person could compute again until it is decided."""
+    with (cli.folder / "tasks.py").open("a") as file:
+        file.write(MOODY)
+    assert run(*NARROW, name="Moody").returncode == 0
+    (cli.folder / "moody").touch()
+    done = run(*NARROW, "--force", name="Moody")
+    assert done.returncode == 0, done.stderr
+    assert "look 1 of 2: its rows have changed since it was made; it is made again" in done.stderr
+    assert "note rows of a look changed after it" in words(done.stdout)
+    for _ in range(2):
+        assert stamps(cli, rows_of) == ["", "rows of a look changed after it"]
+        assert report(cli)["settings"]["stamps"] == ["rows of a look changed after it"]
+        assert "(rows of a look changed after it)" in words(cli.here("status", "run").stdout)
+        assert run(*NARROW, name="Moody").returncode == 0
+
+
 def test_a_store_of_an_earlier_version_takes_looks(cli: Any, run: Any, rows_of: Rows) -> None:
     """A fixed number of seeds is kept as before; the first plan with looks makes the store one that older versions refuse."""
     assert cli.here("replicate", "--task", "tasks.py:Good", "--seeds", "1", *FEW, *WIDE).returncode == 0
