@@ -35,8 +35,7 @@ def p_above(contrast: Contrast, margin: float) -> float | None:
 
 def p_below(contrast: Contrast, margin: float) -> float | None:
     """One-sided p of "mean difference below margin"; None as in `p_above`."""
-    plain = contrast.has_test and contrast.fixed and not (contrast.is_constant or contrast.is_adjacent)
-    if not plain:
+    if not contrast.has_test or contrast.is_constant or contrast.is_adjacent:
         return p_above(contrast.mirrored(), -margin)
     if isinstance(contrast, LookedContrast):
         return contrast.sequential(lambda fixed: p_below(fixed, margin))
