@@ -14,6 +14,9 @@ from sics_cli.store.export import FORMATS, export_rows
 from sics_cli.store.rows import stale_remark
 from sics_cli.store.store import Store, find_store
 
+#: What is lost where the rows of a run that was looked at are read back.
+NOT_IN_A_TABLE = "whoever tests these rows tests a number of seeds that the data chose, at the level of a fixed one"
+
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
@@ -30,6 +33,8 @@ def export(run: Path, kind: str | None, output: Path | None) -> None:
         raise ConfigError("--format parquet: is not text; say where to, -o FILE.parquet")
     with Store.open(find_store(run), read_only=True) as store:
         rows, remarks = export_rows(store), stale_remark(store.stale_cells())
+        if any(store.looks(plan.plan_hash) for plan in store.plans()):
+            remarks = [*remarks, f"a table holds no looks: {NOT_IN_A_TABLE} (sics-run report {run} has its looks)"]
     for remark in remarks:
         print(remark, file=sys.stderr)
     document = FORMATS[chosen](rows)

@@ -18,6 +18,9 @@ ROWS_CHANGED = "rows of a look changed after it"
 #: What is to be decided where no target is named.
 EVERY_LINE = "every line of κ ≥ 1"
 
+#: Kinds of claims that a seed without a result leaves without an answer; what failed may be what speaks against them.
+NEED_EVERY_SEED = ("plateau", "noninferior", "nonsuperior")
+
 
 class Judge(Protocol):
     """Makes a look at the seeds that are there, and says what it decides."""
@@ -60,6 +63,8 @@ def look_and_go_on(
                 _stamp_changed(run.store)
             run.store.add_look(look)
         run.reporter.note(look_line(look, plan))
+        for text in not_answered(run.store, plan, look):
+            run.reporter.note(text)
         if look.stops:
             break
         begin, seen = end, max(seen, end)
@@ -74,6 +79,28 @@ def _stamp_changed(store: Store) -> None:
     if ROWS_CHANGED not in last.stamp:
         stamps = (*filter(None, [last.stamp]), ROWS_CHANGED)
         store.add_plan(replace(last, created=now(), stamp="; ".join(stamps), cells_before=len(store.cells())))
+
+
+def not_answered(store: Store, plan: PlanRow, look: LookRow) -> list[str]:
+    """Which open targets no look will answer: claims that need every seed of the run, and a scorer of theirs failed at one."""
+    from sics_analysis.claims.statement import parse_claim
+
+    rows = [row for row in store.cells() if row.scorer in plan.scorers and row.seed in plan.seeds[: look.n]]
+    there, seeds = {(row.seed, row.scorer, row.sparsity) for row in rows}, sorted({row.seed for row in rows})
+    kappa = {info["name"]: info["kappa"] for info in (store.meta("scorers") or {}).get("infos", [])}
+    alike = [name for name in plan.scorers if kappa.get(name) == 0]
+    found = []
+    for target, how in look.targets.items():
+        if how or target == EVERY_LINE or target.startswith("share:"):
+            continue
+        claim = parse_claim(target)
+        names = alike if claim.kind == "plateau" else [claim.scorer, plan.reference]
+        lacks = [(name, seed) for seed in seeds for name in names for S in claim.sparsities if (seed, name, S) not in there]
+        lacks = [(name, seed) for name, seed in lacks if name in plan.scorers]
+        if claim.kind in NEED_EVERY_SEED and lacks:
+            name, seed = lacks[0]
+            found.append(f"{target} stays open: {name} failed at seed {seed}, and this claim needs every seed of the run")
+    return found
 
 
 def look_ends(plan: PlanRow) -> list[int]:

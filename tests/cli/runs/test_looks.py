@@ -271,6 +271,32 @@ def test_seeds_that_failed_are_not_replaced_after_a_look(run: Any, cli: Any, row
     assert (rows_of(cli.store, "cells"), looks_of(cli.store)) == (before, made)
 
 
+HALF = """
+
+
+class Half(Good):
+    def evaluate(self, network, seed):
+        kept = network[2].weight.detach().abs()
+        if seed == 2 and (kept == 0).float().mean() > 0.4 and kept[kept > 0].min() < 0.13:  # as chaos prunes, and magnitude not
+            raise RuntimeError("diverged")
+        return super().evaluate(network, seed)
+"""
+
+
+def test_a_claim_that_lacks_a_seed_stays_open_and_the_run_says_so(run: Any, cli: Any, rows_of: Rows) -> None:
+    """What failed may be what speaks against it; the verdict of the line is of the seeds that are there."""
+    with (cli.folder / "tasks.py").open("a") as file:
+        file.write(HALF)
+    done = run(*WIDE, name="Half", until="decided:nonsuperior:chaos@.5,share:1")
+    assert done.returncode == 3, done.stderr
+    there = {(row["seed"], row["scorer"]) for row in rows_of(cli.store, "cells")}
+    assert ((2, "magnitude") in there, (2, "chaos") in there) == (True, False)
+    said = "nonsuperior:chaos@.5 stays open: chaos failed at seed 2, and this claim needs every seed of the run"
+    assert done.stderr.count(said) == 2, "at either look"
+    assert [json.loads(look["targets"])["nonsuperior:chaos@.5"] for look in looks_of(cli.store)] == ["", ""]
+    assert json.loads(looks_of(cli.store)[1]["targets"])["share:1"]
+
+
 def test_seeds_that_failed_before_their_look_may_be_tried_again(
     cli: Any, processes: list[Any], rows_of: Rows, until: Until
 ) -> None:
@@ -388,6 +414,16 @@ def test_two_runs_compared_are_not_looked_at(run: Any, cli: Any) -> None:
     shown = words(done.stdout)
     assert "Its number of seeds was decided by looking at it; the tests between two runs are those of a fixed number." in shown
     assert "planned cells are not there" not in shown
+
+
+def test_an_exported_table_has_no_looks_and_says_so(run: Any, cli: Any) -> None:
+    said = "a table holds no looks: whoever tests these rows tests a number of seeds that the data chose"
+    assert cli.here("replicate", "--task", "tasks.py:Good", "--seeds", "3", *FEW, "--out", "fixed").returncode == 0
+    assert said not in cli.here("export", "fixed").stderr
+    assert run(*WIDE).returncode == 0
+    done = cli.here("export", "run", "-o", "rows.csv")
+    assert done.returncode == 0, done.stderr
+    assert said in done.stderr
 
 
 def test_a_report_between_two_looks_tests_what_the_last_look_counted(run: Any, cli: Any) -> None:
