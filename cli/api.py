@@ -40,7 +40,7 @@ class Run:
     --------
     >>> run = Run("reference:digits-weight")
     >>> len(run.frame()["seed"].unique()), run.analyse().delta
-    (5, 0.5)
+    (40, 0.5)
     """
 
     def __init__(self, folder: str | Path) -> None:

@@ -33,10 +33,11 @@ def reference() -> ModuleType:
 def test_a_run_is_whole_and_holds_nobodys_paths(name: str) -> None:
     path = reference_runs()[name]
     with Store.open(path, read_only=True) as store:
-        assert {row.seed for row in store.cells()} == {0, 1, 2, 3, 4}
+        fixed, looks = {0, 1, 2, 3, 4}, set(range(1000, 1040))  # the declared plan of looks took fresh seeds
+        assert {row.seed for row in store.cells()} == (looks if store.plans()[-1].looks else fixed)
         assert not store.failures()
         assert store.repeats()
-    assert path.stat().st_size < 2_000_000
+    assert path.stat().st_size < 5_000_000
     assert not re.search(rb"/(home|root|work|tmp|Users)/", path.read_bytes())
 
 
