@@ -44,7 +44,7 @@ _LATER: dict[str, tuple[Any, ...]] = {
 class ImageRecipe:
     """An image classification by its settings; `facts` of the data are looked up where they are not given."""
 
-    metric = Metric(ACCURACY)
+    metric = Metric(ACCURACY, higher_is_better=True)
 
     def __init__(self, config: ImageConfig, facts: ImageFacts | None = None, access: DataAccess | None = None) -> None:
         self.config, self.access = config, access or DataAccess()

@@ -22,7 +22,7 @@ from sics_cli.tasks.task import ACCURACY, Metric, Task
 class ImageTask(Task):
     """Train a network on images, count right answers."""
 
-    metric = Metric(ACCURACY)
+    metric = Metric(ACCURACY, higher_is_better=True)
 
     def __init__(
         self, config: ImageConfig, facts: ImageFacts, access: DataAccess, starts: Sequence[Start], device: torch.device

@@ -152,7 +152,7 @@ def test_scorers_lists_formulas_and_filters(capsys: pytest.CaptureFixture[str]) 
     shown = capsys.readouterr().out
     assert [line.split()[0] for line in shown.splitlines()[2:] if line and line[0].islower()] == [
         "magnitude", "power", "log", "bump", "smooth_chaos", "smooth_mouse", "chaos", "wiggle", "fake", "information",
-        "gradient", "random", "adaptive", "fusion", "orbit_peak", "orbit_variance",
+        "gradient", "random", "fusion", "adaptive", "orbit_peak", "orbit_variance",
         "orbit_range", "orbit_mean", "smooth_orbit_peak",
         "smooth_orbit_variance", "smooth_orbit_range", "smooth_orbit_mean", "sine", "weierstrass", "spline", "magnitude_power",
         "rank_indicator", "snip", "sensitivity", "taylor", "fisher", "grasp", "synflow", "lamp", "ri",

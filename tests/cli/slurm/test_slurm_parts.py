@@ -331,7 +331,7 @@ def test_cells_of_one_checkpoint_stay_together_and_ten_thousand_cells_are_a_few_
 def scorer_infos() -> list[ScorerInfo]:
     from sics_cli.experiment.scorers import describe_scorers
 
-    return list(describe_scorers((), "gradient"))
+    return [info for info in describe_scorers((), "gradient") if not info.on_request]
 
 
 def test_cost_is_guessed_then_measured(experiment: Experiment, cell_row: Callable[..., CellRow], tmp_path: Path) -> None:
