@@ -11,7 +11,7 @@ from sics_cli.console.progress_bars import clock
 from sics_cli.experiment.cells import Grid, by_seed
 from sics_cli.experiment.cost import Cost, estimate, signals_of
 from sics_cli.experiment.look_plan import look_plan_of
-from sics_cli.runs.looks import look_ends, look_line, looks_text
+from sics_cli.runs.looks import first_fresh_seed, look_ends, look_line, looks_text
 from sics_cli.runs.session import Session
 from sics_cli.store.rows import LookRow, PlanRow
 from sics_cli.store.store import Store
@@ -73,5 +73,5 @@ def fresh_seeds(plans: Sequence[PlanRow]) -> str:
     """What would hold after another plan on seeds that were looked at; "" where no plan looks."""
     if all(plan.looks is None for plan in plans):
         return ""
-    first = 1 + max(seed for plan in plans for seed in plan.seeds)
+    first = first_fresh_seed(plans)
     return f": errors held over looks take seeds that nobody has analysed, such as those from --first-seed {first} on"

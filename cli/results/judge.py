@@ -11,7 +11,7 @@ from sics_cli.experiment.look_plan import look_plan_of
 from sics_cli.experiment.provenance import now
 from sics_cli.results.report import analyse_source
 from sics_cli.results.source import InputError, Settings, source_of
-from sics_cli.runs.looks import EVERY_LINE
+from sics_cli.runs.looks import ALL_LINES, EVERY_LINE
 from sics_cli.store.rows import LookRow, PlanRow
 from sics_cli.store.store import Store
 
@@ -70,5 +70,5 @@ def _state(text: str, analysis: Analysis, number: int) -> str:
     """What a target is at this look, in a few words; "" while it is open."""
     from sics_analysis.claims.targets import parse_target, target_states
 
-    (state,) = target_states([parse_target("share:1" if text == EVERY_LINE else text)], analysis)
+    (state,) = target_states([parse_target(ALL_LINES if text == EVERY_LINE else text)], analysis)
     return f"{re.split('[:;]', state.text)[0]} at look {number}" if state.settled else ""

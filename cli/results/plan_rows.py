@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sics_cli.experiment.look_plan import look_plan_of
 from sics_cli.experiment.recipe import DENSE
-from sics_cli.runs.looks import ROWS_CHANGED, changed_looks, look_ends
+from sics_cli.runs.looks import ALL_LINES, ROWS_CHANGED, changed_looks, first_fresh_seed, look_ends
 from sics_cli.store.rows import CellRow, PlanRow, RepeatRow
 from sics_cli.store.store import Store
 
@@ -20,8 +20,6 @@ NO_LOOKS = (
     "The looks of the plan hold for its own margin, level and reference: under others every p and interval here is that of a "
     "fixed number of seeds, and the data chose that number."
 )
-#: Every line of κ ≥ 1, as a target.
-ALL_LINES = "share:1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +77,10 @@ def past_looks(plans: Sequence[PlanRow]) -> list[str]:
         return []
     if not any(plan.looks is not None and set(plan.seeds) & set(last.seeds) for plan in plans):
         return []
-    first = 1 + max(seed for plan in plans for seed in plan.seeds)
     return [
         "An earlier plan looked at these seeds and has spent its α on them: none is left for another test. Every p here is that "
         "of a number of seeds fixed beforehand, which it was not; a plan on fresh seeds holds "
-        f"(replicate --until decided --first-seed {first})."
+        f"(replicate --until decided --first-seed {first_fresh_seed(plans)})."
     ]
 
 

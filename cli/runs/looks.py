@@ -17,6 +17,8 @@ from sics_cli.store.store import Store
 ROWS_CHANGED = "rows of a look changed after it"
 #: What is to be decided where no target is named.
 EVERY_LINE = "every line of κ ≥ 1"
+#: The same as a target of its grammar.
+ALL_LINES = "share:1"
 
 #: Kinds of claims that a seed without a result leaves without an answer; what failed may be what speaks against them.
 NEED_EVERY_SEED = ("plateau", "noninferior", "nonsuperior")
@@ -101,6 +103,11 @@ def not_answered(store: Store, plan: PlanRow, look: LookRow) -> list[str]:
             name, seed = lacks[0]
             found.append(f"{target} stays open: {name} failed at seed {seed}, and this claim needs every seed of the run")
     return found
+
+
+def first_fresh_seed(plans: Sequence[PlanRow]) -> int:
+    """The first seed after all that these plans have."""
+    return 1 + max(seed for plan in plans for seed in plan.seeds)
 
 
 def look_ends(plan: PlanRow) -> list[int]:

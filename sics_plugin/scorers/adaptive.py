@@ -182,8 +182,9 @@ class AdaptiveTable:
     def running(self, choice: AdaptiveChoice) -> Scorer:
         """The scorer of a choice: that of its name and strength, or a fusion with the weights of its step."""
         near = self._near(choice.sparsity)
-        fused = isinstance(near, FusionStep) and choice.scorer == near.scorer
-        return replace(near.fusion) if isinstance(near, FusionStep) and fused else built(choice.scorer, choice.alpha)
+        if isinstance(near, FusionStep) and choice.scorer == near.scorer:
+            return replace(near.fusion)
+        return built(choice.scorer, choice.alpha)
 
     def _check_saliency(self, kind: str | None) -> None:
         if self.saliency is None or kind in (self.saliency, "supplied") or no_saliency(kind):

@@ -28,6 +28,11 @@ from sics_plugin.scorers.units import Units
 _FORM = re.compile(r"(?P<name>[A-Za-z_]\w*)(?:\^(?P<power>\d+(?:\.\d+)?)|:(?P<curve>\d+))?(?:\((?P<of>rho|shuffled)\))?")
 
 
+#: Features that are percentiles of what is measured, and those made of ranks alone; every other one is the φ of a class.
+_MEASURED = ("saliency", "taylor")
+_PLAIN = ("rho", "z", *_MEASURED)
+
+
 @dataclass(frozen=True, slots=True)
 class Feature:
     """One feature, read from its word; called with magnitudes and a saliency it gives its values, float64 of shape (n,)."""
@@ -54,7 +59,7 @@ class Feature:
             )
         name, power, curve = found["name"], found["power"], found["curve"]
         of = found["of"] or ("rho" if name == "rho" else "z")
-        plain = name in ("rho", "z", "saliency", "taylor")
+        plain = name in _PLAIN
         if not plain and not issubclass(get_scorer(name), CoordinateScorer):
             raise ValueError(f"Expected a feature built on z, got {word!r}")
         if power is not None and (name not in ("rho", "z") or float(power) == 0):
@@ -68,7 +73,7 @@ class Feature:
     @property
     def scorer(self) -> CoordinateScorer | None:
         """The class that φ comes from; None for powers and percentiles."""
-        if self.name in ("rho", "z", "saliency", "taylor"):
+        if self.name in _PLAIN:
             return None
         found = build_scorer(self.name, **({} if self.curve is None else {"curve": self.curve}))
         assert isinstance(found, CoordinateScorer)
@@ -77,11 +82,11 @@ class Feature:
     @property
     def reads_z(self) -> bool:
         """Whether the coordinate plays a part."""
-        return self.of != "rho" and self.name not in ("saliency", "taylor")
+        return self.of != "rho" and self.name not in _MEASURED
 
     def __call__(self, magnitude: Tensor, saliency: Tensor) -> Tensor:
         """Its values for one pool."""
-        if self.name in ("saliency", "taylor"):
+        if self.name in _MEASURED:
             return _power(_midpercentile(magnitude.double() * saliency if self.name == "taylor" else saliency), 1.0)
         rank = ranks(magnitude)
         u = percentile(rank) if self.of == "rho" else coordinate(saliency, rank)
@@ -199,6 +204,11 @@ class Fusion(Scorer):
                 f"Expected `weights`: {len(self.features)} finite numbers, one a feature, not all 0, got {self.weights!r}"
             )
 
+    @property
+    def _in_force(self) -> tuple[float, ...]:
+        """The weights, equal ones where none are given."""
+        return self.weights or (1.0,) * len(self.features)
+
     def score(self, units: Units, sparsity: float) -> Tensor:  # noqa: D102
         read = [Feature.read(word) for word in self.features]
         if any(one.name == "taylor" for one in read) and units.saliency_kind != "gradient":
@@ -207,7 +217,7 @@ class Fusion(Scorer):
         saliency = units.coordinate_saliency()
         total = torch.zeros_like(units.magnitude, dtype=torch.float64)
         keeps = isinstance(keeper_in_force(), SharedFeatures)
-        for one, weight in zip(read, self.weights or (1.0,) * len(read), strict=True):
+        for one, weight in zip(read, self._in_force, strict=True):
             if not weight:
                 continue
             own = Feature(one.name, one.power, one.curve, one.of, sparsity, self.seed if one.of == "shuffled" else 0)
@@ -222,6 +232,5 @@ class Fusion(Scorer):
         facts = super().fingerprint(saliency_kind)
         scorers = [Feature.read(word).scorer for word in self.features]
         tables = {scorer.fingerprint()["tables"] for scorer in scorers if scorer is not None}
-        weights = list(self.weights or (1.0,) * len(self.features))
-        facts["parameters"] |= {"features": list(self.features), "weights": weights}
+        facts["parameters"] |= {"features": list(self.features), "weights": list(self._in_force)}
         return {**facts, "tables": ", ".join(sorted(tables - {None})) or None}
