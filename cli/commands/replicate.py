@@ -65,7 +65,7 @@ FAILED_CELLS = 3
     "--scorers",
     callback=comma_list(str, "names"),
     metavar="A,B",
-    help="Scorers, FILE.py:CLASS of your own, or all, sics, peers.  [default: sics, which are 12]",
+    help="Scorers, FILE.py:CLASS of your own, or all, sics, peers, searched.  [default: sics, which are 12]",
 )
 @click.option(
     "--sparsities",

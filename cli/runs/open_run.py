@@ -83,6 +83,7 @@ class OpenRun:
             run_id=session.recipe.run_id,
             task=session.recipe.task,
             part=part,
+            reference=next(info for info in session.scorers if info.name == session.experiment.reference),
         )
 
     def seed_jobs(self, cells: Sequence[Cell]) -> dict[int, SeedJob]:

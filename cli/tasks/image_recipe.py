@@ -45,6 +45,7 @@ class ImageRecipe:
     """An image classification by its settings; `facts` of the data are looked up where they are not given."""
 
     metric = Metric(ACCURACY, higher_is_better=True)
+    holds_out = True
 
     def __init__(self, config: ImageConfig, facts: ImageFacts | None = None, access: DataAccess | None = None) -> None:
         self.config, self.access = config, access or DataAccess()

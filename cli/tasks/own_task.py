@@ -23,17 +23,21 @@ if TYPE_CHECKING:
 #: Methods by name, and what they are called with.
 NEEDED = {"calibration": ("seed",), "evaluate": ("network", "seed")}
 EITHER = {"network": ("seed",), "trainer": ("seed",)}
-OPTIONAL = {"loss": ("network", "batch"), "targets": ("network",)}
+HELD_OUT = "held_out"
+OPTIONAL = {"loss": ("network", "batch"), "targets": ("network",), HELD_OUT: ("network", "seed")}
 #: What a seed's parts take beside each other where nothing is known; the first seed measures it.
 _PASSES = Passes(training=60.0, calibration=6.0, evaluation=1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class OwnFacts:
-    """What only importing the class tells: its metric, and how many epochs its `trainer` trains (1 for `network`)."""
+    """What only importing the class tells: its metric, how many epochs its `trainer` trains (1 for `network`), and whether it
+    has held-out examples.
+    """
 
     metric: dict[str, Any]
     epochs: int
+    holds_out: bool = False
 
 
 class OwnRecipe:
@@ -60,6 +64,11 @@ class OwnRecipe:
     def metric(self) -> Metric:
         """What is measured."""
         return metric_of(self.facts.metric)
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether it has `held_out(network, seed)`."""
+        return self.facts.holds_out
 
     @property
     def epochs(self) -> int:
@@ -187,7 +196,7 @@ def methods_of(task: Any, config: OwnTask) -> str:
     options = ", ".join(f"{name}={value!r}" for name, value in config.options)
     made_by = "trainer" if hasattr(task, "trainer") else "network"  # of both, the trainer is asked
     methods = [made_by, *(name for name in (*NEEDED, *OPTIONAL) if hasattr(task, name))]
-    left = [name for name in OPTIONAL if not hasattr(task, name)]
+    left = [name for name in OPTIONAL if name != HELD_OUT and not hasattr(task, name)]
     default = f"; {' and '.join(left)} {'is' if len(left) == 1 else 'are'} the default" if left else ""
     return f"{type(task).__name__}({options}) has {', '.join(methods)}{default}"
 
@@ -195,7 +204,7 @@ def methods_of(task: Any, config: OwnTask) -> str:
 def facts_of(config: OwnTask) -> OwnFacts:
     """Import the class and ask it."""
     task = opened(config)
-    return OwnFacts(task.metric.to_dict(), task.epochs if hasattr(task, "trainer") else 1)
+    return OwnFacts(task.metric.to_dict(), task.epochs if hasattr(task, "trainer") else 1, hasattr(task, HELD_OUT))
 
 
 @dataclass(frozen=True, slots=True)

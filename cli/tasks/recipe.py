@@ -53,6 +53,10 @@ class TaskRecipe(Protocol):
         """What is measured."""
 
     @property
+    def holds_out(self) -> bool:
+        """Whether it evaluates on held-out examples too, which no test sees: what a search of weights needs."""
+
+    @property
     def epochs(self) -> int:
         """Epochs of training."""
 
