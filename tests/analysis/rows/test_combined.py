@@ -105,7 +105,7 @@ def table_of(**values):
     return Table(arms, dict.fromkeys(values), False, tuple(range(5)), (0.7,), None, None)
 
 
-@pytest.mark.parametrize("spread", [0.0, 1.0, 4.0])
+@pytest.mark.parametrize("spread", [0.0, 3.0, 6.0])
 def test_a_test_of_a_share_keeps_its_level_however_far_the_reference_spreads(spread):
     """θ is exactly a fifth of the plateau, whose estimate spreads as the reference does: in the numbers, not beside them."""
     rng, n, share, plateau, draws = np.random.default_rng(1), 5, 0.2, 60.0, 3_000
