@@ -5,15 +5,27 @@ Numbers a rule needs of an analysis: a line with the test behind it, its seeds a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sics_analysis.claims.statement import Claim
 from sics_analysis.results import Interval, signed
 from sics_analysis.results import Status as Status
 from sics_analysis.rows.contrasts import MIN_SEEDS, Contrast
 from sics_analysis.rows.table import PLATEAU
 from sics_analysis.study.outcome import Analysis, Line
 
+NOT_TESTED = "not tested: needs "  # what a finding begins with where the rows lack what the claim is about
 RANK_MONOTONE = ("magnitude", "power", "log")  # what these names mean where no column kappa says it
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the run says of one reading of a size, where the text leaves two open."""
+
+    name: str  # "points", or "percent" of the reference's own accuracy
+    status: Status
+    points: float  # the size that it claims here
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +39,8 @@ class Finding:
     p: float | None = None  # of the evidence, corrected; None when undecided and where an identity needs no test
     estimate: float | None = None
     interval: Interval | None = None
+    readings: tuple[Reading, ...] = ()  # of two, the status is what they come to together
+    out_of_reach: bool = False  # whether no further seed of this run could decide it
 
     def describe(self) -> str:
         """Return the numbers with their sparsity and seeds."""
@@ -54,9 +68,14 @@ def incomplete(contrast: Contrast, analysis: Analysis) -> str | None:
     """Why a contrast stands for fewer seeds than the run has, or for too few; None where it has them all."""
     if contrast.n < MIN_SEEDS:
         return f"{contrast.name} has {seeds_text(contrast.n)} with {contrast.reference}, it takes {MIN_SEEDS}"
-    if contrast.n < len(analysis.seeds):
+    if lacks_seeds(contrast, analysis):
         return f"{contrast.name} has {contrast.n} of the {len(analysis.seeds)} seeds of the run with {contrast.reference}"
     return None
+
+
+def lacks_seeds(contrast: Contrast, analysis: Analysis) -> bool:
+    """Whether a contrast stands for fewer seeds than the run has: those that lack are never replaced."""
+    return contrast.n < len(analysis.seeds)
 
 
 def line_of(analysis: Analysis, scorer: str | None, sparsity: float) -> Line | None:
@@ -81,6 +100,18 @@ def numbers_of(contrast: Contrast, interval: Interval | None) -> str:
         return "no complete seed"
     shown = "" if interval is None else f", {interval}"
     return f"{signed(contrast.mean)} points{shown}"
+
+
+def subjects(claim: Claim, analysis: Analysis) -> Sequence[str]:
+    """The scorers that a claim speaks of: the one it names, or all of a class."""
+    if claim.scorer is not None:
+        return (claim.scorer,)
+    return [name for name in analysis.scorers if analysis.kappa[name] == claim.kappa and name != analysis.reference]
+
+
+def subject(claim: Claim) -> str:
+    """What a claim speaks of, in words."""
+    return claim.scorer if claim.scorer is not None else f"a κ = {claim.kappa} scorer"
 
 
 def seeds_text(n: int) -> str:

@@ -24,16 +24,27 @@ size
     simultaneous interval lies inside points ± δ and on the claimed side of 0, *contradicted* when it does not meet
     points ± δ. Where δ ≥ abs(points) the margin would take no effect for the claimed one, so nothing is supported. For a
     class the interval is (largest lower limit, largest upper limit), which holds because all limits hold at once; no mean
-    of a selected best is given.
+    of a selected best is given. A size in percent is a ratio, θ = r·Π with Π the true accuracy of the reference in this run:
+    the same on the differences less r times the reference's accuracy, seed by seed, against 0 ± δ. Where the text leaves both
+    open the claim is *supported* under the reading whose size it has, and *contradicted* only where it is under both. Two sizes
+    further apart than 2δ cannot both be had, and each is missed on one side with α/2 at most, so together they err in α.
+escape, noninferior, nonsuperior with `than`
+    The same against another scorer. An escape is adjusted over the readings of the paper's fusion with the same budget.
+larger
+    (A − B) − (C − D) > 0, formed seed by seed. *Supported* by the one-sided test, *contradicted* when it is shown below 0,
+    Bonferroni over the sparsities.
+overfit
+    The gap, what a searched scorer gains over the reference on held-out examples less what it gains on test examples, lies above
+    0, or above that of another scorer or at another sparsity. Tested as `larger`.
 below
     θ < 0 against `than`, for every scorer named. *Supported* when each is shown below (intersection-union),
     *contradicted* when one is shown above, Bonferroni over scorers, or has the same masks.
 
 A claim about several sparsities is supported when it is at each of them, and contradicted when it is at one, with
 Bonferroni over them (kappa aside). Equal differences are tested exactly in place of t, those of two adjacent counts beside
-it. Where δ lies below the noise floor, where rows are missing or too few to test, where an identity of masks is not at every
-seed of the run, and where the reference of the analysis is not on the plateau the claim speaks of (or pools κ = 0 scorers that
-are shown to share none), it stays undecided and the reason is given.
+it. Where a scorer that it needs is not in the run it is not tested. Where δ lies below the noise floor, where rows are missing
+or too few to test, where an identity of masks is not at every seed of the run, and where the reference of the analysis is not on
+the plateau the claim speaks of (or pools κ = 0 scorers that are shown to share none), it stays undecided and the reason is given.
 """
 
 from __future__ import annotations
@@ -42,24 +53,30 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from sics_analysis.claims.findings import (
+    NOT_TESTED,
     RANK_MONOTONE,
     Finding,
     evidence,
     incomplete,
+    lacks_seeds,
     line_of,
     numbers_of,
     off_plateau,
     pools,
     seeds_text,
+    subject,
+    subjects,
 )
+from sics_analysis.claims.gains import bound_against, escape_against, lacks_held_out, larger_finding, overfit_finding
+from sics_analysis.claims.sizes import size_finding
 from sics_analysis.claims.statement import Claim
 from sics_analysis.families.plateau import plateau_claim
 from sics_analysis.one_scorer.equivalence import EquivalenceResult, equivalence_test
 from sics_analysis.one_scorer.student import p_above, p_below
-from sics_analysis.results import Interval, Status, Verdict, p_text, signed
+from sics_analysis.results import Status, Verdict, p_text
 from sics_analysis.rows.contrasts import Contrast
 from sics_analysis.rows.table import PLATEAU
-from sics_analysis.study.outcome import Analysis, Line
+from sics_analysis.study.outcome import Analysis
 
 
 def escape_finding(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:
@@ -78,7 +95,8 @@ def escape_finding(claim: Claim, analysis: Analysis, sparsity: float) -> Finding
     identical = line.verdict is Verdict.IDENTICAL
     few = incomplete(contrast, analysis) if identical or below else None
     if few is not None:
-        return Finding(sparsity, Status.UNDECIDED, f"{numbers}: {few}", n, None, estimate, interval)
+        reach = lacks_seeds(contrast, analysis)
+        return Finding(sparsity, Status.UNDECIDED, f"{numbers}: {few}", n, None, estimate, interval, (), reach)
     if identical:
         text = f"same masks as {analysis.reference} at every seed"
         return Finding(sparsity, Status.CONTRADICTED, text, n, None, 0.0, interval)
@@ -98,7 +116,8 @@ def bound_finding(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:
     numbers, n, estimate = numbers_of(contrast, interval), contrast.n, contrast.mean
     few = incomplete(contrast, analysis)
     if few is not None:
-        return Finding(sparsity, Status.UNDECIDED, f"{numbers}: {few}", n, None, estimate, interval)
+        reach = lacks_seeds(contrast, analysis)
+        return Finding(sparsity, Status.UNDECIDED, f"{numbers}: {few}", n, None, estimate, interval, (), reach)
     if line.verdict is Verdict.IDENTICAL:
         text = f"same masks as {analysis.reference} at every seed"
         return Finding(sparsity, Status.SUPPORTED, text, n, None, 0.0, interval)
@@ -115,57 +134,14 @@ def bound_finding(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:
     return Finding(sparsity, Status.UNDECIDED, f"{numbers}: {line.reason}", n, None, estimate, interval)
 
 
-def size_finding(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:
-    """θ within δ of the claimed size, for a scorer or the best of a class."""
-    assert claim.points is not None
-    members = _subjects(claim, analysis)
-    lines = [line_of(analysis, name, sparsity) for name in members]
-    known = [line for line in lines if line is not None]
-    if not known or len(known) < len(lines):
-        return Finding(sparsity, Status.UNDECIDED, f"{_subject(claim)} has no line at this sparsity")
-    parts = [_size_part(line, analysis) for line in known]
-    held = [interval for _, interval in parts if interval is not None]
-    n = min(contrast.n for contrast, _ in parts)
-    if len(held) < len(parts):
-        without = ", ".join(contrast.name for contrast, interval in parts if interval is None)
-        return Finding(sparsity, Status.UNDECIDED, f"no interval for {without}: too few, missing or degenerate seeds", n)
-    interval = Interval(max(i.low for i in held), max(i.high for i in held), 1 - analysis.alpha, held[0].method)
-    single = parts[0][0] if claim.scorer is not None else None
-    estimate = None if single is None else single.mean
-    what = f"largest κ = {claim.kappa} difference in {interval}" if single is None else numbers_of(single, interval)
-    low, high = claim.points - analysis.delta, claim.points + analysis.delta
-    target = f"{signed(claim.points, 1)} ± {analysis.delta:g}"
-    status, text = Status.UNDECIDED, f"{what}, neither inside nor outside the claimed {target}"
-    if interval.high < low or interval.low > high:
-        side = "below" if interval.high < low else "above"
-        status, text = Status.CONTRADICTED, f"{what}, wholly {side} the claimed {target}"
-    elif claim.points and analysis.delta >= abs(claim.points):
-        text = f"{what}; δ = {analysis.delta:g} cannot tell the claimed {signed(claim.points, 1)} from 0"
-    elif low <= interval.low and interval.high <= high:
-        if claim.points and not (interval.low > 0 if claim.points > 0 else interval.high < 0):
-            text = f"{what}, inside the claimed {target}, but it does not exclude 0"
-        else:
-            status, text = Status.SUPPORTED, f"{what}, inside the claimed {target}"
-    return Finding(sparsity, status, text, n, None, estimate, interval)
-
-
-def _size_part(line: Line, analysis: Analysis) -> tuple[Contrast, Interval | None]:
-    """Differences and an interval that holds jointly within the family; the point 0 for identical masks, None if unknown."""
-    contrast, interval, _ = evidence(analysis, line)
-    if line.verdict is Verdict.IDENTICAL:
-        complete = incomplete(contrast, analysis) is None
-        return contrast, Interval(0.0, 0.0, 1 - analysis.alpha, "identity") if complete else None
-    return contrast, None if line.contrast.is_degenerate or line.contrast.is_adjacent else interval
-
-
 def below_finding(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:
     """θ < 0 against another scorer, for every scorer named."""
     other = analysis.reference if claim.than == "reference" or claim.than is None else claim.than
-    members = _subjects(claim, analysis)
+    members = subjects(claim, analysis)
     contrasts = [analysis.contrast(name, other, sparsity) for name in members]
     unmeasured = [c.name for c in contrasts if c.n == 0] if other != PLATEAU else []
     if not contrasts or unmeasured:
-        return Finding(sparsity, Status.UNDECIDED, f"no seed has both {' and '.join([*unmeasured, other]) or _subject(claim)}")
+        return Finding(sparsity, Status.UNDECIDED, f"no seed has both {' and '.join([*unmeasured, other]) or subject(claim)}")
     n = min(c.n for c in contrasts)
     single = contrasts[0] if len(contrasts) == 1 else None
     interval = None if single is None else single.t_interval(1 - analysis.alpha)
@@ -193,38 +169,46 @@ def below_finding(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:
     return Finding(sparsity, Status.UNDECIDED, f"{numbers}, neither shown below nor above", n, None, estimate, interval)
 
 
-def _subjects(claim: Claim, analysis: Analysis) -> Sequence[str]:
-    if claim.scorer is not None:
-        return (claim.scorer,)
-    return [name for name in analysis.scorers if analysis.kappa[name] == claim.kappa and name != analysis.reference]
-
-
-def _subject(claim: Claim) -> str:
-    return claim.scorer if claim.scorer is not None else f"a κ = {claim.kappa} scorer"
-
-
 def find(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:
     """Set a claim against an analysis at one sparsity."""
     undecided = _why_not(claim, analysis, sparsity)
     if undecided is not None:
-        return Finding(sparsity, Status.UNDECIDED, undecided)
+        return Finding(sparsity, Status.UNDECIDED, undecided, out_of_reach=True)
     rule = {
         "plateau": _plateau,
         "kappa": _kappa,
-        "escape": escape_finding,
-        "noninferior": bound_finding,
-        "nonsuperior": bound_finding,
+        "escape": escape_finding if claim.than is None else escape_against,
+        "noninferior": bound_finding if claim.than is None else bound_against,
+        "nonsuperior": bound_finding if claim.than is None else bound_against,
         "size": size_finding,
         "below": below_finding,
+        "larger": larger_finding,
+        "overfit": overfit_finding,
     }[claim.kind]
     return rule(claim, analysis, round(sparsity, 9))
 
 
+def not_tested(claim: Claim, analysis: Analysis) -> str:
+    """What a claim needs that these rows do not have, by name; empty where they have it all."""
+    lacking = [name for name in claim.scorers if name not in analysis.scorers and name != PLATEAU]
+    if not lacking and claim.kind == "overfit":
+        held_out = lacks_held_out(claim, analysis)
+        lacking = [] if held_out is None else [held_out]
+    return ", ".join(lacking)
+
+
 def _why_not(claim: Claim, analysis: Analysis, sparsity: float) -> str | None:
     """Why nothing can be said at this sparsity, whatever the kind."""
-    if round(sparsity, 9) not in analysis.sparsities:
+    taken = (sparsity,) if claim.than_sparsity is None else (sparsity, claim.than_sparsity)
+    if any(round(S, 9) not in analysis.sparsities for S in taken):
         return "not measured in this run"
-    if claim.kind in ("plateau", "kappa", "size", "escape") or claim.than == "reference":
+    needs = not_tested(claim, analysis)
+    if needs:
+        return f"{NOT_TESTED}{needs}"
+    if claim.kind in ("larger", "overfit") and not analysis.metric.paired:
+        return f"{NOT_TESTED}paired seeds"
+    of_plateau = claim.kind in ("plateau", "kappa", "size") or (claim.kind == "escape" and claim.than is None)
+    if of_plateau or claim.than == "reference":
         off = off_plateau(analysis)
         if off is not None:
             return off
@@ -252,7 +236,8 @@ def _plateau(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:
     names = ", ".join(line.name if not pools(analysis) else f"{line.name} − {line.reference}" for line in lines)
     few = next(filter(None, (incomplete(line.contrast, analysis) for line in lines)), None)
     if few is not None:
-        return Finding(sparsity, Status.UNDECIDED, few, n)
+        reach = any(lacks_seeds(line.contrast, analysis) for line in lines)
+        return Finding(sparsity, Status.UNDECIDED, few, n, out_of_reach=reach)
     joint = plateau_claim(lines, pairwise=pools(analysis))
     interval = joint.largest
     if joint.holds:

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sics_analysis.claims.findings import Finding as Finding
-from sics_analysis.claims.findings import seeds_text
+from sics_analysis.claims.findings import NOT_TESTED, Reading, seeds_text
 from sics_analysis.claims.rules import find
+from sics_analysis.claims.sizes import size_text
 from sics_analysis.claims.statement import Claim as Claim
 from sics_analysis.claims.statement import load_claims as load_claims
 from sics_analysis.claims.statement import paper_claims as paper_claims
 from sics_analysis.claims.statement import parse_claim as parse_claim
-from sics_analysis.results import ONE_POOL, Interval, Row, at_level, columns, limits, signed
+from sics_analysis.results import ONE_POOL, Interval, Row, at_level, columns, limits
 from sics_analysis.results import Status as Status
 from sics_analysis.study.outcome import Analysis
 
@@ -75,6 +76,21 @@ class ClaimResult:
         """Seeds behind the decision."""
         return self.decisive.n
 
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """What each reading of a size came to, where the text leaves two open."""
+        return self.decisive.readings
+
+    @property
+    def outcome(self) -> str:
+        """The status, and under which reading it is so."""
+        return outcome_text(self.status, self.readings)
+
+    @property
+    def out_of_reach(self) -> bool:
+        """Whether it is undecided at a sparsity where no further seed of this run could decide it, and contradicted at none."""
+        return self.status is Status.UNDECIDED and any(finding.out_of_reach for finding in self.deciding)
+
     def confidence_interval(self, level: float = 0.95) -> Interval | None:
         """Return the interval behind the decision; None at another level than its own."""
         return at_level(self.interval, level)
@@ -87,7 +103,9 @@ class ClaimResult:
         """Return the scorecard's row."""
         return {
             **columns(
-                self, "claim=claim.id statement=claim.statement where=claim.where claimed status sparsity=decisive.sparsity"
+                self,
+                "claim=claim.id statement=claim.statement source=claim.source where=claim.where claimed status outcome "
+                "sparsity=decisive.sparsity",
             ),
             "deciding": ", ".join(f"{finding.sparsity:g}" for finding in self.deciding),
             "estimate": self.estimate,
@@ -130,17 +148,51 @@ def evaluate_all(analysis: Analysis, claims: Iterable[Claim] | None = None) -> t
     return tuple(evaluate(claim, analysis) for claim in (paper_claims() if claims is None else claims))
 
 
+def outcome_text(status: Status, readings: Sequence[Reading]) -> str:
+    """A status, and where a size has two readings under which of them it is so.
+
+    >>> one, two = Reading("points", Status.CONTRADICTED, 6.6), Reading("percent", Status.SUPPORTED, 4.1)
+    >>> outcome_text(Status.SUPPORTED, [one, two])
+    'supported in percent, contradicted in points'
+    >>> outcome_text(Status.CONTRADICTED, [one, one]), outcome_text(Status.UNDECIDED, [])
+    ('contradicted in points and in points', 'undecided')
+    """
+    if not readings:
+        return str(status)
+    order = [status, *(other for other in Status if other is not status)]
+    found = [(one, [f"in {reading.name}" for reading in readings if reading.status is one]) for one in order]
+    told = [f"{one} {' and '.join(names)}" for one, names in found if names]
+    return ", ".join(told)
+
+
 def _claimed(claim: Claim) -> str:
     if claim.kind == "plateau":
         return "one plateau"
     if claim.kind == "kappa":
         return f"κ = {claim.kappa}"
-    short = {"escape": "above +δ", "noninferior": "not worse by δ", "nonsuperior": "not better by δ"}
-    if claim.kind in short:
-        return short[claim.kind]
+    if claim.kind in _BOUND:
+        short, against = _BOUND[claim.kind]
+        return short if claim.than is None else against.format(claim.than)
     if claim.kind == "size":
-        return f"{signed(claim.points or 0.0, 1)} points"
+        points = None if claim.points is None else f"{size_text(claim.points)} points"
+        percent = None if claim.percent is None else f"{size_text(claim.percent)} %"
+        return " or ".join(filter(None, (points, percent)))
+    if claim.kind == "larger":
+        assert claim.gain is not None
+        assert claim.than_gain is not None
+        return f"{' − '.join(claim.gain)} larger than {' − '.join(claim.than_gain)}"
+    if claim.kind == "overfit":
+        at = "" if claim.than_sparsity is None else f" at S = {claim.than_sparsity:g}"
+        of = f"that of {claim.than}{at}" if claim.than is not None else f"that{at}" if at else "0"
+        return f"gap above {of}"
     return f"below {claim.than}"
+
+
+_BOUND = {
+    "escape": ("above +δ", "above {} by δ"),
+    "noninferior": ("not worse by δ", "not worse than {} by δ"),
+    "nonsuperior": ("not better by δ", "not better than {} by δ"),
+}
 
 
 def check_claim(claim: Claim, analysis: Analysis) -> None:
@@ -169,7 +221,12 @@ _OUTCOME = {
 
 
 def _paragraph(claim: Claim, findings: Sequence[Finding], status: Status) -> str:
-    reading = f" {claim.reading}" if claim.reading else ""
+    source = f" From {claim.where}." if claim.source else ""
+    reading = f"{source} {claim.reading}" if claim.reading else source
+    lacking = dict.fromkeys(finding.text for finding in findings if finding.text.startswith(NOT_TESTED))
+    if len(lacking) == 1 and all(finding.text in lacking for finding in findings):
+        (needs,) = lacking
+        return f"{claim.statement}{reading} {needs[:1].upper()}{needs[1:]}."
     order = [status, *(other for other in Status if other is not status)]
     ordered = [[f for f in findings if f.status is one] for one in order]
     together = _one_n(findings)
@@ -180,7 +237,9 @@ def _paragraph(claim: Claim, findings: Sequence[Finding], status: Status) -> str
         parts += [f"{named}{text}" for text in texts]
     seeds = f" ({seeds_text(findings[0].n)})" if together else ""
     measured = "; ".join(parts)
-    return f"{claim.statement}{reading} {_OUTCOME[status]} {measured[0].upper()}{measured[1:]}{seeds}."
+    readings = findings[0].readings if len(findings) == 1 else ()
+    outcome = f"{outcome_text(status, readings).capitalize()}." if readings else _OUTCOME[status]
+    return f"{claim.statement}{reading} {outcome} {measured[0].upper()}{measured[1:]}{seeds}."
 
 
 def _one_n(findings: Sequence[Finding]) -> bool:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from sics_analysis.results import ONE_POOL
 
-Kind: TypeAlias = Literal["plateau", "kappa", "escape", "noninferior", "nonsuperior", "size", "below"]
+Kind: TypeAlias = Literal["plateau", "kappa", "escape", "noninferior", "nonsuperior", "size", "below", "larger", "overfit"]
 GRAMMAR = "plateau@S, escape:SCORER@S, noninferior:SCORER@S, nonsuperior:SCORER@S, kappa@S=K, or an id of paper_claims.toml"
 
 _USER = "named on the command line"
@@ -46,40 +47,69 @@ class Claim:
     points: float | None = None  # the size claimed
     reading: str = ""  # how we read what it leaves open
     named_by_user: bool = False  # in the grammar of the command line, and not from a file
+    percent: float | None = None  # the size claimed, in percent of the reference's own accuracy: another reading of it
+    source: str = ""  # of which kind `where` is, by its name in the file
+    than_sparsity: float | None = None  # of an over-fitting gap: that at this S is said to be smaller
+    gain: tuple[str, str] | None = None  # of two scorers, A over B
+    than_gain: tuple[str, str] | None = None  # what that gain is said to be larger than
+
+    @property
+    def scorers(self) -> tuple[str, ...]:
+        """Every scorer it speaks of by name, the reference of a run aside; without them it is not tested."""
+        named = (self.scorer, self.than, *(self.gain or ()), *(self.than_gain or ()))
+        return tuple(dict.fromkeys(name for name in named if name is not None and name != "reference"))
+
+    @property
+    def places(self) -> tuple[float, ...]:
+        """Every sparsity it takes."""
+        other = () if self.than_sparsity is None else (self.than_sparsity,)
+        return tuple(sorted({*self.sparsities, *other}))
 
 
-_FIELDS: Mapping[str, tuple[set[str], set[str]]] = {  # kind -> fields needed, fields of which exactly one is needed
-    "plateau": (set(), set()),
-    "kappa": ({"kappa"}, set()),
-    "escape": ({"scorer"}, set()),
-    "noninferior": ({"scorer"}, set()),
-    "nonsuperior": ({"scorer"}, set()),
-    "size": ({"points"}, {"scorer", "kappa"}),
-    "below": ({"than"}, {"scorer", "kappa"}),
+_Fields: TypeAlias = tuple[frozenset[str], frozenset[str], frozenset[str], frozenset[str]]
+_NONE: frozenset[str] = frozenset()
+_SUBJECT = frozenset({"scorer", "kappa"})
+#: kind -> fields needed; of which exactly one is needed; of which one at least is; which may be given
+_FIELDS: Mapping[str, _Fields] = {
+    "plateau": (_NONE, _NONE, _NONE, _NONE),
+    "kappa": (frozenset({"kappa"}), _NONE, _NONE, _NONE),
+    "escape": (frozenset({"scorer"}), _NONE, _NONE, frozenset({"than"})),
+    "noninferior": (frozenset({"scorer"}), _NONE, _NONE, frozenset({"than"})),
+    "nonsuperior": (frozenset({"scorer"}), _NONE, _NONE, frozenset({"than"})),
+    "size": (_NONE, _SUBJECT, frozenset({"points", "percent"}), _NONE),
+    "below": (frozenset({"than"}), _SUBJECT, _NONE, _NONE),
+    "larger": (frozenset({"gain", "than_gain"}), _NONE, _NONE, _NONE),
+    "overfit": (frozenset({"scorer"}), _NONE, _NONE, frozenset({"than", "than_sparsity"})),
 }
-_COMMON = {"id", "kind", "statement", "where", "sparsities"}
+_COMMON = frozenset({"id", "kind", "statement", "source", "sparsities"})
+_FREE = frozenset({"where", "reading"})
+SCHEMA = 2
 
 
 def load_claims(text: str) -> tuple[Claim, ...]:
     """Read claims in the format of `paper_claims.toml`; a ValueError of one line names the claim and the field at fault.
 
     >>> text = '''
-    ... schema = 1
+    ... schema = 2
+    ... [source]
+    ... abstract = "my paper, abstract"
     ... [[claim]]
     ... id = "mine"
     ... kind = "escape"
     ... scorer = "chaos"
     ... sparsities = [0.8]
     ... statement = "chaos escapes at 0.8"
-    ... where = "here"
+    ... source = "abstract"
+    ... where = "first sentence"
     ... '''
-    >>> load_claims(text)[0].scorer
-    'chaos'
+    >>> load_claims(text)[0].where
+    'my paper, abstract: first sentence'
     """
     document = tomllib.loads(text)
-    if document.get("schema") != 1:
-        raise ValueError(f"Expected `schema = 1` in the claims file, got {document.get('schema')!r}")
-    claims = tuple(_read(entry) for entry in document.get("claim", []))
+    if document.get("schema") != SCHEMA:
+        raise ValueError(f"Expected `schema = {SCHEMA}` in the claims file, got {document.get('schema')!r}")
+    sources = document.get("source", {})
+    claims = tuple(_read(entry, sources) for entry in document.get("claim", []))
     names = [claim.id for claim in claims]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -87,42 +117,80 @@ def load_claims(text: str) -> tuple[Claim, ...]:
     return claims
 
 
-def _read(entry: Mapping[str, Any]) -> Claim:
+def _read(entry: Mapping[str, Any], sources: Mapping[str, str]) -> Claim:
     name = entry.get("id")
     if not isinstance(name, str) or not name:
         raise ValueError(f"Expected an `id` in every claim, got {name!r}")
     kind: Kind | None = entry.get("kind")
     if kind is None or kind not in get_args(Kind):
         raise ValueError(f"Expected `kind` of claim {name!r} among {', '.join(get_args(Kind))}, got {kind!r}")
-    needed, either = _FIELDS[kind]
-    missing = sorted((needed | _COMMON) - set(entry))
-    if missing:
-        raise ValueError(f"Expected the fields {', '.join(missing)} in claim {name!r} of kind {kind}")
-    unknown = sorted(set(entry) - needed - either - _COMMON - {"reading"})
-    if unknown or (either and len(either & set(entry)) != 1):
-        wanted = f", and one of {', '.join(sorted(either))}" if either else ""
-        raise ValueError(f"Expected only known fields{wanted} in claim {name!r} of kind {kind}, got {', '.join(sorted(entry))}")
+    _check_fields(name, kind, set(entry))
+    source = entry["source"]
+    if source not in sources:
+        raise ValueError(f"Expected `source` of claim {name!r} among {', '.join(sources) or 'those of [source]'}, got {source!r}")
     sparsities = tuple(float(S) for S in entry["sparsities"])
     if not sparsities or not all(0 < S < 1 for S in sparsities) or list(sparsities) != sorted(set(sparsities)):
         raise ValueError(f"Expected `sparsities` of claim {name!r} as increasing numbers in (0, 1), got {entry['sparsities']!r}")
     kappa = entry.get("kappa")
     if kappa is not None and kappa not in ((0, 1, 2) if kind == "kappa" else (1, 2)):
         raise ValueError(f"Expected `kappa` of claim {name!r} among {'0, ' if kind == 'kappa' else ''}1, 2, got {kappa!r}")
-    points = entry.get("points")
-    if kind == "size" and len(sparsities) != 1:
-        raise ValueError(f"Expected one sparsity in claim {name!r} of kind size, got {len(sparsities)}")
+    if kind in ("size", "overfit") and len(sparsities) != 1:
+        raise ValueError(f"Expected one sparsity in claim {name!r} of kind {kind}, got {len(sparsities)}")
+    than_sparsity = _number(name, "than_sparsity", entry)
+    if than_sparsity is not None and (not 0 < than_sparsity < 1 or than_sparsity in sparsities):
+        raise ValueError(f"Expected `than_sparsity` of claim {name!r} in (0, 1) and another than its own, got {than_sparsity:g}")
+    where = sources[source] + (f": {entry['where']}" if "where" in entry else "")
     return Claim(
         name,
         kind,
         str(entry["statement"]),
-        str(entry["where"]),
+        where,
         sparsities,
         entry.get("scorer"),
         kappa,
         entry.get("than"),
-        None if points is None else float(points),
+        _number(name, "points", entry),
         str(entry.get("reading", "")),
+        percent=_number(name, "percent", entry),
+        source=source,
+        than_sparsity=than_sparsity,
+        gain=_pair(name, "gain", entry),
+        than_gain=_pair(name, "than_gain", entry),
     )
+
+
+def _check_fields(name: str, kind: Kind, given: set[str]) -> None:
+    """Refuse a claim that lacks a field of its kind, or has one of another."""
+    needed, either, some, free = _FIELDS[kind]
+    missing = sorted((needed | _COMMON) - given)
+    if missing:
+        raise ValueError(f"Expected the fields {', '.join(missing)} in claim {name!r} of kind {kind}")
+    unknown = sorted(given - needed - either - some - free - _COMMON - _FREE)
+    if unknown or (either and len(either & given) != 1):
+        wanted = f", and one of {', '.join(sorted(either))}" if either else ""
+        raise ValueError(f"Expected only known fields{wanted} in claim {name!r} of kind {kind}, got {', '.join(sorted(given))}")
+    if some and not some & given:
+        raise ValueError(f"Expected the fields {' or '.join(sorted(some, reverse=True))} in claim {name!r} of kind {kind}")
+
+
+def _number(name: str, field: str, entry: Mapping[str, Any]) -> float | None:
+    value = entry.get(field)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"Expected `{field}` of claim {name!r} as a number, got {value!r}")
+    return float(value)
+
+
+def _pair(name: str, field: str, entry: Mapping[str, Any]) -> tuple[str, str] | None:
+    value = entry.get(field)
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 2 or not all(isinstance(one, str) and one for one in value):
+        raise ValueError(
+            f"Expected `{field}` of claim {name!r} as two scorers, of which the first gains over the second, got {value!r}"
+        )
+    return value[0], value[1]
 
 
 @lru_cache(maxsize=1)

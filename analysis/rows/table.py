@@ -109,8 +109,12 @@ class Table:
             self._paired[key] = self._contrast(*key)
         return self._paired[key]
 
+    def opponent(self, name: str, reference: str, sparsity: float) -> Arm:
+        """What a scorer is compared with: the reference's arm, or for "plateau" the pool of the κ = 0 scorers but itself."""
+        return self._pool(self.pooled(name), sparsity) if self.pools(reference) else self.arm(reference, sparsity)
+
     def _contrast(self, name: str, reference: str, sparsity: float) -> Contrast:
-        other = self._pool(self.pooled(name), sparsity) if self.pools(reference) else self.arm(reference, sparsity)
+        other = self.opponent(name, reference, sparsity)
         floor = self.floors.get(sparsity, 0.0)
         if not self.metric.paired:
             return unpaired_contrast(self.arm(name, sparsity), other, sparsity=sparsity, noise_floor=floor)
@@ -200,7 +204,7 @@ def _dense_arm(whole: pd.DataFrame, metric: Metric) -> Arm | None:
     return _arm(DENSE, columns, np.arange(len(rows)), counts, metric)
 
 
-def _numbers(column: pd.Series, name: str) -> pd.Series:
+def numbers_in(column: pd.Series, name: str) -> pd.Series:
     """Return the column as floats, empty cells as nan; anything else that is no number is refused."""
     numbers = pd.to_numeric(column, errors="coerce").astype("float64")
     bad = column[numbers.isna() & ~column.isna()]
@@ -215,7 +219,7 @@ def _refuse(bad: pd.Series, expected: str, advice: str = "") -> None:
 
 
 def _sparsity(column: pd.Series) -> pd.Series:
-    values = _numbers(column, "sparsity")
+    values = numbers_in(column, "sparsity")
     if (values == ONE_POOL).all():
         return values  # the table has none
     _refuse(values[~((values >= 0) & (values < 1))], "`sparsity` in [0, 1)")
@@ -223,13 +227,13 @@ def _sparsity(column: pd.Series) -> pd.Series:
 
 
 def _accuracy(column: pd.Series) -> pd.Series:
-    values = _numbers(column, "accuracy")
+    values = numbers_in(column, "accuracy")
     _refuse(values[(values < 0) | (values > 1)], "`accuracy` as a fraction in [0, 1]", "; divide percentages by 100")
     return values
 
 
 def _finite(column: pd.Series) -> pd.Series:
-    values = _numbers(column, "accuracy")
+    values = numbers_in(column, "accuracy")
     _refuse(values[np.isinf(values)], "finite numbers in column `accuracy`")
     return values
 
@@ -253,7 +257,7 @@ def _kappa(rows: pd.DataFrame) -> dict[str, int | None]:
     names = sorted(rows["scorer"].unique())
     if "kappa" not in rows.columns:
         return dict.fromkeys(names)
-    values = _numbers(rows["kappa"], "kappa")
+    values = numbers_in(rows["kappa"], "kappa")
     found: dict[str, int | None] = {}
     for name in names:
         own = set(values[rows["scorer"] == name].dropna())
@@ -281,7 +285,7 @@ def _has_counts(rows: pd.DataFrame, metric: Metric) -> bool:
     """Whether integer counts stand behind every value: those of an accuracy must agree with it, another metric's may not."""
     if not {"correct", "n"} <= set(rows.columns):
         return False
-    correct, total = _numbers(rows["correct"], "correct"), _numbers(rows["n"], "n")
+    correct, total = numbers_in(rows["correct"], "correct"), numbers_in(rows["n"], "n")
     known = ~rows["accuracy"].isna()
     if replace(metric, paired=True) != ACCURACY:
         return bool(((correct / total - rows["accuracy"]).abs() <= RELATIVE_TOLERANCE)[known].all())

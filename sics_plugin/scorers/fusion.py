@@ -130,13 +130,15 @@ class FeatureSet:
         return [(-1.0 if self.signed and word != "rho" else 0.0, 1.0) for word in self.features]
 
 
-#: Sets of five features each. "orbit" and "smooth_orbit" are the paper's as we read it, "rank_orbit" the same read off the
-#: magnitude rank; the others are its controls: the same search without complexity, without a shape, of other shapes, without a
-#: signal.
+#: Sets of five features each, but for "both_orbit". "orbit" and "smooth_orbit" are the paper's as we read it, "rank_orbit" the
+#: same read off the magnitude rank, and "both_orbit" has the raw indicators and the smoothed ones, nine features with ρ: whether
+#: more of them are better, and with more weights under one budget. The others are controls: the same search without complexity,
+#: without a shape, of other shapes, without a signal.
 FEATURE_SETS: Mapping[str, FeatureSet] = {
     "orbit": FeatureSet(("rho", "orbit_peak", "orbit_variance", "orbit_range", "orbit_mean")),
     "smooth_orbit": FeatureSet(("rho", *(f"smooth_orbit_{name}" for name in spectra.INDICATORS))),
     "rank_orbit": FeatureSet(("rho", *(f"orbit_{name}(rho)" for name in spectra.INDICATORS))),
+    "both_orbit": FeatureSet(("rho", *spectra.ORBIT_ROWS)),
     "magnitude": FeatureSet(("rho", "rho^0.5", "rho^2", "taylor", "saliency")),
     "information": FeatureSet(("rho", "z", "z^0.5", "z^2", "z^3"), signed=False),
     "spline": FeatureSet(("rho", *(f"spline:{curve}" for curve in range(4)))),

@@ -55,9 +55,9 @@ def search_fusion(
         Evaluations: exactly so many points, the first of equal weights. A mask that was scored before counts again and is not
         scored again, so that every search of one budget asks for as many points.
     features : str, FeatureSet or sequence of str
-        A set by name: "orbit", "smooth_orbit", "rank_orbit", or the controls "magnitude" (powers of ρ with Taylor and the
-        gradient), "information" (powers of z, no weight below 0), "spline", "shuffled"; or features, ρ among them, see
-        :mod:`sics_plugin.scorers.fusion`.
+        A set by name: "orbit", "smooth_orbit", "rank_orbit", "both_orbit", or the controls "magnitude" (powers of ρ with
+        Taylor and the gradient), "information" (powers of z, no weight below 0), "spline", "shuffled"; or features, ρ among
+        them, see :mod:`sics_plugin.scorers.fusion`.
     seed : int
         Of the search, and of what is shuffled.
     unit : {"weight", "channel", "head"}

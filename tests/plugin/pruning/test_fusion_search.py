@@ -154,7 +154,7 @@ def test_the_first_point_is_the_fusion_of_equal_weights(trained_mlp: nn.Sequenti
 def test_every_control_takes_the_same_search(name: str, trained_mlp: nn.Sequential, options: dict[str, Any]) -> None:
     one, two = (search_fusion(trained_mlp, 0.8, features=name, budget=12, seed=3, **options) for _ in range(2))
     assert one == two
-    assert (one.budget, len(one.weights), one.features) == (12, 5, FEATURE_SETS[name].features)
+    assert (one.budget, len(one.weights), one.features) == (12, len(one.features), FEATURE_SETS[name].features)
     assert one.scorer == Fusion(one.features, one.weights, 3)
     if name == "information":
         assert all(weight >= 0 for point in one.points for weight in point.weights)

@@ -124,14 +124,14 @@ def plainly(m: np.ndarray, c: np.ndarray, features: tuple[str, ...], weights: tu
 @settings(deadline=None, max_examples=40)
 @given(
     st.sampled_from([one.features for name, one in FEATURE_SETS.items() if name != "shuffled"]),
-    st.lists(st.floats(-1, 1), min_size=5, max_size=5),
+    st.lists(st.floats(-1, 1), min_size=9, max_size=9),
     st.integers(2, 700),
     st.integers(0, 1000),
 )
 def test_scores_are_those_of_the_definition(features: tuple[str, ...], weights: list[float], n: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     m, c = rng.integers(0, 40, n).astype(np.float32) / 8, rng.integers(1, 30, n).astype(np.float32)
-    chosen = (weights[0] or 1.0, *weights[1:])
+    chosen = (weights[0] or 1.0, *weights[1 : len(features)])
     found = Fusion(features, chosen).score(Units(torch.from_numpy(m), torch.from_numpy(c), "gradient"), 0.7)
     assert np.allclose(found.numpy(), plainly(m, c.astype(np.float64), features, chosen), atol=1e-9)
 
@@ -142,7 +142,7 @@ def test_scores_are_those_of_the_definition(features: tuple[str, ...], weights: 
 @settings(deadline=None, max_examples=40)
 @given(
     st.sampled_from(sorted(FEATURE_SETS)),
-    st.lists(st.floats(0.01, 1), min_size=5, max_size=5),
+    st.lists(st.floats(0.01, 1), min_size=9, max_size=9),
     st.floats(0, 1),
     st.integers(0, 99),
 )
@@ -153,7 +153,8 @@ def test_masks_have_exactly_k_zeros_and_know_neither_scale_nor_transform(
     layer = nn.Linear(20, 30)
     weight, signal = torch.rand(30, 20, generator=source) + 0.01, torch.rand(600, generator=source)
     vector = SaliencyVector(signal, kind="gradient")
-    fusion = Fusion(FEATURE_SETS[name].features, tuple(weights))
+    features = FEATURE_SETS[name].features
+    fusion = Fusion(features, tuple(weights[: len(features)]))
 
     def mask(values: torch.Tensor, scorer: Fusion) -> tuple[torch.Tensor, int]:
         with torch.no_grad():
@@ -178,7 +179,8 @@ def test_permuting_units_permutes_scores() -> None:
 
 
 def test_the_sets_have_one_number_of_weights_and_the_monotone_one_stays_monotone() -> None:
-    assert {len(one.features) for one in FEATURE_SETS.values()} == {5}
+    assert {name: len(one.features) for name, one in FEATURE_SETS.items() if len(one.features) != 5} == {"both_orbit": 9}
+    assert set(FEATURE_SETS["both_orbit"].features) == {*FEATURE_SETS["orbit"].features, *FEATURE_SETS["smooth_orbit"].features}
     assert all(one.features[0] == "rho" and one.bounds()[0] == (0.0, 1.0) for one in FEATURE_SETS.values())
     source = torch.Generator().manual_seed(5)
     m = torch.randn(20_000, generator=source).abs()

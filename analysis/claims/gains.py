@@ -1,0 +1,152 @@
+"""Claims that set gains against each other: over a control with the same search, of two steps, held out and on test examples."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from sics_analysis.claims.findings import Finding, incomplete, lacks_seeds, numbers_of
+from sics_analysis.claims.statement import Claim
+from sics_analysis.families.max_t import escape_test
+from sics_analysis.one_scorer.equivalence import equivalence_test
+from sics_analysis.one_scorer.student import p_above, p_below
+from sics_analysis.results import Interval, Status, p_text, signed
+from sics_analysis.rows.combined import HELD_OUT, HELD_OUT_REFERENCE, combined_contrast, gap_terms
+from sics_analysis.rows.contrasts import Contrast
+from sics_analysis.study.outcome import Analysis
+
+#: The readings of the paper's fusion that are tested together against one control, by their names in a run.
+_FUSION = re.compile(r"fusion_(?:orbit|smooth_orbit|rank_orbit)_(\d+)")
+_READINGS = ("orbit", "smooth_orbit", "rank_orbit")
+#: Random numbers of that family; those of an analysis have their own streams.
+_AGAINST = 21
+
+
+def escape_against(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:
+    """θ > δ against another scorer, adjusted over the fusions of the same budget that the run has."""
+    assert claim.scorer is not None
+    assert claim.than is not None
+    own, delta = analysis.contrast(claim.scorer, claim.than, sparsity), analysis.delta
+    family = [analysis.contrast(name, claim.than, sparsity) for name in _readings_of(claim.scorer, analysis)]
+    rng = np.random.default_rng([analysis.seed, _AGAINST, round(sparsity * 10**9)])
+    adjusted = escape_test(family, delta, alpha=analysis.alpha, rng=rng, draws=analysis.draws).adjusted(claim.scorer)
+    interval = own.t_interval(1 - analysis.alpha)
+    numbers = f"{numbers_of(own, interval)} against {claim.than}"
+    if adjusted is not None and adjusted <= analysis.alpha:
+        text = f"{numbers}, above +{delta:g}, adjusted {p_text(adjusted)}"
+        return Finding(sparsity, Status.SUPPORTED, text, own.n, adjusted, own.mean, interval)
+    p = _corrected(p_below(own, delta), claim)
+    return _unless_shown(claim, own, analysis, sparsity, numbers, interval, p, f"below +{delta:g}", same=Status.CONTRADICTED)
+
+
+def bound_against(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:
+    """θ > −δ (noninferior) or θ < δ (nonsuperior) against another scorer."""
+    assert claim.scorer is not None
+    assert claim.than is not None
+    own, delta, lower = analysis.contrast(claim.scorer, claim.than, sparsity), analysis.delta, claim.kind == "noninferior"
+    half = equivalence_test(own, delta, alpha=analysis.alpha)
+    interval = own.t_interval(1 - 2 * analysis.alpha)
+    numbers = f"{numbers_of(own, interval)} against {claim.than}"
+    shown = half.p_lower if lower else half.p_upper
+    if incomplete(own, analysis) is None and not own.same_hash and shown is not None and shown <= analysis.alpha:
+        text = f"{numbers}, shown {f'above −{delta:g}' if lower else f'below +{delta:g}'}, {p_text(shown)}"
+        return Finding(sparsity, Status.SUPPORTED, text, own.n, shown, own.mean, interval)
+    p = _corrected(p_below(own, -delta) if lower else p_above(own, delta), claim)
+    beyond = f"below −{delta:g}" if lower else f"above +{delta:g}"
+    return _unless_shown(claim, own, analysis, sparsity, numbers, interval, p, beyond, same=Status.SUPPORTED)
+
+
+def _unless_shown(
+    claim: Claim,
+    own: Contrast,
+    analysis: Analysis,
+    sparsity: float,
+    numbers: str,
+    interval: Interval | None,
+    p: float | None,
+    beyond: str,
+    *,
+    same: Status,
+) -> Finding:
+    """Contradicted where the other side is shown, `same` where the masks are one; either on every seed of the run."""
+    few = incomplete(own, analysis)
+    if few is not None:
+        reach = lacks_seeds(own, analysis)
+        return Finding(sparsity, Status.UNDECIDED, f"{numbers}: {few}", own.n, None, own.mean, interval, (), reach)
+    if own.is_identical:
+        text = f"same masks as {claim.than} at every seed"
+        return Finding(sparsity, same, text, own.n, None, 0.0, interval)
+    if p is not None and p <= analysis.alpha:
+        text = f"{numbers}, shown {beyond}, {p_text(p)}"
+        return Finding(sparsity, Status.CONTRADICTED, text, own.n, p, own.mean, interval)
+    return Finding(sparsity, Status.UNDECIDED, f"{numbers}, neither side shown", own.n, None, own.mean, interval)
+
+
+def _readings_of(scorer: str, analysis: Analysis) -> Sequence[str]:
+    """The readings of the paper's fusion with this one's budget; the scorer alone where it is none of them."""
+    found = _FUSION.fullmatch(scorer)
+    names = () if found is None else tuple(f"fusion_{features}_{found[1]}" for features in _READINGS)
+    return tuple(name for name in names if name in analysis.scorers) or (scorer,)
+
+
+def larger_finding(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:
+    """(A − B) − (C − D) > 0, formed at every seed that has all four."""
+    assert claim.gain is not None
+    assert claim.than_gain is not None
+    table = analysis.table
+    (a, b), (c, d) = claim.gain, claim.than_gain
+    weights: dict[str, float] = {}
+    for name, weight in ((a, 1.0), (b, -1.0), (c, -1.0), (d, 1.0)):
+        weights[name] = weights.get(name, 0.0) + weight
+    terms = [(weight, table.arm(name, sparsity)) for name, weight in weights.items()]
+    found = combined_contrast(table, terms, name=a, reference=b, sparsity=sparsity)
+    gains = [table.contrast(one, other, sparsity) for one, other in ((a, b), (c, d))]
+    means = [f"{one.name} {signed(one.mean or 0.0)} over {one.reference}" for one in gains]
+    return _sign_finding(claim, found, analysis, sparsity, f"{means[0]}, {means[1]}, apart by ")
+
+
+def overfit_finding(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:
+    """A gap above 0, or above that of another scorer or at another S: the gain held out less the gain on test examples."""
+    assert claim.scorer is not None
+    rows, table, reference = analysis.rows, analysis.table, analysis.reference
+    places = [(claim.scorer, sparsity)]
+    if claim.than is not None or claim.than_sparsity is not None:
+        places.append((claim.than or claim.scorer, sparsity if claim.than_sparsity is None else round(claim.than_sparsity, 9)))
+    terms = [gap_terms(rows, table, name, reference, S) for name, S in places]
+    own = terms[0]
+    assert own is not None  # `not_tested` asks for the columns
+    for other in terms[1:]:
+        assert other is not None
+        own = own + [(-weight, arm) for weight, arm in other]
+    found = combined_contrast(table, own, name=claim.scorer, reference=reference, sparsity=sparsity)
+    against = "".join(f" less that of {name} at S = {S:g}" for name, S in places[1:])
+    return _sign_finding(claim, found, analysis, sparsity, f"gap of {claim.scorer}{against}: ")
+
+
+def _sign_finding(claim: Claim, found: Contrast, analysis: Analysis, sparsity: float, head: str) -> Finding:
+    """Supported where the mean is shown above 0, contradicted where it is shown below."""
+    interval = found.t_interval(1 - analysis.alpha)
+    numbers = f"{head}{numbers_of(found, interval)}"
+    above, below = p_above(found, 0.0), _corrected(p_below(found, 0.0), claim)
+    if above is not None and above <= analysis.alpha:
+        return Finding(sparsity, Status.SUPPORTED, f"{numbers}, {p_text(above)}", found.n, above, found.mean, interval)
+    if below is not None and below <= analysis.alpha:
+        text = f"{numbers}, shown below 0, {p_text(below)}"
+        return Finding(sparsity, Status.CONTRADICTED, text, found.n, below, found.mean, interval)
+    return Finding(sparsity, Status.UNDECIDED, f"{numbers}, neither above nor below 0", found.n, None, found.mean, interval)
+
+
+def _corrected(p: float | None, claim: Claim) -> float | None:
+    """A p that could contradict at any sparsity of the claim: Bonferroni over them."""
+    return None if p is None else min(1.0, p * len(claim.sparsities))
+
+
+def lacks_held_out(claim: Claim, analysis: Analysis) -> str | None:
+    """What a gap needs that these rows do not have; None where they have it."""
+    if not {HELD_OUT, HELD_OUT_REFERENCE} <= set(analysis.rows.columns):
+        return f"the columns {HELD_OUT} and {HELD_OUT_REFERENCE}"
+    if analysis.reference not in analysis.kappa:
+        return f"a scorer as reference: {analysis.reference} has no value held out"
+    return None
