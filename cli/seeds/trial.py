@@ -253,8 +253,8 @@ class Trial(SeedRun):
         if both := len(fed.digests & self._fed.digests):
             yield Finding(
                 REMARK, "held out",
-                f"{both:,} of the {len(fed.digests):,} different examples that the network is fed are those of evaluate: a search "
-                "would see what it is measured on. Hold out others",
+                f"{both:,} of the {len(fed.digests):,} different examples that the network is fed are those of evaluate: a "
+                "search would see what it is measured on. Hold out others",
             )  # fmt: skip
 
     def _prune(self) -> Steps:
