@@ -93,7 +93,8 @@ class Choice:
 class Searcher:
     """Searches of one seed: one for each set of features and sparsity, with the largest budget that `cells` ask for.
 
-    `held_out` evaluates a network; `tell` is told the points found and those wanted. `fresh`: what is kept is not gone on from.
+    `held_out` evaluates a network; `tell` is told how many points a search has and how many it wants. With `fresh`, what is kept
+    is not gone on from.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class Searcher:
         held_out: HeldOut,
         *,
         cells: Iterable[Cell],
-        tell: Callable[[int, int], None],
+        tell: Callable[[tuple[str, float], int, int], None],
         fresh: bool,
     ) -> None:
         self._recipe, self._seed, self._folder, self._masker = recipe, seed, folder, masker
@@ -132,6 +133,7 @@ class Searcher:
             kept = None if self._fresh else Kept.read(path, of)
             self._found[place] = kept or Kept(of, "", None, ())
         wanted = max(asked.points, self._wanted.get(place, 0))
+        self._tell(place, min(len(self._found[place].points), wanted), wanted)
         if len(self._found[place].points) < wanted and place not in self._failed:
             try:
                 self._search(model, saliency, scorer, place, path, wanted)
@@ -168,9 +170,8 @@ class Searcher:
             by_mask.setdefault(now.mask_hash, now)
             self._found[place] = Kept(before.of, objective, n, (*before.points, now))
             self._found[place].write(path)
-            self._tell(len(self._found[place].points), budget)
+            self._tell(place, len(self._found[place].points), budget)
 
-        self._tell(len(self._found[place].points), budget)
         search_fusion(
             model,
             sparsity,

@@ -114,6 +114,7 @@ class SeedRun:
             fresh=not job.share,
         )
         self._plain: dict[tuple[str, float], Point] = {}
+        self._points: dict[tuple[str, float], int] = {}
         self._saliencies: dict[str, Saliency] = {}
         self._facts = device_facts(device)
         self._batches_draws = digest({"seed": job.seed, "for": "calibration"})
@@ -249,7 +250,7 @@ class SeedRun:
             self.inbox.post(row)
             good = True
         self._done += self.work.cell
-        self._tell("pruning", self._before + self._done)
+        self._tell("pruning", self._work_done)
         return good
 
     def _measured(self, cell: Cell, evaluation: Evaluation, begun: float) -> dict[str, Any]:
@@ -356,9 +357,12 @@ class SeedRun:
     def _held_out(self, model: nn.Module) -> Evaluation:
         """Have the task evaluate a network on the held-out examples, at the same draws for every network of the seed."""
         model.eval()
-        draws = seeded(digest({"seed": self.job.seed, "for": "held out"}))
         self._spoilt = model is self.model or self._spoilt
-        with left_as_it_was(model, "it was evaluated on held-out examples: held_out() must"), draws, torch.no_grad():
+        with contextlib.ExitStack() as guards:
+            if self.recipe.task.calibration is None:  # a user's code; the image tasks draw nothing and write nothing
+                guards.enter_context(left_as_it_was(model, "it was evaluated on held-out examples: held_out() must"))
+                guards.enter_context(seeded(digest({"seed": self.job.seed, "for": "held out"})))
+            guards.enter_context(torch.no_grad())
             handed = self.task.held_out(model, self.job.seed)
         try:
             found = evaluation_of(handed, self.metric, "held_out")
@@ -368,8 +372,14 @@ class SeedRun:
             self._spoilt = False
         return found
 
-    def _tell_search(self, found: int, wanted: int) -> None:
-        self._tell(f"searching {found}/{wanted}", self._before + self._done)
+    def _tell_search(self, place: tuple[str, float], found: int, wanted: int) -> None:
+        self._points[place] = found
+        if found < wanted:
+            self._tell(f"searching {found}/{wanted}", self._work_done)
+
+    @property
+    def _work_done(self) -> float:
+        return self._before + self._done + self.work.point * sum(self._points.values())
 
     def _zero_before(self, report: PruningReport) -> float:
         """The share of the weights to be pruned that are 0 in the dense network: below it there is nothing to choose."""
