@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sics_analysis.claims.findings import Finding as Finding
 from sics_analysis.claims.findings import NOT_TESTED, Reading, seeds_text
+from sics_analysis.claims.findings import Finding as Finding
 from sics_analysis.claims.rules import find
 from sics_analysis.claims.sizes import size_text
 from sics_analysis.claims.statement import Claim as Claim
