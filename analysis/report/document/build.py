@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
-from sics_analysis.claims.rules import not_tested
-from sics_analysis.claims.scorecard import ClaimResult, evaluate, evaluate_all
-from sics_analysis.claims.statement import Claim, paper_claims, parse_claim
+from sics_analysis.claims.scorecard import ClaimResult, evaluate, evaluate_all, tested, untested
+from sics_analysis.claims.statement import Claim, parse_claim
 from sics_analysis.families.attribution import AttributionLine
 from sics_analysis.planning.outlook import next_steps, power_curve
 from sics_analysis.report.document.as_read import as_read
@@ -264,7 +263,7 @@ def _document(analysis: Analysis, frame: pd.DataFrame, origin: Origin, gates: Se
         power=power_curve(analysis.lines, analysis.delta, analysis.alpha, paired=metric.paired)
         if looks is None
         else no_curve(looks, analysis.delta),
-        claims=tuple(_claim(found) for found in evaluate_all(analysis, heard(analysis))),
+        claims=tuple(_claim(found) for found in evaluate_all(analysis, tested(analysis))),
         gates=tuple(read(_claim(evaluate(claim, analysis), gate=True)) for claim in gates),
         deviations=_deviations(origin, lines),
         provenance=origin.provenance,
@@ -286,30 +285,11 @@ def _document(analysis: Analysis, frame: pd.DataFrame, origin: Origin, gates: Se
 UNPAIRED = "unpaired: seeds taken as independent samples, Welch's t and Holm's correction"
 
 
-def heard(analysis: Analysis) -> tuple[Claim, ...]:
-    """The paper's claims that these rows can speak of: of accuracies on images with known κ, those that were measured."""
-    return tuple(claim for claim in _of_paper(analysis) if not not_tested(claim, analysis))
-
-
-def _of_paper(analysis: Analysis) -> tuple[Claim, ...]:
-    """The paper's claims about a sparsity of these rows, where they are accuracies on images with known κ."""
-    if not (analysis.has_kappa and analysis.metric.is_image_accuracy and analysis.metric.paired):
-        return ()
-    there = set(analysis.sparsities)
-    return tuple(
-        claim
-        for claim in paper_claims()
-        if set(claim.sparsities) & there and (claim.than_sparsity is None or claim.than_sparsity in there)
-    )
-
-
 def _unheard(analysis: Analysis) -> list[str]:
     """A note of the paper's claims that these rows lack the scorers for."""
     lacking: dict[str, list[str]] = {}
-    for claim in _of_paper(analysis):
-        needs = not_tested(claim, analysis)
-        if needs:
-            lacking.setdefault(needs, []).append(claim.id)
+    for claim, needs in untested(analysis):
+        lacking.setdefault(needs, []).append(claim.id)
     told = "; ".join(f"{', '.join(ids)} ({'needs' if len(ids) == 1 else 'need'} {needs})" for needs, ids in lacking.items())
     return [f"Claims of the paper not tested on these rows: {told}."] if told else []
 
