@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sics_analysis.claims.statement import paper_claims
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.joint import ClaimInfo
 from sics_analysis.report.layouts.formats import render
@@ -47,11 +48,11 @@ def documents() -> dict[str, ReportDocument]:
 def scorecard(found: Mapping[str, ReportDocument]) -> list[str]:
     """The paper's claims as rows, the runs as columns: status and what was measured."""
     claims = {name: {claim.id: claim for claim in document.claims} for name, document in found.items()}
-    order = [claim.id for claim in next(iter(found.values())).claims]
+    order = [claim.id for claim in paper_claims() if any(claim.id in of_run for of_run in claims.values())]
     lines = ["| claim | claimed | " + " | ".join(found) + " |", "|---|---|" + "---|" * len(found)]
     for name in order:
-        first = next(iter(claims.values()))[name]
-        cells = [_cell(of_run[name]) for of_run in claims.values()]
+        first = next(of_run[name] for of_run in claims.values() if name in of_run)
+        cells = [_cell(of_run[name]) if name in of_run else "not tested" for of_run in claims.values()]
         at = f" at S = {first.sparsity:g}" if first.kind in ("size", "kappa") and first.id != "kappa0-below-0.65" else ""
         lines.append(f"| `{name}` | {first.claimed}{at} | " + " | ".join(cells) + " |")
     return lines
@@ -60,10 +61,10 @@ def scorecard(found: Mapping[str, ReportDocument]) -> list[str]:
 def _cell(claim: ClaimInfo) -> str:
     glyph = STATUS_GLYPHS[claim.status]
     if claim.kind == "kappa" or claim.interval is None:
-        return f"{glyph} {claim.status}"
+        return f"{glyph} {claim.outcome or claim.status}"
     estimate = "" if claim.estimate is None else f"{claim.estimate:+.2f} ".replace("-", "−")
     interval = f"[{claim.interval.low:+.2f}, {claim.interval.high:+.2f}]".replace("-", "−")
-    return f"{glyph} {claim.status}, {estimate}{interval}"
+    return f"{glyph} {claim.outcome or claim.status}, {estimate}{interval}"
 
 
 def kappa_table(found: Mapping[str, ReportDocument]) -> list[str]:

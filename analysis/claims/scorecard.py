@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sics_analysis.claims.findings import Finding as Finding
 from sics_analysis.claims.findings import NOT_TESTED, Reading, seeds_text
-from sics_analysis.claims.rules import find
+from sics_analysis.claims.findings import Finding as Finding
+from sics_analysis.claims.rules import find, not_tested
 from sics_analysis.claims.sizes import size_text
 from sics_analysis.claims.statement import Claim as Claim
 from sics_analysis.claims.statement import load_claims as load_claims
@@ -88,8 +88,8 @@ class ClaimResult:
 
     @property
     def out_of_reach(self) -> bool:
-        """Whether it is undecided at a sparsity where no further seed of this run could decide it, and contradicted at none."""
-        return self.status is Status.UNDECIDED and any(finding.out_of_reach for finding in self.deciding)
+        """Whether it is undecided, and no further seed of this run could decide it at any sparsity that is."""
+        return self.status is Status.UNDECIDED and all(finding.out_of_reach for finding in self.deciding)
 
     def confidence_interval(self, level: float = 0.95) -> Interval | None:
         """Return the interval behind the decision; None at another level than its own."""
@@ -146,6 +146,29 @@ def evaluate(claim: Claim, analysis: Analysis) -> ClaimResult:
 def evaluate_all(analysis: Analysis, claims: Iterable[Claim] | None = None) -> tuple[ClaimResult, ...]:
     """Set the paper's claims, or others, against an analysis, in their order."""
     return tuple(evaluate(claim, analysis) for claim in (paper_claims() if claims is None else claims))
+
+
+def tested(analysis: Analysis) -> tuple[Claim, ...]:
+    """The paper's claims that these rows can speak of: of accuracies on images with known κ, those that were measured."""
+    return tuple(claim for claim in _of_paper(analysis) if not not_tested(claim, analysis))
+
+
+def untested(analysis: Analysis) -> tuple[tuple[Claim, str], ...]:
+    """The paper's claims about a sparsity of these rows that are about scorers they lack, and which."""
+    pairs = ((claim, not_tested(claim, analysis)) for claim in _of_paper(analysis))
+    return tuple((claim, needs) for claim, needs in pairs if needs)
+
+
+def _of_paper(analysis: Analysis) -> tuple[Claim, ...]:
+    """The paper's claims about a sparsity of these rows, where they are accuracies on images with known κ."""
+    if not (analysis.has_kappa and analysis.metric.is_image_accuracy and analysis.metric.paired):
+        return ()
+    there = set(analysis.sparsities)
+    return tuple(
+        claim
+        for claim in paper_claims()
+        if set(claim.sparsities) & there and (claim.than_sparsity is None or claim.than_sparsity in there)
+    )
 
 
 def outcome_text(status: Status, readings: Sequence[Reading]) -> str:

@@ -66,7 +66,7 @@ def size_finding(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:
     reach = all(one.out_of_reach for one in told if one.reading.status is Status.UNDECIDED) and status is Status.UNDECIDED
     if len(told) == 1:
         return Finding(sparsity, status, f"{what}{told[0].text}", n, None, estimate, interval, (), reach)
-    text = "; ".join(f"read as {one.reading.name}, {one.reading.status}{one.text}" for one in told)
+    text = "; ".join(f"in {one.reading.name} {one.reading.status}: {one.text.lstrip(',; ')}" for one in told)
     return Finding(sparsity, status, f"{what}; {text}", n, None, estimate, interval, tuple(one.reading for one in told), reach)
 
 
@@ -103,13 +103,11 @@ def _in_percent(percent: float, interval: Interval, lines: Sequence[Line], analy
     arms = [analysis.table.opponent(line.scorer, reference, sparsity) for line in lines]
     values = [arm.scale * value for arm in arms for value in arm.accuracy]
     points = percent / 100 * sum(values) / len(values)
-    target = f"{size_text(percent)} % of {reference}'s own accuracy, here {signed(points)}"
+    target = f"against {size_text(percent)} % of {reference}'s own accuracy, here {signed(points)}"
     found = _largest(_shares(percent / 100, lines, analysis, sparsity), analysis)
     if found is None:
-        return _Told(
-            Reading(PERCENT, Status.UNDECIDED, points), f", claimed {target}; no interval for a difference less that share"
-        )
-    less = f"claimed {target}; less that share in [{signed(found.low)}, {signed(found.high)}]"
+        return _Told(Reading(PERCENT, Status.UNDECIDED, points), f", {target}; no interval for a difference less that share")
+    less = f"{target}, less which it lies in [{signed(found.low)}, {signed(found.high)}]"
     side = _outside(found, -delta, delta)
     if side:
         return _Told(Reading(PERCENT, Status.CONTRADICTED, points), f", {less}, wholly {side} 0 ± {delta:g}")

@@ -6,13 +6,15 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sics_analysis.claims.scorecard import evaluate
+from sics_analysis.claims.scorecard import evaluate, evaluate_all, tested
 from sics_analysis.claims.statement import GRAMMAR, Claim, parse_claim
 from sics_analysis.looks.outcome import LineLooks
 from sics_analysis.results import Row, Status, columns
 from sics_analysis.study.outcome import Analysis
 
-TARGETS = f"share:FRACTION, {GRAMMAR}"
+#: The target of all claims of the paper that a run tests.
+CLAIMS = "claims"
+TARGETS = f"share:FRACTION, {GRAMMAR}, or {CLAIMS} for all of these that the run tests"
 _SHARE = re.compile(r"share:(?P<share>[0-9.]+)")
 
 
@@ -20,7 +22,8 @@ _SHARE = re.compile(r"share:(?P<share>[0-9.]+)")
 class Target:
     """What a run goes on for: a claim to be answered either way, or a share of the lines of κ ≥ 1 to be settled.
 
-    Where a table knows no κ, the lines of the share are those of the escape families.
+    Where a table knows no κ, the lines of the share are those of the escape families. Without a claim and a share it is every
+    claim of the paper that the run tests.
     """
 
     text: str
@@ -46,7 +49,7 @@ class TargetState:
 
 
 def parse_target(text: str) -> Target:
-    """Read a target: a claim as `--fail-on` takes it, or ``share:0.8``.
+    """Read a target: a claim as `--fail-on` takes it, ``share:0.8``, or ``claims`` for all of the paper's.
 
     Raises
     ------
@@ -59,6 +62,8 @@ def parse_target(text: str) -> Target:
     (0.8, 'escape')
     """
     stripped = text.strip()
+    if stripped == CLAIMS:
+        return Target(stripped)
     match = _SHARE.fullmatch(stripped)
     if match is None:
         if stripped.startswith("share"):
@@ -77,7 +82,8 @@ def target_states(targets: Iterable[Target], analysis: Analysis) -> tuple[Target
     """Whether each target is settled at the looks made so far.
 
     A claim is settled when it is supported or contradicted; a share when so many lines are IDENTICAL, EQUIVALENT, ESCAPES or
-    DEGRADES. A hopeless line is none of these: it counts as open, and is named.
+    DEGRADES. A hopeless line is none of these: it counts as open, and is named. The claims of the paper are settled together when
+    none is open: one that is not tested here, or that no further seed of the run could decide, keeps no run open, and is named.
 
     Raises
     ------
@@ -112,13 +118,27 @@ def _state(target: Target, analysis: Analysis) -> TargetState:
     if target.claim is not None:
         found = evaluate(target.claim, analysis)
         return TargetState(target.text, found.status is not Status.UNDECIDED, f"{found.status}: {found.explanation}")
+    if target.share is None:
+        return _claims_state(target, analysis)
     lines = _counted(analysis)
     settled = sum(line.settled for line in lines)
     hopeless = [f"{line.scorer} at S = {line.sparsity:g}" for line in lines if line.hopeless]
     said = f"{settled} of {len(lines)} lines are settled"
     if hopeless:
         said += f"; not expected to be: {', '.join(hopeless)}"
-    return TargetState(target.text, bool(lines) and settled >= (target.share or 0.0) * len(lines) - 1e-9, said)
+    return TargetState(target.text, bool(lines) and settled >= target.share * len(lines) - 1e-9, said)
+
+
+def _claims_state(target: Target, analysis: Analysis) -> TargetState:
+    """The claims of the paper that these rows test, together."""
+    results = evaluate_all(analysis, tested(analysis))
+    undecided = [found for found in results if found.status is Status.UNDECIDED]
+    waiting = [found.claim.id for found in undecided if not found.out_of_reach]
+    given_up = [found.claim.id for found in undecided if found.out_of_reach]
+    said = f"{len(results) - len(undecided)} of {len(results)} claims of the paper are decided"
+    said += f"; open: {', '.join(waiting)}" if waiting else ""
+    said += f"; no further seed of this run could decide: {', '.join(given_up)}" if given_up else ""
+    return TargetState(target.text, bool(results) and not waiting, said)
 
 
 def _counted(analysis: Analysis) -> list[LineLooks]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from sics_cli.base.errors import ConfigError
 from sics_cli.experiment.scorers import ScorerInfo
-from sics_cli.settings.config import Experiment
-from sics_cli.settings.until import SHARE, check_target
+from sics_cli.settings.config import Experiment, OwnTask
+from sics_cli.settings.until import CLAIMS, SHARE, check_target
 
 if TYPE_CHECKING:
     from sics_analysis.claims.statement import Claim
@@ -27,23 +27,41 @@ def check_targets(experiment: Experiment, scorers: Sequence[ScorerInfo]) -> None
     ]
     for text in experiment.until or ():
         target = check_target(text)
-        if not isinstance(target, float):
-            _check_claim(text, target, experiment, scorers)
+        if text == CLAIMS and not isinstance(target, float):
+            _check_claims(text, target, experiment, scorers)
+        elif not isinstance(target, float):
+            _check_claim(text, target[0], experiment, scorers)
     asked = experiment.until is not None and (not experiment.until or any(text.startswith(SHARE) for text in experiment.until))
     if asked and not complex_ones:
         raise ConfigError("--until decided: asks for the lines of κ ≥ 1, and none is among the scorers: name a target")
 
 
+def _check_claims(text: str, claims: Sequence[Claim], experiment: Experiment, scorers: Sequence[ScorerInfo]) -> None:
+    """Refuse all of the paper's claims together where the run tests none of them."""
+    if isinstance(experiment.task, OwnTask):
+        raise ConfigError(f"--until {text}: the paper's claims are about images, and are not asked of a task of your own")
+    for claim in claims:
+        try:
+            _check_claim(claim.id, claim, experiment, scorers)
+        except ConfigError:
+            continue
+        return
+    raise ConfigError(f"--until {text}: the run has the scorers and sparsities of no claim of the paper: name another target")
+
+
 def _check_claim(text: str, claim: Claim, experiment: Experiment, scorers: Sequence[ScorerInfo]) -> None:
     there = tuple(round(S, 9) for S in experiment.sparsities)
-    missing = [S for S in claim.sparsities if round(S, 9) not in there]
+    missing = [S for S in claim.places if round(S, 9) not in there]
     if missing:
         raise ConfigError(f"--until {text}: S = {missing[0]:g} is not in the run: give {' | '.join(f'{S:g}' for S in there)}")
-    names = [info.name for info in scorers if info.name != experiment.reference]
-    spoken_of = [claim.scorer, None if claim.than in (None, "reference", experiment.reference) else claim.than]
-    for name in (name for name in spoken_of if name is not None and name not in names):
-        what = "the reference" if name == experiment.reference else "not in the run"
-        raise ConfigError(f"--until {text}: {name} is {what}: give {' | '.join(names)}")
+    names = [info.name for info in scorers]
+    others = [name for name in names if name != experiment.reference]
+    for name in claim.scorers:
+        own = name == claim.scorer and name == experiment.reference
+        if own or name not in names:
+            raise ConfigError(
+                f"--until {text}: {name} is {'the reference' if own else 'not in the run'}: give {' | '.join(others)}"
+            )
     classes = {info.kappa for info in scorers if info.name != experiment.reference}
     needed = {"plateau": {0}, "kappa": {1, 2}}.get(claim.kind, set() if claim.kappa is None else {claim.kappa})
     for kappa in sorted(needed - classes):

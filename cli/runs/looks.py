@@ -10,6 +10,7 @@ from sics_cli.base.hashing import digest
 from sics_cli.experiment.cells import Cell
 from sics_cli.experiment.provenance import now
 from sics_cli.runs.open_run import OpenRun
+from sics_cli.settings.until import CLAIMS
 from sics_cli.store.rows import CellRow, LookRow, PlanRow
 from sics_cli.store.store import Store
 
@@ -93,10 +94,10 @@ def not_answered(store: Store, plan: PlanRow, look: LookRow) -> list[str]:
     alike = [name for name in plan.scorers if kappa.get(name) == 0]
     found = []
     for target, how in look.targets.items():
-        if how or target == EVERY_LINE or target.startswith("share:"):
+        if how or target in (EVERY_LINE, CLAIMS) or target.startswith("share:"):
             continue
         claim = parse_claim(target)
-        names = alike if claim.kind == "plateau" else [claim.scorer, plan.reference]
+        names = alike if claim.kind == "plateau" else [*claim.scorers, plan.reference]
         lacks = [(name, seed) for seed in seeds for name in names for S in claim.sparsities if (seed, name, S) not in there]
         lacks = [(name, seed) for name, seed in lacks if name in plan.scorers]
         if claim.kind in NEED_EVERY_SEED and lacks:
@@ -161,7 +162,11 @@ def looks_text(plan: PlanRow) -> str:
 
 def until_text(targets: Sequence[str]) -> str:
     """What is to be decided, in words."""
-    return f"{', '.join(targets)} {'are' if len(targets) > 1 else 'is'} decided" if targets else f"{EVERY_LINE} is decided"
+    return (
+        f"{', '.join(targets)} {'are' if len(targets) > 1 or CLAIMS in targets else 'is'} decided"
+        if targets
+        else f"{EVERY_LINE} is decided"
+    )
 
 
 def look_line(look: LookRow, plan: PlanRow) -> str:

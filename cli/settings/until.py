@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 DECIDED = "decided"
 #: A target that asks for so large a share of the lines of κ ≥ 1.
 SHARE = "share:"
+#: The target of every claim of the paper that the run tests.
+CLAIMS = "claims"
 #: A first look takes five seeds: below that no verdict can be had at its level.
 FEWEST, MOST = 5, 10_000
 _NUMBER = re.compile(r"\d*\.?\d+|\d+\.")
@@ -37,19 +39,21 @@ def targets_of(until: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(named))
 
 
-def check_target(text: str) -> Claim | float:
-    """A target as a claim, or the share it asks for; a `RefusedSettingError` says what is accepted."""
+def check_target(text: str) -> tuple[Claim, ...] | float:
+    """A target as a claim, as all of the paper's, or as the share it asks for; a `RefusedSettingError` says what is accepted."""
     from sics_analysis.claims.statement import GRAMMAR, paper_claims, parse_claim
 
+    if text == CLAIMS:
+        return paper_claims()
     if text.startswith(SHARE):
         share = float(text.removeprefix(SHARE)) if _NUMBER.fullmatch(text.removeprefix(SHARE)) else 0.0
         require(0 < share <= 1, "until", text, f"{SHARE}X, a share above 0 and at most 1")
         return share
     try:
-        return parse_claim(text)
+        return (parse_claim(text),)
     except ValueError:
         ids = ", ".join(claim.id for claim in paper_claims())
-        require(False, "until", text, f"targets as {SHARE}0.8, {GRAMMAR} ({ids})")
+        require(False, "until", text, f"targets as {SHARE}0.8, {GRAMMAR} ({ids}), or {CLAIMS} for all of the paper's")
         raise
 
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
-from sics_analysis.claims.scorecard import ClaimResult, evaluate, evaluate_all
-from sics_analysis.claims.statement import Claim, paper_claims, parse_claim
+from sics_analysis.claims.scorecard import ClaimResult, evaluate, evaluate_all, tested, untested
+from sics_analysis.claims.statement import Claim, parse_claim
 from sics_analysis.families.attribution import AttributionLine
 from sics_analysis.planning.outlook import next_steps, power_curve
 from sics_analysis.report.document.as_read import as_read
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.footnotes import footnotes
-from sics_analysis.report.document.joint import ClaimFinding, ClaimInfo, KappaInfo, PlateauInfo, SpectrumInfo
+from sics_analysis.report.document.joint import ClaimFinding, ClaimInfo, ClaimReading, KappaInfo, PlateauInfo, SpectrumInfo
 from sics_analysis.report.document.lines import AttributionInfo, LineInfo, McNemarInfo
 from sics_analysis.report.document.looked import looks_info, no_curve
 from sics_analysis.report.document.rows import (
@@ -80,8 +80,10 @@ def _mcnemar(line: McNemarLine, metric: Metric) -> McNemarInfo:
 
 def _claim(found: ClaimResult, *, gate: bool = False) -> ClaimInfo:
     findings = tuple(_row(ClaimFinding, finding) for finding in found.findings)
-    claim = {name: getattr(found.claim, name) for name in ("id", "kind", "statement", "where", "reading", "points")}
-    return _row(ClaimInfo, found, **claim, sparsity=found.decisive.sparsity, findings=findings, gate=gate)
+    claim = {name: getattr(found.claim, name) for name in ("id", "kind", "statement", "where", "reading", "points", "source")}
+    readings = tuple(_row(ClaimReading, reading) for reading in found.readings)
+    told = {"readings": readings, "outcome": found.outcome if readings else ""}
+    return _row(ClaimInfo, found, **claim, **told, sparsity=found.decisive.sparsity, findings=findings, gate=gate)
 
 
 def _spectrum(analysis: Analysis) -> SpectrumInfo:
@@ -261,11 +263,15 @@ def _document(analysis: Analysis, frame: pd.DataFrame, origin: Origin, gates: Se
         power=power_curve(analysis.lines, analysis.delta, analysis.alpha, paired=metric.paired)
         if looks is None
         else no_curve(looks, analysis.delta),
-        claims=tuple(_claim(found) for found in evaluate_all(analysis, heard(analysis))),
+        claims=tuple(_claim(found) for found in evaluate_all(analysis, tested(analysis))),
         gates=tuple(read(_claim(evaluate(claim, analysis), gate=True)) for claim in gates),
         deviations=_deviations(origin, lines),
         provenance=origin.provenance,
-        notes=(*(analysis.told(text) for text in notes), *(f"Assumed: {text}." for text in analysis.assumed)),
+        notes=(
+            *(analysis.told(text) for text in notes),
+            *_unheard(analysis),
+            *(f"Assumed: {text}." for text in analysis.assumed),
+        ),
         metric=metric,
         checks=analysis.checks,
         next_steps=tuple(read(s) for s in next_steps(audible, analysis.delta, analysis.alpha, paired=metric.paired))
@@ -279,16 +285,13 @@ def _document(analysis: Analysis, frame: pd.DataFrame, origin: Origin, gates: Se
 UNPAIRED = "unpaired: seeds taken as independent samples, Welch's t and Holm's correction"
 
 
-def heard(analysis: Analysis) -> tuple[Claim, ...]:
-    """The paper's claims that these rows can speak of: of accuracies on images with known κ, those that were measured."""
-    if not (analysis.has_kappa and analysis.metric.is_image_accuracy and analysis.metric.paired):
-        return ()
-    known = {*analysis.scorers, "reference", None}
-    return tuple(
-        claim
-        for claim in paper_claims()
-        if set(claim.sparsities) & set(analysis.sparsities) and claim.scorer in known and claim.than in known
-    )
+def _unheard(analysis: Analysis) -> list[str]:
+    """A note of the paper's claims that these rows lack the scorers for."""
+    lacking: dict[str, list[str]] = {}
+    for claim, needs in untested(analysis):
+        lacking.setdefault(needs, []).append(claim.id)
+    told = "; ".join(f"{', '.join(ids)} ({'needs' if len(ids) == 1 else 'need'} {needs})" for needs, ids in lacking.items())
+    return [f"Claims of the paper not tested on these rows: {told}."] if told else []
 
 
 def report_table(

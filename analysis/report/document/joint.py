@@ -61,11 +61,20 @@ class ClaimFinding:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimReading:
+    """One reading of a size that the text leaves open: in "points", or in "percent" of the reference's own accuracy."""
+
+    name: str
+    status: Status
+    points: float  # the size that it claims in this run
+
+
+@dataclass(frozen=True, slots=True)
 class ClaimInfo:
     """A claim set against the rows."""
 
     id: str
-    kind: str  # plateau, kappa, escape, noninferior, nonsuperior, size or below
+    kind: str  # plateau, kappa, escape, noninferior, nonsuperior, size, below, larger or overfit
     statement: str
     where: str
     reading: str
@@ -80,6 +89,9 @@ class ClaimInfo:
     findings: tuple[ClaimFinding, ...]
     paragraph: str
     gate: bool = False  # whether it was asked for by `--fail-on`
+    source: str = ""  # "abstract", or "review": a public one of the text
+    readings: tuple[ClaimReading, ...] = ()  # where there are two
+    outcome: str = ""  # the status under each of them
 
     @property
     def tripped(self) -> bool:

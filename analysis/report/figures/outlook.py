@@ -171,18 +171,24 @@ def paper(document: ReportDocument) -> Sketch:
     unit = f", unit {document.unit}" if document.unit else ""
     caption = (
         "The claims of arXiv 2605.09345 (ViT-Small on CIFAR-10, channels) beside this run "
-        f"({document.source.title}{unit}). Grey: claimed, with ±δ = {document.settings.delta:g} around a size. Coloured: the "
-        "interval measured; of a class it is that of its largest difference, and no mean of a selected best is given. A claim of "
+        f"({document.source.title}{unit}). Grey: claimed, with ±δ = {document.settings.delta:g} around a size, twice where "
+        "points and percent are both open. Coloured: the interval measured; of a class it is that of its largest difference, and "
+        "no mean of a selected best is given. A claim of "
         "several S is shown at the S that decides it."
     )
     if document.looks is not None:
         caption += " The intervals hold at all looks together."
-    said = " ".join(f"{claim.id}: claimed {claim.claimed}, {claim.status}." for claim in claims)
+    said = " ".join(f"{claim.id}: claimed {claim.claimed}, {claim.outcome or claim.status}." for claim in claims)
     return Sketch(caption, f"Claims of the paper against this run. {said}", sheet)
 
 
+def _sizes(claim: ClaimInfo) -> list[float]:
+    """The sizes claimed in points, one a reading."""
+    return [reading.points for reading in claim.readings] or ([] if claim.points is None else [claim.points])
+
+
 def _extent(claim: ClaimInfo, delta: float) -> list[float]:
-    found = [] if claim.points is None else [claim.points - delta, claim.points + delta]
+    found = [size + side for size in _sizes(claim) for side in (-delta, delta)]
     found += [] if claim.interval is None else [claim.interval.low, claim.interval.high]
     return found + ([] if claim.estimate is None else [claim.estimate])
 
@@ -190,16 +196,22 @@ def _extent(claim: ClaimInfo, delta: float) -> list[float]:
 def _claim(document: ReportDocument, sheet: Drawing, axes: Axes, row: int, claim: ClaimInfo) -> None:
     delta, mark = document.settings.delta, STATUS[claim.status]
     low, high = axes.get_xlim()
-    band = {
-        "plateau": (-delta, delta),
-        "size": (claim.points - delta, claim.points + delta) if claim.points is not None else None,
-        "below": (low, 0.0),
-        "escape": (delta, high),
-    }.get(claim.kind)
-    if band is not None:
+    sizes = _sizes(claim)
+    bands = {
+        "plateau": [(-delta, delta)],
+        "size": [(size - delta, size + delta) for size in sizes],
+        "below": [(low, 0.0)],
+        "escape": [(delta, high)],
+        "noninferior": [(-delta, high)],
+        "nonsuperior": [(low, delta)],
+        "larger": [(0.0, high)],
+        "overfit": [(0.0, high)],
+    }.get(claim.kind, [])
+    for band in bands:
         axes.fill_betweenx([row - 0.32, row + 0.32], *band, color=FAINT, alpha=0.25, linewidth=0, zorder=0)
-    if claim.points is not None:
-        axes.plot([claim.points], [row], linestyle="none", marker="D", color=FAINT, markersize=5, fillstyle="none", zorder=3)
+    if sizes:
+        across = [row] * len(sizes)
+        axes.plot(sizes, across, linestyle="none", marker="D", color=FAINT, markersize=5, fillstyle="none", zorder=3)
     text = _in_words(document, claim)
     if claim.interval is not None:
         middle = (claim.interval.low + claim.interval.high) / 2 if claim.estimate is None else claim.estimate
@@ -214,16 +226,15 @@ def _claim(document: ReportDocument, sheet: Drawing, axes: Axes, row: int, claim
                 )  # fmt: skip
     elif text:
         # Beside the line of no difference, or in the half of the row that a size leaves free.
-        x, side = (
-            (0.03 - low / (high - low), "left") if claim.points is None or claim.points < (low + high) / 2 else (0.3, "center")
-        )
-        if claim.points is not None and side == "left":
+        x, side = (0.03 - low / (high - low), "left") if not sizes or min(sizes) < (low + high) / 2 else (0.3, "center")
+        if sizes and side == "left":
             x = 0.62
         axes.text(x, row, text, transform=axes.get_yaxis_transform(), ha=side, va="center", fontsize=SMALL, color=INK)
     axes.text(1.02, row, mark.glyph, transform=axes.get_yaxis_transform(), va="center", fontsize=SMALL + 1)
     axes.text(1.07, row, claim.claimed, transform=axes.get_yaxis_transform(), va="center", fontsize=SMALL)
     shown = f" {'' if claim.estimate is None else signed(claim.estimate)} {interval(claim.interval)}" if claim.interval else ""
-    sheet.tips.append(Tip(axes, (low, row - 0.5, high, row + 0.5), f"{claim.id}: claimed {claim.claimed};{shown} {claim.status}"))
+    told = f"{claim.id}: claimed {claim.claimed};{shown} {claim.outcome or claim.status}"
+    sheet.tips.append(Tip(axes, (low, row - 0.5, high, row + 0.5), told))
 
 
 def _in_words(document: ReportDocument, claim: ClaimInfo) -> str:

@@ -202,7 +202,7 @@ def _body(document: ReportDocument) -> Iterator[str]:
 #: Columns of running text, by table and heading, with their share of the line.
 _WIDTHS = {
     ("plateau", "scorers"): 0.2, ("plateau", "why"): 0.25, ("kappa", "κ(S)"): 0.24, ("scorecard", "claim"): 0.22,
-    ("scorecard", "claimed"): 0.16, ("deviations", "what"): 0.45, ("deviations", "scorer"): 0.2,
+    ("scorecard", "claimed"): 0.16, ("scorecard", "status"): 0.14, ("deviations", "what"): 0.45, ("deviations", "scorer"): 0.2,
     ("provenance", "what"): 0.2, ("provenance", "value"): 0.7,
 }  # fmt: skip
 

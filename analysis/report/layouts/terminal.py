@@ -197,7 +197,7 @@ def _table(console: Console, table: ReportTable, folded: Mapping[str, int], gap:
 
 def _print_scorecard(console: Console, claims: Sequence[ClaimInfo]) -> None:
     columns = ("claim", "claimed", "S", "ours", "interval", "status")
-    _table(console, joint.scorecard(claims).narrow(*columns), {"claim": 24, "claimed": show.NAME_WIDTH})
+    _table(console, joint.scorecard(claims).narrow(*columns), {"claim": 24, "claimed": show.NAME_WIDTH, "status": 16})
 
 
 def _print_claim(console: Console, claim: ClaimInfo) -> None:

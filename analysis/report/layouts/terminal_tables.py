@@ -17,7 +17,7 @@ from sics_analysis.report.tables.joint import overview
 from sics_analysis.report.tables.table import Column, ReportTable, TableCell
 from sics_analysis.report.words.phrases import GLYPHS, MEANING, STATUS_GLYPHS, p_short, plain, undecided_reasons, wrapped
 from sics_analysis.report.words.said import in_words
-from sics_analysis.results import Verdict
+from sics_analysis.results import Status, Verdict
 
 STYLES = {
     "ESCAPES": "bold green",
@@ -134,11 +134,17 @@ def print_examples(console: Console, document: ReportDocument, sparsity: float) 
         console.print(hanging(console, text, 2), soft_wrap=True)
 
 
+def _under(claim: ClaimInfo) -> str:
+    """Under which reading a claim with two is supported, where it is under one."""
+    names = [reading.name for reading in claim.readings if reading.status == claim.status]
+    return f" (in {names[0]})" if claim.status is Status.SUPPORTED and len(names) < len(claim.readings) else ""
+
+
 def claims_in_short(console: Console, claims: Sequence[ClaimInfo]) -> list[Text]:
     """One line per status, with the claims of that status."""
     found = []
     for word in STATUS_GLYPHS:
-        names = [plain(claim.id) for claim in claims if claim.status == word]
+        names = [f"{plain(claim.id)}{_under(claim)}" for claim in claims if claim.status == word]
         if names:
             head = marked(word)
             body = wrapped(", ".join(names), min(console.width, WIDEST), 17, 17)[len(head) + 2 :]

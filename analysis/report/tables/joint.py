@@ -145,6 +145,11 @@ def _claimed(point: KappaInfo) -> TableCell:
     return TableCell(text, None, "undecided", "?", point.sentence)
 
 
+def _status(claim: ClaimInfo) -> TableCell:
+    found = status(claim.status)
+    return replace(found, text=claim.outcome) if claim.outcome else found
+
+
 def scorecard(claims: Sequence[ClaimInfo], name: str = "scorecard", title: str = "Scorecard") -> ReportTable:
     """Claimed, measured, status."""
     anchor = "claim" if name == "scorecard" else name
@@ -157,9 +162,16 @@ def scorecard(claims: Sequence[ClaimInfo], name: str = "scorecard", title: str =
         Column("Ours", "ours", lambda claim: num(claim.estimate)),
         Column("Interval", "interval", lambda claim: limits(claim.interval)),
         p_column("p", "p", lambda claim: claim.p),
-        Column("Status", "status", lambda claim: status(claim.status), left=True),
+        Column("Status", "status", _status, left=True),
+        Column("Source", "source", lambda claim: TableCell(claim.source or NONE, claim.source), left=True),
     )
     caption = "Where a claim speaks of several S, the numbers are those of the S that decides it."
+    if name == "scorecard":
+        caption += (
+            " Single features are tested at a fixed strength; the paper's are fusions with searched weights, of which the claims "
+            "named fusion-… are. Source: the abstract, or a public review of the text. A size in percent is of the reference's "
+            "own accuracy here; where points and percent are both open, it is contradicted only where it is in both."
+        )
     return table(name, title, caption, columns, claims, "No claims.")
 
 

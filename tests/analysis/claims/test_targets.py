@@ -4,6 +4,7 @@ import pytest
 
 from sics_analysis import LookPlan, analyse
 from sics_analysis.claims.targets import all_settled, parse_target, target_states
+from sics_analysis.results import IMAGE_ACCURACY
 
 PLAN = LookPlan(20, seeds=tuple(range(20)))
 
@@ -80,6 +81,36 @@ def test_a_hopeless_line_is_open_and_named():
     state = target_states([parse_target("share:0.8")], found)[0]
     assert not state.settled
     assert "not expected to be: chaos at S = 0.7" in state.text
+
+
+def images(columns, n=20, sparsity=0.7):
+    """A run on images with κ, of which the paper speaks: one S, and these scorers."""
+    classes = {"magnitude": 0, "power": 0, "smooth_chaos": 1, "bump": 1, "chaos": 2}
+    d = {"magnitude": np.zeros(n), **columns}
+    rows = [(i, name, sparsity, 0.6 + 0.01 * np.sin(i) + d[name][i] / 100) for name in d for i in range(n)]
+    frame = pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"]).assign(
+        kappa=lambda f: f["scorer"].map(classes)
+    )
+    return analyse(frame, looks=PLAN, draws=2_000, metric=IMAGE_ACCURACY)
+
+
+def test_the_claims_of_the_paper_keep_no_run_open_that_it_does_not_test_or_cannot_decide():
+    rng = np.random.default_rng(4)
+    columns = {"power": 0.05 * rng.normal(size=20), "smooth_chaos": 4.0 + 0.1 * rng.normal(size=20)}
+    columns |= {"bump": 0.3 + 0.1 * rng.normal(size=20), "chaos": 0.05 * rng.normal(size=20)}
+    (state,) = target_states([parse_target("claims")], images(columns))
+    # plateau and fake-below-gradient are of sparsities or scorers that are not there; κ(0.7), three sizes and the bump below are.
+    assert state.settled
+    assert state.text == "5 of 6 claims of the paper are decided; no further seed of this run could decide: plateau"
+    noisy = {name: 3.0 * rng.normal(size=20) for name in columns}
+    (state,) = target_states([parse_target("claims")], images(noisy))
+    assert not state.settled
+    assert "open: kappa1-at-0.7, smooth-size-0.7" in state.text
+
+
+def test_rows_that_the_paper_does_not_speak_of_settle_none_of_its_claims(run):
+    (state,) = target_states([parse_target("claims")], run[20])
+    assert (state.settled, state.text) == (False, "0 of 0 claims of the paper are decided")
 
 
 @pytest.mark.parametrize("text", ["share:0", "share:1.5", "share:", "share:x", "share@0.7", "share:1.2.3", "nothing"])
