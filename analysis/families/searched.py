@@ -127,7 +127,7 @@ class SearchedGain:
         named = [f"{what} ({signed(part.mean)})" for what, part in self._parts() if part.mean is not None and _above(part)]
         if not named:
             return "no single part of the gain is shown above 0"
-        return f"what explains the gain: {' and '.join(named)}"
+        return f"the gain is due to {' and '.join(named)}"
 
     def _parts(self) -> Iterator[tuple[str, Contrast]]:
         """The parts beside complexity that are known."""

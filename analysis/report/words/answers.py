@@ -25,6 +25,7 @@ from sics_analysis.report.words.reasons import (
     target_name,
 )
 from sics_analysis.report.words.said import checked_answers
+from sics_analysis.report.words.searched import searched_answer
 from sics_analysis.results import Verdict
 
 
@@ -35,6 +36,7 @@ def answers(document: ReportDocument) -> tuple[Answer, ...]:
         plans.far_answer(document) if document.how_far else _plateau(document),
         _escape(document),
         attribution_answer(document),
+        *([searched_answer(document)] if document.searched is not None and document.searched.points else []),
         _kappa(document),
         certainty_answer(document),
         *([looks_answer(document)] if document.looks is not None else []),
