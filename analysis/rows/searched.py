@@ -20,7 +20,7 @@ INFORMATION, SHUFFLED, SPLINE, MONOTONE = "information", "shuffled", "spline", "
 SETS = (*PAPER_SETS, MONOTONE, INFORMATION, SPLINE, SHUFFLED)
 #: Columns of numbers and of words that tell of a search; of a scorer without one they are empty.
 NUMBERS = ("budget", "held_out", "held_out_loss", "held_out_reference", "held_out_reference_loss", "held_out_n")
-WORDS = ("objective", "weights")
+WORDS = ("held_out_against", "objective", "weights")
 LOSS = "loss"
 _NAME = re.compile(rf"(fusion|adaptive)_({'|'.join(SETS)})_([1-9]\d*)")
 _POOL = re.compile(r"(.+)/(global|layer|layer-rank|row|erk|native|\d+:\d+)", re.DOTALL)
@@ -78,6 +78,7 @@ class SearchCell:
     held_out_reference: float | None = None
     held_out_reference_loss: float | None = None
     held_out_n: int | None = None
+    held_out_against: str | None = None  # the scorer whose results on the held-out examples are those of the reference
     objective: str | None = None
     weights: str | None = None
 

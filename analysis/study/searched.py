@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import TypeGuard
 
 from sics_analysis.families.attribution import AttributionLine, attribute_family
 from sics_analysis.families.family import FamilyResult
@@ -234,6 +235,8 @@ def _apart(setting: Setting, name: str, control: str, S: float) -> str:
             one, two = getattr(mine, field), getattr(other, field)
             if None not in (one, two) and one != two:
                 return f"{control} was searched {what} than {name} at seed {seed} and S = {S:g} ({two}, not {one})"
+        if mine.held_out_against != other.held_out_against:
+            continue
         for field in ("held_out_reference", "held_out_reference_loss"):
             one, two = getattr(mine, field), getattr(other, field)
             if None not in (one, two) and not math.isclose(one, two, rel_tol=1e-6, abs_tol=1e-9):
@@ -291,7 +294,7 @@ def _gap(setting: Setting, name: str, S: float) -> Contrast | None:
     values: dict[Seed, float] = {}
     for seed, difference in zip(gain.seeds, gain.differences, strict=True):
         cell = cells.get(seed)
-        if cell is not None and cell.held_out is not None and cell.held_out_reference is not None:
+        if _is_beside(cell, setting.reference) and cell.held_out is not None and cell.held_out_reference is not None:
             values[seed] = scale * metric.turned(cell.held_out - cell.held_out_reference) - difference
     return _of_seeds(setting, gain, values)
 
@@ -304,12 +307,17 @@ def _gap_of_loss(setting: Setting, name: str, S: float) -> Contrast | None:
     values: dict[Seed, float] = {}
     for seed in gain.seeds:
         cell = cells.get(seed)
-        if cell is None or cell.held_out_loss is None or cell.held_out_reference_loss is None or seed not in own:
+        if not _is_beside(cell, setting.reference) or seed not in own or seed not in reference:
             continue
-        if seed in reference:
+        if cell.held_out_loss is not None and cell.held_out_reference_loss is not None:
             values[seed] = own[seed] - reference[seed] - (cell.held_out_loss - cell.held_out_reference_loss)
     found = _of_seeds(setting, gain, values)
     return found and replace(found, size=max(map(abs, (*own.values(), *reference.values()))))
+
+
+def _is_beside(cell: SearchCell | None, reference: str) -> TypeGuard[SearchCell]:
+    """Whether what a row says of the reference on the held-out examples is said of this one."""
+    return cell is not None and cell.held_out_against in (None, reference)
 
 
 def _of_seeds(setting: Setting, gain: Contrast, values: dict[Seed, float]) -> Contrast | None:
@@ -326,6 +334,10 @@ def _of_seeds(setting: Setting, gain: Contrast, values: dict[Seed, float]) -> Co
 def _why_no_gap(setting: Setting) -> str:
     if setting.reference not in setting.table.kappa:
         return f"There is no over-fitting gap: {setting.reference} is no single scorer with a result on the held-out examples."
+    cells = (cell for found in setting.table.searches.cells.values() for cell in found.values())
+    others = sorted({cell.held_out_against for cell in cells if cell.held_out_against not in (None, setting.reference)} - {None})
+    if others:
+        return f"There is no over-fitting gap: on the held-out examples the rows have {others[0]} and not {setting.reference}."
     return (
         "Where the over-fitting gap is missing the rows do not say what scorer and reference reach on the held-out examples "
         "(columns held_out and held_out_reference)."

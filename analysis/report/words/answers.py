@@ -132,7 +132,11 @@ def _escape(document: ReportDocument) -> Answer:
         )
     if open_:
         parts.append(f"{open_} of {len(family)} lines of the family are undecided, which is not agreement.")
+    searched = {
+        point.scorer for point in (document.searched.points if document.searched else ())
+    }  # they have an answer of theirs
     others = [line for line in document.lines if not line.in_family and line.verdict is Verdict.ESCAPES]
+    others = [line for line in others if line.scorer not in searched]
     if others:
         parts.append(f"Outside the family, each tested on its own: {placed(others)}.")
     down = [line for line in document.lines if line.in_family and line.verdict is Verdict.DEGRADES]
