@@ -65,7 +65,7 @@ def print_results(
     flags = sorted({flag for row in pruned for flag in row.flags})
     notes = [f"† {'; '.join(flags)}"] if flags else []
     notes += [f"{failed} cells failed and are missing here"] if failed else []
-    notes += [f"of every search its largest budget; the report has the other {len(smaller)} scorers"] if smaller else []
+    notes += [f"of every search its largest budget; {say.plural(len(smaller), 'scorer')} more in the report"] if smaller else []
     for note in notes:
         console.print(f"  {note}", style="dim")
     if isinstance(document, str):

@@ -259,7 +259,7 @@ def test_the_figure_has_a_line_a_set_with_its_name_and_marks_what_leaves_it(whol
     sketch.drawing.canvas.canvas.draw()
     for axes in sketch.drawing.canvas.axes:
         boxes = sorted((Text.get_window_extent(text) for text in axes.texts if text in labels), key=lambda box: box.y0)
-        assert all(low.y0 < high.y0 and low.y1 - high.y0 < 0.35 * (low.y1 - low.y0) for low, high in pairwise(boxes))
+        assert all(low.y0 < high.y0 and low.y1 - high.y0 < 0.5 * (low.y1 - low.y0) for low, high in pairwise(boxes))
 
 
 def test_a_terminal_of_80_columns_holds_every_table(whole: ReportDocument) -> None:

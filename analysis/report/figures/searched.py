@@ -29,7 +29,7 @@ from sics_analysis.report.figures.drawing.style import (
 from sics_analysis.report.words.phrases import interval, plural
 from sics_analysis.results import signed
 
-_LEFT, _ROOM, _BODY, _FOOT = 0.46, 0.95, 1.75, 0.4  # inches; the room right of a panel is for the names of its lines
+_LEFT, _ROOM, _BODY, _FOOT = 0.54, 0.95, 1.75, 0.4  # inches; the room right of a panel is for the names of its lines
 _STEP = 0.105  # inches between two names
 _APART = 0.012  # of the axis, between the intervals of two lines at one budget
 _PAPER = ("orbit", "smooth_orbit", "rank_orbit")
