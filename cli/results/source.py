@@ -196,6 +196,8 @@ def _of_loss(source: Source, store: Store, reading: Reading) -> Source:
         )
     lower = True if reading.lower_is_better is None else reading.lower_is_better
     frame = source.frame.assign(accuracy=source.frame["loss"]).drop(columns=["correct", "n", "bits"], errors="ignore")
+    if "held_out_loss" in frame.columns:  # of searched scorers
+        frame = frame.assign(held_out=frame["held_out_loss"], held_out_reference=frame["held_out_reference_loss"])
     floors = loss_floors(store.cells(), store.repeats())
     metric = Metric("loss", reading.unit or "loss", 1.0, lower, example=source.metric.example)
     asked = f"{'less' if lower else 'more'} loss is better, as asked"
