@@ -145,7 +145,7 @@ def replicate(
     max_seeds : int, optional
         The most seeds that `until` may take: 0 to N - 1, or a sequence of N given as `seeds`.
     scorers : str or sequence of str
-        Names, "FILE.py:CLASS" of your own, or the words "sics", "peers" and "all".
+        Names, "FILE.py:CLASS" of your own, or the words "sics", "peers", "searched" and "all".
     sparsities : sequence of float
         Fractions of units removed.
     out : path, optional

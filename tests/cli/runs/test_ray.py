@@ -27,8 +27,8 @@ def test_rows_are_those_of_a_local_run(finished: Any, cli: Any, snapshot: Snapsh
 
 def test_a_task_of_ones_own_is_that_of_a_local_run(cli: Any, snapshot: Snapshot) -> None:
     shutil.copy(Path(__file__).parents[1] / "tasks" / "own_tasks.py", cli.folder / "tasks.py")
-    few = ["--seeds", "2", "--scorers", "magnitude,chaos", "--sparsities", ".5", "--no-report"]
-    asked = ["replicate", "--task", "tasks.py:Good", *few]
+    few = ["--seeds", "2", "--scorers", "magnitude,fusion_orbit_6", "--sparsities", ".5", "--no-report"]
+    asked = ["replicate", "--task", "tasks.py:HoldsOut", *few]
     here = cli.here(*asked, "--out", "here")
     assert here.returncode == 0, here.stderr
     done = cli(*asked, "--executor", "ray", "--workers", "2", "--out", "run")

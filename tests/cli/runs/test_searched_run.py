@@ -239,7 +239,7 @@ def test_held_out_results_that_are_no_numbers_are_one_line(run: Any, cli: Any, r
 
 def test_a_task_that_holds_nothing_out_is_refused_before_anything_runs(run: Any, cli: Any) -> None:
     done = run("Good", "fusion_orbit_5")
-    assert done.returncode == 1
+    assert done.returncode == 2
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith(
         "sics-run: --scorers fusion_orbit_5: its weights are searched on held-out examples, and the task has none"

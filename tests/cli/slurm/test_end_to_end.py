@@ -46,14 +46,14 @@ def test_rows_are_those_of_a_local_run(finished: Any, grid: Any, slurm: Any, sna
 #: A class of the script itself, which no worker could import.
 SCRIPT = """
 import sys
-from tasks import Good
+from tasks import HoldsOut
 from sics_cli import replicate
 
-class Mine(Good):
+class Mine(HoldsOut):
     def evaluate(self, network, seed):
         return super().evaluate(network, seed)
 
-run = replicate(Mine(hidden=8), seeds=2, scorers=["magnitude", "chaos"], sparsities=[.5], out=sys.argv[1],
+run = replicate(Mine(hidden=8), seeds=2, scorers=["magnitude", "fusion_orbit_6"], sparsities=[.5], out=sys.argv[1],
                 executor=sys.argv[2], slurm=" ".join(sys.argv[3:]) or None)
 print(len(run.frame()), run.failures())
 """
@@ -70,3 +70,6 @@ def test_a_task_of_ones_own_on_slurm_is_that_of_a_local_run(grid: Any, slurm: An
         assert done.stdout == "6 []\n"
     assert len(set(slurm.submitted()) - set(before)) == 2
     assert snapshot(grid.store) == snapshot(grid.folder / "here" / "run.sqlite")
+    here, there = (sorted((grid.folder / run / "searches").iterdir()) for run in ("here", "run"))
+    assert [path.read_bytes() for path in here] == [path.read_bytes() for path in there]
+    assert len(there) == 2

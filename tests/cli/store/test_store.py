@@ -57,6 +57,39 @@ def test_looks_come_back_and_make_room_in_a_store_without_them(store: Store) -> 
     assert store.looks("looking") == [replace(first, made="later"), second]
 
 
+@pytest.mark.parametrize("first", ["looks", "search", "neither"])
+def test_a_row_of_a_search_makes_room_beside_looks_in_any_order(store: Store, cell_row: MakeCell, first: str) -> None:
+    def version() -> int:
+        return int(store._connection.execute("PRAGMA user_version").fetchone()[0])
+
+    plain, searched = cell_row(), cell_row(cell_key="s", scorer="fusion_orbit_2", search={"budget": 2, "weights": [0.5]})
+    looking = replace(PLAN, plan_hash="looking", looks={"n_max": 8})
+    store.put(plain)
+    assert version() == 5
+    if first == "looks":
+        store.add_plan(looking)
+        assert version() == 6
+    store.put(searched)
+    store.put(cell_row(cell_key="p", seed=1))
+    if first == "search":
+        store.add_plan(looking)
+        assert store.plans() == [looking]
+    assert version() == 7
+    assert store.cells() == [plain, searched, cell_row(cell_key="p", seed=1)]
+    with Store.open(store.path) as again:
+        assert again.cells()[1].search == {"budget": 2, "weights": [0.5]}
+    dense = cell_row(cell_key="d", scorer="dense", sparsity=0.0, kappa=None, mask_hash=None, evaluated_as="dense")
+    with pytest.raises(RefusedRowError, match="CHECK"):
+        store.put(replace(dense, search={"budget": 2}))
+
+
+def test_a_row_without_a_search_is_told_as_before_there_were_any(cell_row: MakeCell) -> None:
+    assert "search" not in cell_row().to_dict()
+    searched = cell_row(search={"budget": 2})
+    assert CellRow.from_dict(searched.to_dict()) == searched
+    assert CellRow.from_dict(cell_row().to_dict()) == cell_row()
+
+
 def test_keys_are_those_of_cells_and_repeats_and_of_what_failed(
     store: Store, cell_row: MakeCell, repeat_row: Callable[..., RepeatRow]
 ) -> None:
