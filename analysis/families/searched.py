@@ -108,7 +108,7 @@ class SearchedGain:
             alone = ", at this S alone and not over the whole run" if self.p_run is not None and self.p_run > self.alpha else ""
             return f"Complexity pays: more than {delta:g} points over the same search without it{alone}."
         if self.pays:
-            return f"Complexity pays, above 0; that it pays {delta:g} points is not shown."
+            return f"Complexity pays, above 0 at this S; that it pays {delta:g} points is not shown."
         if line.verdict in SAME:
             said = f"Complexity adds nothing, to within {delta:g} points"
         elif line.verdict is Verdict.DEGRADES:

@@ -121,13 +121,18 @@ def _missing(table: Table, reference: str) -> list[DataCheck]:
         if len(there) > 1 and gone:  # one seed alone has a line of its own
             nobody.setdefault(gone, []).append(S)
     found = []
+    alike: dict[tuple[str, tuple[Seed, ...], tuple[float, ...]], list[str]] = {}
     for (who, seeds), at in lacking.items():
-        places = tuple(sorted(set(at)))
+        one = "" if who in table.searches.names else who  # a search that failed is missing with all its budgets
+        alike.setdefault((one, seeds, tuple(sorted(set(at)))), []).append(who)
+    for (_, seeds, places), names in alike.items():
+        who = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
         text = (
-            f"{who} has no result for seed{'s' if len(seeds) > 1 else ''} {seed_list(seeds)}{_at(places)}: "
-            f"a line counts the others, as if chance had chosen them"
+            f"{who} {'has' if len(names) == 1 else 'have'} no result for seed{'s' if len(seeds) > 1 else ''} "
+            f"{seed_list(seeds)}{_at(places)}: a line counts the others, as if chance had chosen them"
         )
-        found.append(DataCheck("missing", Level.OPEN, text, tuple(dict.fromkeys(touched[who, seeds])), places))
+        lines = tuple(dict.fromkeys(line for name in names for line in touched[name, seeds]))
+        found.append(DataCheck("missing", Level.OPEN, text, lines, places))
     for name, at in foreign.items():
         places = tuple(dict.fromkeys(at))
         text = f"{name} and {reference} share no seed{_at(places)}: --unpaired compares them as independent samples (Welch's t)"

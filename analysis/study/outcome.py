@@ -225,6 +225,12 @@ class Analysis:
         """What was ranked against each other, where the frame says so."""
         return self.table.pool
 
+    @property
+    def main_lines(self) -> tuple[Line, ...]:
+        """The lines without the smaller budgets of a search, which are no further scorers."""
+        less = () if self.searched is None else self.searched.smaller
+        return tuple(line for line in self.lines if line.scorer not in less)
+
     def line(self, scorer: str, sparsity: float) -> Line:
         """Return one line; KeyError where there is none."""
         for line in self.lines:

@@ -183,13 +183,13 @@ def _document(
     analysis = analyse_source(source, settings)
     document = build_document(analysis, source.frame, source.origin)
     if power is not None:
-        audible = [line for line in analysis.lines if not analysis.below_noise(line.sparsity)]
+        audible = [line for line in analysis.main_lines if not analysis.below_noise(line.sparsity)]
         names = (*analysis.scorers, analysis.reference)
         steps = next_steps(audible, settings.delta, settings.alpha, power=power)
         document = replace(
             document, next_steps=tuple(as_read(step, analysis.metric, names, analysis.sparsities) for step in steps)
         )
-    return document, settings
+    return document.largest, settings
 
 
 def _print(out: Console, spreads: list[Spread], plans: list[Plan], document: ReportDocument | None) -> None:

@@ -234,9 +234,8 @@ def _document(analysis: Analysis, frame: pd.DataFrame, origin: Origin, gates: Se
         return as_read(part, metric, (*analysis.scorers, analysis.reference), analysis.sparsities)
 
     lines = tuple(read(_line(line)) for line in analysis.lines)
-    audible = [line for line in analysis.lines if not analysis.below_noise(line.sparsity)]  # no seeds settle the others
+    audible = [line for line in analysis.main_lines if not analysis.below_noise(line.sparsity)]  # no seeds settle the others
     looks, searched = looks_info(analysis, origin.targets), searched_info(analysis)
-    once = [line for line in analysis.lines if searched is None or line.scorer not in searched.smaller]  # each search
     stopped = () if analysis.looks is None else analysis.looks.stamps()
     if looks is not None and looks.decided:  # it stopped as planned
         stopped = tuple(stamp for stamp in stopped if not stamp.startswith("stopped"))
@@ -264,7 +263,7 @@ def _document(analysis: Analysis, frame: pd.DataFrame, origin: Origin, gates: Se
         winners=tuple(read(winner) for winner in analysis.winners),
         mcnemar=tuple(_mcnemar(line, metric) for line in analysis.mcnemar),
         deltas=delta_verdicts(analysis),
-        power=power_curve(once, analysis.delta, analysis.alpha, paired=metric.paired)
+        power=power_curve(analysis.main_lines, analysis.delta, analysis.alpha, paired=metric.paired)
         if looks is None
         else no_curve(looks, analysis.delta),
         claims=tuple(_claim(found) for found in evaluate_all(analysis, tested(analysis))),

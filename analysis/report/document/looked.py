@@ -23,7 +23,7 @@ def looks_info(analysis: Analysis, targets: Sequence[str] = ()) -> LooksInfo | N
     looks = analysis.looks
     if looks is None or (len(looks.plan.looks) == 1 and looks.finished):
         return None
-    spread = family_spread(analysis.lines)
+    spread = family_spread(analysis.main_lines)
     effect, family = 2 * analysis.delta, 1 if spread is None else spread.family
     own = {field.name: getattr(looks, field.name) for field in fields(Looks)}
     states = target_states([parse_target(text) for text in targets], analysis)

@@ -22,7 +22,7 @@ from sics_analysis.report.tables.table import (
     verdict,
 )
 from sics_analysis.report.words.phrases import NONE, interval, number
-from sics_analysis.report.words.searched import FAMILY, OVER_LOOKS, QUESTIONS, reference_of
+from sics_analysis.report.words.searched import OVER_LOOKS, QUESTIONS, reference_of
 from sics_analysis.results import Seed, signed
 
 #: What of the split fits beside each other in a terminal.
@@ -62,7 +62,7 @@ def split(document: ReportDocument) -> ReportTable:
     caption = (
         "Gain = search + information + complexity, seed by seed, where every part had the same search: optimiser, evaluations, "
         f"held-out examples, number of weights; 95 % intervals of each part by itself. The verdict, at δ = {delta:g}, is about "
-        f"complexity. {FAMILY}"
+        "complexity."
     )
     caption += f" {OVER_LOOKS}" if document.looks is not None else ""
     return table("split", "What a search gains, and why", caption, columns, _info(document).splits, _absent(document))

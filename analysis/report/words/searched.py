@@ -126,5 +126,5 @@ def conclusions(document: ReportDocument) -> list[str]:
     if info is None:
         return []
     split = [f"{'' if document.one_pool else f'S = {row.sparsity:g}, '}{row.features}: {row.conclusion}" for row in info.splits]
-    kappa = [NO_KAPPA] if info.points else []
-    return [*split, *info.over_fitting, *kappa, *info.remarks]
+    read = [NO_KAPPA, FAMILY] if info.points else []
+    return [*split, *info.over_fitting, *read, *info.remarks]

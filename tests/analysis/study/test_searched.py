@@ -387,3 +387,11 @@ def test_seeds_that_no_look_has_counted_take_no_part() -> None:
     before = analyse(looked_rows(3), draws=1_000, looks=PLAN)
     assert gain_of(before).line is not None
     assert not gain_of(before).pays
+
+
+def test_a_search_that_failed_is_missed_once_with_all_its_budgets() -> None:
+    frame = worked()
+    checks = analysed(frame[~((frame["seed"] == 1) & frame["scorer"].str.startswith("fusion_orbit"))]).checks
+    (check,) = [check for check in checks if check.kind == "missing"]
+    assert check.text.startswith("fusion_orbit_10 and fusion_orbit_200 have no result for seed 1 at S = 0.7")
+    assert check.scorers == ("fusion_orbit_10", "fusion_orbit_200")
