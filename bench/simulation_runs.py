@@ -133,22 +133,24 @@ def _all_hold(family: FamilyResult, truth: float) -> bool:
     return all(line.simultaneous is None or truth in line.simultaneous for line in family.lines)
 
 
-ATTRIBUTION: dict[str, tuple[str, Missing, bool]] = {
-    "Normal, 6 scorers": ("correlated 0.5", "", True),
-    "discrete, discordance 1 %, 6 scorers": ("discrete 1 %", "", True),
-    "Normal, 6 scorers, ragged seeds": ("correlated 0.5", "ragged", True),
-    "skewed left, 6 scorers": ("skewed left", "", False),
+ATTRIBUTION: dict[str, tuple[str, int, Missing, bool]] = {
+    # name -> kind of columns, members, which seeds are missing, whether the gate applies
+    "Normal, 6 scorers": ("correlated 0.5", 6, "", True),
+    "discrete, discordance 1 %, 6 scorers": ("discrete 1 %", 6, "", True),
+    "Normal, 6 scorers, ragged seeds": ("correlated 0.5", 6, "ragged", True),
+    "skewed left, 6 scorers": ("skewed left", 6, "", False),
+    "Normal, 3 searched scorers with a matched control": ("correlated 0.5", 3, "", True),
 }
 
 
 def attribution_errors(name: str, n: int, size: int, rng: np.random.Generator) -> dict[str, Rate]:
-    """Six scorers against `information`, each exactly δ above it, δ below it, or level with it."""
-    kind, missing, _ = ATTRIBUTION[name]
+    """Scorers against `information`, each exactly δ above it, δ below it, or level with it."""
+    kind, members, missing, _ = ATTRIBUTION[name]
     at = {"ESCAPES, any false": DELTA, "DEGRADES, any false": -DELTA, "above information, any false": 0.0}
     flags: dict[str, list[bool]] = {method: [] for method in (*at, "EQUIVALENT at +δ, one line")}
     for _ in range(size):
         for method, truth in at.items():
-            noise = columns_of(kind, rng, n, np.zeros(6))
+            noise = columns_of(kind, rng, n, np.zeros(members))
             gain = 2 + 0.5 * rng.normal(0, 1, n)  # what the saliency alone is worth
             there = present(missing, rng, noise)
             control = differences(gain, name="information", reference="magnitude")
@@ -156,7 +158,7 @@ def attribution_errors(name: str, n: int, size: int, rng: np.random.Generator) -
                 contrasts_of(truth + noise + gain[:, None], there, reference="magnitude"),
                 contrasts_of(truth + noise, there, reference="information"),
                 control,
-                {f"s{j}": 1 for j in range(6)},
+                {f"s{j}": 1 for j in range(members)},
                 DELTA,
                 alpha=ALPHA,
                 rng=rng,

@@ -1,8 +1,9 @@
-"""What complexity buys over information.
+"""What a scorer gains beyond a control that has all it has but one thing.
 
 The `information` control sees the same saliency as the κ ≥ 1 scorers but is monotone in it. What a scorer gains over the
 reference therefore splits, seed by seed, into what `information` gains and what the scorer gains over `information`.
-Only the second part is due to the shape of its feature.
+Only the second part is due to the shape of its feature. A scorer whose weights were searched has a control of its own, with the
+same search over monotone features of the same saliency.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sics_analysis.families.family import FamilyResult
 from sics_analysis.families.max_t import degrade_test, escape_test, superiority_test
 from sics_analysis.one_scorer.equivalence import EquivalenceResult, equivalence_test
 from sics_analysis.one_scorer.student import p_above
@@ -24,21 +26,23 @@ CONTROL = "information"
 
 @dataclass(frozen=True, slots=True)
 class AttributionLine:
-    """A κ ≥ 1 scorer against `information` at one sparsity; accuracy points.
+    """A scorer against its control, such as one of κ ≥ 1 against `information`, at one sparsity; accuracy points.
 
     Attributes
     ----------
+    kappa
+        Of the scorer; None where it has none of its own.
     gain, information
-        The scorer and `information` against the reference, on the seeds common to all three.
+        The scorer and the control against the reference, on the seeds common to all three.
     complexity
-        The scorer against `information`: gain − information.
+        The scorer against the control: gain − information.
     p_superior, p_superior_adjusted
-        One-sided p of "above `information`", alone and adjusted over the scorers of this S (`max_t_family`).
+        One-sided p of "above the control", alone and adjusted over the scorers of this S (`max_t_family`).
     p_escape_adjusted
-        The same for "above `information` by more than δ".
+        The same for "above the control by more than δ".
     """
 
-    kappa: int
+    kappa: int | None
     gain: Contrast
     information: Contrast
     complexity: Contrast
@@ -56,6 +60,11 @@ class AttributionLine:
         return self.complexity.name
 
     @property
+    def control(self) -> str:
+        """The control."""
+        return self.complexity.reference
+
+    @property
     def sparsity(self) -> float:
         """The sparsity S."""
         assert self.complexity.sparsity is not None
@@ -63,23 +72,23 @@ class AttributionLine:
 
     @property
     def n(self) -> int:
-        """Number of seeds complete in the scorer, `information` and the reference."""
+        """Number of seeds complete in the scorer, the control and the reference."""
         return self.complexity.n
 
     def confidence_interval(self, level: float = 0.95) -> Interval | None:
-        """Student-t interval of the gain over `information`; None below three seeds."""
+        """Student-t interval of the gain over the control; None below three seeds."""
         return self.complexity.t_interval(level)
 
     def describe(self) -> str:
         """Return the split and what the tests say of it, as sentences a reviewer can quote."""
         head = f"{self.scorer} at S = {self.sparsity:g}"
         if self.gain.mean is None or self.information.mean is None or self.complexity.mean is None:
-            return f"{head}: no seed has the scorer, {CONTROL} and the reference."
+            return f"{head}: no seed has the scorer, {self.control} and the reference."
         interval = self.confidence_interval()
         shown = "" if interval is None else f" {interval}"
         split = (
             f"{head} gains {signed(self.gain.mean)} points over {self.gain.reference} in {self.n} seeds: "
-            f"{signed(self.information.mean)} is what {CONTROL} gains from the same saliency, "
+            f"{signed(self.information.mean)} is what {self.control} gains from the same saliency, "
             f"{signed(self.complexity.mean)}{shown} what complexity adds (superiority "
             f"{p_text(self.p_superior_adjusted)} adjusted, equivalence {p_text(self.equivalence.p)})."
         )
@@ -109,9 +118,9 @@ class AttributionLine:
 
 def attribute(
     gains: Sequence[Contrast],
-    over_information: Sequence[Contrast],
-    information: Contrast,
-    kappa: Mapping[str, int],
+    over_control: Sequence[Contrast],
+    control: Contrast,
+    kappa: Mapping[str, int | None],
     delta: float,
     *,
     alpha: float = 0.05,
@@ -119,18 +128,18 @@ def attribute(
     rng: np.random.Generator,
     draws: int = 100_000,
 ) -> tuple[AttributionLine, ...]:
-    """Split the gain of every κ ≥ 1 scorer at one sparsity.
+    """Split the gain of every scorer that shares a control, such as those of κ ≥ 1, at one sparsity.
 
     Parameters
     ----------
     gains
         Each scorer against the reference.
-    over_information
-        The same scorers in the same order against `information`.
-    information
-        `information` against the reference.
+    over_control
+        The same scorers in the same order against the control.
+    control
+        The control against the reference.
     kappa
-        Complexity of each scorer.
+        Complexity of each scorer; None for one that has none of its own.
     noise_floor
         Noise of a repeated evaluation, points; a δ below it leaves every line INCONCLUSIVE.
 
@@ -144,10 +153,27 @@ def attribute(
     >>> str(line.verdict)
     'EQUIVALENT'
     """
-    common = [
-        set(gain.seeds) & set(over.seeds) & set(information.seeds) for gain, over in zip(gains, over_information, strict=True)
-    ]
-    family = [over.restrict(seeds) for over, seeds in zip(over_information, common, strict=True)]
+    lines, _ = attribute_family(
+        gains, over_control, control, kappa, delta, alpha=alpha, noise_floor=noise_floor, rng=rng, draws=draws
+    )
+    return lines
+
+
+def attribute_family(
+    gains: Sequence[Contrast],
+    over_control: Sequence[Contrast],
+    control: Contrast,
+    kappa: Mapping[str, int | None],
+    delta: float,
+    *,
+    alpha: float = 0.05,
+    noise_floor: float | None = None,
+    rng: np.random.Generator,
+    draws: int = 100_000,
+) -> tuple[tuple[AttributionLine, ...], FamilyResult]:
+    """The lines of `attribute`, and the family of "above the control by more than δ" that they were tested in."""
+    common = [set(gain.seeds) & set(over.seeds) & set(control.seeds) for gain, over in zip(gains, over_control, strict=True)]
+    family = [over.restrict(seeds) for over, seeds in zip(over_control, common, strict=True)]
     superior = superiority_test(family, alpha=alpha, rng=rng, draws=draws)
     escape = escape_test(family, delta, alpha=alpha, rng=rng, draws=draws)
     degrade = degrade_test(family, delta, alpha=alpha, rng=rng, draws=draws)
@@ -168,7 +194,7 @@ def attribute(
             AttributionLine(
                 kappa[over.name],
                 gain.restrict(seeds),
-                information.restrict(seeds),
+                control.restrict(seeds),
                 over,
                 equivalence,
                 p_above(over, 0.0),
@@ -179,4 +205,4 @@ def attribute(
                 decision.reason,
             )
         )
-    return tuple(lines)
+    return tuple(lines), escape

@@ -18,13 +18,14 @@ from sics_analysis.rows.looked import looked_contrast
 from sics_analysis.rows.reading.cells import seed_label
 from sics_analysis.rows.reading.counts import whole_counts
 from sics_analysis.rows.reading.sparsities import ONE_POOL
+from sics_analysis.rows.searched import NO_SEARCH, Searches, in_other_pools, read_searches, searched_name
 from sics_analysis.rows.unpaired import unpaired_contrast
 
 REQUIRED = ("seed", "scorer", "sparsity", "accuracy")
 PLATEAU = "plateau"  # the reference that pools the κ = 0 scorers
 DENSE = "dense"  # the reference that is the unpruned network: the rows of S = 0
 CONTROLS = ("fake", "information", "gradient", "random")  # tested in lines of their own, as they have no κ
-APART = ("control", "baseline", "peer", "adaptive")  # roles that are, too, whatever a scorer of them is called
+APART = ("control", "baseline", "peer", "adaptive", "searched")  # roles that are, too, whatever a scorer of them is called
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +46,7 @@ class Table:
     plan: LookPlan | None = None  # of a run that is looked at more than once
     order: tuple[Seed, ...] = ()  # of its seeds
     made: int = 0  # looks
+    searches: Searches = NO_SEARCH
     _paired: dict[tuple[str, str, float], Contrast] = field(default_factory=dict, init=False, repr=False)  # those asked for
 
     @property
@@ -71,10 +73,11 @@ class Table:
         """The scorers of the escape family, the reference aside.
 
         Without κ in the frame, all of them. With it, those of κ ≥ 1 and those without κ that are no control, baseline or peer
-        by name or role: a scorer of unknown κ may be the one that is found to escape, so it counts in the correction.
+        by name or role: a scorer of unknown κ may be the one that is found to escape, so it counts in the correction. Never those
+        whose weights were searched, which have matched controls, nor those of another pool.
         """
         if not self.has_kappa:
-            return self.scorers
+            return tuple(name for name in self.scorers if name not in self.searches.apart)
         unknown = {name for name, kappa in self.kappa.items() if kappa is None and name not in CONTROLS} - self.apart
         return tuple(name for name in self.scorers if (self.kappa[name] or 0) >= 1 or name in unknown)
 
@@ -169,6 +172,7 @@ def read_table(frame: pd.DataFrame, metric: Metric = ACCURACY) -> Table:
     kappa = _kappa(rows)
     counts = _has_counts(rows, metric)
     columns = _columns(rows, counts)
+    searches = read_searches(rows, metric)
     arms = {}
     for place, at in rows.groupby(["scorer", "sparsity"], sort=True).indices.items():
         name, S = cast(tuple[str, float], place)
@@ -181,11 +185,17 @@ def read_table(frame: pd.DataFrame, metric: Metric = ACCURACY) -> Table:
         tuple(seeds),
         tuple(sorted({sparsity for _, sparsity in arms})),
         _single(rows, "unit"),
-        _single(rows, "pool"),
-        apart=_apart(rows),
+        _single(rows[~_in_own_pool(rows, searches)], "pool"),
+        apart=_apart(rows) | searches.apart,
         metric=metric,
         unpruned=_dense_arm(whole, metric),
+        searches=searches,
     )
+
+
+def _in_own_pool(rows: pd.DataFrame, searches: Searches) -> pd.Series:
+    """The rows of scorers whose name says that they were ranked in a pool of their own."""
+    return rows["scorer"].isin(list(searches.other_pools))
 
 
 def _dense_arm(whole: pd.DataFrame, metric: Metric) -> Arm | None:
@@ -257,13 +267,14 @@ def _kappa(rows: pd.DataFrame) -> dict[str, int | None]:
     names = sorted(rows["scorer"].unique())
     if "kappa" not in rows.columns:
         return dict.fromkeys(names)
-    values = numbers_in(rows["kappa"], "kappa")
+    values, others = numbers_in(rows["kappa"], "kappa"), in_other_pools(names)
     found: dict[str, int | None] = {}
     for name in names:
         own = set(values[rows["scorer"] == name].dropna())
         if not own <= {0.0, 1.0, 2.0} or len(own) > 1:
             raise ValueError(f"Expected one `kappa` among 0, 1, 2 or empty for {name!r}, got {sorted(own)}")
-        found[name] = int(own.pop()) if own else None
+        # κ of a searched scorer hangs on its weights; one of another pool is on another plateau.
+        found[name] = int(own.pop()) if own and name not in others and searched_name(name) is None else None
     return found
 
 

@@ -37,10 +37,12 @@ from sics_analysis.rows.reading.cells import seed_label
 from sics_analysis.rows.reading.exported import example_of, says_its_metric
 from sics_analysis.rows.reading.ignored import ignored_checks
 from sics_analysis.rows.reading.names import OPTIONAL, likely_reference, nearest
+from sics_analysis.rows.reading.searches import of_searches
 from sics_analysis.rows.reading.tidy import tidy
 from sics_analysis.rows.table import DENSE, PLATEAU, REQUIRED, Table, noise_floors, read_table
 from sics_analysis.study.looks import Counted, count_looks
 from sics_analysis.study.outcome import Analysis, Families, Line, RunTests
+from sics_analysis.study.searched import searched_study
 from sics_analysis.study.steps import (
     BOOTSTRAP,
     RUN_DEGRADE,
@@ -94,7 +96,8 @@ def analyse(
     ----------
     frame : pandas.DataFrame
         A row per (seed, scorer, sparsity) with `accuracy` as a fraction. Further columns are used where present: kappa
-        (0, 1, 2 or empty), correct with n (exact differences), mask_hash (identity of masks), unit, pool, role. Rows
+        (0, 1, 2 or empty), correct with n (exact differences), mask_hash (identity of masks), unit, pool, role, and of searched
+        scorers budget, held_out, held_out_reference and the like (`docs/tables.md`). Rows
         at sparsity 0 are the dense networks. The order of rows changes nothing. Other shapes and names are read too
         (`docs/tables.md`): a column a scorer or a seed, method, run, density, val_acc and the like, percent; what was assumed is
         warned of and kept in `Analysis.assumed`. So is every data check that is open, as a `DataCheckWarning`.
@@ -247,9 +250,12 @@ def _analysis(
     for sparsity, family in families.items():
         equivalences = [equivalence_test(c, delta, alpha=alpha) for c in contrasts[sparsity]]
         generator = setting.stream(BOOTSTRAP, sparsity)
-        for equivalence, holm in zip(equivalences, holm_equivalence(equivalences), strict=True):
+        # A smaller budget of a search is no further scorer: Holm's correction counts each search once.
+        counts = [e for e in equivalences if e.name not in table.searches.smaller]
+        corrected = dict(zip((e.name for e in counts), holm_equivalence(counts), strict=True))
+        for equivalence in equivalences:
             components, resampled = crossed.get((equivalence.name, sparsity)), together[sparsity].get(equivalence.name)
-            kept = None
+            holm, kept = corrected.get(equivalence.name), None
             if counted is not None:
                 found, kept = counted.line(setting, equivalence.contrast, family)
                 looked.append(found)
@@ -284,6 +290,7 @@ def _analysis(
         if table.is_dense(reference)
         else (),
         looks=None if counted is None else counted.outcome(tuple(looked)),
+        searched=searched_study(setting),
     )
 
 
@@ -298,7 +305,8 @@ def _read(
     if not isinstance(frame, pd.DataFrame):
         return frame, ACCURACY, (), ()
     if asked == NOTHING and set(REQUIRED) <= set(frame.columns) and not says_its_metric(frame.columns):
-        checks = ignored_checks(frame, frame, {*REQUIRED, *OPTIONAL}) + checkpoint_checks(frame, frame)
+        used = {*REQUIRED, *OPTIONAL, *of_searches(frame.columns, frame["scorer"])}
+        checks = ignored_checks(frame, frame, used) + checkpoint_checks(frame, frame)
         return frame, replace(ACCURACY, example=example_of(frame.columns)), (), checks
     found = tidy(frame, asked)
     for text in found.assumed:

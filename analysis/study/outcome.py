@@ -12,6 +12,7 @@ from sics_analysis.families.family import FamilyResult
 from sics_analysis.families.kappa import Spectrum
 from sics_analysis.families.plateau import PlateauClaim
 from sics_analysis.families.run_wide import RunWide
+from sics_analysis.families.searched import SearchedStudy
 from sics_analysis.looks.outcome import Looks
 from sics_analysis.one_scorer.bootstrap import Bootstrap
 from sics_analysis.one_scorer.effect import EffectSize
@@ -155,6 +156,9 @@ class Analysis:
     looks
         Under a plan of looks: those made, and the look of every verdict. Lines, families, κ(S) and attribution then have the
         seeds of the looks made, sequential p-values and repeated intervals.
+    searched
+        Of scorers whose weights were searched: the split of their gain by matched controls, budget curve, over-fitting gap; and
+        what scorers gain by the pool of the run. None where there are none.
     """
 
     table: Table
@@ -179,6 +183,7 @@ class Analysis:
     rows: Any = None
     how_far: tuple[HowFar, ...] = ()
     looks: Looks | None = None
+    searched: SearchedStudy | None = None
 
     @property
     def metric(self) -> Metric:
@@ -282,7 +287,8 @@ class Analysis:
     def to_dict(self) -> dict[str, Any]:
         """Return plain nested data, ready for `json.dumps(..., allow_nan=False)`; undefined numbers are None.
 
-        Lines are in the metric's own direction; families, winners, attribution, McNemar, how far and looks have better upwards.
+        Lines are in the metric's own direction; families, winners, attribution, McNemar, how far, looks and searched scorers have
+        better upwards.
         """
         found = {
             "schema": SCHEMA,
@@ -321,6 +327,8 @@ class Analysis:
                 **self.looks.to_row(),
                 "lines": [line.to_row() | {"looks": [look.to_row() for look in line.looks]} for line in self.looks.lines],
             }
+        if self.searched is not None:
+            found["searched"] = self.searched.to_dict()
         plain: dict[str, Any] = _plain(found)
         return plain
 
@@ -348,7 +356,8 @@ class Analysis:
         first = [f"Assumed: {text}." for text in self.assumed]
         first += [f"Data check, {check.level}: {check.text}." for check in self.checks]
         looked = [] if self.looks is None else [self.told(self.looks.describe())]
-        return "\n".join([*first, *looked, *said, kappa])
+        searched = [] if self.searched is None else [self.told(self.searched.describe())]
+        return "\n".join([*first, *looked, *said, kappa, *searched])
 
 
 def _plain(value: Any) -> Any:

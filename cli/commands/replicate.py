@@ -14,8 +14,10 @@ from rich.console import Console
 from sics_cli.base.errors import ConfigError, SicsError
 from sics_cli.commands.options import CHANCE_OPTION, CLASSES_OPTION, COUNT, STANDARDISE_OPTION, comma_list
 from sics_cli.console import progress_bars, tables
-from sics_cli.console.look_tables import fresh_seeds, print_looks, print_made
-from sics_cli.experiment.cells import Cell, families
+from sics_cli.console.look_tables import fresh_seeds, print_looks, print_made, run_cost
+from sics_cli.console.progress_bars import clock
+from sics_cli.experiment.cells import Cell, Grid, by_seed, families
+from sics_cli.experiment.cost import points_of
 from sics_cli.experiment.look_plan import look_plan_of
 from sics_cli.experiment.user_scorers import expanded
 from sics_cli.results.doubts import doubts
@@ -65,7 +67,7 @@ FAILED_CELLS = 3
     "--scorers",
     callback=comma_list(str, "names"),
     metavar="A,B",
-    help="Scorers, FILE.py:CLASS of your own, or all, sics, peers.  [default: sics, which are 12]",
+    help="Scorers, FILE.py:CLASS of your own, or all, sics, peers, searched.  [default: sics, which are 12]",
 )
 @click.option(
     "--sparsities",
@@ -309,10 +311,24 @@ def _print_dry_run(out: Console, session: Session, workers: int) -> None:
     out.print(session.setting, soft_wrap=True)
     out.print(f"another seed changes: {', '.join(session.recipe.seed_varies)}", soft_wrap=True)
     out.print(grid.counts, soft_wrap=True)
+    if points := points_of(grid.missing()):
+        out.print(_searches_line(session, grid, points, workers), soft_wrap=True)
     out.print(f"would be kept in {session.store_path}", soft_wrap=True)
     if session.plan.looks is not None:
         print_looks(out, session, grid, workers)
     out.print(_power_line(session))
+
+
+def _searches_line(session: Session, grid: Grid, points: int, workers: int) -> str:
+    """What the searches take, of what all that is missing takes."""
+    cost, seeds = run_cost(session), by_seed(grid.missing())
+    line = f"searches: {points:,} evaluations on held-out examples"
+    if cost is None:
+        return line
+    whole = sum(cost.of_cells(cells) for cells in seeds.values()) / min(workers, len(seeds))
+    part = cost.point * points / min(workers, len(seeds))
+    at_once = f"{workers} worker{'s' * (workers > 1)}"
+    return f"{line}, about {clock(part)} of {clock(whole)} for all that is missing on {at_once} ({cost.source})"
 
 
 def _print_jobs(out: Console, session: Session, cluster: SlurmCluster, **missing: bool) -> None:

@@ -12,7 +12,6 @@ from sics_cli.base.errors import SicsError
 from sics_cli.console import tables
 from sics_cli.console.progress_bars import clock
 from sics_cli.experiment.cells import Cell, by_seed
-from sics_cli.experiment.cost import signals_of
 from sics_cli.runs.session import Session
 from sics_cli.slurm.executor import SlurmCluster
 from sics_cli.slurm.job_plan import cost_of, forecast, run_parts
@@ -51,7 +50,7 @@ def print_jobs(out: Console, session: Session, store: Store | None, cluster: Slu
         tables.fact(out, "cost", "not known before the first seed has ended: a job for each seed")
         return
     seeds = by_seed(cells)
-    per_seed = max(cost.total(len(mine), signals=signals_of(mine)) for mine in seeds.values())
+    per_seed = max(cost.of_cells(mine) for mine in seeds.values())
     limit = cluster.options.timeout_min
     remark = f"; longer than timeout_min={limit}: goes on in another job" if per_seed > 60 * limit else ""
     tables.fact(out, "cost", f"{len(seeds)} seeds × {_minutes(per_seed)} ({cost.source}){remark}")

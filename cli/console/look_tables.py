@@ -9,7 +9,7 @@ from rich.console import Console
 from sics_cli.console import tables
 from sics_cli.console.progress_bars import clock
 from sics_cli.experiment.cells import Grid, by_seed
-from sics_cli.experiment.cost import Cost, estimate, signals_of
+from sics_cli.experiment.cost import Cost, estimate
 from sics_cli.experiment.look_plan import look_plan_of
 from sics_cli.runs.looks import first_fresh_seed, look_ends, look_line, looks_text
 from sics_cli.runs.session import Session
@@ -24,7 +24,7 @@ def print_looks(out: Console, session: Session, grid: Grid, workers: int) -> Non
     if looks is None:
         return
     out.print(f"{looks_text(plan)}; α = {plan.alpha:g} over all looks together", soft_wrap=True)
-    cost, seeds = _cost(session), by_seed(grid.missing())
+    cost, seeds = run_cost(session), by_seed(grid.missing())
     source = "" if cost is None else f" ({cost.source})"
     begin, seconds = 0, 0.0
     for number, end in enumerate(looks.looks, 1):
@@ -33,7 +33,7 @@ def print_looks(out: Console, session: Session, grid: Grid, workers: int) -> Non
         busy = [seed for seed in own if seed in seeds]
         parts = [f"look {number}: {tables.seed_text(own)}", f"{len(cells)} cells to compute"]
         if cost is not None:
-            each = [cost.total(len(seeds[seed]), signals=signals_of(seeds[seed])) for seed in busy]
+            each = [cost.of_cells(seeds[seed]) for seed in busy]
             seconds += sum(each) / min(workers, len(each)) if each else 0.0
             parts.append(f"about {clock(seconds)} until then{source}")
         parts.append(f"{looks.spent(end):.4g} of {plan.alpha:g} spent")
@@ -41,7 +41,7 @@ def print_looks(out: Console, session: Session, grid: Grid, workers: int) -> Non
         begin, source = end, ""
 
 
-def _cost(session: Session) -> Cost | None:
+def run_cost(session: Session) -> Cost | None:
     """What a seed takes, measured if one is there."""
     if not session.store_path.exists():
         return estimate(session.recipe)

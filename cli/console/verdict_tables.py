@@ -15,6 +15,7 @@ from sics_analysis.report.words import phrases as say
 from sics_analysis.report.words.phrases import NONE, interval, number, p_short, plain, undecided_reasons
 from sics_analysis.report.words.plans import next_answer
 from sics_analysis.report.words.said import in_words
+from sics_analysis.report.words.searched import searched_answer
 from sics_cli.console.tables import fact, kappa_text
 from sics_cli.experiment.recipe import DENSE
 from sics_cli.results.summary import NoiseFloor
@@ -40,8 +41,10 @@ def print_results(
     scale, unit = metric.statistics().scale, "%" if metric.in_points else metric.unit
     short, lower = metric.statistics().short, not metric.higher_is_better
     digits = metric.statistics().digits(DELTA if isinstance(document, str) else document.settings.delta)
+    smaller = () if isinstance(document, str) or document.searched is None else document.searched.smaller
+    document = document if isinstance(document, str) else document.largest
     dense = [scale * row.result for row in rows if row.scorer == DENSE]
-    pruned = [row for row in rows if row.scorer != DENSE]
+    pruned = [row for row in rows if row.scorer != DENSE and row.scorer not in smaller]
     if dense:
         seeds = say.plural(len(dense), "seed")
         mean = f"{_mean(dense, digits)} {unit}"
@@ -62,6 +65,7 @@ def print_results(
     flags = sorted({flag for row in pruned for flag in row.flags})
     notes = [f"† {'; '.join(flags)}"] if flags else []
     notes += [f"{failed} cells failed and are missing here"] if failed else []
+    notes += [f"of every search its largest budget; {say.plural(len(smaller), 'scorer')} more in the report"] if smaller else []
     for note in notes:
         console.print(f"  {note}", style="dim")
     if isinstance(document, str):
@@ -134,6 +138,9 @@ def _print_conclusions(console: Console, document: ReportDocument) -> None:
         paragraph(console, f"κ(S)  {'; '.join(points)}", 0, 2)
     else:
         paragraph(console, f"κ(S) not available: {document.spectrum.reason}", 0, 2)
+    if document.searched is not None and document.searched.points:
+        found = searched_answer(document)
+        paragraph(console, in_words(document, f"searched  {found.short}. {found.text}"), 0, 2)
     step = next_answer(document)
     paragraph(console, in_words(document, f"next  {step.short}. {step.text}"), 0, 2)
     if not document.metric.is_image_accuracy:

@@ -89,12 +89,28 @@ class Recipe:
 
     def cell_key(self, seed: int, scorer: ScorerInfo, sparsity: float) -> str:
         """Key of one (seed, scorer, sparsity)."""
+        # The row of a searched scorer also says what the reference's mask does on the held-out examples.
+        search = {"search_seed": search_seed(seed), "reference": self.experiment.reference} if scorer.searched else {}
         return digest(
             {
                 "kind": "cell",
                 "dense_key": self.dense_key(seed),
                 "scorer": scorer.fingerprint,
                 "scorer_seed": scorer_seed(seed),
+                "sparsity": sparsity,
+                **search,
+                **self._evaluation(seed, scorer),
+            }
+        )
+
+    def search_key(self, seed: int, scorer: ScorerInfo, sparsity: float) -> str:
+        """Key of the points that a searched scorer takes the first of: the same for every budget."""
+        return digest(
+            {
+                "kind": "search",
+                "dense_key": self.dense_key(seed),
+                "search": scorer.fingerprint["search"],
+                "search_seed": search_seed(seed),
                 "sparsity": sparsity,
                 **self._evaluation(seed, scorer),
             }
@@ -121,6 +137,11 @@ class Recipe:
 def scorer_seed(seed: int) -> int:
     """The seed handed to scorers that draw random numbers: another draw in every replicate."""
     return torch_seed(seed, Stream.SCORER)
+
+
+def search_seed(seed: int) -> int:
+    """The seed of every search of a replicate, and of what is shuffled in it: another in every replicate."""
+    return torch_seed(seed, Stream.SEARCH)
 
 
 def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> list[str]:

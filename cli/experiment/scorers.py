@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from sics_cli.base.errors import ConfigError
 from sics_cli.base.hashing import digest
+from sics_cli.experiment import searched
+from sics_cli.experiment.searched import SEARCHED, Searched, is_searched
 from sics_cli.experiment.user_scorers import check_own, is_own, own_class, source_facts
 
 if TYPE_CHECKING:
@@ -21,8 +23,11 @@ DEFAULT_ROLES = ("feature", "control", "baseline")
 PEER = "peer"
 #: Folders of the plugin that a mask depends on. An edit elsewhere (the complexity meter, say) leaves a run what it is.
 MASK_MAKERS = ("selection", "scorers", "network", "histogram", "saliency", "pruning", "tables")
-#: Words of --scorers that stand for several: those that run by default, the published ones, all that are registered.
-WORDS = ("all", "sics", "peers")
+#: Words of --scorers that stand for several: those that run by default, the published ones, all that are registered, and every
+#: search of the weights of a fusion.
+WORDS = ("all", "sics", "peers", SEARCHED)
+#: Pools that one scorer may be ranked in whatever the run's is: those that leave the sparsity to the run.
+OWN_POOLS = ("global", "layer", "layer-rank", "row", "erk")
 _OTHERS = f"one of the words {', '.join(WORDS)}, or MODULE:CLASS or FILE.py:CLASS of your own"
 
 
@@ -54,9 +59,29 @@ class ScorerInfo:
         """The kind of saliency it works with in a run of that kind."""
         return self.signal or run
 
+    @property
+    def own_pool(self) -> str | None:
+        """The pool that was asked for it alone, as in magnitude/global; None for the run's."""
+        return in_pool(self.spec)[1]
+
     def pool_in(self, run: str) -> str:
         """The pool it is ranked in, in a run of that pool."""
-        return self.pool if run == "native" else run
+        return self.own_pool or (self.pool if run == "native" else run)
+
+    @property
+    def searched(self) -> Searched | None:
+        """Whose weights are searched, with how many evaluations; None for all others."""
+        return Searched.read(self.spec) if self.role == SEARCHED else None
+
+
+def in_pool(spec: str) -> tuple[str, str | None]:
+    """Split NAME/POOL.
+
+    >>> in_pool("magnitude/global"), in_pool("magnitude"), in_pool("/my/own.py:Mine")
+    (('magnitude', 'global'), ('magnitude', None), ('/my/own.py:Mine', None))
+    """
+    name, slash, pool = spec.partition("/")
+    return (name, pool) if slash and not is_own(spec) else (spec, None)
 
 
 def scorer_class(spec: str) -> type[Scorer]:
@@ -65,8 +90,13 @@ def scorer_class(spec: str) -> type[Scorer]:
 
     if is_own(spec):
         return own_class(spec)
+    name, pool = in_pool(spec)
+    if pool is not None and pool not in OWN_POOLS:
+        raise ConfigError(f"--scorers {spec}: {pool!r} is not accepted as the pool of one scorer: give {' | '.join(OWN_POOLS)}")
+    if pool is not None and is_searched(name):
+        raise ConfigError(f"--scorers {spec}: its weights are searched in the pool of the run: give {name}, and --pool {pool}")
     try:
-        return sics_plugin.get_scorer(spec)
+        return sics_plugin.get_scorer(name)
     except ValueError:
         known = ", ".join(sics_plugin.list_scorers())
         raise ConfigError(f"--scorers {spec}: no such scorer; give some of {known}, {_OTHERS}") from None
@@ -80,14 +110,17 @@ def make_scorer(spec: str, seed: int) -> Scorer:
 
 
 def fingerprint_of(spec: str, saliency: str) -> dict[str, Any]:
-    """The scorer's own fingerprint; for a user's class also the hashes of the files it is made of."""
-    cls = scorer_class(spec)
-    facts = make_scorer(spec, 0).fingerprint(saliency)
+    """The scorer's own fingerprint; for a user's class also the hashes of the files it is made of, for NAME/POOL the pool."""
+    if is_searched(spec):
+        return searched.fingerprint(spec, saliency)
+    cls, (_, pool) = scorer_class(spec), in_pool(spec)
+    facts = make_scorer(spec, 0).fingerprint(saliency) | ({} if pool is None else {"pool": pool})
     return facts | source_facts(cls) if is_own(spec) else facts
 
 
 def describe_scorers(specs: Sequence[str], saliency: str) -> tuple[ScorerInfo, ...]:
-    """Facts about every registered scorer, in the plugin's order, then about the user's own among `specs`.
+    """Facts about every registered scorer, in the plugin's order, then about the user's own among `specs`, those that `specs`
+    put in a pool of their own, and the searched ones.
 
     Imports torch: the driver has a worker run this, and keeps the answer in the store.
     """
@@ -95,22 +128,46 @@ def describe_scorers(specs: Sequence[str], saliency: str) -> tuple[ScorerInfo, .
 
     own = [spec for spec in specs if is_own(spec)]
     built_in = sics_plugin.list_scorers()
+    named = [spec for spec in specs if is_searched(spec) and in_pool(spec)[1] is None]
     for spec in specs:
-        if spec not in WORDS:
+        if spec not in (*WORDS, *named):
             scorer_class(spec)
     remarks = {spec: "; ".join(check_own(spec, saliency)) for spec in own}
-    return tuple(_info(spec, saliency, remarks.get(spec, "")) for spec in [*built_in, *remarks])
+    pooled = dict.fromkeys(spec for spec in specs if in_pool(spec)[1] is not None)
+    found = [_info(spec, saliency, remarks.get(spec, "")) for spec in [*built_in, *remarks, *pooled]]
+    named += searched.of_word() if SEARCHED in specs else []
+    return (*found, *(_searched_info(spec, saliency) for spec in searched.in_order(named)))
+
+
+def is_described(spec: str) -> bool:
+    """Whether facts about it are told only where it is asked for."""
+    return is_own(spec) or is_searched(spec) or spec == SEARCHED or in_pool(spec)[1] is not None
+
+
+def _searched_info(spec: str, saliency: str) -> ScorerInfo:
+    asked, features = searched.known(spec), searched.features_of(spec)
+    choice = "magnitude, or " if asked.kind == searched.ADAPTIVE else ""
+    return ScorerInfo(
+        spec,
+        spec,
+        None,
+        SEARCHED,
+        f"{choice}Σ w·({', '.join(features)}), w searched by {asked.points} held-out evaluations",
+        "gradient" if "taylor" in features else None,
+        fingerprint_of(spec, saliency),
+        on_request=True,
+    )
 
 
 def _info(spec: str, saliency: str, remark: str = "") -> ScorerInfo:
     from sics_plugin.saliency.kinds import SIGNALS, uses_data
 
-    cls = scorer_class(spec)
+    cls, own_pool = scorer_class(spec), in_pool(spec)[1]
     signal = cls.requires if cls.role == PEER else None
     if signal is not None and signal not in SIGNALS:
         raise ConfigError(f"--scorers {spec}: requires = {signal!r} is no kind of saliency; there are {', '.join(SIGNALS)}")
     return ScorerInfo(
-        cls.name,
+        spec if own_pool else cls.name,
         spec,
         cls.kappa,
         cls.role,
@@ -123,7 +180,7 @@ def _info(spec: str, saliency: str, remark: str = "") -> ScorerInfo:
         signal=signal,
         calibrated=signal is not None and uses_data(signal),
         source=cls.source,
-        on_request=cls.on_request,
+        on_request=cls.on_request or own_pool is not None,
     )
 
 
@@ -152,14 +209,16 @@ def choose(
     """Scorers to run, in the plugin's order, and notes about those left out, added, or out of their own pool.
 
     The reference is always among them, since every difference is against it. `asked` holds names, `module:Class`, and words for
-    several: "sics" the default, "peers" the published ones, "all" every registered one. One that is asked for by name, or as the
-    reference, and is unknown or cannot work with this saliency or unit is refused.
+    several: "sics" the default, "peers" the published ones, "all" every registered one, "searched" every search. One that is
+    asked for by name, or as the reference, and is unknown or cannot work with this saliency or unit is refused.
     """
     known = {info.spec: info for info in infos}
     by_name = {info.name: info for info in known.values()}
     notes: list[str] = []
     if reference not in by_name:
         raise ConfigError(f"--reference {reference}: no such scorer; give one of {', '.join(by_name)}")
+    if by_name[reference].role == SEARCHED:
+        raise ConfigError(f"--reference {reference}: its weights are searched, and what it gains is told against the reference")
     names = ["sics"] if asked is None else list(asked)
     for spec in names:
         if spec not in known and spec not in WORDS:
@@ -180,7 +239,9 @@ def choose(
         if reason := _unfit(info, saliency, unit):
             raise ConfigError(f"--scorers {info.spec}: {reason.removeprefix('it ')}")
     away = [
-        f"{info.name} ({info.pool})" for info in chosen if unit == "weight" and info.pool_in("native") not in ("global", pool)
+        f"{info.name} ({info.pool})"
+        for info in chosen
+        if unit == "weight" and info.own_pool is None and info.pool_in("native") not in ("global", pool)
     ]
     if away and pool != "native":
         notes.append(f"not in the pool of their source: {', '.join(away)}; this run's is {pool} (--pool native: each in its own)")
@@ -188,14 +249,18 @@ def choose(
 
 
 def _stands_for(word: str, info: ScorerInfo) -> bool:
-    """Whether a word of --scorers means this registered scorer; a user's own goes by name."""
-    if ":" in info.spec:
+    """Whether a word of --scorers means this scorer; a user's own goes by name, and so does one in a pool of its own."""
+    if ":" in info.spec or info.own_pool is not None:
         return False
+    if info.role == SEARCHED:
+        return word == SEARCHED and searched.in_word(info.spec)
     return {"all": True, "sics": info.role in DEFAULT_ROLES and not info.on_request, "peers": info.role == PEER}.get(word, False)
 
 
 def _unfit(info: ScorerInfo, saliency: str, unit: str) -> str:
     """Why a scorer cannot run, or nothing."""
+    if info.own_pool == "row" and unit != "weight":
+        return f"it is ranked in the rows of a weight, this run prunes {unit}s"
     if unit not in info.units:
         return f"it is defined for {', '.join(info.units)}s, not for {unit}s"
     if info.requires not in (None, info.saliency(saliency)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -18,11 +19,17 @@ if TYPE_CHECKING:
 
 #: Packages offer scorers under this group, as `name = module:Class`.
 ENTRY_POINTS = "sics.scorers"
+#: Ends NAME/POOL with a pool N:M, which is no class either.
+_PATTERN = re.compile(r"/\d+:\d+$")
 
 
 def is_own(spec: str) -> bool:
-    """Whether a scorer is named by where it lies: MODULE:CLASS or FILE.py:CLASS."""
-    return ":" in spec
+    """Whether a scorer is named by where it lies: MODULE:CLASS or FILE.py:CLASS.
+
+    >>> is_own("mine.py:Mine"), is_own("magnitude"), is_own("magnitude/2:4")
+    (True, False, False)
+    """
+    return ":" in spec and not _PATTERN.search(spec)
 
 
 def offered() -> dict[str, str]:

@@ -17,7 +17,7 @@ from sics_cli.results.plan_rows import NO_LOOKS, looked, missing_of_looks, past_
 from sics_cli.results.summary import loss_floors, noise_floors, paired_seeds, per_example
 from sics_cli.results.tables import Reading, read_table_files
 from sics_cli.store.database import is_sqlite
-from sics_cli.store.export import COLUMNS, export_row
+from sics_cli.store.export import columns_of, export_row
 from sics_cli.store.rows import OTHER_EXAMPLES, CellRow, CheckpointRow, PlanRow, RepeatRow, stale_remark
 from sics_cli.store.store import Store, find_store
 from sics_cli.tasks.images.standardise import in_words
@@ -196,6 +196,8 @@ def _of_loss(source: Source, store: Store, reading: Reading) -> Source:
         )
     lower = True if reading.lower_is_better is None else reading.lower_is_better
     frame = source.frame.assign(accuracy=source.frame["loss"]).drop(columns=["correct", "n", "bits"], errors="ignore")
+    if "held_out_loss" in frame.columns:  # of searched scorers
+        frame = frame.assign(held_out=frame["held_out_loss"], held_out_reference=frame["held_out_reference_loss"])
     floors = loss_floors(store.cells(), store.repeats())
     metric = Metric("loss", reading.unit or "loss", 1.0, lower, example=source.metric.example)
     asked = f"{'less' if lower else 'more'} loss is better, as asked"
@@ -251,7 +253,8 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
         provenance=tuple(_provenance(store, pruned, plans)),
         targets=() if found is None else found.targets,
     )
-    frame = pd.DataFrame([export_row(row, recipe) for row in kept], columns=list(COLUMNS)).astype({"kappa": "Int64"})
+    columns = columns_of({}, kept)  # under one name, whatever was measured
+    frame = pd.DataFrame([export_row(row, recipe, columns) for row in kept], columns=list(columns)).astype({"kappa": "Int64"})
     frame["accuracy"] = [row.result for row in kept]
     if any(row.bits is None for row in kept):
         frame = frame.drop(columns=["correct", "bits"])

@@ -83,6 +83,7 @@ class OpenRun:
             run_id=session.recipe.run_id,
             task=session.recipe.task,
             part=part,
+            reference=next(info for info in session.scorers if info.name == session.experiment.reference),
         )
 
     def seed_jobs(self, cells: Sequence[Cell]) -> dict[int, SeedJob]:
@@ -97,7 +98,7 @@ class OpenRun:
         """What these cells of a seed need, given the epochs that are kept."""
         work, epochs = self.work, self.session.recipe.task.epochs
         preparation = work.saliency + work.collecting(signals_of(cells))
-        return SeedPlan(cells, work.training, preparation, work.cell, epochs, self.trained(seed))
+        return SeedPlan(cells, work.training, preparation, work.cell, epochs, self.trained(seed), point=work.point)
 
     def trained(self, seed: int) -> int:
         """Epochs of a seed that are kept."""

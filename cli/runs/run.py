@@ -25,7 +25,7 @@ from sics_cli.settings.config import Experiment
 from sics_cli.slurm.executor import SlurmCluster
 from sics_cli.slurm.ledger import Ledger, check_no_jobs
 from sics_cli.store.rows import LookRow, PlanRow
-from sics_cli.store.run_folder import CHECKPOINTS_NAME, CURVES_NAME, forget_saliencies, run_lock
+from sics_cli.store.run_folder import CHECKPOINTS_NAME, CURVES_NAME, SEARCHES_NAME, forget_saliencies, run_lock
 from sics_cli.store.store import Store
 from sics_cli.tasks.image_setup import ImageAccess
 
@@ -117,8 +117,8 @@ def run_session(
 def _open_store(session: Session) -> Store:
     remove_partials(session.folder)
     if not Ledger(session.folder).open():  # else workers may be writing there now
-        remove_partials(session.folder / CHECKPOINTS_NAME)
-        remove_partials(session.folder / CURVES_NAME)
+        for name in (CHECKPOINTS_NAME, CURVES_NAME, SEARCHES_NAME):
+            remove_partials(session.folder / name)
     if session.store_path.exists():
         store = Store.open(session.store_path)
     else:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sics_cli.experiment.cells import Cell
+from sics_cli.experiment.cost import points_of
 
 #: Parts into which a seed's training is cut near the end of a run.
 TRAINING_PARTS = 5
@@ -28,7 +29,7 @@ class SeedPart:
 
 @dataclass(slots=True)
 class SeedPlan:
-    """What a seed needs: training (none if its checkpoint is there), and its cells; work in example passes."""
+    """What a seed needs: training (none if its checkpoint is there), its cells, the points of their searches; work in passes."""
 
     cells: tuple[Cell, ...]
     training: float
@@ -40,6 +41,11 @@ class SeedPlan:
     running: int = 0
     parts: int = 0
     failed: bool = field(default=False)
+    point: float = 0.0
+
+    def work_of(self, cells: tuple[Cell, ...]) -> float:
+        """What these cells of the seed take."""
+        return self.preparation + self.cell * len(cells) + self.point * points_of(cells)
 
     @property
     def needs_training(self) -> bool:
@@ -50,7 +56,7 @@ class SeedPlan:
     def remaining(self) -> float:
         """Work that is not done or handed out; epochs being trained count as left until they are done."""
         left = self.training * (self.epochs - self.trained) / self.epochs if self.needs_training else 0.0
-        return left + (self.preparation + self.cell * len(self.cells) if self.cells else 0.0)
+        return left + (self.work_of(self.cells) if self.cells else 0.0)
 
     @property
     def finished(self) -> bool:
@@ -92,7 +98,7 @@ class Schedule:
         chosen = set(sparsities[:share])
         cells = tuple(cell for cell in plan.cells if cell.sparsity in chosen)
         plan.cells = tuple(cell for cell in plan.cells if cell.sparsity not in chosen)
-        return self._task(seed, plan, plan.epochs, cells, plan.preparation + plan.cell * len(cells))
+        return self._task(seed, plan, plan.epochs, cells, plan.work_of(cells))
 
     def _task(self, seed: int, plan: SeedPlan, until: int, cells: tuple[Cell, ...], work: float) -> SeedPart:
         plan.running += 1

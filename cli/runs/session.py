@@ -13,9 +13,8 @@ from sics_cli.base.versions import full_version, minor_version
 from sics_cli.experiment.cells import Cell, Grid, grid, make_plan, plan_cells
 from sics_cli.experiment.provenance import now
 from sics_cli.experiment.recipe import TOLD, Environment, Recipe, differences
-from sics_cli.experiment.scorers import ScorerInfo, choose, plugin_digest
+from sics_cli.experiment.scorers import ScorerInfo, choose, is_described, plugin_digest
 from sics_cli.experiment.targets import NO_TARGET, check_targets
-from sics_cli.experiment.user_scorers import is_own
 from sics_cli.runs.devices import usable_gpus
 from sics_cli.runs.workers import Workers
 from sics_cli.seeds.worker import Description, describe, warm_up
@@ -146,7 +145,7 @@ def open_session(
     recipe = Recipe(experiment, environment, task)
     folder = out or default_folder(experiment.name, experiment.saliency, recipe.run_id, experiment.unit)
     told = _kept_facts(folder, recipe)
-    own = any(is_own(spec) for spec in experiment.scorers or ())
+    own = any(is_described(spec) for spec in experiment.scorers or ())
     current = plugin_digest(full_version("torch"))
     if told is None or told["digest"] != current or own:
         told = {"digest": current, "infos": [asdict(info) for info in ask().scorers]}
@@ -155,6 +154,11 @@ def open_session(
         known, experiment.scorers, experiment.saliency, experiment.reference, experiment.unit, experiment.pool
     )
     notes += tuple(info.remark for info in scorers if info.remark)
+    if (first := next((info for info in scorers if info.searched), None)) and not recipe.task.holds_out:
+        raise ConfigError(
+            f"--scorers {first.name}: its weights are searched on held-out examples, and the task has none: give it "
+            "held_out(self, network, seed), which is as evaluate on examples that evaluate never uses"
+        )
     if experiment.until is not None:
         check_targets(experiment, scorers)
         notes += () if experiment.until else (NO_TARGET,)

@@ -25,7 +25,7 @@ class Finding:
 class Times:
     """Seconds measured: a seed's training (of all its epochs), its calibration, a cell; `signals` by kind of saliency.
 
-    `stored` is how many bytes the numbers of one evaluation's examples take.
+    `stored` is how many bytes the numbers of one evaluation's examples take, `point` what one evaluation of a search takes.
     """
 
     training: float
@@ -33,6 +33,7 @@ class Times:
     cell: float
     signals: dict[str, float] = field(default_factory=dict)
     stored: int = 0
+    point: float = 0.0
 
 
 class Findings:

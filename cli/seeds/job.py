@@ -8,6 +8,7 @@ from typing import Any
 
 from sics_cli.experiment.cells import Cell
 from sics_cli.experiment.recipe import Environment
+from sics_cli.experiment.scorers import ScorerInfo
 from sics_cli.settings.config import Experiment
 from sics_cli.store.rows import CellRow
 from sics_cli.tasks.recipe import TaskRecipe
@@ -20,6 +21,7 @@ class SeedJob:
     `task` is what the driver made of the experiment's. `known` are the seed's rows that stay:
     what is made here must agree with them, and with `share` their evaluations serve for equal masks. Progress is told every
     `tell_seconds` at most. With `keep`, saliencies are kept on disk for whoever goes on with the seed, on whatever machine.
+    `reference` is what others are compared to, which searched scorers evaluate on their held-out examples too.
     """
 
     folder: Path
@@ -35,3 +37,4 @@ class SeedJob:
     part: int = 0
     tell_seconds: float = 0.3
     keep: bool = False
+    reference: ScorerInfo | None = None

@@ -139,6 +139,23 @@ class MaskMaker:
         with seeded(self._recipe.cell_key(self._seed, scorer, sparsity)):
             return self._made(model, built, sparsity, self._pool(scorer), saliency)
 
+    def searched(
+        self, model: nn.Module, saliency: Saliency, scorer: ScorerInfo, sparsity: float, chosen: str | Scorer
+    ) -> tuple[Masks, PruningReport]:
+        """Make the mask of what a search chose: as `masks` does, of a scorer that is there already."""
+        with seeded(self._recipe.cell_key(self._seed, scorer, sparsity)):
+            return self._made(model, chosen, sparsity, self._pool(scorer), saliency)
+
+    def options(self, model: nn.Module, scorer: ScorerInfo, saliency: Saliency) -> dict[str, Any]:
+        """How masks are made here, for a search that makes its own."""
+        if fingerprint_of(scorer.spec, self._recipe.experiment.saliency) != scorer.fingerprint:
+            raise ConflictError(f"scorer {scorer.name} changed while the run was going on: run the command again")
+        shared: dict[str, Any] = {"unit": self._unit, "pool": self._pool(scorer), "saliency": saliency}
+        if self._unit == "weight":
+            return {**shared, "params": self.params(model)}
+        self._check_default(model)
+        return shared
+
     def _made(
         self, model: nn.Module, scorer: str | Scorer, sparsity: float, pool: str, saliency: Saliency | None = None
     ) -> tuple[Masks, PruningReport]:
@@ -189,6 +206,8 @@ class MaskMaker:
     def _pool(self, scorer: ScorerInfo | None) -> str:
         """What a scorer's units are ranked against; magnitude's for none."""
         run = self._recipe.experiment.pool
+        if scorer is not None and scorer.own_pool is not None:
+            return scorer.own_pool
         own = "global" if scorer is None else scorer.pool_in("native")
         return run if run != "native" else own if self._unit == "weight" else "global"
 

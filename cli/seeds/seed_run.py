@@ -23,10 +23,12 @@ from sics_cli.experiment.cost import Cost
 from sics_cli.experiment.provenance import now
 from sics_cli.experiment.recipe import DENSE, Recipe
 from sics_cli.experiment.scorers import ScorerInfo
+from sics_cli.experiment.searched import ADAPTIVE
 from sics_cli.seeds.dense import DenseNetwork
 from sics_cli.seeds.job import SeedJob
 from sics_cli.seeds.masks import ConflictError, MaskMaker, seeded
 from sics_cli.seeds.saliency import keep, kept, kept_path, saliency_of
+from sics_cli.seeds.search import MAGNITUDE, Point, Searcher, SearchError
 from sics_cli.seeds.unchanged import left_as_it_was
 from sics_cli.store.inbox import Inbox, Progress
 from sics_cli.store.rows import OTHER_EXAMPLES, CellRow, FailureRow, RepeatRow
@@ -101,6 +103,18 @@ class SeedRun:
         }
         self.flags: set[str] = set()
         self.masker = MaskMaker(self.recipe, job.seed, getattr(self.task, "targets", None))
+        self.searcher = Searcher(
+            self.recipe,
+            job.seed,
+            job.folder,
+            self.masker,
+            self._held_out,
+            cells=job.cells,
+            tell=self._tell_search,
+            fresh=not job.share,
+        )
+        self._plain: dict[tuple[str, float], Point] = {}
+        self._points: dict[tuple[str, float], int] = {}
         self._saliencies: dict[str, Saliency] = {}
         self._facts = device_facts(device)
         self._batches_draws = digest({"seed": job.seed, "for": "calibration"})
@@ -236,7 +250,7 @@ class SeedRun:
             self.inbox.post(row)
             good = True
         self._done += self.work.cell
-        self._tell("pruning", self._before + self._done)
+        self._tell("pruning", self._work_done)
         return good
 
     def _measured(self, cell: Cell, evaluation: Evaluation, begun: float) -> dict[str, Any]:
@@ -263,9 +277,10 @@ class SeedRun:
                 "mask_hash": None, "realised_sparsity": 0.0, "weight_sparsity": 0.0, "layers": [], "flags": [],
             }  # fmt: skip
         else:
-            evaluation, evaluated_as, report, overlap = self._pruned(scorer, cell.sparsity)
+            evaluation, evaluated_as, report, overlap, search = self._pruned(scorer, cell.sparsity)
             mask = {
                 "jaccard": overlap,
+                "search": search,
                 "fingerprint": digest(scorer.fingerprint),
                 "mask_hash": report.mask_hash,
                 "realised_sparsity": report.sparsity,
@@ -275,6 +290,8 @@ class SeedRun:
             }
             if self.job.experiment.pool == "native" and report.pool != "global":
                 mask["flags"].append(f"pool {report.pool}")
+            elif scorer.own_pool is not None:
+                mask["flags"].append(f"pool {scorer.own_pool}")
             if self.job.experiment.unit == "weight" and self._zero_before(report) >= cell.sparsity:
                 mask["flags"].append(AS_SPARSE)
         mask["flags"] = sorted({*mask["flags"], *self.flags})
@@ -293,14 +310,76 @@ class SeedRun:
             **mask,
         )
 
-    def _pruned(self, scorer: ScorerInfo, sparsity: float) -> tuple[Evaluation, str, PruningReport, float]:
+    def _pruned(self, scorer: ScorerInfo, sparsity: float) -> tuple[Evaluation, str, PruningReport, float, dict[str, Any] | None]:
         """Mask and evaluate; a mask that was evaluated before at this seed is not evaluated again."""
-        masks, report = self.masker.masks(self.model, self._saliency_of(scorer), scorer, sparsity)
+        search: dict[str, Any] | None = None
+        if scorer.searched is None:
+            masks, report = self.masker.masks(self.model, self._saliency_of(scorer), scorer, sparsity)
+        else:
+            masks, report, search = self._searched(scorer, sparsity)
         place = sparsity, report.mask_hash
         if place not in self.evaluated:
             self.evaluated[place] = self._evaluation(self.model, masks), scorer.name
         evaluation, evaluated_as = self.evaluated[place]
-        return evaluation, evaluated_as, report, self.masker.overlap(self.model, masks, scorer, sparsity)
+        return evaluation, evaluated_as, report, self.masker.overlap(self.model, masks, scorer, sparsity), search
+
+    # -- once a searched cell ---------------------------------------------------------------------------------
+
+    def _searched(self, scorer: ScorerInfo, sparsity: float) -> tuple[dict[str, torch.Tensor], PruningReport, dict[str, Any]]:
+        """The mask that a search chose within the scorer's budget, and what the row says of it."""
+        asked, reference, saliency = scorer.searched, self.job.reference, self._saliency_of(scorer)
+        assert asked is not None
+        assert reference is not None
+        plain = self._plain_point(scorer, sparsity) if asked.kind == ADAPTIVE else None
+        choice = self.searcher.choice(self.model, saliency, self.checkpoint.hash, scorer, sparsity, plain)
+        masks, report = self.masker.searched(self.model, saliency, scorer, sparsity, choice.fusion or MAGNITUDE)
+        if report.mask_hash != choice.mask_hash:
+            raise ConflictError(f"the weights that {scorer.name} chose make another mask now than when they were searched")
+        against = self._plain_point(reference, sparsity)
+        beside = {"scorer": reference.name, "held_out": against.held_out, "held_out_loss": against.held_out_loss}
+        return masks, report, {**choice.told, "reference": beside}
+
+    def _plain_point(self, scorer: ScorerInfo, sparsity: float) -> Point:
+        """What one mask does on the held-out examples: the reference's, or magnitude's for a searched scorer."""
+        name = MAGNITUDE if scorer.searched is not None else scorer.name
+        if (name, sparsity) not in self._plain:
+            saliency = self._saliency_of(scorer)
+            if scorer.searched is None:
+                masks, report = self.masker.masks(self.model, saliency, scorer, sparsity)
+            else:
+                masks, report = self.masker.searched(self.model, saliency, scorer, sparsity, MAGNITUDE)
+            with masked(self.model, masks):
+                found = self._held_out(self.model)
+            point = Point((), self.searcher.score(found), report.mask_hash, found.result, found.loss)
+            self._plain[name, sparsity] = point
+        return self._plain[name, sparsity]
+
+    def _held_out(self, model: nn.Module) -> Evaluation:
+        """Have the task evaluate a network on the held-out examples, at the same draws for every network of the seed."""
+        model.eval()
+        self._spoilt = model is self.model or self._spoilt
+        with contextlib.ExitStack() as guards:
+            if self.recipe.task.calibration is None:  # a user's code; the image tasks draw nothing and write nothing
+                guards.enter_context(left_as_it_was(model, "it was evaluated on held-out examples: held_out() must"))
+                guards.enter_context(seeded(digest({"seed": self.job.seed, "for": "held out"})))
+            guards.enter_context(torch.no_grad())
+            handed = self.task.held_out(model, self.job.seed)
+        try:
+            found = evaluation_of(handed, self.metric, "held_out")
+        except FloatingPointError as error:
+            raise SearchError(f"held_out gave no finite number: {error}") from None
+        if model is self.model:
+            self._spoilt = False
+        return found
+
+    def _tell_search(self, place: tuple[str, float], found: int, wanted: int) -> None:
+        self._points[place] = found
+        if found < wanted:
+            self._tell(f"searching {found}/{wanted}", self._work_done)
+
+    @property
+    def _work_done(self) -> float:
+        return self._before + self._done + self.work.point * sum(self._points.values())
 
     def _zero_before(self, report: PruningReport) -> float:
         """The share of the weights to be pruned that are 0 in the dense network: below it there is nothing to choose."""

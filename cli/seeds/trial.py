@@ -58,6 +58,8 @@ class Trial(SeedRun):
         self._first: list[Any] = []
         self._calibrated_on = Met()
         self._batches = 0
+        self._fed = Met()
+        self._evaluate_seconds = self._held_out_seconds = 0.0
         self._found: Evaluation | None = None
         self._sparse: tuple[Masks, Evaluation] | None = None  # of which more is wrong, so that an order shows
 
@@ -71,6 +73,7 @@ class Trial(SeedRun):
             ("loss", self._loss, ("network", "calibration")),
             ("saliency", self._collect, ("network", "calibration", "loss")),
             ("evaluate", self._evaluate_twice, ("network",)),
+            ("held out", self._evaluate_held_out, ("evaluate",)),
             ("pruned", self._prune, ("evaluate", "saliency")),
             ("other seed", self._other_seed, ("evaluate",)),
             ("again", self._again, ("network",)),
@@ -99,7 +102,9 @@ class Trial(SeedRun):
         if not self._cell_seconds:
             return None
         stored = len(self._found.examples or b"") if self._found is not None else 0
-        return Times(self._training, self._saliency_seconds, self._cell_seconds, self._signals, stored)
+        masking = max(0.0, self._cell_seconds - self._evaluate_seconds)
+        point = masking + self._held_out_seconds if self._held_out_seconds else 0.0
+        return Times(self._training, self._saliency_seconds, self._cell_seconds, self._signals, stored, point)
 
     def _network(self) -> Steps:
         self.checkpoint = self._dense_network.checkpoint()
@@ -198,10 +203,10 @@ class Trial(SeedRun):
         begun = time.perf_counter()
         first = self._evaluate(self.model)
         seconds = time.perf_counter() - begun
-        fed = Met()
+        fed = self._fed
         with fed.watching(self.model):
             again = self._evaluate(self.model)
-        self._found = first
+        self._found, self._evaluate_seconds = first, seconds
         value = shown(first.result, self.metric)
         same = first == again
         mean = "their mean " if first.n is not None and self.metric.of is None else ""
@@ -229,6 +234,28 @@ class Trial(SeedRun):
         margin = self.job.experiment.margin
         if doubt := margin_doubt(self.metric, margin, [first.result]) or example_doubt(self.metric, margin, first):
             yield Finding(REMARK, "metric", doubt)
+
+    def _evaluate_held_out(self) -> Steps:
+        """What a search would be scored by, and whether it is what `evaluate` measures on."""
+        if not self.recipe.task.holds_out:
+            return
+        begun = time.perf_counter()
+        first = self._held_out(self.model)
+        self._held_out_seconds = time.perf_counter() - begun
+        fed = Met()
+        with fed.watching(self.model):
+            again = self._held_out(self.model)
+        by = "minus its loss" if first.loss is not None else self.metric.name
+        text = f"{examples(first)}: {shown(first.result, self.metric)} in {_seconds(self._held_out_seconds)}; searches go by {by}"
+        yield Finding(GOOD, "held out", text + "; the same when asked again" * (first == again))
+        if first != again:
+            yield Finding(REMARK, "held out", f"gave other numbers when asked again: a search follows chance. {_DRAW}")
+        if both := len(fed.digests & self._fed.digests):
+            yield Finding(
+                REMARK, "held out",
+                f"{both:,} of the {len(fed.digests):,} different examples that the network is fed are those of evaluate: a "
+                "search would see what it is measured on. Hold out others",
+            )  # fmt: skip
 
     def _prune(self) -> Steps:
         asked = self.job.experiment

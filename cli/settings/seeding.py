@@ -25,6 +25,7 @@ class Stream(IntEnum):
     SCORER = 3
     TRAINING = 4
     AUGMENTATION = 5
+    SEARCH = 6
 
 
 def generator(seed: int, stream: Stream) -> np.random.Generator:

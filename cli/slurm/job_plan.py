@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sics_cli.experiment.cells import Cell, by_seed
-from sics_cli.experiment.cost import Cost, epochs_kept, estimate, signals_of
+from sics_cli.experiment.cost import Cost, epochs_kept, estimate
 from sics_cli.experiment.recipe import Recipe
 from sics_cli.slurm.executor import SlurmCluster
 from sics_cli.slurm.ledger import JobPart
@@ -68,7 +68,7 @@ def parts_of(
     are to be `alone`. A seed takes `cost` (None: not known, a job each), less the fraction of its training that is done.
     """
     seeds = by_seed(cells)
-    seconds = {seed: cost.total(len(mine), trained(seed), signals_of(mine)) if cost else None for seed, mine in seeds.items()}
+    seconds = {seed: cost.of_cells(mine, trained(seed)) if cost else None for seed, mine in seeds.items()}
     parts = []
     for together in group(seconds, minutes_for(seconds.values(), minutes, workers), alone):
         keys = tuple(cell.key for seed in together for cell in seeds[seed])

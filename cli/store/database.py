@@ -37,7 +37,9 @@ _EVALUATION = """
 VERSION = 5
 #: Of a store that holds a plan with looks, which an earlier version would take for a fixed number of seeds.
 LOOKS_VERSION = 6
-READ = (4, VERSION, LOOKS_VERSION)
+#: Of a store that holds rows of searched scorers, with looks or without.
+SEARCH_VERSION = 7
+READ = (4, VERSION, LOOKS_VERSION, SEARCH_VERSION)
 #: A row says how its network did: by right and wrong, or by a value.
 _SAYS = "CHECK ((value IS NULL) = (bits IS NOT NULL)), CHECK ((bits IS NULL) = (correct IS NULL))"
 
@@ -124,7 +126,7 @@ PRAGMA user_version = {VERSION};
 """
 
 #: What the first plan with looks adds to a store.
-LOOKS_SCHEMA = f"""
+LOOKS_SCHEMA = """
 ALTER TABLE plans ADD COLUMN looks TEXT;
 
 CREATE TABLE looks (
@@ -142,8 +144,11 @@ CREATE TABLE looks (
     stops INTEGER NOT NULL CHECK (stops IN (0, 1)),
     PRIMARY KEY (plan_hash, look)
 );
+"""
 
-PRAGMA user_version = {LOOKS_VERSION};
+#: What the first row of a searched scorer adds to a store.
+SEARCH_SCHEMA = """
+ALTER TABLE cells ADD COLUMN search TEXT CHECK (search IS NULL OR (typeof(search) = 'text' AND scorer <> 'dense'));
 """
 
 #: How every SQLite file begins.
@@ -161,6 +166,14 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
+def extend(connection: sqlite3.Connection, schema: str, version: int) -> None:
+    """Give a store room for more, inside a transaction; it is then of this version at least."""
+    for statement in schema.split(";\n"):
+        connection.execute(statement)
+    stored = connection.execute("PRAGMA user_version").fetchone()[0]
+    connection.execute(f"PRAGMA user_version = {max(stored, version)}")
+
+
 def is_sqlite(path: Path) -> bool:
     """Whether the file begins as a SQLite file does; False where there is none."""
     try:
@@ -176,14 +189,14 @@ def check(path: Path, connection: sqlite3.Connection) -> None:
     stored = connection.execute("PRAGMA user_version").fetchone()[0]
     if application != APPLICATION_ID:
         raise StoreError(f"{path}: a SQLite file, but not a store of sics; nothing was changed")
-    if stored > LOOKS_VERSION:
+    if stored > SEARCH_VERSION:
         raise StoreError(
-            f"{path}: written by a newer sics (schema {stored}, this version reads up to {LOOKS_VERSION}): "
+            f"{path}: written by a newer sics (schema {stored}, this version reads up to {SEARCH_VERSION}): "
             "upgrade sics; nothing was changed"
         )
     if stored not in READ:
         raise StoreError(
-            f"{path}: of schema {stored}, which no release wrote; this version reads up to {LOOKS_VERSION}; nothing was changed"
+            f"{path}: of schema {stored}, which no release wrote; this version reads up to {SEARCH_VERSION}; nothing was changed"
         )
     verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":

@@ -21,18 +21,25 @@ COLUMNS = (
 )  # fmt: skip
 
 
+#: Of searched scorers: evaluations, what the chosen mask and the reference's do on the held-out examples, and what was chosen.
+OF_SEARCH = (
+    "budget", "held_out", "held_out_loss", "held_out_reference", "held_out_reference_loss", "held_out_against", "weights",
+)  # fmt: skip
 #: Of a user's task: what was measured, the result as it is, and a number an example.
 OF_METRIC = ("metric", "value", "higher_is_better", "metric_unit", "examples")
 _ACCURACY, _POINTS = "accuracy", "points"
 
 
 def columns_of(recipe: Mapping[str, Any], rows: Sequence[CellRow]) -> tuple[str, ...]:
-    """The columns of a run: those of a user's task name its metric; numbers of single examples stand where there are any."""
-    if "task" not in recipe:
-        return COLUMNS
-    more = OF_METRIC if any(row.examples is not None for row in rows) else OF_METRIC[:-1]
-    at = COLUMNS.index("accuracy") + 1
-    return (*COLUMNS[:at], *more, *COLUMNS[at:])
+    """The columns of a run: those of a user's task name its metric; numbers of single examples, and what searches say, stand
+    where there are any.
+    """
+    at, end = COLUMNS.index("accuracy") + 1, COLUMNS.index("layers")
+    more: tuple[str, ...] = ()
+    if "task" in recipe:
+        more = OF_METRIC if any(row.examples is not None for row in rows) else OF_METRIC[:-1]
+    searched = OF_SEARCH if any(row.search is not None for row in rows) else ()
+    return (*COLUMNS[:at], *more, *COLUMNS[at:end], *searched, *COLUMNS[end:])
 
 
 def export_row(row: CellRow, recipe: Mapping[str, Any], columns: Sequence[str] = COLUMNS) -> dict[str, Any]:
@@ -54,8 +61,32 @@ def export_row(row: CellRow, recipe: Mapping[str, Any], columns: Sequence[str] =
         "torch": row.provenance.get("versions", {}).get("torch"),
         "git_sha": row.provenance.get("git_sha"),
         "git_dirty": row.provenance.get("git_dirty"),
+        **search_columns(row.search),
     }
     return {name: values[name] for name in columns}
+
+
+def search_columns(search: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a row says of its search, in plain columns; None in each of another row's.
+
+    >>> told = {"budget": 2, "features": ["rho", "z"], "weights": [0.8, -0.2], "held_out": 0.9, "held_out_loss": None}
+    >>> found = search_columns(told | {"reference": {"scorer": "magnitude", "held_out": 0.8, "held_out_loss": None}})
+    >>> found["weights"], found["held_out_reference"], found["held_out_against"]
+    ('rho +0.8, z −0.2', 0.8, 'magnitude')
+    """
+    if search is None:
+        return dict.fromkeys(OF_SEARCH)
+    beside, weights = search["reference"], search["weights"]
+    told = zip(search["features"], weights or (), strict=weights is not None)
+    return {
+        "budget": search["budget"],
+        "held_out": search["held_out"],
+        "held_out_loss": search["held_out_loss"],
+        "held_out_reference": beside["held_out"],
+        "held_out_reference_loss": beside["held_out_loss"],
+        "held_out_against": beside["scorer"],
+        "weights": ", ".join(f"{word} {weight:+.4g}".replace("-", "−") for word, weight in told) or "magnitude",
+    }
 
 
 def export_rows(store: Store) -> list[dict[str, Any]]:

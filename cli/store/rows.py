@@ -74,7 +74,8 @@ class CellRow(_Evaluated):
     the fraction of the prunable weights that went with them (None in rows of an older version). `jaccard` is the Jaccard
     index of the kept units with those of magnitude's mask at the same seed and sparsity (None for the dense row, and in
     rows of an older version); `fingerprint` the digest of the scorer's fingerprint, which tells two versions of one
-    user's scorer apart.
+    user's scorer apart. `search` is what a search on held-out examples chose for a searched scorer, and what it says of its
+    examples; None of all others.
     """
 
     cell_key: str
@@ -94,6 +95,12 @@ class CellRow(_Evaluated):
     jaccard: float | None = None
     fingerprint: str | None = None
     weight_sparsity: float | None = None
+    search: dict[str, Any] | None = None
+
+    def values(self) -> dict[str, Any]:
+        """Its fields by name, `search` where there was one."""
+        found = _Evaluated.values(self)
+        return found if self.search is not None else {name: value for name, value in found.items() if name != "search"}
 
     @property
     def key(self) -> str:

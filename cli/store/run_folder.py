@@ -22,6 +22,7 @@ LOG_NAME = "workers.log"
 INBOX_NAME = "inbox"
 CHECKPOINTS_NAME = "checkpoints"
 CURVES_NAME = "curves"
+SEARCHES_NAME = "searches"
 JOBS_NAME = "jobs"
 #: Letters that were taken in while jobs of a queue are on their way, so that a job which is run again can see them.
 TAKEN_NAME = "taken"
@@ -63,6 +64,11 @@ def forget_saliencies(folder: Path, seed: int | None = None) -> None:
 def curve_path(folder: Path, seed: int) -> Path:
     """Where the curve of a seed's training lies."""
     return folder / CURVES_NAME / f"seed-{seed}.csv"
+
+
+def search_path(folder: Path, seed: int, features: str, sparsity: float, search_key: str) -> Path:
+    """Where the points of a search for the weights of a set of features lie."""
+    return folder / SEARCHES_NAME / f"seed-{seed}-{features}-{sparsity:g}-{search_key[:16]}.json"
 
 
 _LONGEST_HEADER = 1 << 26

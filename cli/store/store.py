@@ -24,7 +24,9 @@ from sics_cli.store.run_folder import STORE_NAME
 #: Begins the name of a run that ships with the package.
 REFERENCE = "reference:"
 
-_JSON_COLUMNS = frozenset({"layers", "flags", "families", "seeds", "scorers", "sparsities", "looks", "targets", "verdicts"})
+_JSON_COLUMNS = frozenset(
+    {"layers", "flags", "families", "seeds", "scorers", "sparsities", "looks", "targets", "verdicts", "search"}
+)
 _TABLES = {
     CellRow: "cells", RepeatRow: "repeats", CheckpointRow: "checkpoints", FailureRow: "failures", PlanRow: "plans",
     LookRow: "looks",
@@ -122,6 +124,8 @@ class Store:
             if isinstance(row, CellRow | RepeatRow):
                 self._check(row)
             with self._transaction() as connection:
+                if isinstance(row, CellRow) and row.search is not None and "search" not in self._columns(CellRow):
+                    database.extend(connection, database.SEARCH_SCHEMA, database.SEARCH_VERSION)
                 _write(connection, row, self._columns(type(row)))
         except (sqlite3.IntegrityError, sqlite3.InterfaceError, OverflowError) as error:
             scorer = "checkpoint" if isinstance(row, CheckpointRow) else f"{row.scorer} at S = {row.sparsity}"
@@ -146,8 +150,7 @@ class Store:
         """Append a plan; the first with looks gives the store room for them."""
         with self._transaction() as connection:
             if plan.looks is not None and "looks" not in self._columns(PlanRow):
-                for statement in database.LOOKS_SCHEMA.split(";\n"):
-                    connection.execute(statement)
+                database.extend(connection, database.LOOKS_SCHEMA, database.LOOKS_VERSION)
             _insert(connection, plan, plan.values(), self._columns(PlanRow))
 
     def add_look(self, look: LookRow) -> None:

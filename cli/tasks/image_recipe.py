@@ -45,6 +45,7 @@ class ImageRecipe:
     """An image classification by its settings; `facts` of the data are looked up where they are not given."""
 
     metric = Metric(ACCURACY, higher_is_better=True)
+    holds_out = True
 
     def __init__(self, config: ImageConfig, facts: ImageFacts | None = None, access: DataAccess | None = None) -> None:
         self.config, self.access = config, access or DataAccess()
@@ -126,7 +127,7 @@ class ImageRecipe:
         """What a seed takes."""
         config, part = self.config, self.config.calibration
         training = 0 if self.config.checkpoints else BACKWARD * config.data.train * config.training.epochs
-        return Passes(training, BACKWARD * part.batches * part.batch_size, config.data.test)
+        return Passes(training, BACKWARD * part.batches * part.batch_size, config.data.test, config.data.validation)
 
     def pace(self, device_class: str) -> Pace | None:
         """A guess from the size of a vision transformer; None for another network."""

@@ -12,7 +12,7 @@ from sics_cli.settings.seeding import calibration_batches
 from sics_cli.tasks.images.cache import ImageFacts
 from sics_cli.tasks.images.datasets import DataAccess, load_split
 from sics_cli.tasks.images.examples import Examples, Tensors
-from sics_cli.tasks.networks.evaluation import hits_and_loss
+from sics_cli.tasks.networks.evaluation import HELD_OUT_BATCH, hits_and_loss
 from sics_cli.tasks.networks.models import build_model
 from sics_cli.tasks.networks.start import Start, begin_with, start_at
 from sics_cli.tasks.networks.training import ImageTrainer
@@ -31,6 +31,7 @@ class ImageTask(Task):
         self.epochs = 0 if starts and starts[0].is_whole else config.training.epochs
         self._split = load_split(config.data, facts, access)
         self._train, self._test = Examples(self._split.train, device), Examples(self._split.test, device)
+        self._validation = Examples(self._split.validation, device)
 
     def trainer(self, seed: int) -> ImageTrainer:
         """The training of a seed, which begins with the seed's own weights, or those that are given."""
@@ -48,4 +49,9 @@ class ImageTask(Task):
     def evaluate(self, network: nn.Module, seed: int) -> dict[str, Sequence[bool] | float]:
         """Right or wrong on each test image, and the mean cross-entropy."""
         hits, loss = hits_and_loss(network, self._test)
+        return {self.metric.name: hits, "loss": loss}
+
+    def held_out(self, network: nn.Module, seed: int) -> dict[str, Sequence[bool] | float]:
+        """The same of each validation image."""
+        hits, loss = hits_and_loss(network, self._validation, HELD_OUT_BATCH)
         return {self.metric.name: hits, "loss": loss}

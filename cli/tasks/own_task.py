@@ -23,17 +23,21 @@ if TYPE_CHECKING:
 #: Methods by name, and what they are called with.
 NEEDED = {"calibration": ("seed",), "evaluate": ("network", "seed")}
 EITHER = {"network": ("seed",), "trainer": ("seed",)}
-OPTIONAL = {"loss": ("network", "batch"), "targets": ("network",)}
+HELD_OUT = "held_out"
+OPTIONAL = {"loss": ("network", "batch"), "targets": ("network",), HELD_OUT: ("network", "seed")}
 #: What a seed's parts take beside each other where nothing is known; the first seed measures it.
-_PASSES = Passes(training=60.0, calibration=6.0, evaluation=1.0)
+_PASSES = Passes(training=60.0, calibration=6.0, evaluation=1.0, held_out=0.5)
 
 
 @dataclass(frozen=True, slots=True)
 class OwnFacts:
-    """What only importing the class tells: its metric, and how many epochs its `trainer` trains (1 for `network`)."""
+    """What only importing the class tells: its metric, how many epochs its `trainer` trains (1 for `network`), and whether it
+    has held-out examples.
+    """
 
     metric: dict[str, Any]
     epochs: int
+    holds_out: bool = False
 
 
 class OwnRecipe:
@@ -60,6 +64,11 @@ class OwnRecipe:
     def metric(self) -> Metric:
         """What is measured."""
         return metric_of(self.facts.metric)
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether it has `held_out(network, seed)`."""
+        return self.facts.holds_out
 
     @property
     def epochs(self) -> int:
@@ -156,6 +165,11 @@ def _reach(config: OwnTask) -> None:
         sys.path.append(str(Path(place).parent))
 
 
+def has_held_out(task: Any) -> bool:
+    """Whether it evaluates on held-out examples; what else has that name is the task's own affair."""
+    return callable(getattr(task, HELD_OUT, None))
+
+
 def check(task: Any, what: str) -> None:
     """Refuse what is no task; `what` begins the line."""
     metric = getattr(task, "metric", None)
@@ -163,7 +177,7 @@ def check(task: Any, what: str) -> None:
         given = "has no metric" if metric is None else f"metric is {type(metric).__name__}"
         raise ConfigError(f"{what}: {given}: give a sics_cli.Metric, such as metric = Metric('accuracy')")
     for name, arguments in {**NEEDED, **EITHER, **OPTIONAL}.items():
-        if not hasattr(task, name):
+        if not hasattr(task, name) or (name == HELD_OUT and not has_held_out(task)):
             if name in NEEDED:
                 raise ConfigError(f"{what}: has no method {name}({', '.join(arguments)})")
             continue
@@ -186,8 +200,9 @@ def methods_of(task: Any, config: OwnTask) -> str:
     """What a task is made of, in a line."""
     options = ", ".join(f"{name}={value!r}" for name, value in config.options)
     made_by = "trainer" if hasattr(task, "trainer") else "network"  # of both, the trainer is asked
-    methods = [made_by, *(name for name in (*NEEDED, *OPTIONAL) if hasattr(task, name))]
-    left = [name for name in OPTIONAL if not hasattr(task, name)]
+    there = [name for name in (*NEEDED, *OPTIONAL) if hasattr(task, name) and (name != HELD_OUT or has_held_out(task))]
+    methods = [made_by, *there]
+    left = [name for name in OPTIONAL if name != HELD_OUT and not hasattr(task, name)]
     default = f"; {' and '.join(left)} {'is' if len(left) == 1 else 'are'} the default" if left else ""
     return f"{type(task).__name__}({options}) has {', '.join(methods)}{default}"
 
@@ -195,7 +210,7 @@ def methods_of(task: Any, config: OwnTask) -> str:
 def facts_of(config: OwnTask) -> OwnFacts:
     """Import the class and ask it."""
     task = opened(config)
-    return OwnFacts(task.metric.to_dict(), task.epochs if hasattr(task, "trainer") else 1)
+    return OwnFacts(task.metric.to_dict(), task.epochs if hasattr(task, "trainer") else 1, has_held_out(task))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,14 @@ GIVEN, OWN = "given", "own"
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """What a seed takes, in passes of one example through the network: all of training, one calibration, one evaluation."""
+    """What a seed takes, in passes of one example through the network: all of training, one calibration, one evaluation, and one
+    on the held-out examples.
+    """
 
     training: float
     calibration: float
     evaluation: float
+    held_out: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,10 @@ class TaskRecipe(Protocol):
     @property
     def metric(self) -> Metric:
         """What is measured."""
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether it evaluates on held-out examples too, which no test sees: what a search of weights needs."""
 
     @property
     def epochs(self) -> int:

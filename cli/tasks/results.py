@@ -48,8 +48,8 @@ class Evaluation:
         return result_of(self.correct, self.n, self.value)
 
 
-def evaluation_of(handed: object, metric: Metric) -> Evaluation:
-    """Read what `evaluate` gave; a `ResultError` says what was expected and what came.
+def evaluation_of(handed: object, metric: Metric, by: str = "evaluate") -> Evaluation:
+    """Read what `evaluate`, or another method, gave; a `ResultError` says what was expected and what came.
 
     >>> evaluation_of([True, False, True], Metric("accuracy"))
     Evaluation(correct=2, n=3, loss=None, bits=b'\\xa0', value=None, examples=None)
@@ -59,24 +59,24 @@ def evaluation_of(handed: object, metric: Metric) -> Evaluation:
     loss: float | None = None
     if isinstance(handed, Mapping):
         if unknown := sorted(map(str, set(handed) - {metric.name, LOSS})):
-            raise ResultError(f"evaluate gave {', '.join(unknown)}: expected {metric.name!r}, and at most {LOSS!r} beside it")
+            raise ResultError(f"{by} gave {', '.join(unknown)}: expected {metric.name!r}, and at most {LOSS!r} beside it")
         if metric.name not in handed:
-            raise ResultError(f"evaluate gave {', '.join(map(repr, handed)) or 'an empty mapping'}: expected {metric.name!r}")
+            raise ResultError(f"{by} gave {', '.join(map(repr, handed)) or 'an empty mapping'}: expected {metric.name!r}")
         if LOSS in handed and metric.name != LOSS:
             loss = handed[LOSS]
-            loss = loss if isinstance(loss, float) else float(_numbers(loss, LOSS).mean())
+            loss = loss if isinstance(loss, float) else float(_numbers(loss, LOSS, by).mean())
         handed = handed[metric.name]
-    numbers = _numbers(handed, metric.name)
+    numbers = _numbers(handed, metric.name, by)
     if metric.in_points and not ((numbers >= 0) & (numbers <= 1)).all():
         worst = float(numbers[~((numbers >= 0) & (numbers <= 1))].flat[0])
         raise ResultError(
-            f"evaluate gave {worst:g} for {metric.name}, whose unit is points: expected fractions from 0 to 1 (or another unit)"
+            f"{by} gave {worst:g} for {metric.name}, whose unit is points: expected fractions from 0 to 1 (or another unit)"
         )
     if numbers.shape == (1,) and metric.of is None:
         numbers = numbers[0]  # a mean that kept its dimension: no examples are to be made of it
     if numbers.ndim == 0:
         if metric.of is not None:
-            raise ResultError(f"evaluate gave one number for {metric.name}: expected one an example, which its `of` is made of")
+            raise ResultError(f"{by} gave one number for {metric.name}: expected one an example, which its `of` is made of")
         return Evaluation(None, None, loss, None, float(numbers))
     if metric.of is None and np.isin(numbers, (0, 1)).all():
         hits = numbers.astype(np.bool_)
@@ -97,27 +97,27 @@ def unpacked(examples: bytes) -> NDArray[np.float32]:
     return np.frombuffer(examples, dtype="<f4")
 
 
-def _numbers(handed: Any, name: str) -> NDArray[np.float64]:
+def _numbers(handed: Any, name: str, by: str) -> NDArray[np.float64]:
     """Numbers of shape (n,) or (), finite; of a tensor too, wherever it lies."""
     try:
         found = np.asarray(_plain(handed))
     except ValueError:
-        raise ResultError(f"evaluate gave numbers of several lengths for {name}: expected one an example") from None
+        raise ResultError(f"{by} gave numbers of several lengths for {name}: expected one an example") from None
     if found.dtype.kind not in "biuf" or (found.dtype.kind == "b" and found.ndim == 0):
         what = type(handed).__name__ if found.dtype.kind in "OUSV" else str(found.dtype)
-        raise ResultError(f"evaluate gave {what} for {name}: expected numbers, one an example, or one number")
+        raise ResultError(f"{by} gave {what} for {name}: expected numbers, one an example, or one number")
     if found.ndim > 1:
-        raise ResultError(f"evaluate gave shape {found.shape} for {name}: expected (examples,), or one number")
+        raise ResultError(f"{by} gave shape {found.shape} for {name}: expected (examples,), or one number")
     if found.size == 0:
-        raise ResultError(f"evaluate gave no numbers for {name}: expected one an example")
+        raise ResultError(f"{by} gave no numbers for {name}: expected one an example")
     numbers = found.astype(np.float64)
     if not np.isfinite(numbers).all():
         place = int(np.flatnonzero(~np.isfinite(np.atleast_1d(numbers)))[0])
         where = f" for example {place}" if found.ndim else ""
-        raise ResultError(f"evaluate gave {np.atleast_1d(numbers)[place]} for {name}{where}: expected finite numbers")
+        raise ResultError(f"{by} gave {np.atleast_1d(numbers)[place]} for {name}{where}: expected finite numbers")
     if found.ndim and (np.abs(numbers) > _LARGEST).any():
         place = int(np.flatnonzero(np.abs(numbers) > _LARGEST)[0])
-        raise ResultError(f"evaluate gave {numbers[place]:g} for {name} for example {place}: expected numbers that float32 holds")
+        raise ResultError(f"{by} gave {numbers[place]:g} for {name} for example {place}: expected numbers that float32 holds")
     return numbers
 
 

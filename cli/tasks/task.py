@@ -157,6 +157,8 @@ class Task:
     ``evaluate(network, seed)``             One number an example, shape (n,), in an order that is the same for every network:
                                             right or wrong, or any float. Or one number. Or these by name, with "loss" beside the
                                             metric's. Called in eval mode, without gradients.
+    ``held_out(network, seed)``             Optional: as `evaluate`, on examples that `evaluate` never uses. Searched scorers go
+                                            by its "loss" where that is given, else by the metric; without it none runs.
     ``targets(network)``                    Optional: what may be pruned, a list of (module, "weight") pairs. Default:
                                             ``sics_plugin.prunable_parameters``.
     ======================================  ====================================================================================

@@ -11,7 +11,7 @@ from torch import nn
 from sics_plugin.channels.discovery import find_groups
 from sics_plugin.channels.groups import Unit
 from sics_plugin.network.masks import Masks
-from sics_plugin.pruning.calibration import Evaluate, Make, check_model, kind_or_none, search, target_sparsity
+from sics_plugin.pruning.calibration import Evaluate, Make, check_model, kind_or_none, on_copies, search, target_sparsity
 from sics_plugin.pruning.channels import compute_channel_masks, prune_channels
 from sics_plugin.pruning.plan import Plan
 from sics_plugin.pruning.weight_search import Evaluated, FusionSearch
@@ -112,8 +112,9 @@ def search_fusion(
         prune = partial(prune_channels, unit=of)
     else:
         raise ValueError(f"Expected `unit` to be weight, {' or '.join(get_args(Unit))}, got {unit!r}")
+    _, of_copy = on_copies(model, prune, "weight", options)
     facts = {
-        "sparsity": target_sparsity(model, amount, unit, prune, options),
+        "sparsity": target_sparsity(model, amount, unit, prune, of_copy),
         "unit": unit,
         "pool": options.get("pool", "global"),
     }

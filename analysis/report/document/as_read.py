@@ -18,7 +18,12 @@ T = TypeVar("T", bound="DataclassInstance")
 _DIFFERENCES = frozenset(
     {"mean", "mean_run", "differences", "g_z", "gain", "information", "complexity", "estimate", "planned", "bound"}
 )
-_SENTENCES = frozenset({"reason", "sentence", "text", "paragraph", "statement", "trend_sentence", "where", "claimed", "reading"})
+_SENTENCES = frozenset(
+    {
+        "reason", "sentence", "text", "paragraph", "statement", "trend_sentence", "where", "claimed", "reading", "conclusion",
+        "remarks", "over_fitting",
+    }
+)  # fmt: skip
 
 
 def as_read(part: T, metric: Metric, names: Sequence[str], sparsities: Sequence[float]) -> T:

@@ -29,6 +29,7 @@ from sics_analysis.report.document.rows import (
     SourceInfo,
     SparsityInfo,
 )
+from sics_analysis.report.document.searches import searched_info
 from sics_analysis.results import Metric, Seed, Verdict, written_with
 from sics_analysis.rows.reading.cells import seed_label
 from sics_analysis.study.analyse import analyse
@@ -107,10 +108,12 @@ def scorer_infos(analysis: Analysis, frame: pd.DataFrame) -> tuple[ScorerInfo, .
             if isinstance(text, str) and text:
                 flags.setdefault(name, set()).update(text.split("; "))
     members = {name for family in analysis.families for name in family.members}
+    searches = analysis.table.searches
     found = []
     for name in analysis.scorers:
         kappa = analysis.kappa[name]
         role = _ROLES[kappa] if kappa is not None else roles.get(name) or (_NAMED.get(name) if analysis.has_kappa else None)
+        role = "searched" if name in searches.names else "other pool" if name in searches.other_pools else role
         found.append(ScorerInfo(name, kappa, role or "unknown", name in members, tuple(sorted(flags.get(name, ())))))
     return tuple(found)
 
@@ -232,7 +235,8 @@ def _document(analysis: Analysis, frame: pd.DataFrame, origin: Origin, gates: Se
 
     lines = tuple(read(_line(line)) for line in analysis.lines)
     audible = [line for line in analysis.lines if not analysis.below_noise(line.sparsity)]  # no seeds settle the others
-    looks = looks_info(analysis, origin.targets)
+    looks, searched = looks_info(analysis, origin.targets), searched_info(analysis)
+    once = [line for line in analysis.lines if searched is None or line.scorer not in searched.smaller]  # each search
     stopped = () if analysis.looks is None else analysis.looks.stamps()
     if looks is not None and looks.decided:  # it stopped as planned
         stopped = tuple(stamp for stamp in stopped if not stamp.startswith("stopped"))
@@ -260,7 +264,7 @@ def _document(analysis: Analysis, frame: pd.DataFrame, origin: Origin, gates: Se
         winners=tuple(read(winner) for winner in analysis.winners),
         mcnemar=tuple(_mcnemar(line, metric) for line in analysis.mcnemar),
         deltas=delta_verdicts(analysis),
-        power=power_curve(analysis.lines, analysis.delta, analysis.alpha, paired=metric.paired)
+        power=power_curve(once, analysis.delta, analysis.alpha, paired=metric.paired)
         if looks is None
         else no_curve(looks, analysis.delta),
         claims=tuple(_claim(found) for found in evaluate_all(analysis, tested(analysis))),
@@ -279,6 +283,7 @@ def _document(analysis: Analysis, frame: pd.DataFrame, origin: Origin, gates: Se
         else (),
         how_far=tuple(read(found) for found in analysis.how_far),
         looks=None if looks is None else read(looks),
+        searched=None if searched is None else read(searched),
     )  # fmt: skip
 
 

@@ -8,9 +8,9 @@ undefined is None, never nan. The same rows give the same document, and the same
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from sics_analysis.report.document.codec import decode, encode
 from sics_analysis.report.document.joint import ClaimInfo, PlateauInfo, SpectrumInfo
@@ -26,6 +26,7 @@ from sics_analysis.report.document.rows import (
     SparsityInfo,
     accuracies,
 )
+from sics_analysis.report.document.searched import SearchedInfo
 from sics_analysis.results import (
     IMAGE_ACCURACY,
     ONE_POOL,
@@ -44,6 +45,7 @@ from sics_analysis.results import (
 SCHEMA = 3
 READ = (2, SCHEMA)  # a report of schema 2 lacks the halves of a TOST and what is adjusted over the whole run
 KIND = "sics-report"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class ReportDocument:
         Where seeds are looked at more than once: what each look showed. Every p of the document is then a sequential one and
         every interval of a difference a repeated one; `next_steps` and the points of `power`, which are of a fixed number of
         seeds, are empty, and so are the bootstrap intervals. Not written where there are no looks.
+    searched
+        Of scorers whose weights were searched, and of scorers in another pool. Not written where there are none.
     """
 
     source: SourceInfo
@@ -107,6 +111,30 @@ class ReportDocument:
     next_steps: tuple[NextStep, ...] = ()
     how_far: tuple[HowFar, ...] = ()
     looks: LooksInfo | None = field(default=None, metadata={UNSAID: None})
+    searched: SearchedInfo | None = field(default=None, metadata={UNSAID: None})
+
+    @property
+    def largest(self) -> ReportDocument:
+        """What tables, figures and sentences show: of every search the largest budget alone. The rows of a report have all."""
+        less = set() if self.searched is None else set(self.searched.smaller)
+        if not less:
+            return self
+
+        def kept(parts: Iterable[T]) -> tuple[T, ...]:
+            return tuple(part for part in parts if getattr(part, "scorer", None) not in less)
+
+        return replace(
+            self,
+            scorers=tuple(scorer for scorer in self.scorers if scorer.name not in less),
+            cells=kept(self.cells),
+            lines=kept(self.lines),
+            mcnemar=kept(self.mcnemar),
+            deltas=kept(self.deltas),
+            next_steps=kept(self.next_steps),
+            how_far=kept(self.how_far),
+            deviations=kept(self.deviations),
+            looks=self.looks and replace(self.looks, lines=kept(self.looks.lines)),
+        )
 
     @property
     def one_pool(self) -> bool:

@@ -12,10 +12,10 @@ from matplotlib.font_manager import findfont, get_font
 from matplotlib.text import Text
 
 from sics_analysis.report.document.document import ReportDocument
-from sics_analysis.report.figures import accuracy, forest, how_far, looks, outlook, sensitivity, spectrum
+from sics_analysis.report.figures import accuracy, forest, how_far, looks, outlook, searched, sensitivity, spectrum
 from sics_analysis.report.figures.drawing.files import inline_svg, quiet, save_canvas
 from sics_analysis.report.figures.drawing.style import Sketch, figure_style
-from sics_analysis.report.words.said import in_digits, in_words
+from sics_analysis.report.words.said import in_digits, in_words, largest_alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ _FIGURES: tuple[tuple[str, str, Callable[[ReportDocument], Sketch]], ...] = (
     ("looks", "Look by look", looks.looks),
     ("escape", "Who escapes, with simultaneous intervals", forest.escape),
     ("attribution", "Complexity or information", forest.attribution),
+    ("searched", "What a search gains, by its budget", searched.budgets),
     ("kappa", "κ(S) against the paper's steps", spectrum.staircase),
     ("accuracy", "Accuracy against sparsity", accuracy.curves),
     ("slopes", "Seed by seed", accuracy.slopes),
@@ -44,22 +45,23 @@ _FIGURES: tuple[tuple[str, str, Callable[[ReportDocument], Sketch]], ...] = (
     ("power", "What more seeds would show", outlook.power),
     ("paper", "The paper and this run", outlook.paper),
 )
-_FAR, _KAPPA, _PAPER, _LOOKS = "far", "kappa", "paper", "looks"
+_FAR, _KAPPA, _PAPER, _LOOKS, _SEARCHED = "far", "kappa", "paper", "looks", "searched"
 #: Ids of all figures, in the order of a report; one against the dense network begins with "far" as well, one
-#: of a run with looks has "looks", and one that the paper does not speak of has no "paper".
-FIGURES = tuple(name for name, _, _ in _FIGURES if name not in (_FAR, _LOOKS))
+#: of a run with looks has "looks", one with searched scorers "searched", and one that the paper does not speak of has no "paper".
+FIGURES = tuple(name for name, _, _ in _FIGURES if name not in (_FAR, _LOOKS, _SEARCHED))
 
 
 @in_digits
+@largest_alone
 def figure_list(document: ReportDocument) -> list[Figure]:
     """Draw every figure of a report as inline SVG.
 
     Returns
     -------
     list of Figure
-        One for each of `FIGURES`, in that order ("far" against the dense network alone, "looks" of a run with looks, "paper" of
-        accuracies on images alone); those the data cannot support have `reason` and no `svg`. The same document gives the same
-        bytes.
+        One for each of `FIGURES`, in that order ("far" against the dense network alone, "looks" of a run with looks, "searched"
+        of one with searched scorers, "paper" of accuracies on images alone); those the data cannot support have `reason` and no
+        `svg`. The same document gives the same bytes.
     """
     found = []
     with figure_style():
@@ -75,6 +77,7 @@ def figure_list(document: ReportDocument) -> list[Figure]:
 
 
 @in_digits
+@largest_alone
 def save_figures(document: ReportDocument, directory: Path) -> list[Path]:
     """Write every figure as PDF (TrueType fonts) and PNG (300 dots an inch), one or two columns of a paper wide.
 
@@ -104,6 +107,7 @@ def _asked(document: ReportDocument) -> list[tuple[str, str, Callable[[ReportDoc
     """The figures of this report's questions, under titles that speak of its metric."""
     stated = document.metric.is_image_accuracy
     without = {*([] if document.how_far else [_FAR]), *([] if stated else [_PAPER]), *([] if document.looks else [_LOOKS])}
+    without |= set() if document.searched is not None and document.searched.points else {_SEARCHED}
     bare = {} if stated else {_KAPPA: "κ(S)"}
     return [(name, in_words(document, bare.get(name, title)), draw) for name, title, draw in _FIGURES if name not in without]
 

@@ -12,19 +12,21 @@ from markupsafe import Markup
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.figures import Figure, figure_list
-from sics_analysis.report.tables import by_scorer, joint, plans
+from sics_analysis.report.tables import by_scorer, joint, plans, searched
 from sics_analysis.report.tables.looks import OF_LOOKS
 from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words import phrases
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.reasons import TONE_GLYPHS, headline, undecided
-from sics_analysis.report.words.said import checks_title, in_digits, in_words
+from sics_analysis.report.words.said import checks_title, in_digits, in_words, largest_alone
+from sics_analysis.report.words.searched import conclusions
 
 TEMPLATE = "report.html"
 _WIDE = 340  # CSS pixels: figures wider than one column of a paper take the whole width
 
 
 @in_digits
+@largest_alone
 def render_html(document: ReportDocument) -> str:
     """Return the page.
 
@@ -66,6 +68,8 @@ def render_html(document: ReportDocument) -> str:
         undecided=(open_lines, lines),
         figures=[(one, _is_wide(one), Markup(one.svg or "")) for one in figure_list(document) if one.id not in absent],
         tables=report_tables(document),
+        searched=() if document.searched is None else searched_tables(document),
+        searched_said=conclusions(document),
         scorecard=joint.scorecard(document.claims),
         gates=joint.scorecard(document.gates, "gate", "Gates"),
         provenance=joint.provenance(document).rows,
@@ -92,6 +96,13 @@ def report_tables(document: ReportDocument) -> tuple[ReportTable, ...]:
         joint.winners, joint.mcnemar, joint.cells,
     )  # fmt: skip
     return tuple(make(document).wide() for make in makers if document.has_kappa or make not in joint.OF_KAPPA)
+
+
+def searched_tables(document: ReportDocument) -> tuple[ReportTable, ...]:
+    """The tables of the section about searched scorers, and the weights that were found."""
+    assert document.searched is not None
+    more = [searched.weights(document)] if document.searched.weights else []
+    return tuple(table.wide() for table in (*searched.tables(document), *more))
 
 
 def _asset(name: str) -> str:

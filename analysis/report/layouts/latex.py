@@ -16,16 +16,24 @@ from dataclasses import replace
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.figures.drawing.labels import labels
-from sics_analysis.report.tables import by_scorer, joint, plans
+from sics_analysis.report.tables import by_scorer, joint, plans, searched
 from sics_analysis.report.tables.looks import OF_LOOKS
 from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.phrases import PAPER, identity_line, margin_line, plain
 from sics_analysis.report.words.reasons import headline
-from sics_analysis.report.words.said import checks_title, in_digits
+from sics_analysis.report.words.said import checks_title, in_digits, largest_alone
+from sics_analysis.report.words.searched import conclusions
 
 _KEPT = 2  # columns before those of S or of seeds
-_ACROSS = {"overview": 7, "mcnemar": 5, "cells": 10}  # columns of S or of seeds that fit beside each other
+_ACROSS = {
+    "overview": 7,
+    "mcnemar": 5,
+    "cells": 10,
+    "curve": 3,
+    "gap": 3,
+    "split": 7,
+}  # columns of S or of seeds that fit beside each other
 NAME_WIDTH = 16  # columns of a name in a table; the list of scorers has the whole
 _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
@@ -52,12 +60,14 @@ _STEP = 8
 
 
 @in_digits
+@largest_alone
 def render_latex(document: ReportDocument) -> str:
     r"""Return the file: a document by itself, commands under ``\input``. The same document gives the same text."""
     return "\n".join([*_head(), *_commands(document), *_body(document), r"\ifsicsstandalone\expandafter\sicsReport\fi", ""])
 
 
 @in_digits
+@largest_alone
 def latex_tables(document: ReportDocument) -> dict[str, str]:
     r"""Return every table by itself, a ``longtable`` with booktabs rules, by its id (``equivalence``, ``escapes``, …)."""
     return {table.id: "\n".join(_longtable(table)) + "\n" for table in _tables(document)}
@@ -130,10 +140,11 @@ def _tables(document: ReportDocument) -> list[ReportTable]:
         joint.overview, joint.plateaus, by_scorer.equivalence, by_scorer.escapes, by_scorer.intervals, joint.winners,
         joint.spectrum, by_scorer.attribution, _scorecard, joint.deviations, joint.mcnemar, joint.cells, joint.provenance,
     )  # fmt: skip
+    made = [*(maker(document) for maker in makers), *searched.tables(document)]
     cut = labels([spelled_out(scorer.name) for scorer in document.scorers], NAME_WIDTH)
     names = {scorer.name: cut[spelled_out(scorer.name)] for scorer in document.scorers}
     names |= {f"{name} (reference)": f"{short} (ref.)" for name, short in names.items()}
-    return [_shortened(maker(document).narrow(), names) for maker in makers]
+    return [_shortened(table.narrow(), names) for table in made]
 
 
 def _unasked(document: ReportDocument) -> set[str]:
@@ -182,6 +193,8 @@ def _body(document: ReportDocument) -> Iterator[str]:
     for table in _tables(document):
         if table.id in _unasked(document):
             continue
+        if table.id == "split":
+            yield from (rf"{escaped(text)}\par" for text in conclusions(document))
         title = f"The paper's claims ({PAPER})" if table.id == "scorecard" else table.title
         yield rf"\subsection*{{{escaped(title)}}}"
         yield rf"\sics{table.id.capitalize()}"

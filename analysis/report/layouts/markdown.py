@@ -6,14 +6,15 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from sics_analysis.report.document.document import ReportDocument
-from sics_analysis.report.tables import by_scorer, joint, plans
+from sics_analysis.report.tables import by_scorer, joint, plans, searched
 from sics_analysis.report.tables.joint import OF_KAPPA
 from sics_analysis.report.tables.looks import OF_LOOKS
 from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.phrases import PAPER, STATUS_GLYPHS, identity_line, margin_line, plain
 from sics_analysis.report.words.reasons import TONE_GLYPHS, headline
-from sics_analysis.report.words.said import checks_title, in_digits
+from sics_analysis.report.words.said import checks_title, in_digits, largest_alone
+from sics_analysis.report.words.searched import conclusions
 
 _ESCAPES: Sequence[tuple[re.Pattern[str], str]] = tuple(
     (re.compile(pattern), replacement)
@@ -34,6 +35,7 @@ _BLOCK = re.compile(r"^\s*(?:[-+>=#]|\d+(?=[.)]))")
 
 
 @in_digits
+@largest_alone
 def render_markdown(document: ReportDocument) -> str:
     """Return the report as Markdown; the same document gives the same text."""
     return "\n".join(_parts(document)).rstrip("\n") + "\n"
@@ -95,6 +97,8 @@ def _parts(document: ReportDocument) -> Iterator[str]:
     ):  # fmt: skip
         if document.has_kappa or make not in OF_KAPPA:
             yield from _section(make(document))
+    if document.searched is not None:
+        yield from _searched(document)
     if document.claims:
         yield from _section(joint.scorecard(document.claims, title=f"The paper's claims ({PAPER})"))
     for claim in document.claims:
@@ -109,9 +113,20 @@ def _parts(document: ReportDocument) -> Iterator[str]:
         yield f"{number}. {paragraph(note)}"
 
 
-def _section(table: ReportTable, *, folded: bool = False) -> Iterator[str]:
+def _searched(document: ReportDocument) -> Iterator[str]:
+    """The section about searched scorers: what is said of them, then its tables."""
+    yield "## Searched scorers\n"
+    yield from (f"- {escaped(text)}" for text in conclusions(document))
+    yield ""
+    for table in searched.tables(document):
+        yield from _section(table, "###")
+    if document.searched is not None and document.searched.weights:
+        yield from _section(searched.weights(document), "###", folded=True)
+
+
+def _section(table: ReportTable, level: str = "##", *, folded: bool = False) -> Iterator[str]:
     """A table below its heading; a long one behind a line that opens it."""
-    yield f"## {escaped(table.title)}\n"
+    yield f"{level} {escaped(table.title)}\n"
     if not table.rows:
         yield f"{paragraph(table.absent)}\n"
         return

@@ -11,13 +11,14 @@ from rich.text import Text
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.joint import ClaimInfo
 from sics_analysis.report.layouts import terminal_tables as show
-from sics_analysis.report.tables import by_scorer, joint, looks, plans
+from sics_analysis.report.tables import by_scorer, joint, looks, plans, searched
 from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.phrases import PAPER, decimals, identity_line, interval, margin_line, plain, wrapped
 from sics_analysis.report.words.plans import to_close
 from sics_analysis.report.words.reasons import TONE_GLYPHS, headline
-from sics_analysis.report.words.said import checks_title, in_digits, in_words
+from sics_analysis.report.words.said import checks_title, in_digits, in_words, largest_alone
+from sics_analysis.report.words.searched import conclusions
 from sics_analysis.results import Level
 
 WIDTH = 80
@@ -38,6 +39,7 @@ def render_terminal(document: ReportDocument) -> str:
 
 
 @in_digits
+@largest_alone
 def print_report(console: Console, document: ReportDocument) -> None:
     """Print every part."""
     _print_head(console, document)
@@ -55,6 +57,8 @@ def print_report(console: Console, document: ReportDocument) -> None:
     _print_key(console, document)
     if document.has_kappa:
         _print_kappa(console, document)
+    if document.searched is not None:
+        _print_searched(console, document)
     _print_next(console, document)
     if document.claims:
         _print_claims(console, document)
@@ -74,6 +78,18 @@ def _print_kappa(console: Console, document: ReportDocument) -> None:
     _heading(console, "Attribution", "gain = information (same saliency, no complexity) + complexity")
     columns = ("S", "scorer", "gain", "information", "complexity", "its 95 % CI", "p > 0", "verdict")
     _table(console, by_scorer.attribution(document).narrow(*columns), {"scorer": show.NAME_WIDTH})
+
+
+def _print_searched(console: Console, document: ReportDocument) -> None:
+    _heading(console, "Searched scorers", "gain = search + information + complexity, all by the same search")
+    for text in conclusions(document):
+        console.print(show.hanging(console, text, 2), soft_wrap=True)
+    narrow = {"split": searched.NARROW, "beside": searched.NARROW_BESIDE, "pools": searched.NARROW_POOLS}
+    brief = {"curve": searched.curve, "gap": searched.gap}
+    for table in searched.tables(document):
+        _heading(console, table.title)
+        shown = brief[table.id](document, True) if table.id in brief else table
+        _table(console, shown.narrow(*narrow.get(table.id, ())), {"scorer": 20, "against": 20, "features": 21})
 
 
 def _print_next(console: Console, document: ReportDocument) -> None:

@@ -96,7 +96,7 @@ def print_overview(console: Console, document: ReportDocument) -> None:
     for i, part in enumerate(overview(document).across(2, _GRID_COLUMNS)):
         if i:
             console.print()
-        print_table(console, part, {"scorer": 22}, gap=2)
+        print_table(console, part, {"scorer": 22 if document.searched is None else 23}, gap=2)
     for words in ([word for word in GLYPHS if word not in MEANING], list(MEANING)):
         legend = Text("  ")
         for word in words:

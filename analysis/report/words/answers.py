@@ -25,6 +25,7 @@ from sics_analysis.report.words.reasons import (
     target_name,
 )
 from sics_analysis.report.words.said import checked_answers
+from sics_analysis.report.words.searched import searched_answer
 from sics_analysis.results import Verdict
 
 
@@ -35,6 +36,7 @@ def answers(document: ReportDocument) -> tuple[Answer, ...]:
         plans.far_answer(document) if document.how_far else _plateau(document),
         _escape(document),
         attribution_answer(document),
+        *([searched_answer(document)] if document.searched is not None and document.searched.points else []),
         _kappa(document),
         certainty_answer(document),
         *([looks_answer(document)] if document.looks is not None else []),
@@ -130,7 +132,11 @@ def _escape(document: ReportDocument) -> Answer:
         )
     if open_:
         parts.append(f"{open_} of {len(family)} lines of the family are undecided, which is not agreement.")
+    searched = {
+        point.scorer for point in (document.searched.points if document.searched else ())
+    }  # they have an answer of theirs
     others = [line for line in document.lines if not line.in_family and line.verdict is Verdict.ESCAPES]
+    others = [line for line in others if line.scorer not in searched]
     if others:
         parts.append(f"Outside the family, each tested on its own: {placed(others)}.")
     down = [line for line in document.lines if line.in_family and line.verdict is Verdict.DEGRADES]

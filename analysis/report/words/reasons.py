@@ -74,9 +74,20 @@ def _nobody(document: ReportDocument, target: str) -> str:
         return f"No scorer is shown to lie above {target}"
     family = [scorer.name for scorer in document.compared if scorer.in_family]
     if not family:
-        return f"No scorer of κ ≥ 1 is there to escape {target}"
+        return f"No scorer of κ ≥ 1 is there to escape {target}{_searched(document)}"
     who = f"{family[0]}, the one scorer of κ ≥ 1, is not" if len(family) == 1 else f"None of {len(family)} scorers is"
     return f"{who} shown to escape {target}"
+
+
+def _searched(document: ReportDocument) -> str:
+    """What searched scorers show where they are all there is; empty without a matched control."""
+    rows = [] if document.searched is None else [row for row in document.searched.splits if row.verdict is not None]
+    if not rows:
+        return ""
+    alpha = document.settings.alpha
+    shown = [row for row in rows if row.verdict is Verdict.ESCAPES and (row.p_escape_adjusted_run or 1.0) <= alpha]
+    what = f"complexity is shown to pay in {len(shown)} of {plural(len(rows), 'comparison')} with a control of the same search"
+    return f"; {what}"
 
 
 def _counted(document: ReportDocument) -> str:

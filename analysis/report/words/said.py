@@ -36,6 +36,18 @@ def in_digits(function: Callable[P, R]) -> Callable[P, R]:
     return render
 
 
+def largest_alone(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a renderer show of every search the largest budget alone, but where it speaks of budgets."""
+
+    @wraps(function)
+    def render(*args: P.args, **kwargs: P.kwargs) -> R:
+        whole: Any = [arg.largest if isinstance(arg, ReportDocument) else arg for arg in args]
+        named: Any = {name: arg.largest if isinstance(arg, ReportDocument) else arg for name, arg in kwargs.items()}
+        return function(*whole, **named)
+
+    return render
+
+
 def value_text(document: ReportDocument, value: float | None) -> str:
     """A value of the metric itself: an accuracy, which is a fraction, in percent."""
     if value is None:
@@ -60,6 +72,7 @@ def checked_headline(function: Callable[[ReportDocument], str]) -> Callable[[Rep
 
     @wraps(function)
     def headline(document: ReportDocument) -> str:
+        document = document.largest
         text = in_words(document, function(document))
         count = len(document.open_checks)
         if not count:
@@ -74,6 +87,7 @@ def checked_answers(function: Callable[[ReportDocument], tuple[Any, ...]]) -> Ca
 
     @wraps(function)
     def answers(document: ReportDocument) -> tuple[Any, ...]:
+        document = document.largest
         found = [answer for answer in function(document) if document.has_kappa or answer.id not in _OF_KAPPA]
         return tuple(
             replace(

@@ -32,6 +32,7 @@ from sics_analysis.rows.reading.names import (
     nearest,
     shown,
 )
+from sics_analysis.rows.reading.searches import search_columns
 from sics_analysis.rows.reading.sparsities import ONE_POOL, one_dense, scattered, sparsities, to_targets
 from sics_analysis.rows.reading.unread import refuse_two_headings, told_layout
 from sics_analysis.rows.reading.wide import to_long
@@ -116,13 +117,15 @@ def tidy(frame: pd.DataFrame, asked: Asked = NOTHING) -> Tidy:
     for name in OPTIONAL:
         if name in named.column:
             rows[name] = _optional(raw[named.column[name]], name, rows["accuracy"], measured)
+    searched = search_columns(raw, rows["scorer"], column, measured, percent=read.percent and measured.is_accuracy)
     if said is None and not measured.is_accuracy:
         rows = rows.drop(columns=[name for name in _OF_BITS if name in rows.columns])
     # Achieved sparsities are grouped before it is asked what varies within one.
     step = asked.sparsity_step
     pools = to_targets(rows)[0] if step is None else (rows["sparsity"] / step).round()
-    checks = ignored_checks(raw, rows.assign(sparsity=pools), set(named.column.values()) | set(asked.repeats))
-    if asked.repeats:
+    checks = ignored_checks(raw, rows.assign(sparsity=pools), {*named.column.values(), *asked.repeats, *searched})
+    if asked.repeats:  # what a search reached says nothing of a mean
+        searched = {}
         checks += _other_repeats(rows, raw, asked.repeats)
         rows, more = _averaged(rows, raw, asked.repeats)
         assumed += more
@@ -142,6 +145,7 @@ def tidy(frame: pd.DataFrame, asked: Asked = NOTHING) -> Tidy:
             assumed.append("of some rows alone the counts of correct examples are known: all are compared as fractions")
     assumed += asked.told_margin(measured)
     rows = rows[[name for name in (*OWN.values(), *OPTIONAL) if name in rows.columns]]
+    rows = rows.assign(**{name: values.reindex(rows.index) for name, values in searched.items()})
     return Tidy(rows, replace(measured, example=example_of(map(str, frame.columns))), tuple(dict.fromkeys(assumed)), checks)
 
 
@@ -282,7 +286,7 @@ def _values(column: pd.Series, name: str, asked: Asked, rows: pd.DataFrame) -> t
         if wide:
             assumed.append("values are accuracies, as fractions")
     metric = ACCURACY if accuracy else Metric(name, f"{name} points", 100.0)
-    return replace(read, values=values), replace(metric, lower_is_better=bool(lower)), assumed
+    return replace(read, values=values, percent=percent), replace(metric, lower_is_better=bool(lower)), assumed
 
 
 def _refuse_two_units(column: pd.Series, values: NDArray[np.float64], name: str, rows: pd.DataFrame) -> None:

@@ -14,15 +14,17 @@ from sics_cli.tasks.task import ACCURACY, Metric
 
 #: Fixed, since a batch's size may move the last bits of a logit.
 EVALUATION_BATCH = 256
+#: Of a search, which evaluates hundreds of times: what of small images fits a processor's cache.
+HELD_OUT_BATCH = 100
 
 
 @torch.inference_mode()
-def hits_and_loss(model: nn.Module, part: Examples) -> tuple[Any, float]:
+def hits_and_loss(model: nn.Module, part: Examples, size: int = EVALUATION_BATCH) -> tuple[Any, float]:
     """Right or wrong on examples that lie on the device of `model` (left in eval mode), and their mean cross-entropy (nats)."""
     model.eval()
     right = []
     total = 0.0
-    for images, label in part.batches(EVALUATION_BATCH):
+    for images, label in part.batches(size):
         logits = model(images)
         right.append((logits.argmax(dim=1) == label).cpu().numpy())
         total += float(nn.functional.cross_entropy(logits.double(), label, reduction="sum").item())

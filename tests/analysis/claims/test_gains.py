@@ -220,6 +220,30 @@ def test_a_gap_takes_a_scorer_as_reference():
     assert "needs a scorer as reference: plateau has no value held out" in found.paragraph
 
 
+def test_a_gap_is_against_the_reference_whose_values_are_held_out():
+    rows = frame({**GAINS, "log": 0.0}, gaps=OVERFIT)
+    rows.loc[rows["scorer"] == "log", "kappa"] = 0
+    rows["held_out_against"] = np.where(rows["held_out"].isna(), None, "magnitude")
+    assert status("search-overfits-0.5", analyse(rows, draws=500, n_resamples=50)) is Status.SUPPORTED
+    found = evaluate(PAPER["search-overfits-0.5"], analyse(rows, reference="log", draws=500, n_resamples=50))
+    assert "Not tested: needs log held out: the rows have magnitude." in found.paragraph
+
+
+def test_complexity_is_what_the_report_says_of_the_same_split(whole):
+    found = evaluate(PAPER["complexity-pays-0.7"], whole)
+    line = next(gain for gain in whole.searched.gains if (gain.scorer, gain.sparsity) == ("fusion_smooth_orbit_200", 0.7)).line
+    assert (found.p, found.estimate) == (line.p_escape_adjusted, line.complexity.mean)
+
+
+def test_a_control_that_was_searched_otherwise_says_nothing_of_complexity():
+    rows = frame(gaps={("fusion_smooth_orbit_200", 0.7): 1.0, ("fusion_information_200", 0.7): 1.0})
+    rows["held_out_n"] = np.where(rows["scorer"] == "fusion_information_200", 100, 197)
+    found = evaluate(PAPER["complexity-pays-0.7"], analyse(rows, draws=500, n_resamples=50))
+    assert found.status is Status.UNDECIDED
+    assert found.out_of_reach
+    assert "fusion_information_200 is no matched control: " in found.paragraph
+
+
 def test_claims_name_what_they_need():
     assert PAPER["normalisation-dominates"].scorers == ("magnitude", "magnitude/global", "fusion_orbit_200")
     assert PAPER["fusion-smooth-below-0.8"].scorers == ("fusion_smooth_orbit_200",)

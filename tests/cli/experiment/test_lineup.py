@@ -127,7 +127,7 @@ def test_words_stand_for_several_scorers() -> None:
         (["fisher", "sics"], [*THE_TWELVE, "fisher"]),
     ]:
         assert [info.name for info in choose(infos, asked, "gradient", "magnitude")[0]] == expected
-    with pytest.raises(ConfigError, match=r"--scorers everyone: .*one of the words all, sics, peers, or MODULE:CLASS"):
+    with pytest.raises(ConfigError, match=r"--scorers everyone: .*one of the words all, sics, peers, searched, or MODULE:CLASS"):
         choose(infos, ["everyone"], "gradient", "magnitude")
 
 

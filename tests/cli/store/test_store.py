@@ -182,7 +182,7 @@ def test_missing(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("schema", "words"),
-    [(99, r"newer sics \(schema 99, this version reads up to 6\): upgrade"), (3, "of schema 3, which no release wrote")],
+    [(99, r"newer sics \(schema 99, this version reads up to 7\): upgrade"), (3, "of schema 3, which no release wrote")],
 )
 def test_another_schema_is_left_alone(store: Store, path: Path, schema: int, words: str) -> None:
     store._connection.execute(f"PRAGMA user_version = {schema}")

@@ -1,6 +1,7 @@
 """Tasks as a user writes them, in a file of their own: a good one, and others that each do one thing otherwise."""
 
 import random
+import time
 from pathlib import Path
 
 import torch
@@ -104,6 +105,73 @@ class Squares(Good):
     def evaluate(self, network, seed):
         x, y = self.bits()
         return (network(x)[:, 0] - y).square()
+
+
+class HoldsOut(Good):
+    """Evaluates on one half of its examples and holds out the other; a line of asked.log a network says on which it was asked."""
+
+    pause = 0.0
+
+    def bits(self):
+        x, y = super().bits()
+        return x - 0.5, y
+
+    def measured(self, network, part, what):
+        x, y = (one[part] for one in self.bits())
+        with Path("asked.log").open("a") as file:
+            file.write(f"{what} {int((x[:, 7] > 0).sum())} of {len(x)}\n")
+        logits = network(x.to(self.device)).cpu()
+        return {"accuracy": logits.argmax(1) == y, "loss": nn.functional.cross_entropy(logits.double(), y).item()}
+
+    def evaluate(self, network, seed):
+        return self.measured(network, slice(None, 128), "evaluate")
+
+    def held_out(self, network, seed):
+        time.sleep(self.pause)
+        return self.measured(network, slice(128, None), "held out")
+
+
+class HoldsOutSlowly(HoldsOut):
+    pause = 0.15
+
+
+class HoldsOutNothing(HoldsOut):
+    def held_out(self, network, seed):
+        return {**super().held_out(network, seed), "loss": float("nan")}
+
+
+class HoldsOutAWhile(HoldsOut):
+    """Fails at the eighth network of a seed, and at no other."""
+
+    def held_out(self, network, seed):
+        self.times = getattr(self, "times", 0) + 1
+        if self.times == 8:
+            raise RuntimeError("no more")
+        return super().held_out(network, seed)
+
+
+class HoldsOutTheSame(HoldsOut):
+    def held_out(self, network, seed):
+        return super().evaluate(network, seed)
+
+
+class HoldsOutErrors(Good):
+    """Of a metric that is better low, without a loss; and with targets."""
+
+    metric = Metric("error", unit="bits", higher_is_better=False, delta=0.01)
+
+    def errors(self, network, part):
+        x, y = (one[part] for one in self.bits())
+        return (network(x)[:, 0] - y).square()
+
+    def evaluate(self, network, seed):
+        return self.errors(network, slice(None, 128))
+
+    def held_out(self, network, seed):
+        return self.errors(network, slice(128, None))
+
+    def targets(self, network):
+        return [(network[2], "weight"), (network[0], "weight")]
 
 
 # -- what is refused before anything is trained ------------------------------------------------------------------------

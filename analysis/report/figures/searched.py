@@ -1,0 +1,154 @@
+"""What searched scorers gain over the reference with each budget of their search."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, NullLocator
+
+from sics_analysis.report.document.document import ReportDocument
+from sics_analysis.report.document.searched import PointInfo
+from sics_analysis.report.figures.drawing.labels import labels, short
+from sics_analysis.report.figures.drawing.panels import arrow, shade_heights, window
+from sics_analysis.report.figures.drawing.style import (
+    DOUBLE,
+    FAINT,
+    HEAD,
+    INK,
+    SINGLE,
+    SMALL,
+    Drawing,
+    Sketch,
+    Tip,
+    drawing,
+    refusal,
+    series,
+)
+from sics_analysis.report.words.phrases import interval, plural
+from sics_analysis.results import signed
+
+_LEFT, _ROOM, _BODY, _FOOT = 0.54, 0.95, 1.75, 0.4  # inches; the room right of a panel is for the names of its lines
+_STEP = 0.105  # inches between two names
+_APART = 0.012  # of the axis, between the intervals of two lines at one budget
+_PAPER = ("orbit", "smooth_orbit", "rank_orbit")
+_NOISE = "shuffled"
+
+
+def budgets(document: ReportDocument) -> Sketch:
+    """A panel an S: gain against budget, a line for each set of features, ±δ shaded, the reference at 0."""
+    info = document.searched
+    points = [] if info is None else [point for point in info.points if point.kind == "fusion" and point.gain.mean is not None]
+    if not points:
+        return refusal("The rows have no seed of both a searched scorer and the reference.")
+    values = list(dict.fromkeys(point.sparsity for point in points))
+    sets = list(dict.fromkeys(point.features for point in points))
+    across = 1 if len(values) == 1 else 2
+    width = SINGLE if across == 1 else DOUBLE
+    rows = -(-len(values) // across)
+    sheet = drawing(width, rows * (HEAD + _BODY + _FOOT))
+    panel = (width - across * (_LEFT + _ROOM)) / across
+    names = labels(sets, 14)
+    for i, S in enumerate(values):
+        row, column = divmod(i, across)
+        left = column * (panel + _LEFT + _ROOM) + _LEFT
+        axes = sheet.axes(left, row * (HEAD + _BODY + _FOOT) + HEAD, panel, _BODY)
+        axes.set_title(f"S = {S:g}")
+        axes.set_xlabel("evaluations of the search")
+        if column == 0:
+            axes.set_ylabel(f"gain ({document.metric.short})")
+        own = {features: [p for p in points if p.sparsity == S and p.features == features] for features in sets}
+        _panel(document, sheet, axes, own, names)
+    adaptive = any(point.kind == "adaptive" for point in (() if info is None else info.points))
+    caption = (
+        f"Gain over {document.settings.reference}, which is 0, in accuracy points against the evaluations that the search had; "
+        f"bars: 95 % intervals of each point by itself. Shaded: ±{document.settings.delta:g}; each S has its own axis. Solid: "
+        "the readings of the paper; dashed: controls with the same search. Where a line leaves the panel an arrow has its mean."
+    )
+    caption += " Adaptive scorers are in the table." if adaptive else ""
+    return Sketch(caption, f"Line chart of gain against budget. {' '.join(_said(points))}", sheet)
+
+
+def _panel(document: ReportDocument, sheet: Drawing, axes: Axes, own: dict[str, list[PointInfo]], names: dict[str, str]) -> None:
+    shown = [point for line in own.values() for point in line]
+    low, high = window([_extent(point) for point in shown], document.settings.delta)
+    shade_heights(axes, [], document.settings.delta)
+    ticks = sorted({point.budget for point in shown})
+    places = {budget: math.log10(budget) for budget in ticks}
+    span = max(places.values()) - min(places.values()) or 1.0
+    axes.set_ylim(low, high)
+    axes.set_xlim(min(places.values()) - 0.08 * span, max(places.values()) + 0.08 * span)
+    axes.set_xticks(list(places.values()), [str(budget) for budget in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    ends = [(0.0, short(_zero(document), 14), INK)]
+    gone: dict[tuple[int, bool], list[float]] = {}
+    width = axes.get_xlim()[1] - axes.get_xlim()[0]
+    for j, (features, line) in enumerate(own.items()):
+        if not line:
+            continue
+        style, dashes = series(j), "-" if features in _PAPER else (0, (3, 1.3))
+        colour = FAINT if features == _NOISE else style.colour
+        shift = (j - (len(own) - 1) / 2) * _APART * width
+        xs, ys = [places[p.budget] + shift for p in line], [p.gain.mean or 0.0 for p in line]
+        axes.plot(
+            xs, ys, color=colour, linestyle=dashes, marker=style.marker, markersize=3,
+            linewidth=1.4 if features in _PAPER else 0.9,
+        )  # fmt: skip
+        for x, y, point in zip(xs, ys, line, strict=True):
+            if point.gain.ci95 is not None and low <= y <= high:
+                axes.plot([x, x], [point.gain.ci95.low, point.gain.ci95.high], color=colour, linewidth=0.7, alpha=0.8)
+            if not low <= y <= high:
+                gone.setdefault((point.budget, y < low), []).append(y)
+            sheet.tips.append(Tip(axes, (x, y, x, y), f"{point.scorer}: {signed(y)} {interval(point.gain.ci95)}"))
+        ends.append((min(max(ys[-1], low), high), names[features], colour))
+    for (budget, below), means in gone.items():
+        said = arrow(below, *([min(means), max(means)] if len(means) > 1 else means))
+        axes.annotate(
+            said, (places[budget], low if below else high), xytext=(2, 2 if below else -2), textcoords="offset points",
+            fontsize=6, ha="left", va="bottom" if below else "top", color=INK,
+        )  # fmt: skip
+    _name(axes, ends, (low, high))
+
+
+def _zero(document: ReportDocument) -> str:
+    """What the line of no gain is."""
+    reference = document.settings.reference
+    return "plateau = 0" if any(s.name == reference and s.kappa == 0 for s in document.scorers) else f"{reference} = 0"
+
+
+def _name(axes: Axes, ends: Sequence[tuple[float, str, str]], limits: tuple[float, float]) -> None:
+    """Write each line's name right of its end, pushed apart where two would meet."""
+    low, high = limits
+    step = _STEP / _BODY * (high - low)
+    order = sorted(ends)
+    heights = [end for end, _, _ in order]
+    for i in range(1, len(heights)):
+        heights[i] = max(heights[i], heights[i - 1] + step)
+    over = max(0.0, heights[-1] - high) if heights else 0.0
+    if over:  # down again from the top, as far as it takes
+        heights[-1] -= over
+        for i in range(len(heights) - 2, -1, -1):
+            heights[i] = min(heights[i], heights[i + 1] - step)
+    for (end, name, colour), height in zip(order, heights, strict=True):
+        axes.annotate(
+            name, (1.0, end), xycoords=axes.get_yaxis_transform(), xytext=(1.09, height), textcoords=axes.get_yaxis_transform(),
+            fontsize=SMALL, color=colour, va="center", annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 0, "relpos": (0, 0.5)},
+        )  # fmt: skip
+
+
+def _extent(point: PointInfo) -> list[float]:
+    found = [] if point.gain.mean is None else [point.gain.mean]
+    return found if point.gain.ci95 is None else [*found, point.gain.ci95.low, point.gain.ci95.high]
+
+
+def _said(points: Sequence[PointInfo]) -> list[str]:
+    """The largest budget of each line, in sentences."""
+    return [
+        f"{p.features}, S = {p.sparsity:g}, {plural(p.budget, 'evaluation')}: {signed(p.gain.mean or 0.0)} "
+        f"{interval(p.gain.ci95)}."
+        for p in points
+        if p.largest
+    ]

@@ -1,0 +1,130 @@
+"""What a report says of searched scorers: whether complexity pays where every part had the same search."""
+
+from __future__ import annotations
+
+from sics_analysis.report.document.document import ReportDocument
+from sics_analysis.report.document.searched import PartInfo, SearchedInfo, SplitInfo
+from sics_analysis.report.words.phrases import gathered, listed, plural, sparsity_list
+from sics_analysis.report.words.reasons import SAME, Answer, Tone
+from sics_analysis.results import Metric, Verdict
+
+#: What a comparison with a control by the same search tells of.
+QUESTIONS = {
+    "complexity": "complexity",
+    "shape": "shape",
+    "monotone": "all but monotone",
+}
+NO_KAPPA = (
+    "A searched scorer has no κ, which hangs on weights that are found anew at each seed: it is no part of the κ ≥ 1 family, and "
+    "is judged by its matched control."
+)
+FAMILY = (
+    "Complexity is tested at the largest budget alone, against information with the same budget: one family an S, the readings "
+    "of the paper (rotation max-T, else Holm). Search, information and smaller budgets have intervals of their own, unadjusted."
+)
+OVER_LOOKS = "They are tested at the looks of the run: p are sequential, intervals repeated."
+_NO_MORE = (Verdict.EQUIVALENT, Verdict.IDENTICAL, Verdict.NONSUPERIOR, Verdict.DEGRADES)
+
+
+def reference_of(document: ReportDocument) -> str:
+    """The reference by name."""
+    return document.settings.reference
+
+
+def searched_answer(document: ReportDocument) -> Answer:
+    """Say whether complexity pays against the matched control; else what explains what the searches gain."""
+    info = document.searched
+    assert info is not None
+    question = "Given the same search, does complexity pay?"
+    tested = [row for row in info.splits if row.verdict is not None]
+    if not tested:
+        why = info.reason or (info.splits[0].reason if info.splits else "no reading of the paper is among the searched scorers")
+        return Answer("searched", question, "open", "Not tested", f"Not tested: {why}.")
+    paying = [row for row in tested if row.pays]
+    whole = [row for row in paying if _over_run(row, document)]
+    settled = all(row.verdict in _NO_MORE for row in tested)
+    tone: Tone = "yes" if whole else "no" if settled else "open"
+    text = " ".join([_counted(tested, document), *_due(tested, document.metric), *_gaps(info)])
+    return Answer("searched", question, tone, _short(paying, whole, document, settled=settled), text)
+
+
+def _over_run(row: SplitInfo, document: ReportDocument) -> bool:
+    p = row.p_escape_adjusted_run
+    return row.verdict is Verdict.ESCAPES and p is not None and p <= document.settings.alpha
+
+
+def _short(paying: list[SplitInfo], whole: list[SplitInfo], document: ReportDocument, *, settled: bool) -> str:
+    if whole:
+        return f"Yes: {_who(whole)}"
+    if paying:
+        return f"Not shown above {document.settings.delta:g} over the whole run; within one S above 0: {_who(paying)}"
+    return "No" if settled else "Not shown"
+
+
+def _who(rows: list[SplitInfo]) -> str:
+    where = gathered((row.features, row.sparsity) for row in rows)
+    return "; ".join(f"{features} at {sparsity_list(at)}" for features, at in where.items())
+
+
+def _counted(rows: list[SplitInfo], document: ReportDocument) -> str:
+    """How many comparisons with the matched control show what."""
+    delta = document.settings.delta
+    count = {
+        f"it pays more than {delta:g} points": sum(row.verdict is Verdict.ESCAPES for row in rows),
+        f"it pays, above 0, and {delta:g} points are not shown": sum(
+            row.pays and row.verdict is not Verdict.ESCAPES for row in rows
+        ),
+        f"it adds nothing, to within {delta:g} points": sum(row.verdict in SAME for row in rows),
+        f"it does not pay {delta:g} points": sum(row.verdict is Verdict.NONSUPERIOR for row in rows),
+        f"it costs more than {delta:g} points": sum(row.verdict is Verdict.DEGRADES for row in rows),
+    }
+    left = len(rows) - sum(count.values())
+    shown = [f"{what} in {n}" for what, n in count.items() if n] + ([f"it is not settled in {left}"] if left else [])
+    return (
+        "Complexity is what a reading of the paper gains over information with the same search, in "
+        f"{plural(len(rows), 'comparison')}: {listed(shown)}."
+    )
+
+
+def _due(rows: list[SplitInfo], metric: Metric) -> list[str]:
+    """What gains are due to that complexity is not shown to pay."""
+    gains = [row for row in rows if not row.pays and _above(row.gain, metric)]
+    if not gains:
+        return []
+    search, information = (sum(_above(part, metric) for part in parts) for parts in _parts(gains))
+    return [
+        f"Where there is a gain and complexity is not shown to pay ({len(gains)}), what the search finds with any features is "
+        f"above 0 in {search}, what information adds in {information}."
+    ]
+
+
+def _parts(rows: list[SplitInfo]) -> tuple[list[PartInfo | None], list[PartInfo | None]]:
+    return [row.search for row in rows], [row.information for row in rows]
+
+
+def _above(part: PartInfo | None, metric: Metric) -> bool:
+    """Whether a part's interval lies on the better side of 0."""
+    turned = metric.turned_interval(None if part is None else part.ci95)
+    return turned is not None and turned.low > 0
+
+
+def _gaps(info: SearchedInfo) -> list[str]:
+    """How often the held-out examples flattered a search."""
+    tested = [point for point in info.points if point.found]
+    if not tested:
+        return []
+    over, within = (sum(point.found == word for point in tested) for word in ("over-fits", "within"))
+    return [
+        f"On its held-out examples a search with the largest budget is shown to look better than on the test examples in {over} "
+        f"of {len(tested)}, and to within the margin as good in {within}."
+    ]
+
+
+def conclusions(document: ReportDocument) -> list[str]:
+    """What a section about searched scorers says in sentences, the conclusions first; in its reader's unit and direction."""
+    info = document.searched
+    if info is None:
+        return []
+    split = [f"{'' if document.one_pool else f'S = {row.sparsity:g}, '}{row.features}: {row.conclusion}" for row in info.splits]
+    kappa = [NO_KAPPA] if info.points else []
+    return [*split, *info.over_fitting, *kappa, *info.remarks]
