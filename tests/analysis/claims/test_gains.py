@@ -6,7 +6,8 @@ import pytest
 
 from sics_analysis.claims.scorecard import evaluate
 from sics_analysis.claims.statement import Claim, paper_claims
-from sics_analysis.results import Status
+from sics_analysis.report import ReportDocument, render, report_table
+from sics_analysis.results import IMAGE_ACCURACY, Status
 from sics_analysis.study.analyse import analyse
 
 pytestmark = pytest.mark.filterwarnings("error", "ignore::sics_analysis.results.DataCheckWarning")
@@ -242,6 +243,23 @@ def test_a_control_that_was_searched_otherwise_says_nothing_of_complexity():
     assert found.status is Status.UNDECIDED
     assert found.out_of_reach
     assert "fusion_information_200 is no matched control: " in found.paragraph
+
+
+def test_a_report_shows_each_claim_that_its_rows_test_with_its_source_and_names_the_others():
+    rows = frame({"fusion_smooth_orbit_200": 4.1, "fusion_orbit_200": 3.0}, (0.7, 0.8), n=6)
+    document = report_table(rows, metric=IMAGE_ACCURACY, draws=1_000, n_resamples=50)
+    shown = {claim.id: claim for claim in document.claims}
+    assert {"fusion-escapes-0.7", "fusion-size-0.7", "fusion-size-0.8", "fusion-smooth-below-0.8"} <= set(shown)
+    size = shown["fusion-size-0.7"]  # magnitude has 58.5 on average, of which 6.6 % are 3.86
+    assert (size.source, size.outcome) == ("review", "supported in percent, contradicted in points")
+    assert [round(reading.points, 2) for reading in size.readings] == [6.6, 3.86]
+    (note,) = (note for note in document.notes if note.startswith("Claims of the paper not tested on these rows: "))
+    assert "normalisation-gains, normalisation-dominates (need magnitude/global)" in note
+    assert "fusion-size-0.7" not in note
+    page = render(document, "md")
+    assert "| fusion-size-0.7 | +6.6 points or +6.6 % | 0.7 | 6 | " in page
+    assert "| ✓ supported in percent, contradicted in points | review |" in page
+    assert ReportDocument.from_dict(document.to_dict()) == document
 
 
 def test_claims_name_what_they_need():
