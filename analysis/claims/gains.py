@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,17 +9,16 @@ import numpy as np
 from sics_analysis.claims.findings import Finding, incomplete, lacks_seeds, numbers_of
 from sics_analysis.claims.statement import Claim
 from sics_analysis.families.max_t import escape_test
+from sics_analysis.families.searched import SearchedGain
 from sics_analysis.one_scorer.equivalence import equivalence_test
 from sics_analysis.one_scorer.student import p_above, p_below
 from sics_analysis.results import Interval, Status, p_text, signed
 from sics_analysis.rows.combined import HELD_OUT, HELD_OUT_REFERENCE, combined_contrast, gap_terms
 from sics_analysis.rows.contrasts import Contrast
+from sics_analysis.rows.searched import INFORMATION, PAPER_SETS, searched_name
 from sics_analysis.study.outcome import Analysis
 
-#: The readings of the paper's fusion that are tested together against one control, by their names in a run.
-_FUSION = re.compile(r"fusion_(?:orbit|smooth_orbit|rank_orbit)_(\d+)")
-_READINGS = ("orbit", "smooth_orbit", "rank_orbit")
-#: Random numbers of that family; those of an analysis have their own streams.
+#: Random numbers of the family of the paper's readings; those of an analysis have their own streams.
 _AGAINST = 21
 
 
@@ -29,9 +27,16 @@ def escape_against(claim: Claim, analysis: Analysis, sparsity: float) -> Finding
     assert claim.scorer is not None
     assert claim.than is not None
     own, delta = analysis.contrast(claim.scorer, claim.than, sparsity), analysis.delta
-    family = [analysis.contrast(name, claim.than, sparsity) for name in _readings_of(claim.scorer, analysis)]
-    rng = np.random.default_rng([analysis.seed, _AGAINST, round(sparsity * 10**9)])
-    adjusted = escape_test(family, delta, alpha=analysis.alpha, rng=rng, draws=analysis.draws).adjusted(claim.scorer)
+    split = _split(claim, analysis, sparsity)
+    if split is not None and split.line is None:
+        text = f"{claim.than} is no matched control: {'; '.join(split.unmatched)}"
+        return Finding(sparsity, Status.UNDECIDED, text, own.n, out_of_reach=True)
+    if split is not None and split.line is not None:
+        own, adjusted = split.line.complexity, split.line.p_escape_adjusted
+    else:
+        family = [analysis.contrast(name, claim.than, sparsity) for name in _readings_of(claim.scorer, analysis)]
+        rng = np.random.default_rng([analysis.seed, _AGAINST, round(sparsity * 10**9)])
+        adjusted = escape_test(family, delta, alpha=analysis.alpha, rng=rng, draws=analysis.draws).adjusted(claim.scorer)
     interval = own.t_interval(1 - analysis.alpha)
     numbers = f"{numbers_of(own, interval)} against {claim.than}"
     if adjusted is not None and adjusted <= analysis.alpha:
@@ -84,10 +89,18 @@ def _unless_shown(
     return Finding(sparsity, Status.UNDECIDED, f"{numbers}, neither side shown", own.n, None, own.mean, interval)
 
 
+def _split(claim: Claim, analysis: Analysis, sparsity: float) -> SearchedGain | None:
+    """What the analysis says of this searched gain against the control with the same search, where the claim is about that."""
+    gains = () if analysis.searched is None else analysis.searched.gains
+    found = next((gain for gain in gains if gain.scorer == claim.scorer and gain.sparsity == sparsity), None)
+    return found if found is not None and claim.than == f"fusion_{INFORMATION}_{found.name.budget}" else None
+
+
 def _readings_of(scorer: str, analysis: Analysis) -> Sequence[str]:
     """The readings of the paper's fusion with this one's budget; the scorer alone where it is none of them."""
-    found = _FUSION.fullmatch(scorer)
-    names = () if found is None else tuple(f"fusion_{features}_{found[1]}" for features in _READINGS)
+    own = searched_name(scorer)
+    readings = PAPER_SETS if own is not None and own.kind == "fusion" and own.features in PAPER_SETS else ()
+    names = tuple(f"fusion_{features}_{own.budget}" for features in readings if own is not None)
     return tuple(name for name in names if name in analysis.scorers) or (scorer,)
 
 
@@ -149,4 +162,9 @@ def lacks_held_out(claim: Claim, analysis: Analysis) -> str | None:
         return f"the columns {HELD_OUT} and {HELD_OUT_REFERENCE}"
     if analysis.reference not in analysis.kappa:
         return f"a scorer as reference: {analysis.reference} has no value held out"
-    return None
+    cells = analysis.table.searches.cells
+    against = {
+        cell.held_out_against for name in claim.scorers for S in claim.places for cell in cells.get((name, S), {}).values()
+    }
+    others = sorted(name for name in against if name not in (None, analysis.reference))
+    return f"{analysis.reference} held out: the rows have {', '.join(others)}" if others else None

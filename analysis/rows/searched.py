@@ -14,10 +14,11 @@ from sics_analysis.results import Metric, Seed
 
 Kind: TypeAlias = Literal["fusion", "adaptive"]
 
-#: The readings of the paper's fusion, and the controls that are given the same search.
+#: The readings of the paper's fusion, one of more features than they have, and the controls that are given the same search.
 PAPER_SETS = ("orbit", "smooth_orbit", "rank_orbit")
+MORE = "both_orbit"
 INFORMATION, SHUFFLED, SPLINE, MONOTONE = "information", "shuffled", "spline", "magnitude"
-SETS = (*PAPER_SETS, MONOTONE, INFORMATION, SPLINE, SHUFFLED)
+SETS = (*PAPER_SETS, MORE, MONOTONE, INFORMATION, SPLINE, SHUFFLED)
 #: Columns of numbers and of words that tell of a search; of a scorer without one they are empty.
 NUMBERS = ("budget", "held_out", "held_out_loss", "held_out_reference", "held_out_reference_loss", "held_out_n")
 WORDS = ("held_out_against", "objective", "weights")

@@ -297,10 +297,11 @@ def test_the_papers_sizes_stand_beside_the_measured_intervals(document):
     axes = shown(document, "paper").drawing.canvas.axes[0]
     data = {tuple(map(float, line.get_xdata())): int(line.get_ydata()[0]) for line in axes.lines if line.get_marker() == "D"}
     for i, claim in enumerate(document.claims):
+        sizes = tuple(reading.points for reading in claim.readings) or (claim.points,)
         if claim.points is not None:
-            assert data[claim.points,] in [j for j, other in enumerate(document.claims) if other.points == claim.points]
+            assert data[sizes] in [j for j, other in enumerate(document.claims) if other.points == claim.points]
             low, high = axes.get_xlim()
-            assert low < claim.points < high
+            assert all(low < size < high for size in sizes)
         if claim.interval is not None and claim.interval.width:
             middle = claim.estimate if claim.estimate is not None else (claim.interval.low + claim.interval.high) / 2
             drawn = any(

@@ -1,5 +1,6 @@
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -434,6 +435,16 @@ def test_every_claim_of_the_issue_is_in_the_file() -> None:
     # Percentages are open, fractions are points.
     both = {claim.id for claim in claims.values() if claim.points is not None and claim.percent is not None}
     assert both == {claim.id for claim in claims.values() if claim.kind == "size" and "%" in claim.statement}
+
+
+def test_the_page_on_fusion_has_every_claim_about_it_and_no_other() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "fusion.md").read_text(encoding="utf-8")
+    table = page.split("## What the paper claims of it")[1]
+    named = set(
+        re.findall(r"`([a-z]+(?:-[a-z0-9.]+)+)`", "\n".join(row.split("|")[1] for row in table.splitlines() if row[:1] == "|"))
+    )
+    about = {c.id for c in paper_claims() if any(name.startswith("fusion_") or "/" in name for name in c.scorers)}
+    assert named == about
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pytest
 
 from sics_analysis.claims.scorecard import evaluate
 from sics_analysis.claims.statement import Claim, paper_claims
-from sics_analysis.results import Status
+from sics_analysis.report import ReportDocument, render, report_table
+from sics_analysis.results import IMAGE_ACCURACY, Status
 from sics_analysis.study.analyse import analyse
 
 pytestmark = pytest.mark.filterwarnings("error", "ignore::sics_analysis.results.DataCheckWarning")
@@ -218,6 +219,47 @@ def test_a_gap_takes_a_scorer_as_reference():
     rows.loc[rows["scorer"] == "power", "kappa"] = 0
     found = evaluate(PAPER["search-overfits-0.5"], analyse(rows, reference="plateau", draws=500, n_resamples=50))
     assert "needs a scorer as reference: plateau has no value held out" in found.paragraph
+
+
+def test_a_gap_is_against_the_reference_whose_values_are_held_out():
+    rows = frame({**GAINS, "log": 0.0}, gaps=OVERFIT)
+    rows.loc[rows["scorer"] == "log", "kappa"] = 0
+    rows["held_out_against"] = np.where(rows["held_out"].isna(), None, "magnitude")
+    assert status("search-overfits-0.5", analyse(rows, draws=500, n_resamples=50)) is Status.SUPPORTED
+    found = evaluate(PAPER["search-overfits-0.5"], analyse(rows, reference="log", draws=500, n_resamples=50))
+    assert "Not tested: needs log held out: the rows have magnitude." in found.paragraph
+
+
+def test_complexity_is_what_the_report_says_of_the_same_split(whole):
+    found = evaluate(PAPER["complexity-pays-0.7"], whole)
+    line = next(gain for gain in whole.searched.gains if (gain.scorer, gain.sparsity) == ("fusion_smooth_orbit_200", 0.7)).line
+    assert (found.p, found.estimate) == (line.p_escape_adjusted, line.complexity.mean)
+
+
+def test_a_control_that_was_searched_otherwise_says_nothing_of_complexity():
+    rows = frame(gaps={("fusion_smooth_orbit_200", 0.7): 1.0, ("fusion_information_200", 0.7): 1.0})
+    rows["held_out_n"] = np.where(rows["scorer"] == "fusion_information_200", 100, 197)
+    found = evaluate(PAPER["complexity-pays-0.7"], analyse(rows, draws=500, n_resamples=50))
+    assert found.status is Status.UNDECIDED
+    assert found.out_of_reach
+    assert "fusion_information_200 is no matched control: " in found.paragraph
+
+
+def test_a_report_shows_each_claim_that_its_rows_test_with_its_source_and_names_the_others():
+    rows = frame({"fusion_smooth_orbit_200": 4.1, "fusion_orbit_200": 3.0}, (0.7, 0.8), n=6)
+    document = report_table(rows, metric=IMAGE_ACCURACY, draws=1_000, n_resamples=50)
+    shown = {claim.id: claim for claim in document.claims}
+    assert {"fusion-escapes-0.7", "fusion-size-0.7", "fusion-size-0.8", "fusion-smooth-below-0.8"} <= set(shown)
+    size = shown["fusion-size-0.7"]  # magnitude has 58.5 on average, of which 6.6 % are 3.86
+    assert (size.source, size.outcome) == ("review", "supported in percent, contradicted in points")
+    assert [round(reading.points, 2) for reading in size.readings] == [6.6, 3.86]
+    (note,) = (note for note in document.notes if note.startswith("Claims of the paper not tested on these rows: "))
+    assert "normalisation-gains, normalisation-dominates (need magnitude/global)" in note
+    assert "fusion-size-0.7" not in note
+    page = render(document, "md")
+    assert "| fusion-size-0.7 | +6.6 points or +6.6 % | 0.7 | 6 | " in page
+    assert "| ✓ supported in percent, contradicted in points | review |" in page
+    assert ReportDocument.from_dict(document.to_dict()) == document
 
 
 def test_claims_name_what_they_need():

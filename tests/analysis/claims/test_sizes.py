@@ -141,14 +141,13 @@ def test_readings_under_a_plan_of_looks_take_repeated_intervals():
     assert looked.outcome == "undecided in percent, contradicted in points"
 
 
-@pytest.mark.parametrize("edge", [-1, 1])
-def test_at_its_bound_a_size_in_percent_is_told_wrongly_no_more_often_than_alpha(edge):
+def test_at_its_bounds_a_size_in_percent_is_told_wrongly_no_more_often_than_alpha():
     """θ = r·Π ± δ exactly: supporting it is wrong, and so is contradicting it; the reference spreads as widely as the gain."""
-    rng, share, delta, plateau, runs = np.random.default_rng(3), 0.1, 0.5, 62.0, 150
+    rng, share, delta, plateau, runs = np.random.default_rng(3), 0.1, 0.5, 62.0, 120
     wrong = {Status.SUPPORTED: 0, Status.CONTRADICTED: 0}
-    for _ in range(runs):
+    for i in range(runs):
         reference = plateau + 1.5 * rng.normal(size=5)
-        gain = share * plateau + edge * delta + 0.12 * rng.normal(size=5)
+        gain = share * plateau + (-1) ** i * delta + 0.12 * rng.normal(size=5)
         run = analyse(frame(reference, {"smooth_chaos": gain}), draws=100, n_resamples=1)
         found = evaluate(claim(percent=100 * share), run)
         if found.status in wrong:

@@ -105,7 +105,7 @@ def test_the_claims_of_the_paper_keep_no_run_open_that_it_does_not_test_or_canno
     noisy = {name: 3.0 * rng.normal(size=20) for name in columns}
     (state,) = target_states([parse_target("claims")], images(noisy))
     assert not state.settled
-    assert "open: kappa1-at-0.7, smooth-size-0.7" in state.text
+    assert "; open: plateau, kappa1-at-0.7, smooth-size-0.7, bump-size" in state.text
 
 
 def test_rows_that_the_paper_does_not_speak_of_settle_none_of_its_claims(run):

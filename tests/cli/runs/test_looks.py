@@ -531,7 +531,7 @@ def test_options_that_do_not_fit_are_one_line(capsys: pytest.CaptureFixture[str]
         ("plateau@0.5", "needs scorers of κ = 0, and none is in the run beside the reference"),
         ("kappa@0.5=1", "needs scorers of κ = 1, and none is in the run beside the reference"),
         ("raw-size-0.8", "S = 0.8 is not in the run: give 0.5"),
-        ("claims", "the run has the scorers and sparsities of no claim of the paper: name another target"),
+        ("claims", "the paper's claims are about images, and are not asked of a task of your own"),
     ],
 )
 def test_a_target_that_the_run_does_not_have_is_one_line(run: Any, cli: Any, target: str, said: str) -> None:

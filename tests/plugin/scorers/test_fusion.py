@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from sics_analysis.rows.searched import SETS
 from sics_plugin import (
     FeatureSet,
     Fusion,
@@ -176,6 +177,10 @@ def test_permuting_units_permutes_scores() -> None:
         scorer = Fusion(FEATURE_SETS[name].features)
         one, two = scorer.score(Units(m, c, "gradient"), 0.7), scorer.score(Units(m[order], c[order], "gradient"), 0.7)
         assert torch.equal(one[order], two), name
+
+
+def test_a_table_knows_every_set_by_its_name() -> None:
+    assert set(SETS) == set(FEATURE_SETS)
 
 
 def test_the_sets_have_one_number_of_weights_and_the_monotone_one_stays_monotone() -> None:
