@@ -23,7 +23,10 @@ _AGAINST = 21
 
 
 def escape_against(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:
-    """θ > δ against another scorer, adjusted over the fusions of the same budget that the run has."""
+    """θ > δ against another scorer, adjusted over the fusions of the same budget that the run has.
+
+    Against the control with the same search it is that complexity pays, for which the reference is to be beaten too.
+    """
     assert claim.scorer is not None
     assert claim.than is not None
     own, delta = analysis.contrast(claim.scorer, claim.than, sparsity), analysis.delta
@@ -32,7 +35,7 @@ def escape_against(claim: Claim, analysis: Analysis, sparsity: float) -> Finding
         text = f"{claim.than} is no matched control: {'; '.join(split.unmatched)}"
         return Finding(sparsity, Status.UNDECIDED, text, own.n, out_of_reach=True)
     if split is not None and split.line is not None:
-        own, adjusted = split.line.complexity, split.line.p_escape_adjusted
+        own, adjusted = split.line.complexity, split.p_pays_delta if split.pays_delta else None
     else:
         family = [analysis.contrast(name, claim.than, sparsity) for name in _readings_of(claim.scorer, analysis)]
         rng = np.random.default_rng([analysis.seed, _AGAINST, round(sparsity * 10**9)])
@@ -40,7 +43,8 @@ def escape_against(claim: Claim, analysis: Analysis, sparsity: float) -> Finding
     interval = own.t_interval(1 - analysis.alpha)
     numbers = f"{numbers_of(own, interval)} against {claim.than}"
     if adjusted is not None and adjusted <= analysis.alpha:
-        text = f"{numbers}, above +{delta:g}, adjusted {p_text(adjusted)}"
+        beside = "" if split is None else f", and so it is against {analysis.reference}"
+        text = f"{numbers}, above +{delta:g}{beside}, adjusted {p_text(adjusted)}"
         return Finding(sparsity, Status.SUPPORTED, text, own.n, adjusted, own.mean, interval)
     p = _corrected(p_below(own, delta), claim)
     return _unless_shown(claim, own, analysis, sparsity, numbers, interval, p, f"below +{delta:g}", same=Status.CONTRADICTED)

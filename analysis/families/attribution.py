@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sics_analysis.families.family import FamilyResult
 from sics_analysis.families.max_t import degrade_test, escape_test, superiority_test
 from sics_analysis.one_scorer.equivalence import EquivalenceResult, equivalence_test
 from sics_analysis.one_scorer.student import p_above
@@ -153,25 +152,6 @@ def attribute(
     >>> str(line.verdict)
     'EQUIVALENT'
     """
-    lines, _ = attribute_family(
-        gains, over_control, control, kappa, delta, alpha=alpha, noise_floor=noise_floor, rng=rng, draws=draws
-    )
-    return lines
-
-
-def attribute_family(
-    gains: Sequence[Contrast],
-    over_control: Sequence[Contrast],
-    control: Contrast,
-    kappa: Mapping[str, int | None],
-    delta: float,
-    *,
-    alpha: float = 0.05,
-    noise_floor: float | None = None,
-    rng: np.random.Generator,
-    draws: int = 100_000,
-) -> tuple[tuple[AttributionLine, ...], FamilyResult]:
-    """The lines of `attribute`, and the family of "above the control by more than δ" that they were tested in."""
     common = [set(gain.seeds) & set(over.seeds) & set(control.seeds) for gain, over in zip(gains, over_control, strict=True)]
     family = [over.restrict(seeds) for over, seeds in zip(over_control, common, strict=True)]
     superior = superiority_test(family, alpha=alpha, rng=rng, draws=draws)
@@ -205,4 +185,4 @@ def attribute_family(
                 decision.reason,
             )
         )
-    return tuple(lines), escape
+    return tuple(lines)

@@ -38,8 +38,11 @@ class SearchedGain:
         Against `information`, tested in the family of the paper's readings at this S; None without a matched control.
     unmatched
         Why parts are missing.
-    p_run
-        Adjusted p of "above the control by more than δ" over all S.
+    p_pays, p_pays_delta
+        That complexity pays, above 0 and by more than δ: the larger of two p, that the scorer is above its control and that it
+        is above the reference. All readings' two are one family at this S.
+    p_pays_delta_run
+        The latter over all S.
     """
 
     name: SearchedName
@@ -49,7 +52,9 @@ class SearchedGain:
     line: AttributionLine | None
     unmatched: tuple[str, ...]
     alpha: float
-    p_run: float | None = None
+    p_pays: float | None = None
+    p_pays_delta: float | None = None
+    p_pays_delta_run: float | None = None
 
     @property
     def scorer(self) -> str:
@@ -69,17 +74,21 @@ class SearchedGain:
 
     @property
     def pays(self) -> bool:
-        """Whether complexity is shown to pay: above the matched control by more than δ, or above it and not shown to be less."""
+        """Whether complexity is shown to pay: above its matched control and above the reference, not shown to be less than δ.
+
+        The reference is among what the control's weights can say. A control that fell below it was not searched for long enough,
+        and being above such a one shows nothing.
+        """
         line = self.line
         if line is None or line.verdict in (*SAME, Verdict.NONSUPERIOR, Verdict.DEGRADES):
             return False
-        return line.verdict is Verdict.ESCAPES or self._superior
+        return self.pays_delta or ("noise floor" not in line.reason and self.p_pays is not None and self.p_pays <= self.alpha)
 
     @property
-    def _superior(self) -> bool:
-        quiet = self.line is not None and "noise floor" not in self.line.reason
-        p = None if self.line is None else self.line.p_superior_adjusted
-        return quiet and p is not None and p <= self.alpha
+    def pays_delta(self) -> bool:
+        """Whether it is shown to pay more than δ."""
+        escapes = self.line is not None and self.line.verdict is Verdict.ESCAPES
+        return escapes and self.p_pays_delta is not None and self.p_pays_delta <= self.alpha
 
     def confidence_interval(self, level: float = 0.95) -> Interval | None:
         """Student-t interval of the whole gain; None below three seeds."""
@@ -104,11 +113,17 @@ class SearchedGain:
         if line is None:
             return f"Nothing is said of complexity: {'; '.join(self.unmatched)}."
         delta = line.equivalence.delta
-        if line.verdict is Verdict.ESCAPES:
-            alone = ", at this S alone and not over the whole run" if self.p_run is not None and self.p_run > self.alpha else ""
-            return f"Complexity pays: more than {delta:g} points over the same search without it{alone}."
+        if self.pays_delta:
+            alone = ", at this S alone and not over the whole run" if (self.p_pays_delta_run or 0.0) > self.alpha else ""
+            over = f"over the same search without it, and over {line.gain.reference}"
+            return f"Complexity pays: more than {delta:g} points {over}{alone}."
         if self.pays:
             return f"Complexity pays, above 0 at this S; that it pays {delta:g} points is not shown."
+        if line.verdict is Verdict.ESCAPES:
+            own = line.information.mean
+            short = f", of which that control fell {-own:.2f} short" if own is not None and own < 0 else ""
+            beaten = f"{line.control} is beaten by more than {delta:g}, {line.gain.reference} is not"
+            return f"That complexity pays is not shown: {beaten}{short}."
         if line.verdict in SAME:
             said = f"Complexity adds nothing, to within {delta:g} points"
         elif line.verdict is Verdict.DEGRADES:
@@ -150,7 +165,7 @@ class SearchedGain:
         tests = "p_superior_adjusted p_escape_adjusted p_equivalence=equivalence.p verdict reason"
         row |= dict.fromkeys(("p_superior_adjusted", "p_escape_adjusted", "p_equivalence", "verdict")) if line is None else {}
         row |= {"reason": "; ".join(self.unmatched)} if line is None else columns(line, tests)
-        return row | {"p_escape_adjusted_run": self.p_run, "conclusion": self.conclusion()}
+        return row | columns(self, "p_pays p_pays_delta p_pays_delta_run pays") | {"conclusion": self.conclusion()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TypeGuard
+from functools import partial
+from typing import Any, TypeGuard
 
-from sics_analysis.families.attribution import AttributionLine, attribute_family
+from sics_analysis.families.attribution import AttributionLine, attribute
 from sics_analysis.families.family import FamilyResult
+from sics_analysis.families.max_t import escape_test, superiority_test
 from sics_analysis.families.multiplicity import holm
-from sics_analysis.families.run_wide import run_wide
+from sics_analysis.families.run_wide import RunWide, run_wide
 from sics_analysis.families.searched import BudgetPoint, PoolGain, Question, SearchedBeside, SearchedGain, SearchedStudy
 from sics_analysis.one_scorer.equivalence import equivalence_test
 from sics_analysis.one_scorer.student import p_above, p_below
@@ -32,7 +34,7 @@ from sics_analysis.rows.searched import (
 from sics_analysis.study.steps import Setting
 
 # Streams of random numbers, beside those of `steps`.
-COMPLEXITY, RUN_COMPLEXITY, BESIDE = 7, 8, 9
+COMPLEXITY, RUN_PAYS, BESIDE, PAYS = 7, 8, 9, 20
 #: What stands beside the split: kind of scorer, what is asked, the control.
 _BESIDE: tuple[tuple[Kind, Question, str], ...] = (
     ("fusion", "shape", SPLINE),
@@ -69,12 +71,14 @@ def searched_study(setting: Setting) -> SearchedStudy | None:
             beside += lines
             found += said
         points += _points(setting, S)
-    rng = setting.stream(RUN_COMPLEXITY)
+    rng = setting.stream(RUN_PAYS)
     over = run_wide(families, rng=rng, draws=setting.draws) if families else None
-    held = tuple(gain if over is None else replace(gain, p_run=over.get(gain.scorer, gain.sparsity)) for gain in gains)
+    if over is not None:
+        run = over
+        gains = [replace(one, p_pays_delta_run=_both(one.scorer, partial(_at, run, one.sparsity))) for one in gains]
     if not all(point.gap is not None for point in points):
         found.append(_why_no_gap(setting))
-    return _study(setting, held, tuple(beside), tuple(points), pools, tuple(dict.fromkeys(found)), "")
+    return _study(setting, tuple(gains), tuple(beside), tuple(points), pools, tuple(dict.fromkeys(found)), "")
 
 
 def _study(
@@ -128,7 +132,7 @@ def _members(setting: Setting, kind: Kind, S: float) -> tuple[list[str], list[st
 
 
 def _split(setting: Setting, S: float) -> tuple[list[SearchedGain], FamilyResult | None, list[str]]:
-    """The gain of every reading of the paper at one S, the family of complexity, and remarks."""
+    """The gain of every reading of the paper at one S, the family of what pays, and remarks."""
     table, names = setting.table, setting.table.searches.names
     members, remarks = _members(setting, "fusion", S)
     why: dict[str, list[str]] = {name: [] for name in members}
@@ -145,7 +149,8 @@ def _split(setting: Setting, S: float) -> tuple[list[SearchedGain], FamilyResult
         if other is not None:  # the parts add up on seeds that all of them have
             gains[name] = gains[name].restrict(table.contrast(other, setting.reference, S).seeds)
     matched = [name for name in members if controls[name] is not None]
-    lines, family = _lines(setting, matched, [gains[name] for name in matched], controls, S, COMPLEXITY)
+    lines = _lines(setting, matched, [gains[name] for name in matched], controls, S, COMPLEXITY)
+    above, beyond = _pays(setting, list(lines.values()), S)
     split: list[SearchedGain] = []
     for name in members:
         line, other, control = lines.get(name), shuffled[name], controls[name]
@@ -155,8 +160,40 @@ def _split(setting: Setting, S: float) -> tuple[list[SearchedGain], FamilyResult
             search = table.contrast(other, setting.reference, S).restrict(gain.seeds)
         if other is not None and control is not None:
             information = table.contrast(control, other, S).restrict(gain.seeds)
-        split.append(SearchedGain(names[name], gain, search, information, line, tuple(why[name]), setting.alpha))
-    return split, family, remarks
+        one = SearchedGain(names[name], gain, search, information, line, tuple(why[name]), setting.alpha)
+        if line is not None and above is not None and beyond is not None:
+            one = replace(one, p_pays=_both(name, above.adjusted), p_pays_delta=_both(name, beyond.adjusted))
+        split.append(one)
+    return split, beyond, remarks
+
+
+def _at(run: RunWide, sparsity: float, name: str) -> float | None:
+    return run.get(name, sparsity)
+
+
+def _over_reference(scorer: str) -> str:
+    """The name of a reading's gain over the reference, in one family with what it gains over its control."""
+    return f"{scorer} over the reference"
+
+
+def _pays(setting: Setting, lines: Sequence[AttributionLine], S: float) -> tuple[FamilyResult | None, FamilyResult | None]:
+    """Every reading above its control and above the reference, as one family of twice as many lines: above 0, and above δ.
+
+    Complexity pays where both lines of a reading are shown, so that no more false sentences are said than lines are falsely
+    rejected.
+    """
+    if not lines:
+        return None, None
+    both = [part for line in lines for part in (line.complexity, replace(line.gain, name=_over_reference(line.scorer)))]
+    how: dict[str, Any] = {"alpha": setting.alpha, "rng": setting.stream(PAYS, S), "draws": setting.draws}
+    return superiority_test(both, **how), escape_test(both, setting.delta, **how)
+
+
+def _both(scorer: str, p: Callable[[str], float | None]) -> float | None:
+    """The larger p of a reading's two lines; None where one has none."""
+    found = [p(name) for name in (scorer, _over_reference(scorer))]
+    known = [one for one in found if one is not None]
+    return max(known) if len(known) == len(found) else None
 
 
 def _named(controls: dict[str, str | None], name: str) -> tuple[str, ...]:
@@ -166,14 +203,14 @@ def _named(controls: dict[str, str | None], name: str) -> tuple[str, ...]:
 
 def _lines(
     setting: Setting, members: Sequence[str], gains: Sequence[Contrast], controls: dict[str, str | None], S: float, stream: int
-) -> tuple[dict[str, AttributionLine], FamilyResult | None]:
+) -> dict[str, AttributionLine]:
     """The members against the control that they share."""
     shared = {controls[name] for name in members}
     if not members:
-        return {}, None
+        return {}
     (control,) = shared  # one budget at an S, so one name
     assert control is not None
-    lines, family = attribute_family(
+    lines = attribute(
         gains,
         [setting.table.contrast(name, control, S) for name in members],
         setting.table.contrast(control, setting.reference, S),
@@ -184,7 +221,7 @@ def _lines(
         rng=setting.stream(stream, S),
         draws=setting.draws,
     )
-    return {line.scorer: line for line in lines}, family
+    return {line.scorer: line for line in lines}
 
 
 def _against(
@@ -200,7 +237,7 @@ def _against(
         remarks += [f"{one[:1].upper()}{one[1:]}." for one in said] if there else []
     matched = [name for name in members if controls[name] is not None]
     gains = [setting.table.contrast(name, setting.reference, S) for name in matched]
-    lines, _ = _lines(setting, matched, gains, controls, S, BESIDE + place)
+    lines = _lines(setting, matched, gains, controls, S, BESIDE + place)
     names = setting.table.searches.names
     return [SearchedBeside(names[name], question, line) for name, line in lines.items()], remarks
 

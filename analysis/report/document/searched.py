@@ -35,10 +35,13 @@ class SplitInfo:
     simultaneous: Interval | None  # of complexity, jointly within an S
     p_superior_adjusted: float | None
     p_escape_adjusted: float | None
-    p_escape_adjusted_run: float | None  # over all S
+    p_pays: float | None  # above the control and above the reference
+    p_pays_delta: float | None  # by more than δ
+    p_pays_delta_run: float | None  # the same over all S
     p_equivalence: float | None
     verdict: Verdict | None
     pays: bool
+    pays_delta: bool
     reason: str
     conclusion: str
     sentence: str

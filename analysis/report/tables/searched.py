@@ -56,7 +56,8 @@ def split(document: ReportDocument) -> ReportTable:
         Column("Verdict", "verdict", word, left=True),
         p_column("p above 0", "p > 0", lambda row: row.p_superior_adjusted, "adjusted within an S"),
         p_column("p up", "p up", lambda row: row.p_escape_adjusted, f"above +{delta:g}, adjusted within an S"),
-        p_column("p up, run", "", lambda row: row.p_escape_adjusted_run, f"above +{delta:g}, over all S"),
+        p_column("p pays", "", lambda row: row.p_pays_delta, f"above +{delta:g}, and {reference_of(document)} by that too"),
+        p_column("p pays, run", "", lambda row: row.p_pays_delta_run, "over all S"),
         p_column("p equal", "", lambda row: row.p_equivalence, "paired t-TOST"),
     )
     caption = (

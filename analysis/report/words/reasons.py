@@ -85,7 +85,7 @@ def _searched(document: ReportDocument) -> str:
     if not rows:
         return ""
     alpha = document.settings.alpha
-    shown = [row for row in rows if row.verdict is Verdict.ESCAPES and (row.p_escape_adjusted_run or 1.0) <= alpha]
+    shown = [row for row in rows if row.pays_delta and (1.0 if row.p_pays_delta_run is None else row.p_pays_delta_run) <= alpha]
     what = f"complexity is shown to pay in {len(shown)} of {plural(len(rows), 'comparison')} with a control of the same search"
     return f"; {what}"
 

@@ -20,7 +20,9 @@ NO_KAPPA = (
 )
 FAMILY = (
     "Complexity is tested at the largest budget alone, against information with the same budget: one family an S, the readings "
-    "of the paper (rotation max-T, else Holm). Search, information and smaller budgets have intervals of their own, unadjusted."
+    "of the paper (rotation max-T, else Holm). It pays where a reading is shown above that control and above the "
+    "reference, which any search can reach; both lines of all readings are one family. Search, information and smaller budgets "
+    "have intervals of their own, unadjusted."
 )
 OVER_LOOKS = "They are tested at the looks of the run: p are sequential, intervals repeated."
 _NO_MORE = (Verdict.EQUIVALENT, Verdict.IDENTICAL, Verdict.NONSUPERIOR, Verdict.DEGRADES)
@@ -49,8 +51,8 @@ def searched_answer(document: ReportDocument) -> Answer:
 
 
 def _over_run(row: SplitInfo, document: ReportDocument) -> bool:
-    p = row.p_escape_adjusted_run
-    return row.verdict is Verdict.ESCAPES and p is not None and p <= document.settings.alpha
+    p = row.p_pays_delta_run
+    return row.pays_delta and p is not None and p <= document.settings.alpha
 
 
 def _short(paying: list[SplitInfo], whole: list[SplitInfo], document: ReportDocument, *, settled: bool) -> str:
@@ -70,9 +72,10 @@ def _counted(rows: list[SplitInfo], document: ReportDocument) -> str:
     """How many comparisons with the matched control show what."""
     delta = document.settings.delta
     count = {
-        f"it pays more than {delta:g} points": sum(row.verdict is Verdict.ESCAPES for row in rows),
-        f"it pays, above 0, and {delta:g} points are not shown": sum(
-            row.pays and row.verdict is not Verdict.ESCAPES for row in rows
+        f"it pays more than {delta:g} points": sum(row.pays_delta for row in rows),
+        f"it pays, above 0, and {delta:g} points are not shown": sum(row.pays and not row.pays_delta for row in rows),
+        f"it is more than {delta:g} above its control, but {reference_of(document)} is not shown to be beaten": sum(
+            row.verdict is Verdict.ESCAPES and not row.pays for row in rows
         ),
         f"it adds nothing, to within {delta:g} points": sum(row.verdict in SAME for row in rows),
         f"it does not pay {delta:g} points": sum(row.verdict is Verdict.NONSUPERIOR for row in rows),

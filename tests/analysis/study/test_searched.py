@@ -80,7 +80,7 @@ def test_by_hand_the_parts_add_up_to_the_gain() -> None:
     assert row["p_escape_adjusted"] == pytest.approx(stats.t.sf((2.75 - 0.5) / 0.25, 3))
     assert row["verdict"] == "ESCAPES"
     assert gain.pays
-    assert gain.conclusion() == "Complexity pays: more than 0.5 points over the same search without it."
+    assert gain.conclusion() == "Complexity pays: more than 0.5 points over the same search without it, and over magnitude."
 
 
 def test_by_hand_the_gap_is_what_the_held_out_examples_flattered() -> None:
@@ -327,7 +327,7 @@ def test_a_true_null_is_seldom_said_to_pay() -> None:
         frame["accuracy"] = level + 0.003 * rng.standard_normal(len(frame)) + 0.005 * own
         study = searched_study(Setting(read_table(frame), "magnitude", 0.5, 0.05, int(rng.integers(2**31)), 400, 1, {}))
         assert study is not None
-        said += any(gain.line is not None and gain.line.verdict is Verdict.ESCAPES for gain in study.gains)
+        said += any(gain.pays_delta for gain in study.gains)
     assert 0 < said / runs <= 0.05 + 2 * (0.05 * 0.95 / runs) ** 0.5
 
 
@@ -339,10 +339,34 @@ def test_over_several_sparsities_what_holds_within_one_alone_is_called_that() ->
     assert len(study.gains) == 12
     for gain in study.gains:
         assert gain.line is not None
-        assert gain.p_run is not None
-        assert gain.p_run >= gain.line.p_escape_adjusted  # type: ignore[operator]
-    shown = replace(gain_of(analysed(worked())), p_run=0.2)
+        assert gain.p_pays_delta_run is not None
+        assert gain.p_pays_delta is not None
+        assert gain.p_pays_delta_run >= gain.p_pays_delta
+    shown = replace(gain_of(analysed(worked())), p_pays_delta_run=0.2)
     assert "at this S alone and not over the whole run" in shown.conclusion()
+
+
+def test_above_a_control_that_fell_below_the_reference_complexity_is_not_said_to_pay() -> None:
+    below = {"fusion_information_200": (-40, -42, -41, -39), "fusion_orbit_200": (1, -1, 0, 1)}
+    gain = gain_of(analysed(worked(ABOVE | below)))
+    assert gain.line is not None
+    assert gain.line.verdict is Verdict.ESCAPES
+    assert gain.p_pays is not None
+    assert gain.p_pays > 0.05
+    assert not gain.pays
+    assert gain.conclusion() == (
+        "That complexity pays is not shown: fusion_information_200 is beaten by more than 0.5, magnitude is not, of which that "
+        "control fell 20.25 short."
+    )
+
+
+def test_paying_takes_both_steps_in_one_family_by_hand() -> None:
+    gain = gain_of(analysed(worked()))
+    assert gain.line is not None
+    # Two lines of one reading, differing by what the control gains; each p alone is a Student t, the family's is no less.
+    alone = [stats.ttest_1samp(part.differences, 0.5, alternative="greater").pvalue for part in (gain.line.complexity, gain.gain)]
+    assert gain.p_pays_delta is not None
+    assert max(alone) <= gain.p_pays_delta <= 2 * max(alone) + 0.005
 
 
 PLAN = LookPlan(20, seeds=tuple(range(20)))
