@@ -191,6 +191,8 @@ def find(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:
 def not_tested(claim: Claim, analysis: Analysis) -> str:
     """What a claim needs that these rows do not have, by name; empty where they have it all."""
     lacking = [name for name in claim.scorers if name not in analysis.scorers and name != PLATEAU]
+    if claim.kind in ("size", "below") and analysis.has_kappa and not subjects(claim, analysis):
+        lacking.append(subject(claim))
     if not lacking and claim.kind == "overfit":
         held_out = lacks_held_out(claim, analysis)
         lacking = [] if held_out is None else [held_out]

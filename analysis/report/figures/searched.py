@@ -32,7 +32,8 @@ from sics_analysis.results import signed
 _LEFT, _ROOM, _BODY, _FOOT = 0.54, 0.95, 1.75, 0.4  # inches; the room right of a panel is for the names of its lines
 _STEP = 0.105  # inches between two names
 _APART = 0.012  # of the axis, between the intervals of two lines at one budget
-_PAPER = ("orbit", "smooth_orbit", "rank_orbit")
+_MORE = "both_orbit"
+_PAPER = ("orbit", "smooth_orbit", "rank_orbit", _MORE)
 _NOISE = "shuffled"
 
 
@@ -66,6 +67,7 @@ def budgets(document: ReportDocument) -> Sketch:
         f"bars: 95 % intervals of each point by itself. Shaded: ±{document.settings.delta:g}; each S has its own axis. Solid: "
         "the readings of the paper; dashed: controls with the same search. Where a line leaves the panel an arrow has its mean."
     )
+    caption += f" Of the solid ones {_MORE} has more weights than any other." if _MORE in sets else ""
     caption += " Adaptive scorers are in the table." if adaptive else ""
     return Sketch(caption, f"Line chart of gain against budget. {' '.join(_said(points))}", sheet)
 

@@ -214,6 +214,10 @@ def test_a_claim_without_what_it_needs_is_not_tested_and_says_so(name, without, 
     assert f"Not tested: needs {needs}." in found.paragraph
 
 
+def test_a_claim_of_a_class_takes_one_of_it(whole):
+    assert "Not tested: needs a κ = 1 scorer." in evaluate(PAPER["smooth-size-0.7"], whole).paragraph
+
+
 def test_a_gap_takes_a_scorer_as_reference():
     rows = frame({**GAINS, "power": 0.0}, gaps=OVERFIT)
     rows.loc[rows["scorer"] == "power", "kappa"] = 0
