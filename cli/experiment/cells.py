@@ -87,12 +87,17 @@ def grid(cells: tuple[Cell, ...], present: Set[str], failed: Iterable[str]) -> G
     return Grid(cells, frozenset(asked & present), frozenset(asked & set(failed) - present))
 
 
+def complex_names(scorers: Sequence[ScorerInfo]) -> list[str]:
+    """Those of κ ≥ 1 that are tested together: in the run's pool, since another has another plateau."""
+    return [info.name for info in scorers if info.kappa is not None and info.kappa >= 1 and info.own_pool is None]
+
+
 def families(scorers: Sequence[ScorerInfo]) -> dict[str, list[str]]:
     """Families of tests: κ = 0 (the plateau), κ ≥ 1 (escape), and those tested in lines of their own."""
     return {
         "plateau": [info.name for info in scorers if info.kappa == 0],
-        "escape": [info.name for info in scorers if info.kappa is not None and info.kappa >= 1],
-        "single": [info.name for info in scorers if info.kappa is None],
+        "escape": complex_names(scorers),
+        "single": [info.name for info in scorers if info.kappa is None or (info.kappa and info.own_pool)],
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sics_cli.base.errors import ConfigError
+from sics_cli.experiment.cells import complex_names
 from sics_cli.experiment.scorers import ScorerInfo
 from sics_cli.settings.config import Experiment, OwnTask
 from sics_cli.settings.until import CLAIMS, SHARE, check_target
@@ -22,9 +23,7 @@ NO_TARGET = (
 
 def check_targets(experiment: Experiment, scorers: Sequence[ScorerInfo]) -> None:
     """Refuse a target that no number of seeds could decide: it speaks of what is not in the run."""
-    complex_ones = [
-        info.name for info in scorers if info.kappa is not None and info.kappa >= 1 and info.name != experiment.reference
-    ]
+    complex_ones = [name for name in complex_names(scorers) if name != experiment.reference]
     for text in experiment.until or ():
         target = check_target(text)
         if text == CLAIMS and not isinstance(target, float):
@@ -62,7 +61,7 @@ def _check_claim(text: str, claim: Claim, experiment: Experiment, scorers: Seque
             raise ConfigError(
                 f"--until {text}: {name} is {'the reference' if own else 'not in the run'}: give {' | '.join(others)}"
             )
-    classes = {info.kappa for info in scorers if info.name != experiment.reference}
+    classes = {info.kappa for info in scorers if info.name != experiment.reference and info.own_pool is None}
     needed = {"plateau": {0}, "kappa": {1, 2}}.get(claim.kind, set() if claim.kappa is None else {claim.kappa})
     for kappa in sorted(needed - classes):
         raise ConfigError(f"--until {text}: needs scorers of κ = {kappa}, and none is in the run beside the reference")

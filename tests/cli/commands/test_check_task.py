@@ -321,6 +321,22 @@ def test_examples_that_calibration_and_evaluation_share_are_counted(check: Any) 
     assert found[1].startswith("! the network is fed 63 of the 317 different examples that calibration hands over")
 
 
+def test_held_out_examples_are_tried_and_told_apart_from_those_of_the_evaluation(check: Any) -> None:
+    good = check("HoldsOut", "--scorers", "magnitude,fusion_orbit_20,fusion_orbit_8")
+    assert good.returncode == 0
+    found = steps(good)["held out"]
+    assert len(found) == 1
+    assert found[0].startswith("✓ 128 examples, right or wrong: ")
+    assert found[0].endswith("searches go by minus its loss; the same when asked again")
+    (searches,) = (line for line in good.stdout.splitlines() if line.startswith("evaluation of a search"))
+    assert searches.split()[-2] == str(2 * 20)  # seeds; one search serves both
+    same = steps(check("HoldsOutTheSame"))["held out"]
+    assert same[1].startswith("! 127 of the 127 different examples that the network is fed are those of evaluate: a search would")
+    assert steps(check("HoldsOutErrors"))["held out"][0].count("searches go by error") == 1
+    assert "held_out gave no finite number" in steps(check("HoldsOutNothing"))["held out"][0]
+    assert "held out" not in steps(check("Good"))
+
+
 def test_a_margin_below_one_example_is_remarked(check: Any) -> None:
     found = steps(check("FineMargin"))["metric"]
     assert found[1].startswith("! one of 256 examples is 0.39 points, more than δ = 0.1: no network can show so little")

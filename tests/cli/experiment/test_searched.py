@@ -8,7 +8,7 @@ import pytest
 
 from sics_cli.base.errors import ConfigError
 from sics_cli.experiment import searched
-from sics_cli.experiment.cells import plan_cells
+from sics_cli.experiment.cells import families, plan_cells
 from sics_cli.experiment.cost import SEARCHING, Cost, estimate, points_of
 from sics_cli.experiment.recipe import Environment, Recipe
 from sics_cli.experiment.scorers import ScorerInfo, choose, describe_scorers
@@ -64,7 +64,7 @@ def test_the_word_stands_for_every_set_at_each_budget() -> None:
     both = names(["searched", "fusion_orbit_3", "adaptive_orbit_9"])
     assert both == ["magnitude", every[0], "fusion_orbit_3", *every[1:], "adaptive_orbit_9"]
     without, notes = choose(describe_scorers(["searched"], "activation"), ["searched"], "activation", "magnitude")
-    assert len(without) == 1 + 4 * 6, "Taylor's terms take gradients"
+    assert len(without) == 1 + 4 * (len(FEATURE_SETS) - 1), "Taylor's terms take gradients"
     assert sum("fusion_magnitude" in note for note in notes) == 4
     assert names(["all"]) == [info.name for info in describe_scorers((), "gradient")]
     assert [(info.kappa, info.role) for info in chosen(["fusion_orbit_3"])][1:] == [(None, "searched")]
@@ -79,6 +79,8 @@ def test_a_scorer_in_a_pool_of_its_own_is_another_beside_itself() -> None:
     assert (pooled.name, pooled.kappa, pooled.role) == ("magnitude/global", plain.kappa, plain.role)
     assert pooled.fingerprint == {**plain.fingerprint, "pool": "global"}
     assert (pooled.pool_in("layer-rank"), plain.pool_in("layer-rank")) == ("global", "layer-rank")
+    together = families(chosen(["magnitude", "chaos", "chaos/layer", "fusion_orbit_2"]))
+    assert (together["escape"], together["single"]) == (["chaos"], ["chaos/layer", "fusion_orbit_2"])
     assert names(["all", "chaos/layer"]) == [*names(["all"]), "chaos/layer"]
     with pytest.raises(ConfigError, match="--scorers chaos/row: is ranked in the rows of a weight"):
         chosen(["chaos/row"], unit="channel")

@@ -24,7 +24,7 @@ from sics_cli.seeds.job import SeedJob
 from sics_cli.seeds.masks import seeded
 from sics_cli.seeds.seed_run import NONDETERMINISTIC, SeedRun, cpu_model, device_facts, keep_freed_memory
 from sics_cli.settings.config import Experiment
-from sics_cli.store.inbox import Inbox, Note
+from sics_cli.store.inbox import Inbox, Note, Progress
 from sics_cli.store.rows import CellRow, CheckpointRow, FailureRow, RepeatRow
 from sics_cli.tasks import training
 from sics_cli.tasks.image_setup import check_unit
@@ -71,7 +71,8 @@ def run(tmp_path: Path, experiment: Experiment, infos: dict[str, ScorerInfo]) ->
         recipe = Recipe(small, ENVIRONMENT)
         chosen = [infos[one] if isinstance(one, str) else one for one in scorers]
         cells = plan_cells(recipe, chosen)[::order]
-        job = SeedJob(tmp_path, small, ENVIRONMENT, seed, cells, known, True, {}, recipe.run_id, recipe.task, keep=keep)
+        job = SeedJob(tmp_path, small, ENVIRONMENT, seed, cells, known, True, {}, recipe.run_id, recipe.task, keep=keep,
+                      reference=infos["magnitude"])  # fmt: skip
         SeedRun(job, CPU).run()
         found = []
         for path, letter in Inbox(tmp_path, recipe.run_id).letters():
@@ -401,3 +402,24 @@ def test_the_work_told_grows_to_all_of_it(run: Run, experiment: Experiment, monk
     work = Cost.of(Recipe(experiment, ENVIRONMENT))
     assert told == sorted(told)
     assert told[-1] == pytest.approx(work.training + work.saliency + work.cell * len(cells))
+
+
+def test_the_points_of_searches_are_told_as_work_and_as_a_phase(
+    run: Run, experiment: Experiment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Those that are kept count as done, so that what is told last is what the schedule expects either way."""
+    told: list[Progress] = []
+    monkeypatch.setattr(seed_run.time, "monotonic", iter(range(10**6)).__next__)
+    monkeypatch.setattr(Inbox, "tell", lambda self, progress: told.append(progress))
+    searched = [info for info in describe_scorers(("fusion_orbit_3", "fusion_orbit_5"), "gradient") if info.searched]
+    work = Cost.of(Recipe(experiment, ENVIRONMENT))
+    for trained in (1, 0):
+        told.clear()
+        rows = cells_of(run("magnitude", *searched))
+        assert (rows["fusion_orbit_5"].role, rows["fusion_orbit_5"].kappa) == ("searched", None)
+        cells = 1 + 3 + 1  # dense, three scorers, one repeat
+        assert [said.work for said in told] == sorted(said.work for said in told)
+        assert told[-1].work == pytest.approx(work.training * trained + work.saliency + work.cell * cells + work.point * 5)
+        phases = [said.phase for said in told if said.phase.startswith("searching")]
+        assert phases == ([f"searching {found}/5" for found in range(5)] if trained else [])
+    assert len(list((tmp_path / "searches").iterdir())) == 1
