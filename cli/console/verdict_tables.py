@@ -10,7 +10,7 @@ from rich.text import Text
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.joint import KappaInfo
-from sics_analysis.report.layouts.terminal_tables import WIDEST, claims_in_short, fold, marked, plain_table
+from sics_analysis.report.layouts.terminal_tables import WIDEST, claims_in_short, fold, folded_at_words, marked, plain_table
 from sics_analysis.report.words import phrases as say
 from sics_analysis.report.words.phrases import NONE, interval, number, p_short, plain, undecided_reasons
 from sics_analysis.report.words.plans import next_answer
@@ -18,6 +18,7 @@ from sics_analysis.report.words.said import in_words
 from sics_analysis.report.words.searched import searched_answer
 from sics_cli.console.tables import fact, kappa_text
 from sics_cli.experiment.recipe import DENSE
+from sics_cli.experiment.searched import SEARCHED
 from sics_cli.results.summary import NoiseFloor
 from sics_cli.settings.config import DELTA
 from sics_cli.store.rows import CellRow
@@ -119,8 +120,8 @@ def _print_scorers(
                 p_short(None if line is None else line.p_escape_adjusted),
                 Text("reference", style="dim") if line is None else marked(str(line.verdict)),
             ]
-        kappa = kappa_text(own[0].kappa, own[0].role)
-        table.add_row(Text(plain(title)), kappa, _mean(values, digits), _sd(values, digits), *cells)
+        kappa = NONE if own[0].role == SEARCHED else kappa_text(own[0].kappa, own[0].role)
+        table.add_row(Text(folded_at_words(plain(title))), kappa, _mean(values, digits), _sd(values, digits), *cells)
     console.print(table)
     counts = {line.n for line in lines.values()}
     if len(counts) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -59,6 +60,20 @@ def fold(table: Table, column: int, names: Iterable[str], width: int = NAME_WIDT
     chosen.max_width = chosen.min_width = max(chosen.min_width, len(str(chosen.header)))
 
 
+def folded_at_words(name: str, width: int = NAME_WIDTH) -> str:
+    """A name in lines of at most `width`, broken behind an underscore or a slash where there is one.
+
+    >>> folded_at_words("fusion_smooth_orbit_200", 16).split()
+    ['fusion_smooth_', 'orbit_200']
+    """
+    lines = [""]
+    for part in re.split(r"(?<=[_/])", name):
+        if lines[-1] and len(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
+
+
 def hanging(console: Console, text: str, indent: int, style: str = "") -> Text:
     """A paragraph whose further lines are indented by two more."""
     return Text(wrapped(text, min(console.width, WIDEST), indent, indent + 2), style=style)
@@ -74,7 +89,7 @@ def print_table(console: Console, table: ReportTable, folded: Mapping[str, int],
         if heading in folded:
             fold(found, place, [row[place].plain for row in shown.rows], folded[heading])
     for i, row in enumerate(shown.rows):
-        cells = [_cell(cell, column) for cell, column in zip(row, shown.columns, strict=True)]
+        cells = [_cell(cell, column, folded.get(h)) for cell, column, h in zip(row, shown.columns, headings, strict=True)]
         if shown.breaks and i and i not in shown.breaks:
             cells[0] = Text("")
         found.add_row(*cells)
@@ -84,11 +99,11 @@ def print_table(console: Console, table: ReportTable, folded: Mapping[str, int],
 _NARROWER = {"information": "info.", "p": "p =", "p down": "p dn"}
 
 
-def _cell(cell: TableCell, column: Column[Any]) -> Text:
+def _cell(cell: TableCell, column: Column[Any], width: int | None) -> Text:
     if column.p:
         return Text(p_short(cell.sort if isinstance(cell.sort, float) else None))
     text = plain(cell.plain) if column.left or not cell.glyph else f"{cell.glyph} {cell.text:>6}"
-    return Text(text, style=STYLES.get(cell.word, ""))
+    return Text(text if width is None else folded_at_words(text, width), style=STYLES.get(cell.word, ""))
 
 
 def print_overview(console: Console, document: ReportDocument) -> None:

@@ -347,7 +347,7 @@ def test_over_several_sparsities_what_holds_within_one_alone_is_called_that() ->
 
 
 def test_above_a_control_that_fell_below_the_reference_complexity_is_not_said_to_pay() -> None:
-    below = {"fusion_information_200": (-40, -42, -41, -39), "fusion_orbit_200": (1, -1, 0, 1)}
+    below = {"fusion_information_200": (-40, -45, -41, -36), "fusion_orbit_200": (1, -1, 0, 1)}
     gain = gain_of(analysed(worked(ABOVE | below)))
     assert gain.line is not None
     assert gain.line.verdict is Verdict.ESCAPES
