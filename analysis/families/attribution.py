@@ -8,19 +8,22 @@ same search over monotone features of the same saliency.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
+from sics_analysis.families.family import FamilyResult
 from sics_analysis.families.max_t import degrade_test, escape_test, superiority_test
 from sics_analysis.one_scorer.equivalence import EquivalenceResult, equivalence_test
 from sics_analysis.one_scorer.student import p_above
-from sics_analysis.one_scorer.verdict import verdict
+from sics_analysis.one_scorer.verdict import Decision, verdict
 from sics_analysis.results import Interval, Row, Verdict, columns, limits, p_text, signed
 from sics_analysis.rows.contrasts import Contrast
 
 CONTROL = "information"
+Kept: TypeAlias = Callable[[Contrast, FamilyResult, FamilyResult, FamilyResult], Decision | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,7 @@ def attribute(
     noise_floor: float | None = None,
     rng: np.random.Generator,
     draws: int = 100_000,
+    kept: Kept | None = None,
 ) -> tuple[AttributionLine, ...]:
     """Split the gain of every scorer that shares a control, such as those of κ ≥ 1, at one sparsity.
 
@@ -141,6 +145,9 @@ def attribute(
         Complexity of each scorer; None for one that has none of its own.
     noise_floor
         Noise of a repeated evaluation, points; a δ below it leaves every line INCONCLUSIVE.
+    kept
+        Gives the decision that a line keeps from an earlier look, of its contrast and the families of above 0, above δ and
+        below −δ; None where that of all looks stands.
 
     Examples
     --------
@@ -170,6 +177,7 @@ def attribute(
             escape_note=escape.note(over.name),
             degrade_note=degrade.note(over.name),
         )
+        decision = (None if kept is None else kept(over, superior, escape, degrade)) or decision
         lines.append(
             AttributionLine(
                 kappa[over.name],

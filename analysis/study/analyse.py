@@ -262,7 +262,7 @@ def _analysis(
             lines.append(make_line(setting, equivalence, holm, family, over_run, components, generator, resampled, kept))
         if not setting.below_noise(sparsity):
             plateaus += plateau_claims(setting, equivalences, sparsity)
-        attribution += attribution_lines(setting, sparsity)
+        attribution += attribution_lines(setting, sparsity, None if counted is None else counted.kept(setting, sparsity))
     spectrum, reason = measure_spectrum(setting)
     winners = (best_of(family.escape) for family in families.values())
     return Analysis(

@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields, replace
 
 from scipy import special
 
-from sics_analysis.families.family import FamilyLook
+from sics_analysis.families.attribution import Kept
+from sics_analysis.families.family import FamilyLook, FamilyResult
 from sics_analysis.looks.design import LookPlan
 from sics_analysis.looks.levels import critical_value, nominal_levels
 from sics_analysis.looks.outcome import SETTLED, LineLook, LineLooks, Looks
@@ -50,6 +51,18 @@ class Counted:
         # One planned look is the fixed design, whose families have no looks of their own and whose decision stands.
         once = looked_once(contrast, self.plan, self.table.order)
         return line_looks(once, families, margins, whole)[0], None
+
+    def kept(self, setting: Setting, sparsity: float) -> Kept:
+        """What a scorer against `information` keeps from an earlier look."""
+        margins = Margins(setting.delta, setting.alpha, setting.floors.get(sparsity))
+
+        def decided(over: Contrast, superior: FamilyResult, escape: FamilyResult, degrade: FamilyResult) -> Decision | None:
+            if not isinstance(over, LookedContrast):
+                return None
+            members = tuple(line.name for line in escape.lines)
+            return line_looks(over, Families(sparsity, members, escape, degrade, superior), margins, over)[1]
+
+        return decided
 
     def outcome(self, lines: tuple[LineLooks, ...]) -> Looks:
         """Where the run stands."""

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sics_analysis.families.attribution import CONTROL, AttributionLine, attribute
+from sics_analysis.families.attribution import CONTROL, AttributionLine, Kept, attribute
 from sics_analysis.families.kappa import Spectrum, kappa_spectrum
 from sics_analysis.families.max_t import degrade_test, escape_test, superiority_test
 from sics_analysis.families.plateau import PlateauClaim, plateau_claim
@@ -211,8 +211,8 @@ def plateau_claims(setting: Setting, equivalences: list[EquivalenceResult], spar
     return [plateau_claim(members)] if members else []
 
 
-def attribution_lines(setting: Setting, sparsity: float) -> tuple[AttributionLine, ...]:
-    """Split the gain of every κ ≥ 1 scorer, where the control is among the rows and not the reference."""
+def attribution_lines(setting: Setting, sparsity: float, kept: Kept | None = None) -> tuple[AttributionLine, ...]:
+    """Split the gain of every κ ≥ 1 scorer, where the control is among the rows and not the reference; see `attribute`."""
     table, reference = setting.table, setting.reference
     names = [name for name in table.complex if name != reference]
     if CONTROL not in table.kappa or reference == CONTROL or not names or not table.metric.paired:
@@ -227,6 +227,7 @@ def attribution_lines(setting: Setting, sparsity: float) -> tuple[AttributionLin
         noise_floor=setting.floors.get(sparsity),
         rng=setting.stream(ATTRIBUTION, sparsity),
         draws=setting.draws,
+        kept=kept,
     )
 
 

@@ -187,6 +187,22 @@ def test_a_kept_verdict_survives_what_later_looks_say():
     assert line.mean > 2, "while the headline is of all seeds"
 
 
+def test_a_gain_over_information_keeps_its_verdict_and_names_the_look():
+    """The golden lines as gains over the control, which itself gains what no line does."""
+    gained = 3 + 0.3 * np.roll(PATTERN, 3)
+    columns = {name: d + gained for name, d in GOLDEN.items()}
+    d = 0.02 * PATTERN
+    d[12:] += 4.0
+    found = looked({"information": gained, **columns, "later": d + gained}, range(40), kappa=KAPPA | {"later": 1})
+    told = {line.scorer: (str(line.verdict), line.reason.partition(":")[0]) for line in found.attribution}
+    assert told["even"] == ("EQUIVALENT", "at look 2 of 6, n = 8")
+    assert told["later"] == ("EQUIVALENT", "at look 1 of 6, n = 5")
+    assert told["between"][0] == "NONINFERIOR"
+    assert told["high"][0] == "ESCAPES"
+    once = looked({"information": gained, **columns}, range(5), plan=LookPlan(5, seeds=tuple(range(5))))
+    assert not any("look" in line.reason for line in once.attribution)
+
+
 def test_halves_of_an_equivalence_may_be_shown_at_two_looks():
     """Not worse by look 1, not better by look 2: both are shown, so that the line is equivalent (intersection-union)."""
     rng = np.random.default_rng(0)
