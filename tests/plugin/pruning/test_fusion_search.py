@@ -185,6 +185,15 @@ def test_it_resumes_from_what_was_kept_and_knows_its_own(trained_mlp: nn.Sequent
         search_fusion(trained_mlp, 0.7, budget=20, seed=2, known=kept, **given)
 
 
+def test_parameters_are_named_as_a_prune_names_them(trained_mlp: nn.Sequential, options: dict[str, Any]) -> None:
+    """By pairs of this model, though S is found on a copy, or by paths."""
+    layer = next(module for module in trained_mlp if isinstance(module, nn.Linear))
+    few = {**options, "budget": 3}
+    pairs = search_fusion(trained_mlp, 0.5, params=[(layer, "weight")], **few)
+    assert pairs == search_fusion(trained_mlp, 0.5, params=["0.weight"], **few)
+    assert pairs.points != search_fusion(trained_mlp, 0.5, **few).points
+
+
 def test_channels_and_a_model_that_is_pruned_already(
     trained_mlp: nn.Sequential, options: dict[str, Any], held_out: Batches
 ) -> None:
