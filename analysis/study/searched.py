@@ -22,6 +22,7 @@ from sics_analysis.rows.contrasts import Contrast
 from sics_analysis.rows.looked import looked_contrast
 from sics_analysis.rows.searched import (
     INFORMATION,
+    LOSS,
     MONOTONE,
     PAPER_SETS,
     SETS,
@@ -311,9 +312,8 @@ def _points(setting: Setting, S: float) -> list[BudgetPoint]:
         within = None if gap is None else equivalence_test(gap, setting.delta, alpha=setting.alpha)
         gain, p = table.contrast(name, setting.reference, S), None if gap is None else p_above(gap, 0.0)
         largest = top[own.kind, own.features] == own.budget
-        found.append(
-            BudgetPoint(own, gain, gap, _gap_of_loss(setting, name, S), p, None, within, largest, setting.below_noise(S))
-        )
+        of_loss = None if table.metric.name == LOSS else _gap_of_loss(setting, name, S)  # which else is said twice
+        found.append(BudgetPoint(own, gain, gap, of_loss, p, None, within, largest, setting.below_noise(S)))
     tested = [point for point in found if point.largest and point.p_gap is not None]
     adjusted = dict(zip((point.scorer for point in tested), holm([point.p_gap for point in tested]), strict=True))
     return [replace(point, p_gap_holm=adjusted.get(point.scorer)) for point in found]

@@ -129,7 +129,7 @@ def curve(document: ReportDocument, brief: bool = False) -> ReportTable:
     """What every search gains with each budget; `brief` has means alone, and the interval of the largest budget."""
     caption = (
         f"Gain over {reference_of(document)} with so many evaluations of the search, mean and 95 % interval of each by itself. "
-        "Smaller budgets are shown and not tested: the first points of one search say little that is new."
+        "Smaller budgets are shown and not tested: the first evaluations of one search say little that is new."
     )
     found = _by_budget(document, lambda point: _estimate(point.gain, brief=brief))
     columns = (*found, *([_interval_of_largest(document, lambda point: point.gain)] if brief else []))

@@ -74,6 +74,7 @@ def test_of_the_loss_the_gap_is_that_of_the_loss(tmp_path: Path) -> None:
     points = {point["scorer"]: point for point in found["points"]}
     gap = points["fusion_orbit_50"]["gap"]["mean"]
     assert gap == pytest.approx(-0.082 * (100 / 80 - 1)), "less is better, so a gap below 0 is over-fitting"
+    assert points["fusion_orbit_50"]["gap_loss"] is None, "and is not said twice"
     assert found["splits"][0]["pays"]
 
 
