@@ -13,7 +13,7 @@ from sics_analysis.families.searched import SearchedGain
 from sics_analysis.one_scorer.equivalence import equivalence_test
 from sics_analysis.one_scorer.student import p_above, p_below
 from sics_analysis.results import Interval, Status, p_text, signed
-from sics_analysis.rows.combined import HELD_OUT, HELD_OUT_REFERENCE, combined_contrast, gap_terms
+from sics_analysis.rows.combined import combined_contrast, less
 from sics_analysis.rows.contrasts import Contrast
 from sics_analysis.rows.searched import INFORMATION, PAPER_SETS, searched_name
 from sics_analysis.study.outcome import Analysis
@@ -127,17 +127,12 @@ def larger_finding(claim: Claim, analysis: Analysis, sparsity: float) -> Finding
 def overfit_finding(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:
     """A gap above 0, or above that of another scorer or at another S: the gain held out less the gain on test examples."""
     assert claim.scorer is not None
-    rows, table, reference = analysis.rows, analysis.table, analysis.reference
     places = [(claim.scorer, sparsity)]
     if claim.than is not None or claim.than_sparsity is not None:
         places.append((claim.than or claim.scorer, sparsity if claim.than_sparsity is None else round(claim.than_sparsity, 9)))
-    terms = [gap_terms(rows, table, name, reference, S) for name, S in places]
-    own = terms[0]
-    assert own is not None  # `not_tested` asks for the columns
-    for other in terms[1:]:
-        assert other is not None
-        own = own + [(-weight, arm) for weight, arm in other]
-    found = combined_contrast(table, own, name=claim.scorer, reference=reference, sparsity=sparsity)
+    gaps = [gap for gap in (_gap(analysis, *place) for place in places) if gap is not None]
+    assert len(gaps) == len(places)  # `not_tested` asks for them
+    found = gaps[0] if len(gaps) == 1 else less(analysis.table, *gaps)
     against = "".join(f" less that of {name} at S = {S:g}" for name, S in places[1:])
     return _sign_finding(claim, found, analysis, sparsity, f"gap of {claim.scorer}{against}: ")
 
@@ -160,15 +155,15 @@ def _corrected(p: float | None, claim: Claim) -> float | None:
     return None if p is None else min(1.0, p * len(claim.sparsities))
 
 
+def _gap(analysis: Analysis, scorer: str, sparsity: float) -> Contrast | None:
+    """The over-fitting gap that the analysis of searched scorers has."""
+    points = () if analysis.searched is None else analysis.searched.points
+    return next((point.gap for point in points if point.scorer == scorer and point.sparsity == sparsity), None)
+
+
 def lacks_held_out(claim: Claim, analysis: Analysis) -> str | None:
     """What a gap needs that these rows do not have; None where they have it."""
-    if not {HELD_OUT, HELD_OUT_REFERENCE} <= set(analysis.rows.columns):
-        return f"the columns {HELD_OUT} and {HELD_OUT_REFERENCE}"
-    if analysis.reference not in analysis.kappa:
-        return f"a scorer as reference: {analysis.reference} has no value held out"
-    cells = analysis.table.searches.cells
-    against = {
-        cell.held_out_against for name in claim.scorers for S in claim.places for cell in cells.get((name, S), {}).values()
-    }
-    others = sorted(name for name in against if name not in (None, analysis.reference))
-    return f"{analysis.reference} held out: the rows have {', '.join(others)}" if others else None
+    places = [(name, round(S, 9)) for name in claim.scorers for S in claim.places if round(S, 9) in analysis.sparsities]
+    if all(_gap(analysis, *place) is not None for place in places):
+        return None
+    return f"values of {claim.scorer} and of {analysis.reference} on held-out examples (held_out, held_out_reference)"

@@ -9,15 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import pandas as pd
-
 from sics_analysis.rows.arms import Arm
 from sics_analysis.rows.contrasts import Contrast
 from sics_analysis.rows.looked import looked_contrast
-from sics_analysis.rows.table import Table, numbers_in
-
-#: Columns of a table with the values on held-out examples: of the mask that a search chose, and of the reference's.
-HELD_OUT, HELD_OUT_REFERENCE = "held_out", "held_out_reference"
+from sics_analysis.rows.table import Table
 
 
 def combined_contrast(
@@ -34,6 +29,7 @@ def combined_contrast(
 
     Examples
     --------
+    >>> import pandas as pd
     >>> frame = pd.DataFrame(
     ...     [(i, name, 0.7, a) for name, row in {"a": [0.9, 0.8], "b": [0.8, 0.75]}.items() for i, a in enumerate(row)],
     ...     columns=["seed", "scorer", "sparsity", "accuracy"],
@@ -78,45 +74,19 @@ def less_a_share(table: Table, scorer: str, reference: str, share: float, sparsi
     return combined_contrast(table, terms, name=scorer, reference=reference, sparsity=sparsity)
 
 
-def held_out_arms(rows: pd.DataFrame, table: Table, scorer: str, sparsity: float) -> tuple[Arm, Arm] | None:
-    """Held-out values of a searched scorer's masks and of the reference's, at the seeds of the table; None without columns."""
-    if not {HELD_OUT, HELD_OUT_REFERENCE} <= set(rows.columns):
-        return None
-    own = rows[(rows["scorer"] == scorer) & (rows["sparsity"].round(9) == sparsity) & rows["seed"].isin(table.seeds)]
-    seeds, metric = own["seed"].tolist(), table.metric
-    mask, reference = (
-        Arm.from_values(scorer, seeds, [metric.turned(value) for value in numbers_in(own[column], column)], metric.scale)
-        for column in (HELD_OUT, HELD_OUT_REFERENCE)
+def less(table: Table, one: Contrast, other: Contrast) -> Contrast:
+    """One row of numbers less another at the seeds of both, such as one over-fitting gap less another's, under the same looks."""
+    subtracted = dict(zip(other.seeds, other.differences, strict=True))
+    values = {seed: d - subtracted[seed] for seed, d in zip(one.seeds, one.differences, strict=True) if seed in subtracted}
+    found = Contrast(
+        one.name,
+        other.name,
+        tuple(values),
+        tuple(values.values()),
+        one.sparsity,
+        single=one.single and other.single,
+        noise_floor=max(one.noise_floor, other.noise_floor),
+        resolution=max(one.resolution, other.resolution),
+        size=max(one.size, other.size),
     )
-    return mask, reference
-
-
-def over_fitting(rows: pd.DataFrame, table: Table, scorer: str, reference: str, sparsity: float) -> Contrast | None:
-    """The over-fitting gap of a searched scorer: what it gains over the reference held out, less what it gains on test examples.
-
-    (held_out − held_out_reference) − (test − test_reference) at every seed, better upwards in the unit of a difference; None
-    where the rows have no held-out values. The held-out values are of the run's own reference, which `reference` has to be.
-
-    Examples
-    --------
-    >>> from sics_analysis.rows.table import read_table
-    >>> held = {"magnitude": (None, None), "fusion_orbit_50": (0.92, 0.90)}
-    >>> frame = pd.DataFrame(
-    ...     [(0, "magnitude", 0.7, 0.88, *held["magnitude"]), (0, "fusion_orbit_50", 0.7, 0.89, *held["fusion_orbit_50"])],
-    ...     columns=["seed", "scorer", "sparsity", "accuracy", "held_out", "held_out_reference"],
-    ... )
-    >>> gap = over_fitting(frame, read_table(frame), "fusion_orbit_50", "magnitude", 0.7)
-    >>> [round(value, 9) for value in gap.differences]
-    [1.0]
-    """
-    terms = gap_terms(rows, table, scorer, reference, sparsity)
-    return None if terms is None else combined_contrast(table, terms, name=scorer, reference=reference, sparsity=sparsity)
-
-
-def gap_terms(rows: pd.DataFrame, table: Table, scorer: str, reference: str, sparsity: float) -> list[tuple[float, Arm]] | None:
-    """The terms of an over-fitting gap, to be set against those of another; None where the rows have no held-out values."""
-    found = held_out_arms(rows, table, scorer, sparsity)
-    if found is None:
-        return None
-    mask, other = found
-    return [(1.0, mask), (-1.0, other), (-1.0, table.arm(scorer, sparsity)), (1.0, table.opponent(scorer, reference, sparsity))]
+    return found if table.plan is None else looked_contrast(found, table.plan, table.order, table.made)

@@ -6,9 +6,8 @@ import pytest
 
 from sics_analysis import LookPlan
 from sics_analysis.one_scorer.student import p_above
-from sics_analysis.results import Metric
 from sics_analysis.rows.arms import Arm
-from sics_analysis.rows.combined import combined_contrast, less_a_share, over_fitting
+from sics_analysis.rows.combined import combined_contrast, less, less_a_share
 from sics_analysis.rows.contrasts import contrast, differences
 from sics_analysis.rows.looked import LookedContrast
 from sics_analysis.rows.table import Table, read_table
@@ -48,36 +47,12 @@ def test_a_share_of_the_pooled_plateau_is_of_the_others():
     assert rounded(less_a_share(table, "log", "plateau", 0.1, 0.7)) == [-4.0, -5.1, -4.55]
 
 
-def test_the_over_fitting_gap_is_the_gain_held_out_less_the_gain_on_test():
-    rows = frame()
-    found = over_fitting(rows, read_table(rows), "fusion_orbit_50", "magnitude", 0.7)
-    # 8 − 4, 8 − 3, 7 − 5
-    assert rounded(found) == [4.0, 5.0, 2.0]
-    assert over_fitting(rows.drop(columns="held_out_reference"), read_table(rows), "fusion_orbit_50", "magnitude", 0.7) is None
-    assert over_fitting(rows, read_table(rows), "magnitude", "magnitude", 0.7).n == 0
-
-
-def test_a_gap_of_a_loss_has_better_upwards_and_its_own_unit():
-    loss = Metric("loss", "nats", 1.0, lower_is_better=True)
-    rows = frame()
-    found = over_fitting(rows, read_table(rows, loss), "fusion_orbit_50", "magnitude", 0.7)
-    assert rounded(found) == [-0.04, -0.05, -0.02]
-
-
-def test_a_seed_counts_where_every_part_has_it():
-    rows = frame()
-    rows.loc[(rows["scorer"] == "fusion_orbit_50") & (rows["seed"] == 1), "held_out"] = np.nan
-    rows.loc[(rows["scorer"] == "magnitude") & (rows["seed"] == 2), "accuracy"] = np.nan
-    found = over_fitting(rows, read_table(rows), "fusion_orbit_50", "magnitude", 0.7)
-    assert (found.seeds, rounded(found)) == ((0,), [4.0])
-
-
-def test_what_is_no_number_is_named():
-    rows = frame()
-    rows["held_out"] = rows["held_out"].astype(object)
-    rows.loc[rows.index[-1], "held_out"] = "high"
-    with pytest.raises(ValueError, match=r"^Expected numbers in column `held_out`, got 'high'$"):
-        over_fitting(rows, read_table(rows), "fusion_orbit_50", "magnitude", 0.7)
+def test_one_gain_less_another_is_formed_at_the_seeds_of_both():
+    table = read_table(frame())
+    one = differences([4.0, 3.0, 5.0], name="a", sparsity=0.7)
+    other = differences([1.0, 1.5, 9.0], name="b", sparsity=0.7, seeds=[0, 1, 7])
+    found = less(table, one, other)
+    assert (found.seeds, rounded(found), found.name, found.reference) == ((0, 1), [3.0, 1.5], "a", "b")
 
 
 def test_no_example_apart_is_no_spread():
