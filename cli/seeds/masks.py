@@ -45,6 +45,11 @@ def jaccard(one: Mapping[str, torch.Tensor], two: Mapping[str, torch.Tensor]) ->
     return both / either if either else 1.0
 
 
+def own_cards() -> list[int]:
+    """The GPU that this process works on, none where it works on none: asking the others would open a context on each."""
+    return [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+
+
 @contextlib.contextmanager
 def seeded(key: str) -> Iterator[None]:
     """Seed the generators of torch, numpy and Python from a hexadecimal `key`; put them and torch's settings back afterwards.
@@ -56,7 +61,7 @@ def seeded(key: str) -> Iterator[None]:
     True
     """
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 (a scorer may use the global one)
-    with settings_kept(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    with settings_kept(), torch.random.fork_rng(devices=own_cards()):
         try:
             random.seed(key)
             np.random.seed(int(key[:8], 16))  # noqa: NPY002
