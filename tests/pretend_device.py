@@ -30,7 +30,8 @@ from torch.utils._pytree import tree_leaves
 DEVICE = torch.device("cuda", 0)
 CPU = torch.device("cpu")
 NAME = "Pretend GPU"
-aten = torch.ops.aten
+#: What lies on it, by address, whoever brought it there: tables that a process keeps on the device stay there.
+_held: dict[int, StorageWeakRef] = {}
 #: Operations whose result has a shape that depends on data, or that look at data on the host.
 WAITING = {
     "nonzero", "masked_select", "_unique", "_unique2", "unique_dim", "unique_consecutive", "equal", "bincount", "argwhere",
@@ -61,7 +62,6 @@ class PretendDevice:
         self.operations = 0
         self.by_name: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
-        self._held: dict[int, StorageWeakRef] = {}
 
     def __enter__(self) -> Self:
         import torch._dynamo  # optimizers do; what it sees of `torch.cuda` is the real thing then
@@ -109,22 +109,23 @@ class PretendDevice:
 
     def has(self, tensor: Tensor) -> bool:
         """Whether a tensor lies on the device."""
-        return _key(tensor) in self._held
+        return _key(tensor) in _held
 
     def take(self, made: Any) -> Any:
         """Say that tensors lie on the device."""
         for tensor in tree_leaves(made):
             if isinstance(tensor, Tensor) and (key := _key(tensor)) is not None:
                 # A weak reference keeps the address from being given to another tensor.
-                self._held.setdefault(key, StorageWeakRef(_plain(tensor).untyped_storage()))
-        if len(self._held) > 4096:
-            self._held = {key: kept for key, kept in self._held.items() if not kept.expired()}
+                _held.setdefault(key, StorageWeakRef(_plain(tensor).untyped_storage()))
+        if len(_held) > 4096:
+            for gone in [key for key, kept in _held.items() if kept.expired()]:
+                del _held[gone]
         return made
 
     def leave(self, made: Tensor) -> None:
         """Say that a tensor is the host's."""
         if (key := _key(made)) is not None:
-            self._held.pop(key, None)
+            _held.pop(key, None)
 
     def wait(self, why: str) -> None:
         """Count a wait, at the innermost line of code that is neither a library's nor this file's."""

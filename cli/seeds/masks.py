@@ -40,8 +40,11 @@ def jaccard(one: Mapping[str, torch.Tensor], two: Mapping[str, torch.Tensor]) ->
     """
     if one.keys() != two.keys():
         raise ValueError(f"the masks name different parameters: {', '.join(sorted(one.keys() ^ two.keys()))}")
-    both = sum(int(torch.count_nonzero(one[name] & two[name])) for name in one)
-    either = sum(int(torch.count_nonzero(one[name] | two[name])) for name in one)
+    counts = [torch.count_nonzero(one[name] & two[name]) for name in one] + [
+        torch.count_nonzero(one[name] | two[name]) for name in one
+    ]
+    found = torch.stack([count.to(counts[0].device) for count in counts]).tolist() if counts else []  # one fetch
+    both, either = sum(found[: len(one)]), sum(found[len(one) :])
     return both / either if either else 1.0
 
 
