@@ -64,6 +64,7 @@ def test_deterministic_kernels_are_enough_and_threads_do_not_matter(images: torc
         torch.set_num_threads(threads)
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu_it_repeats_itself_and_draws_the_same(images: torch.Tensor) -> None:
     torch.use_deterministic_algorithms(True)
