@@ -2,8 +2,8 @@
 
     python bench/gpu_checks.py [--device cuda] [NAME ...]
 
-`make gpu` runs them by pytest where that is there (`tests/test_cuda.py`, marker `cuda`), and by this file where it is not. What
-needs no process of its own is also run by the test-suite on a pretend device, so that a check is not run first where time is dear.
+`make gpu` runs them without pytest; with it, tests marked `cuda` do (`tests/test_cuda.py`). What needs no process of its own is
+also run by the test-suite on a pretend device, so that no check is run for the first time where time is dear.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ TWELVE = (
 #: ViT-Small has 21.2 million prunable weights; the test-suite takes less.
 SMALL = {"img_size": 8, "patch_size": 4, "embed_dim": 32, "depth": 2, "num_heads": 4, "num_classes": 5}
 VIT_SMALL = {"img_size": 32, "patch_size": 4, "embed_dim": 384, "depth": 12, "num_heads": 6, "num_classes": 10}
+VIT_MICRO = {"img_size": 32, "patch_size": 8, "embed_dim": 128, "depth": 5, "num_heads": 4, "num_classes": 10}
 KINDS = ("gradient", "activation", "snip", "grasp", "synflow", "taylor", "fisher", "sensitivity", "relative_activation")
 
 
