@@ -61,10 +61,10 @@ bench: $(STAMP)  ## every timing the docs give: pruning, growth to 1 B weights (
 	$(BIN)/python bench/report.py
 
 gpu: links       ## all that is to be proven on a GPU, in under nine minutes, nothing installed: build/gpu/gpu.json (docs/gpu.md)
-	PYTHONPATH=build/typing $(PYTHON) bench/gpu.py --out build/gpu
+	PYTHONPATH=$(CURDIR)/build/typing $(PYTHON) bench/gpu.py --out build/gpu
 
 gpu-run: links   ## go on with a run on a GPU from its pack, and pack it again: make gpu-run PRESET=… SEEDS=… UNIT=… MINUTES=…
-	PYTHONPATH=build/typing $(PYTHON) bench/gpu_run.py --packed $(PACKED) --minutes $(MINUTES) -- \
+	PYTHONPATH=$(CURDIR)/build/typing $(PYTHON) bench/gpu_run.py --packed $(PACKED) --minutes $(MINUTES) -- \
 		--preset $(PRESET) --seeds $(SEEDS) --unit $(UNIT) --device cuda $(OPTIONS)
 
 lint: $(STAMP)   ## ruff, and import-linter: imports run downwards
