@@ -7,7 +7,14 @@ STAMP  := $(VENV)/.installed
 # Files of tests run side by side, one process a core; JOBS=0 runs them one after another.
 JOBS   ?= auto
 
-.PHONY: help install replicate report-reference test test-one test-slow test-cluster calibration architectures bench lint types format wheel clean
+# Where a GPU is, nothing need be installed: PYTHON has torch, and the tree is found by its links.
+PRESET ?= cifar10-vit-micro
+UNIT   ?= weight
+MINUTES ?= 8
+PACKED ?= build/gpu-run/$(PRESET)-$(UNIT)
+OPTIONS ?=
+
+.PHONY: help install replicate report-reference test test-one test-slow test-cluster calibration architectures bench gpu gpu-run links lint types format wheel clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -53,6 +60,13 @@ bench: $(STAMP)  ## every timing the docs give: pruning, growth to 1 B weights (
 	$(BIN)/python bench/replicates.py
 	$(BIN)/python bench/report.py
 
+gpu: links       ## all that is to be proven on a GPU, in under nine minutes, nothing installed: build/gpu/gpu.json (docs/gpu.md)
+	PYTHONPATH=$(CURDIR)/build/typing $(PYTHON) bench/gpu.py --out build/gpu
+
+gpu-run: links   ## go on with a run on a GPU from its pack, and pack it again: make gpu-run PRESET=… SEEDS=… UNIT=… MINUTES=…
+	PYTHONPATH=$(CURDIR)/build/typing $(PYTHON) bench/gpu_run.py --packed $(PACKED) --minutes $(MINUTES) -- \
+		--preset $(PRESET) --seeds $(SEEDS) --unit $(UNIT) --device cuda $(OPTIONS)
+
 lint: $(STAMP)   ## ruff, and import-linter: imports run downwards
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -62,13 +76,15 @@ format: $(STAMP) ## let ruff format and fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# mypy wants packages under their installed names; a link tree gives it that without installing anything.
-types: $(STAMP)  ## mypy --strict
+# mypy, and a machine where nothing is installed, want packages under their installed names: a link tree gives them that.
+links:
 	@mkdir -p build/typing
 	@ln -sfn ../../sics_plugin build/typing/sics_plugin
 	@ln -sfn ../../analysis build/typing/sics_analysis
 	@ln -sfn ../../cli build/typing/sics_cli
 	@ln -sfn ../../data build/typing/sics_data
+
+types: $(STAMP) links ## mypy --strict
 	MYPYPATH=build/typing $(BIN)/mypy --explicit-package-bases -p sics_plugin -p sics_analysis -p sics_cli -p sics_data
 
 wheel: $(STAMP)  ## build a wheel into dist/

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import click
 
 from sics_cli.base.errors import SicsError
+from sics_cli.base.versions import NOT_INSTALLED, full_version
 from sics_cli.console.plain_text import LEGIBLE, plain
 
 #: name → (module with a click command of that name, short help). The module is imported only when it is needed.
@@ -59,8 +60,18 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, short) for name, (_, short) in COMMANDS.items()])
 
 
+def _show_version(ctx: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    """Answer --version, also in a tree that nobody installed."""
+    if asked and not ctx.resilient_parsing:
+        found = full_version("sics")
+        click.echo(f"sics-run, version {found}" if found != NOT_INSTALLED else f"sics-run, {NOT_INSTALLED}: a plain tree")
+        ctx.exit()
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="sics", prog_name="sics-run")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Show the version and exit."
+)
 def cli() -> None:
     """Pruning scorers against the magnitude plateau: run the experiment, keep every number.
 

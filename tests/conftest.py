@@ -1,6 +1,11 @@
-"""How tests are shared out over processes: file by file, and all that needs the one cluster to one process."""
+"""How tests are shared out over processes: file by file, and all that needs the one cluster to one process.
 
+The pretend GPU is here too, which tests of every package use.
+"""
+
+import importlib.util
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -14,3 +19,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # A file's tests share fixtures that take seconds to make; two clusters would fight over one machine.
         group = CLUSTER if CLUSTER in item.path.parents else item.path
         item.add_marker(pytest.mark.xdist_group(str(group)))
+
+
+@pytest.fixture(scope="session")
+def pretend() -> ModuleType:
+    """tests/pretend_device.py (tests are collected in importlib mode, so it cannot be imported by name)."""
+    spec = importlib.util.spec_from_file_location("pretend_device", Path(__file__).with_name("pretend_device.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -68,6 +68,10 @@ class MismatchError(SicsError):
     """Two things that must agree do not, such as a retrained checkpoint and the rows stored for its seed."""
 
 
+class DeviceLostError(SicsError):
+    """A GPU error after which nothing in this process works on the card any more: the process has to end."""
+
+
 class InterruptedRunError(SicsError):
     """Ctrl-C: finished cells are kept. Exit code 130."""
 
@@ -81,6 +85,36 @@ def is_storage_failure(error: BaseException) -> bool:
     (True, False)
     """
     return isinstance(error, StorageError) or (isinstance(error, OSError) and error.errno in STORAGE_ERRNOS)
+
+
+#: What CUDA says where the process has lost the card for good; out of memory is none of these.
+_LOST = (
+    "device-side assert",
+    "unspecified launch failure",
+    "illegal memory access",
+    "illegal instruction",
+    "misaligned address",
+    "hardware stack error",
+    "uncorrectable ECC error",
+    "launch timed out",
+)
+
+
+def is_device_lost(error: BaseException | None) -> bool:
+    """Whether `error`, or what it was raised from, leaves the process without its GPU.
+
+    >>> is_device_lost(RuntimeError("CUDA error: device-side assert triggered"))
+    True
+    >>> is_device_lost(RuntimeError("CUDA out of memory"))
+    False
+    """
+    while error is not None:
+        if isinstance(error, DeviceLostError):
+            return True
+        if isinstance(error, RuntimeError) and "CUDA error" in str(error) and any(words in str(error) for words in _LOST):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def require(accepted: bool, option: str, value: object, accepts: str) -> None:

@@ -23,7 +23,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from sics_cli.base.errors import ConfigError
-from sics_cli.base.versions import full_version
+from sics_cli.base.versions import NOT_INSTALLED, full_version
 
 _INSTALLED = {"site-packages", "dist-packages"}
 _OWN_CODE = Path(__file__).resolve().parents[1]
@@ -201,7 +201,7 @@ def code_facts(spec: str, what: str) -> dict[str, Any]:
     if is_installed(path):
         top = place.split(".")[0]
         distribution = importlib.metadata.packages_distributions().get(top, [top])[0]
-        if (version := full_version(distribution)) != "not installed":
+        if (version := full_version(distribution)) != NOT_INSTALLED:
             return {distribution: version}
     return source_facts(path, "" if is_file(place) else place)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
+NOT_INSTALLED = "not installed"
+
 
 def minor_version(distribution: str) -> str:
     """Give "2.15" for an installed 2.15.1+cpu, read from its metadata: nothing is imported."""
@@ -11,8 +13,8 @@ def minor_version(distribution: str) -> str:
 
 
 def full_version(distribution: str) -> str:
-    """Version of an installed distribution, or "not installed"."""
+    """Version of an installed distribution, or `NOT_INSTALLED`."""
     try:
         return version(distribution)
     except PackageNotFoundError:
-        return "not installed"
+        return NOT_INSTALLED

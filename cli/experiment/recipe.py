@@ -25,12 +25,19 @@ TOLD = ("seed_varies", "summary")
 class Environment:
     """What of the machine the numbers depend on: "cpu" or "cuda", the minor version of torch, and timm's version.
 
-    timm initialises the networks, and did so differently between releases of one minor version.
+    timm initialises the networks, and did so differently between releases of one minor version. `gpu` is the model of the card,
+    or of several, where the driver can know it: not that of a cluster's nodes.
     """
 
     device_class: str
     torch: str
     timm: str
+    gpu: str | None = None
+
+    @property
+    def content(self) -> dict[str, str]:
+        """Its part of every key; on the CPU as it was before there was a model of a GPU."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 class Recipe:
@@ -53,7 +60,7 @@ class Recipe:
             "unit": experiment.unit,
             "pool": experiment.pool,
             "form": experiment.form,
-            "environment": asdict(environment),
+            "environment": environment.content,
         }
         self.run_id = digest(self.content)
 

@@ -15,7 +15,7 @@ from sics_cli.experiment.provenance import now
 from sics_cli.experiment.recipe import TOLD, Environment, Recipe, differences
 from sics_cli.experiment.scorers import ScorerInfo, choose, is_described, plugin_digest
 from sics_cli.experiment.targets import NO_TARGET, check_targets
-from sics_cli.runs.devices import usable_gpus
+from sics_cli.runs.devices import may_have_gpu, usable_gpus
 from sics_cli.runs.workers import Workers
 from sics_cli.seeds.worker import Description, describe, warm_up
 from sics_cli.settings.config import Experiment
@@ -106,7 +106,8 @@ class Asker:
     def __call__(self) -> Description:
         """Facts about the scorers and GPUs."""
         if self._answer is None:
-            for _ in range(self._workers.number(()) - 1 if self._warm else 0):
+            may_use_gpu = self._experiment.device != "cpu" and may_have_gpu()  # seeds go to other processes then
+            for _ in range(self._workers.number(()) - 1 if self._warm and not may_use_gpu else 0):
                 self._workers.executor(()).submit(warm_up)
             asked = self._experiment
             self._answer = self.run(describe, asked.scorers or (), asked.saliency, self.check)
@@ -140,8 +141,17 @@ def open_session(
     `experiment` and `task` are what `with_task` gives; `gpus` says which GPUs the option `--device` means. A `ConfigError` says
     that the experiment cannot be run as asked, or `out` holds a run of another recipe.
     """
-    found = gpus(experiment.device, ask.gpus)
-    environment = Environment("cuda" if found else "cpu", minor_version("torch"), full_version("timm").split("+")[0])
+    names: list[str] = []
+
+    def named() -> tuple[str, ...]:
+        names[:] = ask.gpus()
+        return tuple(names)
+
+    found = gpus(experiment.device, named)
+    models = ", ".join(sorted({names[index] for index in found})) if names else None
+    environment = Environment(
+        "cuda" if found else "cpu", minor_version("torch"), full_version("timm").split("+")[0], models or None
+    )
     recipe = Recipe(experiment, environment, task)
     folder = out or default_folder(experiment.name, experiment.saliency, recipe.run_id, experiment.unit)
     told = _kept_facts(folder, recipe)

@@ -29,7 +29,7 @@ from sics_cli.tasks.checkpoints import (
     state_hash,
 )
 from sics_cli.tasks.results import ResultError
-from sics_cli.tasks.training import CurveLog, Epoch, HalfTrained, TrainingRecord, run, warned
+from sics_cli.tasks.training import CurveLog, Epoch, HalfTrained, TrainingRecord, run, strictly, warned
 
 #: A network in training is kept as often as takes this share of the time at most: so much is lost to a kill, and no more.
 _KEPT_SHARE = 0.01
@@ -84,7 +84,7 @@ class DenseNetwork:
             network: nn.Module = self.trainer().network
             network.load_state_dict(found.state)
         else:
-            network = load_module(self._module, found) or self._networked()
+            network = load_module(self._module, found) or strictly(lambda _: self._networked())[0]
             if state_hash(network.state_dict()) != found.hash:
                 raise ConflictError(
                     f"network({self._seed}) gave another network than before, and the first could not be kept whole: have it "
@@ -136,8 +136,8 @@ class DenseNetwork:
         begun = time.perf_counter()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            network = self._networked()
-        record = TrainingRecord(None, None, time.perf_counter() - begun, warned(caught))
+            network, relaxed = strictly(lambda _: self._networked())
+        record = TrainingRecord(None, None, time.perf_counter() - begun, relaxed or warned(caught))
         try:
             save_module(self._module, network)
         except OSError:
@@ -153,6 +153,16 @@ class DenseNetwork:
         begun = self._begun()
         if begun is not None and until <= begun.epochs < self._epochs:
             return
+        (trainer, result), _ = strictly(lambda relaxed: self._trained(until, relaxed))
+        if isinstance(result, HalfTrained):
+            save_half_trained(self._half, self._key, result)
+        else:
+            save_checkpoint(self._path, self._key, trainer.network.state_dict(), result)
+            self._half.unlink(missing_ok=True)
+
+    def _trained(self, until: int, relaxed: bool) -> tuple[Any, HalfTrained | TrainingRecord]:
+        """Go on from what is kept, with a trainer of its own."""
+        begun = self._begun()
         self._kept = time.monotonic()
         curve = CurveLog(self._curve, begun.epochs if begun else 0)
 
@@ -161,12 +171,9 @@ class DenseNetwork:
             self._tell(epoch)
 
         trainer = self.trainer()
-        result = run(trainer, self._epochs, self._seed, begin=begun, until=until, log=log, keep=self._keep)
-        if isinstance(result, HalfTrained):
-            save_half_trained(self._half, self._key, result)
-        else:
-            save_checkpoint(self._path, self._key, trainer.network.state_dict(), result)
-            self._half.unlink(missing_ok=True)
+        return trainer, run(
+            trainer, self._epochs, self._seed, begin=begun, until=until, log=log, keep=self._keep, relaxed=relaxed
+        )
 
     def _keep(self, now: Callable[[], HalfTrained]) -> None:
         """Keep what is trained so far, unless that was done a moment ago."""

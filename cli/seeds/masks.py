@@ -40,9 +40,17 @@ def jaccard(one: Mapping[str, torch.Tensor], two: Mapping[str, torch.Tensor]) ->
     """
     if one.keys() != two.keys():
         raise ValueError(f"the masks name different parameters: {', '.join(sorted(one.keys() ^ two.keys()))}")
-    both = sum(int(torch.count_nonzero(one[name] & two[name])) for name in one)
-    either = sum(int(torch.count_nonzero(one[name] | two[name])) for name in one)
+    counts = [torch.count_nonzero(one[name] & two[name]) for name in one] + [
+        torch.count_nonzero(one[name] | two[name]) for name in one
+    ]
+    found = torch.stack([count.to(counts[0].device) for count in counts]).tolist() if counts else []  # one fetch
+    both, either = sum(found[: len(one)]), sum(found[len(one) :])
     return both / either if either else 1.0
+
+
+def own_cards() -> list[int]:
+    """The GPU that this process works on, none where it works on none: asking the others would open a context on each."""
+    return [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
 
 
 @contextlib.contextmanager
@@ -56,7 +64,7 @@ def seeded(key: str) -> Iterator[None]:
     True
     """
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 (a scorer may use the global one)
-    with settings_kept(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    with settings_kept(), torch.random.fork_rng(devices=own_cards()):
         try:
             random.seed(key)
             np.random.seed(int(key[:8], 16))  # noqa: NPY002

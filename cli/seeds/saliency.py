@@ -120,17 +120,17 @@ def kept_path(folder: Path, seed: int, kind: str, checkpoint_hash: str) -> Path:
     return folder / CHECKPOINTS_NAME / f"saliency-{seed}-{kind}-{checkpoint_hash[:16]}.pkl"
 
 
-def keep(path: Path, saliency: Saliency) -> None:
+def keep(path: Path, saliency: Saliency, nondeterministic: bool = False) -> None:
     """Write it, whole or not at all; lost in a crash of the machine, it is collected again."""
     path.parent.mkdir(exist_ok=True)
-    write_atomically(path, pickle.dumps((saliency.digest, saliency)), durable=False)
+    write_atomically(path, pickle.dumps((saliency.digest, saliency, nondeterministic)), durable=False)
 
 
-def kept(path: Path) -> Saliency | None:
-    """Read it back, of no model yet; None where there is none, or it is damaged."""
+def kept(path: Path) -> tuple[Saliency, bool] | None:
+    """Read it back, of no model yet, and whether it is nondeterministic; None where there is none, or it is damaged."""
     with contextlib.suppress(OSError, EOFError, pickle.UnpicklingError, ValueError, AttributeError, TypeError, RuntimeError):
-        digest, saliency = pickle.loads(path.read_bytes())
+        digest, saliency, nondeterministic = pickle.loads(path.read_bytes())
         saliency.__dict__.pop("digest", None)  # not what it remembers, what it is
         if isinstance(saliency, Saliency) and saliency.digest == digest:
-            return saliency
+            return saliency, bool(nondeterministic)
     return None

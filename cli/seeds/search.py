@@ -21,6 +21,7 @@ from sics_cli.seeds.masks import MaskMaker
 from sics_cli.store.run_folder import search_path
 from sics_cli.tasks.results import LOSS, Evaluation
 from sics_cli.tasks.task import Metric
+from sics_cli.tasks.training import strictly
 from sics_plugin import Evaluated, Fusion, Saliency, search_fusion
 
 MAGNITUDE = "magnitude"
@@ -172,16 +173,19 @@ class Searcher:
             self._found[place].write(path)
             self._tell(place, len(self._found[place].points), budget)
 
-        search_fusion(
-            model,
-            sparsity,
-            evaluate=evaluate,
-            budget=budget,
-            features=features,
-            seed=search_seed(self._seed),
-            known=[point.evaluated for point in self._found[place].points],
-            after=after,
-            **self._masker.options(model, scorer, saliency),
+        # Where masks have no deterministic form it goes on, relaxed, from the points it has.
+        strictly(
+            lambda _: search_fusion(
+                model,
+                sparsity,
+                evaluate=evaluate,
+                budget=budget,
+                features=features,
+                seed=search_seed(self._seed),
+                known=[point.evaluated for point in self._found[place].points],
+                after=after,
+                **self._masker.options(model, scorer, saliency),
+            )
         )
 
     def _objective(self, found: Evaluation) -> str:

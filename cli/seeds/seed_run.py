@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from sics_cli.base import user_code
-from sics_cli.base.errors import ConfigError, MismatchError, is_storage_failure
+from sics_cli.base.errors import ConfigError, DeviceLostError, MismatchError, is_device_lost, is_storage_failure
 from sics_cli.base.hashing import digest
 from sics_cli.experiment.cells import Cell
 from sics_cli.experiment.cost import Cost
@@ -35,8 +35,8 @@ from sics_cli.store.rows import OTHER_EXAMPLES, CellRow, FailureRow, RepeatRow
 from sics_cli.tasks.batches import Digested
 from sics_cli.tasks.results import Evaluation, evaluation_of, unpacked
 from sics_cli.tasks.task import Metric, shown
-from sics_cli.tasks.training import Epoch, warned
-from sics_plugin import ChannelReport, PruningReport, Saliency, masked
+from sics_cli.tasks.training import Epoch, strictly, warned
+from sics_plugin import ChannelReport, PruningReport, Saliency, Scorer, masked
 from sics_plugin.saliency.kinds import SIGNALS
 
 #: glibc's mallopt: above which size memory is mapped anew for each block, and how much free memory is kept.
@@ -45,9 +45,10 @@ _KEPT_BYTES, _MAPPED_BYTES = 128 << 20, 32 << 20
 
 
 def device_facts(device: torch.device) -> dict[str, Any]:
-    """Name of the device, and what of the processor decides which kernels run and so the last bits of a number."""
+    """Name of the device, and what decides which kernels run and so the last bits of a number."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    return {"device": name, "cpu": cpu_model(), "cpu_capability": torch.backends.cpu.get_cpu_capability()}
+    facts = {"device": name, "cpu": cpu_model(), "cpu_capability": torch.backends.cpu.get_cpu_capability()}
+    return facts if device.type == "cpu" else {**facts, "float32_matmul_precision": torch.get_float32_matmul_precision()}
 
 
 def cpu_model(source: Path = Path("/proc/cpuinfo")) -> str:
@@ -102,6 +103,8 @@ class SeedRun:
             if row.mask_hash is not None and job.share
         }
         self.flags: set[str] = set()
+        self._unsure: set[str] = set()  # kinds of saliency that were collected without deterministic forms
+        self._relaxed = False  # whether the mask of the cell at hand was made so
         self.masker = MaskMaker(self.recipe, job.seed, getattr(self.task, "targets", None))
         self.searcher = Searcher(
             self.recipe,
@@ -183,10 +186,17 @@ class SeedRun:
         wanted = self.recipe.calibrated or any(info.calibrated for info in scorers)
         if known is not None or not wanted:
             return known
-        with seeded(self._batches_draws):
-            passing = Digested(self.task.calibration(self.job.seed))
-            for _ in passing:
-                pass
+
+        def read(_: bool) -> Digested:
+            with seeded(self._batches_draws):
+                passing = Digested(self.task.calibration(self.job.seed))
+                for _ in passing:
+                    pass
+                return passing
+
+        passing, unsure = strictly(read)
+        if unsure:
+            self.flags.add(NONDETERMINISTIC)
         met = {row.calibration_hash for row in self.job.known if row.calibration_hash is not None}
         self._agree("calibration batches", passing.digest, met)
         return passing.digest
@@ -196,7 +206,9 @@ class SeedRun:
         run = self.job.experiment.saliency
         kind = run if scorer is None else scorer.saliency(run)
         if kind not in self._saliencies:
-            made = self._kept(kind) if self.job.keep and SIGNALS[kind].collect is not None else self._collected(kind)
+            # Collected again on a GPU it may differ in a bit, and would not be that of the rows there are.
+            lasting = self.job.keep or self.device.type != "cpu"
+            made = self._kept(kind) if lasting and SIGNALS[kind].collect is not None else self._collected(kind)
             self._agree(f"{kind} saliency", made.digest, {row.saliency_hash for row in self.job.known if row.saliency == kind})
             self._saliencies[kind] = made
             self._done += self.work.collecting([kind])
@@ -207,19 +219,26 @@ class SeedRun:
         path = kept_path(self.job.folder, self.job.seed, kind, self.checkpoint.hash)
         found = kept(path)
         if found is not None:
-            return found.bind(self.model)
+            saliency, unsure = found
+            self._unsure |= {kind} if unsure else set()
+            return saliency.bind(self.model)
         made = self._collected(kind)
-        keep(path, made)
+        keep(path, made, kind in self._unsure)
         return made
 
     def _collected(self, kind: str) -> Saliency:
         unit, loss = self.job.experiment.unit, getattr(self.task, "loss", None)
         if SIGNALS[kind].collect is None:
             return saliency_of(self.model, kind, (), unit)
-        with seeded(self._batches_draws):
-            passing = Digested(self.task.calibration(self.job.seed)) if self.recipe.task.calibration is None else None
-            batches = self.task.calibration(self.job.seed) if passing is None else passing
-            found = saliency_of(self.model, kind, batches, unit, loss)
+
+        def collect(_: bool) -> tuple[Saliency, Digested | None]:
+            with seeded(self._batches_draws):
+                passing = Digested(self.task.calibration(self.job.seed)) if self.recipe.task.calibration is None else None
+                batches = self.task.calibration(self.job.seed) if passing is None else passing
+                return saliency_of(self.model, kind, batches, unit, loss), passing
+
+        (found, passing), unsure = strictly(collect)
+        self._unsure |= {kind} if unsure else set()
         if passing is not None and passing.whole and passing.digest != self._calibration_hash:
             self.flags.add(OTHER_BATCHES)
         return found
@@ -237,18 +256,22 @@ class SeedRun:
         try:
             if self._spoilt:
                 self.model, self._spoilt = self._fresh_model(), False
+            self._relaxed = False
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 row = self._repeat(cell) if cell.repeat else self._cell(cell)
-            if isinstance(row, CellRow) and warned(caught):
+            if isinstance(row, CellRow) and (self._relaxed or row.saliency in self._unsure or warned(caught)):
                 row = dataclasses.replace(row, flags=sorted({*row.flags, NONDETERMINISTIC}))
         except (Exception, SystemExit) as error:
             _raise_if_fatal(error)
             self._fail(cell, error)
-            good = False
+            _raise_if_lost(error)
+            full, good = isinstance(error, torch.OutOfMemoryError), False
         else:
             self.inbox.post(row)
-            good = True
+            full, good = False, True
+        if full:  # now that nothing of the cell is held: the next one begins with all that is free
+            torch.cuda.empty_cache()
         self._done += self.work.cell
         self._tell("pruning", self._work_done)
         return good
@@ -314,7 +337,7 @@ class SeedRun:
         """Mask and evaluate; a mask that was evaluated before at this seed is not evaluated again."""
         search: dict[str, Any] | None = None
         if scorer.searched is None:
-            masks, report = self.masker.masks(self.model, self._saliency_of(scorer), scorer, sparsity)
+            masks, report = self._masks(self.model, self._saliency_of(scorer), scorer, sparsity)
         else:
             masks, report, search = self._searched(scorer, sparsity)
         place = sparsity, report.mask_hash
@@ -332,7 +355,7 @@ class SeedRun:
         assert reference is not None
         plain = self._plain_point(scorer, sparsity) if asked.kind == ADAPTIVE else None
         choice = self.searcher.choice(self.model, saliency, self.checkpoint.hash, scorer, sparsity, plain)
-        masks, report = self.masker.searched(self.model, saliency, scorer, sparsity, choice.fusion or MAGNITUDE)
+        masks, report = self._searched_masks(saliency, scorer, sparsity, choice.fusion or MAGNITUDE)
         if report.mask_hash != choice.mask_hash:
             raise ConflictError(f"the weights that {scorer.name} chose make another mask now than when they were searched")
         against = self._plain_point(reference, sparsity)
@@ -345,9 +368,9 @@ class SeedRun:
         if (name, sparsity) not in self._plain:
             saliency = self._saliency_of(scorer)
             if scorer.searched is None:
-                masks, report = self.masker.masks(self.model, saliency, scorer, sparsity)
+                masks, report = self._masks(self.model, saliency, scorer, sparsity)
             else:
-                masks, report = self.masker.searched(self.model, saliency, scorer, sparsity, MAGNITUDE)
+                masks, report = self._searched_masks(saliency, scorer, sparsity, MAGNITUDE)
             with masked(self.model, masks):
                 found = self._held_out(self.model)
             point = Point((), self.searcher.score(found), report.mask_hash, found.result, found.loss)
@@ -363,7 +386,8 @@ class SeedRun:
                 guards.enter_context(left_as_it_was(model, "it was evaluated on held-out examples: held_out() must"))
                 guards.enter_context(seeded(digest({"seed": self.job.seed, "for": "held out"})))
             guards.enter_context(torch.no_grad())
-            handed = self.task.held_out(model, self.job.seed)
+            handed, relaxed = strictly(lambda _: self.task.held_out(model, self.job.seed))
+        self._relaxed |= relaxed
         try:
             found = evaluation_of(handed, self.metric, "held_out")
         except FloatingPointError as error:
@@ -380,6 +404,20 @@ class SeedRun:
     @property
     def _work_done(self) -> float:
         return self._before + self._done + self.work.point * sum(self._points.values())
+
+    def _masks(
+        self, model: nn.Module, saliency: Saliency, scorer: ScorerInfo, sparsity: float
+    ) -> tuple[dict[str, torch.Tensor], PruningReport]:
+        found, relaxed = strictly(lambda _: self.masker.masks(model, saliency, scorer, sparsity))
+        self._relaxed |= relaxed
+        return found
+
+    def _searched_masks(
+        self, saliency: Saliency, scorer: ScorerInfo, sparsity: float, by: Scorer | str
+    ) -> tuple[dict[str, torch.Tensor], PruningReport]:
+        found, relaxed = strictly(lambda _: self.masker.searched(self.model, saliency, scorer, sparsity, by))
+        self._relaxed |= relaxed
+        return found
 
     def _zero_before(self, report: PruningReport) -> float:
         """The share of the weights to be pruned that are 0 in the dense network: below it there is nothing to choose."""
@@ -404,12 +442,18 @@ class SeedRun:
     def _evaluate(self, model: nn.Module, seed: int | None = None) -> Evaluation:
         """Have the task evaluate a network, at the same draws for every network of the seed (default: the job's)."""
         seed = self.job.seed if seed is None else seed
-        model.eval()
         self._spoilt = model is self.model  # until it is seen to be as it was
-        draws = seeded(digest({"seed": seed, "for": "evaluation"}))
-        with left_as_it_was(model, "it was evaluated: evaluate() must"), draws, torch.no_grad():
-            found = evaluation_of(self.task.evaluate(model, seed), self.metric)
+
+        def evaluate(_: bool) -> Evaluation:
+            model.eval()
+            draws = seeded(digest({"seed": seed, "for": "evaluation"}))
+            with left_as_it_was(model, "it was evaluated: evaluate() must"), draws, torch.no_grad():
+                return evaluation_of(self.task.evaluate(model, seed), self.metric)
+
+        found, unsure = strictly(evaluate)
         self._spoilt = False
+        if unsure:  # of every mask, then
+            self.flags.add(NONDETERMINISTIC)
         if any(module.training for module in model.modules()):
             self.flags.add(IN_TRAINING)
         return found
@@ -447,6 +491,7 @@ class SeedRun:
             again = self._evaluate(model, other)
         except (Exception, SystemExit) as error:  # that seed's own failure, which it meets itself
             _raise_if_fatal(error)
+            _raise_if_lost(error)
             return
         if (again.n, again.bits, again.examples) != (found.n, found.bits, found.examples):
             self.flags.add(OTHER_EXAMPLES)
@@ -457,7 +502,7 @@ class SeedRun:
             raise ValueError("the dense row is not repeated")
         begun = time.perf_counter()
         model = self._fresh_model()
-        masks, report = self.masker.masks(model, self._saliency_of(cell.scorer).bind(model), cell.scorer, cell.sparsity)
+        masks, report = self._masks(model, self._saliency_of(cell.scorer).bind(model), cell.scorer, cell.sparsity)
         measured = self._measured(cell, self._evaluation(model, masks), begun)
         return RepeatRow(repeat_key=cell.key, mask_hash=report.mask_hash, **measured)
 
@@ -465,6 +510,7 @@ class SeedRun:
         _raise_if_fatal(error)
         for cell in self.job.cells:
             self._fail(cell, error)
+        _raise_if_lost(error)
         return len(self.job.cells)
 
     def _fail(self, cell: Cell, error: BaseException) -> None:
@@ -486,3 +532,9 @@ def _raise_if_fatal(error: BaseException) -> None:
     """
     if isinstance(error, ConfigError | MismatchError) or (is_storage_failure(error) and not user_code.is_raised_by(error)):
         raise error
+
+
+def _raise_if_lost(error: BaseException) -> None:
+    """The card is lost to this process: what it did last has failed, and what comes next is for another process."""
+    if is_device_lost(error):
+        raise DeviceLostError(" ".join(str(error).split())[:300]) from error

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from sics_cli.tasks.results import ResultError
 
-#: Bytes that are gathered on a device before they are fetched.
-_FETCHED = 1 << 26
+#: Bytes that are summed up on a device at a time.
+_SUMMED = 1 << 26
 
 
 @contextlib.contextmanager
@@ -45,12 +45,15 @@ def left_as_it_was(network: nn.Module, when: str, *, whole: bool = True) -> Iter
 
 
 def checksum(tensors: Iterable[Tensor]) -> int:
-    """CRC-32 of the bytes of all, in order.
+    """A number that is another where a byte of any of them is: CRC-32 of what is in the machine's own memory.
+
+    What lies on a device is summed up there, and not brought over.
 
     >>> checksum([torch.tensor([1.0, 2.0])]) == checksum([torch.tensor([2.0, 1.0])])
     False
     """
     found, waiting, size = 0, list[Tensor](), 0
+    sums: list[Tensor] = []
     for tensor in tensors:
         plain = tensor.detach()
         if plain.is_meta:
@@ -59,18 +62,21 @@ def checksum(tensors: Iterable[Tensor]) -> int:
         if flat.device.type == "cpu":
             found = zlib.crc32(flat.numpy().data, found)
             continue
+        if waiting and (size + flat.numel() > _SUMMED or flat.device != waiting[0].device):
+            sums.append(_summed(waiting))
+            waiting, size = [], 0
         waiting.append(flat)
         size += flat.numel()
-        if size > _FETCHED:
-            found, waiting, size = _fetched(waiting, found), [], 0
-    return _fetched(waiting, found)
-
-
-def _fetched(parts: list[Tensor], found: int) -> int:
-    """Go on with what lies on other devices, fetched together."""
-    by_device: dict[torch.device, list[Tensor]] = {}
-    for part in parts:
-        by_device.setdefault(part.device, []).append(part)
-    for mine in by_device.values():
-        found = zlib.crc32(torch.cat(mine).cpu().numpy().data, found)
+    sums += [_summed(waiting)] if waiting else []
+    for device in dict.fromkeys(one.device for one in sums):
+        there = torch.stack([one for one in sums if one.device == device]).tolist()
+        found = zlib.crc32(repr(there).encode(), found)
     return found
+
+
+def _summed(parts: list[Tensor]) -> Tensor:
+    """The bytes as 64-bit numbers, each times an odd one of its place, added up modulo 2⁶⁴; shape ()."""
+    together = torch.cat(parts)
+    numbers = torch.nn.functional.pad(together, (0, -together.numel() % 8)).view(torch.int64)
+    places = torch.arange(1, 2 * numbers.numel(), 2, device=numbers.device)
+    return (numbers * places).sum()

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sics_cli.base.errors import ConfigError
+from sics_cli.base.errors import ConfigError, DeviceLostError
 from sics_cli.experiment.scorers import ScorerInfo, describe_scorers
 from sics_cli.seeds.findings import GOOD, Finding, Findings, Times
 from sics_cli.seeds.job import SeedJob
@@ -67,7 +68,8 @@ def describe(specs: Sequence[str], saliency: str, check: Callable[[], None] | No
 def run_seed(job: SeedJob) -> int:
     """Job: compute the cells of one seed into the inbox; return how many failed."""
     _log_to(job.folder / LOG_NAME)
-    return compute_seed(job)
+    with _ends_with_the_card():
+        return compute_seed(job)
 
 
 def compute_seed(job: SeedJob) -> int:
@@ -84,7 +86,8 @@ def train_seed(job: SeedJob, until: int) -> int:
     device = _prepare_torch(job)
     from sics_cli.seeds.seed_run import SeedRun
 
-    return SeedRun(job, device).advance(until)
+    with _ends_with_the_card():
+        return SeedRun(job, device).advance(until)
 
 
 def import_task(config: OwnTask) -> tuple[list[Finding], OwnFacts | None]:
@@ -103,6 +106,10 @@ def try_task(job: SeedJob, epochs: int, kinds: tuple[str, ...], thorough: bool) 
     """Job: a trial of the job's task; what it finds is left in the job's folder as it is found."""
     _log_to(job.folder / LOG_NAME)
     device = _prepare_torch(job)
+    if isinstance(job.experiment.task, OwnTask) or device.type == "cuda":
+        import torch
+
+        torch.use_deterministic_algorithms(True, warn_only=True)  # its steps go on, and say what they met
     from sics_cli.seeds.trial import Trial
 
     found, trial = Findings(job.folder), Trial(job, device, epochs, kinds, thorough)
@@ -114,6 +121,16 @@ def try_task(job: SeedJob, epochs: int, kinds: tuple[str, ...], thorough: bool) 
 def warm_up() -> None:
     """Job: import what every seed needs, while another worker answers the driver."""
     from sics_cli.seeds import seed_run  # noqa: F401
+
+
+@contextlib.contextmanager
+def _ends_with_the_card() -> Iterator[None]:
+    """End this process where its GPU is lost: every later seed would fail in it, and in a new process none need to."""
+    try:
+        yield
+    except DeviceLostError as error:
+        print(f"this worker ends: {error}", file=sys.stderr, flush=True)
+        os._exit(1)
 
 
 def _log_to(path: Path) -> None:
@@ -130,7 +147,7 @@ def _log_to(path: Path) -> None:
 
 
 def _prepare_torch(job: SeedJob) -> torch.device:
-    """One thread and deterministic kernels, so that results do not depend on the number of workers."""
+    """One thread and deterministic kernels in full precision, so that results do not depend on the number of workers."""
     import torch
 
     from sics_cli.seeds.seed_run import keep_freed_memory
@@ -138,9 +155,10 @@ def _prepare_torch(job: SeedJob) -> torch.device:
     keep_freed_memory()
     torch.set_num_threads(1)
     device = torch.device(_device_name)
-    # On a GPU, or in a user's own task, something may have no deterministic form: the run goes on, its rows carry a flag.
-    own = isinstance(job.experiment.task, OwnTask)
-    torch.use_deterministic_algorithms(True, warn_only=own or device.type == "cuda")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # its context, and no other card's
+    torch.use_deterministic_algorithms(True)  # what has no such form is done without, and its rows carry a flag
+    torch.set_float32_matmul_precision("highest")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # slow, for debugging
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False

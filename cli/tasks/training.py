@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import nn
@@ -20,6 +20,9 @@ from sics_cli.base.files import write_atomically
 from sics_cli.settings.seeding import epoch_seed
 
 State = dict[str, torch.Tensor]
+T = TypeVar("T")
+#: What torch says of an operation without a deterministic form where it is asked for one.
+_NO_FORM = ("does not have a deterministic implementation", "this operation is not deterministic because it uses CuBLAS")
 
 
 class Trainer(Protocol):
@@ -53,8 +56,8 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class TrainingRecord:
-    """What training left behind, beside the weights: validation count where there is one, wall seconds, and whether torch
-    warned that an operation has no deterministic form."""
+    """What training left behind, beside the weights: validation count where there is one, wall seconds, and whether an
+    operation of it has no deterministic form."""
 
     validation_correct: int | None
     validation_n: int | None
@@ -117,12 +120,14 @@ def run(
     until: int | None = None,
     log: Callable[[Epoch], None] = _ignore,
     keep: Callable[[Callable[[], HalfTrained]], None] = _ignore,
+    relaxed: bool = False,
 ) -> TrainingRecord | HalfTrained:
     """Train to the last of `epochs`, and leave the network in eval mode.
 
     `log` is told of every epoch. `begin` goes on from there, `until` stops after so many epochs of the whole; the weights are
     the same however often it stopped. `keep` is called between epochs with what gives all that the next epoch depends on. A
-    trainer with a method `finish` is asked for the validation counts of the record.
+    trainer with a method `finish` is asked for the validation counts of the record, which says of a `relaxed` training (see
+    `strictly`) that it is nondeterministic.
     """
     begun = time.perf_counter() - (begin.seconds if begin else 0.0)
     first = begin.epochs if begin else 0
@@ -133,7 +138,7 @@ def run(
             trainer.load(begin.state)
 
         def now(done: int) -> HalfTrained:
-            unsure = (begin is not None and begin.nondeterministic) or warned(caught)
+            unsure = relaxed or (begin is not None and begin.nondeterministic) or warned(caught)
             return HalfTrained(done, trainer.state(), time.perf_counter() - begun, unsure)
 
         for number in range(first, last):
@@ -151,6 +156,38 @@ def run(
         unsure = now(last).nondeterministic
     trainer.network.eval()
     return TrainingRecord(counts.get("validation_correct"), counts.get("validation_n"), time.perf_counter() - begun, unsure)
+
+
+def strictly(work: Callable[[bool], T]) -> tuple[T, bool]:
+    """What `work` gives, and whether something in it has no deterministic form, where deterministic forms are asked for.
+
+    They are asked for strictly: where torch is to warn only, it leaves out some that it has (the backward pass of attention on a
+    GPU), and warns once a process. Work that cannot be done so is done again, relaxed, and is told so by its argument.
+
+    >>> strictly(lambda relaxed: relaxed)
+    (False, False)
+    """
+    if not torch.are_deterministic_algorithms_enabled() or torch.is_deterministic_algorithms_warn_only_enabled():
+        return work(False), False
+    try:
+        return work(False), False
+    except Exception as error:
+        if not _says_no_form(error):
+            raise
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        return work(True), True
+    finally:
+        torch.use_deterministic_algorithms(True)
+
+
+def _says_no_form(error: BaseException | None) -> bool:
+    """Whether an error, or what it was raised from, is torch's that an operation has no deterministic form."""
+    while error is not None:
+        if isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_FORM):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def warned(caught: list[warnings.WarningMessage]) -> bool:

@@ -19,6 +19,7 @@ from torch.nn.utils import prune
 from sics_plugin.network.callers import refresh_where_read
 from sics_plugin.network.prunable import resolve_targets
 from sics_plugin.network.targets import Parameter, Target, all_targets, check_hooked, check_target, check_values
+from sics_plugin.selection.fetch import bits_of
 from sics_plugin.selection.parts import Part
 from sics_plugin.selection.threads import over
 from sics_plugin.selection.zeros import is_zero
@@ -130,13 +131,9 @@ def mask_hash(masks: Masks) -> str:
     >>> mask_hash(a) == mask_hash({"w": torch.tensor([1.0, 0.0])}), mask_hash(a) == mask_hash({"v": a["w"]})
     (True, False)
     """
-    return hash_of_bits((name, masks[name].shape, packed_bits(masks[name])) for name in sorted(masks))
-
-
-def packed_bits(mask: Tensor) -> np.ndarray:
-    """A mask as bits, first unit in the highest, zeros at the end; shape (⌈n/8⌉,), uint8."""
-    mask = mask.detach() if mask.dtype == torch.bool else mask.detach() != 0
-    return np.packbits(mask.cpu().numpy().reshape(-1))
+    names = sorted(masks)
+    packed = bits_of(masks[name] for name in names)
+    return hash_of_bits((name, masks[name].shape, bits) for name, bits in zip(names, packed, strict=True))
 
 
 def hash_of_bits(masks: Iterable[tuple[str, Sequence[int], np.ndarray]]) -> str:
@@ -179,7 +176,7 @@ def masked(model: M, masks: Masks) -> Iterator[M]:
             for name, target in chosen.items():
                 parameter, kept = target.parameter, masks[name].to(target.parameter.device) != 0
                 ties = names[id(parameter)]
-                if all(tie in masks and torch.equal(masks[tie] != 0, masks[name] != 0) for tie in ties):
+                if all(tie == name or (tie in masks and torch.equal(masks[tie] != 0, masks[name] != 0)) for tie in ties):
                     if id(parameter) not in saved:
                         saved[id(parameter)] = parameter, parameter.detach().clone()
                         parameter.masked_fill_(~kept, 0)

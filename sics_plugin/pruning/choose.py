@@ -16,13 +16,16 @@ from sics_plugin.scorers.base import Scorer
 from sics_plugin.scorers.fusion import Fusion
 from sics_plugin.scorers.sics import CoordinateScorer, Magnitude, PoolScale, RankScorer, ScaledMagnitudeScorer
 from sics_plugin.scorers.units import SaliencyVector, Units, check_saliency, units_of
+from sics_plugin.selection.fetch import numbers
 from sics_plugin.selection.lowest import count_to_prune, lowest_with_floor
 from sics_plugin.selection.magnitude_cut import Cut, kept_masks, magnitude_cut
 from sics_plugin.selection.parts import Part, check_parts, code_type, device_chunks, infinity, magnitude_of_code
 
 Form = Literal["exact", "histogram"]
-#: Above this number of units ``exact=None`` uses the histogram form of ρ and z where there is one.
+#: Above this number of units ``exact=None`` uses the histogram form of ρ and z where there is one; on a GPU, where sorting is
+#: quick and walking over pieces is not, above as many as it can sort in a quarter of its memory, at so many bytes a unit.
 HISTOGRAM_ABOVE = 1 << 22
+SORTING_TAKES = 128
 #: Representable magnitudes on either side of a cut at which a scorer of κ = 0 is evaluated, to see that its order is theirs.
 NEIGHBOURS = 64
 #: Units of a piece of which one number is asked for.
@@ -86,12 +89,14 @@ def decide(
     else:
         score, magnitude = running.score(units, target), units.magnitude
     removed = lowest_with_floor(score, magnitude, k, list(sizes), list(floors))
-    threshold = float(score.masked_fill(~removed, float("-inf")).max()) if k else None
+    known = units.saliency if n > 1 else None  # of a pool of one there is nothing to tell apart
+    asked = [score.masked_fill(~removed, float("-inf")).max()] if k else []
+    asked += [] if known is None else [known.min(), known.max()]
+    facts = numbers(asked)
+    threshold = facts.pop(0) if k else None
     least = min(size for size in sizes if size) if layer_ranks else n  # what is flagged of few units holds of the smallest layer
     found = Choice.by(running, (~removed,), least, units.saliency_kind, threshold)
-    known = units.saliency  # of a pool of one there is nothing to tell apart
-    constant = known is not None and n > 1 and float(known.min()) == float(known.max())
-    return replace(found, flags=(*found.flags, CONSTANT)) if constant else found
+    return replace(found, flags=(*found.flags, CONSTANT)) if facts and facts[0] == facts[1] else found
 
 
 def choose(
@@ -109,8 +114,9 @@ def choose(
     """Rank the units of a pool, whose parts have a saliency of one kind or none, and choose those that stay.
 
     ``amount`` counts what is still there; ``floors`` is how many units each part keeps at least. ``exact`` True: exact ranks;
-    False: the histogram form where the scorer has one; None: that form above 2²² units. ``roomy`` lets it take more memory to be
-    faster; no result depends on it. ``layer_ranks``: each part is scored by itself, exactly and in memory.
+    False: the histogram form where the scorer has one; None: that form for more units than :func:`histogram_above` says.
+    ``roomy`` lets it take more memory to be faster; no result depends on it. ``layer_ranks``: each part is scored by itself,
+    exactly and in memory.
 
     >>> from sics_plugin import build_scorer
     >>> choice = choose(build_scorer("magnitude"), [Part(torch.tensor([0.3, -0.1, 0.2]))], 1)
@@ -127,7 +133,7 @@ def choose(
     found: Choice | None = None
     if isinstance(running, ScaledMagnitudeScorer):
         found = _streamed(running, parts, k, n, saliency_kind)
-    elif (exact is False or (exact is None and n > HISTOGRAM_ABOVE)) and (
+    elif (exact is False or (exact is None and n > histogram_above(parts[0].values.device))) and (
         ranked := histogram_form_of(running, parts)
     ) is not None:
         alpha = ranked.strength(saliency_kind)
@@ -138,6 +144,17 @@ def choose(
         within = all(int(torch.count_nonzero(m)) >= min(f, p.present) for m, p, f in zip(masks, parts, floors, strict=True))
         found = replace(found, kept=iter(masks)) if within else None  # the floors change the choice
     return found or _in_memory(scorer, parts, amount, saliency_kind, sparsity, floors)
+
+
+def histogram_above(device: torch.device) -> int:
+    """Above how many units of a pool on this device ``exact=None`` is the histogram form: a fact of the machine, not of its load.
+
+    >>> histogram_above(torch.device("cpu"))
+    4194304
+    """
+    if device.type != "cuda":
+        return HISTOGRAM_ABOVE
+    return max(HISTOGRAM_ABOVE, torch.cuda.get_device_properties(device).total_memory // (4 * SORTING_TAKES))
 
 
 def _streamed(running: ScaledMagnitudeScorer, parts: Sequence[Part], k: int, n: int, kind: str | None) -> Choice | None:
@@ -174,8 +191,8 @@ def pool_scale(parts: Sequence[Part]) -> PoolScale:
             for _, code in device_chunks(part, dtype, LOOK):
                 yield magnitude_of_code(code.clamp(min=0)).double()  # one that is gone counts as zero
 
-    largest = max(float(m.max()) for m in magnitudes())
-    squares = sum(float((m / largest).square().sum()) for m in magnitudes()) if largest else 0.0
+    largest = max(numbers([m.max() for m in magnitudes()]))
+    squares = sum(numbers([(m / largest).square().sum() for m in magnitudes()])) if largest else 0.0
     return PoolScale(largest, (squares / sum(p.present for p in parts)) ** 0.5)
 
 
@@ -205,7 +222,6 @@ def _in_memory(
                 yield own.to(part.values.device, copy=True)
                 continue
             left = ~taken
-            left[left.clone()] = own.to(left.device)
-            yield left
+            yield left.masked_scatter(left, own.to(left.device))
 
     return replace(choice, kept=kept())

@@ -24,6 +24,7 @@ from sics_plugin.scorers.adaptive import Adaptive, AdaptiveTable
 from sics_plugin.scorers.base import Scorer
 from sics_plugin.scorers.registry import build_scorer
 from sics_plugin.scorers.sics import ScaledMagnitudeScorer
+from sics_plugin.selection.fetch import sum_of
 from sics_plugin.selection.lowest import check_amount, check_sparsity, warn_of_percent
 from sics_plugin.selection.pools import ONE_CUT, check_amount_for, erk_removals, n_of_m, pools_of
 from sics_plugin.selection.zeros import count_zeros
@@ -59,9 +60,9 @@ class Plan:
     params: Params | None = None
     roomy: bool = False
     choices: list[Choice] = field(default_factory=list)
-    zeros: int = 0
 
     def __post_init__(self) -> None:
+        self._zeros: list[int | Tensor] = []  # among what stays, a layer each; counted where the weights are
         self.listed = resolve_targets(self.model, self.params)
         self.targets = without_ties(self.listed)
         self.root = self.model if isinstance(self.model, nn.Module) else None
@@ -113,7 +114,7 @@ class Plan:
             may_stay = self._zeros_may_stay(choice)
             for target, kept in zip(pool, choice.kept, strict=True):
                 if may_stay:
-                    self.zeros += count_zeros(target.parameter, kept)
+                    self._zeros.append(count_zeros(target.parameter, kept))
                 yield target, kept
         if not self.choices:
             raise ValueError("Expected at least one unit to rank, got none: everything is pruned already")
@@ -181,7 +182,7 @@ class Plan:
             layers,
             amount=self.amount,
             flags=(*self.remarks, *warn_vanished(layers)),
-            zeros=self.zeros + sum(layer.pruned for layer in layers),
+            zeros=sum_of(self._zeros) + sum(layer.pruned for layer in layers),
             method=self.name,
             unit="weight",
             pool=self.pool,

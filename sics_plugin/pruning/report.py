@@ -17,7 +17,7 @@ from sics_plugin.network.prunable import Coverage, prunable_parameters
 from sics_plugin.network.targets import Target
 from sics_plugin.pruning.choose import Choice
 from sics_plugin.scorers.base import AdaptiveChoice
-from sics_plugin.selection.parts import count_kept
+from sics_plugin.selection.fetch import counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,10 @@ class LayerSparsity:
     @classmethod
     def of_masks(cls, masks: Masks) -> tuple[LayerSparsity, ...]:
         """One a mask: how many of its entries it leaves."""
-        return tuple(cls(n, tuple(m.shape), m.numel(), m.numel() - count_kept(m.detach())) for n, m in masks.items())
+        kept = counts([mask.detach() for mask in masks.values()])
+        return tuple(
+            cls(name, tuple(m.shape), m.numel(), m.numel() - k) for (name, m), k in zip(masks.items(), kept, strict=True)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from sics_plugin.pruning.report import PruningReport
 from sics_plugin.pruning.weights import prune_model
 from sics_plugin.saliency.collection import Saliency
 from sics_plugin.scorers.units import SaliencyVector
+from sics_plugin.selection.fetch import sum_of
 from sics_plugin.selection.lowest import check_sparsity
 from sics_plugin.selection.parts import count_kept
 from sics_plugin.selection.pools import ONE_CUT
@@ -70,7 +71,7 @@ def prune_to_sparsity(
     targets = without_ties(listed)
     total = sum(t.parameter.numel() for t in targets)
     left = sum(t.parameter.numel() if t.shared_mask is None else count_kept(t.present()) for t in targets)
-    zeros = sum(count_zeros(t.parameter, None if t.shared_mask is None else t.present()) for t in targets)
+    zeros = sum_of([count_zeros(t.parameter, None if t.shared_mask is None else t.present()) for t in targets])
     missing = round(sparsity * total) - (total - left + zeros)
     if missing < 0:
         unmasked = f" ({zeros:,} zeros without a mask included)" if zeros else ""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sics_plugin.network.callers import refresh_where_read
-from sics_plugin.network.masks import hash_of_bits, packed_bits, put_mask
+from sics_plugin.network.masks import hash_of_bits, put_mask
 from sics_plugin.network.permanent import put_zeros
 from sics_plugin.network.targets import Parameter, Target, check_hooked, checked_pairs
 from sics_plugin.pruning.calibration import Prune, adaptive_options
@@ -19,6 +19,7 @@ from sics_plugin.pruning.inputs import Scores
 from sics_plugin.pruning.plan import Method, Params, Plan, Pool
 from sics_plugin.pruning.report import LayerSparsity, PruningReport
 from sics_plugin.saliency.collection import Saliency
+from sics_plugin.selection.fetch import packed_bits
 from sics_plugin.selection.parts import count_kept
 from sics_plugin.selection.pools import check_n_m
 
@@ -69,8 +70,8 @@ def compute_masks(
         Stand for the weights: their absolute value is the magnitude. One for every parameter, in its shape.
     exact : bool, optional
         True: exact ranks. False: the histogram form of ρ and z, for scorers built on them and weights narrower than float64.
-        None: that form above 2²² units of a pool. ``report.form`` says which one ran; the magnitude family and
-        ``pool="layer-rank"`` are always exact.
+        None: that form above 2²² units of a pool, on a GPU above what a quarter of its memory can sort. ``report.form`` says
+        which one ran; the magnitude family and ``pool="layer-rank"`` are always exact.
     params : iterable of (module, name) or str, optional
         Which parameters of the model, as pairs or paths. What is read without calling its layer is masked where it is read.
     **parameters

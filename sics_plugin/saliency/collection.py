@@ -27,6 +27,7 @@ from sics_plugin.saliency.signals.relative import of_target
 from sics_plugin.saliency.unchanged import Unchanged
 from sics_plugin.scorers.coordinate import neighbourhood
 from sics_plugin.scorers.units import SaliencyVector
+from sics_plugin.selection.fetch import bytes_of
 from sics_plugin.warn import warn_caller
 
 
@@ -339,9 +340,10 @@ class Saliency:
     def digest(self) -> str:
         """The sha256 over the kind, names and values: equal for equal calibration on an equal model."""
         sha = hashlib.sha256(self.kind.encode())
-        for name, value in sorted(self._values.items()):
+        ordered = sorted(self._values.items())
+        for (name, value), own in zip(ordered, bytes_of(value for _, value in ordered), strict=True):
             sha.update(f"\0{name}{tuple(value.shape)}".encode())
-            sha.update(value.detach().cpu().contiguous().numpy().tobytes())
+            sha.update(own.data)
         return sha.hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:

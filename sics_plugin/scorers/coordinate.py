@@ -161,7 +161,7 @@ def _coordinate(saliency: Tensor, rank: Tensor) -> Tensor:
     new_run = torch.ones(n, dtype=torch.bool, device=saliency.device)
     new_run[1:] = (ordered[1:] != ordered[:-1]) | (unit_bin[1:] != unit_bin[:-1])
     start = new_run.nonzero().squeeze(1)
-    end = torch.cat([start[1:], start.new_tensor([n])]) - 1
+    end = torch.cat([start[1:], torch.full_like(start[:1], n)]) - 1
     midrank = ((start + end).double() / 2)[new_run.cumsum(0) - 1]
 
     edges = (torch.arange(bins + 1, device=saliency.device) * n + bins - 1) // bins  # first rank of every bin

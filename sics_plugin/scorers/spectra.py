@@ -181,6 +181,12 @@ def _shipped(table: str) -> Tensor:
     return torch.from_numpy(values.astype(np.float64))
 
 
+@lru_cache(maxsize=16)
+def _there(table: str, device: torch.device) -> Tensor:
+    """A table on a device, brought there once."""
+    return _shipped(table).to(device)
+
+
 def lookup(name: str, z: Tensor) -> Tensor:
     """The row of that name (one of ``ROWS`` or ``ORBIT_ROWS``) at entry ⌊(GRID−1)·z⌋: as ``z`` in [0, 1] in shape, float64.
 
@@ -188,7 +194,7 @@ def lookup(name: str, z: Tensor) -> Tensor:
     torch.Size([2])
     """
     table, rows = ("spectra", ROWS) if name in ROWS else ("orbits", ORBIT_ROWS)
-    return at(_shipped(table)[rows.index(name)], z)
+    return at(_there(table, z.device)[rows.index(name)], z)
 
 
 def at(values: Tensor, z: Tensor) -> Tensor:

@@ -43,12 +43,12 @@ DEVICE_SPAN = 1 << 23
 class Cut:
     """Units with a lower code than ``code`` go, and the first ``ties`` of those that have it.
 
-    On an accelerator both stay there, as tensors of shape (). ``all_ties`` says that all of them go, where that is known.
+    ``all_ties`` says that all of them go, where that is known.
     """
 
     dtype: torch.dtype
-    code: int | Tensor
-    ties: int | Tensor
+    code: int
+    ties: int
     all_ties: bool
 
     def magnitude(self) -> float:
@@ -153,7 +153,7 @@ def _strided_codes(part: Part, offset: int, step: int, dtype: torch.dtype) -> np
 
 
 def _by_radix(parts: Sequence[Part], dtype: torch.dtype, k: int) -> Cut:
-    """Digit by digit from the top. One number is fetched from the device: whether everything is finite."""
+    """Digit by digit from the top. What was found is fetched from the device once, at the end."""
     device = parts[0].values.device
     shift = 31 if dtype == torch.int32 else 63
     prefix, equal = torch.zeros(2, dtype=torch.int64, device=device)
@@ -167,14 +167,14 @@ def _by_radix(parts: Sequence[Part], dtype: torch.dtype, k: int) -> Cut:
             unusable = by_digit[infinity(dtype) >> shift :].sum() > 0
         total = by_digit.cumsum(0)
         digit = torch.searchsorted(total, left.reshape(1)).reshape(()).clamp(max=2**width - 1)
-        equal = by_digit[digit]
-        left = left - (total[digit] - equal)
+        equal, reached = (t.gather(0, digit.reshape(1)).reshape(()) for t in (by_digit, total))  # an index would be fetched
+        left = left - (reached - equal)
         prefix = (prefix << width) | digit
-    if bool(unusable):
+    assert unusable is not None
+    infinities, code, ties, tied = torch.stack([unusable.to(torch.int64), prefix, left, equal]).tolist()
+    if infinities:
         raise infinite(parts, dtype)
-    if device.type == "cpu":
-        return Cut(dtype, int(prefix), int(left), bool(left == equal))
-    return Cut(dtype, prefix.to(dtype), left, False)
+    return Cut(dtype, code, ties, ties == tied)
 
 
 def _digit_counts_on_cpu(parts: Sequence[Part], dtype: torch.dtype, prefix: Tensor, shift: int, width: int) -> Tensor:
@@ -215,11 +215,13 @@ def kept_masks(parts: Sequence[Part], cut: Cut) -> Iterator[Tensor]:
     seen = torch.zeros((), dtype=torch.int64, device=parts[0].values.device)
     for part in parts:
         code = torch.cat([code for _, code in device_chunks(part, cut.dtype, DEVICE_SPAN)] or [part.flat().to(cut.dtype)])
-        threshold, ties = (torch.as_tensor(x, device=code.device) for x in (cut.code, cut.ties))
-        tied = code == threshold
+        if cut.all_ties:
+            yield code > cut.code
+            continue
+        tied = code == cut.code
         place = tied.cumsum(0) + seen.to(code.device)
         seen = place[-1].to(seen.device) if place.numel() else seen
-        yield (code > threshold) | (tied & (place > ties))
+        yield (code > cut.code) | (tied & (place > cut.ties))
 
 
 def _kept_on_cpu(parts: Sequence[Part], cut: Cut) -> Iterator[Tensor]:

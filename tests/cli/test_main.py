@@ -1,5 +1,6 @@
 """What every command shares: quick help, one line per error, exit codes."""
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,24 @@ def imported_by(*commands: list[str]) -> set[str]:
 
 def test_help_imports_next_to_nothing() -> None:
     assert not imported_by(["--help"], ["-h"], ["--version"]) & {*SLOW, "numpy", "rich", "sqlite3"}
+
+
+def test_version_in_a_tree_that_nobody_installed(tmp_path: Path) -> None:
+    """Packages found by PYTHONPATH alone, without the metadata that an installation leaves."""
+    for name, package in {"sics_cli": "sics_cli", "sics_plugin": "sics_plugin", "sics_analysis": "sics_analysis"}.items():
+        found = importlib.util.find_spec(package)
+        assert found is not None and found.submodule_search_locations is not None  # noqa: PT018
+        (tmp_path / name).symlink_to(found.submodule_search_locations[0])
+    code = (
+        "import importlib.metadata as m, sys; real = m.Distribution.from_name.__func__\n"
+        "def found(cls, name):\n    if name == 'sics': raise m.PackageNotFoundError(name)\n    return real(cls, name)\n"
+        "m.Distribution.from_name = classmethod(found); import runpy; sys.argv = ['sics_cli', '--version']\n"
+        "runpy.run_module('sics_cli', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "sics-run, not installed: a plain tree\n", "")
 
 
 def test_help_of_a_command_is_quick_too() -> None:

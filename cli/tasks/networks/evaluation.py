@@ -22,14 +22,15 @@ HELD_OUT_BATCH = 100
 def hits_and_loss(model: nn.Module, part: Examples, size: int = EVALUATION_BATCH) -> tuple[Any, float]:
     """Right or wrong on examples that lie on the device of `model` (left in eval mode), and their mean cross-entropy (nats)."""
     model.eval()
-    right = []
-    total = 0.0
+    right, losses = [], []
     for images, label in part.batches(size):
         logits = model(images)
-        right.append((logits.argmax(dim=1) == label).cpu().numpy())
-        total += float(nn.functional.cross_entropy(logits.double(), label, reduction="sum").item())
-    hits = np.concatenate(right)
-    return hits, total / len(hits)
+        right.append(logits.argmax(dim=1) == label)
+        losses.append(nn.functional.cross_entropy(logits.double(), label, reduction="sum"))
+    # Both are fetched at once, as bytes: asking for a batch's would wait for every batch.
+    together = torch.cat([torch.cat(right).view(torch.uint8), torch.stack(losses).view(torch.uint8)]).cpu().numpy()
+    n = len(part)
+    return together[:n].view(np.bool_), sum(together[n:].copy().view(np.float64).tolist()) / n
 
 
 def evaluate(model: nn.Module, part: Examples) -> Evaluation:

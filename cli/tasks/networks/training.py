@@ -131,17 +131,23 @@ class ImageTrainer:
 
     def _batches(self, number: int, order: Indices) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Images (n, channels, height, width), float32, and labels (n,) of each batch of epoch `number`, as the settings say."""
-        index = torch.from_numpy(order).to(self._device)
-        for place, batch in enumerate(index.split(self._config.batch_size)):
-            if not self._config.augments:
-                yield self._examples.at(batch)
-                continue
-            from sics_cli.tasks.images.augment import Augmentation, augment  # only now: it brings torchvision along
+        batches = torch.from_numpy(order).to(self._device).split(self._config.batch_size)
+        if not self._config.augments:
+            yield from map(self._examples.at, batches)
+            return
+        from sics_cli.tasks.images.augment import PIXELS, Augmentation, augment_all  # only now: it brings torchvision along
 
-            config = self._config
-            asked = Augmentation(config.crop_padding, config.flip, config.randaugment, config.magnitude)
-            changed = augment(self._examples.pixels[batch], asked, seed=self._seed, epoch=number, batch=place)
-            yield self._examples.standard(changed), self._examples.labels[batch]
+        config = self._config
+        asked = Augmentation(config.crop_padding, config.flip, config.randaugment, config.magnitude)
+        height, width = self._examples.pixels.shape[-2:]
+        # A GPU takes many at once; a processor's cache is full with one batch.
+        together = 1 if self._device.type == "cpu" else max(1, PIXELS // (height * width * config.batch_size))
+        for first in range(0, len(batches), together):
+            some = batches[first : first + together]
+            pixels, sizes = self._examples.pixels[torch.cat(some)], [len(batch) for batch in some]
+            changed = augment_all(pixels, asked, sizes, seed=self._seed, epoch=number, first=first)
+            for images, batch in zip(changed, some, strict=True):
+                yield self._examples.standard(images), self._examples.labels[batch]
 
     def state(self) -> State:
         """Module state, and the optimiser's by parameter name; tensors that training goes on changing."""

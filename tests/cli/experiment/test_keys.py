@@ -88,6 +88,14 @@ def test_settings_that_came_later_leave_older_keys_as_they_were(experiment: Expe
     assert plain.dense_key(0) == "c1fa83b7ccc3988f36025ea07431e1ebb9687c2216eab6c73f3196c5f79056be"
 
 
+def test_the_model_of_a_gpu_is_in_the_key_of_a_run_on_one(experiment: Experiment) -> None:
+    plain, card = Environment("cuda", "2.15", "1.0"), Environment("cuda", "2.15", "1.0", "H100")
+    assert Recipe(experiment, CPU).content["environment"] == {"device_class": "cpu", "torch": "2.15", "timm": "1.0"}
+    assert len({Recipe(experiment, one).run_id for one in (CPU, plain, card, replace(card, gpu="H200"))}) == 4
+    before, after = Recipe(experiment, card).content, Recipe(experiment, replace(card, gpu="H200")).content
+    assert differences(before, after) == ["environment.gpu H100 → H200"]
+
+
 def test_what_a_seed_varies_is_said_and_not_hashed(experiment: Experiment) -> None:
     recipe = Recipe(experiment, CPU)
     assert recipe.described["seed_varies"] == ["initialisation", "data order", "calibration batches", "draws of random scorers"]

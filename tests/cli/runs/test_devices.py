@@ -1,8 +1,20 @@
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from sics_cli.base.errors import ConfigError
-from sics_cli.runs import devices
+from sics_cli.experiment.scorers import describe_scorers
+from sics_cli.runs import devices, session
 from sics_cli.runs.devices import usable_gpus, worker_devices
+from sics_cli.runs.session import Asker, open_session, with_task
+from sics_cli.runs.workers import Workers
+from sics_cli.seeds.worker import Description, describe
+from sics_cli.settings.config import Experiment
+from sics_cli.tasks.image_setup import ImageAccess
 
 
 def nobody() -> tuple[str, ...]:
@@ -36,3 +48,52 @@ def test_workers_spread_over_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(6)))
     assert worker_devices((), None, jobs=4) == ["cpu"] * 4
     assert worker_devices((), None, jobs=40) == ["cpu"] * 6
+
+
+class Recorder(Workers):
+    """Remembers what was handed to which devices, and answers what a worker would."""
+
+    def __init__(self, gpus: tuple[str, ...]) -> None:
+        super().__init__(3, jobs=5)
+        self.names, self.asked = gpus, list[str]()
+
+    def executor(self, gpus: tuple[int, ...]) -> Any:
+        return self
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future[Any]:
+        self.asked.append(function.__name__)
+        done: Future[Any] = Future()
+        done.set_result(Description(describe_scorers((), "gradient"), self.names) if function is describe else None)
+        return done
+
+
+@pytest.mark.parametrize(
+    ("gpu", "device", "warmed"), [(False, "auto", 2), (True, "auto", 0), (True, "cuda", 0), (True, "cpu", 2)]
+)
+def test_no_workers_of_the_cpu_are_warmed_for_a_gpu(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch, gpu: bool, device: str, warmed: int
+) -> None:
+    monkeypatch.setattr(session, "may_have_gpu", lambda: gpu)
+    workers = Recorder(("A",) if gpu else ())
+    Asker(replace(experiment, device=device), workers, lambda line: None, warm=True)()
+    assert workers.asked == ["warm_up"] * warmed + ["describe"]
+
+
+def test_the_model_of_the_cards_in_use_is_in_the_recipe(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(devices, "may_have_gpu", lambda: True)
+    monkeypatch.setattr(session, "may_have_gpu", lambda: True)
+
+    def recipe(device: str, *cards: str) -> dict[str, Any]:
+        asked = replace(experiment, device=device)
+        ask = Asker(asked, Recorder(cards), lambda line: None)
+        settled, task = with_task(asked, ask, ImageAccess())
+        found: dict[str, Any] = open_session(settled, tmp_path / device, ask, task).recipe.content["environment"]
+        return found
+
+    assert "gpu" not in recipe("cpu", "A")
+    assert recipe("auto", "A", "A")["gpu"] == "A"
+    assert recipe("cuda", "B", "A")["gpu"] == "A, B"
+    assert recipe("cuda:1", "B", "A")["gpu"] == "A"
+    assert "gpu" not in recipe("auto")

@@ -84,6 +84,23 @@ def test_workers_that_always_die_end_the_run_clearly(copy: Any) -> None:
     one_line(done, "workers died 3 times in a row", "--workers", "run/run.sqlite")
 
 
+def test_a_worker_that_loses_its_card_fails_one_cell_and_goes(copy: Any, rows_of: Any) -> None:
+    """As on a GPU, where every later call of the process would raise the same. Its seeds go on in another process."""
+    body = """if units.magnitude.numel() > 1024 and sparsity == 0.5:
+            raise RuntimeError("CUDA error: device-side assert triggered")
+        if units.magnitude.numel() > 1024:
+            Path("pids").open("a").write(f"{os.getpid()} ")"""
+    (copy.folder / "loses.py").write_text(OWN_SCORER.format(body=body))
+    done = copy(*copy.tiny, "--workers", "1", "--scorers", "loses:Mine", "--sparsities", ".5,.6")
+    assert done.returncode == 3, done.stderr
+    assert "a worker died; starting again from the finished cells" in done.stderr
+    failed = [row for row in rows_of(copy.store, "failures") if row["scorer"] == "mine"]
+    assert [(row["seed"], row["sparsity"]) for row in failed] == [(0, 0.5), (1, 0.5)]
+    good = [row for row in rows_of(copy.store, "cells") if row["scorer"] == "mine"]
+    assert sorted((row["seed"], row["sparsity"]) for row in good) == [(0, 0.6), (1, 0.6)]
+    assert len(set((copy.folder / "pids").read_text().split())) == 2, "a process that lost its card computed something"
+
+
 def test_interrupt_keeps_finished_cells(
     finished: Any, cli: Any, processes: list[Any], snapshot: Snapshot, children: Children, until: Until, cells_in: Count,
     gone: Gone,

@@ -666,6 +666,7 @@ def test_warnings_do_not_come_with_it() -> None:
         shrink(model)
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("unit", ["channel", "head"])
 def test_on_cuda_the_same_units_go_and_the_shrunk_model_stays_there(unit: Any) -> None:

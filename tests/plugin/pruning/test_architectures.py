@@ -239,6 +239,7 @@ def test_the_whole_vit_small(images: Callable[..., Tensor]) -> None:
     assert stay <= set(model.state_dict())
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_makes_the_masks_of_the_cpu(model_of: Callable[[str], nn.Module], images: Callable[..., Tensor]) -> None:
     model = model_of("mlp")

@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
 from sics_cli.base.errors import ConfigError
-from sics_cli.tasks.images.augment import OPERATIONS, Augmentation, augment, crop_and_flip, draw
+from sics_cli.tasks.images.augment import OPERATIONS, Augmentation, augment, augment_all, crop_and_flip, draw
 
 NAMES = [operation.name for operation in OPERATIONS]
 FULL = Augmentation(randaugment=2)
@@ -42,6 +42,15 @@ def test_same_place_in_training_same_images_and_nothing_else_matters(images: tor
     assert one.shape == images.shape
 
 
+@pytest.mark.parametrize("augmentation", [FULL, Augmentation(crop_padding=2), Augmentation(flip=False, randaugment=1)])
+def test_batches_together_are_batches_one_by_one(images: torch.Tensor, augmentation: Augmentation) -> None:
+    """To the bit, though images of several batches share a call: what happens to an image is its own."""
+    together = augment_all(images, augmentation, [40, 40, 16], seed=3, epoch=2, first=5)
+    alone = [augment(part, augmentation, seed=3, epoch=2, batch=5 + place) for place, part in enumerate(images.split(40))]
+    assert len(together) == len(alone)
+    assert all(map(torch.equal, together, alone))
+
+
 def test_deterministic_kernels_are_enough_and_threads_do_not_matter(images: torch.Tensor) -> None:
     """As in a worker, where torch refuses operations without a deterministic form."""
     one = augment(images, FULL, seed=3, epoch=2, batch=5)
@@ -55,6 +64,7 @@ def test_deterministic_kernels_are_enough_and_threads_do_not_matter(images: torc
         torch.set_num_threads(threads)
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu_it_repeats_itself_and_draws_the_same(images: torch.Tensor) -> None:
     torch.use_deterministic_algorithms(True)

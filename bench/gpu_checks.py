@@ -1,0 +1,276 @@
+"""What must hold on a GPU, each check a function of the device that raises where it does not.
+
+    python bench/gpu_checks.py [--device cuda] [NAME ...]
+
+`make gpu` runs them without pytest; with it, tests marked `cuda` do (`tests/test_cuda.py`). What needs no process of its own is
+also run by the test-suite on a pretend device, so that no check is run for the first time where time is dear.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import hashlib
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import sics_plugin as sics
+
+Batches = list[tuple[Tensor, Tensor]]
+#: Scorers whose masks must be the CPU's to the bit, given the CPU's saliency.
+TWELVE = (
+    "magnitude", "power", "log", "chaos", "smooth_chaos", "smooth_mouse", "wiggle", "bump", "fake", "information", "gradient",
+    "random",
+)  # fmt: skip
+#: ViT-Small has 21.2 million prunable weights; the test-suite takes less.
+SMALL = {"img_size": 8, "patch_size": 4, "embed_dim": 32, "depth": 2, "num_heads": 4, "num_classes": 5}
+VIT_SMALL = {"img_size": 32, "patch_size": 4, "embed_dim": 384, "depth": 12, "num_heads": 6, "num_classes": 10}
+VIT_MICRO = {"img_size": 32, "patch_size": 8, "embed_dim": 128, "depth": 5, "num_heads": 4, "num_classes": 10}
+KINDS = ("gradient", "activation", "snip", "grasp", "synflow", "taylor", "fisher", "sensitivity", "relative_activation")
+
+
+def network(**options: Any) -> nn.Module:
+    """A vision transformer as its seed initialises it, on the CPU."""
+    from timm.models.vision_transformer import VisionTransformer
+
+    torch.manual_seed(0)
+    model = VisionTransformer(**options)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                nn.init.normal_(parameter, std=0.1)
+    return model.eval()
+
+
+def batches(count: int = 3, size: int = 6, side: int = 8, classes: int = 5) -> Batches:
+    """Random images and labels, on the CPU."""
+    dice = torch.Generator().manual_seed(1)
+    return [
+        (torch.randn(size, 3, side, side, generator=dice), torch.randint(0, classes, (size,), generator=dice))
+        for _ in range(count)
+    ]
+
+
+def there(device: torch.device, model: nn.Module, data: Batches) -> tuple[nn.Module, Batches]:
+    """A copy of the model and the batches on a device."""
+    return copy.deepcopy(model).to(device), [(images.to(device), labels.to(device)) for images, labels in data]
+
+
+def masks_are_the_cpus(device: torch.device, **options: Any) -> str:
+    """Twelve scorers choose the same weights to the bit: by magnitudes alone, and given the CPU's saliency."""
+    model = network(**(options or VIT_SMALL))
+    named = {name: p for name, p in model.named_parameters() if p.dim() > 1}
+    dice = torch.Generator().manual_seed(2)
+    total = sum(p.numel() for m, n in sics.prunable_parameters(model) for p in [getattr(m, n)])
+    values = torch.rand(total, generator=dice)
+    wrong = []
+    for name in TWELVE:
+        kind = "gradient" if name == "gradient" else "supplied"
+        saliency = None if name in ("magnitude", "random") else sics.SaliencyVector(values, kind=kind)
+        expected = sics.compute_masks(model, name, amount=0.7, saliency=saliency)[1].mask_hash
+        found = sics.compute_masks(copy.deepcopy(model).to(device), name, amount=0.7, saliency=saliency)[1].mask_hash
+        wrong += [name] if found != expected else []
+    assert not wrong, f"masks differ from the CPU's: {', '.join(wrong)}"
+    return f"{len(TWELVE)} scorers on {total:,} weights of {len(named)} tensors"
+
+
+def forms_agree(device: torch.device) -> str:
+    """The histogram form chooses what the exact one does, but for a few units beside the cut; and the same again."""
+    model = network(**VIT_SMALL if device.type == "cuda" and torch.cuda.is_available() else SMALL).to(device)
+    chosen = []
+    for exact in (True, False, False):
+        made, report = sics.compute_masks(model, "chaos", amount=0.7, exact=exact)
+        assert report.form == ("exact" if exact else "histogram")
+        chosen.append(torch.cat([mask.flatten() for mask in made.values()]))
+    assert torch.equal(chosen[1], chosen[2]), "the histogram form is not the same again"
+    share = float((chosen[0] != chosen[1]).double().mean())
+    assert share < 2e-3, f"{share:.2%} of the units differ"
+    return f"{share:.4%} of {len(chosen[0]):,} units differ"
+
+
+def saliencies_are_near_the_cpus(device: torch.device) -> str:
+    """Every kind, twice: the same bits again where forms are deterministic, and the CPU's values within rounding."""
+    model, data = network(**SMALL), batches(2, 4)
+    moved, brought = there(device, model, data)
+    far = {}
+    for kind in KINDS:
+        rounds = 2 if kind == "synflow" else None
+        here = sics.Saliency(model, data, kind=kind, rounds=rounds)  # type: ignore[arg-type]
+        one, two = (sics.Saliency(moved, brought, kind=kind, rounds=rounds) for _ in range(2))  # type: ignore[arg-type]
+        assert one.digest == two.digest, f"{kind} is not the same again"
+        a, b = (s.vector(sics.prunable_parameters(m)).double() for s, m in ((here, model), (one, moved)))
+        if kind == "synflow":  # of places in an order: equal but where scores tie within rounding
+            share = float((a != b.cpu()).double().mean())
+            assert share < 0.01, f"{share:.2%} of synflow's places differ"
+            continue
+        far[kind] = float((a - b.cpu()).abs().max() / a.abs().max())
+        assert far[kind] < 1e-3, f"{kind} differs by {far[kind]:.2g} of its largest value"
+    worst = max(far, key=lambda kind: far[kind])
+    return f"{len(KINDS)} kinds, at most {far[worst]:.1g} of the largest value ({worst})"
+
+
+def channels_are_the_cpus(device: torch.device) -> str:
+    """Channels and heads by magnitude and chaos, and the network without them computes what the masked one does."""
+    model, data = network(**SMALL), batches(1)
+    for unit in ("channel", "head"):
+        for name in ("magnitude", "chaos"):
+            here, (moved, brought) = copy.deepcopy(model), there(device, model, data)
+            expected = sics.prune_channels(here, name, amount=0.5, unit=unit).mask_hash
+            assert sics.prune_channels(moved, name, amount=0.5, unit=unit).mask_hash == expected, f"{unit}s by {name} differ"
+            with torch.no_grad():
+                masked, small = moved(brought[0][0]), sics.shrink(moved)(brought[0][0])
+            assert torch.allclose(masked, small, atol=1e-4), f"the shrunk network of {unit}s computes something else"
+    return "channels and heads, masked and shrunk"
+
+
+def training_repeats_itself(device: torch.device) -> str:
+    """Two epochs with augmentation, in float32 and in bfloat16, give the same weights again, and in two parts."""
+    import numpy as np
+
+    from sics_cli.settings.config import experiment_from_mapping, merged
+    from sics_cli.settings.presets import DIGITS
+    from sics_cli.tasks.checkpoints import state_hash
+    from sics_cli.tasks.images.datasets import Part, Split
+    from sics_cli.tasks.images.standardise import ChannelStatistics
+    from sics_cli.tasks.networks.models import build_model
+    from sics_cli.tasks.networks.training import ImageTrainer
+    from sics_cli.tasks.training import HalfTrained, run
+
+    dice = np.random.default_rng(0)
+    statistics = ChannelStatistics(np.full(1, 120.0, np.float32), np.full(1, 60.0, np.float32))
+
+    def part(n: int) -> Part:
+        return Part(dice.integers(0, 256, (n, 1, 8, 8)).astype(np.uint8), dice.integers(0, 10, n), statistics)
+
+    split = Split(part(100), part(20), part(20))
+    experiment = experiment_from_mapping(merged(DIGITS, {"model": {"embed_dim": 16, "depth": 1, "num_heads": 2}}))
+    precisions = ("fp32", "bf16") if torch.cuda.is_available() else ("fp32",)
+    for precision in precisions:
+        config = replace(experiment.images.training, epochs=2, precision=precision, crop_padding=1, flip=True, randaugment=2)
+
+        def trainer(config: Any = config) -> ImageTrainer:
+            return ImageTrainer(build_model(experiment.images.model, 0), config, split, device)
+
+        hashes = []
+        for parts in (False, False, True):
+            one = trainer()
+            if parts:
+                half = run(one, 2, 0, until=1)
+                assert isinstance(half, HalfTrained)
+                begun = replace(half, state={name: value.clone() for name, value in half.state.items()})
+                one = trainer()
+                run(one, 2, 0, begin=begun)
+            else:
+                run(one, 2, 0)
+            hashes.append(state_hash(one.network.state_dict()))
+        assert hashes[0] == hashes[1], f"{precision} training is not the same again"
+        assert hashes[0] == hashes[2], f"{precision} training in two parts is not that in one"
+    return " and ".join(precisions)
+
+
+def replicate_goes_on(device: torch.device) -> str:
+    """`sics-run replicate` on two seeds: its rows again from the beginning, and grown from fewer scorers, bit for bit."""
+    tiny = 'name = "tiny"\nseeds = 2\nsparsities = [0.5, 0.8]\n[model]\nembed_dim = 16\ndepth = 1\nnum_heads = 2\n'
+    tiny += "[training]\nepochs = 6\n[calibration]\nbatches = 3\n"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "tiny.toml").write_text(tiny)
+
+        def replicate(out: str, *options: str) -> None:
+            command = [sys.executable, "-m", "sics_cli", "replicate", "--config", "tiny.toml", "--out", out, "--no-report"]
+            command += ["--device", str(device), *options]
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200, check=False)
+            assert done.returncode == 0, done.stderr[-2000:]
+
+        replicate("one")
+        replicate("two", "--scorers", "magnitude,gradient")
+        replicate("two")
+        one, two = rows_of(folder / "one"), rows_of(folder / "two")
+        assert one == two, f"{sum(a != b for a, b in zip(one, two, strict=False))} rows of {len(one)} differ"
+        flagged = sum("nondeterministic" in str(row) for row in one)
+    return f"{len(one)} rows the same, {flagged} of them flagged nondeterministic"
+
+
+def rows_of(folder: Path) -> list[tuple[Any, ...]]:
+    """What a run's cells say, but for times."""
+    with sqlite3.connect(folder / "run.sqlite") as store:
+        cursor = store.execute("SELECT * FROM cells")
+        left = {"wall_seconds", "finished", "provenance_id"}
+        names = [column[0] for column in cursor.description]
+        return sorted(tuple(repr(v) for n, v in zip(names, row, strict=True) if n not in left) for row in cursor)
+
+
+#: Those that run in this process, also on a pretend device; and those that start others.
+HERE: dict[str, Callable[[torch.device], str]] = {
+    "masks": masks_are_the_cpus,
+    "forms": forms_agree,
+    "saliencies": saliencies_are_near_the_cpus,
+    "channels": channels_are_the_cpus,
+    "training": training_repeats_itself,
+}
+CHECKS = {**HERE, "replicate": replicate_goes_on}
+
+
+def prepared() -> None:
+    """As a worker is: one thread, deterministic forms, full precision."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def outcome(name: str, device: torch.device) -> dict[str, Any]:
+    """How a check went, as plain data."""
+    begun = time.perf_counter()
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            said = CHECKS[name](device)
+    except Exception as error:
+        trace = traceback.format_exc()
+        told = {"good": False, "said": f"{type(error).__name__}: {error}"[:1000], "trace": trace[-3000:]}
+    else:
+        told = {"good": True, "said": said}
+    return {"check": name, **told, "seconds": round(time.perf_counter() - begun, 1)}
+
+
+def source_digest() -> str:
+    """Which tree was checked: sha256 over the plugin and the command line."""
+    root = Path(__file__).resolve().parents[1]
+    sha = hashlib.sha256()
+    for path in sorted([*root.glob("sics_plugin/**/*.py"), *root.glob("cli/**/*.py")]):
+        sha.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return sha.hexdigest()
+
+
+def main() -> int:
+    """Run checks by name, all of them by default; a line each."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("names", nargs="*", choices=[*CHECKS, []], default=[])
+    asked = parser.parse_args()
+    prepared()
+    failed = 0
+    for name in asked.names or CHECKS:
+        found = outcome(name, torch.device(asked.device))
+        failed += not found["good"]
+        print(f"{'ok' if found['good'] else 'FAILED':<7}{name:<12}{found['seconds']:>6} s  {found['said']}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
