@@ -65,8 +65,9 @@ CALIBRATION, EVALUATION = 1, 2
 class RealTask(Task):
     """A trained network: the same at every seed, which draws the calibration examples and nothing else.
 
-    A result is right or wrong an example. Subclasses give `load`, `examples(generator, n, part)` as inputs and targets,
-    `right(output, target)` and, where it is not cross-entropy, `criterion(output, target)`.
+    A result is right or wrong an example, or the share that is right where an example asks more. Subclasses give `load`,
+    `examples(generator, n, part)` as inputs and targets, `right(output, target)` and, where it is not cross-entropy,
+    `criterion(output, target)`.
 
     Parameters
     ----------
@@ -90,7 +91,7 @@ class RealTask(Task):
         raise NotImplementedError
 
     def right(self, output: Any, target: Tensor) -> Tensor:
-        """1 for each right answer, 0 for each wrong one."""
+        """1 for each right answer, 0 for each wrong one, or a share: a number an example."""
         return output.argmax(-1) == target
 
     def network(self, seed: int) -> nn.Module:
@@ -110,12 +111,12 @@ class RealTask(Task):
         return self.criterion(network(batch[0]), batch[1])
 
     def evaluate(self, network: nn.Module, seed: int) -> Tensor:
-        """Right or wrong for each example of the fixed evaluation set."""
+        """A number for each example of the fixed evaluation set."""
         x, y = self.fixed()
         found = []
         for part in torch.arange(len(y)).split(self.at_a_time):
             output = network(x[part].to(self.device))
-            found.append(self.right(output, y[part].to(self.device)).flatten().cpu())
+            found.append(self.right(output, y[part].to(self.device)).cpu())
         return torch.cat(found)
 
     def fixed(self) -> tuple[Any, Tensor]:
@@ -130,8 +131,8 @@ class Contrast(RealTask):
 
     Subclasses give `groups(draw, n, members, part)`: n groups of things that belong together, (n, members, ...). A calibration
     example is a set of `among` pairs, whose loss is the cross-entropy of finding each second by its first (InfoNCE, at a fixed
-    scale of similarities); one pair alone would have none. Evaluated is each member of each group: whether it is nearer to the
-    mean of the other members than to the mean of any other of `candidates` groups.
+    scale of similarities); one pair alone would have none. The result of a group is the share of its members that are nearer to
+    the mean of the other members than to the mean of any other of `candidates` groups.
     """
 
     batch, among = 2, 8
@@ -155,7 +156,7 @@ class Contrast(RealTask):
     def evaluate(self, network: nn.Module, seed: int) -> Tensor:
         groups, _ = self.fixed()
         vectors = torch.cat([network(part.to(self.device)) for part in groups.split(32)])
-        return torch.cat([found_again(part).flatten() for part in vectors.split(self.candidates)]).cpu()
+        return torch.cat([found_again(part).float().mean(1) for part in vectors.split(self.candidates)]).cpu()
 
 
 def found_again(vectors: Tensor) -> Tensor:

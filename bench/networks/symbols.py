@@ -47,7 +47,7 @@ def pronounced() -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 
 class Spelling(RealTask):
-    """How English words are said, by the dictionary: right is each next phoneme, after the true ones before it.
+    """How English words are said, by the dictionary: the share of next phonemes that are right, after the true ones.
 
     Evaluated are 200 words out of every tenth of the dictionary; calibration draws from the others. The network was trained on
     this dictionary: it is how much of what was learned a pruned network keeps.
@@ -91,7 +91,8 @@ class Spelling(RealTask):
         return x, y
 
     def right(self, output: Tensor, target: Tensor) -> Tensor:
-        return (output.argmax(2) == target)[target != IGNORED]
+        asked = target != IGNORED
+        return ((output.argmax(2) == target) & asked).sum(1) / asked.sum(1)
 
 
 class CharacterNet(nn.Module):
@@ -166,24 +167,42 @@ class Characters(RealTask):
         return found[:, :-1], found[:, -1]
 
 
-#: Reactions by template: what reacts, what comes of it. R and Q stand for the groups below.
+#: Reactions by template: what reacts, what comes of it, with one group, another one, and that other one after its bond.
 TEMPLATES = (
-    "{r}C(=O)O.{q}O>>{r}C(=O)O{q}",
-    "{r}C(=O)O.{q}N>>{r}C(=O)N{q}",
-    "{r}C(=O)Cl.{q}N>>{r}C(=O)N{q}",
-    "{r}CBr.{q}O>>{r}CO{q}",
-    "{r}CBr.{q}N>>{r}CN{q}",
-    "{r}S(=O)(=O)Cl.{q}N>>{r}S(=O)(=O)N{q}",
-    "{r}N=C=O.{q}N>>{r}NC(=O)N{q}",
-    "{r}N=C=O.{q}O>>{r}NC(=O)O{q}",
-    "{r}C=O.{q}N>>{r}CN{q}",
-    "{r}C(=O)OC.{q}N>>{r}C(=O)N{q}",
+    "{r}C(=O)O.{q}O>>{r}C(=O)O{s}",
+    "{r}C(=O)O.{q}N>>{r}C(=O)N{s}",
+    "{r}C(=O)Cl.{q}N>>{r}C(=O)N{s}",
+    "{r}CBr.{q}O>>{r}CO{s}",
+    "{r}CBr.{q}N>>{r}CN{s}",
+    "{r}S(=O)(=O)Cl.{q}N>>{r}S(=O)(=O)N{s}",
+    "{r}N=C=O.{q}N>>{r}NC(=O)N{s}",
+    "{r}N=C=O.{q}O>>{r}NC(=O)O{s}",
+    "{r}C=O.{q}N>>{r}CN{s}",
+    "{r}C(=O)OC.{q}N>>{r}C(=O)N{s}",
 )
+#: The same group written before its bond and after it.
 GROUPS = (
-    "CC", "CCC", "CCCC", "CC(C)C", "c1ccccc1C", "Cc1ccc(C)cc1", "COc1ccc(C)cc1", "Clc1ccc(C)cc1", "Fc1ccc(C)cc1",
-    "C1CCCCC1C", "c1ccncc1C", "c1ccoc1C", "c1ccsc1C", "CCOCC", "N#Cc1ccc(C)cc1", "O=[N+]([O-])c1ccc(C)cc1",
-    "FC(F)(F)c1ccc(C)cc1", "Brc1ccc(C)cc1", "CN(C)CC", "C1CC1C",
-)  # fmt: skip
+    ("CC", "CC"),
+    ("CCC", "CCC"),
+    ("CCCC", "CCCC"),
+    ("CC(C)", "C(C)C"),
+    ("CCOCC", "CCOCC"),
+    ("CN(C)CC", "CCN(C)C"),
+    ("C1CC1C", "CC1CC1"),
+    ("C1CCCCC1C", "CC1CCCCC1"),
+    ("c1ccccc1C", "Cc1ccccc1"),
+    ("c1ccncc1C", "Cc1cccnc1"),
+    ("c1ccoc1C", "Cc1ccco1"),
+    ("c1ccsc1C", "Cc1cccs1"),
+    ("Cc1ccc(cc1)C", "Cc1ccc(C)cc1"),
+    ("COc1ccc(cc1)C", "Cc1ccc(OC)cc1"),
+    ("Fc1ccc(cc1)C", "Cc1ccc(F)cc1"),
+    ("Clc1ccc(cc1)C", "Cc1ccc(Cl)cc1"),
+    ("Brc1ccc(cc1)C", "Cc1ccc(Br)cc1"),
+    ("N#Cc1ccc(cc1)C", "Cc1ccc(C#N)cc1"),
+    ("O=[N+]([O-])c1ccc(cc1)C", "Cc1ccc([N+](=O)[O-])cc1"),
+    ("FC(F)(F)c1ccc(cc1)C", "Cc1ccc(C(F)(F)F)cc1"),
+)
 
 
 class Reactions(RealTask):
@@ -218,7 +237,8 @@ class Reactions(RealTask):
             tokens: list[int] = []
             while not 0 < len(tokens) <= self.tokens:  # a longer one is drawn anew
                 i, j = pairs[int(torch.randint(len(pairs), (1,), generator=draw))]
-                text = TEMPLATES[int(torch.randint(len(TEMPLATES), (1,), generator=draw))].format(r=GROUPS[i], q=GROUPS[j])
+                template = TEMPLATES[int(torch.randint(len(TEMPLATES), (1,), generator=draw))]
+                text = template.format(r=GROUPS[i][0], q=GROUPS[j][0], s=GROUPS[j][1])
                 tokens = [number["[CLS]"], *(number[token] for token in self.pattern.findall(text)), number["[SEP]"]]
             at = int(torch.randint(1, len(tokens) - 1, (1,), generator=draw))
             y[row], tokens[at] = tokens[at], number["[MASK]"]
