@@ -70,6 +70,23 @@ def measure(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def report(arguments: argparse.Namespace) -> int:
+    """Make the tables of a file of rows."""
+    import pandas as pd
+    from networks.measure import read
+    from networks.tables import markdown
+    from pruning import write_between
+
+    for path in arguments.rows:
+        if not path.exists():
+            raise SystemExit(f"{path}: there is no such file of rows: `measure --out {path}` makes one")
+    text = markdown(pd.concat([read(path) for path in arguments.rows], ignore_index=True))
+    print(text)
+    if arguments.markdown is not None:
+        write_between(arguments.markdown, text, *(f"<!-- bench/real.py: {word} -->" for word in ("begin", "end")))
+    return 0
+
+
 def list_networks(arguments: argparse.Namespace) -> int:
     """The registry, a line a network."""
     from networks.registry import NETWORKS
@@ -101,6 +118,10 @@ def main() -> int:
     one.add_argument("--threads", type=int, default=1)
     one.add_argument("--out", type=Path, required=True, metavar="FILE", help=".csv, .csv.gz or .parquet")
     one.set_defaults(run=measure)
+    one = commands.add_parser("report", help="make the tables of a file of rows")
+    one.add_argument("rows", type=Path, nargs="+", metavar="FILE")
+    one.add_argument("--markdown", type=Path, metavar="PAGE", help="write the tables into this page, between its markers")
+    one.set_defaults(run=report)
     arguments = parser.parse_args()
     return int(arguments.run(arguments))
 
