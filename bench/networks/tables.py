@@ -100,7 +100,8 @@ def blocks_of(frame: pd.DataFrame) -> list[Block]:
     known = {network.name: network for network in NETWORKS}
     if unknown := sorted(set(frame["network"]) - set(known)):
         raise SystemExit(f"the rows are of {unknown[0]}, which is no network of the registry: {', '.join(known)}")
-    usual = int(frame.loc[frame["scorer"] != "dense", "batches"].mode()[0])
+    counts = frame.loc[frame["scorer"] != "dense", "batches"].value_counts().to_dict()
+    usual = max(counts, key=lambda batches: (counts[batches], batches))
     dense = frame[frame["scorer"] == "dense"].set_index("network")["accuracy"]
     found = []
     for name in (one for one in known if one in set(frame["network"])):
