@@ -5,7 +5,7 @@
     python bench/real.py measure --networks development --draws 10 --out rows.csv.gz [--sparsities .3,.5 --pools row]
     python bench/real.py report rows.csv.gz [--markdown docs/real-networks.md]
 
-`measure` adds to a file what it lacks, a network and draw of calibration examples at a time, and goes on where it was stopped.
+`measure` adds to a file what it lacks, written once a minute, and goes on where it was stopped.
 The weights are the same at every draw, and so are the examples that are evaluated. Contrasts are further rows of the same file:
 
     python bench/real.py measure … --targets default,depthwise,without-first   # what is pooled

@@ -36,6 +36,8 @@ POOLS = ("global", "layer", "row", "layer-rank")
 DEFAULT, DEPTHWISE, WITHOUT_FIRST = "default", "depthwise", "without-first"
 #: What is pruned: the task's own targets; those and depthwise convolutions; those without the first layer.
 TARGETS = (DEFAULT, DEPTHWISE, WITHOUT_FIRST)
+#: Seconds after which rows are written, also within a draw.
+KEEP_EVERY = 60.0
 Pairs = list[tuple[nn.Module, str]]
 
 
@@ -305,23 +307,25 @@ def measure(networks: Sequence[Network], grid: Grid, draws: Sequence[int], out: 
             rows.add([_row(network, 0, Arm("", 0, "", 0.0, "dense"), Found("", 0.0, 0.0, begun.dense), begun.dense, 0.0)])
         said: set[str] = set()
         for seed, missing in wanted.items():
-            new, at, started = [], time.perf_counter(), time.perf_counter()
-            for arm, found in begun.draw(seed, missing):
-                if isinstance(found, str):
-                    lost += 1
-                    if (line := f"{network.name}, {arm.scorer} in pool {arm.pool}: left out, {found}") not in said:
-                        said.add(line)
-                        print(line, file=sys.stderr, flush=True)
-                    continue
-                now = time.perf_counter()
-                new.append(_row(network, seed, arm, found, begun.dense, now - at))
-                at = now
-            rows.add(new)
-            print(
-                f"{network.name}, draw {seed}: {len(new)} rows in {time.perf_counter() - started:.0f} s",
-                file=sys.stderr,
-                flush=True,
-            )
+            new: list[dict[str, Any]] = []
+            started = at = kept = time.perf_counter()
+            try:
+                for arm, found in begun.draw(seed, missing):
+                    if isinstance(found, str):
+                        lost += 1
+                        if (line := f"{network.name}, {arm.scorer} in pool {arm.pool}: left out, {found}") not in said:
+                            said.add(line)
+                            print(line, file=sys.stderr, flush=True)
+                        continue
+                    now = time.perf_counter()
+                    new.append(_row(network, seed, arm, found, begun.dense, now - at))
+                    at = now
+                    if now - kept > KEEP_EVERY:
+                        rows.add(new)
+                        new, kept = [], now
+            finally:  # stopped by hand, too
+                rows.add(new)
+            print(f"{network.name}, draw {seed}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
     return lost
 
 

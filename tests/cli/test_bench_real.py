@@ -7,6 +7,7 @@ import importlib
 import math
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -179,7 +180,7 @@ class Toy(shipped.RealTask):
 
 
 @pytest.fixture
-def toy(monkeypatch: pytest.MonkeyPatch) -> Any:
+def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The toy as the only network of the registry."""
     home = ModuleType("networks.toy")
     home.Toy = Toy  # type: ignore[attr-defined]
@@ -187,7 +188,10 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Any:
     entry = registry.Network("toy", "mobile", "development", "toy:Toy", ("numpy",), "a class", "dense", 0.5, "none", "this test")
     for module in (registry, tables):
         monkeypatch.setattr(module, "NETWORKS", (entry,))
-    return entry
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the command does
+    yield entry
+    torch.set_num_threads(threads)
 
 
 def rows_of(path: Path) -> pd.DataFrame:
@@ -206,12 +210,23 @@ SMALL = measuring.Grid(
 
 def test_a_run_that_stopped_goes_on_and_computes_nothing_twice(toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, parts = tmp_path / "whole.csv", tmp_path / "parts.csv.gz"
-    measuring.measure([toy], SMALL, range(3), whole)
-    measuring.measure([toy], SMALL, range(1), parts)
-    measuring.measure([toy], SMALL, range(3), parts)
+    measuring.measure([toy], SMALL, range(2), whole)
+    evaluate, times = Toy.evaluate, iter(range(9))
+
+    def interrupted(self: Any, network: nn.Module, seed: int) -> Tensor:
+        if next(times) == 8:
+            raise KeyboardInterrupt
+        return evaluate(self, network, seed)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Toy, "evaluate", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            measuring.measure([toy], SMALL, range(2), parts)
+    assert 0 < len(rows_of(parts)) < len(rows_of(whole))
+    measuring.measure([toy], SMALL, range(2), parts)
     pd.testing.assert_frame_equal(rows_of(whole), rows_of(parts))
     monkeypatch.setattr(Toy, "load", None)  # nothing is left that would need the network
-    measuring.measure([toy], SMALL, range(3), parts)
+    measuring.measure([toy], SMALL, range(2), parts)
     pd.testing.assert_frame_equal(rows_of(whole), rows_of(parts))
 
 
@@ -283,12 +298,9 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 
 
 def test_the_command_measures_and_reports(toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    threads, out, page = torch.get_num_threads(), tmp_path / "rows.csv", tmp_path / "page.md"
+    out, page = tmp_path / "rows.csv", tmp_path / "page.md"
     options = ["--scorers", "magnitude,adaptive_measured,fisher", "--sparsities", ".5", "--pools", "global,row", "--draws", "3"]
-    try:
-        assert run(monkeypatch, "measure", "--networks", "toy", *options, "--out", str(out)) == 0
-    finally:
-        torch.set_num_threads(threads)
+    assert run(monkeypatch, "measure", "--networks", "toy", *options, "--out", str(out)) == 0
     page.write_text("before\n<!-- bench/real.py: begin -->\n<!-- bench/real.py: end -->\nafter\n")
     assert run(monkeypatch, "report", str(out), "--markdown", str(page)) == 0
     text = page.read_text()
@@ -431,7 +443,7 @@ def test_rows_of_an_unknown_network_are_refused(toy: Any, tmp_path: Path) -> Non
 def test_contrasts_are_over_networks(toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "rows.csv"
     grid = measuring.Grid(("magnitude", "information"), (0.5,), ("global", "row"), measuring.TARGETS, (10, 2), (None, 1.0, 2.0))
-    measuring.measure([toy], grid, range(3), out)
+    measuring.measure([toy], grid, range(2), out)
     frame = measuring.read(out)
     twin = registry.Network("twin", "mobile", "development", "toy:Toy", ("numpy",), "a class", "dense", 0.5, "none", "this test")
     monkeypatch.setattr(tables, "NETWORKS", (toy, twin))
