@@ -36,6 +36,8 @@ POOLS = ("global", "layer", "row", "layer-rank")
 DEFAULT, DEPTHWISE, WITHOUT_FIRST = "default", "depthwise", "without-first"
 #: What is pruned: the task's own targets; those and depthwise convolutions; those without the first layer.
 TARGETS = (DEFAULT, DEPTHWISE, WITHOUT_FIRST)
+#: Digits of a mask's hash that tell it from others.
+HASH = 16
 #: Seconds after which rows are written, also within a draw.
 KEEP_EVERY = 60.0
 Pairs = list[tuple[nn.Module, str]]
@@ -203,16 +205,12 @@ class Measuring:
 
     def __init__(self, network: Network, device: str) -> None:
         self.entry, self.device = network, torch.device(device)
-        self.task = self._opened()
+        self.task = network.open()
+        self.task.device = self.device
         self.net = self.task.network(0)
         self.dense = self._evaluated()
         self.met: dict[tuple[str, str], str] = {}
         self.free: dict[Arm, Found] = {}
-
-    def _opened(self, **options: Any) -> Any:
-        task = self.entry.open(**options)
-        task.device = self.device
-        return task
 
     def _evaluated(self) -> str:
         with torch.no_grad():
@@ -234,39 +232,35 @@ class Measuring:
 
     def draw(self, seed: int, arms: Sequence[Arm]) -> Iterator[tuple[Arm, Found | str]]:
         """Every arm with the calibration examples of one draw; a line where it cannot be had."""
-        for (which, batches), part in groupby(arms, key=lambda arm: (arm.targets, arm.batches)):
+        signals: dict[tuple[int, str], Saliency | str] = {}
+        for (which, _), part in groupby(arms, key=lambda arm: (arm.targets, arm.pool)):
             pairs = targets_of(self.task, self.net, which)
             if not pairs:
                 yield from ((arm, f"has no {which} layers") for arm in part)
                 continue
-            yield from self._of_draw(seed, batches, pairs, list(part))
-
-    def _of_draw(self, seed: int, batches: int, pairs: Pairs, arms: Sequence[Arm]) -> Iterator[tuple[Arm, Found | str]]:
-        calibration: list[Any] | None = None
-        signals: dict[str, Saliency | str] = {}
-        for _, of_pool in groupby(arms, key=lambda arm: arm.pool):
             with SharedRanks():
-                for arm in of_pool:
-                    if arm in self.free:
-                        yield arm, self.free[arm]
-                        continue
-                    kind = signal_of(arm.scorer)
-                    if kind is not None and kind not in signals:
-                        if calibration is None:
-                            calibration = self._opened(batches=batches).calibration(seed)
-                        signals[kind] = self._collected(kind, calibration)
-                    saliency = None if kind is None else signals[kind]
-                    if isinstance(saliency, str):
-                        yield arm, saliency
-                        continue
-                    found = self._of_arm(arm, seed, pairs, saliency)
-                    if not reads_data(arm.scorer) and isinstance(found, Found):
-                        self.free[arm] = found
-                    yield arm, found
+                for arm in part:
+                    yield arm, self._found(arm, seed, pairs, signals)
 
-    def _collected(self, kind: str, batches: list[Any]) -> Saliency | str:
+    def _found(self, arm: Arm, seed: int, pairs: Pairs, signals: dict[tuple[int, str], Saliency | str]) -> Found | str:
+        if arm in self.free:
+            return self.free[arm]
+        kind, saliency = signal_of(arm.scorer), None
+        if kind is not None:
+            if (arm.batches, kind) not in signals:
+                signals[arm.batches, kind] = self._collected(seed, arm.batches, kind)
+            saliency = signals[arm.batches, kind]
+            if isinstance(saliency, str):
+                return saliency
+        found = self._of_arm(arm, seed, pairs, saliency)
+        if not reads_data(arm.scorer) and isinstance(found, Found):
+            self.free[arm] = found
+        return found
+
+    def _collected(self, seed: int, batches: int, kind: str) -> Saliency | str:
         """A saliency, or why there is none."""
-        moved = [(x.to(self.device), y.to(self.device)) for x, y in batches]
+        self.task.batches = batches
+        moved = [(x.to(self.device), y.to(self.device)) for x, y in self.task.calibration(seed)]
         signal: Any = kind
         try:
             needs = (moved, self.task.criterion) if SIGNALS[kind].of_loss else (moved,)
@@ -281,12 +275,13 @@ class Measuring:
             )  # fmt: skip
         except ValueError as error:
             return " ".join(str(error).split())
-        examples = self.met.get((arm.targets, report.mask_hash))
+        short = report.mask_hash[:HASH]
+        examples = self.met.get((arm.targets, short))
         if examples is None:
             with masked(self.net, masks):
                 examples = self._evaluated()
-            self.met[arm.targets, report.mask_hash] = examples
-        return Found(report.mask_hash, report.sparsity, max(layer.sparsity for layer in report.layers), examples)
+            self.met[arm.targets, short] = examples
+        return Found(short, report.sparsity, max(layer.sparsity for layer in report.layers), examples)
 
 
 def measure(networks: Sequence[Network], grid: Grid, draws: Sequence[int], out: Path, device: str = "cpu") -> int:
@@ -336,7 +331,7 @@ def _row(network: Network, seed: int, arm: Arm, found: Found, dense: str, second
     return {
         "network": network.name, "kind": network.kind, "split": network.split, "truth": network.truth, "seed": seed,
         **asdict(arm), "role": role, "unit": "weight", "metric": "accuracy", "accuracy": float(values.mean()), "n": len(values),
-        "dense": float(unpacked(dense).mean()), "mask_hash": found.mask_hash[:16], "realised_sparsity": found.realised_sparsity,
+        "dense": float(unpacked(dense).mean()), "mask_hash": found.mask_hash, "realised_sparsity": found.realised_sparsity,
         "fullest": found.fullest, "examples": found.examples, "wall_seconds": round(seconds, 3), "versions": network.versions(),
         "torch": torch.__version__,
     }  # fmt: skip

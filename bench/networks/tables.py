@@ -102,7 +102,11 @@ def blocks_of(frame: pd.DataFrame) -> list[Block]:
         raise SystemExit(f"the rows are of {unknown[0]}, which is no network of the registry: {', '.join(known)}")
     counts = frame.loc[frame["scorer"] != "dense", "batches"].value_counts().to_dict()
     usual = max(counts, key=lambda batches: (counts[batches], batches))
-    dense = frame[frame["scorer"] == "dense"].set_index("network")["accuracy"]
+    dense = {}
+    for name, values in frame[frame["scorer"] == "dense"].groupby("network")["examples"]:
+        if values.nunique() > 1:
+            raise SystemExit(f"the files have different dense results of {name}: report them one by one")
+        dense[name] = float(unpacked(values.iloc[0]).mean())
     found = []
     for name in (one for one in known if one in set(frame["network"])):
         rows = frame[(frame["network"] == name) & (frame["scorer"] != "dense")]
@@ -115,7 +119,7 @@ def blocks_of(frame: pd.DataFrame) -> list[Block]:
                     None if strength is None or math.isnan(strength) else float(strength),
                 )  # fmt: skip
                 arms.setdefault(choice, {})[int(row["seed"])] = unpacked(row["examples"])
-            found.append(Block(known[name], float(sparsity), float(dense[name]), arms))
+            found.append(Block(known[name], float(sparsity), dense[name], arms))
     return found
 
 

@@ -225,9 +225,18 @@ def test_a_run_that_stopped_goes_on_and_computes_nothing_twice(toy: Any, tmp_pat
     assert 0 < len(rows_of(parts)) < len(rows_of(whole))
     measuring.measure([toy], SMALL, range(2), parts)
     pd.testing.assert_frame_equal(rows_of(whole), rows_of(parts))
+    extended = measuring.Grid((*SMALL.scorers, "log"), SMALL.sparsities, SMALL.pools, strengths=SMALL.strengths)
+    with monkeypatch.context() as patched:
+        # The logarithm makes the masks of magnitude, which were evaluated in another run: only the dense network is evaluated.
+        times = iter(range(9))
+        patched.setattr(Toy, "evaluate", lambda self, *given: (next(times), evaluate(self, *given))[1])
+        measuring.measure([toy], extended, range(2), parts)
+    assert next(times) == 1
+    rest = rows_of(parts)
+    pd.testing.assert_frame_equal(rows_of(whole), rest[rest["scorer"] != "log"].reset_index(drop=True))
     monkeypatch.setattr(Toy, "load", None)  # nothing is left that would need the network
-    measuring.measure([toy], SMALL, range(2), parts)
-    pd.testing.assert_frame_equal(rows_of(whole), rows_of(parts))
+    measuring.measure([toy], extended, range(2), parts)
+    pd.testing.assert_frame_equal(rest, rows_of(parts))
 
 
 def test_what_rows_say(toy: Any, tmp_path: Path) -> None:
@@ -259,7 +268,7 @@ def test_an_accuracy_is_that_of_the_mask(toy: Any, tmp_path: Path) -> None:
     with masked(net, masks), torch.no_grad():
         right = task.evaluate(net, 0).float().mean()
     row = rows_of(out).set_index("scorer").loc["magnitude"]
-    assert (row["mask_hash"], row["accuracy"]) == (report.mask_hash[:16], pytest.approx(float(right)))
+    assert (row["mask_hash"], row["accuracy"]) == (report.mask_hash[: measuring.HASH], pytest.approx(float(right)))
 
 
 def test_what_is_pooled(toy: Any, tmp_path: Path) -> None:
@@ -430,6 +439,21 @@ def test_a_lost_signal() -> None:
     arms = {tables.Choice("magnitude"): results([1, 1, 1, 0, 0])}
     assert block(arms, chance=0.5).lost
     assert not block(arms, chance=0.1).lost
+
+
+def test_files_are_read_together_where_the_dense_network_is_the_same(
+    toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grids = [measuring.Grid((scorer,), (0.5,), ("global",)) for scorer in ("magnitude", "lamp")]
+    frames = []
+    for i, grid in enumerate(grids):
+        measuring.measure([toy], grid, [0], tmp_path / f"{i}.csv")
+        frames.append(measuring.read(tmp_path / f"{i}.csv"))
+    (found,) = tables.blocks_of(pd.concat(frames, ignore_index=True))
+    assert {choice.scorer for choice in found.arms} == {"magnitude", "lamp"}
+    other = frames[1].assign(examples=measuring.packed(torch.zeros(64)))
+    with pytest.raises(SystemExit, match="the files have different dense results of toy"):
+        tables.blocks_of(pd.concat([frames[0], other], ignore_index=True))
 
 
 def test_rows_of_an_unknown_network_are_refused(toy: Any, tmp_path: Path) -> None:
