@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from networks.shipped import EVALUATION, Contrast, OfLengthOne, RealTask, folder, module, weights
+from networks.shipped import CALIBRATION, EVALUATION, Contrast, OfLengthOne, RealTask, folder, module, weights
 from sics_plugin import prunable_parameters
 
 #: Photographs that scikit-image and scikit-learn ship, in colour: those that are calibrated on, and those that are evaluated on.
@@ -48,10 +48,10 @@ class ONet(RealTask):
     and 60.
     """
 
-    at_a_time = 80
+    evaluated, at_a_time = 80, 40
 
     def right(self, output: Tensor, target: Tensor) -> Tensor:
-        return (output.argmax(2) == target[:, None]).float().mean(1)
+        return (output.argmax(2) == target).float().mean(1)
 
     def load(self) -> nn.Module:
         return FaceOrNot(module("facenet_pytorch.models", "mtcnn").ONet())
@@ -62,15 +62,16 @@ class ONet(RealTask):
 
     def examples(self, draw: torch.Generator, n: int, part: int) -> tuple[Tensor, Tensor]:
         images, labels = faces()
-        last = torch.arange(len(images)) % 100 >= 60
-        if part == EVALUATION:
-            images, labels = images[last], labels[last]
-            images = torch.stack([images, images.flip(2)], 1)
-        else:
-            chosen = torch.nonzero(~last).flatten()[torch.randint(int((~last).sum()), (n,), generator=draw)]
-            images, labels = images[chosen], labels[chosen]
+        stock = torch.nonzero((torch.arange(len(images)) % 100 >= 60) == (part == EVALUATION)).flatten()
+        if part == CALIBRATION:
+            chosen = stock[torch.randint(len(stock), (n,), generator=draw)]
             mirrored = torch.rand(n, generator=draw) < 0.5
-            images = torch.where(mirrored[:, None, None], images.flip(2), images)
+            images = torch.where(mirrored[:, None, None], images[chosen].flip(2), images[chosen])
+            labels = labels[chosen]
+        else:
+            chosen = stock[torch.randperm(len(stock), generator=draw)[:n]]
+            images = torch.stack([images[chosen], images[chosen].flip(2)], 1)
+            labels = labels[chosen][:, None].expand(-1, 2)
         large = scaled(images.reshape(-1, 1, 25, 25), 48).expand(-1, 3, -1, -1)
         return ((255 * large - 127.5) / 128).unflatten(0, images.shape[: images.ndim - 2]), labels
 

@@ -58,8 +58,8 @@ def generator(*numbers: int) -> torch.Generator:
     return torch.Generator().manual_seed(mixed)
 
 
-#: First number of each generator: examples that are calibrated on and examples that are evaluated are drawn apart.
-CALIBRATION, EVALUATION = 1, 2
+#: First number of each generator: examples that are calibrated on, evaluated and held out are drawn apart.
+CALIBRATION, EVALUATION, HELD_OUT = 1, 2, 3
 
 
 class RealTask(Task):
@@ -87,7 +87,10 @@ class RealTask(Task):
         raise NotImplementedError
 
     def examples(self, draw: torch.Generator, n: int, part: int) -> tuple[Any, Tensor]:
-        """n inputs and their targets; `part` is CALIBRATION or EVALUATION, whose examples have none in common."""
+        """n inputs and their targets; `part` is CALIBRATION, EVALUATION or HELD_OUT.
+
+        What is evaluated is in no other part. Where examples come from a stock, what is held out is of the calibration's.
+        """
         raise NotImplementedError
 
     def right(self, output: Any, target: Tensor) -> Tensor:
@@ -113,11 +116,20 @@ class RealTask(Task):
     def evaluate(self, network: nn.Module, seed: int) -> Tensor:
         """A number for each example of the fixed evaluation set."""
         x, y = self.fixed()
-        found = []
-        for part in torch.arange(len(y)).split(self.at_a_time):
-            output = network(x[part].to(self.device))
-            found.append(self.right(output, y[part].to(self.device)).cpu())
-        return torch.cat(found)
+        return self.right(self._outputs(network, x), y)
+
+    def held_out(self, network: nn.Module, seed: int) -> dict[str, Any]:
+        """Accuracy and loss on examples of this draw that are never evaluated, half as many."""
+        if getattr(self, "_held_of", None) != seed:
+            self._held = self.examples(generator(HELD_OUT, seed), self.evaluated // 2, HELD_OUT)
+            self._held_of = seed
+        x, y = self._held
+        outputs = self._outputs(network, x)
+        return {self.metric.name: self.right(outputs, y), "loss": float(self.criterion(outputs, y))}
+
+    def _outputs(self, network: nn.Module, x: Any) -> Tensor:
+        """All outputs, on the CPU."""
+        return torch.cat([network(part.to(self.device)).cpu() for part in x.split(self.at_a_time)])
 
     def fixed(self) -> tuple[Any, Tensor]:
         """The evaluation set, made once."""
@@ -135,7 +147,7 @@ class Contrast(RealTask):
     the mean of the other members than to the mean of any other of `candidates` groups.
     """
 
-    batch, among = 2, 8
+    batch, among, at_a_time = 2, 8, 32
     evaluated, members, candidates = 64, 2, 64
     scale = 20.0
 
@@ -144,19 +156,19 @@ class Contrast(RealTask):
         raise NotImplementedError
 
     def examples(self, draw: torch.Generator, n: int, part: int) -> tuple[Tensor, Tensor]:
-        if part == EVALUATION:
-            return self.groups(draw, n, self.members, part), torch.arange(n)
-        return self.groups(draw, n * self.among, 2, part).unflatten(0, (n, self.among)), torch.zeros(n)
+        if part == CALIBRATION:
+            return self.groups(draw, n * self.among, 2, part).unflatten(0, (n, self.among)), torch.zeros(n)
+        return self.groups(draw, n, self.members, part), torch.arange(n)
 
     def criterion(self, output: Tensor, target: Tensor) -> Tensor:
+        if output.ndim == 3:  # groups: the first two members of each, in sets
+            output = output[:, :2].unflatten(0, (-1, self.among))
         near = self.scale * torch.einsum("sid,sjd->sij", output[:, :, 0], output[:, :, 1])
         own = torch.arange(near.shape[1], device=near.device).expand(len(near), -1)
         return nn.functional.cross_entropy(near.flatten(0, 1), own.flatten())
 
-    def evaluate(self, network: nn.Module, seed: int) -> Tensor:
-        groups, _ = self.fixed()
-        vectors = torch.cat([network(part.to(self.device)) for part in groups.split(32)])
-        return torch.cat([found_again(part).float().mean(1) for part in vectors.split(self.candidates)]).cpu()
+    def right(self, output: Tensor, target: Tensor) -> Tensor:
+        return torch.cat([found_again(part).float().mean(1) for part in output.split(self.candidates)])
 
 
 def found_again(vectors: Tensor) -> Tensor:

@@ -123,6 +123,34 @@ def test_draws_are_their_own_and_fewer_batches_are_the_first() -> None:
     assert not evaluated & {row.numpy().tobytes() for x, _ in (*first, *other) for row in x}
 
 
+def test_what_is_held_out_is_of_the_draw_and_never_evaluated() -> None:
+    task = part("networks.pitch").Crepe()
+    task.evaluated = 8
+    net = nn.Sequential(nn.Flatten(), nn.Linear(1024, 360))
+    with torch.no_grad():
+        first, same, other = (task.held_out(net, seed) for seed in (0, 0, 1))
+    assert first["accuracy"].shape == (4,)
+    assert first["loss"] == same["loss"] != other["loss"]
+    held, evaluated = ({row.numpy().tobytes() for row in x} for x in (task._held[0], task.fixed()[0]))
+    assert not held & evaluated
+
+
+def test_faces_are_calibrated_evaluated_and_held_out_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = part("networks.pictures")
+    numbered = torch.arange(200.0)[:, None, None].expand(-1, 25, 25) / 255
+    monkeypatch.setattr(pictures, "faces", lambda: (numbered, (torch.arange(200) < 100).long()))
+    task, draw = pictures.ONet(), shipped.generator(0)
+    seen = {}
+    for which, n in ((CALIBRATION, 400), (EVALUATION, 80), (shipped.HELD_OUT, 40)):
+        x, y = task.examples(draw, n, which)
+        numbers = (128 * x.flatten(1)[:, 0] + 127.5).round().long()
+        assert torch.equal((numbers < 100).long(), y.reshape(len(numbers), -1)[:, 0])
+        seen[which] = set(numbers.tolist())
+    assert len(seen[EVALUATION]) == 80
+    assert not seen[EVALUATION] & (seen[CALIBRATION] | seen[shipped.HELD_OUT])
+    assert {number % 100 >= 60 for number in seen[EVALUATION]} == {True}
+
+
 def test_reactions_are_calibrated_and_evaluated_on_other_pairs() -> None:
     symbols = part("networks.symbols")
     assert len(set(symbols.GROUPS)) == len(symbols.GROUPS)
