@@ -10,7 +10,10 @@ from networks.shipped import Contrast, OfLengthOne, RealTask, folder, weights
 
 
 class SileroNet(nn.Module):
-    """Silero VAD at 16 kHz, version 6, with its names: logits of shape (clips, frames) of waves of whole frames of 512."""
+    """Silero VAD at 16 kHz, version 6: logits of shape (clips, frames) of waves of whole frames of 512.
+
+    Its names, but that its LSTM cell, which is called frame by frame, is an LSTM over all frames of a clip.
+    """
 
     frame, context = 512, 64
 
@@ -21,7 +24,7 @@ class SileroNet(nn.Module):
         self.conv2 = nn.Conv1d(128, 64, 3, 2, 1)
         self.conv3 = nn.Conv1d(64, 64, 3, 2, 1)
         self.conv4 = nn.Conv1d(64, 128, 3, 1, 1)
-        self.lstm_cell = nn.LSTMCell(128, 128)
+        self.lstm = nn.LSTM(128, 128, batch_first=True)
         self.final_conv = nn.Conv1d(128, 1, 1)
 
     def forward(self, wave: Tensor) -> Tensor:
@@ -33,13 +36,8 @@ class SileroNet(nn.Module):
         x = (real.square() + imaginary.square() + 1e-20).sqrt()
         for layer in (self.conv1, self.conv2, self.conv3, self.conv4):
             x = torch.relu(layer(x))
-        x = x.reshape(clips, number, 128)
-        state, hidden = None, []
-        for i in range(number):
-            state = self.lstm_cell(x[:, i], state)
-            hidden.append(state[0])
-        # The layers' outputs at all frames at once: a convolution of width 1 has no memory.
-        return self.final_conv(torch.relu(torch.stack(hidden, 2)))[:, 0]
+        hidden, _ = self.lstm(x.reshape(clips, number, 128))
+        return self.final_conv(torch.relu(hidden).transpose(1, 2))[:, 0]
 
 
 class Silero(RealTask):
@@ -52,14 +50,20 @@ class Silero(RealTask):
         from safetensors.torch import load_file
 
         net = SileroNet()
-        net.load_state_dict(load_file(folder("silero_vad") / "data" / "silero_vad_16k.safetensors"))
+        kept = load_file(folder("silero_vad") / "data" / "silero_vad_16k.safetensors")
+        cell = "lstm_cell."
+        net.load_state_dict(
+            {f"lstm.{name.removeprefix(cell)}_l0" if name.startswith(cell) else name: value for name, value in kept.items()}
+        )
         return net
 
     def targets(self, network: nn.Module) -> list[tuple[nn.Module, str]]:
         """All but the fixed Fourier transform in front and the head."""
         kept = ("conv1", "conv2", "conv3", "conv4")
-        cell = network.lstm_cell
-        return [*((getattr(network, name), "weight") for name in kept), (cell, "weight_ih"), (cell, "weight_hh")]
+        return [
+            *((getattr(network, name), "weight") for name in kept),
+            *((network.lstm, f"weight_{of}_l0") for of in ("ih", "hh")),
+        ]
 
     def examples(self, draw: torch.Generator, n: int, part: int) -> tuple[Tensor, Tensor]:
         waves, spoken = [], []
