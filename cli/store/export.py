@@ -23,7 +23,8 @@ COLUMNS = (
 
 #: Of searched scorers: evaluations, what the chosen mask and the reference's do on the held-out examples, and what was chosen.
 OF_SEARCH = (
-    "budget", "held_out", "held_out_loss", "held_out_reference", "held_out_reference_loss", "held_out_against", "weights",
+    "budget", "held_out", "held_out_loss", "held_out_reference", "held_out_reference_loss", "held_out_against", "held_out_n",
+    "objective", "weights",
 )  # fmt: skip
 #: Of a user's task: what was measured, the result as it is, and a number an example.
 OF_METRIC = ("metric", "value", "higher_is_better", "metric_unit", "examples")
@@ -70,6 +71,7 @@ def search_columns(search: Mapping[str, Any] | None) -> dict[str, Any]:
     """What a row says of its search, in plain columns; None in each of another row's.
 
     >>> told = {"budget": 2, "features": ["rho", "z"], "weights": [0.8, -0.2], "held_out": 0.9, "held_out_loss": None}
+    >>> told |= {"held_out_n": 197, "objective": "accuracy"}
     >>> found = search_columns(told | {"reference": {"scorer": "magnitude", "held_out": 0.8, "held_out_loss": None}})
     >>> found["weights"], found["held_out_reference"], found["held_out_against"]
     ('rho +0.8, z −0.2', 0.8, 'magnitude')
@@ -85,6 +87,8 @@ def search_columns(search: Mapping[str, Any] | None) -> dict[str, Any]:
         "held_out_reference": beside["held_out"],
         "held_out_reference_loss": beside["held_out_loss"],
         "held_out_against": beside["scorer"],
+        "held_out_n": search["held_out_n"],
+        "objective": search["objective"],
         "weights": ", ".join(f"{word} {weight:+.4g}".replace("-", "−") for word, weight in told) or "magnitude",
     }
 
