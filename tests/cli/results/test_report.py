@@ -96,7 +96,8 @@ def test_claims_have_a_row_and_a_paragraph_each(finished: Any, capsys: pytest.Ca
     searched = [claim for claim in paper_claims() if any(name.startswith("fusion_") or "/" in name for name in claim.scorers)]
     assert "Claims of the paper not tested on these rows: " in words(notes)
     for claim in searched:
-        assert (claim.id in words(notes), claim.id in part.split()) == (True, False), claim.id
+        there = bool({0.5, 0.7, 0.8} & set(claim.sparsities))
+        assert (claim.id in words(notes), claim.id in part.split()) == (there, False), claim.id
     for claim in (claim for claim in paper_claims() if claim not in searched):
         assert len(re.findall(rf"(?m)^{re.escape(claim.id)} .*(supported|contradicted|undecided)", part)) == 1, claim.id
         assert len(re.findall(rf"(?m)^  [✓✗?] {re.escape(claim.id)}$", part)) == 1, claim.id
