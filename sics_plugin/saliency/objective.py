@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sics_plugin.saliency.batches import NO_BATCHES, Batch, Given, Loss, moved
+from sics_plugin.selection.fetch import numbers
 from sics_plugin.warn import warn_caller
 
 ZERO = "saliency zero everywhere"
@@ -218,7 +219,8 @@ def flags_of(values: Iterable[Tensor], at_rounding: bool) -> tuple[str, ...]:
     ranked = [v for v in every if v.dim() > 1] or every
     if not ranked:
         return ()
-    low, high = (torch.stack([f(v).double().cpu() for v in ranked]) for f in (torch.min, torch.max))
+    found = torch.tensor(numbers([f(v) for f in (torch.min, torch.max) for v in ranked]), dtype=torch.float64, device="cpu")
+    low, high = found.view(2, -1)
     if float(low.min()) == 0 == float(high.max()):
         return (ZERO,)
     if at_rounding:
@@ -228,4 +230,5 @@ def flags_of(values: Iterable[Tensor], at_rounding: bool) -> tuple[str, ...]:
 
 def zero_weights(values: Mapping[str, Tensor]) -> list[str]:
     """Names of matrix weights whose saliency is zero all over."""
-    return [name for name, v in values.items() if v.dim() > 1 and v.numel() and not bool(v.any())]
+    matrices = {name: v for name, v in values.items() if v.dim() > 1 and v.numel()}
+    return [name for name, some in zip(matrices, numbers([v.any() for v in matrices.values()]), strict=True) if not some]

@@ -22,6 +22,7 @@ from sics_plugin.saliency.batches import NO_BATCHES, Batch
 from sics_plugin.saliency.objective import Objective, batch_losses
 from sics_plugin.saliency.signals.per_sample import per_sample
 from sics_plugin.saliency.unchanged import requiring_grad
+from sics_plugin.selection.fetch import all_finite
 
 Collected = tuple[dict[str, Tensor], int]
 
@@ -82,10 +83,7 @@ def rms_of(parameters: Mapping[str, Tensor], gradients: Iterable[Mapping[str, Te
         count += 1
     if count == 0:
         raise ValueError(NO_BATCHES)
-    for name, norm in norms.items():
-        if not bool(torch.isfinite(norm).all()):
-            raise ValueError(f"the gradient of {name} is NaN or infinite: use float32 or bfloat16 weights, or check the loss")
-    return {name: norm / count**0.5 for name, norm in norms.items()}
+    return {name: norm / count**0.5 for name, norm in _finite(norms).items()}
 
 
 def mean_contribution(model: nn.Module, batches: Iterable[Batch], loss: Objective) -> Collected:
@@ -236,10 +234,12 @@ def _zeros(readings: Sequence[Reading]) -> list[Tensor]:
 
 
 def _named(readings: Sequence[Reading], values: Sequence[Tensor]) -> dict[str, Tensor]:
-    return {r.name: _checked(r.name, value.to(_wide(r.parameter))) for r, value in zip(readings, values, strict=True)}
+    return _finite({r.name: value.to(_wide(r.parameter)) for r, value in zip(readings, values, strict=True)})
 
 
-def _checked(name: str, values: Tensor) -> Tensor:
-    if not bool(torch.isfinite(values).all()):
-        raise ValueError(f"the gradient of {name} is NaN or infinite: use float32 or bfloat16 weights, or check the loss")
+def _finite(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same, refused where something is not finite; all are asked at once."""
+    for name, finite in zip(values, all_finite(list(values.values())), strict=True):
+        if not finite:
+            raise ValueError(f"the gradient of {name} is NaN or infinite: use float32 or bfloat16 weights, or check the loss")
     return values

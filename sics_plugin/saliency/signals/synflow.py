@@ -18,6 +18,7 @@ from sics_plugin.network.prunable import resolve_targets
 from sics_plugin.network.targets import dense_parameters, without_ties
 from sics_plugin.saliency.batches import NO_BATCHES, Batch
 from sics_plugin.saliency.signals.contributions import Collected
+from sics_plugin.selection.fetch import all_finite
 
 #: Rounds of the published schedule, and the density it ends at: after round k of n, density^(k/n) of the weights are left.
 ROUNDS = 100
@@ -94,7 +95,8 @@ def _flow(copy: nn.Module, shape: torch.Size, bound: Sequence[BoundGroup] | None
     scores = {}
     for (name, p), g in zip(parameters.items(), gradients, strict=True):
         scores[name] = torch.zeros_like(p.detach()) if g is None else (p.detach() * g).abs()
-        if not bool(torch.isfinite(scores[name]).all()):
+    for name, finite in zip(scores, all_finite(list(scores.values())), strict=True):
+        if not finite:
             raise ValueError(f"the synaptic flow of {name} is beyond float64: the network is too deep for its weights")
     if bound is None:
         return scores
