@@ -85,7 +85,7 @@ def test_the_dense_network_does_what_it_is_asked(network: Any) -> None:
     net = task.network(0)
     with torch.no_grad():
         found = task.evaluate(net, 0).float().mean()
-    assert found > (1 + 2 * network.chance) / 3
+    assert found > network.chance + 0.15 * (1 - network.chance)  # of 16 examples
     assert torch.isfinite(task.loss(net, task.calibration(0)[0]))
     names = {id(p) for p in net.parameters()}
     assert all(id(getattr(module, name)) in names for module, name in measuring.targets_of(task, net, "default"))
