@@ -343,6 +343,7 @@ def test_the_command_measures_and_reports(toy: Any, tmp_path: Path, monkeypatch:
     text = page.read_text()
     assert "| toy | mobile | development | a class | the dense network | 100.0 | 3 |" in text
     assert re.search(r"\| toy \| 0\.5 \| 100\.0 \| [\d.]+ \| [\d.]+ \| [\d.]+ fisher, (global|row) \|", text)
+    assert "| network | S | magnitude, global | magnitude, row | measured, global | measured, row |" in text
     assert text.startswith("before\n")
     assert text.endswith("after\n")
 
