@@ -348,6 +348,7 @@ def markdown(frame: pd.DataFrame) -> str:
         texts += [
             f"## Networks for {'development' if split == 'development' else 'the test'}",
             by_network(part),
+            by_pool(part),
             over_networks(part),
         ]
     if len(splits) > 1:
