@@ -12,7 +12,7 @@ from sics_analysis.families.max_t import escape_test
 from sics_analysis.families.searched import SearchedGain
 from sics_analysis.one_scorer.equivalence import equivalence_test
 from sics_analysis.one_scorer.student import p_above, p_below
-from sics_analysis.results import Interval, Status, p_text, signed
+from sics_analysis.results import Interval, Status, Verdict, p_text, signed
 from sics_analysis.rows.combined import combined_contrast, less
 from sics_analysis.rows.contrasts import Contrast
 from sics_analysis.rows.searched import INFORMATION, PAPER_SETS, searched_name
@@ -31,6 +31,9 @@ def escape_against(claim: Claim, analysis: Analysis, sparsity: float) -> Finding
     assert claim.than is not None
     own, delta = analysis.contrast(claim.scorer, claim.than, sparsity), analysis.delta
     split = _split(claim, analysis, sparsity)
+    if split is None and claim.is_of_complexity:
+        text = f"the run splits no gain of {claim.scorer} over {analysis.reference} at this sparsity"
+        return Finding(sparsity, Status.UNDECIDED, text, own.n, out_of_reach=True)
     if split is not None and split.line is None:
         text = f"{claim.than} is no matched control: {'; '.join(split.unmatched)}"
         return Finding(sparsity, Status.UNDECIDED, text, own.n, out_of_reach=True)
@@ -47,6 +50,9 @@ def escape_against(claim: Claim, analysis: Analysis, sparsity: float) -> Finding
         text = f"{numbers}, above +{delta:g}{beside}, adjusted {p_text(adjusted)}"
         return Finding(sparsity, Status.SUPPORTED, text, own.n, adjusted, own.mean, interval)
     p = _corrected(p_below(own, delta), claim)
+    if split is not None and split.line is not None and split.line.verdict is Verdict.ESCAPES:
+        text = f"{numbers}, above +{delta:g}, which is not shown against {analysis.reference}"
+        return Finding(sparsity, Status.UNDECIDED, text, own.n, None, own.mean, interval)
     return _unless_shown(claim, own, analysis, sparsity, numbers, interval, p, f"below +{delta:g}", same=Status.CONTRADICTED)
 
 
@@ -119,7 +125,7 @@ def larger_finding(claim: Claim, analysis: Analysis, sparsity: float) -> Finding
         weights[name] = weights.get(name, 0.0) + weight
     terms = [(weight, table.arm(name, sparsity)) for name, weight in weights.items()]
     found = combined_contrast(table, terms, name=a, reference=b, sparsity=sparsity)
-    gains = [table.contrast(one, other, sparsity) for one, other in ((a, b), (c, d))]
+    gains = [table.contrast(one, other, sparsity).restrict(found.seeds) for one, other in ((a, b), (c, d))]
     means = [f"{one.name} {signed(one.mean or 0.0)} over {one.reference}" for one in gains]
     return _sign_finding(claim, found, analysis, sparsity, f"{means[0]}, {means[1]}, apart by ")
 

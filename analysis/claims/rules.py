@@ -196,6 +196,8 @@ def not_tested(claim: Claim, analysis: Analysis) -> str:
     if not lacking and claim.kind == "overfit":
         held_out = lacks_held_out(claim, analysis)
         lacking = [] if held_out is None else [held_out]
+    if claim.pools and analysis.pool not in claim.pools:
+        lacking.append(f"a run of pool {' or '.join(claim.pools)}")
     return ", ".join(lacking)
 
 
@@ -209,7 +211,9 @@ def _why_not(claim: Claim, analysis: Analysis, sparsity: float) -> str | None:
         return f"{NOT_TESTED}{needs}"
     if claim.kind in ("larger", "overfit") and not analysis.metric.paired:
         return f"{NOT_TESTED}paired seeds"
-    of_plateau = claim.kind in ("plateau", "kappa", "size") or (claim.kind == "escape" and claim.than is None)
+    of_plateau = claim.kind in ("plateau", "kappa", "size") or (
+        claim.kind == "escape" and (claim.than is None or claim.is_of_complexity)
+    )
     if of_plateau or claim.than == "reference":
         off = off_plateau(analysis)
         if off is not None:

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, Literal, TypeAlias, get_args
 
 from sics_analysis.results import ONE_POOL
+from sics_analysis.rows.searched import INFORMATION, searched_name
 
 Kind: TypeAlias = Literal["plateau", "kappa", "escape", "noninferior", "nonsuperior", "size", "below", "larger", "overfit"]
 GRAMMAR = "plateau@S, escape:SCORER@S, noninferior:SCORER@S, nonsuperior:SCORER@S, kappa@S=K, or an id of paper_claims.toml"
@@ -52,12 +53,19 @@ class Claim:
     than_sparsity: float | None = None  # of an over-fitting gap: that at this S is said to be smaller
     gain: tuple[str, str] | None = None  # of two scorers, A over B
     than_gain: tuple[str, str] | None = None  # what that gain is said to be larger than
+    pools: tuple[str, ...] = ()  # of the run that it is about; any where there is none
 
     @property
     def scorers(self) -> tuple[str, ...]:
         """Every scorer it speaks of by name, the reference of a run aside; without them it is not tested."""
         named = (self.scorer, self.than, *(self.gain or ()), *(self.than_gain or ()))
         return tuple(dict.fromkeys(name for name in named if name is not None and name != "reference"))
+
+    @property
+    def is_of_complexity(self) -> bool:
+        """Whether it is of what a searched scorer has over the control with the same search."""
+        own = None if self.scorer is None else searched_name(self.scorer)
+        return own is not None and self.than == f"fusion_{INFORMATION}_{own.budget}"
 
     @property
     def places(self) -> tuple[float, ...]:
@@ -82,7 +90,7 @@ _FIELDS: Mapping[str, _Fields] = {
     "overfit": (frozenset({"scorer"}), _NONE, _NONE, frozenset({"than", "than_sparsity"})),
 }
 _COMMON = frozenset({"id", "kind", "statement", "source", "sparsities"})
-_FREE = frozenset({"where", "reading"})
+_FREE = frozenset({"where", "reading", "pools"})
 SCHEMA = 2
 
 
@@ -156,6 +164,7 @@ def _read(entry: Mapping[str, Any], sources: Mapping[str, str]) -> Claim:
         than_sparsity=than_sparsity,
         gain=_pair(name, "gain", entry),
         than_gain=_pair(name, "than_gain", entry),
+        pools=_names(name, "pools", entry),
     )
 
 
@@ -180,6 +189,13 @@ def _number(name: str, field: str, entry: Mapping[str, Any]) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"Expected `{field}` of claim {name!r} as a number, got {value!r}")
     return float(value)
+
+
+def _names(name: str, field: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
+    value = entry.get(field, [])
+    if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
+        raise ValueError(f"Expected `{field}` of claim {name!r} as a list of names, got {value!r}")
+    return tuple(value)
 
 
 def _pair(name: str, field: str, entry: Mapping[str, Any]) -> tuple[str, str] | None:

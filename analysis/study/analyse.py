@@ -290,7 +290,7 @@ def _analysis(
         if table.is_dense(reference)
         else (),
         looks=None if counted is None else counted.outcome(tuple(looked)),
-        searched=searched_study(setting),
+        searched=searched_study(setting, lambda S: None if counted is None else counted.kept(setting, S)),
     )
 
 

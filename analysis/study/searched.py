@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeGuard
 
-from sics_analysis.families.attribution import AttributionLine, attribute
+from sics_analysis.families.attribution import AttributionLine, Kept, attribute
 from sics_analysis.families.family import FamilyResult
 from sics_analysis.families.max_t import escape_test, superiority_test
 from sics_analysis.families.multiplicity import holm
@@ -31,6 +31,7 @@ from sics_analysis.rows.searched import (
     Kind,
     SearchCell,
     SearchedName,
+    searched_name,
 )
 from sics_analysis.study.steps import Setting
 
@@ -46,7 +47,7 @@ _BESIDE: tuple[tuple[Kind, Question, str], ...] = (
 UNSAID = "The rows do not say what every search was scored on: such controls are matched by name and budget alone."
 
 
-def searched_study(setting: Setting) -> SearchedStudy | None:
+def searched_study(setting: Setting, kept: Callable[[float], Kept | None] = lambda S: None) -> SearchedStudy | None:
     """Everything said of the searched scorers of a table; None where it has none, and no scorer of another pool."""
     table = setting.table
     searches = table.searches
@@ -63,12 +64,12 @@ def searched_study(setting: Setting) -> SearchedStudy | None:
     found: list[str] = []
     families: list[FamilyResult] = []
     for S in table.sparsities:
-        own, family, said = _split(setting, S)
+        own, family, said = _split(setting, S, kept(S))
         gains += own
         found += said
         families += [] if family is None else [family]
         for place, (kind, question, control) in enumerate(_BESIDE):
-            lines, said = _against(setting, S, kind, question, control, place)
+            lines, said = _against(setting, S, kind, question, control, place, kept(S))
             beside += lines
             found += said
         points += _points(setting, S)
@@ -104,6 +105,8 @@ def _no_split(setting: Setting) -> str:
         return f"the reference {reference} is itself a searched scorer"
     if table.is_dense(reference):
         return "it is of what a search gains over a scorer, and the reference is the dense network"
+    if table.has_kappa and not table.pools(reference) and table.kappa.get(reference) != 0:
+        return f"it is told against the plateau, and {reference} is not on it in the pool of the run"
     return ""
 
 
@@ -132,7 +135,7 @@ def _members(setting: Setting, kind: Kind, S: float) -> tuple[list[str], list[st
     return [budgets[largest] for budgets in own.values() if largest in budgets], less
 
 
-def _split(setting: Setting, S: float) -> tuple[list[SearchedGain], FamilyResult | None, list[str]]:
+def _split(setting: Setting, S: float, kept: Kept | None) -> tuple[list[SearchedGain], FamilyResult | None, list[str]]:
     """The gain of every reading of the paper at one S, the family of what pays, and remarks."""
     table, names = setting.table, setting.table.searches.names
     members, remarks = _members(setting, "fusion", S)
@@ -143,14 +146,11 @@ def _split(setting: Setting, S: float) -> tuple[list[SearchedGain], FamilyResult
         for features, found in ((INFORMATION, controls), (SHUFFLED, shuffled)):
             found[name], said = _control(setting, name, features, S)
             why[name] += said
-    remarks += [f"{one[:1].upper()}{one[1:]}." for said in why.values() for one in said]
+    remarks += [_sentence(one) for said in why.values() for one in said]
     remarks += [UNSAID] if any(_unsaid(setting, name, other, S) for name in members for other in _named(controls, name)) else []
     gains = {name: table.contrast(name, setting.reference, S) for name in members}
-    for name, other in shuffled.items():
-        if other is not None:  # the parts add up on seeds that all of them have
-            gains[name] = gains[name].restrict(table.contrast(other, setting.reference, S).seeds)
     matched = [name for name in members if controls[name] is not None]
-    lines = _lines(setting, matched, [gains[name] for name in matched], controls, S, COMPLEXITY)
+    lines = _lines(setting, matched, [gains[name] for name in matched], controls, S, COMPLEXITY, kept)
     above, beyond = _pays(setting, list(lines.values()), S)
     split: list[SearchedGain] = []
     for name in members:
@@ -159,6 +159,11 @@ def _split(setting: Setting, S: float) -> tuple[list[SearchedGain], FamilyResult
         gain = gains[name] if line is None else line.gain
         if other is not None:
             search = table.contrast(other, setting.reference, S).restrict(gain.seeds)
+            if lacking := [seed for seed in gain.seeds if seed not in search.seeds]:  # the parts are to add up
+                remarks.append(
+                    f"{other} has no result for seed {', '.join(map(str, lacking))} at S = {S:g}: it takes no part there."
+                )
+                search = other = None
         if other is not None and control is not None:
             information = table.contrast(control, other, S).restrict(gain.seeds)
         one = SearchedGain(names[name], gain, search, information, line, tuple(why[name]), setting.alpha)
@@ -197,13 +202,25 @@ def _both(scorer: str, p: Callable[[str], float | None]) -> float | None:
     return max(known) if len(known) == len(found) else None
 
 
+def _sentence(text: str) -> str:
+    """With a full stop, and a capital where it begins with no name."""
+    first = text.partition(" ")[0]
+    return f"{text if searched_name(first) else text[:1].upper() + text[1:]}."
+
+
 def _named(controls: dict[str, str | None], name: str) -> tuple[str, ...]:
     other = controls[name]
     return () if other is None else (other,)
 
 
 def _lines(
-    setting: Setting, members: Sequence[str], gains: Sequence[Contrast], controls: dict[str, str | None], S: float, stream: int
+    setting: Setting,
+    members: Sequence[str],
+    gains: Sequence[Contrast],
+    controls: dict[str, str | None],
+    S: float,
+    stream: int,
+    kept: Kept | None,
 ) -> dict[str, AttributionLine]:
     """The members against the control that they share."""
     shared = {controls[name] for name in members}
@@ -221,12 +238,13 @@ def _lines(
         noise_floor=setting.floors.get(S),
         rng=setting.stream(stream, S),
         draws=setting.draws,
+        kept=kept,
     )
     return {line.scorer: line for line in lines}
 
 
 def _against(
-    setting: Setting, S: float, kind: Kind, question: Question, features: str, place: int
+    setting: Setting, S: float, kind: Kind, question: Question, features: str, place: int, kept: Kept | None
 ) -> tuple[list[SearchedBeside], list[str]]:
     """The readings of the paper against another control with the same search, a family of its own."""
     members, _ = _members(setting, kind, S)
@@ -234,11 +252,11 @@ def _against(
     remarks: list[str] = []
     for name in members:
         controls[name], said = _control(setting, name, features, S)
-        there = features in _present(setting, "fusion", S)
-        remarks += [f"{one[:1].upper()}{one[1:]}." for one in said] if there else []
+        there = features in _present(setting, kind, S)
+        remarks += [_sentence(one) for one in said] if there else []
     matched = [name for name in members if controls[name] is not None]
     gains = [setting.table.contrast(name, setting.reference, S) for name in matched]
-    lines = _lines(setting, matched, gains, controls, S, BESIDE + place)
+    lines = _lines(setting, matched, gains, controls, S, BESIDE + place, kept)
     names = setting.table.searches.names
     return [SearchedBeside(names[name], question, line) for name, line in lines.items()], remarks
 
@@ -246,8 +264,8 @@ def _against(
 def _control(setting: Setting, name: str, features: str, S: float) -> tuple[str | None, list[str]]:
     """The control of these features that had the same search; else None and what differs."""
     own = setting.table.searches.names[name]
-    there = _present(setting, "fusion", S).get(features, {})
-    wanted = str(SearchedName("fusion", features, own.budget))
+    there = _present(setting, own.kind, S).get(features, {})
+    wanted = str(SearchedName(own.kind, features, own.budget))
     if not there:
         return None, [f"the rows hold no {wanted} at S = {S:g}"]
     if own.budget not in there:
@@ -288,7 +306,10 @@ def _apart(setting: Setting, name: str, control: str, S: float) -> str:
 def _unsaid(setting: Setting, name: str, control: str, S: float) -> bool:
     """Whether the rows leave open on which held-out examples, or for what, one of two searches was made."""
     cells = setting.table.searches.cells
-    rows = [*cells[name, S].values(), *cells[control, S].values()]
+    ours, theirs = cells[name, S], cells[control, S]
+    rows = [*ours.values(), *theirs.values()]
+    if any(theirs[seed].held_out_against != cell.held_out_against for seed, cell in ours.items() if seed in theirs):
+        return True
     return any(cell.held_out_reference is None and cell.held_out_reference_loss is None for cell in rows)
 
 
@@ -374,7 +395,7 @@ def _why_no_gap(setting: Setting) -> str:
     cells = (cell for found in setting.table.searches.cells.values() for cell in found.values())
     others = sorted({cell.held_out_against for cell in cells if cell.held_out_against not in (None, setting.reference)} - {None})
     if others:
-        return f"There is no over-fitting gap: on the held-out examples the rows have {others[0]} and not {setting.reference}."
+        return f"Where the over-fitting gap is missing, the rows have {others[0]} on the held-out examples and not {setting.reference}."
     return (
         "Where the over-fitting gap is missing the rows do not say what scorer and reference reach on the held-out examples "
         "(columns held_out and held_out_reference)."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 
 #: errno values that say "the disk or the folder refuses", whoever met them: a run stops, no cell is blamed.
 STORAGE_ERRNOS = frozenset(
@@ -100,6 +101,15 @@ _LOST = (
 )
 
 
+def origins(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it was raised from, each once: one that is raised again may stand in its own context."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 def is_device_lost(error: BaseException | None) -> bool:
     """Whether `error`, or what it was raised from, leaves the process without its GPU.
 
@@ -108,13 +118,11 @@ def is_device_lost(error: BaseException | None) -> bool:
     >>> is_device_lost(RuntimeError("CUDA out of memory"))
     False
     """
-    while error is not None:
-        if isinstance(error, DeviceLostError):
-            return True
-        if isinstance(error, RuntimeError) and "CUDA error" in str(error) and any(words in str(error) for words in _LOST):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    return any(
+        isinstance(one, DeviceLostError)
+        or (isinstance(one, RuntimeError) and "CUDA error" in str(one) and any(words in str(one) for words in _LOST))
+        for one in origins(error)
+    )
 
 
 def require(accepted: bool, option: str, value: object, accepts: str) -> None:

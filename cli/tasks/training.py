@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import nn
 
+from sics_cli.base.errors import origins
 from sics_cli.base.files import write_atomically
 from sics_cli.settings.seeding import epoch_seed
 
@@ -183,11 +184,7 @@ def strictly(work: Callable[[bool], T]) -> tuple[T, bool]:
 
 def _says_no_form(error: BaseException | None) -> bool:
     """Whether an error, or what it was raised from, is torch's that an operation has no deterministic form."""
-    while error is not None:
-        if isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_FORM):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    return any(isinstance(one, RuntimeError) and any(words in str(one) for words in _NO_FORM) for one in origins(error))
 
 
 def warned(caught: list[warnings.WarningMessage]) -> bool:
