@@ -80,7 +80,7 @@ class PretendDevice:
             "set_rng_state": nothing,
             "manual_seed_all": nothing,
             "mem_get_info": lambda *_: (1 << 36, 1 << 36),
-            "get_device_properties": lambda *_: mock.Mock(total_memory=1 << 36),
+            "get_device_properties": lambda *_: mock.Mock(total_memory=1 << 36, major=9, minor=0),
         }
         self._patches = [mock.patch.object(torch.cuda, name, made) for name, made in cards.items()]
         for patch in self._patches:

@@ -395,7 +395,7 @@ def _why_no_gap(setting: Setting) -> str:
     cells = (cell for found in setting.table.searches.cells.values() for cell in found.values())
     others = sorted({cell.held_out_against for cell in cells if cell.held_out_against not in (None, setting.reference)} - {None})
     if others:
-        return f"Where the over-fitting gap is missing, the rows have {others[0]} on the held-out examples and not {setting.reference}."
+        return f"Where the over-fitting gap is missing, the rows have {others[0]} held out, and not {setting.reference}."
     return (
         "Where the over-fitting gap is missing the rows do not say what scorer and reference reach on the held-out examples "
         "(columns held_out and held_out_reference)."

@@ -142,12 +142,14 @@ def test_a_tampered_table_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     np.save(tmp_path / "tables" / "spectra.npy", changed)
     monkeypatch.setattr(spectra, "resources", SimpleNamespace(files=lambda package: tmp_path))
     spectra._shipped.cache_clear()
+    spectra._there.cache_clear()
     try:
         with pytest.raises(RuntimeError, match=r"spectra\.npy is not the table.*6327751ad7a3"):
             spectra.lookup("logistic_smooth", torch.zeros(1))
     finally:
         monkeypatch.undo()
         spectra._shipped.cache_clear()
+        spectra._there.cache_clear()
     assert spectra.lookup("logistic_smooth", torch.zeros(3)).shape == (3,)
 
 
