@@ -34,6 +34,7 @@ SETS = {
     "spline": 0.9,
     "shuffled": 0.4,
 }
+ADAPTIVE = {"orbit": 2.4, "information": 1.0, "magnitude": 0.8}
 BUDGETS = (1, 10, 200)
 
 
@@ -60,7 +61,9 @@ def rows(
                 row("chaos", 0.4, kappa=2, pool="layer-rank")
             if pool:
                 row("magnitude/global", -1.0, kappa=0, pool="global")
-            searched = [("fusion", name, SETS[name]) for name in names] + [("adaptive", "orbit", 2.4)] * ("orbit" in names)
+            searched = [("fusion", name, SETS[name]) for name in names] + [
+                ("adaptive", name, gain) for name, gain in ADAPTIVE.items() if name in names
+            ]
             for kind, features, gain in searched:
                 for budget in BUDGETS:
                     points = gain * (1.0 if budget == 200 else 0.3 if budget == 10 else -20.0)
@@ -105,7 +108,7 @@ def test_json_goes_and_comes_back_with_all_of_it(whole: ReportDocument) -> None:
     found = json.loads(whole.to_json())["searched"]
     assert len(found["splits"]) == 2 * 3
     assert len(found["beside"]) == 2 * (3 + 3 + 1 + 1)
-    assert len(found["points"]) == 2 * 8 * 3
+    assert len(found["points"]) == 2 * 10 * 3
     assert len(found["pools"]) == 2
     for split in found["splits"]:
         parts = [split[name]["mean"] for name in ("search", "information", "complexity")]
@@ -122,7 +125,7 @@ def test_every_format_has_the_section_and_its_conclusions(whole: ReportDocument)
         assert "Complexity pays: more than 0.5 points over the same search without it, and over magnitude." in text
         assert "A searched scorer has no κ" in text
         assert "one family an S, the readings of the paper" in text
-        assert "the search over-fits in 8 of 8" in text
+        assert "the search over-fits in 10 of 10" in text
     assert r"\sicsSplit" in shown(whole, "latex")
     kept = ReportDocument.from_json(whole.to_json())
     assert all(shown(whole, kind) == render(kept, kind) for kind in ("md", "terminal", "csv"))
@@ -175,7 +178,7 @@ def test_the_answer_says_what_is_shown_and_over_what(whole: ReportDocument) -> N
     (answer,) = [answer for answer in answers(whole) if answer.id == "searched"]
     assert (answer.tone, answer.short) == ("yes", "Yes: orbit at S = 0.5 and 0.7")
     assert "in 6 comparisons: it pays more than 0.5 points in 2" in answer.text
-    assert "is shown to look better than on the test examples in 16 of 16" in answer.text
+    assert "is shown to look better than on the test examples in 20 of 20" in answer.text
     assert whole.searched is not None
     within = tuple(replace(split, p_pays_delta_run=0.2) for split in whole.searched.splits)
     (answer,) = [
@@ -214,7 +217,7 @@ def test_the_tables_have_a_row_a_reading_and_a_search(whole: ReportDocument) -> 
     assert [row[1].text for row in split.rows] == ["orbit", "smooth_orbit", "rank_orbit"] * 2
     curve = tables.curve(whole)
     assert [column.short for column in curve.columns] == ["S", "features", "1", "10", "200"]
-    assert len(curve.rows) == 2 * 8
+    assert len(curve.rows) == 2 * 10
     assert re.fullmatch(r"\+2\.\d\d \[\+2\.\d\d, \+2\.\d\d\]", curve.rows[0][4].text), "a mean with its interval"
     gap = tables.gap(whole)
     assert [column.short for column in gap.columns][-3:] == ["p > 0", "found", "of the loss"]
@@ -270,7 +273,7 @@ def test_the_figure_has_a_line_a_set_with_its_name_and_marks_what_leaves_it(whol
         sketch = draw(whole)
     assert sketch.drawing is not None
     labels = [text for axes in sketch.drawing.canvas.axes for text in axes.texts if text.get_text() in (*SETS, "plateau = 0")]
-    assert len(labels) == 2 * 8
+    assert len(labels) == 2 * 10
     for axes in sketch.drawing.canvas.axes:
         low, high = axes.get_ylim()
         heights = sorted(text.xyann[1] for text in axes.texts if isinstance(text, Annotation) and text in labels)

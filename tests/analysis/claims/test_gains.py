@@ -38,7 +38,8 @@ def frame(gains=GAINS, sparsities=EVERYWHERE, gaps=None, n=5, spread=1.0):
                 gap = (gaps or {}).get((name, S))
                 held = (None, None) if gap is None else ((own + 5 + gain + noise + gap) / 100, (own + 5) / 100)
                 rows.append((i, name, 0 if name == "magnitude" else None, S, (own + gain + noise) / 100, *held))
-    return pd.DataFrame(rows, columns=["seed", "scorer", "kappa", "sparsity", "accuracy", "held_out", "held_out_reference"])
+    columns = ["seed", "scorer", "kappa", "sparsity", "accuracy", "held_out", "held_out_reference"]
+    return pd.DataFrame(rows, columns=columns).assign(pool="layer-rank")
 
 
 def run(gains=GAINS, **options):

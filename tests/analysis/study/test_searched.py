@@ -180,9 +180,7 @@ def test_held_out_results_beside_another_reference_make_no_gap() -> None:
     found = analysed(worked(held_out_against="l1"))
     assert found.searched is not None
     assert all(point.gap is None and point.gap_loss is None for point in found.searched.points)
-    assert found.searched.remarks == (
-        "There is no over-fitting gap: on the held-out examples the rows have l1 and not magnitude.",
-    )
+    assert found.searched.remarks == ("Where the over-fitting gap is missing, the rows have l1 held out, and not magnitude.",)
     assert gain_of(found).pays
     same = analysed(worked(held_out_against="magnitude")).searched
     assert same is not None
@@ -220,12 +218,21 @@ def test_one_seed_says_nothing_and_fails_nowhere() -> None:
 
 def test_failed_seeds_leave_the_seeds_that_all_parts_have() -> None:
     frame = worked()
-    frame = frame[~((frame["scorer"] == "fusion_shuffled_200") & (frame["seed"] == 1))]
-    gain = gain_of(analysed(frame))
+    gain = gain_of(analysed(frame[~((frame["scorer"] == "fusion_information_200") & (frame["seed"] == 1))]))
     assert gain.n == 3
     assert gain.line is not None
     parts = (gain.gain, gain.search, gain.information, gain.line.complexity)
     assert {part.seeds for part in parts if part is not None} == {(0, 2, 3)}
+
+
+def test_a_failed_seed_of_shuffled_features_takes_none_from_the_test_of_complexity() -> None:
+    frame = worked()
+    analysis = analysed(frame[~((frame["scorer"] == "fusion_shuffled_200") & (frame["seed"] == 1))])
+    gain = gain_of(analysis)
+    assert (gain.n, gain.search, gain.information) == (4, None, None)
+    assert gain.pays
+    assert analysis.searched is not None
+    assert "fusion_shuffled_200 has no result for seed 1 at S = 0.7: it takes no part there." in analysis.searched.remarks
 
 
 def test_a_margin_below_the_noise_decides_nothing() -> None:
