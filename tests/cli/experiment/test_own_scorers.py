@@ -127,6 +127,19 @@ def test_specs_that_lead_nowhere(folder: Path) -> None:
             describe_scorers([spec], "gradient")
 
 
+@pytest.mark.parametrize("name", ["fusion_orbit_4", "adaptive_mine", "magnitude/global"])
+def test_a_name_under_which_the_rows_of_others_are_kept_is_refused(folder: Path, name: str) -> None:
+    import sics_plugin
+
+    (folder / "clash.py").write_text(MINE.format(imports="", body="z").replace("mine_of_a_test", name))
+    (spec,) = expanded(["clash.py:Mine"])
+    try:
+        with pytest.raises(ConfigError, match=f"^--scorers {spec}: the name '{name}' is not accepted: .* Give another$"):
+            describe_scorers([spec, "fusion_orbit_4"], "gradient")
+    finally:
+        sics_plugin.unregister_scorer(name)
+
+
 def test_replicate_refuses_before_it_trains_and_runs_a_file(cli: Any, rows_of: Any) -> None:
     write(cli.folder / "bad.py", body="z.log() * float('nan')")
     done = cli.here(*cli.tiny, "--scorers", "./bad.py:Mine")
