@@ -273,7 +273,7 @@ def test_the_figure_has_a_line_a_set_with_its_name_and_marks_what_leaves_it(whol
         sketch = draw(whole)
     assert sketch.drawing is not None
     labels = [text for axes in sketch.drawing.canvas.axes for text in axes.texts if text.get_text() in (*SETS, "plateau = 0")]
-    assert len(labels) == 2 * 10
+    assert len(labels) == 2 * 8
     for axes in sketch.drawing.canvas.axes:
         low, high = axes.get_ylim()
         heights = sorted(text.xyann[1] for text in axes.texts if isinstance(text, Annotation) and text in labels)
