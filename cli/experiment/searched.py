@@ -66,6 +66,16 @@ def is_searched(spec: str) -> bool:
     return ":" not in spec and spec.startswith((f"{FUSION}_", f"{ADAPTIVE}_"))
 
 
+def reads_as_searched(name: str) -> bool:
+    """Whether rows under this name are read as those of a searched scorer.
+
+    >>> reads_as_searched("fusion_mine_10"), reads_as_searched("adaptive_measured")
+    (True, False)
+    """
+    found = _FORM.fullmatch(name)
+    return found is not None and found[3] is not None
+
+
 def in_word(spec: str) -> bool:
     """Whether the word stands for it."""
     return is_searched(spec) and (asked := Searched.read(spec)).kind == FUSION and asked.budget in BUDGETS
