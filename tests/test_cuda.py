@@ -47,7 +47,9 @@ def test_every_check_is_listed(checks: ModuleType) -> None:
     assert tuple(checks.CHECKS) == NAMES
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "replicate"])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "forms" else ()) for name in NAMES if name != "replicate"]
+)
 def test_on_a_pretend_gpu(checks: ModuleType, pretend: ModuleType, name: str) -> None:
     checks.prepared()
     options = checks.SMALL if name == "masks" else {}
@@ -64,6 +66,7 @@ def test_a_check_that_does_not_hold_fails(checks: ModuleType, monkeypatch: pytes
         checks.masks_are_the_cpus(torch.device("cpu"), **checks.SMALL)
 
 
+@pytest.mark.slow
 def test_replicate_is_checked_as_on_a_gpu(checks: ModuleType) -> None:
     """Its own way, on the CPU."""
     assert "rows the same, 0 of them flagged" in checks.replicate_goes_on(torch.device("cpu"))
