@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 from sics_analysis.rows.arms import Arm
 from sics_analysis.rows.contrasts import Contrast
-from sics_analysis.rows.looked import looked_contrast
 from sics_analysis.rows.table import Table
 
 
@@ -60,7 +59,7 @@ def combined_contrast(
         resolution=terms[0][1].scale / max(examples) if examples else 0.0,
         size=max((abs(weight) * arm.scale * abs(value) for weight, arm in terms for value in arm.accuracy), default=0.0),
     )
-    return found if table.plan is None else looked_contrast(found, table.plan, table.order, table.made)
+    return table.under_looks(found)
 
 
 def less_a_share(table: Table, scorer: str, reference: str, share: float, sparsity: float) -> Contrast:
@@ -89,4 +88,4 @@ def less(table: Table, one: Contrast, other: Contrast) -> Contrast:
         resolution=max(one.resolution, other.resolution),
         size=max(one.size, other.size),
     )
-    return found if table.plan is None else looked_contrast(found, table.plan, table.order, table.made)
+    return table.under_looks(found)

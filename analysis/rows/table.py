@@ -122,6 +122,10 @@ class Table:
         if not self.metric.paired:
             return unpaired_contrast(self.arm(name, sparsity), other, sparsity=sparsity, noise_floor=floor)
         found = contrast(self.arm(name, sparsity), other, sparsity=sparsity, noise_floor=floor)
+        return self.under_looks(found)
+
+    def under_looks(self, found: Contrast) -> Contrast:
+        """A contrast of the table's seeds as the plan of looks has it; itself where there is none."""
         return found if self.plan is None else looked_contrast(found, self.plan, self.order, self.made)
 
     def of_seeds(self, seeds: Container[Seed]) -> Table:

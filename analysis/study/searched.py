@@ -19,7 +19,6 @@ from sics_analysis.one_scorer.student import p_above, p_below
 from sics_analysis.one_scorer.verdict import verdict
 from sics_analysis.results import POINTS, Seed
 from sics_analysis.rows.contrasts import Contrast
-from sics_analysis.rows.looked import looked_contrast
 from sics_analysis.rows.searched import (
     INFORMATION,
     LOSS,
@@ -386,7 +385,7 @@ def _of_seeds(setting: Setting, gain: Contrast, values: dict[Seed, float]) -> Co
     found = Contrast(
         gain.name, "the test examples", tuple(values), tuple(values.values()), gain.sparsity, single=gain.single, size=gain.size
     )
-    return found if table.plan is None else looked_contrast(found, table.plan, table.order, table.made)
+    return table.under_looks(found)
 
 
 def _why_no_gap(setting: Setting) -> str:

@@ -141,8 +141,7 @@ class MaskMaker:
 
     def masks(self, model: nn.Module, saliency: Saliency, scorer: ScorerInfo, sparsity: float) -> tuple[Masks, PruningReport]:
         """Make one mask; whatever the scorer draws, also from the global generators, depends on its cell alone."""
-        if fingerprint_of(scorer.spec, self._recipe.experiment.saliency) != scorer.fingerprint:
-            raise ConflictError(f"scorer {scorer.name} changed while the run was going on: run the command again")
+        self._check_unchanged(scorer)
         built = make_scorer(scorer.spec, scorer_seed(self._seed))
         with seeded(self._recipe.cell_key(self._seed, scorer, sparsity)):
             return self._made(model, built, sparsity, self._pool(scorer), saliency)
@@ -156,13 +155,16 @@ class MaskMaker:
 
     def options(self, model: nn.Module, scorer: ScorerInfo, saliency: Saliency) -> dict[str, Any]:
         """How masks are made here, for a search that makes its own."""
-        if fingerprint_of(scorer.spec, self._recipe.experiment.saliency) != scorer.fingerprint:
-            raise ConflictError(f"scorer {scorer.name} changed while the run was going on: run the command again")
+        self._check_unchanged(scorer)
         shared: dict[str, Any] = {"unit": self._unit, "pool": self._pool(scorer), "saliency": saliency}
         if self._unit == "weight":
             return {**shared, "params": self.params(model)}
         self._check_default(model)
         return shared
+
+    def _check_unchanged(self, scorer: ScorerInfo) -> None:
+        if fingerprint_of(scorer.spec, self._recipe.experiment.saliency) != scorer.fingerprint:
+            raise ConflictError(f"scorer {scorer.name} changed while the run was going on: run the command again")
 
     def _made(
         self, model: nn.Module, scorer: str | Scorer, sparsity: float, pool: str, saliency: Saliency | None = None
