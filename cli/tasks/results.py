@@ -50,9 +50,10 @@ class Evaluation:
 
 
 def are_of_one_set(one: Evaluation, two: Evaluation) -> bool:
-    """Whether two evaluations of a network are of the same examples, because each has the same number in both.
+    """Whether two evaluations of a trained network are of the same examples, because each has the same number in both.
 
-    Numbers of which a million orders or fewer are possible, such as all but one right, say nothing.
+    Numbers of which a million orders or fewer are possible, such as all but one right, say nothing, unless the loss is the same
+    to the bit.
 
     >>> right, wrong = evaluation_of([True] * 40, Metric("accuracy")), evaluation_of([True, False] * 20, Metric("accuracy"))
     >>> are_of_one_set(right, right), are_of_one_set(wrong, wrong), are_of_one_set(right, wrong)
@@ -60,6 +61,8 @@ def are_of_one_set(one: Evaluation, two: Evaluation) -> bool:
     """
     if one.n is None or (one.n, one.bits, one.examples) != (two.n, two.bits, two.examples):
         return False
+    if one.loss and one.loss == two.loss:
+        return True
     counts = np.array([one.correct, one.n - one.correct]) if one.examples is None and one.correct is not None else None
     if counts is None:
         counts = np.unique(unpacked(one.examples or b""), return_counts=True)[1]
