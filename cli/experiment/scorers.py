@@ -227,7 +227,7 @@ def choose(
             raise ConfigError(f"--scorers {spec}: no such scorer; give some of {', '.join(by_name)}, {_OTHERS}")
     chosen = []
     for spec, info in known.items():
-        if spec not in names and not any(_stands_for(word, info) for word in names):
+        if spec not in names and not any(stands_for(word, info) for word in names):
             continue
         reason = _unfit(info, saliency, unit)
         if reason and spec not in names and info.name != reference:
@@ -253,7 +253,7 @@ def choose(
     return tuple(chosen), tuple(notes)
 
 
-def _stands_for(word: str, info: ScorerInfo) -> bool:
+def stands_for(word: str, info: ScorerInfo) -> bool:
     """Whether a word of --scorers means this scorer; a user's own goes by name, and so does one in a pool of its own."""
     if ":" in info.spec or info.own_pool is not None:
         return False
