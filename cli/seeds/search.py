@@ -63,8 +63,10 @@ class Examples:
     facts: dict[str, Any]
 
     @classmethod
-    def of(cls, fed: str | None, found: Evaluation, facts: dict[str, Any]) -> Self:
-        """Of one evaluation."""
+    def of(cls, fed: str | None, found: Evaluation | None, facts: dict[str, Any]) -> Self:
+        """Of one evaluation; of none where its numbers are not to be had again."""
+        if found is None:
+            return cls(fed, None, facts)
         parts = (
             found.result,
             found.loss,

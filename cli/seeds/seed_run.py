@@ -426,8 +426,8 @@ class SeedRun:
     def _looked_at(self) -> tuple[Examples, Met, Evaluation]:
         held = Met()
         with held.watching(self.model):
-            found, _ = self._held_out(self.model)
-        return Examples.of(held.digest, found, self._facts), held, found
+            found, relaxed = self._held_out(self.model)
+        return Examples.of(held.digest, None if relaxed else found, self._facts), held, found
 
     def _are_others(self, kept: Examples) -> bool:
         """Whether the held-out examples are not the kept ones; what is another each time is no sign of that."""
