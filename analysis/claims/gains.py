@@ -2,116 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
-
 from sics_analysis.claims.findings import Finding, incomplete, lacks_seeds, numbers_of
 from sics_analysis.claims.statement import Claim
-from sics_analysis.families.max_t import escape_test
-from sics_analysis.families.searched import SearchedGain
-from sics_analysis.one_scorer.equivalence import equivalence_test
 from sics_analysis.one_scorer.student import p_above, p_below
-from sics_analysis.results import Interval, Status, Verdict, p_text, signed
+from sics_analysis.results import Status, Verdict, p_text, signed
 from sics_analysis.rows.combined import combined_contrast, less
 from sics_analysis.rows.contrasts import Contrast
-from sics_analysis.rows.searched import INFORMATION, PAPER_SETS, searched_name
 from sics_analysis.study.outcome import Analysis
 
-#: Random numbers of the family of the paper's readings; those of an analysis have their own streams.
-_AGAINST = 21
 
-
-def escape_against(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:
-    """θ > δ against another scorer, adjusted over the fusions of the same budget that the run has.
-
-    Against the control with the same search it is that complexity pays, for which the reference is to be beaten too.
-    """
+def complexity_finding(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:
+    """θ > δ against the control with the same search, and against the reference: what the analysis says of this split."""
     assert claim.scorer is not None
     assert claim.than is not None
-    own, delta = analysis.contrast(claim.scorer, claim.than, sparsity), analysis.delta
-    split = _split(claim, analysis, sparsity)
-    if split is None and claim.is_of_complexity:
-        text = f"the run splits no gain of {claim.scorer} over {analysis.reference} at this sparsity"
-        return Finding(sparsity, Status.UNDECIDED, text, own.n, out_of_reach=True)
-    if split is not None and split.line is None:
-        text = f"{claim.than} is no matched control: {'; '.join(split.unmatched)}"
-        return Finding(sparsity, Status.UNDECIDED, text, own.n, out_of_reach=True)
-    if split is not None and split.line is not None:
-        own, adjusted = split.line.complexity, split.p_pays_delta if split.pays_delta else None
-    else:
-        family = [analysis.contrast(name, claim.than, sparsity) for name in _readings_of(claim.scorer, analysis)]
-        rng = np.random.default_rng([analysis.seed, _AGAINST, round(sparsity * 10**9)])
-        adjusted = escape_test(family, delta, alpha=analysis.alpha, rng=rng, draws=analysis.draws).adjusted(claim.scorer)
+    delta, gains = analysis.delta, () if analysis.searched is None else analysis.searched.gains
+    split = next((gain for gain in gains if gain.scorer == claim.scorer and gain.sparsity == sparsity), None)
+    if split is None or split.line is None:
+        n = analysis.contrast(claim.scorer, claim.than, sparsity).n
+        text = (
+            f"the run splits no gain of {claim.scorer} over {analysis.reference} at this sparsity"
+            if split is None
+            else f"{claim.than} is no matched control: {'; '.join(split.unmatched)}"
+        )
+        return Finding(sparsity, Status.UNDECIDED, text, n, out_of_reach=True)
+    own, adjusted = split.line.complexity, split.p_pays_delta if split.pays_delta else None
     interval = own.t_interval(1 - analysis.alpha)
     numbers = f"{numbers_of(own, interval)} against {claim.than}"
     if adjusted is not None and adjusted <= analysis.alpha:
-        beside = "" if split is None else f", and so it is against {analysis.reference}"
-        text = f"{numbers}, above +{delta:g}{beside}, adjusted {p_text(adjusted)}"
+        text = f"{numbers}, above +{delta:g}, and so it is against {analysis.reference}, adjusted {p_text(adjusted)}"
         return Finding(sparsity, Status.SUPPORTED, text, own.n, adjusted, own.mean, interval)
-    p = _corrected(p_below(own, delta), claim)
-    if split is not None and split.line is not None and split.line.verdict is Verdict.ESCAPES:
+    if split.line.verdict is Verdict.ESCAPES:
         text = f"{numbers}, above +{delta:g}, which is not shown against {analysis.reference}"
         return Finding(sparsity, Status.UNDECIDED, text, own.n, None, own.mean, interval)
-    return _unless_shown(claim, own, analysis, sparsity, numbers, interval, p, f"below +{delta:g}", same=Status.CONTRADICTED)
-
-
-def bound_against(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:
-    """θ > −δ (noninferior) or θ < δ (nonsuperior) against another scorer."""
-    assert claim.scorer is not None
-    assert claim.than is not None
-    own, delta, lower = analysis.contrast(claim.scorer, claim.than, sparsity), analysis.delta, claim.kind == "noninferior"
-    half = equivalence_test(own, delta, alpha=analysis.alpha)
-    interval = own.t_interval(1 - 2 * analysis.alpha)
-    numbers = f"{numbers_of(own, interval)} against {claim.than}"
-    shown = half.p_lower if lower else half.p_upper
-    if incomplete(own, analysis) is None and not own.same_hash and shown is not None and shown <= analysis.alpha:
-        text = f"{numbers}, shown {f'above −{delta:g}' if lower else f'below +{delta:g}'}, {p_text(shown)}"
-        return Finding(sparsity, Status.SUPPORTED, text, own.n, shown, own.mean, interval)
-    p = _corrected(p_below(own, -delta) if lower else p_above(own, delta), claim)
-    beyond = f"below −{delta:g}" if lower else f"above +{delta:g}"
-    return _unless_shown(claim, own, analysis, sparsity, numbers, interval, p, beyond, same=Status.SUPPORTED)
-
-
-def _unless_shown(
-    claim: Claim,
-    own: Contrast,
-    analysis: Analysis,
-    sparsity: float,
-    numbers: str,
-    interval: Interval | None,
-    p: float | None,
-    beyond: str,
-    *,
-    same: Status,
-) -> Finding:
-    """Contradicted where the other side is shown, `same` where the masks are one; either on every seed of the run."""
     few = incomplete(own, analysis)
     if few is not None:
         reach = lacks_seeds(own, analysis)
         return Finding(sparsity, Status.UNDECIDED, f"{numbers}: {few}", own.n, None, own.mean, interval, (), reach)
     if own.is_identical:
         text = f"same masks as {claim.than} at every seed"
-        return Finding(sparsity, same, text, own.n, None, 0.0, interval)
+        return Finding(sparsity, Status.CONTRADICTED, text, own.n, None, 0.0, interval)
+    p = _corrected(p_below(own, delta), claim)
     if p is not None and p <= analysis.alpha:
-        text = f"{numbers}, shown {beyond}, {p_text(p)}"
+        text = f"{numbers}, shown below +{delta:g}, {p_text(p)}"
         return Finding(sparsity, Status.CONTRADICTED, text, own.n, p, own.mean, interval)
     return Finding(sparsity, Status.UNDECIDED, f"{numbers}, neither side shown", own.n, None, own.mean, interval)
-
-
-def _split(claim: Claim, analysis: Analysis, sparsity: float) -> SearchedGain | None:
-    """What the analysis says of this searched gain against the control with the same search, where the claim is about that."""
-    gains = () if analysis.searched is None else analysis.searched.gains
-    found = next((gain for gain in gains if gain.scorer == claim.scorer and gain.sparsity == sparsity), None)
-    return found if found is not None and claim.than == f"fusion_{INFORMATION}_{found.name.budget}" else None
-
-
-def _readings_of(scorer: str, analysis: Analysis) -> Sequence[str]:
-    """The readings of the paper's fusion with this one's budget; the scorer alone where it is none of them."""
-    own = searched_name(scorer)
-    readings = PAPER_SETS if own is not None and own.kind == "fusion" and own.features in PAPER_SETS else ()
-    names = tuple(f"fusion_{features}_{own.budget}" for features in readings if own is not None)
-    return tuple(name for name in names if name in analysis.scorers) or (scorer,)
 
 
 def larger_finding(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:

@@ -28,8 +28,12 @@ size
     the same on the differences less r times the reference's accuracy, seed by seed, against 0 ± δ. Where the text leaves both
     open the claim is *supported* under the reading whose size it has, and *contradicted* only where it is under both. Two sizes
     further apart than 2δ cannot both be had, and each is missed on one side with α/2 at most, so together they err in α.
-escape, noninferior, nonsuperior with `than`
-    The same against another scorer. An escape is adjusted over the readings of the paper's fusion with the same budget.
+noninferior, nonsuperior with `than`
+    The same against another scorer.
+escape with `than`
+    That complexity pays: θ > δ against the control of `than`, which had the same search, and against the reference. *Supported*
+    as the split of searched scorers shows it, adjusted over both lines of all readings of the paper's fusion with this budget.
+    *Contradicted* when θ < δ against the control is shown, as an escape is.
 larger
     (A − B) − (C − D) > 0, formed seed by seed. *Supported* by the one-sided test, *contradicted* when it is shown below 0,
     Bonferroni over the sparsities.
@@ -67,7 +71,7 @@ from sics_analysis.claims.findings import (
     subject,
     subjects,
 )
-from sics_analysis.claims.gains import bound_against, escape_against, lacks_held_out, larger_finding, overfit_finding
+from sics_analysis.claims.gains import complexity_finding, lacks_held_out, larger_finding, overfit_finding
 from sics_analysis.claims.sizes import size_finding
 from sics_analysis.claims.statement import Claim
 from sics_analysis.families.plateau import plateau_claim
@@ -107,21 +111,29 @@ def escape_finding(claim: Claim, analysis: Analysis, sparsity: float) -> Finding
 
 
 def bound_finding(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:
-    """θ > −δ (noninferior) or θ < δ (nonsuperior) for one scorer."""
-    line = line_of(analysis, claim.scorer, sparsity)
-    if line is None:
-        return Finding(sparsity, Status.UNDECIDED, f"{claim.scorer} has no line at this sparsity")
-    contrast, delta, lower = line.contrast, analysis.delta, claim.kind == "noninferior"
-    interval = line.confidence_interval(1 - 2 * analysis.alpha)
-    numbers, n, estimate = numbers_of(contrast, interval), contrast.n, contrast.mean
+    """θ > −δ (noninferior) or θ < δ (nonsuperior) for one scorer, against the reference or another one."""
+    delta, lower, level = analysis.delta, claim.kind == "noninferior", 1 - 2 * analysis.alpha
+    if claim.than is None:
+        line = line_of(analysis, claim.scorer, sparsity)
+        if line is None:
+            return Finding(sparsity, Status.UNDECIDED, f"{claim.scorer} has no line at this sparsity")
+        contrast, half, verdict, interval = line.contrast, line.equivalence, line.verdict, line.confidence_interval(level)
+        against, left = "", f": {line.reason}"
+    else:
+        assert claim.scorer is not None
+        contrast = analysis.contrast(claim.scorer, claim.than, sparsity)
+        half = equivalence_test(contrast, delta, alpha=analysis.alpha)
+        verdict, interval = half.verdict, contrast.t_interval(level)
+        against, left = f" against {claim.than}", ", neither side shown"
+    numbers, n, estimate = f"{numbers_of(contrast, interval)}{against}", contrast.n, contrast.mean
     few = incomplete(contrast, analysis)
     if few is not None:
         reach = lacks_seeds(contrast, analysis)
         return Finding(sparsity, Status.UNDECIDED, f"{numbers}: {few}", n, None, estimate, interval, (), reach)
-    if line.verdict is Verdict.IDENTICAL:
-        text = f"same masks as {analysis.reference} at every seed"
+    if verdict is Verdict.IDENTICAL:
+        text = f"same masks as {claim.than or analysis.reference} at every seed"
         return Finding(sparsity, Status.SUPPORTED, text, n, None, 0.0, interval)
-    shown = line.equivalence.p_lower if lower else line.equivalence.p_upper
+    shown = half.p_lower if lower else half.p_upper
     other = p_below(contrast, -delta) if lower else p_above(contrast, delta)
     if shown is not None and shown <= analysis.alpha:
         bound = f"above −{delta:g}" if lower else f"below +{delta:g}"
@@ -131,7 +143,7 @@ def bound_finding(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:
     if p is not None and p <= analysis.alpha:
         text = f"{numbers}, shown {f'below −{delta:g}' if lower else f'above +{delta:g}'}, {p_text(p)}"
         return Finding(sparsity, Status.CONTRADICTED, text, n, p, estimate, interval)
-    return Finding(sparsity, Status.UNDECIDED, f"{numbers}: {line.reason}", n, None, estimate, interval)
+    return Finding(sparsity, Status.UNDECIDED, f"{numbers}{left}", n, None, estimate, interval)
 
 
 def below_finding(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:
@@ -177,9 +189,9 @@ def find(claim: Claim, analysis: Analysis, sparsity: float) -> Finding:
     rule = {
         "plateau": _plateau,
         "kappa": _kappa,
-        "escape": escape_finding if claim.than is None else escape_against,
-        "noninferior": bound_finding if claim.than is None else bound_against,
-        "nonsuperior": bound_finding if claim.than is None else bound_against,
+        "escape": escape_finding if claim.than is None else complexity_finding,
+        "noninferior": bound_finding,
+        "nonsuperior": bound_finding,
         "size": size_finding,
         "below": below_finding,
         "larger": larger_finding,
@@ -211,10 +223,7 @@ def _why_not(claim: Claim, analysis: Analysis, sparsity: float) -> str | None:
         return f"{NOT_TESTED}{needs}"
     if claim.kind in ("larger", "overfit") and not analysis.metric.paired:
         return f"{NOT_TESTED}paired seeds"
-    of_plateau = claim.kind in ("plateau", "kappa", "size") or (
-        claim.kind == "escape" and (claim.than is None or claim.is_of_complexity)
-    )
-    if of_plateau or claim.than == "reference":
+    if claim.kind in ("plateau", "kappa", "size", "escape") or claim.than == "reference":
         off = off_plateau(analysis)
         if off is not None:
             return off

@@ -148,7 +148,7 @@ def _read(entry: Mapping[str, Any], sources: Mapping[str, str]) -> Claim:
     if than_sparsity is not None and (not 0 < than_sparsity < 1 or than_sparsity in sparsities):
         raise ValueError(f"Expected `than_sparsity` of claim {name!r} in (0, 1) and another than its own, got {than_sparsity:g}")
     where = sources[source] + (f": {entry['where']}" if "where" in entry else "")
-    return Claim(
+    claim = Claim(
         name,
         kind,
         str(entry["statement"]),
@@ -166,6 +166,12 @@ def _read(entry: Mapping[str, Any], sources: Mapping[str, str]) -> Claim:
         than_gain=_pair(name, "than_gain", entry),
         pools=_names(name, "pools", entry),
     )
+    if kind == "escape" and claim.than is not None and not claim.is_of_complexity:
+        raise ValueError(
+            f"Expected `than` of claim {name!r} of kind escape as the control that had the same search as its scorer, "
+            f"fusion_{INFORMATION}_N to fusion_SET_N, got {claim.than!r}"
+        )
+    return claim
 
 
 def _check_fields(name: str, kind: Kind, given: set[str]) -> None:

@@ -21,6 +21,7 @@ from sics_analysis.one_scorer.student import p_above
 from sics_analysis.one_scorer.verdict import Decision, verdict
 from sics_analysis.results import Interval, Row, Verdict, columns, limits, p_text, signed
 from sics_analysis.rows.contrasts import Contrast
+from sics_analysis.rows.looked import LookedContrast
 
 CONTROL = "information"
 Kept: TypeAlias = Callable[[Contrast, FamilyResult, FamilyResult, FamilyResult], Decision | None]
@@ -42,6 +43,8 @@ class AttributionLine:
         One-sided p of "above the control", alone and adjusted over the scorers of this S (`max_t_family`).
     p_escape_adjusted
         The same for "above the control by more than δ".
+    look
+        Which look the verdict is of, in words; empty where nobody looks.
     """
 
     kappa: int | None
@@ -55,6 +58,7 @@ class AttributionLine:
     simultaneous: Interval | None
     verdict: Verdict
     reason: str
+    look: str = ""
 
     @property
     def scorer(self) -> str:
@@ -191,6 +195,7 @@ def attribute(
                 None if above is None else above.simultaneous,
                 decision.verdict,
                 decision.reason,
+                decision.look or (over.place if isinstance(over, LookedContrast) else ""),
             )
         )
     return tuple(lines)

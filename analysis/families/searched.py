@@ -25,7 +25,35 @@ _SHOWN = 3  # searches named in a sentence
 
 
 @dataclass(frozen=True, slots=True)
-class SearchedGain:
+class _Searched:
+    """What a searched scorer gains over the reference at one S."""
+
+    name: SearchedName
+    gain: Contrast
+
+    @property
+    def scorer(self) -> str:
+        """The scorer."""
+        return self.gain.name
+
+    @property
+    def sparsity(self) -> float:
+        """The sparsity S."""
+        assert self.gain.sparsity is not None
+        return self.gain.sparsity
+
+    @property
+    def n(self) -> int:
+        """Number of seeds that the gain is of."""
+        return self.gain.n
+
+    def confidence_interval(self, level: float = 0.95) -> Interval | None:
+        """Student-t interval of the gain; None below three seeds."""
+        return self.gain.t_interval(level)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchedGain(_Searched):
     """What one reading of the paper's fusion gains at the largest budget of an S, and what each part explains.
 
     Attributes
@@ -45,8 +73,6 @@ class SearchedGain:
         The latter over all S.
     """
 
-    name: SearchedName
-    gain: Contrast
     search: Contrast | None
     information: Contrast | None
     line: AttributionLine | None
@@ -55,22 +81,6 @@ class SearchedGain:
     p_pays: float | None = None
     p_pays_delta: float | None = None
     p_pays_delta_run: float | None = None
-
-    @property
-    def scorer(self) -> str:
-        """The scorer."""
-        return self.gain.name
-
-    @property
-    def sparsity(self) -> float:
-        """The sparsity S."""
-        assert self.gain.sparsity is not None
-        return self.gain.sparsity
-
-    @property
-    def n(self) -> int:
-        """Number of seeds complete in all parts."""
-        return self.gain.n
 
     @property
     def pays(self) -> bool:
@@ -90,10 +100,6 @@ class SearchedGain:
         escapes = self.line is not None and self.line.verdict is Verdict.ESCAPES
         return escapes and self.p_pays_delta is not None and self.p_pays_delta <= self.alpha
 
-    def confidence_interval(self, level: float = 0.95) -> Interval | None:
-        """Student-t interval of the whole gain; None below three seeds."""
-        return self.gain.t_interval(level)
-
     def describe(self) -> str:
         """Return the split and its conclusion, as sentences a reviewer can quote."""
         head = f"{self.scorer} at S = {self.sparsity:g}"
@@ -108,22 +114,25 @@ class SearchedGain:
         return f"{split}{': ' if parts else ''}{', '.join(parts)}. {self.conclusion()}"
 
     def conclusion(self) -> str:
-        """Whether complexity pays, in one sentence; where that is not shown, what explains the gain."""
+        """Whether complexity pays, in one sentence with its look; where that is not shown, what explains the gain."""
         line = self.line
         if line is None:
             return f"Nothing is said of complexity: {'; '.join(self.unmatched)}."
+        return f"{self._concluded(line)}{_at(line)}."
+
+    def _concluded(self, line: AttributionLine) -> str:
         delta = line.equivalence.delta
         if self.pays_delta:
             alone = ", at this S alone and not over the whole run" if (self.p_pays_delta_run or 0.0) > self.alpha else ""
             over = f"over the same search without it, and over {line.gain.reference}"
-            return f"Complexity pays: more than {delta:g} points {over}{alone}."
+            return f"Complexity pays: more than {delta:g} points {over}{alone}"
         if self.pays:
-            return f"Complexity pays, above 0 at this S; that it pays {delta:g} points is not shown."
+            return f"Complexity pays, above 0 at this S; that it pays {delta:g} points is not shown"
         if line.verdict is Verdict.ESCAPES:
             own = line.information.mean
             short = f", of which that control fell {-own:.2f} short" if own is not None and own < 0 else ""
             beaten = f"{line.control} is beaten by more than {delta:g}, {line.gain.reference} is not"
-            return f"That complexity pays is not shown: {beaten}{short}."
+            return f"That complexity pays is not shown: {beaten}{short}"
         if line.verdict in SAME:
             said = f"Complexity adds nothing, to within {delta:g} points"
         elif line.verdict is Verdict.DEGRADES:
@@ -132,7 +141,7 @@ class SearchedGain:
             said = f"Complexity does not pay {delta:g} points"
         else:
             said = f"Whether complexity pays is not settled ({line.reason})"
-        return f"{said}; {self._explained()}."
+        return f"{said}; {self._explained()}"
 
     def _explained(self) -> str:
         """What the gain is due to, by the parts whose interval lies above 0."""
@@ -190,17 +199,37 @@ class SearchedBeside:
         tests = f"superiority {p_text(line.p_superior_adjusted)} adjusted, equivalence {p_text(line.equivalence.p)}"
         return f"{head}: {_estimate(line.complexity)} over {line.n} seeds; {tests}: {line.verdict}{why}."
 
+    def conclusion(self) -> str:
+        """What it comes to, in one sentence with its look."""
+        line, delta = self.line, self.line.equivalence.delta
+        alpha, above = line.equivalence.alpha, line.p_superior_adjusted
+        if line.verdict is Verdict.ESCAPES:
+            said = f"Better than {line.control} by more than {delta:g} points"
+        elif line.verdict in SAME:
+            said = f"As good as {line.control}, to within {delta:g} points"
+        elif line.verdict is Verdict.DEGRADES:
+            said = f"Worse than {line.control} by more than {delta:g} points"
+        elif line.verdict is Verdict.NONSUPERIOR:
+            said = f"Not better than {line.control} by {delta:g} points; whether it is worse is not settled"
+        elif "noise floor" not in line.reason and above is not None and above <= alpha:
+            said = f"Better than {line.control} at this S, and not shown to be so by {delta:g} points"
+        elif line.verdict is Verdict.NONINFERIOR:
+            said = f"Not worse than {line.control} by {delta:g} points; whether it is better is not settled"
+        else:
+            said = f"Whether it is better than {line.control} is not settled ({line.reason})"
+        return f"{said}{_at(line)}."
+
     def to_row(self) -> Row:
         """Return the comparison as one row."""
         line = self.line
         row = columns(line, "scorer control sparsity n gain=gain.mean control_gain=information.mean difference=complexity.mean")
         tests = "p_superior_adjusted p_escape_adjusted p_equivalence=equivalence.p verdict reason"
         own: Row = {"question": self.question, "features": self.name.features, "budget": self.name.budget}
-        return own | row | limits("ci95", line.confidence_interval()) | columns(line, tests)
+        return own | row | limits("ci95", line.confidence_interval()) | columns(line, tests) | {"conclusion": self.conclusion()}
 
 
 @dataclass(frozen=True, slots=True)
-class BudgetPoint:
+class BudgetPoint(_Searched):
     """What a searched scorer gains with one budget, and how much of its gain on the held-out examples is not there on the test's.
 
     Attributes
@@ -218,8 +247,6 @@ class BudgetPoint:
         TOST of the gap within ±δ; None where there is no gap.
     """
 
-    name: SearchedName
-    gain: Contrast
     gap: Contrast | None
     gap_loss: Contrast | None
     p_gap: float | None
@@ -227,17 +254,6 @@ class BudgetPoint:
     within: EquivalenceResult | None
     largest: bool
     noisy: bool = False
-
-    @property
-    def scorer(self) -> str:
-        """The scorer."""
-        return self.gain.name
-
-    @property
-    def sparsity(self) -> float:
-        """The sparsity S."""
-        assert self.gain.sparsity is not None
-        return self.gain.sparsity
 
     @property
     def gap_mean(self) -> float:
@@ -252,10 +268,6 @@ class BudgetPoint:
     def is_small(self) -> bool:
         """Whether the gap is shown to lie within ±δ."""
         return self.within is not None and self.within.verdict in SAME and not self.noisy
-
-    def confidence_interval(self, level: float = 0.95) -> Interval | None:
-        """Student-t interval of the gain; None below three seeds."""
-        return self.gain.t_interval(level)
 
     def describe(self) -> str:
         """Return one sentence a reviewer can quote."""
@@ -378,6 +390,11 @@ def _range(points: Sequence[BudgetPoint]) -> str:
     shown = points if len(points) <= _SHOWN else (points[0], points[-1])
     said = [f"{p.scorer} by {_with_interval(p.gap)}" for p in shown if p.gap is not None]
     return (", " if len(points) <= _SHOWN else " to ").join(said)
+
+
+def _at(line: AttributionLine) -> str:
+    """At which look, where a run is looked at."""
+    return f" ({line.look})" if line.look else ""
 
 
 def _above(part: Contrast) -> bool:

@@ -11,10 +11,11 @@ from sics_analysis.results import Verdict, check_alpha, p_text
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A verdict and the reason for it."""
+    """A verdict and the reason for it; where a run is looked at, at which look it was reached."""
 
     verdict: Verdict
     reason: str
+    look: str = ""
 
 
 def verdict(

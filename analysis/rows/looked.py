@@ -95,6 +95,12 @@ class LookedContrast(Contrast):
             yield Look(number, own, counts, self.plan.n_max, number == len(self.plan.looks))
 
     @property
+    def place(self) -> str:
+        """The last look made, in words."""
+        assert self.plan is not None
+        return f"at look {self.made} of {len(self.plan.looks)}, n = {self.n}" if self.made else "before the first look"
+
+    @property
     def has_test(self) -> bool:
         """Whether a look was made at which a test fits."""
         return not self.same_hash and bool(self.looks)

@@ -164,7 +164,8 @@ def line_looks(
     )
     if open_line or decided is None:
         return found, None
-    return found, Decision(kept.verdict, f"at look {decided} of {len(plan.looks)}, n = {rows[decided - 1].n}: {kept.reason}")
+    place = contrast.up_to(decided).place
+    return found, Decision(kept.verdict, f"{place}: {kept.reason}", place)
 
 
 def _tests(

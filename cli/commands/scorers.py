@@ -10,7 +10,8 @@ import click
 from sics_cli.base.errors import ConfigError
 from sics_cli.commands.options import COUNT, comma_list
 from sics_cli.console import progress_bars, tables
-from sics_cli.experiment.scorers import describe_scorers
+from sics_cli.experiment import searched
+from sics_cli.experiment.scorers import OWN_POOLS, WORDS, describe_scorers, in_pool, stands_for
 from sics_cli.experiment.user_scorers import expanded, offered
 from sics_cli.settings.config import SALIENCIES
 
@@ -45,7 +46,8 @@ _ENDINGS = (".csv", ".jsonl")
 @click.option("--figures", type=click.Path(path_type=Path), metavar="DIR", help="Draw each over (ρ, z), as PDF and PNG.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Every number, as .csv or .jsonl.")
 def scorers(names: tuple[str, ...], kappa: int | None, long: bool, measure: bool, **asked: Any) -> None:
-    """List the scorers: name, complexity κ (of feature classes), role, formula. Name some, or MODULE:CLASS or FILE.py:CLASS.
+    """List the scorers: name, complexity κ (of feature classes), role, formula. Name some, or MODULE:CLASS or FILE.py:CLASS, or
+    a word of replicate's --scorers.
 
     With --measure, what each is on the weights of a network: a run's, or else the default experiment's after a few epochs
     of training, which takes seconds. docs/complexity.md says how.
@@ -59,10 +61,28 @@ def scorers(names: tuple[str, ...], kappa: int | None, long: bool, measure: bool
     if idle := [name for name, value in asked.items() if value is not None]:
         raise ConfigError(f"--{idle[0].replace('_', '-')}: goes with --measure")
     infos = describe_scorers(wanted, "gradient")
-    shown = [info for info in infos if (not wanted or info.spec in wanted) and (kappa is None or info.kappa == kappa)]
+    asked_for = [info for info in infos if not wanted or info.spec in wanted or any(stands_for(word, info) for word in wanted)]
+    shown = [info for info in asked_for if kappa is None or info.kappa == kappa]
     (tables.print_scorers_long if long else tables.print_scorers)(progress_bars.results(), shown)
     if not names and kappa is None:
+        tables.print_forms(progress_bars.results(), searched.forms(), OWN_POOLS)
         tables.print_offered(progress_bars.results(), offered())
+
+
+def _check_measured(spec: str) -> None:
+    """Refuse a name that is measured otherwise, or not at all."""
+    name, pool = in_pool(spec)
+    if spec == searched.SEARCHED or searched.is_searched(spec):
+        if spec != searched.SEARCHED:
+            searched.known(spec)
+        raise ConfigError(
+            f"--scorers {spec}: has no measure by its name: κ hangs on the weights, which a search finds anew at each seed; in "
+            "Python sics_plugin.complexity.measure takes the scorer that search_fusion found"
+        )
+    if spec in WORDS:
+        raise ConfigError(f"--scorers {spec}: --measure takes scorers by name; without one it measures all that run by default")
+    if pool is not None:
+        raise ConfigError(f"--scorers {spec}: is measured in one global pool, whatever it is ranked in: give {name}")
 
 
 def _measure(
@@ -80,6 +100,8 @@ def _measure(
 ) -> None:
     if run is None and (data is not None or data_dir is not None):
         raise ConfigError(f"--{'data' if data is not None else 'data-dir'}: goes with --run")
+    for spec in wanted:
+        _check_measured(spec)
     if output is not None and output.suffix not in _ENDINGS:
         raise ConfigError(f"--output {output}: give a name ending in {' | '.join(_ENDINGS)}")
     import torch

@@ -119,6 +119,16 @@ def _reads(info: ScorerInfo) -> str:
 _READ = {"random": "nothing", "fake": "magnitude"}
 
 
+def print_forms(console: Console, searched: Sequence[str], pools: Sequence[str]) -> None:
+    """Print which names a run takes that no list has."""
+    fusion, adaptive, *features = searched
+    console.print()
+    console.print(Text("Also in a run:", style="bold"))
+    sets = f"SET {' | '.join(features)} (docs/fusion.md)"
+    fact(console, "  searched", f"{fusion} and {adaptive}: weights searched by N evaluations of held-out examples; {sets}")
+    fact(console, "  pooled", f"NAME/POOL: ranked in a pool of its own; POOL {' | '.join(pools)}")
+
+
 def print_offered(console: Console, points: Mapping[str, str]) -> None:
     """Print the scorers that installed packages offer; they are imported when they are asked for."""
     if points:

@@ -98,6 +98,7 @@ class Recipe:
         """Key of one (seed, scorer, sparsity)."""
         # The row of a searched scorer also says what the reference's mask does on the held-out examples.
         search = {"search_seed": search_seed(seed), "reference": self.experiment.reference} if scorer.searched else {}
+        search |= {"against": scorer.against} if scorer.against else {}
         return digest(
             {
                 "kind": "cell",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,8 @@ class ScorerInfo:
 
     `pool` is what its source ranks against each other, `units` what it is defined for. `signal` is the kind of saliency that it
     brings itself, whatever the run's is (peers do), and `calibrated` whether that takes calibration data. `source` says where it
-    was published. One that is `on_request` runs where it is named, or with "all".
+    was published. One that is `on_request` runs where it is named, or with "all". `against`, of a searched one, is the digest of
+    the reference where that is the user's own: what its row says of the reference follows an edit of that file.
     """
 
     name: str
@@ -54,6 +55,7 @@ class ScorerInfo:
     calibrated: bool = False
     source: str = ""
     on_request: bool = False
+    against: str = ""
 
     def saliency(self, run: str) -> str:
         """The kind of saliency it works with in a run of that kind."""
@@ -225,7 +227,7 @@ def choose(
             raise ConfigError(f"--scorers {spec}: no such scorer; give some of {', '.join(by_name)}, {_OTHERS}")
     chosen = []
     for spec, info in known.items():
-        if spec not in names and not any(_stands_for(word, info) for word in names):
+        if spec not in names and not any(stands_for(word, info) for word in names):
             continue
         reason = _unfit(info, saliency, unit)
         if reason and spec not in names and info.name != reference:
@@ -245,10 +247,13 @@ def choose(
     ]
     if away and pool != "native":
         notes.append(f"not in the pool of their source: {', '.join(away)}; this run's is {pool} (--pool native: each in its own)")
+    if is_own(by_name[reference].spec):
+        against = digest(by_name[reference].fingerprint)
+        chosen = [replace(info, against=against) if info.role == SEARCHED else info for info in chosen]
     return tuple(chosen), tuple(notes)
 
 
-def _stands_for(word: str, info: ScorerInfo) -> bool:
+def stands_for(word: str, info: ScorerInfo) -> bool:
     """Whether a word of --scorers means this scorer; a user's own goes by name, and so does one in a pool of its own."""
     if ":" in info.spec or info.own_pool is not None:
         return False

@@ -88,6 +88,13 @@ def of_word() -> list[str]:
     return [Searched(FUSION, features, budget).name for features in FEATURE_SETS for budget in BUDGETS]
 
 
+def forms() -> tuple[str, ...]:
+    """What a name of such a scorer is made of: its kinds, and the sets of features."""
+    from sics_plugin.scorers.fusion import FEATURE_SETS
+
+    return (f"{FUSION}_SET_N", f"{ADAPTIVE}_SET_N", *FEATURE_SETS)
+
+
 def in_order(specs: list[str]) -> list[str]:
     """Each once: by kind, by set of features in the plugin's order, by budget."""
     from sics_plugin.scorers.fusion import FEATURE_SETS

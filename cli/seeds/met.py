@@ -1,10 +1,11 @@
-"""Whether a network is evaluated on examples that its saliency was measured on, by the digests of both."""
+"""Whether a network meets in one place what it is fed in another, by digests of the examples."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,8 +13,24 @@ from torch import nn
 
 #: Examples of which a digest is taken, at most: enough to show one set in another.
 _EXAMPLES = 20_000
+#: So few examples may be in two sets by chance.
+_HANDFUL = 5
 #: Numbers of a tensor that say how rich it is.
 _LOOKED_AT = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many different examples two sets have in common, and how many each has."""
+
+    both: int
+    one: int
+    other: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether one set lies in the other, and is more than a handful."""
+        return self.both > _HANDFUL and self.both == min(self.one, self.other)
 
 
 class Met:
@@ -39,6 +56,15 @@ class Met:
             if bool((row == row[0]).all()):
                 continue  # blank, which proves nothing
             self.digests.add(hashlib.blake2b(row.view(torch.uint8).numpy().tobytes(), digest_size=8).digest())
+
+    @property
+    def digest(self) -> str | None:
+        """Of all of them, whatever their order; None where there are none."""
+        return hashlib.blake2b(b"".join(sorted(self.digests)), digest_size=16).hexdigest() if self.digests else None
+
+    def met_again(self, other: Met) -> Share:
+        """How many of these were added to the other too."""
+        return Share(len(self.digests & other.digests), len(self.digests), len(other.digests))
 
     @contextlib.contextmanager
     def watching(self, network: nn.Module) -> Iterator[None]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from torch import nn
 
@@ -21,12 +22,12 @@ from sics_cli.seeds.masks import MaskMaker
 from sics_cli.store.run_folder import search_path
 from sics_cli.tasks.results import LOSS, Evaluation
 from sics_cli.tasks.task import Metric
-from sics_cli.tasks.training import strictly
+from sics_cli.tasks.training import strictly, warned
 from sics_plugin import Evaluated, Fusion, Saliency, search_fusion
 
 MAGNITUDE = "magnitude"
-#: Evaluates a network on the held-out examples.
-HeldOut = Callable[[nn.Module], Evaluation]
+#: Evaluates a network on the held-out examples, and says whether something in it has no deterministic form.
+HeldOut = Callable[[nn.Module], tuple[Evaluation, bool]]
 
 
 class SearchError(Exception):
@@ -50,17 +51,62 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class Examples:
+    """By what the held-out examples of a user's task are known again, as a seed's dense network meets them.
+
+    `fed` is a digest of what it is fed, `numbers` of what it does on them; None where nothing is seen of it, or it is another
+    each time. `facts` are those of the device that the numbers are from.
+    """
+
+    fed: str | None
+    numbers: str | None
+    facts: dict[str, Any]
+
+    @classmethod
+    def of(cls, fed: str | None, found: Evaluation | None, facts: dict[str, Any]) -> Self:
+        """Of one evaluation; of none where its numbers are not to be had again."""
+        if found is None:
+            return cls(fed, None, facts)
+        parts = (
+            found.result,
+            found.loss,
+            found.n,
+            *(None if part is None else part.hex() for part in (found.bits, found.examples)),
+        )
+        return cls(fed, digest(list(parts)), facts)
+
+    @classmethod
+    def read(cls, kept: dict[str, Any] | None) -> Self | None:
+        """As rows and files have it; None where they say nothing."""
+        return None if kept is None else cls(**kept)
+
+    def are_others(self, kept: Examples) -> bool:
+        """Whether they are others than the kept ones. On another device a network does otherwise in the last bit."""
+        if None not in (self.fed, kept.fed) and self.fed != kept.fed:
+            return True
+        return self.facts == kept.facts and None not in (self.numbers, kept.numbers) and self.numbers != kept.numbers
+
+    def steady(self, again: Examples) -> Examples:
+        """Without what is another when asked again."""
+        fed, numbers = (one if one == two else None for one, two in ((self.fed, again.fed), (self.numbers, again.numbers)))
+        return Examples(fed, numbers, self.facts)
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
     """The points of a search as they lie on disk.
 
     `of` is what they were found with: the search's key, and the hashes of network and saliency. `objective` is what the score is,
-    `n` how many examples are held out (None: the task gives one number).
+    `n` how many examples are held out (None: the task gives one number). `examples` is by what those are known again; of image
+    tasks, whose keys know the data, nothing. `nondeterministic` says that something in the search has no deterministic form.
     """
 
     of: tuple[str, ...]
     objective: str
     n: int | None
     points: tuple[Point, ...]
+    examples: Examples | None = None
+    nondeterministic: bool = False
 
     def write(self, path: Path) -> None:
         """Put it at `path`, whole or not at all: whoever writes last has as good points as any, since all find the same."""
@@ -77,25 +123,30 @@ class Kept:
             if digest(body) != file["sha256"] or tuple(body["of"]) != of:
                 return None
             points = tuple(Point(**{**point, "weights": tuple(point["weights"])}) for point in body["points"])
-            return cls(of, body["objective"], body["n"], points)
+            examples, unsure = Examples.read(body.get("examples")), body.get("nondeterministic", False)
+            return cls(of, body["objective"], body["n"], points, examples, unsure)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a budget chose: the fusion to prune with (None: magnitude), the hash of its mask, and what the row says of it."""
+    """What a budget chose: the fusion to prune with (None: magnitude), the hash of its mask, and what the row says of it.
+
+    `nondeterministic` is that of the search."""
 
     fusion: Fusion | None
     mask_hash: str
     told: dict[str, Any]
+    nondeterministic: bool
 
 
 class Searcher:
     """Searches of one seed: one for each set of features and sparsity, with the largest budget that `cells` ask for.
 
-    `held_out` evaluates a network; `tell` is told how many points a search has and how many it wants. With `fresh`, what is kept
-    is not gone on from.
+    `held_out` evaluates a network; `tell` is told how many points a search has and how many it wants. `are_known` says whether
+    kept points were found on the examples that are held out now; the `note` that they were not is for the user. With `fresh`,
+    what is kept is not gone on from.
     """
 
     def __init__(
@@ -108,10 +159,13 @@ class Searcher:
         *,
         cells: Iterable[Cell],
         tell: Callable[[tuple[str, float], int, int], None],
+        are_known: Callable[[Examples | None], bool],
+        note: Callable[[str], None],
         fresh: bool,
     ) -> None:
         self._recipe, self._seed, self._folder, self._masker = recipe, seed, folder, masker
         self._held_out, self._tell, self._fresh = held_out, tell, fresh
+        self._are_known, self._note = are_known, note
         self._metric: Metric = recipe.task.metric
         self._wanted: dict[tuple[str, float], int] = {}
         for cell in cells:
@@ -122,9 +176,19 @@ class Searcher:
         self._failed: dict[tuple[str, float], Exception] = {}
 
     def choice(
-        self, model: nn.Module, saliency: Saliency, checkpoint_hash: str, scorer: ScorerInfo, sparsity: float, plain: Point | None
+        self,
+        model: nn.Module,
+        saliency: Saliency,
+        checkpoint_hash: str,
+        scorer: ScorerInfo,
+        sparsity: float,
+        plain: Point | None,
+        examples: Examples | None,
     ) -> Choice:
-        """The best of the first points of a search; `plain` is what magnitude's mask does, one of the budget where it may win."""
+        """The best of the first points of a search; `plain` is what magnitude's mask does, one of the budget where it may win.
+
+        `examples` is by what those that are held out now are known again.
+        """
         asked = scorer.searched
         assert asked is not None
         place = asked.features, sparsity
@@ -132,7 +196,13 @@ class Searcher:
         path = search_path(self._folder, self._seed, asked.features, sparsity, of[0])
         if place not in self._found:
             kept = None if self._fresh else Kept.read(path, of)
-            self._found[place] = kept or Kept(of, "", None, ())
+            if kept is not None and not self._are_known(kept.examples):
+                kept = None
+                self._note(
+                    f"seed {self._seed}: held_out gives other examples, or other numbers on them, than when {asked.features} was "
+                    f"searched at S = {sparsity:g}: searched from the beginning"
+                )
+            self._found[place] = kept or Kept(of, "", None, (), examples)
         wanted = max(asked.points, self._wanted.get(place, 0))
         self._tell(place, min(len(self._found[place].points), wanted), wanted)
         if len(self._found[place].points) < wanted and place not in self._failed:
@@ -152,11 +222,15 @@ class Searcher:
     ) -> None:
         features, sparsity = place
         last: list[Evaluation] = []
+        unsure = self._found[place].nondeterministic
         by_mask = {point.mask_hash: point for point in self._found[place].points}
 
         def evaluate(pruned: nn.Module) -> float:
-            last[:] = [self._held_out(pruned)]
-            return self.score(last[0])
+            nonlocal unsure
+            found, relaxed = self._held_out(pruned)
+            unsure |= relaxed
+            last[:] = [found]
+            return self.score(found)
 
         def after(point: Evaluated) -> None:
             known, before = by_mask.get(point.mask_hash), self._found[place]
@@ -169,13 +243,15 @@ class Searcher:
             else:
                 now = Point(point.weights, point.score, point.mask_hash, known.held_out, known.held_out_loss)
             by_mask.setdefault(now.mask_hash, now)
-            self._found[place] = Kept(before.of, objective, n, (*before.points, now))
+            loose = unsure or warned(caught)
+            self._found[place] = Kept(before.of, objective, n, (*before.points, now), before.examples, loose)
             self._found[place].write(path)
             self._tell(place, len(self._found[place].points), budget)
 
-        # Where masks have no deterministic form it goes on, relaxed, from the points it has.
-        strictly(
-            lambda _: search_fusion(
+        def search(relaxed: bool) -> None:
+            nonlocal unsure
+            unsure |= relaxed
+            search_fusion(
                 model,
                 sparsity,
                 evaluate=evaluate,
@@ -186,7 +262,10 @@ class Searcher:
                 after=after,
                 **self._masker.options(model, scorer, saliency),
             )
-        )
+
+        with warnings.catch_warnings(record=True) as caught:  # whose row is flagged by what is kept
+            warnings.simplefilter("always")
+            strictly(search)  # where masks have no deterministic form it goes on, relaxed, from the points it has
 
     def _objective(self, found: Evaluation) -> str:
         return LOSS if found.loss is not None else self._metric.name
@@ -202,7 +281,7 @@ class Searcher:
         assert asked is not None
         tried = [*([] if plain is None else [plain]), *points]
         best = max(tried, key=lambda point: point.score)  # the first of equal ones
-        told = {
+        told: dict[str, Any] = {
             "features": list(features),
             "weights": None if best is plain else list(best.weights),
             "budget": asked.budget,
@@ -215,7 +294,9 @@ class Searcher:
             "held_out_loss": best.held_out_loss,
             "held_out_n": found.n,
         }
+        if found.examples is not None:
+            told["examples"] = asdict(found.examples)
         if asked.kind == ADAPTIVE:
             told["chosen"] = MAGNITUDE if best is plain else "fusion"
         fusion = None if best is plain else Fusion(tuple(features), best.weights, search_seed(self._seed))
-        return Choice(fusion, best.mask_hash, told)
+        return Choice(fusion, best.mask_hash, told, found.nondeterministic)

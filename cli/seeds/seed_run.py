@@ -27,13 +27,14 @@ from sics_cli.experiment.searched import ADAPTIVE
 from sics_cli.seeds.dense import DenseNetwork
 from sics_cli.seeds.job import SeedJob
 from sics_cli.seeds.masks import ConflictError, MaskMaker, seeded
+from sics_cli.seeds.met import Met
 from sics_cli.seeds.saliency import keep, kept, kept_path, saliency_of
-from sics_cli.seeds.search import MAGNITUDE, Point, Searcher, SearchError
+from sics_cli.seeds.search import MAGNITUDE, Examples, Point, Searcher, SearchError
 from sics_cli.seeds.unchanged import left_as_it_was
 from sics_cli.store.inbox import Inbox, Progress
 from sics_cli.store.rows import OTHER_EXAMPLES, CellRow, FailureRow, RepeatRow
 from sics_cli.tasks.batches import Digested
-from sics_cli.tasks.results import Evaluation, evaluation_of, unpacked
+from sics_cli.tasks.results import Evaluation, are_of_one_set, evaluation_of, unpacked
 from sics_cli.tasks.task import Metric, shown
 from sics_cli.tasks.training import Epoch, strictly, warned
 from sics_plugin import ChannelReport, PruningReport, Saliency, Scorer, masked
@@ -77,6 +78,7 @@ NONDETERMINISTIC = "nondeterministic"
 OTHER_BATCHES = "calibration batches were others when asked for again"
 AS_SPARSE = "as many zeros in the dense network"
 IN_TRAINING = "evaluated in training mode"
+SEEN_IN_SEARCH = "some held-out examples are those of evaluate"
 #: Columns of a row that say how a network did.
 MEASURED = tuple(field.name for field in dataclasses.fields(Evaluation))
 
@@ -114,9 +116,14 @@ class SeedRun:
             self._held_out,
             cells=job.cells,
             tell=self._tell_search,
+            are_known=lambda kept: kept == self._examples or (kept is not None and not self._are_others(kept)),
+            note=self.inbox.note,
             fresh=not job.share,
         )
-        self._plain: dict[tuple[str, float], Point] = {}
+        self._plain: dict[tuple[str, float], tuple[Point, bool]] = {}  # and whether it has no deterministic form
+        self._examples: Examples | None = None
+        self._looked = False
+        self._search_flags: set[str] = set()
         self._points: dict[tuple[str, float], int] = {}
         self._saliencies: dict[str, Saliency] = {}
         self._facts = device_facts(device)
@@ -317,6 +324,8 @@ class SeedRun:
                 mask["flags"].append(f"pool {scorer.own_pool}")
             if self.job.experiment.unit == "weight" and self._zero_before(report) >= cell.sparsity:
                 mask["flags"].append(AS_SPARSE)
+            if search is not None:
+                mask["flags"] += self._search_flags
         mask["flags"] = sorted({*mask["flags"], *self.flags})
         return CellRow(
             cell_key=cell.key,
@@ -353,8 +362,10 @@ class SeedRun:
         asked, reference, saliency = scorer.searched, self.job.reference, self._saliency_of(scorer)
         assert asked is not None
         assert reference is not None
+        self._know_held_out()
         plain = self._plain_point(scorer, sparsity) if asked.kind == ADAPTIVE else None
-        choice = self.searcher.choice(self.model, saliency, self.checkpoint.hash, scorer, sparsity, plain)
+        choice = self.searcher.choice(self.model, saliency, self.checkpoint.hash, scorer, sparsity, plain, self._examples)
+        self._relaxed |= choice.nondeterministic
         masks, report = self._searched_masks(saliency, scorer, sparsity, choice.fusion or MAGNITUDE)
         if report.mask_hash != choice.mask_hash:
             raise ConflictError(f"the weights that {scorer.name} chose make another mask now than when they were searched")
@@ -366,19 +377,70 @@ class SeedRun:
         """What one mask does on the held-out examples: the reference's, or magnitude's for a searched scorer."""
         name = MAGNITUDE if scorer.searched is not None else scorer.name
         if (name, sparsity) not in self._plain:
-            saliency = self._saliency_of(scorer)
+            saliency, before, self._relaxed = self._saliency_of(scorer), self._relaxed, False
             if scorer.searched is None:
                 masks, report = self._masks(self.model, saliency, scorer, sparsity)
             else:
                 masks, report = self._searched_masks(saliency, scorer, sparsity, MAGNITUDE)
             with masked(self.model, masks):
-                found = self._held_out(self.model)
+                found, relaxed = self._held_out(self.model)
             point = Point((), self.searcher.score(found), report.mask_hash, found.result, found.loss)
-            self._plain[name, sparsity] = point
-        return self._plain[name, sparsity]
+            self._plain[name, sparsity] = point, relaxed or self._relaxed
+            self._relaxed = before
+        point, relaxed = self._plain[name, sparsity]
+        self._relaxed |= relaxed
+        return point
 
-    def _held_out(self, model: nn.Module) -> Evaluation:
-        """Have the task evaluate a network on the held-out examples, at the same draws for every network of the seed."""
+    def _know_held_out(self) -> None:
+        """Look once, by the dense network, at the held-out examples of a user's task.
+
+        Refused are those that `evaluate` uses, of which a search must see none, and others than rows of the seed were searched
+        on. The image tasks hold out what they do not evaluate on, and have their data in their keys.
+        """
+        if self._looked or self.recipe.task.calibration is not None:
+            return
+        self._examples, held, found = self._looked_at()
+        tested = Met()
+        with tested.watching(self.model):
+            evaluated = self._evaluate(self.model)
+        share = held.met_again(tested)
+        if share.is_whole or are_of_one_set(found, evaluated):
+            raise SearchError(
+                "held_out uses the examples of evaluate: a search would see what it is measured on. Hold out others"
+            )
+        if share.both:
+            self._search_flags.add(SEEN_IN_SEARCH)
+            self.inbox.note(
+                f"seed {self.job.seed}: {share.both:,} of {share.one:,} different held-out examples are those of evaluate: rows "
+                "of searched scorers are flagged"
+            )
+        for row in self.job.known:
+            stored = None if row.search is None else Examples.read(row.search.get("examples"))
+            if stored is not None and self._are_others(stored):
+                raise ConflictError(
+                    f"held_out gives other examples, or other numbers on them, than when rows of seed {self.job.seed} were "
+                    "searched: --force recomputes them, or choose another --out"
+                )
+        self._looked = True
+
+    def _looked_at(self) -> tuple[Examples, Met, Evaluation]:
+        held = Met()
+        with held.watching(self.model):
+            found, relaxed = self._held_out(self.model)
+        return Examples.of(held.digest, None if relaxed else found, self._facts), held, found
+
+    def _are_others(self, kept: Examples) -> bool:
+        """Whether the held-out examples are not the kept ones; what is another each time is no sign of that."""
+        assert self._examples is not None
+        if self._examples.are_others(kept):
+            self._examples = self._examples.steady(self._looked_at()[0])
+        return self._examples.are_others(kept)
+
+    def _held_out(self, model: nn.Module) -> tuple[Evaluation, bool]:
+        """Have the task evaluate a network on the held-out examples, at the same draws for every network of the seed.
+
+        Also gives whether something in it has no deterministic form.
+        """
         model.eval()
         self._spoilt = model is self.model or self._spoilt
         with contextlib.ExitStack() as guards:
@@ -387,14 +449,13 @@ class SeedRun:
                 guards.enter_context(seeded(digest({"seed": self.job.seed, "for": "held out"})))
             guards.enter_context(torch.no_grad())
             handed, relaxed = strictly(lambda _: self.task.held_out(model, self.job.seed))
-        self._relaxed |= relaxed
         try:
             found = evaluation_of(handed, self.metric, "held_out")
         except FloatingPointError as error:
             raise SearchError(f"held_out gave no finite number: {error}") from None
         if model is self.model:
             self._spoilt = False
-        return found
+        return found, relaxed
 
     def _tell_search(self, place: tuple[str, float], found: int, wanted: int) -> None:
         self._points[place] = found

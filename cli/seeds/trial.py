@@ -29,7 +29,7 @@ from sics_cli.store.run_folder import checkpoint_path
 from sics_cli.tasks.batches import Digested
 from sics_cli.tasks.checkpoints import load_half_trained, save_half_trained, state_hash
 from sics_cli.tasks.own_task import from_instance
-from sics_cli.tasks.results import Evaluation, ResultError
+from sics_cli.tasks.results import Evaluation, ResultError, are_of_one_set
 from sics_cli.tasks.task import Metric, margin_doubt, shown
 from sics_cli.tasks.training import HalfTrained, run
 from sics_plugin import coverage, masked, prunable_parameters
@@ -240,21 +240,24 @@ class Trial(SeedRun):
         if not self.recipe.task.holds_out:
             return
         begun = time.perf_counter()
-        first = self._held_out(self.model)
+        first, _ = self._held_out(self.model)
         self._held_out_seconds = time.perf_counter() - begun
         fed = Met()
         with fed.watching(self.model):
-            again = self._held_out(self.model)
+            again, _ = self._held_out(self.model)
         by = "minus its loss" if first.loss is not None else self.metric.name
         text = f"{examples(first)}: {shown(first.result, self.metric)} in {_seconds(self._held_out_seconds)}; searches go by {by}"
         yield Finding(GOOD, "held out", text + "; the same when asked again" * (first == again))
         if first != again:
             yield Finding(REMARK, "held out", f"gave other numbers when asked again: a search follows chance. {_DRAW}")
-        if both := len(fed.digests & self._fed.digests):
+        share = fed.met_again(self._fed)
+        same = share.is_whole or (self._found is not None and are_of_one_set(first, self._found))
+        if same or share.both:
+            how = f"{share.both:,} of the {share.one:,}" if share.both else "by what the network does on each, all"
             yield Finding(
                 REMARK, "held out",
-                f"{both:,} of the {len(fed.digests):,} different examples that the network is fed are those of evaluate: a "
-                "search would see what it is measured on. Hold out others",
+                f"{how} different examples that the network is fed are those of evaluate: a search would see what it is measured "
+                f"on. Hold out others: a run {'refuses' if same else 'flags'} searched scorers",
             )  # fmt: skip
 
     def _prune(self) -> Steps:

@@ -14,6 +14,7 @@ from sics_cli.base.bits import count_bits, pack_bits, result_of
 from sics_cli.tasks.task import Metric
 
 LOSS = "loss"
+_ORDERS = 1_000_000
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -46,6 +47,27 @@ class Evaluation:
     def result(self) -> float:
         """What was measured: the share of right answers, or the metric's value."""
         return result_of(self.correct, self.n, self.value)
+
+
+def are_of_one_set(one: Evaluation, two: Evaluation) -> bool:
+    """Whether two evaluations of a trained network are of the same examples, because each has the same number in both.
+
+    Numbers of which a million orders or fewer are possible, such as all but one right, say nothing, unless the loss is the same
+    to the bit.
+
+    >>> right, wrong = evaluation_of([True] * 40, Metric("accuracy")), evaluation_of([True, False] * 20, Metric("accuracy"))
+    >>> are_of_one_set(right, right), are_of_one_set(wrong, wrong), are_of_one_set(right, wrong)
+    (False, True, False)
+    """
+    if one.n is None or (one.n, one.bits, one.examples) != (two.n, two.bits, two.examples):
+        return False
+    if one.loss and one.loss == two.loss:
+        return True
+    counts = np.array([one.correct, one.n - one.correct]) if one.examples is None and one.correct is not None else None
+    if counts is None:
+        counts = np.unique(unpacked(one.examples or b""), return_counts=True)[1]
+    orders = math.lgamma(one.n + 1) - sum(math.lgamma(count + 1) for count in counts.tolist())
+    return orders > math.log(_ORDERS)
 
 
 def evaluation_of(handed: object, metric: Metric, by: str = "evaluate") -> Evaluation:

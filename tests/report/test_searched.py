@@ -20,6 +20,7 @@ from sics_analysis.report.document.build import build_document
 from sics_analysis.report.figures import FIGURES
 from sics_analysis.report.figures.drawing.style import figure_style
 from sics_analysis.report.figures.searched import budgets as draw
+from sics_analysis.report.layouts.latex import escaped
 from sics_analysis.report.layouts.terminal import print_report
 from sics_analysis.report.tables import searched as tables
 from sics_analysis.report.words.answers import answers
@@ -312,6 +313,18 @@ def worked() -> pd.DataFrame:
     return frame.assign(accuracy=frame["correct"] / frame["n"])
 
 
+def test_every_format_says_whether_an_adaptive_scorer_wins_against_its_controls(whole: ReportDocument) -> None:
+    assert whole.searched is not None
+    own = [row for row in whole.searched.beside if row.kind == "adaptive"]
+    assert {row.control for row in own} == {"adaptive_information_200", "adaptive_magnitude_200"}
+    for S in (0.5, 0.7):
+        said = " ".join(row.conclusion for row in own if row.sparsity == S)
+        assert said.startswith("Better than adaptive_information_200 by more than 0.5 points.")
+        for kind in ("html", "md", "terminal"):
+            assert f"S = {S:g}, adaptive_orbit_200: {said}" in words(whole, kind).replace("\\_", "_")
+        assert escaped(said) in shown(whole, "latex")
+
+
 def test_snapshot_of_the_section(snapshot: Any) -> None:
     text = render(document_of(worked()), "md")
     snapshot("searched.md", text[text.index("## Searched scorers") : text.index("## The paper's claims")])
@@ -330,6 +343,8 @@ def test_the_section_of_a_run_with_looks() -> None:
     assert {split.n for split in document.searched.splits} == {12}
     for kind in FORMATS:
         render(document, kind)
+    for kind in ("html", "md", "terminal"):
+        assert re.search(r"S = 0\.\d, orbit: .*? \(at look \d of \d, n = \d+\)\.", words(document, kind))
     assert "p are sequential, intervals repeated" in words(document, "html")
     assert "fusion_orbit_10" in [line.scorer for line in document.looks.lines]
     assert document.largest.looks is not None

@@ -65,6 +65,8 @@ class BesideInfo:
     verdict: Verdict
     reason: str
     sentence: str
+    conclusion: str = ""
+    kind: str = ""  # of the scorer, "fusion" or "adaptive"
 
 
 @dataclass(frozen=True, slots=True)

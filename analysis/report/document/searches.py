@@ -93,6 +93,8 @@ def _beside(found: SearchedBeside) -> BesideInfo:
         verdict=line.verdict,
         reason=line.reason,
         sentence=found.describe(),
+        conclusion=found.conclusion(),
+        kind=found.name.kind,
     )
 
 

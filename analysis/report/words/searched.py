@@ -128,6 +128,15 @@ def conclusions(document: ReportDocument) -> list[str]:
     info = document.searched
     if info is None:
         return []
-    split = [f"{'' if document.one_pool else f'S = {row.sparsity:g}, '}{row.features}: {row.conclusion}" for row in info.splits]
+
+    def where(sparsity: float) -> str:
+        return "" if document.one_pool else f"S = {sparsity:g}, "
+
+    split = [f"{where(row.sparsity)}{row.features}: {row.conclusion}" for row in info.splits]
+    adaptive: dict[tuple[float, str], list[str]] = {}
+    for row in info.beside:
+        if row.kind == "adaptive" and row.conclusion:
+            adaptive.setdefault((row.sparsity, row.scorer), []).append(row.conclusion)
+    chosen = [f"{where(S)}{scorer}: {' '.join(said)}" for (S, scorer), said in sorted(adaptive.items())]
     read = [NO_KAPPA, FAMILY] if info.points else []
-    return [*split, *info.over_fitting, *read, *info.remarks]
+    return [*split, *chosen, *info.over_fitting, *read, *info.remarks]

@@ -483,6 +483,10 @@ HEAD = 'schema = 2\n[source]\nhere = "a paper"\n'
         ({"source": "hearsay"}, "`source` of claim 'x' among here, got 'hearsay'"),
         ({"percent": "6.6"}, "`percent` of claim 'x' as a number, got '6.6'"),
         ({"than": "chaos"}, "known fields"),
+        (
+            {"kind": "escape", "points": None, "scorer": "fusion_orbit_50", "than": "fusion_information_200"},
+            "`than` of claim 'x' of kind escape as the control that had the same search",
+        ),
         ({"kind": "overfit", "points": None, "sparsities": [0.5, 0.7]}, "one sparsity"),
         ({"kind": "overfit", "points": None, "than_sparsity": 0.7}, "`than_sparsity` of claim 'x' in .* got 0.7"),
         ({"kind": "larger", "points": None, "scorer": None, "gain": ["a", "b"]}, "fields than_gain in claim 'x'"),

@@ -1,6 +1,7 @@
 """Searched scorers from a table to what is said of them: worked out by hand, and under what may be missing or not match."""
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -379,6 +380,44 @@ def test_paying_takes_both_steps_in_one_family_by_hand() -> None:
     assert max(alone) <= gain.p_pays_delta <= 2 * max(alone) + 0.005
 
 
+@pytest.mark.parametrize(
+    ("verdict", "above", "said"),
+    [
+        (Verdict.ESCAPES, 0.01, "Better than adaptive_information_200 by more than 0.5 points."),
+        (Verdict.EQUIVALENT, 0.01, "As good as adaptive_information_200, to within 0.5 points."),
+        (Verdict.IDENTICAL, None, "As good as adaptive_information_200, to within 0.5 points."),
+        (Verdict.DEGRADES, 0.9, "Worse than adaptive_information_200 by more than 0.5 points."),
+        (
+            Verdict.NONSUPERIOR,
+            0.3,
+            "Not better than adaptive_information_200 by 0.5 points; whether it is worse is not settled.",
+        ),
+        (
+            Verdict.NONINFERIOR,
+            0.03,
+            "Better than adaptive_information_200 at this S, and not shown to be so by 0.5 points.",
+        ),
+        (
+            Verdict.NONINFERIOR,
+            0.3,
+            "Not worse than adaptive_information_200 by 0.5 points; whether it is better is not settled.",
+        ),
+        (Verdict.INCONCLUSIVE, 0.3, "Whether it is better than adaptive_information_200 is not settled (why)."),
+    ],
+)
+def test_an_adaptive_scorer_wins_or_loses_against_its_control_in_a_sentence(
+    verdict: Verdict, above: float | None, said: str
+) -> None:
+    names = {"adaptive_information_200": (2, 3, 3, 2), "adaptive_orbit_200": (8, 9, 7, 8)}
+    study = analysed(worked(ABOVE | names)).searched
+    assert study is not None
+    (found,) = [one for one in study.beside if one.name.kind == "adaptive"]
+    line = replace(found.line, verdict=verdict, p_superior_adjusted=above, reason="why")
+    assert replace(found, line=line).conclusion() == said
+    at = replace(line, look="at look 2 of 6, n = 8")
+    assert replace(found, line=at).conclusion() == f"{said[:-1]} (at look 2 of 6, n = 8)."
+
+
 PLAN = LookPlan(20, seeds=tuple(range(20)))
 
 
@@ -412,6 +451,12 @@ def test_under_looks_p_are_sequential_and_intervals_repeated() -> None:
     assert point.gap is not None
     assert point.gap.n == 12
     assert not point.gap.fixed
+    assert fixed.line.look == ""
+    assert "look" not in fixed.conclusion()
+    # Shown at an earlier look than the last one made: the sentence has the look that the verdict is of.
+    assert re.fullmatch(r"at look \d of \d, n = \d+", looked.line.look)
+    assert looked.line.reason.startswith(f"{looked.line.look}: ")
+    assert looked.conclusion().endswith(f" ({looked.line.look}).")
 
 
 def test_seeds_that_no_look_has_counted_take_no_part() -> None:
@@ -421,6 +466,7 @@ def test_seeds_that_no_look_has_counted_take_no_part() -> None:
     before = analyse(looked_rows(3), draws=1_000, looks=PLAN)
     assert gain_of(before).line is not None
     assert not gain_of(before).pays
+    assert gain_of(before).conclusion().endswith(" (before the first look).")
 
 
 def test_a_search_that_failed_is_missed_once_with_all_its_budgets() -> None:

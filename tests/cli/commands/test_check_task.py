@@ -332,6 +332,10 @@ def test_held_out_examples_are_tried_and_told_apart_from_those_of_the_evaluation
     assert searches.split()[-2] == str(2 * 20)  # seeds; one search serves both
     same = steps(check("HoldsOutTheSame"))["held out"]
     assert same[1].startswith("! 127 of the 127 different examples that the network is fed are those of evaluate: a search would")
+    assert same[1].endswith("a run refuses searched scorers")
+    some = steps(check("HoldsOutSomeOfTheSame"))["held out"]
+    assert some[1].startswith("! 10 of the 137 different examples")
+    assert some[1].endswith("a run flags searched scorers")
     assert steps(check("HoldsOutErrors"))["held out"][0].count("searches go by error") == 1
     assert "held_out gave no finite number" in steps(check("HoldsOutNothing"))["held out"][0]
     assert "held out" not in steps(check("Good"))

@@ -101,6 +101,9 @@ def test_keys_tell_budgets_apart_and_a_search_knows_of_none(experiment: Experime
     another = Recipe(replace(experiment, reference="chaos"), ENVIRONMENT)
     assert another.search_key(0, ten, 0.5) == searches[0]
     assert another.cell_key(0, ten, 0.5) != recipe.cell_key(0, ten, 0.5), "the row says what the reference's mask does"
+    assert ten.against == "", "a reference that the plugin brings has its version in every key"
+    assert recipe.cell_key(0, replace(ten, against="edited"), 0.5) != recipe.cell_key(0, ten, 0.5)
+    assert recipe.search_key(0, replace(ten, against="edited"), 0.5) == searches[0]
     plain = chosen(["chaos"])[-1]
     assert another.cell_key(0, plain, 0.5) == recipe.cell_key(0, plain, 0.5)
 

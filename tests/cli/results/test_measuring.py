@@ -101,6 +101,11 @@ def test_without_a_run_a_network_is_trained(monkeypatch: pytest.MonkeyPatch, cap
         (["scorers", "--measure", "--sparsities", "70"], "--sparsities"),
         (["scorers", "--measure", "--seeds", "-1"], "--seeds"),
         (["scorers", "nosuch"], "nosuch: no such scorer"),
+        (["scorers", "--measure", "fusion_orbit_50"], "--scorers fusion_orbit_50: has no measure by its name: κ hangs on the"),
+        (["scorers", "--measure", "log", "searched"], "--scorers searched: has no measure by its name"),
+        (["scorers", "--measure", "fusion_orbits_50"], "there is no set of features 'orbits'"),
+        (["scorers", "--measure", "log/layer"], "--scorers log/layer: is measured in one global pool, whatever it is ranked in"),
+        (["scorers", "--measure", "peers"], "--scorers peers: --measure takes scorers by name"),
     ],
 )
 def test_refusals_are_one_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,6 +113,18 @@ def test_refusals_are_one_line(arguments: list[str], said: str, capsys: pytest.C
     err = capsys.readouterr().err
     assert said in err
     assert len(err.splitlines()) == 1
+
+
+def test_the_list_says_which_names_a_run_takes_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+    def listed(*names: str) -> str:
+        assert main(["scorers", *names]) == 0
+        return " ".join(capsys.readouterr().out.split())
+
+    assert "fusion_SET_N and adaptive_SET_N: weights searched by N evaluations of held-out examples; SET orbit | " in listed()
+    assert "NAME/POOL: ranked in a pool of its own; POOL global | layer | layer-rank | row | erk" in listed()
+    named = listed("searched", "log")
+    assert "SET_N" not in named
+    assert [named.count(f" {name} ") for name in ("log", "fusion_orbit_1", "fusion_shuffled_200", "chaos")] == [1, 1, 1, 0]
 
 
 def test_what_a_run_cannot_give(finished: Any, copy: Any, capsys: pytest.CaptureFixture[str]) -> None:

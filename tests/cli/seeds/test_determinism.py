@@ -16,7 +16,9 @@ from sics_cli.base.errors import DeviceLostError
 from sics_cli.experiment.cells import plan_cells
 from sics_cli.experiment.recipe import Environment, Recipe
 from sics_cli.experiment.scorers import ScorerInfo, describe_scorers
+from sics_cli.experiment.searched import is_searched
 from sics_cli.seeds import masks, worker
+from sics_cli.seeds import search as search_module
 from sics_cli.seeds.job import SeedJob
 from sics_cli.seeds.masks import own_cards, seeded
 from sics_cli.seeds.seed_run import NONDETERMINISTIC, SeedRun, device_facts
@@ -63,8 +65,12 @@ def rows(tmp_path: Path, experiment: Experiment, infos: dict[str, ScorerInfo]) -
         recipe = Recipe(small, environment)
         place = tmp_path / folder
         (place / "inbox").mkdir(parents=True, exist_ok=True)
-        cells = plan_cells(recipe, [infos[name] for name in scorers])
-        SeedRun(SeedJob(place, small, environment, seed, cells, known, True, {}, recipe.run_id, recipe.task), device).run()
+        searched = {info.name: info for info in describe_scorers([name for name in scorers if is_searched(name)], "gradient")}
+        cells = plan_cells(recipe, [(searched | infos)[name] for name in scorers])
+        job = SeedJob(
+            place, small, environment, seed, cells, known, True, {}, recipe.run_id, recipe.task, reference=infos["magnitude"]
+        )
+        SeedRun(job, device).run()
         found = []
         for path, letter in Inbox(place, recipe.run_id).letters():
             found.append(letter)
@@ -184,6 +190,29 @@ def test_one_mask_without_a_form_flags_its_own_row(rows: Rows, monkeypatch: pyte
 
     monkeypatch.setattr(masks, "compute_masks", made)
     assert flags(rows("magnitude", "chaos", "log")) == {"dense": False, "magnitude": False, "chaos": True, "log": False}
+
+
+def test_a_search_remembers_that_a_mask_of_it_has_no_form(rows: Rows, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Gone on from its points, by a command that met none, its rows say so; those of another search do not."""
+    real = ImageTask.held_out
+    monkeypatch.setattr(ImageTask, "held_out", lambda self, network, seed: real(self, network, seed) | {"loss": put()})
+    assert flags(rows("magnitude", "fusion_orbit_2")) == {"dense": False, "magnitude": False, "fusion_orbit_2": True}
+    monkeypatch.setattr(ImageTask, "held_out", real)
+    assert flags(rows("magnitude", "fusion_orbit_3", "fusion_spline_2")) == {
+        "dense": False, "magnitude": False, "fusion_orbit_3": True, "fusion_spline_2": False,
+    }  # fmt: skip
+    search = search_module.search_fusion
+
+    def loose(*given: Any, **options: Any) -> Any:
+        put()
+        return search(*given, **options)
+
+    monkeypatch.setattr(search_module, "search_fusion", loose)
+    assert flags(rows("magnitude", "fusion_shuffled_2"))["fusion_shuffled_2"]
+    monkeypatch.setattr(search_module, "search_fusion", search)
+    assert flags(rows("magnitude", "fusion_shuffled_1", "adaptive_shuffled_2")) == {
+        "dense": False, "magnitude": False, "fusion_shuffled_1": True, "adaptive_shuffled_2": True,
+    }  # fmt: skip
 
 
 # --- what a GPU may do --------------------------------------------------------------------------------------------

@@ -127,6 +127,35 @@ def test_worker_is_killed(undisturbed: Any, site: Any, slurm: Any, snapshot: Sna
     stored_once(site, undisturbed, snapshot, out)
 
 
+def test_worker_is_killed_inside_a_search(grid: Any, slurm: Any, snapshot: Snapshot, until: Until) -> None:
+    """The job that is submitted again goes on from the points that were kept."""
+    shutil.copy(Path(__file__).parents[1] / "tasks" / "own_tasks.py", grid.folder / "tasks.py")
+    command = ["replicate", "--task", "tasks.py:HoldsOutSlowly", "--seeds", "1", "--sparsities", ".5", "--no-report"]
+    command += ["--scorers", "magnitude,fusion_orbit_16"]
+
+    def points(folder: Path) -> list[Any]:
+        found = list((folder / "searches").glob("seed-0-orbit-*.json"))
+        return list(json.loads(found[0].read_text())["search"]["points"]) if found else []
+
+    process = grid.start(*command, "--out", "run", *grid.on)
+    try:
+        assert until(lambda: len(points(grid.run)) >= 6)
+        os.kill(slurm.workers()[0], signal.SIGKILL)
+        kept = points(grid.run)
+        assert 6 <= len(kept) < 16, "it was to be killed inside the search"
+        _, err = end(process)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    assert re.search(r"job \d+(_\d)? ended \(FAILED\) on tester: submitted again", err)
+    assert points(grid.run)[: len(kept)] == kept
+    whole = grid(*command, "--out", "whole")
+    assert whole.returncode == 0, whole.stderr
+    assert points(grid.run) == points(grid.folder / "whole")
+    assert snapshot(grid.store) == snapshot(grid.folder / "whole" / "run.sqlite")
+
+
 def test_node_goes_down_and_comes_back(
     undisturbed: Any, site: Any, slurm: Any, snapshot: Snapshot, until: Until, cells_in: Count
 ) -> None:
