@@ -24,6 +24,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 #: Seconds a part may take; together less than nine minutes.
 LIMITS = {"machine": 40, "waits": 60, "pruning": 80, "steps": 110, "masks": 60, "checks": 180}
+#: The exit code of a part that lacks a package.
+LACKING = 3
 #: Waits that a call may take on ViT-Small, as torch's own sync debug mode counts them.
 WAITS = {"prune_model magnitude": 3, "prune_model chaos": 8, "evaluation": 1}
 
@@ -86,7 +88,6 @@ def launching(device: Any) -> tuple[float, int]:
     to compute, whose time is Python's, torch's and the launches'.
     """
     import torch
-    from gpu_checks import network
     from torch import nn
     from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -101,9 +102,10 @@ def launching(device: Any) -> tuple[float, int]:
             self.count += func._schema.name.partition("::")[2] not in views
             return func(*args, **(kwargs or {}))
 
-    model = network(img_size=8, patch_size=4, embed_dim=16, depth=12, num_heads=2, num_classes=10).to(device).train()
+    layers = [nn.Sequential(nn.LayerNorm(16), nn.Linear(16, 16), nn.GELU()) for _ in range(24)]
+    model = nn.Sequential(*layers).to(device).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-    x, y = torch.randn(2, 3, 8, 8, device=device), torch.tensor([1, 2], device=device)
+    x, y = torch.randn(2, 16, device=device), torch.tensor([1, 2], device=device)
 
     def step() -> None:
         optimiser.zero_grad(set_to_none=True)
@@ -318,7 +320,11 @@ def part(name: str, device: str) -> int:
     torch.set_num_threads(1)  # as in a worker
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        print(json.dumps(PARTS[name](torch.device(device))), flush=True)
+        try:
+            print(json.dumps(PARTS[name](torch.device(device))), flush=True)
+        except ModuleNotFoundError as error:
+            print(json.dumps({"lacks": error.name}), flush=True)
+            return LACKING
     return 0
 
 
@@ -330,7 +336,9 @@ def run_part(name: str, device: str, limit: float) -> dict[str, Any]:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False, cwd=ROOT)
         out, err = done.stdout, done.stderr
-        if done.returncode:
+        if done.returncode == LACKING:
+            ended = "lacks a package"
+        elif done.returncode:
             ended = f"exit {done.returncode}: {' '.join(err.split())[-600:]}"
     except subprocess.TimeoutExpired as error:
         out = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
@@ -339,6 +347,8 @@ def run_part(name: str, device: str, limit: float) -> dict[str, Any]:
     for line in out.splitlines():
         if line.startswith("{"):
             said = json.loads(line)
+    if ended == "lacks a package":
+        ended = f"cannot be done: {said['lacks']} is not installed here"
     return {"ended": ended, "seconds": round(time.monotonic() - begun, 1), **said}
 
 

@@ -102,7 +102,7 @@ FAILED_CELLS = 3
 @CHANCE_OPTION
 @click.option("--pretrained", is_flag=True, default=None, help="Begin training with timm's published weights.")
 @click.option("--device", metavar="auto|cpu|cuda[:I]", help="Where networks run.  [default: auto]")
-@click.option("--workers", type=COUNT, metavar="N", help="Processes, one seed each.  [default: one a core, or one a GPU]")
+@click.option("--workers", type=COUNT, metavar="N", help="Processes, one seed each.  [default: one a core; on GPUs docs/gpu.md]")
 @click.option(
     "--executor", type=click.Choice(EXECUTORS), default="local", help="Where jobs run: docs/cluster.md.  [default: local]"
 )

@@ -1,11 +1,13 @@
 """What a seed is taken to cost, by device and precision, before and after something was measured."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sics_cli.base.cards import Card
+from sics_cli.console.progress_bars import clock
 from sics_cli.experiment.cost import Cost, estimate, workers_a_card
 from sics_cli.experiment.recipe import Environment, Recipe
 from sics_cli.settings.config import experiment_from_mapping, merged
@@ -40,6 +42,13 @@ def test_a_large_network_takes_what_its_products_and_its_memory_take() -> None:
     assert cost(CIFAR10_VIT_SMALL, T4, precision="fp32").training == pytest.approx(cost(CIFAR10_VIT_SMALL, T4).training, rel=0.01)
     assert cost(CIFAR10_VIT_SMALL, T4).training > 20 * cost(CIFAR10_VIT_SMALL).training
     assert cost(CIFAR10_VIT_SMALL, "NVIDIA A100-SXM4-80GB").cell > 2 * cost(CIFAR10_VIT_SMALL).cell
+
+
+def test_the_page_shows_what_is_guessed() -> None:
+    """A seed of the preset has 53 cells with the scorers and sparsities that it has by default."""
+    seed = cost(CIFAR10_VIT_SMALL).total(53)
+    page = (Path(__file__).resolve().parents[3] / "docs" / "gpu.md").read_text(encoding="utf-8")
+    assert f"cost: 5 seeds of up to {clock(seed)}, about {clock(5 * seed)} on 1 worker(s) on 1 GPU(s): {H100} (" in page
 
 
 def test_a_small_network_takes_what_its_launches_take() -> None:
