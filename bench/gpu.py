@@ -24,6 +24,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 #: Seconds a part may take; together less than nine minutes.
 LIMITS = {"machine": 40, "waits": 60, "pruning": 80, "steps": 110, "masks": 60, "checks": 180}
+#: The exit code of a part that lacks a package.
+LACKING = 3
 #: Waits that a call may take on ViT-Small, as torch's own sync debug mode counts them.
 WAITS = {"prune_model magnitude": 3, "prune_model chaos": 8, "evaluation": 1}
 
@@ -68,6 +70,7 @@ def machine(device: Any) -> dict[str, Any]:
         own = one.to(dtype)
         products[name] = round(2 * side**3 / timed(lambda own=own: own @ own) / 1e12, 3)
     torch.set_float32_matmul_precision("highest")
+    launched, operations = launching(device)
     return {
         "device": torch.cuda.get_device_name(device) if cuda else platform.processor(),
         "memory_gb": round(torch.cuda.get_device_properties(device).total_memory / 1e9, 1) if cuda else None,
@@ -75,7 +78,44 @@ def machine(device: Any) -> dict[str, Any]:
         "python": platform.python_version(),
         "copy_gb_s": round(8 * n / seconds / 1e9, 1),
         "matmul_tflop_s": products,
+        "microseconds an operation": round(1e6 * launched, 1),
+        "operations of that step": operations,
     }
+
+
+def launching(device: Any) -> tuple[float, int]:
+    """Seconds that an operation of a training step takes at least, and how many the step has: of a network with next to nothing
+    to compute, whose time is Python's, torch's and the launches'.
+    """
+    import torch
+    from torch import nn
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    views = {"detach", "view", "_unsafe_view", "t", "transpose", "expand", "select", "slice", "unbind", "permute", "unsqueeze"}
+
+    class Counting(TorchDispatchMode):
+        """How many operations there are that are no views."""
+
+        count = 0
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            self.count += func._schema.name.partition("::")[2] not in views
+            return func(*args, **(kwargs or {}))
+
+    layers = [nn.Sequential(nn.LayerNorm(16), nn.Linear(16, 16), nn.GELU()) for _ in range(24)]
+    model = nn.Sequential(*layers).to(device).train()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    x, y = torch.randn(2, 16, device=device), torch.tensor([1, 2], device=device)
+
+    def step() -> None:
+        optimiser.zero_grad(set_to_none=True)
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimiser.step()
+
+    step()
+    with Counting() as counted:
+        step()
+    return timed(lambda: [step() for _ in range(5)]) / 5 / counted.count, counted.count
 
 
 def _vit(device: Any) -> Any:
@@ -156,7 +196,10 @@ def pruning(device: Any) -> dict[str, Any]:
 
 
 def steps(device: Any) -> dict[str, Any]:
-    """Milliseconds of a training step of the presets' networks, by path: as it is, compiled, and as a CUDA graph."""
+    """Milliseconds of a training step of the presets' networks, by path: as it is, compiled, and as a CUDA graph.
+
+    Beside them what `--dry-run` guesses of the first.
+    """
     import torch
     from gpu_checks import VIT_MICRO, VIT_SMALL, network
     from torch import nn
@@ -171,6 +214,7 @@ def steps(device: Any) -> dict[str, Any]:
         size = size if cuda else 4
         x, y = torch.randn(size, 3, 32, 32, device=device), torch.randint(0, 10, (size,), device=device)
         for precision in ("fp32", "bf16") if cuda else ("fp32",):
+            found[f"{name}, {precision}, guessed"] = round(1e3 * guessed_step(device, options, size, precision), 2)
             for path in ("eager", "graph", "compiled") if cuda else ("eager",):
                 model = network(**options).to(device).train()
                 optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True, capturable=path == "graph")
@@ -202,6 +246,21 @@ def steps(device: Any) -> dict[str, Any]:
                     found[key] = f"{type(error).__name__}: {error}"[:200]
                 print(json.dumps({"milliseconds a step": found}), flush=True)
     return {"milliseconds a step": found}
+
+
+def guessed_step(device: Any, options: dict[str, Any], size: int, precision: str) -> float:
+    """Seconds of a training step as `--dry-run` guesses it, without augmentation."""
+    import torch
+
+    from sics_cli.settings.images import ModelConfig, TrainingConfig
+    from sics_cli.tasks.networks.size import BACKWARD, VisionTransformer, machine_of
+
+    sizes = VisionTransformer.of(ModelConfig("vit", tuple({"in_chans": 3, **options}.items())))
+    assert sizes is not None
+    cuda = device.type == "cuda"
+    guess = machine_of(device.type, torch.cuda.get_device_name(device) if cuda else None)
+    operations = sizes.step_operations(TrainingConfig(1, size, 1e-3, 0.05, precision))
+    return guess.seconds(operations, BACKWARD * size * sizes.multiply_adds, sizes.moved_in_training(size, 1), precision)
 
 
 def masks(device: Any) -> dict[str, Any]:
@@ -258,9 +317,14 @@ def part(name: str, device: str) -> int:
     import torch
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(1)  # as in a worker
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        print(json.dumps(PARTS[name](torch.device(device))), flush=True)
+        try:
+            print(json.dumps(PARTS[name](torch.device(device))), flush=True)
+        except ModuleNotFoundError as error:
+            print(json.dumps({"lacks": error.name}), flush=True)
+            return LACKING
     return 0
 
 
@@ -272,7 +336,9 @@ def run_part(name: str, device: str, limit: float) -> dict[str, Any]:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False, cwd=ROOT)
         out, err = done.stdout, done.stderr
-        if done.returncode:
+        if done.returncode == LACKING:
+            ended = "lacks a package"
+        elif done.returncode:
             ended = f"exit {done.returncode}: {' '.join(err.split())[-600:]}"
     except subprocess.TimeoutExpired as error:
         out = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
@@ -281,6 +347,8 @@ def run_part(name: str, device: str, limit: float) -> dict[str, Any]:
     for line in out.splitlines():
         if line.startswith("{"):
             said = json.loads(line)
+    if ended == "lacks a package":
+        ended = f"cannot be done: {said['lacks']} is not installed here"
     return {"ended": ended, "seconds": round(time.monotonic() - begun, 1), **said}
 
 

@@ -12,6 +12,7 @@ import argparse
 import copy
 import hashlib
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -193,6 +194,8 @@ def replicate_goes_on(device: torch.device) -> str:
             command = [sys.executable, "-m", "sics_cli", "replicate", "--config", "tiny.toml", "--out", out, "--no-report"]
             command += ["--device", str(device), *options]
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200, check=False)
+            if done.returncode and (lacks := re.search(r"No module named '(\w+)", done.stderr)):
+                raise ModuleNotFoundError(done.stderr[-2000:], name=lacks[1])
             assert done.returncode == 0, done.stderr[-2000:]
 
         replicate("one")
@@ -237,9 +240,12 @@ def prepared() -> None:
 def outcome(name: str, device: torch.device) -> dict[str, Any]:
     """How a check went, as plain data."""
     begun = time.perf_counter()
+    told: dict[str, Any]
     try:
         with warnings.catch_warnings(action="ignore"):
             said = CHECKS[name](device)
+    except ModuleNotFoundError as error:
+        told = {"good": False, "lacks": error.name, "said": f"cannot be done: {error.name} is not installed here"}
     except Exception as error:
         trace = traceback.format_exc()
         told = {"good": False, "said": f"{type(error).__name__}: {error}"[:1000], "trace": trace[-3000:]}

@@ -9,6 +9,7 @@ still until the card is done (tests/pretend_device.py). Of two calls the second 
 from __future__ import annotations
 
 import argparse
+import copy
 import importlib.util
 import sys
 import warnings
@@ -56,6 +57,17 @@ def augmented(device: torch.device, batches: int, size: int) -> int:
     return sum(1 for _ in trainer._batches(0, np.arange(n)))
 
 
+def trained(model: torch.nn.Module, device: torch.device, part: Any) -> Any:
+    """What takes a training step on all images of a part."""
+    from sics_cli.settings.images import TrainingConfig
+    from sics_cli.tasks.images.datasets import Split
+    from sics_cli.tasks.networks.training import ImageTrainer
+
+    trainer = ImageTrainer(model, TrainingConfig(9, len(part), 1e-3, 0.05), Split(part, part, part), device)
+    epochs = iter(range(9))
+    return lambda: trainer.train(next(epochs), np.arange(len(part)))
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -87,12 +99,13 @@ def main() -> None:
             "chaos, histogram form": lambda: sics.compute_masks(model, "chaos", amount=0.7, saliency=saliency, exact=False),
             "gradient saliency of one batch": lambda: sics.Saliency(model, there, kind="gradient").digest,
             "evaluation of one batch": lambda: hits_and_loss(model, examples),
+            "a training step": trained(copy.deepcopy(model), pretend.DEVICE, part),
             f"augmentation of {count} batches": lambda: augmented(pretend.DEVICE, count, size),
         }
         total = sum(getattr(module, name).numel() for module, name in sics.prunable_parameters(model))
         print(f"{total:,} weights\n\n| | operations | waits |\n|---|---|---|")
         for name, call in calls.items():
-            for _ in range(2 if name.startswith(("chaos, exact", "evaluation")) else 1):
+            for _ in range(2 if name.startswith(("chaos, exact", "evaluation", "a training")) else 1):
                 device.forget()
                 call()
             print(f"| {name} | {device.operations:,} | {device.waited:,} |", flush=True)

@@ -5,7 +5,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -64,6 +64,16 @@ def test_a_check_that_does_not_hold_fails(checks: ModuleType, monkeypatch: pytes
     monkeypatch.setattr(checks.sics, "compute_masks", lambda *a, **k: real(*a, **{**k, "amount": next(amounts)}))
     with pytest.raises(AssertionError, match="masks differ from the CPU's: magnitude, power"):
         checks.masks_are_the_cpus(torch.device("cpu"), **checks.SMALL)
+
+
+def test_a_check_that_lacks_a_package_says_which(checks: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own, or that of the command it starts."""
+    monkeypatch.setitem(sys.modules, "timm.models.vision_transformer", None)
+    found = checks.outcome("channels", torch.device("cpu"))
+    assert (found["good"], found["said"]) == (False, "cannot be done: timm.models.vision_transformer is not installed here")
+    trace = "Traceback ...\nModuleNotFoundError: No module named 'click'\n"
+    monkeypatch.setattr(checks.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=1, stderr=trace))
+    assert checks.outcome("replicate", torch.device("cpu"))["said"] == "cannot be done: click is not installed here"
 
 
 @pytest.mark.slow

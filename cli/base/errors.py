@@ -125,6 +125,19 @@ def is_device_lost(error: BaseException | None) -> bool:
     )
 
 
+#: What CUDA, cuBLAS and cuDNN say where memory of the card is wanting.
+_FULL = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether `error`, or what it was raised from, says that a GPU's memory is full.
+
+    >>> is_out_of_memory(RuntimeError("CUDA error: out of memory")), is_out_of_memory(MemoryError())
+    (True, False)
+    """
+    return any(isinstance(one, RuntimeError) and any(words in str(one) for words in _FULL) for one in origins(error))
+
+
 def require(accepted: bool, option: str, value: object, accepts: str) -> None:
     """Refuse a value that is not accepted; `accepts` says what is."""
     if not accepted:

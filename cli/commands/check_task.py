@@ -53,7 +53,7 @@ _LARGE_STORE = 50_000_000
 @click.option("--pool", type=click.Choice(POOLS), help="What is ranked against each other.  [default: global]")
 @click.option("--saliency", type=click.Choice(SALIENCIES), help="Auxiliary signal.  [default: gradient]")
 @click.option("--device", metavar="auto|cpu|cuda[:I]", help="Where networks run.  [default: auto]")
-@click.option("--workers", type=COUNT, metavar="N", help="Of the run, for its time.  [default: one a core, or one a GPU]")
+@click.option("--workers", type=COUNT, metavar="N", help="Of the run, for its time.  [default: one a core, or a GPU]")
 def check_task(task: str, config: Path | None, seed: int | None, thorough: bool, workers: int | None, **options: Any) -> int:
     """Try a task of your own: one seed of each step, on the least data, by the code that will run it.
 

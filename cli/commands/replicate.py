@@ -25,7 +25,7 @@ from sics_cli.results.judge import judge
 from sics_cli.results.summary import noise_floors, unpaired_text
 from sics_cli.runs.executors import EXECUTORS
 from sics_cli.runs.looks import until_next_look
-from sics_cli.runs.run import Outcome, ready, run_session
+from sics_cli.runs.run import Outcome, ready, run_session, where_text
 from sics_cli.runs.session import Session
 from sics_cli.settings.config import (
     OWN_DEFAULTS,
@@ -102,7 +102,7 @@ FAILED_CELLS = 3
 @CHANCE_OPTION
 @click.option("--pretrained", is_flag=True, default=None, help="Begin training with timm's published weights.")
 @click.option("--device", metavar="auto|cpu|cuda[:I]", help="Where networks run.  [default: auto]")
-@click.option("--workers", type=COUNT, metavar="N", help="Processes, one seed each.  [default: one a core, or one a GPU]")
+@click.option("--workers", type=COUNT, metavar="N", help="Processes, one seed each.  [default: one a core; on GPUs docs/gpu.md]")
 @click.option(
     "--executor", type=click.Choice(EXECUTORS), default="local", help="Where jobs run: docs/cluster.md.  [default: local]"
 )
@@ -163,7 +163,8 @@ def replicate(
         if dry_run:
             seeds = len(session.experiment.seeds)
             at_once = place.at_once or seeds if isinstance(place, SlurmCluster) else place.number(session.gpus)
-            _print_dry_run(progress_bars.results(), session, at_once)
+            on = None if isinstance(place, SlurmCluster) else where_text(session, place)
+            _print_dry_run(progress_bars.results(), session, at_once, on)
             if isinstance(place, SlurmCluster):
                 _print_jobs(progress_bars.results(), session, place, force=force, retry_failed=retry_failed)
             return 0
@@ -290,7 +291,8 @@ def _with_class_names(settings: dict[str, Any]) -> dict[str, Any]:
     return merged(settings, {"data": {"classes": read_classes(Path(path))}}) if isinstance(path, str) else settings
 
 
-def _print_dry_run(out: Console, session: Session, workers: int) -> None:
+def _print_dry_run(out: Console, session: Session, workers: int, on: str | None) -> None:
+    """The cells, and what they take `on` the workers of this command, if they are its own."""
     grid = session.stored()
     cells = {(cell.seed, cell.scorer_name, cell.sparsity, cell.repeat): cell for cell in grid.cells}
 
@@ -311,6 +313,8 @@ def _print_dry_run(out: Console, session: Session, workers: int) -> None:
     out.print(session.setting, soft_wrap=True)
     out.print(f"another seed changes: {', '.join(session.recipe.seed_varies)}", soft_wrap=True)
     out.print(grid.counts, soft_wrap=True)
+    if on is not None:
+        out.print(_cost_line(session, grid, workers, on), soft_wrap=True)
     if points := points_of(grid.missing()):
         out.print(_searches_line(session, grid, points, workers), soft_wrap=True)
     out.print(f"would be kept in {session.store_path}", soft_wrap=True)
@@ -319,9 +323,22 @@ def _print_dry_run(out: Console, session: Session, workers: int) -> None:
     out.print(_power_line(session))
 
 
+def _cost_line(session: Session, grid: Grid, workers: int, on: str) -> str:
+    """What all that is missing takes, and what that is known from."""
+    cost = run_cost(session, workers)
+    seconds = [] if cost is None else [cost.of_cells(cells) for cells in by_seed(grid.missing()).values()]
+    if cost is None:
+        return f"cost: not known before the first seed has ended, on {on}"
+    if not seconds:
+        return f"cost: nothing is missing, on {on}"
+    whole = max(sum(seconds) / min(workers, len(seconds)), *seconds)
+    many = f"{len(seconds)} seed{'s' * (len(seconds) > 1)} of up to {clock(max(seconds))}"
+    return f"cost: {many}, about {clock(whole)} on {on} ({cost.source})"
+
+
 def _searches_line(session: Session, grid: Grid, points: int, workers: int) -> str:
     """What the searches take, of what all that is missing takes."""
-    cost, seeds = run_cost(session), by_seed(grid.missing())
+    cost, seeds = run_cost(session, workers), by_seed(grid.missing())
     line = f"searches: {points:,} evaluations on held-out examples"
     if cost is None:
         return line

@@ -24,7 +24,7 @@ def print_looks(out: Console, session: Session, grid: Grid, workers: int) -> Non
     if looks is None:
         return
     out.print(f"{looks_text(plan)}; α = {plan.alpha:g} over all looks together", soft_wrap=True)
-    cost, seeds = run_cost(session), by_seed(grid.missing())
+    cost, seeds = run_cost(session, workers), by_seed(grid.missing())
     source = "" if cost is None else f" ({cost.source})"
     begin, seconds = 0, 0.0
     for number, end in enumerate(looks.looks, 1):
@@ -41,12 +41,13 @@ def print_looks(out: Console, session: Session, grid: Grid, workers: int) -> Non
         begin, source = end, ""
 
 
-def run_cost(session: Session) -> Cost | None:
-    """What a seed takes, measured if one is there."""
+def run_cost(session: Session, workers: int) -> Cost | None:
+    """What a seed takes where so many workers share the cards of this machine, measured if one is there."""
+    at_once = -(-min(workers, len(session.experiment.seeds)) // len(session.cards)) if session.cards else 1
     if not session.store_path.exists():
-        return estimate(session.recipe)
+        return estimate(session.recipe, at_once=at_once)
     with Store.open(session.store_path, read_only=True) as store:
-        return estimate(session.recipe, store.checkpoints(), store.cells())
+        return estimate(session.recipe, store.checkpoints(), store.cells(), at_once)
 
 
 def print_made(out: Console, plan: PlanRow, made: Sequence[LookRow]) -> None:

@@ -8,14 +8,14 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, Self
 
+from sics_cli.base.cards import Card
 from sics_cli.experiment.cells import Cell
 from sics_cli.experiment.recipe import Recipe
 from sics_cli.store.rows import CellRow, CheckpointRow
 from sics_cli.store.run_folder import checkpoint_path, half_trained_path, kept_epochs
+from sics_cli.tasks.recipe import MASKING, SYNFLOW
 
-#: Making a mask costs about as much as half an evaluation (measured on digits; smaller beside larger networks).
-MASKING = 1.5
-#: And so does a point of a search beside its evaluation on the held-out examples (`python bench/fusion.py`).
+#: A point of a search beside its evaluation on the held-out examples (`python bench/fusion.py`).
 SEARCHING = 1.5
 #: What a peer's own signal costs beside a forward and backward pass over the calibration batches (`python bench/signals.py`; on
 #: digits, and but for the order of the small ones also on a ResNet of 5 M weights). What is not here costs nothing to speak of.
@@ -29,8 +29,8 @@ SIGNALS = {
     "sensitivity": 2.0,
     "grasp": 4.7,
 }
-#: SynFlow's hundred rounds, whatever the calibration: in passes, most of it sorting as many scores as a pass has weights.
-SYNFLOW = 19_000.0
+#: Processes that share a card by default at most. Nobody has measured how many pay.
+MOST_A_CARD = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,11 @@ class Cost:
             point=SEARCHING * passes.held_out,
         )
 
+    @classmethod
+    def relative(cls, recipe: Recipe) -> Self:
+        """What the parts take beside each other: in guessed seconds, or in passes where nothing can be guessed."""
+        return _guessed(recipe, 1) or cls.of(recipe)  # type: ignore[return-value]
+
     def collecting(self, kinds: Iterable[str]) -> float:
         """What all these kinds of signal take, each once a seed."""
         return sum(self.signals.get(kind, 0.0) for kind in kinds)
@@ -91,28 +96,72 @@ def points_of(cells: Iterable[Cell]) -> int:
     return sum(most.values())
 
 
-def estimate(recipe: Recipe, checkpoints: Sequence[CheckpointRow] = (), cells: Sequence[CellRow] = ()) -> Cost | None:
-    """Cost of a seed: from the rows of this run's store where there are any, else guessed from the network's size, else None."""
-    work = Cost.of(recipe)
+def estimate(
+    recipe: Recipe, checkpoints: Sequence[CheckpointRow] = (), cells: Sequence[CellRow] = (), at_once: int = 1
+) -> Cost | None:
+    """Cost of a seed: from the rows of this run's store where there are any, else guessed from the network's size, else None.
+
+    A run has one kind of device and one precision: its rows are of these. `at_once` seeds are to share a card.
+    """
+    guess = _guessed(recipe, at_once)
+    work = guess or Cost.of(recipe)
     pruned = [row.wall_seconds for row in cells if row.mask_hash is not None and row.search is None]
-    if checkpoints and (work.training or pruned):
-        training = mean(row.wall_seconds for row in checkpoints)
-        pace = training / work.training if work.training else mean(pruned) / work.cell  # a network that is given is not trained
-        cell = mean(pruned) if pruned else pace * work.cell
-        source = f"measured on {len(checkpoints)} seed{'s' * (len(checkpoints) > 1)}"
-        signals = {kind: pace * passes for kind, passes in work.signals.items()}
-        return Cost(training, pace * work.saliency, cell, source, signals, _measured_point(cells, cell) or pace * work.point)
-    guess = recipe.task.pace(recipe.environment.device_class)
+    if not checkpoints or not (work.training or pruned):
+        return guess
+    training = mean(row.wall_seconds for row in checkpoints)
+    slower = training / work.training if work.training else mean(pruned) / work.cell  # a network that is given is not trained
+    return Cost(
+        training,
+        slower * work.saliency,
+        mean(pruned) if pruned else slower * work.cell,
+        f"measured on {len(checkpoints)} seed{'s' * (len(checkpoints) > 1)}" + ("" if pruned else ", masks in proportion"),
+        {kind: slower * seconds for kind, seconds in work.signals.items()},
+        _measured_point(cells, mean(pruned) if pruned else slower * work.cell) or slower * work.point,
+    )
+
+
+def _guessed(recipe: Recipe, at_once: int) -> Cost | None:
+    """The same before anything was measured; None where nothing can be guessed."""
+    asked = recipe.environment
+    guess, work = recipe.task.pace(asked.device_class, asked.gpu, at_once), Cost.of(recipe)
     if guess is None:
         return None
     return Cost(
-        max(guess.seconds * work.training, guess.training),
-        max(guess.seconds * work.saliency, guess.collecting),
-        max(guess.seconds * work.cell, guess.cell),
-        "guessed from the network's size",
-        {kind: max(guess.seconds * passes, guess.collecting) for kind, passes in work.signals.items()},
-        max(guess.seconds * work.point, guess.cell),
+        guess.training,
+        guess.collecting if recipe.calibrated else 0.0,
+        guess.cell,
+        guess.source,
+        {kind: SIGNALS[kind] * guess.collecting if kind in SIGNALS else guess.synflow for kind in work.signals},
+        guess.point,
     )
+
+
+def workers_a_card(recipe: Recipe, cards: Sequence[Card], cores: int) -> int:
+    """How many seeds to compute on each of these cards at a time, in processes of their own, where nobody says it.
+
+    A small network waits for its launches, which another process makes use of: as many as make the card a tenth busier each, as
+    fit into its memory and have a core each, and no more than `MOST_A_CARD`. One where the card lets in one process alone.
+    """
+    memory = recipe.task.memory
+    if not cards or memory is None or any(card.exclusive for card in cards):
+        return 1
+    most = min(MOST_A_CARD, cores // len(cards), *(seeds_that_fit(memory, card) for card in cards))
+    count = 1
+    while count < most and (count + 1) / _busy(recipe, count + 1) > 1.1 * count / _busy(recipe, count):
+        count += 1
+    return count
+
+
+def seeds_that_fit(memory: int, card: Card) -> int:
+    """How many seeds of so many bytes fit on a card; one where its memory is not known."""
+    return max(1, int(card.memory // memory))
+
+
+def _busy(recipe: Recipe, at_once: int) -> float:
+    """What a seed is expected to take for the most part, where so many share a card."""
+    cost = _guessed(recipe, at_once)
+    assert cost is not None, "what has a size in memory can be guessed"
+    return cost.training or cost.cell
 
 
 def _measured_point(rows: Sequence[CellRow], cell: float) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from sics_cli.base.errors import ConfigError, SicsError
@@ -65,7 +65,7 @@ class RayWorkers(Workers):
             self._ray = ray
         return self._ray
 
-    def gpus(self, device: str, ask: Callable[[], tuple[str, ...]]) -> tuple[int, ...]:
+    def gpus(self, device: str, ask: Callable[[], Sequence[object]]) -> tuple[int, ...]:
         """As many as the cluster has, each task sees one; `--device cpu` uses none."""
         if not os.environ.get("RAY_ADDRESS") or device == "cpu":
             return usable_gpus(device, ask)
@@ -81,6 +81,10 @@ class RayWorkers(Workers):
         resources = self._connected().cluster_resources()
         room = int(resources.get("GPU" if gpus else "CPU", 1))
         return max(1, min(self._count or room, room, self._jobs))
+
+    def devices(self, gpus: tuple[int, ...]) -> list[str]:
+        """What each task sees: one core, or one GPU that is its own."""
+        return ["cuda:0" if gpus else "cpu"] * self.number(gpus)
 
     def executor(self, gpus: tuple[int, ...]) -> Executor:
         """The executor, connected if need be."""

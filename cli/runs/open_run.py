@@ -37,7 +37,7 @@ class OpenRun:
         self.force = force
         self.inbox = Inbox(session.folder, session.recipe.run_id)
         self.intake = Intake(self.inbox, store, reporter.note, keep=queued)
-        self.work = Cost.of(session.recipe)
+        self.work = Cost.relative(session.recipe)
         self.todo: dict[str, Cell] = {}
         self.coming = bool(Ledger(session.folder).open())
         self.look = ""

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sics_cli.base.errors import InterruptedRunError, StorageError
 from sics_cli.base.files import remove_partials
 from sics_cli.experiment.cells import Grid, concerned, stamp
+from sics_cli.experiment.cost import seeds_that_fit, workers_a_card
 from sics_cli.experiment.provenance import now
 from sics_cli.runs import local_loop
 from sics_cli.runs.campaign import Campaign
+from sics_cli.runs.devices import cores
 from sics_cli.runs.executors import make_place
 from sics_cli.runs.looks import Judge, look_and_go_on, looks_text, stopped_early
 from sics_cli.runs.open_run import OpenRun
@@ -64,20 +66,43 @@ def ready(
         asker = Asker(experiment, here, reporter.note, warm=warm and executor == "local")
         experiment, task = with_task(experiment, asker, access)
         session = open_session(experiment, out, asker, task, place.gpus)
-        for note in session.notes:
+        if here is place:
+            here.a_card = workers_a_card(session.recipe, session.cards, cores())
+        for note in (*session.notes, *(crowded(session, here.devices(session.gpus)) if here is place else ())):
             reporter.note(note)
         if here is not place:
             here.stop()
         yield session, place
 
 
+def crowded(session: Session, devices: Sequence[str]) -> tuple[str, ...]:
+    """A line where as many workers as these may be too many for a card: by its memory, or by who is let in."""
+    memory, there = session.recipe.task.memory, dict(zip(session.gpus, session.cards, strict=False))
+    for index, card in there.items():
+        name, count = f"cuda:{index} ({card.name})", devices.count(f"cuda:{index}")
+        if count > 1 and card.exclusive:
+            return (f"{name} lets in one process alone (its compute mode): {count} workers need CUDA's MPS there",)
+        if memory is not None and 0 < card.memory < count * memory:
+            each, whole, fit = memory / 1e9, card.memory / 1e9, len(there) * seeds_that_fit(memory, card)
+            advice = "" if count == 1 else f" each: by this guess --workers {fit} fits"
+            return (f"{name} has {whole:.0f} GB, and {count} seed{'s' * (count > 1)} may take {each:.1f} GB{advice}",)
+    return ()
+
+
+def where_text(session: Session, workers: Workers) -> str:
+    """How many workers, on what."""
+    devices = workers.devices(session.gpus)
+    used = len(set(devices))
+    models = f": {session.recipe.environment.gpu}" if session.cards else ""
+    on = f"{used} GPU(s){models}" if session.gpus else "the CPU"
+    shared = f", up to {-(-len(devices) // used)} on each" if session.gpus and len(devices) > used else ""
+    return f"{len(devices)} worker(s) on {on}{shared}"
+
+
 def _start_lines(session: Session, place: Workers | SlurmCluster, grid: Grid) -> tuple[str, str]:
     """What is about to run where, and on what."""
-    where = f"{len(session.gpus)} GPU(s)" if session.gpus else "the CPU"
     seeds = len(session.experiment.seeds)
-    on = (
-        f"jobs on {place.describe()}" if isinstance(place, SlurmCluster) else f"{place.number(session.gpus)} worker(s) on {where}"
-    )
+    on = f"jobs on {place.describe()}" if isinstance(place, SlurmCluster) else where_text(session, place)
     plan = session.plan
     many = f"{seeds} seed{'s' * (seeds > 1)}, " if plan.looks is None else f"{looks_text(plan)}; at most "
     return f"run {session.folder}: {many}{grid.counts}; {on}", session.setting

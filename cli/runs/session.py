@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sics_cli.base.cards import Card
 from sics_cli.base.errors import ConfigError, WorkersLostError
 from sics_cli.base.versions import full_version, minor_version
 from sics_cli.experiment.cells import Cell, Grid, grid, make_plan, plan_cells
@@ -29,12 +30,15 @@ from sics_cli.tasks.sources import Check, settled
 
 T = TypeVar("T")
 #: From the option `--device`, and a way to ask torch for the GPUs it sees, to the indices of those to use.
-FindGpus = Callable[[str, Callable[[], tuple[str, ...]]], tuple[int, ...]]
+FindGpus = Callable[[str, Callable[[], Sequence[object]]], tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What a command will do: its recipe, folder, scorers and cells. Nothing is written yet."""
+    """What a command will do: its recipe, folder, scorers and cells. Nothing is written yet.
+
+    `cards` are the GPUs in use, where they are this machine's.
+    """
 
     experiment: Experiment
     recipe: Recipe
@@ -44,6 +48,7 @@ class Session:
     notes: tuple[str, ...]
     cells: tuple[Cell, ...]
     scorer_facts: dict[str, Any]
+    cards: tuple[Card, ...] = ()
 
     @property
     def plan(self) -> PlanRow:
@@ -113,8 +118,8 @@ class Asker:
             self._answer = self.run(describe, asked.scorers or (), asked.saliency, self.check)
         return self._answer
 
-    def gpus(self) -> tuple[str, ...]:
-        """Names of the GPUs torch can use."""
+    def gpus(self) -> tuple[Card, ...]:
+        """The GPUs torch can use."""
         return self().gpus
 
 
@@ -141,14 +146,15 @@ def open_session(
     `experiment` and `task` are what `with_task` gives; `gpus` says which GPUs the option `--device` means. A `ConfigError` says
     that the experiment cannot be run as asked, or `out` holds a run of another recipe.
     """
-    names: list[str] = []
+    there: list[Card] = []
 
-    def named() -> tuple[str, ...]:
-        names[:] = ask.gpus()
-        return tuple(names)
+    def seen() -> Sequence[Card]:
+        there[:] = ask.gpus()
+        return there
 
-    found = gpus(experiment.device, named)
-    models = ", ".join(sorted({names[index] for index in found})) if names else None
+    found = gpus(experiment.device, seen)
+    cards = tuple(there[index] for index in found) if there else ()
+    models = ", ".join(sorted({card.name for card in cards}))
     environment = Environment(
         "cuda" if found else "cpu", minor_version("torch"), full_version("timm").split("+")[0], models or None
     )
@@ -172,7 +178,7 @@ def open_session(
     if experiment.until is not None:
         check_targets(experiment, scorers)
         notes += () if experiment.until else (NO_TARGET,)
-    return Session(experiment, recipe, folder, found, scorers, notes, plan_cells(recipe, scorers), told)
+    return Session(experiment, recipe, folder, found, scorers, notes, plan_cells(recipe, scorers), told, cards)
 
 
 def _kept_facts(folder: Path, recipe: Recipe) -> dict[str, Any] | None:

@@ -46,7 +46,7 @@ class LocalExecutor:
         self._alive_reader, self._alive_writer = context.Pipe(duplex=False)
         device_queue = context.SimpleQueue()
         for device in devices:
-            device_queue.put(device)
+            device_queue.put((device, devices.count(device)))
         self._pool = ProcessPoolExecutor(
             max_workers=len(devices),
             mp_context=context,
@@ -68,8 +68,10 @@ class LocalExecutor:
 class Workers:
     """Keeps one executor going for a command, so that a worker which has imported torch is used again.
 
-    `count` workers are asked for (None: one a GPU, or one a core); no more than `jobs` are started.
+    `count` workers are asked for (None: `a_card` a GPU, which the run sets, or one a core); no more than `jobs` are started.
     """
+
+    a_card = 1
 
     def __init__(self, count: int | None, jobs: int) -> None:
         self._count = count
@@ -77,13 +79,17 @@ class Workers:
         self._devices: list[str] = []
         self._executor: Executor | None = None
 
-    def gpus(self, device: str, ask: Callable[[], tuple[str, ...]]) -> tuple[int, ...]:
+    def gpus(self, device: str, ask: Callable[[], Sequence[object]]) -> tuple[int, ...]:
         """Indices of the GPUs that the option `--device` means here."""
         return usable_gpus(device, ask)
 
+    def devices(self, gpus: tuple[int, ...]) -> list[str]:
+        """The device of each worker."""
+        return worker_devices(gpus, self._count, self._jobs, self.a_card)
+
     def executor(self, gpus: tuple[int, ...]) -> Executor:
         """The executor on these GPUs (none: the CPU), started if need be."""
-        devices = worker_devices(gpus, self._count, self._jobs)
+        devices = self.devices(gpus)
         if self._executor is None or devices != self._devices:
             self.stop()
             self._devices, self._executor = devices, LocalExecutor(devices)
@@ -91,7 +97,7 @@ class Workers:
 
     def number(self, gpus: tuple[int, ...]) -> int:
         """How many workers `executor` has."""
-        return len(worker_devices(gpus, self._count, self._jobs))
+        return len(self.devices(gpus))
 
     def stop(self) -> None:
         """End the workers now; `executor` starts new ones."""
@@ -147,4 +153,4 @@ def _enter_worker(alive: Any, devices: Any) -> None:
         os.environ[name] = "1"
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # what cuBLAS needs to be deterministic
     worker.watch_driver(alive)
-    worker.set_device(devices.get())
+    worker.set_device(*devices.get())

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from sics_cli.base import user_code
-from sics_cli.base.errors import ConfigError, DeviceLostError, MismatchError, is_device_lost, is_storage_failure
+from sics_cli.base.errors import ConfigError, DeviceLostError, MismatchError, is_device_lost, is_out_of_memory, is_storage_failure
 from sics_cli.base.hashing import digest
 from sics_cli.experiment.cells import Cell
 from sics_cli.experiment.cost import Cost
@@ -84,11 +84,12 @@ MEASURED = tuple(field.name for field in dataclasses.fields(Evaluation))
 
 
 class SeedRun:
-    """One seed's work on one device."""
+    """One seed's work on one device, which `sharing` processes of the run have."""
 
-    def __init__(self, job: SeedJob, device: torch.device) -> None:
+    def __init__(self, job: SeedJob, device: torch.device, sharing: int = 1) -> None:
         self.job = job
         self.device = device
+        self.sharing = sharing if device.type != "cpu" else 1
         self.recipe = Recipe(job.experiment, job.environment, job.task)
         if self.recipe.run_id != job.run_id:
             raise MismatchError(
@@ -96,7 +97,7 @@ class SeedRun:
                 "run it again"
             )
         self.inbox = Inbox(job.folder, self.recipe.run_id)
-        self.work = Cost.of(self.recipe)
+        self.work = Cost.relative(self.recipe)
         self.task = self.recipe.task.open(device)
         self.metric: Metric = self.task.metric
         self.evaluated: dict[tuple[float, str], tuple[Evaluation, str]] = {
@@ -273,7 +274,7 @@ class SeedRun:
             _raise_if_fatal(error)
             self._fail(cell, error)
             _raise_if_lost(error)
-            full, good = isinstance(error, torch.OutOfMemoryError), False
+            full, good = is_out_of_memory(error), False
         else:
             self.inbox.post(row)
             full, good = False, True
@@ -576,6 +577,8 @@ class SeedRun:
 
     def _fail(self, cell: Cell, error: BaseException) -> None:
         line = " ".join(f"{type(error).__name__}: {error}".split())
+        if self.sharing > 1 and is_out_of_memory(error):
+            line = f"{self.sharing} seeds at a time are too many for this GPU: fewer --workers with --retry-failed ({line[:300]})"
         trace = "".join(traceback.format_exception(error))
         kind = "repeat" if cell.repeat else "cell"
         self.inbox.post(FailureRow(cell.key, kind, cell.seed, cell.scorer_name, cell.sparsity, line[:500], trace, now()))

@@ -14,6 +14,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sics_cli.base.cards import Card, lets_in_one
 from sics_cli.base.errors import ConfigError, DeviceLostError
 from sics_cli.experiment.scorers import ScorerInfo, describe_scorers
 from sics_cli.seeds.findings import GOOD, Finding, Findings, Times
@@ -26,21 +27,21 @@ if TYPE_CHECKING:
 
     from sics_cli.tasks.own_task import OwnFacts
 
-_device_name = "cpu"
+_device_name, _sharing = "cpu", 1
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What only torch can tell: facts about the scorers, and the names of the usable GPUs."""
+    """What only torch can tell: facts about the scorers, and the usable GPUs."""
 
     scorers: tuple[ScorerInfo, ...]
-    gpus: tuple[str, ...]
+    gpus: tuple[Card, ...]
 
 
-def set_device(name: str) -> None:
-    """Fix the device of this process."""
-    global _device_name
-    _device_name = name
+def set_device(name: str, sharing: int = 1) -> None:
+    """Fix the device of this process, and how many processes of the run have the same."""
+    global _device_name, _sharing
+    _device_name, _sharing = name, sharing
 
 
 def watch_driver(alive: Any) -> None:
@@ -61,7 +62,10 @@ def describe(specs: Sequence[str], saliency: str, check: Callable[[], None] | No
 
     if check is not None:
         check()
-    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    gpus = [
+        Card(torch.cuda.get_device_name(index), torch.cuda.get_device_properties(index).total_memory, lets_in_one(index))
+        for index in range(torch.cuda.device_count())
+    ]
     return Description(describe_scorers(specs, saliency), tuple(gpus))
 
 
@@ -69,7 +73,9 @@ def run_seed(job: SeedJob) -> int:
     """Job: compute the cells of one seed into the inbox; return how many failed."""
     _log_to(job.folder / LOG_NAME)
     with _ends_with_the_card():
-        return compute_seed(job)
+        failed = compute_seed(job)
+    _leave_room()
+    return failed
 
 
 def compute_seed(job: SeedJob) -> int:
@@ -77,7 +83,7 @@ def compute_seed(job: SeedJob) -> int:
     device = _prepare_torch(job)
     from sics_cli.seeds.seed_run import SeedRun
 
-    return SeedRun(job, device).run()
+    return SeedRun(job, device, _sharing).run()
 
 
 def train_seed(job: SeedJob, until: int) -> int:
@@ -87,7 +93,9 @@ def train_seed(job: SeedJob, until: int) -> int:
     from sics_cli.seeds.seed_run import SeedRun
 
     with _ends_with_the_card():
-        return SeedRun(job, device).advance(until)
+        failed = SeedRun(job, device, _sharing).advance(until)
+    _leave_room()
+    return failed
 
 
 def import_task(config: OwnTask) -> tuple[list[Finding], OwnFacts | None]:
@@ -131,6 +139,14 @@ def _ends_with_the_card() -> Iterator[None]:
     except DeviceLostError as error:
         print(f"this worker ends: {error}", file=sys.stderr, flush=True)
         os._exit(1)
+
+
+def _leave_room() -> None:
+    """Give the card back what torch keeps of it for later: other seeds may need it now."""
+    if _sharing > 1 and _device_name != "cpu":
+        import torch
+
+        torch.cuda.empty_cache()
 
 
 def _log_to(path: Path) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ParamSpec, Self, TypeVar
@@ -269,7 +269,7 @@ class SlurmCluster:
         partition = f", partition {options.partition}" if options.partition else ""
         return f"Slurm cluster {self.name()}{partition} ({gpu}, at most {options.timeout_min} min each)"
 
-    def gpus(self, device: str, ask: Callable[[], tuple[str, ...]]) -> tuple[int, ...]:
+    def gpus(self, device: str, ask: Callable[[], Sequence[object]]) -> tuple[int, ...]:
         """GPUs that a job has; what torch sees on this machine does not matter."""
         return self.options.gpus(device)
 

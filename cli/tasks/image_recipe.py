@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sics_cli.base.hashing import digest
-from sics_cli.settings.images import DataConfig, ImageConfig, ModelConfig, TrainingConfig
+from sics_cli.settings.images import DataConfig, ImageConfig, TrainingConfig
 from sics_cli.settings.seeding import calibration_batches, data_order, indices_hash
 from sics_cli.tasks.images.cache import ImageFacts
 from sics_cli.tasks.images.datasets import DataAccess, data_facts, key_name, split_digest, split_indices
 from sics_cli.tasks.images.standardise import in_words
 from sics_cli.tasks.networks.models import check_model, model_code, model_name
+from sics_cli.tasks.networks.size import BACKWARD, VisionTransformer, machine_of
 from sics_cli.tasks.networks.start import Start, start_at, starts_of
-from sics_cli.tasks.recipe import GIVEN, Pace, Passes, SeedStreams
+from sics_cli.tasks.recipe import GIVEN, SYNFLOW, SYNFLOW_ROUNDS, Pace, Passes, SeedStreams
 from sics_cli.tasks.task import ACCURACY, Metric
 
 if TYPE_CHECKING:
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 TRAINING_VERSION = 2
 #: CPU threads of a worker, always: sums over more threads add up in another order.
 THREADS = 1
-#: A forward and backward pass costs about three forward passes.
-BACKWARD = 3
+#: Images of one batch of an evaluation (sics_cli.tasks.networks.evaluation, which brings torch along).
+EVALUATED_TOGETHER = 256
 #: Settings that came later: at these values a recipe is what it was before there was such a setting, and so are its keys.
 _LATER: dict[str, tuple[Any, ...]] = {
     "image_size": (None,),
@@ -129,15 +131,48 @@ class ImageRecipe:
         training = 0 if self.config.checkpoints else BACKWARD * config.data.train * config.training.epochs
         return Passes(training, BACKWARD * part.batches * part.batch_size, config.data.test, config.data.validation)
 
-    def pace(self, device_class: str) -> Pace | None:
+    def pace(self, device_class: str, gpu: str | None = None, at_once: int = 1) -> Pace | None:
         """A guess from the size of a vision transformer; None for another network."""
-        operations = multiply_adds(self.config.model)
-        if operations is None:
+        network = VisionTransformer.of(self.config.model)
+        if network is None:
             return None
-        step, cell = LAUNCHED[device_class]
-        steps = self.config.training.epochs * -(-self.config.data.train // self.config.training.batch_size)
-        training = 0.0 if self.given else step * steps
-        return Pace(2 * operations / GUESSED_RATES[device_class], training, step * self.config.calibration.batches, cell)
+        machine, config, part = machine_of(device_class, gpu), self.config, self.config.calibration
+        epochs, steps = self.epochs, self.epochs * -(-config.data.train // config.training.batch_size)
+        adds = network.multiply_adds
+
+        def evaluated(images: int) -> float:
+            operations = network.mask_operations + -(-images // EVALUATED_TOGETHER) * network.pass_operations
+            seconds = machine.seconds(operations, images * adds, network.moved(images), at_once=at_once)
+            return machine.masking * seconds + machine.cell
+
+        return Pace(
+            training=machine.seconds(
+                steps * network.step_operations(config.training),
+                BACKWARD * epochs * config.data.train * adds,
+                network.moved_in_training(epochs * config.data.train, steps),
+                config.training.precision,
+                at_once,
+            ),
+            collecting=machine.seconds(
+                part.batches * network.collecting_operations,
+                BACKWARD * part.batches * part.batch_size * adds,
+                network.moved_in_training(part.batches * part.batch_size, part.batches),
+                at_once=at_once,
+            ),
+            cell=evaluated(config.data.test),
+            point=evaluated(config.data.validation),
+            synflow=machine.seconds(SYNFLOW_ROUNDS * network.collecting_operations, SYNFLOW * adds, 0, at_once=at_once),
+            source=machine.source,
+        )
+
+    @property
+    def memory(self) -> int | None:
+        """A guess from the size of a vision transformer and of its images; None for another network."""
+        network, data = VisionTransformer.of(self.config.model), self.config.data
+        if network is None:
+            return None
+        pixels = (data.train + data.validation + data.test) * math.prod(self.facts.shape[1:])
+        return network.memory(self.config.training, EVALUATED_TOGETHER, pixels, trains=not self.given)
 
     @property
     def summary(self) -> str:
@@ -157,39 +192,3 @@ class ImageRecipe:
 def _settings(section: DataConfig | TrainingConfig) -> dict[str, Any]:
     """The section's settings, without those that are as if they did not exist."""
     return {name: value for name, value in asdict(section).items() if value not in _LATER.get(name, ())}
-
-
-#: Arithmetic a worker gets through where nothing was measured yet, in floating-point operations a second: one core, one GPU.
-#: Small networks stay below it, large ones above: a guess that is right within a factor of a few.
-GUESSED_RATES = {"cpu": 4e10, "cuda": 4e12}
-#: A GPU is not faster than this, however small the network: seconds to launch what a training step and a cell consist of.
-LAUNCHED = {"cpu": (0.0, 0.0), "cuda": (0.01, 0.1)}
-#: What timm's VisionTransformer does unless told otherwise.
-_VIT = {"img_size": 224, "patch_size": 16, "in_chans": 3, "embed_dim": 768, "depth": 12, "mlp_ratio": 4.0}
-
-
-def multiply_adds(model: ModelConfig) -> int | None:
-    """Multiplications of one example's way through a vision transformer, or None for another network.
-
-    Attention itself, a small part for few tokens, is not counted.
-
-    >>> multiply_adds(ModelConfig("vit", (("img_size", 8), ("patch_size", 2), ("in_chans", 1), ("embed_dim", 64), ("depth", 4))))
-    3149824
-    """
-    if model.name != "vit":
-        return None
-    options = {**_VIT, **dict(model.options)}
-    try:
-        tokens = (_whole(options["img_size"]) // _whole(options["patch_size"])) ** 2
-        dim, depth = _whole(options["embed_dim"]), _whole(options["depth"])
-        hidden = int(dim * float(options["mlp_ratio"]))
-        entry = _whole(options["in_chans"]) * _whole(options["patch_size"]) ** 2 * dim
-    except (TypeError, ValueError):
-        return None
-    return tokens * (depth * (4 * dim * dim + 2 * dim * hidden) + entry)
-
-
-def _whole(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{value!r} is not a count")
-    return value

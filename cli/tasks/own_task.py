@@ -93,8 +93,13 @@ class OwnRecipe:
         """What a seed takes."""
         return _PASSES
 
-    def pace(self, device_class: str) -> Pace | None:
+    def pace(self, device_class: str, gpu: str | None = None, at_once: int = 1) -> Pace | None:
         """Nothing can be guessed."""
+        return None
+
+    @property
+    def memory(self) -> int | None:
+        """Nor this."""
         return None
 
     @property

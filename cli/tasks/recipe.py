@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 #: Stands for the hash of a data order where nothing is trained here, or the task draws its own.
 GIVEN, OWN = "given", "own"
+#: On a processor making a mask costs about as much as half an evaluation (measured on digits; smaller beside larger networks).
+MASKING = 1.5
+#: SynFlow's hundred rounds, whatever the calibration: in passes, most of it sorting as many scores as a pass has weights.
+SYNFLOW, SYNFLOW_ROUNDS = 19_000.0, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +33,18 @@ class Passes:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """A guess before anything was measured: seconds a pass, and the least that training, collecting and a cell take."""
+    """A guess before anything was measured, in seconds: all of a seed's training, one collection of gradients over the
+    calibration batches, an evaluation with its mask, a point of a search, SynFlow.
 
-    seconds: float
-    training: float = 0.0
-    collecting: float = 0.0
-    cell: float = 0.0
+    `source` says what it rests on.
+    """
+
+    training: float
+    collecting: float
+    cell: float
+    point: float
+    synflow: float
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +95,13 @@ class TaskRecipe(Protocol):
     def passes(self) -> Passes:
         """What a seed takes."""
 
-    def pace(self, device_class: str) -> Pace | None:
-        """A guess of what a pass takes; None where nothing can be guessed."""
+    def pace(self, device_class: str, gpu: str | None = None, at_once: int = 1) -> Pace | None:
+        """A guess of what a seed takes on a processor's core, or on the GPU of this name where so many seeds share it; None where
+        nothing can be guessed."""
+
+    @property
+    def memory(self) -> int | None:
+        """A guess of the bytes that a seed takes on a GPU; None where nothing can be guessed."""
 
     @property
     def summary(self) -> str:

@@ -156,7 +156,8 @@ def _as_inputs(example: object, model: nn.Module) -> tuple[tuple[object, ...], d
 
 def _run(model: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> list[Tensor]:
     """The floating-point tensors that a model gives, the same random numbers at hand each time."""
-    with torch.no_grad(), torch.random.fork_rng():
+    cards = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # else forking would begin to use them
+    with torch.no_grad(), torch.random.fork_rng(devices=cards):
         torch.manual_seed(0)
         return list(_tensors(model(*args, **kwargs)))
 

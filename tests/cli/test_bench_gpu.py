@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 
@@ -123,6 +124,28 @@ def test_parts_end_by_themselves_and_are_told_after_each(tmp_path: Path) -> None
     assert "--parts nothing: there is no nothing: give some of machine" in bad.stderr
 
 
+def test_a_part_that_lacks_a_package_says_which(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def lacking(device: Any) -> dict[str, Any]:
+        raise ModuleNotFoundError("No module named 'timm.models'", name="timm.models")
+
+    gpu = load("gpu")
+    monkeypatch.setitem(gpu.PARTS, "waits", lacking)
+    assert gpu.part("waits", "cpu") == gpu.LACKING
+    assert json.loads(capsys.readouterr().out) == {"lacks": "timm.models"}
+
+
+def test_steps_stand_beside_what_dry_run_guesses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the machine's own time to launch an operation beside the guess that it rests on."""
+    gpu, small = load("gpu"), {"img_size": 32, "patch_size": 4, "embed_dim": 384, "depth": 12, "num_heads": 6, "num_classes": 10}
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H200")
+    there, here = torch.device("cuda"), torch.device("cpu")
+    assert 5e-3 < gpu.guessed_step(there, small, 256, "bf16") < gpu.guessed_step(there, small, 256, "fp32") < 0.2
+    assert gpu.guessed_step(here, small, 4, "fp32") == pytest.approx(2 * 3 * 4 * 1_360_134_144 / 4e10, rel=0.01)
+    seconds, operations = gpu.launching(here)
+    assert 0 < seconds < 1e-2
+    assert operations > 200
+
+
 def test_a_part_that_takes_too_long_is_stopped_and_what_it_said_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     gpu = load("gpu")
     slow = tmp_path / "slow.py"
@@ -133,5 +156,7 @@ def test_a_part_that_takes_too_long_is_stopped_and_what_it_said_counts(monkeypat
     assert found["ended"] == "stopped after 3 s"
     slow.write_text("raise SystemExit('no card')\n")
     assert gpu.run_part("machine", "cpu", 30)["ended"] == "exit 1: no card"
+    slow.write_text(f"import json\nprint(json.dumps({{'lacks': 'timm'}}))\nraise SystemExit({gpu.LACKING})\n")
+    assert gpu.run_part("waits", "cpu", 30)["ended"] == "cannot be done: timm is not installed here"
     assert sum(gpu.LIMITS.values()) < 9 * 60
     assert set(gpu.LIMITS) == set(gpu.PARTS)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -59,7 +60,7 @@ def rows(tmp_path: Path, experiment: Experiment, infos: dict[str, ScorerInfo]) -
     """Compute cells of a seed; letters in the order of the inbox."""
 
     def compute(*scorers: str, seed: int = 0, known: tuple[CellRow, ...] = (), device: torch.device = CPU, folder: str = "run",
-                **changes: Any) -> list[Any]:  # fmt: skip
+                sharing: int = 1, **changes: Any) -> list[Any]:  # fmt: skip
         small = replace(experiment, seeds=(seed,), sparsities=(0.5,), **changes)
         environment = replace(ENVIRONMENT, device_class=device.type)
         recipe = Recipe(small, environment)
@@ -70,7 +71,7 @@ def rows(tmp_path: Path, experiment: Experiment, infos: dict[str, ScorerInfo]) -
         job = SeedJob(
             place, small, environment, seed, cells, known, True, {}, recipe.run_id, recipe.task, reference=infos["magnitude"]
         )
-        SeedRun(job, device).run()
+        SeedRun(job, device, sharing).run()
         found = []
         for path, letter in Inbox(place, recipe.run_id).letters():
             found.append(letter)
@@ -230,6 +231,40 @@ def test_out_of_memory_fails_its_cell_alone(rows: Rows, monkeypatch: pytest.Monk
     found = rows("magnitude", "chaos", "log")
     assert [row.scorer for row in found if isinstance(row, FailureRow)] == ["chaos"]
     assert {row.scorer for row in found if isinstance(row, CellRow)} == {"dense", "magnitude", "log"}
+
+
+@pytest.mark.parametrize("where", ["training", "cell"])
+def test_out_of_memory_where_seeds_share_a_card_names_workers(
+    rows: Rows, pretend: ModuleType, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB" + " and much more to read" * 30)
+
+    monkeypatch.setattr(*((ImageTrainer, "epoch", fails) if where == "training" else (masks, "compute_masks", fails)))
+    with pretend.PretendDevice():
+        shared, alone = (rows("magnitude", device=pretend.DEVICE, folder=str(n), sharing=n) for n in (3, 1))
+    for found, begin in (
+        (shared, "3 seeds at a time are too many for this GPU: fewer --workers with --retry-failed (OutOfMemoryError: CUDA out"),
+        (alone, "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"),
+    ):
+        failed = [row for row in found if isinstance(row, FailureRow)]
+        assert {row.scorer for row in failed} == ({"dense", "magnitude"} if where == "training" else {"magnitude"})
+        assert all(row.error.startswith(begin) for row in failed), failed[0].error
+
+
+@pytest.mark.parametrize(("sharing", "device", "emptied"), [(2, "cuda:0", 1), (1, "cuda:0", 0), (2, "cpu", 0)])
+def test_a_worker_that_shares_its_card_keeps_nothing_after_a_seed(
+    monkeypatch: pytest.MonkeyPatch, sharing: int, device: str, emptied: int
+) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append(1))
+    monkeypatch.setattr(worker, "compute_seed", lambda job: 7)
+    monkeypatch.setattr(worker, "_log_to", lambda path: None)
+    monkeypatch.setattr(worker, "_device_name", "cpu")
+    monkeypatch.setattr(worker, "_sharing", 1)
+    worker.set_device(device, sharing)
+    assert worker.run_seed(SimpleNamespace(folder=Path())) == 7  # type: ignore[arg-type]
+    assert len(calls) == emptied
 
 
 @pytest.mark.parametrize("where", ["training", "cell"])

@@ -27,6 +27,7 @@ from sics_cli.tasks.images.datasets import ChannelStatistics, Part, Split
 from sics_cli.tasks.images.examples import Examples
 from sics_cli.tasks.networks.evaluation import hits_and_loss
 from sics_cli.tasks.networks.models import build_model
+from sics_cli.tasks.networks.size import VisionTransformer
 from sics_cli.tasks.networks.training import ImageTrainer
 
 CPU = torch.device("cpu")
@@ -109,6 +110,34 @@ def test_training_there_gives_the_weights_of_the_cpu(
         found = train(pretend.DEVICE, lambda: device.waited)
     assert found == expected
     assert waited[-1] <= budget, device.waits.most_common(12)
+
+
+@pytest.mark.parametrize(("depth", "drop"), [(1, 0.0), (3, 0.1)])
+def test_what_a_guess_of_time_counts_is_what_is_done(
+    pretend: ModuleType, experiment: Experiment, depth: int, drop: float
+) -> None:
+    """Operations of a training step, of a gradient for calibration and of an evaluation, to a third."""
+    images = experiment.with_images(
+        model=replace(
+            experiment.images.model,
+            options=tuple(dict(experiment.images.model.options, depth=depth, drop_path_rate=drop).items()),
+        )
+    ).images
+    config, sizes = replace(images.training, batch_size=16, epochs=9), VisionTransformer.of(images.model)
+    assert sizes is not None
+    with pretend.PretendDevice() as device:
+        trainer = ImageTrainer(build_model(images.model, 0), config, Split(photos(16), photos(16), photos(16)), pretend.DEVICE)
+        found = []
+        for call in (
+            lambda: trainer.train(int(bool(found)), np.arange(16)),
+            lambda: hits_and_loss(trainer.network, Examples(photos(16), pretend.DEVICE)),
+        ):
+            call()
+            device.forget()
+            call()
+            found.append(device.operations)
+    for count, guess in zip(found, (sizes.step_operations(config), sizes.pass_operations), strict=True):
+        assert guess / 1.4 < count < guess * 1.4
 
 
 def test_an_evaluation_waits_once(pretend: ModuleType, experiment: Experiment) -> None:

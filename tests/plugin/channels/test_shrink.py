@@ -677,3 +677,18 @@ def test_on_cuda_the_same_units_go_and_the_shrunk_model_stays_there(unit: Any) -
     small = shrink(there)
     assert {p.device.type for p in small.parameters()} == {"cuda"}
     assert_same(there, small, torch.randn(2, 3, 16, 16, device="cuda"))
+
+
+def test_a_model_on_the_cpu_asks_no_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random numbers are kept for the cards in use alone: asking for another's would begin to use it."""
+
+    def asked(*_: Any) -> Any:
+        raise AssertionError("a card was asked")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", asked)
+    model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), torch.randn(2, 4)
+    prune_channels(model, "magnitude", 0.5, example=x)
+    with warnings.catch_warnings(action="error"):
+        small = shrink(model, example=x)
+    assert torch.allclose(small(x), model(x), atol=1e-6)
