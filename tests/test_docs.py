@@ -213,6 +213,14 @@ def test_what_a_built_page_loads_from_outside_is_found(tmp_path: Path, site: dic
     ]
 
 
+def test_numbers_of_the_first_page_are_those_of_the_run_it_names() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (\S+) \| (\S) \w+ \|$", (DOCS / "site" / "index.md").read_text(), re.MULTILINE)
+    assert len(rows) == 5
+    grid = (DOCS / "reference" / "digits-weight.md").read_text()
+    for name, difference, sign in rows:
+        assert re.search(rf"^\| {name} \|.*\| {sign} {re.escape(difference)} \|$", grid, re.MULTILINE), name
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def _prose(said: str) -> str:
         if line.lstrip().startswith(">>>"):
             break
         lines.append(line)
-    return "\n".join(lines).strip().replace("``", "`").replace("|", "\\|").replace(":class:", "").replace(":func:", "")
+    return "\n".join(lines).strip().replace("``", "`").replace(":class:", "").replace(":func:", "")
 
 
 def index(infos: list[ScorerInfo], found: dict[str, Complexity]) -> str:
