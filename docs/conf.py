@@ -36,6 +36,7 @@ autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 autosummary_generate = False
 numpydoc_show_class_members = False
+toc_object_entries_show_parents = "hide"
 numpydoc_xref_param_type = False
 
 pygments_style = "sphinx"

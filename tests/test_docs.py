@@ -172,7 +172,7 @@ def test_a_page_of_the_catalogue_says_formula_signal_and_measured_kappa(tmp_path
         torch.set_num_threads(threads)
     assert written == ["chaos", "lamp"]
     chaos, lamp = ((tmp_path / "one" / f"{name}.md").read_text() for name in written)
-    assert "| **κ measured** | **2**: raw" in chaos
+    assert "| **κ measured** | **2**, raw: " in chaos
     assert "r = 3.5+0.5z" in chaos
     assert 'kind="lamp"' in lamp
     assert "2010.07611" in lamp

@@ -68,7 +68,7 @@ def page(home: str, names: list[tuple[str, str]]) -> str:
     for (package, name), path in zip(names, full, strict=True):
         thing = getattr(importlib.import_module(package), name)
         kind = "class" if inspect.isclass(thing) else "function" if callable(thing) else "data"
-        parts += [f".. auto{kind}:: {path}", *(("   :members:", "   :show-inheritance:") if kind == "class" else ()), ""]
+        parts += [f".. auto{kind}:: {path}", *(["   :members:"] if kind == "class" else []), ""]
     return "\n".join(parts)
 
 
@@ -76,7 +76,8 @@ def write(folder: Path) -> list[str]:
     """Write all pages and their list into `folder`; the names of the rooms come back."""
     folder.mkdir(parents=True, exist_ok=True)
     found = rooms()
-    homes = sorted(found)
+    places = [package for package in PACKAGES if "." not in package]
+    homes = sorted(found, key=lambda home: (places.index(home.split(".")[0]), home))
     for home in homes:
         (folder / f"{home}.rst").write_text(page(home, found[home]), encoding="utf-8")
     rows = "\n".join(f"   * - :doc:`{home}`\n     - {purpose(home)}\n     - {len(found[home])}" for home in homes)

@@ -25,11 +25,11 @@ from sics_plugin.complexity import Complexity, measure
 DRAWS = 20
 WIDTH = 128
 KINDS = {
-    "plateau": "the plateau: its masks are magnitude's",
+    "plateau": "its masks are magnitude's",
     "smooth": "a smooth, non-monotone feature of z",
     "raw": "a feature of z with high-frequency content",
-    "monotone": "monotone in z at a given magnitude: information without a shape",
-    "fake": "a fake: a function of magnitude alone that does not increase",
+    "monotone": "information without a shape, increasing or falling with z at a given magnitude",
+    "fake": "a function of magnitude alone that does not increase",
     "noise": "neither magnitude nor z tells its score",
     "other": "neither magnitude nor z tells its score: it goes with the row, the column or the layer",
     "mixed": "no one part makes up half of what takes it away from magnitude",
@@ -106,6 +106,8 @@ def page(info: ScorerInfo, found: Complexity) -> str:
     said = inspect.getdoc(cls) or cls.summary
     own = list(inspect.signature(cls).parameters)
     kappa = "–" if found.kappa is None else str(found.kappa)
+    by_place = ", ".join(f"{one.kind} at S = {one.sparsity:g}" for one in found.at)
+    kinds = by_place if found.kind == "varies" else KINDS[found.kind]
     claimed = "–, no feature" if info.kappa is None else str(info.kappa)
     default = "where it is named" if info.on_request else "`--scorers peers`" if info.role == "peer" else "by default"
     if info.role == "adaptive" and not info.on_request:
@@ -114,7 +116,7 @@ def page(info: ScorerInfo, found: Complexity) -> str:
         "score, higher is kept": info.summary.replace("|", "\\|"),
         "role": info.role,
         "κ claimed by its class": claimed,
-        "**κ measured**": f"**{kappa}**: {found.kind}, {KINDS[found.kind]} ({found.confidence:.0%} of bootstrap draws agree)",
+        "**κ measured**": f"**{kappa}**, {found.kind}: {kinds} ({found.confidence:.0%} of bootstrap draws agree)",
         "source": info.source or "this project",
         "signal": reads(info),
         "native pool": info.pool,
