@@ -17,6 +17,7 @@ extensions = [
     "sphinx_design",
     "sphinx_click",
 ]
+smartquotes = False  # options begin with two dashes
 exclude_patterns = ["extra", "examples/*-run"]
 html_extra_path = ["extra"]
 
