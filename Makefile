@@ -14,7 +14,7 @@ MINUTES ?= 8
 PACKED ?= build/gpu-run/$(PRESET)-$(UNIT)
 OPTIONS ?=
 
-.PHONY: help install replicate report-reference test test-one test-slow test-cluster calibration architectures bench gpu gpu-run links lint types format wheel clean
+.PHONY: help install replicate report-reference test test-one test-slow test-cluster calibration architectures bench gpu gpu-run links lint types format wheel docs clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -89,6 +89,19 @@ types: $(STAMP) links ## mypy --strict
 
 wheel: $(STAMP)  ## build a wheel into dist/
 	$(BIN)/python -m build --wheel --no-isolation
+
+# Where the site's tools are: `make docs SPHINX=…/bin/python` takes those of another environment.
+SPHINX ?= $(BIN)/python
+TOOLS  := $(if $(filter $(BIN)/python,$(SPHINX)),$(VENV)/.docs)
+
+$(VENV)/.docs: $(STAMP) setup.cfg constraints.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	@touch $@
+
+docs: $(TOOLS) links ## the documentation site, warnings are errors: build/docs/index.html (EXTERNAL=1 asks outside links, too)
+	PYTHONPATH=$(CURDIR)/build/typing $(SPHINX) docs/site/stage.py build/docs-source
+	PYTHONPATH=$(CURDIR)/build/typing $(SPHINX) -m sphinx -q -W --keep-going -b html build/docs-source build/docs
+	$(SPHINX) docs/site/check.py build/docs $(if $(EXTERNAL),--external)
 
 clean:           ## remove build products and caches, keep .venv and runs
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

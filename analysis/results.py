@@ -224,7 +224,7 @@ class Interval:
     level
         Nominal coverage in (0, 1), such as 0.90.
     method
-        How it was made: "student-t", "rotation max-|T|", "noncentral t", "bca", ..., or "degenerate" for the
+        How it was made: "student-t", ``rotation max-|T|``, "noncentral t", "bca", ..., or "degenerate" for the
         single point that constant differences leave.
 
     Raises

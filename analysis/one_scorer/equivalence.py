@@ -62,7 +62,7 @@ class EquivalenceResult(OfContrast):
         return self.contrast.t_interval(level)
 
     def smallest_delta(self) -> float | None:
-        """Smallest margin that would have passed the t-TOST: |mean| + t(1−α, n−1)·se, in points.
+        """Smallest margin that would have passed the t-TOST: ``|mean| + t(1−α, n−1)·se``, in points.
 
         For equal differences every margin above their size passes, and that size is returned; where test examples are known,
         the exact margin for these and for two adjacent counts, if it is larger. None below three seeds.

@@ -136,7 +136,7 @@ def tost_power(
 
     Notes
     -----
-    The test rejects when :math:`|\bar d| < \delta - t_{1-\alpha,\nu}\,s\,/\sqrt n`. Given s the mean is
+    The test rejects when ``|mean| < δ − t(1−α, ν)·s/√n``. Given s the mean is
     Normal, so the power is the integral of a difference of two Normal probabilities over the chi density of
     s, up to the s where the acceptance region vanishes (Owen 1965; Phillips 1990). Gauss–Legendre quadrature in
     panels.

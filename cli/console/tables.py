@@ -101,13 +101,13 @@ def print_scorers_long(console: Console, infos: Sequence[ScorerInfo]) -> None:
             ("source", info.source),
             ("pool", f"{info.pool}, its source's; --pool native takes it" if info.source else info.pool),
             ("units", ", ".join(info.units)),
-            ("reads", _reads(info)),
+            ("reads", reads(info)),
         ):
             if text:
                 fact(console, f"  {label}", text)
 
 
-def _reads(info: ScorerInfo) -> str:
+def reads(info: ScorerInfo) -> str:
     """What a scorer sees of a unit."""
     if info.signal is not None:
         return f"{info.signal}, a signal of its own, {'from the calibration batches' if info.calibrated else 'without data'}"
