@@ -139,6 +139,7 @@ def test_worker_is_killed_inside_a_search(grid: Any, slurm: Any, snapshot: Snaps
 
     process = grid.start(*command, "--out", "run", *grid.on)
     try:
+        assert until(lambda: bool(slurm.workers()))
         assert until(lambda: len(points(grid.run)) >= 6)
         os.kill(slurm.workers()[0], signal.SIGKILL)
         kept = points(grid.run)
