@@ -302,20 +302,30 @@ def test_a_network_without_such_units_is_refused_before_training(
 # -- training of the larger preset ------------------------------------------------------------------------------------
 
 
-def vit_small(photos: Path, **training: Any) -> Experiment:
+def vit_small(photos: Path, preset: str = "cifar10-vit-small", **training: Any) -> Experiment:
     """The preset's training, on a smaller network and few images."""
     changes = {
         "data": {"name": f"imagefolder:{photos}", "train": 60, "validation": 20, "test": 30},
         "training": {"epochs": 2, "batch_size": 20, **training},
     }
-    experiment = experiment_from_mapping(merged(PRESETS["cifar10-vit-small"], changes))
+    experiment = experiment_from_mapping(merged(PRESETS[preset], changes))
     return replace(experiment, task=with_data(experiment.images, DataAccess())[0])
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp32"])
-def test_the_larger_preset_trains_as_it_is_set(photos: Path, cache: Path, precision: str) -> None:
-    experiment = vit_small(photos, precision=precision)
+@pytest.mark.parametrize(
+    ("preset", "precision", "changes"),
+    [
+        ("cifar10-vit-small", "bf16", {}),
+        ("cifar10-vit-small", "fp32", {}),
+        ("cifar10-vit-small-100", "bf16", {"warmup": 1}),
+    ],
+)
+def test_the_larger_preset_trains_as_it_is_set(
+    photos: Path, cache: Path, preset: str, precision: str, changes: dict[str, Any]
+) -> None:
+    experiment = vit_small(photos, preset, precision=precision, **changes)
     assert experiment.images.training.augments
+    assert experiment.images.training.mixes == (preset == "cifar10-vit-small-100")
     options = {**dict(experiment.images.model.options), "embed_dim": 48, "depth": 2, "num_heads": 3}
     model_config = replace(experiment.images.model, options=tuple(options.items()))
     model = build_model(model_config, 0)

@@ -32,8 +32,8 @@ from sics_cli.tasks.networks.training import ImageTrainer
 CPU = torch.device("cpu")
 #: Waits of a whole tiny seed, by what is pruned: nine scorers at one sparsity, checkpoints and saliencies included.
 SEED = {"weight": 456, "channel": 466}
-#: Waits of an epoch of five steps, of one whose images are augmented, and of an evaluation of two batches.
-EPOCH, AUGMENTED, EVALUATION = 3, 54, 1
+#: Waits of an epoch of five steps, of one whose images are augmented, or mixed, and of an evaluation of two batches.
+EPOCH, AUGMENTED, MIXED, EVALUATION = 3, 54, 4, 1
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +88,12 @@ def photos(n: int) -> Part:
 
 
 @pytest.mark.parametrize(
-    ("augmentation", "budget"), [({}, EPOCH), ({"crop_padding": 1, "flip": True, "randaugment": 2}, AUGMENTED)]
+    ("augmentation", "budget"),
+    [
+        ({}, EPOCH),
+        ({"crop_padding": 1, "flip": True, "randaugment": 2}, AUGMENTED),
+        ({"mixup": 0.8, "cutmix": 1.0, "label_smoothing": 0.1, "schedule": "cosine"}, MIXED),
+    ],
 )
 def test_training_there_gives_the_weights_of_the_cpu(
     pretend: ModuleType, experiment: Experiment, augmentation: dict[str, Any], budget: int
