@@ -116,6 +116,8 @@ class Compiled:
     """
 
     def __init__(self, model: nn.Module, config: TrainingConfig, plain: Eager, backend: str = "inductor") -> None:
+        # What earlier seeds of the process compiled counts against a limit, past which torch quietly goes on without.
+        torch.compiler.reset()
         self._forward: Any = torch.compile(model, backend=backend, dynamic=False)
         self._plain, self._size, self._tried = plain, config.batch_size, False
 

@@ -48,6 +48,11 @@ batch_size = 16
 flip = true
 crop_padding = 2
 randaugment = 1
+mixup = 0.8
+cutmix = 1.0
+label_smoothing = 0.1
+schedule = "cosine"
+warmup = 1
 [calibration]
 batches = 3
 batch_size = 30
@@ -154,7 +159,7 @@ def test_the_unit_is_said_wherever_the_run_is_shown(channels: Any, capsys: pytes
     assert main(["report", str(channels.run), "--format", "md"]) == 0
     shown = capsys.readouterr().out
     assert "channel" in shown
-    assert "its data order, augmentation, calibration batches" in " ".join(shown.split())
+    assert "its data order, augmentation, mixing of images, calibration batches" in " ".join(shown.split())
 
 
 def test_a_recipe_knows_the_content_and_not_the_place(channels: Any, photos: Path) -> None:
@@ -163,8 +168,10 @@ def test_a_recipe_knows_the_content_and_not_the_place(channels: Any, photos: Pat
     assert recipe["data"]["name"] == "imagefolder"
     assert str(photos) not in str(recipe)
     assert recipe["training"]["randaugment"] == 1
+    assert (recipe["training"]["mixup"], recipe["training"]["schedule"]) == (0.8, "cosine")
     assert (recipe["model"]["in_chans"], recipe["model"]["img_size"], recipe["model"]["num_classes"]) == (3, 16, 3)
     assert recipe["seed_varies"][:3] == ["initialisation", "data order", "augmentation"]
+    assert recipe["seed_varies"][3] == "mixing of images"
 
 
 def test_a_folder_that_moved_is_the_same_run(
@@ -273,6 +280,7 @@ def test_settings_that_do_not_fit_the_images(
         (["--data", "cifar10", "--data-dir", "nowhere"], ["nowhere has no cifar-10-batches-py/data_batch_1", "--download"]),
         (["--config", "flip.toml"], ["training.flip = True", "digits does not have"]),
         (["--config", "size.toml"], ["data.image_size = 8", "not for digits"]),
+        (["--config", "graph.toml", "--device", "cpu"], ["training.path = 'graph'", "give eager | compile here: only a GPU has"]),
     ],
 )
 def test_options_that_do_not_go_with_the_data(
@@ -281,6 +289,7 @@ def test_options_that_do_not_go_with_the_data(
     monkeypatch.chdir(tmp_path)
     Path("flip.toml").write_text("[training]\nflip = true\n")
     Path("size.toml").write_text("[data]\nimage_size = 8\n")
+    Path("graph.toml").write_text('[training]\npath = "graph"\n')
     assert main(["replicate", "--out", "run", *settings]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert all(word in line for word in words), line
