@@ -196,13 +196,16 @@ def pruning(device: Any) -> dict[str, Any]:
 
 
 def steps(device: Any) -> dict[str, Any]:
-    """Milliseconds of a training step of the presets' networks, by path: as it is, compiled, and as a CUDA graph.
+    """Milliseconds of a training step of the presets' networks, by path, as `[training] path` takes it.
 
-    Beside them what `--dry-run` guesses of the first.
+    "graph, whole" has the optimiser in the graph too, which no path of a run has: what there would be to gain. "guessed" is what
+    `--dry-run` takes for a step as it is.
     """
     import torch
     from gpu_checks import VIT_MICRO, VIT_SMALL, network
-    from torch import nn
+
+    from sics_cli.settings.images import TrainingConfig
+    from sics_cli.tasks.networks.paths import Batch, step_of
 
     cuda = device.type == "cuda"
     nets = {
@@ -210,41 +213,33 @@ def steps(device: Any) -> dict[str, Any]:
         "vit-small, 256": (VIT_SMALL, 256),
     }  # fmt: skip
     found: dict[str, Any] = {}
-    for name, (options, size) in list(nets.items())[: 2 if cuda else 1]:
+    rows = [
+        (name, precision, path)
+        for path in (("eager", "graph", "graph, whole", "compile") if cuda else ("eager",))  # what compiles last
+        for name in list(nets)[: 2 if cuda else 1]
+        for precision in (("fp32", "bf16") if cuda else ("fp32",))
+    ]
+    for name, precision, path in rows:
+        options, size = nets[name]
         size = size if cuda else 4
-        x, y = torch.randn(size, 3, 32, 32, device=device), torch.randint(0, 10, (size,), device=device)
-        for precision in ("fp32", "bf16") if cuda else ("fp32",):
+        batch = Batch(torch.randn(size, 3, 32, 32, device=device), torch.randint(0, 10, (size,), device=device))
+        model, whole = network(**options).to(device).train(), path == "graph, whole"
+        config = TrainingConfig(1, size, 1e-4, 0.05, precision=precision, path="eager" if whole else path)
+        optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True, capturable=whole)
+        gradients = step_of(model, config, device)
+        if path == "eager":
             found[f"{name}, {precision}, guessed"] = round(1e3 * guessed_step(device, options, size, precision), 2)
-            for path in ("eager", "graph", "compiled") if cuda else ("eager",):
-                model = network(**options).to(device).train()
-                optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True, capturable=path == "graph")
-                run: Any = torch.compile(model) if path == "compiled" else model
 
-                def step(run: Any = run, optimiser: Any = optimiser, precision: str = precision, x: Any = x, y: Any = y) -> None:
-                    optimiser.zero_grad(set_to_none=True)
-                    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                        logits = run(x)
-                    nn.functional.cross_entropy(logits.float(), y).backward()
-                    optimiser.step()
+        def step(gradients: Any = gradients, optimiser: Any = optimiser, batch: Any = batch) -> None:
+            gradients(batch)
+            optimiser.step()
 
-                key = f"{name}, {precision}, {path}"
-                try:
-                    work = step
-                    if path == "graph":
-                        side = torch.cuda.Stream()
-                        side.wait_stream(torch.cuda.current_stream())
-                        with torch.cuda.stream(side):
-                            for _ in range(3):
-                                step()
-                        torch.cuda.current_stream().wait_stream(side)
-                        graph = torch.cuda.CUDAGraph()
-                        with torch.cuda.graph(graph):
-                            step()
-                        work = graph.replay
-                    found[key] = round(1e3 * timed(lambda work=work: [work() for _ in range(5)]) / 5, 2)
-                except Exception as error:
-                    found[key] = f"{type(error).__name__}: {error}"[:200]
-                print(json.dumps({"milliseconds a step": found}), flush=True)
+        try:
+            work = captured(step) if whole else step
+            found[f"{name}, {precision}, {path}"] = round(1e3 * timed(lambda work=work: [work() for _ in range(5)]) / 5, 2)
+        except Exception as error:
+            found[f"{name}, {precision}, {path}"] = f"{type(error).__name__}: {error}"[:200]
+        print(json.dumps({"milliseconds a step": found}), flush=True)
     return {"milliseconds a step": found}
 
 
@@ -261,6 +256,23 @@ def guessed_step(device: Any, options: dict[str, Any], size: int, precision: str
     guess = machine_of(device.type, torch.cuda.get_device_name(device) if cuda else None)
     operations = sizes.step_operations(TrainingConfig(1, size, 1e-3, 0.05, precision))
     return guess.seconds(operations, BACKWARD * size * sizes.multiply_adds, sizes.moved_in_training(size, 1), precision)
+
+
+def captured(step: Callable[[], None]) -> Callable[[], None]:
+    """A whole step as a CUDA graph; what replays it."""
+    import torch
+
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=side):
+        step()
+    replay: Callable[[], None] = graph.replay
+    return replay
 
 
 def masks(device: Any) -> dict[str, Any]:

@@ -137,18 +137,16 @@ def channels_are_the_cpus(device: torch.device) -> str:
     return "channels and heads, masked and shrunk"
 
 
-def training_repeats_itself(device: torch.device) -> str:
-    """Two epochs with augmentation, in float32 and in bfloat16, give the same weights again, and in two parts."""
+def _trainer(device: torch.device, **changes: Any) -> Any:
+    """A short training on a hundred augmented images, the last batch smaller than the others; `drops` are the network's."""
     import numpy as np
 
     from sics_cli.settings.config import experiment_from_mapping, merged
     from sics_cli.settings.presets import DIGITS
-    from sics_cli.tasks.checkpoints import state_hash
     from sics_cli.tasks.images.datasets import Part, Split
     from sics_cli.tasks.images.standardise import ChannelStatistics
     from sics_cli.tasks.networks.models import build_model
     from sics_cli.tasks.networks.training import ImageTrainer
-    from sics_cli.tasks.training import HalfTrained, run
 
     dice = np.random.default_rng(0)
     statistics = ChannelStatistics(np.full(1, 120.0, np.float32), np.full(1, 60.0, np.float32))
@@ -156,30 +154,83 @@ def training_repeats_itself(device: torch.device) -> str:
     def part(n: int) -> Part:
         return Part(dice.integers(0, 256, (n, 1, 8, 8)).astype(np.uint8), dice.integers(0, 10, n), statistics)
 
-    split = Split(part(100), part(20), part(20))
-    experiment = experiment_from_mapping(merged(DIGITS, {"model": {"embed_dim": 16, "depth": 1, "num_heads": 2}}))
-    precisions = ("fp32", "bf16") if torch.cuda.is_available() else ("fp32",)
-    for precision in precisions:
-        config = replace(experiment.images.training, epochs=2, precision=precision, crop_padding=1, flip=True, randaugment=2)
+    drops = changes.pop("drops", {})
+    experiment = experiment_from_mapping(merged(DIGITS, {"model": {"embed_dim": 16, "depth": 1, "num_heads": 2, **drops}}))
+    config = replace(experiment.images.training, epochs=2, crop_padding=1, flip=True, randaugment=2, **changes)
+    return ImageTrainer(build_model(experiment.images.model, 0), config, Split(part(100), part(20), part(20)), device)
 
-        def trainer(config: Any = config) -> ImageTrainer:
-            return ImageTrainer(build_model(experiment.images.model, 0), config, split, device)
 
-        hashes = []
-        for parts in (False, False, True):
-            one = trainer()
-            if parts:
-                half = run(one, 2, 0, until=1)
-                assert isinstance(half, HalfTrained)
-                begun = replace(half, state={name: value.clone() for name, value in half.state.items()})
-                one = trainer()
-                run(one, 2, 0, begin=begun)
-            else:
-                run(one, 2, 0)
-            hashes.append(state_hash(one.network.state_dict()))
-        assert hashes[0] == hashes[1], f"{precision} training is not the same again"
-        assert hashes[0] == hashes[2], f"{precision} training in two parts is not that in one"
-    return " and ".join(precisions)
+def _repeats_itself(device: torch.device, **changes: Any) -> None:
+    """Two epochs give the same weights again, and in two parts."""
+    from sics_cli.tasks.checkpoints import state_hash
+    from sics_cli.tasks.training import HalfTrained, run
+
+    hashes = []
+    for parts in (False, False, True):
+        one = _trainer(device, **changes)
+        if parts:
+            half = run(one, 2, 0, until=1)
+            assert isinstance(half, HalfTrained)
+            begun = replace(half, state={name: value.clone() for name, value in half.state.items()})
+            one = _trainer(device, **changes)
+            run(one, 2, 0, begin=begun)
+        else:
+            run(one, 2, 0)
+        hashes.append(state_hash(one.network.state_dict()))
+    assert hashes[0] == hashes[1], f"training with {changes} is not the same again"
+    assert hashes[0] == hashes[2], f"training with {changes} in two parts is not that in one"
+
+
+def _precisions() -> tuple[str, ...]:
+    return ("fp32", "bf16") if torch.cuda.is_available() else ("fp32",)
+
+
+def training_repeats_itself(device: torch.device) -> str:
+    """Two epochs with augmentation, in float32 and in bfloat16, give the same weights again, and in two parts."""
+    for precision in _precisions():
+        _repeats_itself(device, precision=precision)
+    return " and ".join(_precisions())
+
+
+#: How far gradients of two paths may lie apart, in parts of a tensor's largest.
+NEAR = {"fp32": 1e-3, "bf16": 5e-2}
+#: Dropout and stochastic depth, which compiled code draws otherwise.
+DROPS = {"drop_path_rate": 0.2, "proj_drop_rate": 0.1}
+
+
+def _agrees(device: torch.device, path: str, precision: str, **changes: Any) -> float:
+    """How far the gradients of one mixed batch by this path lie from those of single operations, at the same draws."""
+    found = []
+    for one in ("eager", path):
+        trainer = _trainer(device, path=one, precision=precision, mixup=0.8, label_smoothing=0.1, **changes)
+        trainer.network.train()
+        batch = next(trainer._mixed(0, trainer._order(0)))
+        torch.manual_seed(5)
+        loss, right = trainer._step(batch)
+        met = {"loss": loss, "right": right, **{name: p.grad for name, p in trainer.network.named_parameters()}}
+        found.append({name: value.double().cpu() for name, value in met.items()})
+    far = {name: float((one - found[1][name]).abs().max() / one.abs().max().clamp(min=1e-3)) for name, one in found[0].items()}
+    worst = max(far, key=lambda name: far[name])
+    assert far[worst] <= NEAR[precision], f"{precision} gradients by {path} differ by {far[worst]:.2g} of the largest in {worst}"
+    return far[worst]
+
+
+def graphs_agree(device: torch.device) -> str:
+    """Gradients by a CUDA graph are those of single operations, dropout's draws too; and training by it repeats itself, mixed."""
+    far = []
+    for precision in _precisions():
+        far.append(_agrees(device, "graph", precision, drops=DROPS))
+        _repeats_itself(device, path="graph", precision=precision, mixup=0.8, cutmix=1.0, schedule="cosine", drops=DROPS)
+    return f"{' and '.join(_precisions())}; gradients at most {max(far):.1g} of the largest apart"
+
+
+def compiled_agrees(device: torch.device) -> str:
+    """The same of compiled forward and backward passes, on a network that draws nothing where they are compared."""
+    far = []
+    for precision in _precisions():
+        far.append(_agrees(device, "compile", precision))
+        _repeats_itself(device, path="compile", precision=precision, drops=DROPS)
+    return f"{' and '.join(_precisions())}; gradients at most {max(far):.1g} of the largest apart"
 
 
 def replicate_goes_on(device: torch.device) -> str:
@@ -223,8 +274,10 @@ HERE: dict[str, Callable[[torch.device], str]] = {
     "saliencies": saliencies_are_near_the_cpus,
     "channels": channels_are_the_cpus,
     "training": training_repeats_itself,
+    "graphs": graphs_agree,
 }
-CHECKS = {**HERE, "replicate": replicate_goes_on}
+#: What is compiled comes last: it takes longest, and is the first to be cut off.
+CHECKS = {**HERE, "replicate": replicate_goes_on, "compiled": compiled_agrees}
 
 
 def prepared() -> None:

@@ -13,6 +13,7 @@ import copy
 import importlib.util
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -57,15 +58,24 @@ def augmented(device: torch.device, batches: int, size: int) -> int:
     return sum(1 for _ in trainer._batches(0, np.arange(n)))
 
 
-def trained(model: torch.nn.Module, device: torch.device, part: Any) -> Any:
-    """What takes a training step on all images of a part."""
+def stepping(device: torch.device, dense: torch.nn.Module, batch: Any, path: str) -> Callable[[], object]:
+    """A step of training by a path, the optimiser's part included."""
     from sics_cli.settings.images import TrainingConfig
-    from sics_cli.tasks.images.datasets import Split
-    from sics_cli.tasks.networks.training import ImageTrainer
+    from sics_cli.tasks.networks.paths import Batch, step_of
 
-    trainer = ImageTrainer(model, TrainingConfig(9, len(part), 1e-3, 0.05), Split(part, part, part), device)
-    epochs = iter(range(9))
-    return lambda: trainer.train(next(epochs), np.arange(len(part)))
+    model = copy.deepcopy(dense).to(device).train()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    gradients = step_of(model, TrainingConfig(1, len(batch[1]), 1e-4, 0.05, path=path), device)
+    return lambda: (gradients(Batch(*batch)), optimiser.step())
+
+
+def evaluated(model: torch.nn.Module, masks: dict[str, torch.Tensor], examples: Any) -> None:
+    """What a cell does with its mask: into the network, evaluated, taken out again."""
+    from sics_cli.seeds.unchanged import left_as_it_was
+    from sics_cli.tasks.networks.evaluation import hits_and_loss
+
+    with sics.masked(model, masks), left_as_it_was(model, "it was evaluated"):
+        hits_and_loss(model, examples)
 
 
 def main() -> None:
@@ -92,6 +102,7 @@ def main() -> None:
         there = [tuple(tensor.to(pretend.DEVICE) for tensor in batch)]
         examples = Examples(part, pretend.DEVICE)
         saliency = sics.Saliency(model, there, kind="gradient")
+        masks, _ = sics.compute_masks(model, "magnitude", amount=0.7)
         count, size = (3, 16) if asked.network == "small" else (18, 16)
         calls: dict[str, Any] = {
             "magnitude": lambda: sics.compute_masks(model, "magnitude", amount=0.7),
@@ -99,13 +110,15 @@ def main() -> None:
             "chaos, histogram form": lambda: sics.compute_masks(model, "chaos", amount=0.7, saliency=saliency, exact=False),
             "gradient saliency of one batch": lambda: sics.Saliency(model, there, kind="gradient").digest,
             "evaluation of one batch": lambda: hits_and_loss(model, examples),
-            "a training step": trained(copy.deepcopy(model), pretend.DEVICE, part),
+            "evaluation of a mask": lambda: evaluated(model, masks, examples),
             f"augmentation of {count} batches": lambda: augmented(pretend.DEVICE, count, size),
+            "step of training": stepping(pretend.DEVICE, dense, there[0], "eager"),
+            "step of training, graph": stepping(pretend.DEVICE, dense, there[0], "graph"),
         }
         total = sum(getattr(module, name).numel() for module, name in sics.prunable_parameters(model))
         print(f"{total:,} weights\n\n| | operations | waits |\n|---|---|---|")
         for name, call in calls.items():
-            for _ in range(2 if name.startswith(("chaos, exact", "evaluation", "a training")) else 1):
+            for _ in range(2 if name.startswith(("chaos, exact", "evaluation", "step")) else 1):
                 device.forget()
                 call()
             print(f"| {name} | {device.operations:,} | {device.waited:,} |", flush=True)

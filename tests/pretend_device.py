@@ -6,15 +6,19 @@ memory. A wait is what `torch.cuda.set_sync_debug_mode` would report of a real o
 done all it was asked for, because a number is fetched, a shape depends on data, or memory is copied either way. An operation is
 a call that a GPU gets as one kernel or more; views are none.
 
+It captures graphs as a real one does: nothing is computed then, whoever looks has rubbish, and a wait is refused; a replay does
+the same operations on the same memory with the host's numbers as they were, and is one operation. The generator is the CPU's.
+
 One thread alone: torch's modes are a thread's own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 from unittest import mock
@@ -62,6 +66,7 @@ class PretendDevice:
         self.operations = 0
         self.by_name: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
+        self.capturing: PretendGraph | None = None
 
     def __enter__(self) -> Self:
         import torch._dynamo  # optimizers do; what it sees of `torch.cuda` is the real thing then
@@ -76,8 +81,13 @@ class PretendDevice:
             "synchronize": nothing,
             "empty_cache": nothing,
             "get_device_name": lambda *_: NAME,
-            "get_rng_state": lambda *_: torch.zeros(16, dtype=torch.uint8),
-            "set_rng_state": nothing,
+            "get_rng_state": lambda *_: torch.get_rng_state(),
+            "set_rng_state": lambda state, *_: torch.set_rng_state(state),
+            "CUDAGraph": lambda: PretendGraph(self),
+            "graph": self._captured,
+            "Stream": lambda *_: mock.Mock(),
+            "current_stream": lambda *_: mock.Mock(),
+            "stream": contextlib.nullcontext,
             "manual_seed_all": nothing,
             "mem_get_info": lambda *_: (1 << 36, 1 << 36),
             "get_device_properties": lambda *_: mock.Mock(total_memory=1 << 36, major=9, minor=0),
@@ -95,6 +105,15 @@ class PretendDevice:
             mode.__exit__(*error)
         for patch in self._patches:
             patch.stop()
+
+    @contextlib.contextmanager
+    def _captured(self, graph: PretendGraph, stream: Any = None) -> Iterator[None]:
+        """What `torch.cuda.graph` is."""
+        self.capturing = graph
+        try:
+            yield
+        finally:
+            self.capturing = None
 
     @property
     def waited(self) -> int:
@@ -129,12 +148,64 @@ class PretendDevice:
 
     def wait(self, why: str) -> None:
         """Count a wait, at the innermost line of code that is neither a library's nor this file's."""
+        if self.capturing is not None:
+            raise RuntimeError(f"CUDA error: operation not permitted when stream is capturing ({why})")
         for frame, line in traceback.walk_stack(sys._getframe()):
             name = frame.f_code.co_filename
             if Path(name) != _HERE and not any(part in name for part in _LIBRARIES):
                 self.waits[f"{why} at {'/'.join(Path(name).parts[-3:])}:{line} {frame.f_code.co_name}"] += 1
                 return
         self.waits[why] += 1
+
+
+class PretendGraph:
+    """What `torch.cuda.CUDAGraph` is: operations, and the memory they were captured with."""
+
+    def __init__(self, device: PretendDevice) -> None:
+        self._device = device
+        self._steps: list[tuple[Any, Any, dict[str, Any], Any]] = []
+
+    def capture(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Note an operation. What it would have written to is as it was, and what it gives is rubbish until a replay."""
+        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        writes = func._schema.is_mutable or "batch_norm" in func._schema.name
+        before = [(tensor, tensor.clone()) for tensor in given] if writes else []
+        made = func(*args, **kwargs)
+        for tensor, was in before:
+            tensor.copy_(was)
+        for tensor in self._fresh(given, made):
+            tensor.fill_(float("nan") if tensor.is_floating_point() else 0)
+        self._steps.append((func, args, kwargs, made))
+        return made
+
+    @staticmethod
+    def _fresh(given: list[Tensor], made: Any) -> list[Tensor]:
+        """What has memory of its own."""
+        known = {_key(tensor) for tensor in given}
+        return [leaf for leaf in tree_leaves(made) if isinstance(leaf, Tensor) and _key(leaf) not in known]
+
+    def replay(self) -> None:
+        """Do it all again, in the same memory."""
+        if not self._steps:
+            raise RuntimeError("Called CUDAGraph::replay without a preceding successful capture")
+        with _off():
+            for func, args, kwargs, made in self._steps:
+                given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+                olds = [leaf for leaf in tree_leaves(made) if isinstance(leaf, Tensor)]
+                fresh = {id(tensor) for tensor in self._fresh(given, made)}
+                news = [leaf for leaf in tree_leaves(func(*args, **kwargs)) if isinstance(leaf, Tensor)]
+                for old, new in zip(olds, news, strict=True):
+                    if id(old) in fresh:
+                        old.copy_(new)
+        self._device.operations += 1
+        self._device.by_name["replay"] += 1
+
+
+@contextlib.contextmanager
+def _off() -> Iterator[None]:
+    """As if there were no modes, and nothing to differentiate."""
+    with torch.no_grad(), torch.utils._python_dispatch._disable_current_modes(), torch._C.DisableTorchFunction():
+        yield
 
 
 def _plain(tensor: Tensor) -> Tensor:
@@ -170,6 +241,8 @@ class _Dispatch(TorchDispatchMode):
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         here = [tensor for tensor in tensors if device.has(tensor)]
         if not here:
+            if device.capturing is not None and not func._schema.name.startswith("prim"):
+                return device.capturing.capture(func, args, kwargs)
             return func(*args, **kwargs)
         if torch.is_inference_mode_enabled() and func.has_kernel_for_dispatch_key(_COMPOSITE):
             with self:  # in parts, as autograd would have had it before it came here
@@ -203,7 +276,8 @@ class _Dispatch(TorchDispatchMode):
         if name not in FREE:
             device.operations += 1
             device.by_name[name] += 1
-        found = func(*args, **kwargs)
+        graph = device.capturing
+        found = func(*args, **kwargs) if graph is None else graph.capture(func, args, kwargs)
         if name in ("copy_",) and not device.has(into[0]):
             return found
         return device.take(found)

@@ -1,6 +1,7 @@
 """The checks of `make gpu`: on a real GPU under the marker `cuda`, and on a pretend one, so that they are known to run."""
 
 import importlib.util
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 BENCH = Path(__file__).resolve().parents[1] / "bench"
-NAMES = ("masks", "forms", "saliencies", "channels", "training", "replicate")
+NAMES = ("masks", "forms", "saliencies", "channels", "training", "graphs", "replicate", "compiled")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def test_every_check_is_listed(checks: ModuleType) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name == "forms" else ()) for name in NAMES if name != "replicate"]
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "forms" else ()) for name in NAMES[: NAMES.index("replicate")]]
 )
 def test_on_a_pretend_gpu(checks: ModuleType, pretend: ModuleType, name: str) -> None:
     checks.prepared()
@@ -80,3 +81,16 @@ def test_a_check_that_lacks_a_package_says_which(checks: ModuleType, monkeypatch
 def test_replicate_is_checked_as_on_a_gpu(checks: ModuleType) -> None:
     """Its own way, on the CPU."""
     assert "rows the same, 0 of them flagged" in checks.replicate_goes_on(torch.device("cpu"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="needs a C++ compiler")
+def test_what_is_compiled_is_checked_as_on_a_gpu(checks: ModuleType) -> None:
+    checks.prepared()
+    assert checks.compiled_agrees(torch.device("cpu")).startswith("fp32; gradients at most")
+
+
+def test_gradients_that_are_others_fail(checks: ModuleType, pretend: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "NEAR", {"fp32": -1.0})
+    with pretend.PretendDevice(), pytest.raises(AssertionError, match="fp32 gradients by graph differ by 0 of the largest in"):
+        checks.graphs_agree(pretend.DEVICE)

@@ -145,9 +145,10 @@ def replicate(
     --sparsities extend the run. Exit code 3: some cells failed, or cannot be compared.
 
     A FILE.toml changes the preset: seeds = [7, 8] or until = "decided" and max_seeds = 40, sparsities = [0.9], and the tables
-    [training] epochs, batch_size, learning_rate, weight_decay, precision, crop_padding, flip, randaugment, magnitude; [model]
-    name ("vit", "timm:NAME", "torchvision:NAME", "FILE.py:FUNCTION" or "MODULE:CLASS") and its arguments: depth, embed_dim,
-    ...; [calibration] batches, batch_size; [data] name, train, validation, test, split_seed, image_size, standardise, classes.
+    [training] epochs, batch_size, learning_rate, weight_decay, precision, crop_padding, flip, randaugment, magnitude, mixup,
+    cutmix, label_smoothing, schedule, warmup, path; [model] name ("vit", "timm:NAME", "torchvision:NAME", "FILE.py:FUNCTION"
+    or "MODULE:CLASS") and its arguments: depth, embed_dim, ...; [calibration] batches, batch_size; [data] name, train,
+    validation, test, split_seed, image_size, standardise, classes.
     """
     given = {"name": data, "standardise": standardise, "classes": None if classes is None else str(classes)}
     options |= {"checkpoint": list(checkpoint) or None}

@@ -452,7 +452,8 @@ def _varied(recipe: dict[str, Any], *, same_examples: bool) -> str:
             "said here is about that network on these test images, not about networks trained like it, nor about new images"
         )
     batches = "" if recipe["saliency"]["calibration"] is None else ", calibration batches"
-    augmented = ", augmentation" if "augmentation" in recipe.get("seed_varies", ()) else ""
+    told = recipe.get("seed_varies", ())
+    augmented = "".join(f", {name}" for name in ("augmentation", "mixing of images") if name in told)
     begin = "initialisation of the classifier" if start == "pretrained" else "initialisation"
     return (
         f"a network's {begin}, its data order{augmented}{batches} and the draws of random scorers; the split "

@@ -20,6 +20,7 @@ from sics_cli.runs.devices import may_have_gpu, usable_gpus
 from sics_cli.runs.workers import Workers
 from sics_cli.seeds.worker import Description, describe, warm_up
 from sics_cli.settings.config import Experiment
+from sics_cli.settings.images import ImageConfig
 from sics_cli.store.inbox import Inbox
 from sics_cli.store.rows import PlanRow
 from sics_cli.store.run_folder import STORE_NAME, default_folder
@@ -158,6 +159,8 @@ def open_session(
     environment = Environment(
         "cuda" if found else "cpu", minor_version("torch"), full_version("timm").split("+")[0], models or None
     )
+    if isinstance(experiment.task, ImageConfig):
+        experiment.task.check_device(environment.device_class)
     recipe = Recipe(experiment, environment, task)
     folder = out or default_folder(experiment.name, experiment.saliency, recipe.run_id, experiment.unit)
     told = _kept_facts(folder, recipe)

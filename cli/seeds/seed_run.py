@@ -487,7 +487,8 @@ class SeedRun:
             named = dict(self.model.named_parameters())
             weights = [named[layer.name] for layer in report.layers if layer.name in named]
             total = sum(weight.numel() for weight in weights)
-            self._zeros = 1 - sum(int(torch.count_nonzero(weight.detach())) for weight in weights) / max(1, total)
+            counts = [torch.count_nonzero(weight.detach()) for weight in weights]  # fetched together
+            self._zeros = 1 - (int(torch.stack(counts).sum()) if counts else 0) / max(1, total)
         return self._zeros
 
     def _calibrated_by(self, scorer: ScorerInfo | None) -> str | None:

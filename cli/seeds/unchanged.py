@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -29,12 +31,12 @@ def left_as_it_was(network: nn.Module, when: str, *, whole: bool = True) -> Iter
     sics_cli.tasks.results.ResultError: the network changed while it was looked at: look() must leave weights and buffers as ...
     """
 
-    def looks() -> object:
+    def looks() -> tuple[list[tuple[int, int]], Checksum]:
         if not whole:
-            return checksum(value for value in network.state_dict().values() if isinstance(value, Tensor))
+            return [], Checksum.of(value for value in network.state_dict().values() if isinstance(value, Tensor))
         tensors = [*network.parameters(), *network.buffers()]
         counts = [(id(tensor), 0 if tensor.is_inference() else tensor._version) for tensor in tensors]
-        return counts, checksum(tensors)
+        return counts, Checksum.of(tensors)
 
     before = looks()
     yield
@@ -44,34 +46,46 @@ def left_as_it_was(network: nn.Module, when: str, *, whole: bool = True) -> Iter
         )
 
 
-def checksum(tensors: Iterable[Tensor]) -> int:
-    """A number that is another where a byte of any of them is: CRC-32 of what is in the machine's own memory.
+@dataclass(frozen=True, slots=True, eq=False)
+class Checksum:
+    """Equal where all bytes of some tensors are: CRC-32 of what is in the machine's own memory, sums of what lies on a device.
 
-    What lies on a device is summed up there, and not brought over.
+    The sums stay there until two are compared, which waits for the device once.
 
-    >>> checksum([torch.tensor([1.0, 2.0])]) == checksum([torch.tensor([2.0, 1.0])])
+    >>> Checksum.of([torch.tensor([1.0, 2.0])]) == Checksum.of([torch.tensor([2.0, 1.0])])
     False
     """
-    found, waiting, size = 0, list[Tensor](), 0
-    sums: list[Tensor] = []
-    for tensor in tensors:
-        plain = tensor.detach()
-        if plain.is_meta:
-            continue
-        flat = (plain.to_dense() if plain.layout is not torch.strided else plain).reshape(-1).view(torch.uint8)
-        if flat.device.type == "cpu":
-            found = zlib.crc32(flat.numpy().data, found)
-            continue
-        if waiting and (size + flat.numel() > _SUMMED or flat.device != waiting[0].device):
-            sums.append(_summed(waiting))
-            waiting, size = [], 0
-        waiting.append(flat)
-        size += flat.numel()
-    sums += [_summed(waiting)] if waiting else []
-    for device in dict.fromkeys(one.device for one in sums):
-        there = torch.stack([one for one in sums if one.device == device]).tolist()
-        found = zlib.crc32(repr(there).encode(), found)
-    return found
+
+    here: int
+    there: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, tensors: Iterable[Tensor]) -> Self:
+        """Look at every byte, in this order; tensors without memory count for nothing."""
+        found, waiting, size = 0, list[Tensor](), 0
+        sums: list[Tensor] = []
+        for tensor in tensors:
+            plain = tensor.detach()
+            if plain.is_meta:
+                continue
+            flat = (plain.to_dense() if plain.layout is not torch.strided else plain).reshape(-1).view(torch.uint8)
+            if flat.device.type == "cpu":
+                found = zlib.crc32(flat.numpy().data, found)
+                continue
+            if waiting and (size + flat.numel() > _SUMMED or flat.device != waiting[0].device):
+                sums.append(_summed(waiting))
+                waiting, size = [], 0
+            waiting.append(flat)
+            size += flat.numel()
+        sums += [_summed(waiting)] if waiting else []
+        devices = dict.fromkeys(one.device for one in sums)
+        return cls(found, tuple(torch.stack([one for one in sums if one.device == device]) for device in devices))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Checksum) or self.here != other.here or len(self.there) != len(other.there):
+            return False
+        pairs = zip(self.there, other.there, strict=True)
+        return all(one.device == two.device and torch.equal(one, two) for one, two in pairs)
 
 
 def _summed(parts: list[Tensor]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +15,9 @@ from sics_cli.base.errors import ConfigError, RefusedSettingError, require, requ
 
 Scalar = bool | int | float | str
 PRECISIONS = ("fp32", "bf16")
+SCHEDULES = ("one-cycle", "cosine")
+#: How the gradients of a training step are computed. They agree within rounding, not to the bit: each is a training of its own.
+PATHS = ("eager", "compile", "graph")
 #: Begins a data set's name where the rest is a path.
 IMAGE_FOLDER = "imagefolder:"
 #: Begins the name of an architecture of timm, and of the numbers it notes for one.
@@ -71,10 +75,12 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
-    """AdamW under a one-cycle schedule; `learning_rate` is its peak.
+    """AdamW under a schedule whose peak is `learning_rate`: "one-cycle", or "cosine" after `warmup` epochs of a straight rise.
 
-    `precision` is that of training's forward pass (bf16: autocast); saliency and evaluation are float32 always. The rest is
-    what is done to training images; see `sics_cli.tasks.images.augment.Augmentation`.
+    `precision` is that of training's forward pass (bf16: autocast); saliency and evaluation are float32 always. `path` is how
+    its steps are computed: operation by operation, compiled, or as a CUDA graph (`sics_cli.tasks.networks.paths`). What is done
+    to training images is in `sics_cli.tasks.images.augment.Augmentation` and `sics_cli.tasks.images.mixing.Mixing`, of which
+    `mixup` and `cutmix` are the α; 0 is without. With `label_smoothing` ε a label counts 1 - ε, and ε is spread over all classes.
     """
 
     epochs: int
@@ -86,6 +92,12 @@ class TrainingConfig:
     flip: bool = False
     randaugment: int = 0
     magnitude: int = 9
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    label_smoothing: float = 0.0
+    schedule: str = "one-cycle"
+    warmup: int = 0
+    path: str = "eager"
 
     def __post_init__(self) -> None:
         require_counts("training", epochs=self.epochs, batch_size=self.batch_size)
@@ -97,11 +109,27 @@ class TrainingConfig:
             require(0 <= value <= most, f"training.{field}", value, f"an integer from 0 to {most}")
         if self.magnitude != 9 and not self.randaugment:
             raise ConfigError(f"training.magnitude = {self.magnitude} is the strength of training.randaugment, which is 0 here")
+        for field in ("mixup", "cutmix"):
+            alpha = getattr(self, field)
+            require(0 <= alpha < math.inf, f"training.{field}", alpha, "a number of at least 0")
+        require(0 <= self.label_smoothing < 1, "training.label_smoothing", self.label_smoothing, "a number from 0, below 1")
+        require(self.schedule in SCHEDULES, "training.schedule", self.schedule, " | ".join(SCHEDULES))
+        require(0 <= self.warmup < self.epochs, "training.warmup", self.warmup, f"epochs from 0, below the {self.epochs} of all")
+        if self.warmup and self.schedule != "cosine":
+            raise ConfigError(
+                f"training.warmup = {self.warmup} is for training.schedule = 'cosine', which is {self.schedule!r} here"
+            )
+        require(self.path in PATHS, "training.path", self.path, " | ".join(PATHS))
 
     @property
     def augments(self) -> bool:
         """Whether anything is done to training images."""
         return bool(self.crop_padding or self.flip or self.randaugment)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether training images are mixed with each other."""
+        return bool(self.mixup or self.cutmix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +162,12 @@ class ImageConfig:
         if self.checkpoints and self.pretrained:
             raise ConfigError("--pretrained and --checkpoint: give one of them; a checkpoint is pruned as it is")
         object.__setattr__(self, "checkpoints", tuple(str(Path(one).expanduser().absolute()) for one in self.checkpoints))
+
+    def check_device(self, device_class: str) -> None:
+        """Refuse a way of training that is not there on a device of this class."""
+        if self.training.path == "graph" and device_class != "cuda" and not self.checkpoints:
+            accepted = "eager | compile here: only a GPU has graphs, and this run is on the CPU"
+            raise RefusedSettingError("training.path", self.training.path, accepted)
 
 
 def standardise_word(text: str) -> str:

@@ -26,6 +26,7 @@ class Stream(IntEnum):
     TRAINING = 4
     AUGMENTATION = 5
     SEARCH = 6
+    MIXING = 7
 
 
 def generator(seed: int, stream: Stream) -> np.random.Generator:

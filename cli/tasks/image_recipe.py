@@ -38,6 +38,12 @@ _LATER: dict[str, tuple[Any, ...]] = {
     "flip": (False,),
     "randaugment": (0,),
     "magnitude": (9,),
+    "mixup": (0.0,),
+    "cutmix": (0.0,),
+    "label_smoothing": (0.0,),
+    "schedule": ("one-cycle",),
+    "warmup": (0,),
+    "path": ("eager",),
     "classes": (None,),
     "standardise": (None, "data"),
 }
@@ -122,7 +128,9 @@ class ImageRecipe:
         if self.given:
             return ("the network, one file a seed",) if len(self.starts) > 1 else ()
         begin = "initialisation of the classifier" if self.starts else "initialisation"
-        return (begin, "data order", *(["augmentation"] if self.config.training.augments else []))
+        training = self.config.training
+        changed = ["augmentation"] * training.augments + ["mixing of images"] * training.mixes
+        return (begin, "data order", *changed)
 
     @property
     def passes(self) -> Passes:

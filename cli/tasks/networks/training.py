@@ -1,7 +1,8 @@
-"""The training of the image tasks: AdamW under a one-cycle schedule, validated as it goes."""
+"""The training of the image tasks: AdamW under a schedule of its learning rate, validated as it goes."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from sics_cli.settings.images import TrainingConfig
 from sics_cli.settings.seeding import Indices, data_order
 from sics_cli.tasks.images.datasets import Split
 from sics_cli.tasks.images.examples import Examples
+from sics_cli.tasks.images.mixing import Mixing, draw_mixes, mixed
 from sics_cli.tasks.networks.evaluation import hits_and_loss
+from sics_cli.tasks.networks.paths import Batch, step_of
 from sics_cli.tasks.training import Epoch, HalfTrained, State, TrainingRecord, run
 
 #: Validations in a whole training, besides the last epoch's: enough for a curve, a small part of the time.
@@ -45,6 +48,17 @@ def one_cycle(step: int, total: int, peak: float) -> tuple[float, float]:
     return _cosine(peak, lowest, down), _cosine(0.85, 0.95, down)
 
 
+def warmed_cosine(step: int, total: int, warm: int, peak: float) -> tuple[float, float]:
+    """Learning rate and first AdamW moment of step `step` (from 0) of `total`: a straight rise over `warm` steps, a cosine to 0.
+
+    >>> [round(warmed_cosine(step, 8, 4, 1.0)[0], 3) for step in range(8)]
+    [0.25, 0.5, 0.75, 1.0, 1.0, 0.854, 0.5, 0.146]
+    """
+    if step < warm:
+        return peak * (step + 1) / warm, 0.9
+    return _cosine(peak, 0.0, (step - warm) / (total - warm)), 0.9
+
+
 def _cosine(start: float, end: float, fraction: float) -> float:
     return end + (start - end) / 2.0 * (math.cos(math.pi * fraction) + 1)
 
@@ -59,7 +73,7 @@ class Pass:
 
 
 class ImageTrainer:
-    """Trains one network in place, epoch by epoch: AdamW under a one-cycle schedule, through autograd.
+    """Trains one network in place, epoch by epoch: AdamW under a schedule, the gradients by the path that is asked for.
 
     All that the next epoch depends on is in `state`, so that training may stop after any epoch and go on elsewhere, bit for bit.
     """
@@ -73,13 +87,15 @@ class ImageTrainer:
         self._drawn = 0
         self._checked: tuple[int, int] | None = None
         parameters = list(model.parameters())
+        self._step = step_of(self._model, config, device)
         self._optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
     def epoch(self, number: int) -> dict[str, float | None]:
         """Train one epoch, and validate after every so many; dropout and the like draw from torch's generator.
 
         Accuracies are fractions. `train_accuracy` is met while the weights move, on augmented images: an estimate, and below that
-        of the epoch's end. `validation_accuracy` is None between validations. `learning_rate` is that of the last step.
+        of the epoch's end; an answer about mixed images is right by the share of its label. `validation_accuracy` is None
+        between validations. `learning_rate` is that of the last step.
         """
         met = self.train(number, self._order(number))
         self._checked = None
@@ -113,21 +129,38 @@ class ImageTrainer:
         """Pass once over the training images in this order."""
         self._model.train()
         total = torch.zeros((), dtype=torch.float64, device=self._device)
-        right = torch.zeros((), dtype=torch.int64, device=self._device)
+        right = torch.zeros_like(total)
         rate = 0.0
-        for step, (images, labels) in enumerate(self._batches(number, order), start=number * self._steps):
-            rate, moment = one_cycle(step, self._steps * self._config.epochs, self._config.learning_rate)
+        for step, batch in enumerate(self._mixed(number, order), start=number * self._steps):
+            rate, moment = self._rate(step)
             for group in self._optimiser.param_groups:
                 group["lr"], group["betas"] = rate, (moment, group["betas"][1])
-            self._optimiser.zero_grad(set_to_none=True)
-            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._config.precision == "bf16"):
-                logits = self._model(images)
-            loss = nn.functional.cross_entropy(logits.float(), labels)
-            loss.backward()
+            loss, hits = self._step(batch)
             self._optimiser.step()
-            total += loss.detach() * len(labels)  # stays on the device: asking for it would wait for every step
-            right += (logits.detach().argmax(dim=1) == labels).sum()
-        return Pass(float(total.item()) / len(order), int(right.item()) / len(order), rate)
+            total += loss * len(batch.labels)  # stays on the device: asking for it would wait for every step
+            right += hits
+        return Pass(float(total.item()) / len(order), float(right.item()) / len(order), rate)
+
+    def _rate(self, step: int) -> tuple[float, float]:
+        """Learning rate and first moment of a step, counted from the beginning of training."""
+        config, total = self._config, self._steps * self._config.epochs
+        if config.schedule == "cosine":
+            return warmed_cosine(step, total, self._steps * config.warmup, config.learning_rate)
+        return one_cycle(step, total, config.learning_rate)
+
+    def _mixed(self, number: int, order: Indices) -> Iterator[Batch]:
+        """The batches of epoch `number` as steps take them: mixed where the settings say so."""
+        batches = itertools.starmap(Batch, self._batches(number, order))
+        if not self._config.mixes:
+            yield from batches
+            return
+        height, width = self._examples.pixels.shape[-2:]
+        asked = Mixing(self._config.mixup, self._config.cutmix)
+        mixes = draw_mixes(asked, self._steps, (height, width), seed=self._seed, epoch=number)
+        # Brought over once an epoch.
+        shares = torch.tensor([mix.share for mix in mixes], dtype=torch.float32, device=self._device)
+        for batch, mix, share in zip(batches, mixes, shares, strict=True):
+            yield Batch(mixed(batch.images, mix), batch.labels, batch.labels.flip(0), share)
 
     def _batches(self, number: int, order: Indices) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Images (n, channels, height, width), float32, and labels (n,) of each batch of epoch `number`, as the settings say."""

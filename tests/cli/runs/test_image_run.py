@@ -48,6 +48,11 @@ batch_size = 16
 flip = true
 crop_padding = 2
 randaugment = 1
+mixup = 0.8
+cutmix = 1.0
+label_smoothing = 0.1
+schedule = "cosine"
+warmup = 1
 [calibration]
 batches = 3
 batch_size = 30
@@ -154,7 +159,7 @@ def test_the_unit_is_said_wherever_the_run_is_shown(channels: Any, capsys: pytes
     assert main(["report", str(channels.run), "--format", "md"]) == 0
     shown = capsys.readouterr().out
     assert "channel" in shown
-    assert "its data order, augmentation, calibration batches" in " ".join(shown.split())
+    assert "its data order, augmentation, mixing of images, calibration batches" in " ".join(shown.split())
 
 
 def test_a_recipe_knows_the_content_and_not_the_place(channels: Any, photos: Path) -> None:
@@ -163,8 +168,10 @@ def test_a_recipe_knows_the_content_and_not_the_place(channels: Any, photos: Pat
     assert recipe["data"]["name"] == "imagefolder"
     assert str(photos) not in str(recipe)
     assert recipe["training"]["randaugment"] == 1
+    assert (recipe["training"]["mixup"], recipe["training"]["schedule"]) == (0.8, "cosine")
     assert (recipe["model"]["in_chans"], recipe["model"]["img_size"], recipe["model"]["num_classes"]) == (3, 16, 3)
     assert recipe["seed_varies"][:3] == ["initialisation", "data order", "augmentation"]
+    assert recipe["seed_varies"][3] == "mixing of images"
 
 
 def test_a_folder_that_moved_is_the_same_run(
@@ -273,6 +280,7 @@ def test_settings_that_do_not_fit_the_images(
         (["--data", "cifar10", "--data-dir", "nowhere"], ["nowhere has no cifar-10-batches-py/data_batch_1", "--download"]),
         (["--config", "flip.toml"], ["training.flip = True", "digits does not have"]),
         (["--config", "size.toml"], ["data.image_size = 8", "not for digits"]),
+        (["--config", "graph.toml", "--device", "cpu"], ["training.path = 'graph'", "give eager | compile here: only a GPU has"]),
     ],
 )
 def test_options_that_do_not_go_with_the_data(
@@ -281,6 +289,7 @@ def test_options_that_do_not_go_with_the_data(
     monkeypatch.chdir(tmp_path)
     Path("flip.toml").write_text("[training]\nflip = true\n")
     Path("size.toml").write_text("[data]\nimage_size = 8\n")
+    Path("graph.toml").write_text('[training]\npath = "graph"\n')
     assert main(["replicate", "--out", "run", *settings]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert all(word in line for word in words), line
@@ -302,20 +311,30 @@ def test_a_network_without_such_units_is_refused_before_training(
 # -- training of the larger preset ------------------------------------------------------------------------------------
 
 
-def vit_small(photos: Path, **training: Any) -> Experiment:
+def vit_small(photos: Path, preset: str = "cifar10-vit-small", **training: Any) -> Experiment:
     """The preset's training, on a smaller network and few images."""
     changes = {
         "data": {"name": f"imagefolder:{photos}", "train": 60, "validation": 20, "test": 30},
         "training": {"epochs": 2, "batch_size": 20, **training},
     }
-    experiment = experiment_from_mapping(merged(PRESETS["cifar10-vit-small"], changes))
+    experiment = experiment_from_mapping(merged(PRESETS[preset], changes))
     return replace(experiment, task=with_data(experiment.images, DataAccess())[0])
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp32"])
-def test_the_larger_preset_trains_as_it_is_set(photos: Path, cache: Path, precision: str) -> None:
-    experiment = vit_small(photos, precision=precision)
+@pytest.mark.parametrize(
+    ("preset", "precision", "changes"),
+    [
+        ("cifar10-vit-small", "bf16", {}),
+        ("cifar10-vit-small", "fp32", {}),
+        ("cifar10-vit-small-100", "bf16", {"warmup": 1}),
+    ],
+)
+def test_the_larger_preset_trains_as_it_is_set(
+    photos: Path, cache: Path, preset: str, precision: str, changes: dict[str, Any]
+) -> None:
+    experiment = vit_small(photos, preset, precision=precision, **changes)
     assert experiment.images.training.augments
+    assert experiment.images.training.mixes == (preset == "cifar10-vit-small-100")
     options = {**dict(experiment.images.model.options), "embed_dim": 48, "depth": 2, "num_heads": 3}
     model_config = replace(experiment.images.model, options=tuple(options.items()))
     model = build_model(model_config, 0)

@@ -32,9 +32,11 @@ from sics_cli.tasks.networks.training import ImageTrainer
 
 CPU = torch.device("cpu")
 #: Waits of a whole tiny seed, by what is pruned: nine scorers at one sparsity, checkpoints and saliencies included.
-SEED = {"weight": 456, "channel": 466}
-#: Waits of an epoch of five steps, of one whose images are augmented, and of an evaluation of two batches.
-EPOCH, AUGMENTED, EVALUATION = 3, 54, 1
+SEED = {"weight": 369, "channel": 420}
+#: Waits of a mask that is written into the network, evaluated and taken out: the results, and whether the network is as it was.
+MASKED = 2
+#: Waits of an epoch of five steps, of one whose images are augmented, or mixed, and of an evaluation of two batches.
+EPOCH, AUGMENTED, MIXED, EVALUATION = 3, 54, 4, 1
 
 
 @pytest.fixture(autouse=True)
@@ -71,13 +73,27 @@ def rows(folder: Path, experiment: Experiment, infos: list[ScorerInfo], device: 
 
 @pytest.mark.parametrize("unit", ["weight", "channel"])
 def test_a_seed_there_has_the_rows_of_the_cpu(
-    pretend: ModuleType, tmp_path: Path, experiment: Experiment, infos: list[ScorerInfo], unit: str
-) -> None:
+    pretend: ModuleType, tmp_path: Path, experiment: Experiment, infos: list[ScorerInfo], unit: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     small = replace(experiment, seeds=(0,), sparsities=(0.5,), unit=unit)
     expected = rows(tmp_path / "here", small, infos, CPU)
+    waited: list[int] = []
+    evaluation = SeedRun._evaluation
+
     with pretend.PretendDevice() as device:
+
+        def counted(self: SeedRun, *arguments: Any) -> Any:
+            before = device.waited
+            made = evaluation(self, *arguments)
+            waited.append(device.waited - before)
+            return made
+
+        monkeypatch.setattr(SeedRun, "_evaluation", counted)
         found = rows(tmp_path / "there", small, infos, pretend.DEVICE)
     assert found == expected
+    assert len(waited) > 4
+    assert max(waited) <= MASKED, device.waits.most_common(12)
     assert device.waited <= SEED[unit], device.waits.most_common(12)
 
 
@@ -89,7 +105,12 @@ def photos(n: int) -> Part:
 
 
 @pytest.mark.parametrize(
-    ("augmentation", "budget"), [({}, EPOCH), ({"crop_padding": 1, "flip": True, "randaugment": 2}, AUGMENTED)]
+    ("augmentation", "budget"),
+    [
+        ({}, EPOCH),
+        ({"crop_padding": 1, "flip": True, "randaugment": 2}, AUGMENTED),
+        ({"mixup": 0.8, "cutmix": 1.0, "label_smoothing": 0.1, "schedule": "cosine"}, MIXED),
+    ],
 )
 def test_training_there_gives_the_weights_of_the_cpu(
     pretend: ModuleType, experiment: Experiment, augmentation: dict[str, Any], budget: int
@@ -145,6 +166,7 @@ def test_an_evaluation_waits_once(pretend: ModuleType, experiment: Experiment) -
     expected = hits_and_loss(network, Examples(photos(300)))
     with pretend.PretendDevice() as device:
         there, examples = build_model(experiment.images.model, 0).to(pretend.DEVICE), Examples(photos(300), pretend.DEVICE)
+        assert examples.pixels.dtype == torch.uint8, "as they are kept there"
         device.forget()
         hits, loss = hits_and_loss(there, examples)
     assert (hits.tolist(), loss) == (expected[0].tolist(), expected[1])

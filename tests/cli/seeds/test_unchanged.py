@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from sics_cli.seeds.unchanged import checksum, left_as_it_was
+from sics_cli.seeds.unchanged import Checksum, left_as_it_was
 from sics_cli.tasks.results import ResultError
 
 
@@ -72,6 +72,6 @@ def test_an_error_inside_comes_through() -> None:
 def test_bytes_of_every_type_in_any_shape(dtype: torch.dtype) -> None:
     values = torch.tensor([[0, 1, 1], [1, 0, 1]]).to(dtype)
     for view in (values, values.T, values[:, ::2], values[0, 0]):
-        assert checksum([view]) == checksum([view.clone(memory_format=torch.contiguous_format)])
-    assert checksum([values]) != checksum([values.flip(1)])
-    assert checksum([values, values[:0]]) == checksum([values])
+        assert Checksum.of([view]) == Checksum.of([view.clone(memory_format=torch.contiguous_format)])
+    assert Checksum.of([values]) != Checksum.of([values.flip(1)])
+    assert Checksum.of([values, values[:0]]) == Checksum.of([values])

@@ -5,7 +5,7 @@ import pytest
 
 from sics_cli.base.errors import ConfigError
 from sics_cli.settings.config import Experiment, experiment_from_mapping, merged, read_toml
-from sics_cli.settings.presets import DIGITS
+from sics_cli.settings.presets import DIGITS, PRESETS
 
 
 def test_the_preset_is_the_one_specified() -> None:
@@ -21,6 +21,24 @@ def test_the_preset_is_the_one_specified() -> None:
         "img_size": 8, "patch_size": 2, "in_chans": 1, "num_classes": 10, "embed_dim": 64, "depth": 4, "num_heads": 4,
         "global_pool": "avg", "class_token": False,
     }  # fmt: skip
+
+
+def test_the_second_recipe_of_the_larger_network_is_the_one_specified() -> None:
+    long, short = (experiment_from_mapping(PRESETS[name]).images for name in ("cifar10-vit-small", "cifar10-vit-small-100"))
+    assert (short.data, short.model, short.calibration) == (long.data, long.model, long.calibration)
+    changed = {"epochs": 100, "mixup": 0.8, "cutmix": 1.0, "label_smoothing": 0.1, "schedule": "cosine", "warmup": 10}
+    assert short.training == replace(long.training, **changed)
+    assert (short.training.path, short.training.precision, short.training.crop_padding) == ("eager", "bf16", 4)
+
+
+def test_a_graph_is_for_a_gpu() -> None:
+    asked = experiment_from_mapping(merged(DIGITS, {"training": {"path": "graph"}})).images
+    asked.check_device("cuda")
+    with pytest.raises(ConfigError) as caught:
+        asked.check_device("cpu")
+    said = "training.path = 'graph' is not accepted: give eager | compile here: only a GPU has graphs, and this run is on the CPU"
+    assert str(caught.value) == said
+    replace(asked, checkpoints=("mine.pt",)).check_device("cpu")  # nothing is trained then
 
 
 def test_seeds_as_count_or_list() -> None:
@@ -67,6 +85,13 @@ def test_sparsities_are_sorted_and_distinct() -> None:
         ({"training": {"randaugment": 17}}, ["training.randaugment = 17", "from 0 to 16"]),
         ({"training": {"randaugment": 1, "magnitude": 31}}, ["training.magnitude = 31", "from 0 to 30"]),
         ({"training": {"magnitude": 5}}, ["training.magnitude = 5", "training.randaugment, which is 0"]),
+        ({"training": {"mixup": -0.1}}, ["training.mixup = -0.1", "a number of at least 0"]),
+        ({"training": {"cutmix": float("inf")}}, ["training.cutmix = inf", "a number of at least 0"]),
+        ({"training": {"label_smoothing": 1}}, ["training.label_smoothing = 1", "from 0, below 1"]),
+        ({"training": {"schedule": "step"}}, ["training.schedule = 'step'", "one-cycle | cosine"]),
+        ({"training": {"warmup": 3}}, ["training.warmup = 3", "training.schedule = 'cosine', which is 'one-cycle'"]),
+        ({"training": {"schedule": "cosine", "warmup": 60}}, ["training.warmup = 60", "below the 60 of all"]),
+        ({"training": {"path": "fast"}}, ["training.path = 'fast'", "eager | compile | graph"]),
     ],
 )
 def test_bad_settings_are_one_line_that_names_them(settings: dict[str, object], words: list[str]) -> None:

@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +15,11 @@ from sics_cli.settings.presets import DIGITS
 from sics_cli.tasks.checkpoints import DamagedCheckpointError, load_checkpoint, save_checkpoint, state_hash
 from sics_cli.tasks.images.datasets import Part, load_split
 from sics_cli.tasks.images.examples import Examples
+from sics_cli.tasks.images.mixing import Mixing, draw_mixes, mixed
 from sics_cli.tasks.networks import evaluation
 from sics_cli.tasks.networks.evaluation import Evaluation, evaluate
 from sics_cli.tasks.networks.models import build_model
-from sics_cli.tasks.networks.training import one_cycle, train
+from sics_cli.tasks.networks.training import ImageTrainer, one_cycle, train, warmed_cosine
 from sics_cli.tasks.training import HalfTrained, TrainingRecord
 from sics_plugin import compute_masks, masked
 
@@ -76,6 +78,40 @@ def test_training_learns_and_repeats_itself(experiment: Experiment) -> None:
     assert trained(short, 1)[0] != one
 
 
+def test_every_part_of_a_recipe_changes_the_network(experiment: Experiment) -> None:
+    """And what images were mixed with belongs to the seed: the same weights at the same initialisation, others at another."""
+    split = load_split(experiment.images.data)
+
+    def weights(seed: int = 0, **changes: Any) -> str:
+        model = build_model(experiment.images.model, 0)
+        train(model, replace(experiment.images.training, epochs=2, **changes), split, seed, CPU)
+        return state_hash(model.state_dict())
+
+    alone = [{}, {"mixup": 0.8}, {"cutmix": 1.0}, {"label_smoothing": 0.1}, {"schedule": "cosine"}, RECIPE]
+    found = [weights(**one) for one in alone]
+    assert len(set(found)) == len(alone)
+    assert weights(**RECIPE) == found[-1]
+    assert weights(1, **RECIPE) != found[-1]
+
+
+def test_an_epoch_is_mixed_as_it_was_drawn(experiment: Experiment) -> None:
+    config = replace(experiment.images.training, batch_size=300, mixup=0.8, cutmix=1.0)
+    split = load_split(experiment.images.data)
+    trainer = ImageTrainer(build_model(experiment.images.model, 0), config, split, CPU, seed=5)
+    order = np.arange(len(split.train))
+    plain = list(trainer._batches(3, order))
+    found = list(trainer._mixed(3, order))
+    mixes = draw_mixes(Mixing(0.8, 1.0), len(plain), (8, 8), seed=5, epoch=3)
+    assert [len(batch.labels) for batch in found] == [300, 300, 100], "the last, smaller one too"
+    for batch, (images, labels), mix in zip(found, plain, mixes, strict=True):
+        assert torch.equal(batch.images, mixed(images, mix))
+        assert torch.equal(batch.labels, labels)
+        assert batch.others is not None
+        assert batch.share is not None
+        assert torch.equal(batch.others, labels.flip(0))
+        assert float(batch.share) == pytest.approx(mix.share)
+
+
 def test_divergence_is_an_error(experiment: Experiment) -> None:
     wild = experiment.with_images(training=replace(experiment.images.training, learning_rate=1e30))
     with pytest.raises(FloatingPointError, match="training diverged: loss is nan after epoch"):
@@ -94,8 +130,27 @@ def test_the_schedule_is_torchs(total: int) -> None:
             schedule.step()
 
 
-def test_training_may_stop_after_any_epoch_and_go_on_elsewhere(experiment: Experiment) -> None:
-    config, split = replace(experiment.images.training, epochs=4), load_split(experiment.images.data)
+def test_a_warmed_cosine_is_torchs() -> None:
+    warm, total = 5, 40
+    optimiser = torch.optim.AdamW([nn.Parameter(torch.zeros(1))], lr=3e-3)
+    rise = torch.optim.lr_scheduler.LinearLR(optimiser, start_factor=1 / warm, total_iters=warm - 1)
+    fall = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=total - warm)
+    schedule = torch.optim.lr_scheduler.SequentialLR(optimiser, [rise, fall], milestones=[warm])
+    for step in range(total):
+        group = optimiser.param_groups[0]
+        assert warmed_cosine(step, total, warm, 3e-3) == pytest.approx((group["lr"], group["betas"][0]), rel=1e-9)
+        optimiser.step()
+        schedule.step()
+    assert warmed_cosine(0, 4, 0, 1.0) == (1.0, 0.9), "without a warm-up it begins at the peak"
+
+
+#: All that a recipe of training can ask for, on digits, which are not pixels to augment.
+RECIPE = {"mixup": 0.8, "cutmix": 1.0, "label_smoothing": 0.1, "schedule": "cosine", "warmup": 1}
+
+
+@pytest.mark.parametrize("settings", [{}, RECIPE])
+def test_training_may_stop_after_any_epoch_and_go_on_elsewhere(experiment: Experiment, settings: dict[str, Any]) -> None:
+    config, split = replace(experiment.images.training, epochs=4, **settings), load_split(experiment.images.data)
     whole = build_model(experiment.images.model, 3)
     assert isinstance(train(whole, config, split, 3, CPU), TrainingRecord)
     begin, epochs = None, []
