@@ -117,7 +117,7 @@ def page(info: ScorerInfo, found: Complexity) -> str:
         "role": info.role,
         "κ claimed by its class": claimed,
         "**κ measured**": f"**{kappa}**, {found.kind}: {kinds} ({found.confidence:.0%} of bootstrap draws agree)",
-        "source": info.source or "this project",
+        "source": info.source or "this project's definition",
         "signal": reads(info),
         "native pool": info.pool,
         "units": ", ".join(info.units),
