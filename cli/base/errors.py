@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 #: errno values that say "the disk or the folder refuses", whoever met them: a run stops, no cell is blamed.
 STORAGE_ERRNOS = frozenset(
@@ -123,6 +123,17 @@ def is_device_lost(error: BaseException | None) -> bool:
         or (isinstance(one, RuntimeError) and "CUDA error" in str(one) and any(words in str(one) for words in _LOST))
         for one in origins(error)
     )
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """What stands behind a name that is refused: what may have been meant, if one that is known is near it; else nothing.
+
+    >>> did_you_mean("smoth_chaos", ["chaos", "smooth_chaos"]), did_you_mean("Wanda", ["wanda"]), did_you_mean("x", ["wanda"])
+    (' (did you mean smooth_chaos?)', ' (did you mean wanda?)', '')
+    """
+    from sics_analysis.rows.reading.names import nearest  # only where something is refused: `--help` loads none of it
+
+    return nearest(str(name), known)
 
 
 def require(accepted: bool, option: str, value: object, accepts: str) -> None:
