@@ -281,7 +281,7 @@ def test_a_replication_is_told_whether_it_agrees_with_a_shipped_run(
     assert int(found[1]) > 20
     assert "0 of 36 lines lie farther apart than seeds alone make" in words(out)
     assert "Not tested, the mask of magnitude at every seed of both: power, log." in words(out)
-    assert len(re.findall(r"(?m)^S = 0\.\d 20 seeds against 40$", out)) == 4
+    assert len(re.findall(r"(?m)^S = 0\.\d +20 seeds against 40$", out)) == 4
     assert max(len(line) for line in out.splitlines() if str(copy) not in line) <= 80
     assert main(["compare", "reference:digits-weight", "reference:digits-weight"]) == 0  # the same networks are pairs
     assert "pairs of rows" in words(capsys.readouterr().out)
