@@ -30,7 +30,7 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 replicate: $(STAMP) ## the main job: five seeds of a small ViT on real digits, every scorer, four sparsities, and the report to open
 	$(BIN)/sics-run replicate --seeds $(SEEDS)
 
-report-reference: $(STAMP) ## render the shipped reference runs: docs/reference, the scorecard, and pages in build/reference
+report-reference: $(STAMP) ## render the shipped reference runs: docs/reference, the tables of docs/findings.md, and pages in build/reference
 	$(BIN)/python bench/reference.py render --html build/reference
 
 test: $(STAMP)   ## the test-suite (minutes on two cores)

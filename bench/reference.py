@@ -1,7 +1,7 @@
 """The reference runs: keep the results of one under data/reference, and render what all of them say.
 
     python bench/reference.py keep RUN NAME          # the store of RUN, compacted, as data/reference/NAME/run.sqlite
-    python bench/reference.py render [--html DIR]    # docs/reference/*.md and docs/scorecard.md; pages into DIR
+    python bench/reference.py render [--html DIR]    # docs/reference/*.md and the tables of docs/findings.md; pages into DIR
 
 Rendering trains nothing: seconds a run.
 """
@@ -113,11 +113,8 @@ def write(found: Mapping[str, ReportDocument], html: Path | None) -> None:
         if html is not None:
             html.mkdir(parents=True, exist_ok=True)
             write_atomically(html / f"{name}.html", render(document, "html").encode())
-    for page, tables in (
-        (DOCS / "findings.md", [*scorecard(found), "", *kappa_table(found), "", *attribution_table(found)]),
-        (ROOT / "README.md", scorecard(found)),
-    ):
-        write_atomically(page, spliced(page.read_text(encoding="utf-8"), tables).encode())
+    page, tables = DOCS / "findings.md", [*scorecard(found), "", *kappa_table(found), "", *attribution_table(found)]
+    write_atomically(page, spliced(page.read_text(encoding="utf-8"), tables).encode())
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from sics_cli.base.errors import SicsError
+from sics_cli.base.errors import SicsError, did_you_mean
 from sics_cli.base.versions import NOT_INSTALLED, full_version
 from sics_cli.console.plain_text import LEGIBLE, plain
 
@@ -51,7 +51,8 @@ class LazyGroup(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; an unknown name is answered with those there are."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            raise click.UsageError(f"no such command {args[0]!r}: give one of {', '.join(COMMANDS)}")
+            near = did_you_mean(args[0], COMMANDS)
+            raise click.UsageError(f"no such command {args[0]!r}{near}: give one of {', '.join(COMMANDS)}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -18,6 +18,7 @@ from sics_analysis.claims.statement import paper_claims as paper_claims
 from sics_analysis.claims.statement import parse_claim as parse_claim
 from sics_analysis.results import ONE_POOL, Interval, Row, at_level, columns, limits
 from sics_analysis.results import Status as Status
+from sics_analysis.rows.reading.names import nearest
 from sics_analysis.study.outcome import Analysis
 
 
@@ -233,6 +234,7 @@ def check_claim(claim: Claim, analysis: Analysis) -> None:
     known = [name for name in analysis.scorers if name != analysis.reference]
     if claim.scorer not in known:
         what = "the reference" if claim.scorer == analysis.reference else "not among the scorers"
+        what += nearest(claim.scorer, known) if claim.scorer != analysis.reference else ""
         raise ValueError(f"Expected a scorer among {', '.join(known)} in {claim.id!r}, got {claim.scorer!r}, which is {what}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 #: errno values that say "the disk or the folder refuses", whoever met them: a run stops, no cell is blamed.
 STORAGE_ERRNOS = frozenset(
@@ -136,6 +136,17 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     (True, False)
     """
     return any(isinstance(one, RuntimeError) and any(words in str(one) for words in _FULL) for one in origins(error))
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """What stands behind a name that is refused: what may have been meant, if one that is known is near it; else nothing.
+
+    >>> did_you_mean("smoth_chaos", ["chaos", "smooth_chaos"]), did_you_mean("Wanda", ["wanda"]), did_you_mean("x", ["wanda"])
+    (' (did you mean smooth_chaos?)', ' (did you mean wanda?)', '')
+    """
+    from sics_analysis.rows.reading.names import nearest  # only where something is refused: `--help` loads none of it
+
+    return nearest(str(name), known)
 
 
 def require(accepted: bool, option: str, value: object, accepts: str) -> None:

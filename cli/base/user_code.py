@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import difflib
 import functools
 import hashlib
 import importlib
@@ -22,7 +21,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
-from sics_cli.base.errors import ConfigError
+from sics_cli.base.errors import ConfigError, did_you_mean
 from sics_cli.base.versions import NOT_INSTALLED, full_version
 
 _INSTALLED = {"site-packages", "dist-packages"}
@@ -58,8 +57,8 @@ def imported(spec: str, what: str) -> Any:
         where = f": {type(error).__name__} in {place_of(error)}" if is_raised_by(error) else ""
         raise ConfigError(f"{what}: cannot be imported ({said}){where}") from None
     if not there:
-        near = "".join(f": did you mean {one}?" for one in difflib.get_close_matches(name, vars(module), n=1))
-        raise ConfigError(f"{what}: cannot be imported (module {Path(place).name} has no attribute {name!r}){near}")
+        near = did_you_mean(name, vars(module))
+        raise ConfigError(f"{what}: cannot be imported (module {Path(place).name} has no attribute {name!r}{near})")
     return getattr(module, name)
 
 
@@ -72,7 +71,7 @@ def check_options(made: Callable[..., Any], options: Collection[str], table: str
     >>> check_options(build, ["width"], "model", "build")
     >>> check_options(build, ["wdith", "width"], "model", "build")
     Traceback (most recent call last):
-    sics_cli.base.errors.ConfigError: build: unknown option model.wdith: build takes width, depth
+    sics_cli.base.errors.ConfigError: build: unknown option model.wdith (did you mean width?): build takes width, depth
     """
     try:
         parameters = inspect.signature(made).parameters.values()
@@ -83,7 +82,8 @@ def check_options(made: Callable[..., Any], options: Collection[str], table: str
     takes = f"{getattr(made, '__name__', 'it')} takes {', '.join(accepted) or 'none'}"
     unknown = [] if any(one.kind is one.VAR_KEYWORD for one in parameters) else [one for one in options if one not in accepted]
     if unknown:
-        raise ConfigError(f"{what}: unknown option {', '.join(f'{table}.{one}' for one in unknown)}: {takes}")
+        near = did_you_mean(unknown[0], accepted)
+        raise ConfigError(f"{what}: unknown option {', '.join(f'{table}.{one}' for one in unknown)}{near}: {takes}")
     missing = [f"{table}.{one.name}" for one in named if one.default is one.empty and one.name not in options]
     if missing:
         raise ConfigError(f"{what}: needs {', '.join(missing)} of the table [{table}] of --config FILE.toml: {takes}")

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sics_cli.commands.options import COUNT, comma_list
+from sics_cli.commands.options import COUNT, Word, comma_list
 from sics_cli.commands.replicate import build_experiment
 from sics_cli.console import progress_bars, tables
 from sics_cli.console.plain_text import plain
@@ -49,9 +49,9 @@ _LARGE_STORE = 50_000_000
 @click.option("--seeds", type=COUNT, metavar="N", help="Of the run, for its time.  [default: 5]")
 @click.option("--scorers", callback=comma_list(str, "names"), metavar="A,B", help="Of the run.  [default: sics]")
 @click.option("--sparsities", callback=comma_list(float, "numbers"), metavar="S,T", help="Of the run.  [default: .5,.6,.7,.8]")
-@click.option("--unit", type=click.Choice(UNITS), help="What is kept or removed.  [default: weight]")
-@click.option("--pool", type=click.Choice(POOLS), help="What is ranked against each other.  [default: global]")
-@click.option("--saliency", type=click.Choice(SALIENCIES), help="Auxiliary signal.  [default: gradient]")
+@click.option("--unit", type=Word(UNITS), help="What is kept or removed.  [default: weight]")
+@click.option("--pool", type=Word(POOLS), help="What is ranked against each other.  [default: global]")
+@click.option("--saliency", type=Word(SALIENCIES), help="Auxiliary signal.  [default: gradient]")
 @click.option("--device", metavar="auto|cpu|cuda[:I]", help="Where networks run.  [default: auto]")
 @click.option("--workers", type=COUNT, metavar="N", help="Of the run, for its time.  [default: one a core, or a GPU]")
 def check_task(task: str, config: Path | None, seed: int | None, thorough: bool, workers: int | None, **options: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sics_analysis.results import Metric
-    from sics_cli.results.compare_runs import ComparedLine, RunRows
+    from sics_cli.results.compare_runs import ComparedLine, Gains, Pairs, RunRows
 
 
 @click.command()
@@ -24,27 +25,31 @@ if TYPE_CHECKING:
 @click.option("--delta", type=ANY_MARGIN, metavar="UNITS", help="Equivalence margin.  [default: the plans', else 0.5 points]")
 @click.option("--alpha", type=LEVEL, help="Error rate of the tests.  [default: the plans', else 0.05]")
 @click.option("--across-devices", is_flag=True, help="Pair rows that were evaluated on different devices.")
-def compare(run_a: Path, run_b: Path, delta: float | None, alpha: float | None, across_devices: bool) -> None:
-    """Test RUN_A minus RUN_B (folders, or their stores), scorer by scorer at each sparsity.
+@click.option("--unpaired", is_flag=True, help="Runs of other networks: is what a scorer gains in A what it gains in B?")
+def compare(run_a: Path, run_b: Path, delta: float | None, alpha: float | None, across_devices: bool, unpaired: bool) -> None:
+    """Test RUN_A minus RUN_B (folders, their stores, or reference:NAME), scorer by scorer at each sparsity.
 
     Rows pair where seed, scorer and sparsity are the same and both runs pruned the same dense checkpoint; the rest is
     refused, with the reason. Exit code 2: nothing can be paired.
+
+    A reference:NAME is a run that ships with the package, and RUN_A a replication of it: where they share no dense network, what
+    every scorer gains over magnitude is compared, as with --unpaired, and each line says whether the two agree within δ.
     """
-    from sics_analysis.one_scorer.bootstrap import SMALL_N, coverage_caveat
     from sics_analysis.report.layouts.terminal import terminal
-    from sics_analysis.results import ACCURACY, written_with
+    from sics_analysis.results import ACCURACY
     from sics_cli.console.verdict_tables import paragraph
     from sics_cli.experiment.recipe import TOLD, differences
-    from sics_cli.results.compare_runs import compare_pairs, pair, read_rows
+    from sics_cli.results.compare_runs import Gains, gains_of, pair, read_rows, same_networks
+    from sics_cli.store.store import is_shipped
 
     a, b = read_rows(run_a), read_rows(run_b)
-    pairs = pair(a, b, across_devices=across_devices)
-    metric = pairs.metric
+    replication = any(map(is_shipped, (run_a, run_b))) and not same_networks(a, b)
+    found = gains_of(a, b) if unpaired or replication else pair(a, b, across_devices=across_devices)
+    metric = found.metric
     default = None if metric.unit != ACCURACY.unit else 0.5
-    settled = [_agreed("delta", delta, a.delta, b.delta, default), _agreed("alpha", alpha, a.alpha, b.alpha, 0.05)]
+    settled = (_agreed("delta", delta, a.delta, b.delta, default), _agreed("alpha", alpha, a.alpha, b.alpha, 0.05))
     if metric.is_accuracy and settled[0] >= metric.scale:
         raise ConfigError(f"--delta {settled[0]:g}: is not accepted: give points above 0 and below 100")
-    lines = compare_pairs(pairs, *settled)
     out = terminal()
     first, second = ({name: value for name, value in run.recipe.items() if name not in TOLD} for run in (a, b))
     changes = differences(first, second)
@@ -52,15 +57,29 @@ def compare(run_a: Path, run_b: Path, delta: float | None, alpha: float | None, 
     paragraph(out, f"B  {run_b}, run {b.run_id[:16]}")
     differs = "What differs: " + "; ".join(changes) if changes else "One recipe: what differs is the code or the machine"
     paragraph(out, f"{differs}.")
-    seeds = sorted({one.seed for one, _ in pairs.pairs})
     margins = f"δ = {settled[0]:g} {metric.short}, α = {settled[1]:g}{_fixed(settled, a, b)}"
+    remarks = [f"{name}: {remark}" for name, run in (("A", a), ("B", b)) for remark in run.remarks]
+    if isinstance(found, Gains):
+        _print_gains(out, found, *settled, margins, remarks, a.reference)
+    else:
+        _print_pairs(out, found, *settled, margins, remarks)
+
+
+def _print_pairs(out: Console, pairs: Pairs, delta: float, alpha: float, margins: str, remarks: Sequence[str]) -> None:
+    """Print what pairs of rows show, S by S."""
+    from sics_analysis.one_scorer.bootstrap import SMALL_N, coverage_caveat
+    from sics_analysis.results import written_with
+    from sics_cli.console.verdict_tables import paragraph
+    from sics_cli.results.compare_runs import compare_pairs
+
+    metric, lines = pairs.metric, compare_pairs(pairs, delta, alpha)
+    seeds = sorted({one.seed for one, _ in pairs.pairs})
     paragraph(out, f"{len(pairs.pairs)} pairs of rows, {len(seeds)} seeds ({', '.join(map(str, seeds))}); {margins}")
-    for name, run in (("A", a), ("B", b)):
-        for remark in run.remarks:
-            paragraph(out, f"{name}: {remark}", style="yellow")
+    for remark in remarks:
+        paragraph(out, remark, style="yellow")
     for reason in pairs.refused:
         paragraph(out, f"not paired: {reason}", style="yellow")
-    with written_with(metric.digits(settled[0])):
+    with written_with(metric.digits(delta)):
         for sparsity in sorted({line.contrast.sparsity or 0.0 for line in lines}):
             _print_sparsity(out, sparsity, [line for line in lines if line.contrast.sparsity == sparsity], metric)
     out.print()
@@ -76,6 +95,114 @@ def compare(run_a: Path, run_b: Path, delta: float | None, alpha: float | None, 
         f"{coverage_caveat(SMALL_N)}",  # no bootstrap here: of its caveat only what holds at any n
         style="dim",
     )
+
+
+def _print_gains(
+    out: Console, gains: Gains, delta: float, alpha: float, margins: str, remarks: Sequence[str], reference: str
+) -> None:
+    """Print whether two runs of other networks agree in what scorers gain: the answer, the lines S by S, what to expect."""
+    from sics_analysis.results import written_with
+    from sics_cli.console.verdict_tables import paragraph
+    from sics_cli.results.compare_runs import compare_gains
+
+    metric, lines = gains.metric, compare_gains(gains, delta, alpha)
+    paragraph(out, f"Unpaired: A and B share no dense network. {margins}")
+    for remark in (*remarks, *gains.remarks):
+        paragraph(out, remark, style="yellow")
+    out.print()
+    with written_with(metric.digits(delta)):
+        for sentence in _agreement(lines, delta, metric):
+            paragraph(out, sentence, style="bold")
+        if gains.identical:
+            names = ", ".join(dict.fromkeys(name for name, _ in gains.identical))
+            paragraph(out, f"Not tested, the mask of {reference} at every seed of both: {names}.")
+        for sparsity in sorted({line.contrast.sparsity or 0.0 for line in lines}):
+            _print_gains_at(out, sparsity, [line for line in lines if line.contrast.sparsity == sparsity], metric, alpha)
+    out.print()
+    below, above = ("above", "below") if metric.lower_is_better else ("below", "above")
+    paragraph(
+        out,
+        f"A, B: mean gain over {reference} at the same seed of one run, in {metric.unit}. The seeds of A and B are no pairs, "
+        f"so that all tests are Welch's. EQUIVALENT: A agrees with B, the {100 * (1 - 2 * alpha):g} % interval of A − B lies "
+        f"inside ±δ. ESCAPES, DEGRADES: A differs from B, {above} it by more than δ or {below} it, by Holm over the scorers of "
+        "this S. "
+        "NONINFERIOR, NONSUPERIOR: A is shown not to be worse by δ, or not better, and no more.",
+        style="dim",
+    )
+    paragraph(
+        out,
+        "expected: two runs that differ in nothing but their seeds, with as many seeds and the spread that these have, lie "
+        "closer together than this in 95 of 100 cases. Another processor rounds differently, and so trains other networks: other "
+        "draws, as those of other seeds are. How much of A − B is the machine's is not told apart here.",
+        style="dim",
+    )
+
+
+def _agreement(lines: Sequence[ComparedLine], delta: float, metric: Metric) -> list[str]:
+    """Whether A agrees with B, in at most three sentences."""
+    verdicts = [str(line.decision.verdict) for line in lines]
+    agree, all_lines = verdicts.count("EQUIVALENT"), len(lines)
+    apart = [line for line, verdict in zip(lines, verdicts, strict=True) if verdict in ("ESCAPES", "DEGRADES")]
+    margin = f"±{delta:g} {metric.short}"
+    if agree == all_lines:
+        said = [f"A agrees with B within {margin}, in each of {all_lines} lines."]
+    else:
+        named = "; ".join(f"{line.contrast.name} at S = {line.contrast.sparsity:g}" for line in apart)
+        shown = f"{len(apart)} shown to differ by more ({named})" if apart else "none is shown to differ by more"
+        left = all_lines - agree - len(apart)
+        said = [f"A agrees with B within {margin} in {agree} of {all_lines} lines; {shown}; {left} open for want of seeds."]
+    beyond = sum(abs(line.contrast.mean or 0.0) > reach for line in lines if (reach := _expected(line)) is not None)
+    tested = sum(_expected(line) is not None for line in lines)
+    said.append(
+        f"{beyond} of {tested} lines lie farther apart than seeds alone make of 95 in 100: about {0.05 * tested:.0f} are to be "
+        "expected of runs that differ in their seeds alone."
+    )
+    return said
+
+
+def _expected(line: ComparedLine) -> float | None:
+    """How far apart the means of two such runs are in 95 of 100 cases where only their seeds differ."""
+    interval = line.contrast.t_interval(0.95)
+    return None if interval is None or not line.contrast.has_test else (interval.high - interval.low) / 2
+
+
+def _print_gains_at(out: Console, sparsity: float, lines: Sequence[ComparedLine], metric: Metric, alpha: float) -> None:
+    from rich.text import Text
+
+    from sics_analysis.report.layouts.terminal_tables import folded_at_words, marked, plain_table
+    from sics_analysis.report.words.phrases import decimals, interval, number, plain
+    from sics_analysis.rows.unpaired import UnpairedContrast
+    from sics_analysis.study.told import told
+    from sics_cli.console.verdict_tables import paragraph
+
+    def turned(value: float | None) -> float | None:
+        return metric.turned(value) if metric.lower_is_better and value is not None else value
+
+    out.print()
+    sizes = {(len(c.own), len(c.other)) for c in (line.contrast for line in lines) if isinstance(c, UnpairedContrast)}
+    counted = f"{'; '.join(f'{own} seeds against {other}' for own, other in sorted(sizes))}"
+    out.print(Text(f"S = {sparsity:g}", style="bold"), f" {counted}")
+    level = f"{100 * (1 - 2 * alpha):g} % interval"
+    right = [(heading, "right") for heading in ("A", "B", "A − B", "expected", level)]
+    table = plain_table("scorer", *right, "verdict", gap=1)
+    reasons: dict[str, list[str]] = {}
+    for line in lines:
+        c = line.contrast
+        assert isinstance(c, UnpairedContrast)
+        if str(line.decision.verdict) == "INCONCLUSIVE":
+            reasons.setdefault(told(line.decision.reason, metric, [one.contrast.name for one in lines]), []).append(c.name)
+        reach = _expected(line)
+        table.add_row(
+            folded_at_words(plain(c.name), 13),
+            *(number(turned(math.fsum(side) / len(side))) for side in (c.own, c.other)),
+            number(turned(c.mean)),
+            "–" if reach is None else f"±{decimals(reach)}",
+            interval(metric.turned_interval(c.t_interval(1 - 2 * alpha))),
+            marked(str(line.decision.verdict)),
+        )
+    out.print(table)
+    for reason, undecided in reasons.items():
+        paragraph(out, f"undecided, {reason}: {', '.join(undecided)}", 2, 4)
 
 
 def _agreed(name: str, given: float | None, a: float | None, b: float | None, default: float | None) -> float:

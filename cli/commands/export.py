@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from sics_cli.base.errors import ConfigError
-from sics_cli.commands.options import format_of
+from sics_cli.commands.options import Word, format_of
 from sics_cli.console.output import check_output, write_document
 from sics_cli.store.export import FORMATS, export_rows
 from sics_cli.store.rows import stale_remark
@@ -20,7 +20,7 @@ NOT_IN_A_TABLE = "whoever tests these rows tests a number of seeds that the data
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--format", "kind", type=click.Choice(list(FORMATS)), help="File format.  [default: by the ending of -o, else csv]")
+@click.option("--format", "kind", type=Word(list(FORMATS)), help="File format.  [default: by the ending of -o, else csv]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to.  [default: stdout]")
 def export(run: Path, kind: str | None, output: Path | None) -> None:
     """Write the rows of RUN (a run's folder, or its store), dense rows included as sparsity 0.

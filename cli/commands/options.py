@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sics_cli.base.errors import ConfigError, RefusedSettingError
+from sics_cli.base.errors import ConfigError, RefusedSettingError, did_you_mean
 from sics_cli.settings.images import standardise_word
 
 if TYPE_CHECKING:
@@ -37,6 +37,19 @@ class Number(click.ParamType):  # type: ignore[type-arg]  # not generic in click
         except ValueError:
             pass
         self.fail(f"{value!r} is not accepted: give {self.what}", param, ctx)
+
+
+class Word(click.Choice):  # type: ignore[type-arg]  # not generic in click 8.1
+    """One of a few words; another is answered with them, and with the one that may have been meant."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the word."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            words = [str(choice) for choice in self.choices]
+            near = did_you_mean(value, words)
+            self.fail(f"{value!r} is not accepted{near}: give {' | '.join(words)}", param, ctx)
 
 
 COUNT = Number(f"a whole number from 1 to {MAX_COUNT}", lambda n: 1 <= n <= MAX_COUNT, int)

@@ -12,7 +12,7 @@ import click
 
 from sics_cli.base.errors import ConfigError, DataError
 from sics_cli.base.user_code import is_file
-from sics_cli.commands.options import CHANCE_OPTION, CLASSES_OPTION, COUNT, FRACTION, STANDARDISE_OPTION
+from sics_cli.commands.options import CHANCE_OPTION, CLASSES_OPTION, COUNT, FRACTION, STANDARDISE_OPTION, Word
 from sics_cli.settings.config import POOLS, SALIENCIES, UNITS
 from sics_cli.settings.images import ModelConfig, read_classes
 
@@ -99,10 +99,10 @@ def min_keep(ctx: click.Context, param: click.Parameter, value: str | None) -> f
 )
 @click.option("--sparsity", required=True, type=FRACTION, metavar="S", help="Fraction of units removed, above 0 and below 1.")
 @click.option("--scorer", default="adaptive", metavar="NAME|MODULE:CLASS", help="What ranks them.  [default: adaptive]")
-@click.option("--unit", type=click.Choice(UNITS), default="weight", help="What is removed.  [default: weight]")
+@click.option("--unit", type=Word(UNITS), default="weight", help="What is removed.  [default: weight]")
 @click.option(
     "--pool",
-    type=click.Choice([pool for pool in POOLS if pool != "native"]),
+    type=Word([pool for pool in POOLS if pool != "native"]),
     default="global",
     help="What is ranked against each other.  [default: global]",
 )
@@ -112,13 +112,11 @@ def min_keep(ctx: click.Context, param: click.Parameter, value: str | None) -> f
 @click.option(
     "--data", metavar="NAME|imagefolder:PATH", help="Calibration images: digits, cifar10, cifar100, fashion-mnist, or your own."
 )
-@click.option("--saliency", type=click.Choice(SALIENCIES), help="Signal.  [default: gradient with --data, else neighbourhood]")
+@click.option("--saliency", type=Word(SALIENCIES), help="Signal.  [default: gradient with --data, else neighbourhood]")
 @click.option(
     "--from-report", type=_FILE, metavar="FILE.json", help="adaptive chooses by what this report of your own runs claims."
 )
-@click.option(
-    "--table", type=click.Choice(["hypothesis", "measured"]), help="adaptive chooses by this table.  [default: hypothesis]"
-)
+@click.option("--table", type=Word(["hypothesis", "measured"]), help="adaptive chooses by this table.  [default: hypothesis]")
 @click.option("--calibrate", type=COUNT, metavar="BUDGET", help="adaptive chooses by so many evaluations on held-out images.")
 @click.option("--held-out", type=COUNT, metavar="N", help=f"Images for that, none of the batches'.  [default: {HELD_OUT}]")
 @click.option("--batches", type=COUNT, metavar="N", help=f"Calibration batches.  [default: {BATCHES}]")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from sics_cli.base.errors import ConfigError, SicsError
-from sics_cli.commands.options import CHANCE_OPTION, CLASSES_OPTION, COUNT, STANDARDISE_OPTION, comma_list
+from sics_cli.base.errors import ConfigError, SicsError, did_you_mean
+from sics_cli.commands.options import CHANCE_OPTION, CLASSES_OPTION, COUNT, STANDARDISE_OPTION, Word, comma_list
 from sics_cli.console import progress_bars, tables
 from sics_cli.console.look_tables import fresh_seeds, print_looks, print_made, run_cost
 from sics_cli.console.progress_bars import clock
@@ -53,7 +53,7 @@ FAILED_CELLS = 3
 
 @click.command()
 @click.option("--task", metavar="FILE.py:CLASS", help="A task of your own, or MODULE:CLASS: docs/tasks.md.")
-@click.option("--preset", type=click.Choice(list(PRESETS)), help=f"Experiment to run.  [default: {DEFAULT_PRESET}]")
+@click.option("--preset", type=Word(list(PRESETS)), help=f"Experiment to run.  [default: {DEFAULT_PRESET}]")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE.toml", help="Settings over the preset's.")
 @click.option("--seeds", type=COUNT, metavar="N", help="Replicates: seeds 0 to N-1.  [default: 5]")
 @click.option(
@@ -75,9 +75,9 @@ FAILED_CELLS = 3
     metavar="S,T",
     help="Fractions of units removed.  [default: .5,.6,.7,.8]",
 )
-@click.option("--unit", type=click.Choice(UNITS), help="What is kept or removed.  [default: weight]")
-@click.option("--pool", type=click.Choice(POOLS), help="What is ranked against each other.  [default: global]")
-@click.option("--saliency", type=click.Choice(SALIENCIES), help="Auxiliary signal.  [default: gradient]")
+@click.option("--unit", type=Word(UNITS), help="What is kept or removed.  [default: weight]")
+@click.option("--pool", type=Word(POOLS), help="What is ranked against each other.  [default: global]")
+@click.option("--saliency", type=Word(SALIENCIES), help="Auxiliary signal.  [default: gradient]")
 @click.option(
     "--data",
     metavar="NAME|imagefolder:PATH",
@@ -103,9 +103,7 @@ FAILED_CELLS = 3
 @click.option("--pretrained", is_flag=True, default=None, help="Begin training with timm's published weights.")
 @click.option("--device", metavar="auto|cpu|cuda[:I]", help="Where networks run.  [default: auto]")
 @click.option("--workers", type=COUNT, metavar="N", help="Processes, one seed each.  [default: one a core; on GPUs docs/gpu.md]")
-@click.option(
-    "--executor", type=click.Choice(EXECUTORS), default="local", help="Where jobs run: docs/cluster.md.  [default: local]"
-)
+@click.option("--executor", type=Word(EXECUTORS), default="local", help="Where jobs run: docs/cluster.md.  [default: local]")
 @click.option("--slurm", metavar="KEY=VALUE,...", help="Of each job: partition=gpu,gpus_per_node=1,timeout_min=60.")
 @click.option("--delta", type=float, metavar="POINTS", help="Equivalence margin, accuracy points.  [default: 0.5]")
 @click.option("--alpha", type=float, help="Error rate of the tests.  [default: 0.05]")
@@ -227,7 +225,7 @@ def _image_settings(
     chosen = asked or DEFAULT_PRESET
     settings.pop("preset", None)
     if chosen not in PRESETS:
-        raise ConfigError(f"preset = {chosen!r} is not accepted: give {' | '.join(PRESETS)}")
+        raise ConfigError(f"preset = {chosen!r} is not accepted{did_you_mean(chosen, PRESETS)}: give {' | '.join(PRESETS)}")
     if model is not None:
         named = settings.get("model", {})
         settings["model"] = merged(named if isinstance(named, Mapping) else {}, {"name": model})

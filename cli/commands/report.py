@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sics_cli.base.errors import ConfigError
-from sics_cli.commands.options import ANY_MARGIN, LEVEL, format_of, given_of, read_options, table_options, tell_assumed
+from sics_cli.base.errors import ConfigError, did_you_mean
+from sics_cli.commands.options import ANY_MARGIN, LEVEL, Word, format_of, given_of, read_options, table_options, tell_assumed
+from sics_cli.store.store import REFERENCE, shipped
+from sics_data import reference_runs
 
 if TYPE_CHECKING:
     from sics_analysis.claims.statement import Claim
@@ -24,7 +26,7 @@ FORMATS = ("terminal", "html", "md", "latex", "json", "csv")
 @click.argument(
     "sources", metavar="RUN|FILE...|REPORT.json|reference:NAME", type=click.Path(path_type=Path), nargs=-1, required=True
 )
-@click.option("--format", "kind", type=click.Choice(FORMATS), help="Format.  [default: by the ending of -o, else terminal]")
+@click.option("--format", "kind", type=Word(FORMATS), help="Format.  [default: by the ending of -o, else terminal]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to.  [default: stdout]")
 @click.option(
     "--figures", type=click.Path(path_type=Path), metavar="DIR", help="Write every figure as PDF and PNG, sized for a paper."
@@ -64,6 +66,9 @@ def report(
     """
     if "numpy" not in sys.modules:  # the matrices are small: threads would wait for each other, at twice the processor time
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if str(sources[0]) == REFERENCE and len(sources) == 1:
+        _list_shipped()
+        return 0
     gates = _claims(fail_on)
     from sics_analysis.report.layouts.formats import ENDINGS
     from sics_cli.console.output import check_figures, check_output, write_document, write_figures
@@ -77,7 +82,6 @@ def report(
         told_on_terminal,
     )
     from sics_cli.results.source import read_source
-    from sics_cli.store.store import shipped
 
     reading = read_options(delta, **table)
     source, *more = (shipped(one) for one in sources)
@@ -114,6 +118,14 @@ def report(
     return GATE_TRIPPED if document.tripped else 0
 
 
+def _list_shipped() -> None:
+    """Show the runs that ship with the package, and how to see one."""
+    from sics_cli.console.progress_bars import results
+    from sics_cli.console.tables import print_runs
+
+    print_runs(results(), {f"{REFERENCE}{name}": path for name, path in reference_runs().items()})
+
+
 def _render(document: ReportDocument, kind: str) -> str:
     from sics_analysis.report.layouts.formats import render
 
@@ -141,8 +153,9 @@ def _claims(texts: tuple[str, ...]) -> list[Claim]:
         try:
             found.append(parse_claim(text))
         except ValueError:
-            ids = ", ".join(claim.id for claim in paper_claims())
+            ids = [claim.id for claim in paper_claims()]
             raise ConfigError(
-                f"--fail-on {text!r}: is not accepted: give {GRAMMAR} ({ids}), with S and a SCORER as in escape:chaos@0.7"
+                f"--fail-on {text!r}: is not accepted{did_you_mean(text, ids)}: give {GRAMMAR} ({', '.join(ids)}), with S "
+                "and a SCORER as in escape:chaos@0.7"
             ) from None
     return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sics_cli.base.errors import ConfigError
-from sics_cli.commands.options import COUNT, comma_list
+from sics_cli.commands.options import COUNT, Word, comma_list
 from sics_cli.console import progress_bars, tables
 from sics_cli.experiment import searched
 from sics_cli.experiment.scorers import OWN_POOLS, WORDS, describe_scorers, in_pool, stands_for
@@ -37,7 +37,7 @@ _ENDINGS = (".csv", ".jsonl")
 )
 @click.option("--data", metavar="imagefolder:PATH", help="Where the images of RUN are, if they are a folder's.")
 @click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where torchvision's files are.")
-@click.option("--saliency", type=click.Choice(SALIENCIES), help="What scorers are given.  [default: RUN's, else gradient]")
+@click.option("--saliency", type=Word(SALIENCIES), help="What scorers are given.  [default: RUN's, else gradient]")
 @click.option(
     "--sparsities", callback=comma_list(float, "numbers between 0 and 1", lambda s: 0 < s < 1), metavar="S,T",
     help="Where to measure.  [default: .5,.6,.7,.8]",

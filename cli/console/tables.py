@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sics_cli.experiment.scorers import ScorerInfo
+from sics_cli.store.store import REFERENCE, Store
 
 if TYPE_CHECKING:
     from sics_cli.results.scorer_meter import Measured
@@ -77,6 +79,23 @@ def _marks(marks: Sequence[str]) -> str:
         return found
     failed = f" {found.count('x')}x" if "x" in found else ""
     return f"{found.count('#')}/{len(found)}{failed}"
+
+
+def print_runs(console: Console, runs: Mapping[str, Path]) -> None:
+    """Print what each run is, a line each, and what to do with one. A run is named by its preset and its unit."""
+    table = plain_table("run", "unit", "preset", ("seeds", "right"), "looks", ("δ", "right"), gap=1)
+    for name, path in runs.items():
+        with Store.open(path, read_only=True) as store:
+            unit, plan = store.meta("recipe")["unit"], store.plans()[-1]
+            seeds = len({row.seed for row in store.cells()})
+            made = len(store.looks(plan.plan_hash)) if plan.looks is not None else 0
+        looks = NONE if plan.looks is None else f"{made} of {len(plan.looks['looks'])}"
+        preset = name.removeprefix(REFERENCE).removesuffix(f"-{unit}")
+        table.add_row(name, unit, preset, str(seeds), looks, f"{plan.delta:g}")
+    console.print(table)
+    console.print()
+    fact(console, "show one", f"sics-run report {next(iter(runs))}")
+    fact(console, "agree?", f"sics-run compare RUN {next(iter(runs))}: whether a run of yours agrees with it")
 
 
 def print_scorers(console: Console, infos: Sequence[ScorerInfo]) -> None:

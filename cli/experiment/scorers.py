@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sics_cli.base.errors import ConfigError
+from sics_cli.base.errors import ConfigError, did_you_mean
 from sics_cli.base.hashing import digest
 from sics_cli.experiment import searched
 from sics_cli.experiment.searched import SEARCHED, Searched, is_searched
@@ -94,14 +94,16 @@ def scorer_class(spec: str) -> type[Scorer]:
         return own_class(spec)
     name, pool = in_pool(spec)
     if pool is not None and pool not in OWN_POOLS:
-        raise ConfigError(f"--scorers {spec}: {pool!r} is not accepted as the pool of one scorer: give {' | '.join(OWN_POOLS)}")
+        near = did_you_mean(pool, OWN_POOLS)
+        raise ConfigError(
+            f"--scorers {spec}: {pool!r} is not accepted as the pool of one scorer{near}: give {' | '.join(OWN_POOLS)}"
+        )
     if pool is not None and is_searched(name):
         raise ConfigError(f"--scorers {spec}: its weights are searched in the pool of the run: give {name}, and --pool {pool}")
     try:
         return sics_plugin.get_scorer(name)
     except ValueError:
-        known = ", ".join(sics_plugin.list_scorers())
-        raise ConfigError(f"--scorers {spec}: no such scorer; give some of {known}, {_OTHERS}") from None
+        raise ConfigError(f"--scorers {spec}: {_unknown(name, sics_plugin.list_scorers())}") from None
 
 
 def make_scorer(spec: str, seed: int) -> Scorer:
@@ -218,13 +220,14 @@ def choose(
     by_name = {info.name: info for info in known.values()}
     notes: list[str] = []
     if reference not in by_name:
-        raise ConfigError(f"--reference {reference}: no such scorer; give one of {', '.join(by_name)}")
+        near = did_you_mean(reference, by_name)
+        raise ConfigError(f"--reference {reference}: no such scorer{near}; give one of {', '.join(by_name)}")
     if by_name[reference].role == SEARCHED:
         raise ConfigError(f"--reference {reference}: its weights are searched, and what it gains is told against the reference")
     names = ["sics"] if asked is None else list(asked)
     for spec in names:
         if spec not in known and spec not in WORDS:
-            raise ConfigError(f"--scorers {spec}: no such scorer; give some of {', '.join(by_name)}, {_OTHERS}")
+            raise ConfigError(f"--scorers {spec}: {_unknown(spec, by_name)}")
     chosen = []
     for spec, info in known.items():
         if spec not in names and not any(stands_for(word, info) for word in names):
@@ -251,6 +254,12 @@ def choose(
         against = digest(by_name[reference].fingerprint)
         chosen = [replace(info, against=against) if info.role == SEARCHED else info for info in chosen]
     return tuple(chosen), tuple(notes)
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    """Why a name is no scorer, and what may have been meant."""
+    names = [*known]
+    return f"no such scorer{did_you_mean(name, [*names, *WORDS])}; give some of {', '.join(names)}, {_OTHERS}"
 
 
 def stands_for(word: str, info: ScorerInfo) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from sics_analysis.results import ACCURACY, Metric
 from sics_cli.base.errors import ConfigError
 from sics_cli.experiment.recipe import DENSE, differences
 from sics_cli.results.plan_rows import missing_of_looks
-from sics_cli.results.source import flagged, listed, statistics_in, unfinished, what_ran
+from sics_cli.results.source import DEFAULT_REFERENCE, flagged, listed, statistics_in, unfinished, what_ran
 from sics_cli.results.summary import noise_floors, paired_seeds
 from sics_cli.store.database import is_sqlite
 from sics_cli.store.rows import CellRow
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sics_analysis.one_scorer.verdict import Decision
     from sics_analysis.rows.arms import Arm
     from sics_analysis.rows.contrasts import Contrast
+    from sics_analysis.rows.unpaired import UnpairedContrast
 
 # Streams of random numbers, one a test, apart from those of `sics_analysis.analyse`.
 _STREAM = 11
@@ -41,6 +42,7 @@ class RunRows:
     rows: tuple[CellRow, ...]
     noise_floor: dict[float, float]
     remarks: tuple[str, ...] = ()
+    reference: str = DEFAULT_REFERENCE
 
     @property
     def metric(self) -> Metric:
@@ -58,6 +60,20 @@ class Pairs:
     metric: Metric = ACCURACY
 
 
+@dataclass(frozen=True, slots=True)
+class Gains:
+    """What scorers gain over the reference in A against what they gain in B: two samples of seeds for each scorer and S.
+
+    `identical` are scorers with the very mask of the reference at every seed of both, of which there is nothing to test.
+    """
+
+    contrasts: tuple[UnpairedContrast, ...]
+    identical: tuple[tuple[str, float], ...]
+    remarks: tuple[str, ...]
+    noise_floor: dict[float, float]
+    metric: Metric = ACCURACY
+
+
 #: Of a run until decided, whose looks are about its own differences.
 LOOKED_AT = "Its number of seeds was decided by looking at it; the tests between two runs are those of a fixed number."
 
@@ -66,7 +82,8 @@ LOOKED_AT = "Its number of seeds was decided by looking at it; the tests between
 class ComparedLine:
     """A minus B for one scorer at one S, in the metric's unit and better upwards.
 
-    `p_above` and `p_below` are one-sided against 0, adjusted over the scorers of the S (rotation max-T).
+    `p_above` and `p_below` are one-sided against 0, adjusted over the scorers of the S (rotation max-T). Of unpaired runs the
+    contrast is of the two samples of gains over the reference, and they are Holm's.
     """
 
     contrast: Contrast
@@ -83,6 +100,7 @@ def read_rows(path: Path) -> RunRows:
     with Store.open(find_store(path), read_only=True) as store:
         plans = store.plans()
         delta, alpha = (plans[-1].delta, plans[-1].alpha) if plans else (None, None)
+        reference = plans[-1].reference if plans else DEFAULT_REFERENCE
         rows = store.cells()
         recipe = store.meta("recipe")
         scale = statistics_in(recipe).scale
@@ -96,7 +114,7 @@ def read_rows(path: Path) -> RunRows:
             *(missing_of_looks(store, plans[-1], rows) if looks else unfinished(plans, rows)),
             *flagged([row for row in rows if row.scorer != DENSE]),
         ]
-        return RunRows(store.meta("run_id"), recipe, delta, alpha, tuple(rows), floors, tuple(remarks))
+        return RunRows(store.meta("run_id"), recipe, delta, alpha, tuple(rows), floors, tuple(remarks), reference)
 
 
 def pair(a: RunRows, b: RunRows, *, across_devices: bool = False) -> Pairs:
@@ -125,9 +143,85 @@ def pair(a: RunRows, b: RunRows, *, across_devices: bool = False) -> Pairs:
             refused.append(f"{what} {listed(only)}: in one of the runs only")
     if not both:
         why = "; ".join(refused) or "they share no seed, scorer and sparsity"
-        raise ConfigError(f"RUN_A and RUN_B: nothing can be paired: {why}")
+        raise ConfigError(f"RUN_A and RUN_B: nothing can be paired: {why} (--unpaired compares gains over {a.reference})")
     floors = {s: max(run.noise_floor[s] for run in (a, b) if s in run.noise_floor) for s in {*a.noise_floor, *b.noise_floor}}
     return Pairs(tuple(both), tuple(refused), floors, a.metric)
+
+
+def same_networks(a: RunRows, b: RunRows) -> list[int]:
+    """Seeds of A whose dense network is in B too."""
+    theirs = {row.checkpoint_hash for row in b.rows}
+    return sorted({row.seed for row in a.rows if row.checkpoint_hash in theirs})
+
+
+def gains_of(a: RunRows, b: RunRows) -> Gains:
+    """What every scorer gains over the reference in each of two runs that share no dense network.
+
+    Within a run the gain of a seed is a paired difference, as in its report; the seeds of A and of B are two samples.
+    """
+    from sics_analysis.rows.unpaired import UnpairedContrast
+
+    if (own := a.recipe.get("task", {}).get("name")) != (other := b.recipe.get("task", {}).get("name")):
+        raise ConfigError(f"RUN_A and RUN_B: are of different tasks ({own or what_ran(a.recipe)}; {other or what_ran(b.recipe)})")
+    if a.metric != b.metric:
+        raise ConfigError(f"RUN_A and RUN_B: measure {a.metric.name} and {b.metric.name}, which no difference can be of")
+    if a.reference != b.reference:
+        raise ConfigError(
+            f"RUN_A and RUN_B: their plans compare with {a.reference} and with {b.reference}, so their gains are over different "
+            "scorers"
+        )
+    if shared := same_networks(a, b):
+        raise ConfigError(
+            f"--unpaired: both runs have the dense networks of seed {listed(shared)}: those are pairs, leave it out"
+        )
+    floors = {s: max(run.noise_floor[s] for run in (a, b) if s in run.noise_floor) for s in {*a.noise_floor, *b.noise_floor}}
+    sides, remarks = [], []
+    for name, run in (("A", a), ("B", b)):
+        good, bad = paired_seeds(run.rows)
+        if bad:
+            remarks.append(f"seed {listed(bad)}: rows of {name} met different networks, saliency or calibration batches")
+        sides.append(_within(run, {*good}))
+    contrasts, same = [], []
+    for place in sides[0]:
+        if place not in sides[1]:
+            continue
+        one, two = (side[place] for side in sides)
+        if one.is_identical and two.is_identical:
+            same.append(place)
+            continue
+        contrasts.append(
+            UnpairedContrast(
+                place[0], "B", (), (), place[1], noise_floor=floors.get(place[1], 0.0), size=max(one.size, two.size),
+                own=one.differences, other=two.differences,
+            )
+        )  # fmt: skip
+    for what, at in (("scorer", 0), ("sparsity", 1)):
+        only = sorted({place[at] for place in sides[0]} ^ {place[at] for place in sides[1]}, key=str)
+        if only:
+            remarks.append(f"{what} {listed(only)}: in one of the runs only")
+    if not contrasts:
+        raise ConfigError("RUN_A and RUN_B: they share no scorer and sparsity, so there is no gain to compare")
+    if any(a.recipe.get("data", {}).get(key) != b.recipe.get("data", {}).get(key) for key in ("digest", "split_digest", "test")):
+        remarks.append("tested on different examples, which the spread between seeds knows nothing of")
+    return Gains(tuple(contrasts), tuple(same), tuple(remarks), floors, a.metric)
+
+
+def _within(run: RunRows, seeds: set[int]) -> dict[tuple[str, float], Contrast]:
+    """The paired differences to its reference of every scorer of one run, by scorer and sparsity."""
+    from sics_analysis.rows.contrasts import contrast
+
+    rows: dict[tuple[str, float], dict[int, CellRow]] = {}
+    for row in run.rows:
+        if row.scorer != DENSE and row.seed in seeds:
+            rows.setdefault((row.scorer, row.sparsity), {})[row.seed] = row
+    found = {}
+    for (name, sparsity), own in rows.items():
+        other = rows.get((run.reference, sparsity), {})
+        both = [(row, other[seed]) for seed, row in own.items() if seed in other]
+        if name != run.reference and both:
+            floor = run.noise_floor.get(sparsity, 0.0)
+            found[name, sparsity] = contrast(*_arms(name, both, run.metric), sparsity=sparsity, noise_floor=floor)
+    return found
 
 
 def _refuse_other_examples(a: RunRows, b: RunRows) -> None:
@@ -154,25 +248,39 @@ def _device(row: CellRow) -> str:
 
 def compare_pairs(pairs: Pairs, delta: float, alpha: float) -> tuple[ComparedLine, ...]:
     """Test A minus B for every scorer at every S; the scorers of one S are one family."""
+    from sics_analysis.rows.contrasts import contrast
+
+    contrasts = []
+    for sparsity in sorted({a.sparsity for a, _ in pairs.pairs}):
+        here = [(a, b) for a, b in pairs.pairs if a.sparsity == sparsity]
+        names = list(dict.fromkeys(a.scorer for a, _ in here))
+        floor = pairs.noise_floor.get(sparsity, 0.0)
+        contrasts += [contrast(*_arms(name, here, pairs.metric), sparsity=sparsity, noise_floor=floor) for name in names]
+    return _judged(contrasts, pairs.noise_floor, delta, alpha)
+
+
+def compare_gains(gains: Gains, delta: float, alpha: float) -> tuple[ComparedLine, ...]:
+    """Test whether what a scorer gains in A is what it gains in B, line by line: equivalence at ±δ, in Welch's form."""
+    return _judged(gains.contrasts, gains.noise_floor, delta, alpha)
+
+
+def _judged(contrasts: Sequence[Contrast], floors: Mapping[float, float], delta: float, alpha: float) -> tuple[ComparedLine, ...]:
+    """The verdict on each contrast; those of one S are one family."""
     import numpy as np
 
     from sics_analysis.families.max_t import degrade_test, escape_test, max_t_family
     from sics_analysis.one_scorer.equivalence import equivalence_test
     from sics_analysis.one_scorer.verdict import verdict
-    from sics_analysis.rows.contrasts import contrast
 
     found: list[ComparedLine] = []
-    for sparsity in sorted({a.sparsity for a, _ in pairs.pairs}):
-        here = [(a, b) for a, b in pairs.pairs if a.sparsity == sparsity]
-        names = list(dict.fromkeys(a.scorer for a, _ in here))
-        floor = pairs.noise_floor.get(sparsity)
-        contrasts = [contrast(*_arms(name, here, pairs.metric), sparsity=sparsity, noise_floor=floor or 0.0) for name in names]
+    for sparsity in sorted({one.sparsity or 0.0 for one in contrasts}):
+        family, floor = [one for one in contrasts if one.sparsity == sparsity], floors.get(sparsity)
         rng = np.random.default_rng([_STREAM, round(sparsity * 10**9)])
-        escape = escape_test(contrasts, delta, alpha=alpha, rng=rng)
-        degrade = degrade_test(contrasts, delta, alpha=alpha, rng=rng)
-        above = max_t_family(contrasts, 0.0, direction="above", alpha=alpha, rng=rng)
-        below = max_t_family(contrasts, 0.0, direction="below", alpha=alpha, rng=rng)
-        for one in contrasts:
+        escape = escape_test(family, delta, alpha=alpha, rng=rng)
+        degrade = degrade_test(family, delta, alpha=alpha, rng=rng)
+        above = max_t_family(family, 0.0, direction="above", alpha=alpha, rng=rng)
+        below = max_t_family(family, 0.0, direction="below", alpha=alpha, rng=rng)
+        for one in family:
             equivalence = equivalence_test(one, delta, alpha=alpha)
             decision = verdict(
                 equivalence,

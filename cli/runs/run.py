@@ -26,6 +26,7 @@ from sics_cli.seeds.progress import Reporter
 from sics_cli.settings.config import Experiment
 from sics_cli.slurm.executor import SlurmCluster
 from sics_cli.slurm.ledger import Ledger, check_no_jobs
+from sics_cli.store.database import cells_kept
 from sics_cli.store.rows import LookRow, PlanRow
 from sics_cli.store.run_folder import CHECKPOINTS_NAME, CURVES_NAME, SEARCHES_NAME, forget_saliencies, run_lock
 from sics_cli.store.store import Store
@@ -135,7 +136,7 @@ def run_session(
     except OSError as error:
         what = f"{error.filename} cannot" if error.filename else "cannot"
         raise StorageError(
-            f"--out {session.folder}: {what} be written ({error.strerror or error}); finished cells are kept"
+            f"--out {session.folder}: {what} be written ({error.strerror or error}); {cells_kept(session.store_path)}"
         ) from error
 
 

@@ -13,7 +13,7 @@ from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from sics_cli.base import user_code
-from sics_cli.base.errors import ConfigError, RefusedSettingError, require
+from sics_cli.base.errors import ConfigError, RefusedSettingError, did_you_mean, require
 from sics_cli.settings.images import (
     CalibrationConfig,
     DataConfig,
@@ -98,7 +98,8 @@ class Experiment:
             require(0 < sparsity < 1, "sparsities", sparsity, "numbers above 0 and below 1")
         require(self.scorers is None or len(self.scorers) > 0, "scorers", self.scorers, "at least one scorer")
         for field, accepted in (("unit", UNITS), ("pool", POOLS), ("form", FORMS)):
-            require(getattr(self, field) in accepted, field, getattr(self, field), " | ".join(accepted))
+            value = getattr(self, field)
+            require(value in accepted, field, value, " | ".join(accepted) + did_you_mean(value, accepted))
         if self.pool in WEIGHT_POOLS:
             require(self.unit == "weight", "unit", self.unit, f"weight, with pool {self.pool}")
         if self.pool in PATTERNS:
@@ -262,7 +263,8 @@ def _section(kind: type[_Section], values: Mapping[str, Any], prefix: str, built
     for key in values:
         if key not in accepted:
             known = accepted if prefix else sorted([*accepted, *COUNTED])
-            raise ConfigError(f"unknown setting {prefix}{key}: the settings here are {', '.join(known)}")
+            near = did_you_mean(key, known)
+            raise ConfigError(f"unknown setting {prefix}{key}{near}: the settings here are {', '.join(known)}")
     for name, field in fields.items():
         if name in ready:
             continue

@@ -208,6 +208,18 @@ def damaged(path: Path, why: str) -> StoreError:
     return StoreError(f"{path}: damaged ({why}); nothing was changed: restore a copy, or choose another --out")
 
 
+def cells_kept(path: Path) -> str:
+    """What becomes of the cells of a store that cannot be written to: they stay, where it holds any.
+
+    >>> cells_kept(Path("nowhere.sqlite"))
+    'no cell was finished yet'
+    """
+    finished = False
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(connect(path, "ro")) as connection:
+        finished = connection.execute("SELECT EXISTS (SELECT 1 FROM cells)").fetchone()[0] == 1
+    return "finished cells are kept" if finished else "no cell was finished yet"
+
+
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Turn SQLite's and the system's errors into one line that says what to do; broken rules (CHECK) pass."""
@@ -217,7 +229,7 @@ def explained(path: Path) -> Iterator[None]:
         raise
     except sqlite3.OperationalError as error:
         if getattr(error, "sqlite_errorname", "").startswith(_REFUSALS):
-            raise StorageError(f"{path}: cannot be written ({error}); finished cells are kept") from None
+            raise StorageError(f"{path}: cannot be written ({error}); {cells_kept(path)}") from None
         raise StoreError(f"{path}: {error}") from None
     except sqlite3.DatabaseError as error:
         raise damaged(path, str(error)) from None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from sics_cli.base.bits import count_bits
-from sics_cli.base.errors import ConfigError, SicsError, StoreError
+from sics_cli.base.errors import ConfigError, SicsError, StoreError, did_you_mean
 from sics_cli.base.files import PARTIAL_MARK
 from sics_cli.base.hashing import canonical_json, digest
 from sics_cli.store import database
@@ -275,13 +275,19 @@ def find_store(run: Path) -> Path:
     return path
 
 
+def is_shipped(source: Path) -> bool:
+    """Whether a source is a run that ships with the package, asked for by name."""
+    return str(source).startswith(REFERENCE)
+
+
 def shipped(source: Path) -> Path:
     """The path of a reference run that is asked for by name; any other source as it is."""
-    if not str(source).startswith(REFERENCE):
+    if not is_shipped(source):
         return source
     from sics_data import reference_runs
 
     runs, name = reference_runs(), str(source).removeprefix(REFERENCE)
     if name not in runs:
-        raise ConfigError(f"{source}: there is no such reference run: give {' | '.join(REFERENCE + known for known in runs)}")
+        names = " | ".join(REFERENCE + known for known in runs)
+        raise ConfigError(f"{source}: there is no such reference run{did_you_mean(name, runs)}: give {names}")
     return runs[name]

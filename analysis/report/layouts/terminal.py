@@ -22,13 +22,14 @@ from sics_analysis.report.words.searched import conclusions
 from sics_analysis.results import Level
 
 WIDTH = 80
+_NARROWEST = 40  # below it the widest number of a table has no room beside a name
 _TONES = {"yes": "bold green", "no": "red", "open": "yellow"}
 
 
 def terminal() -> Console:
-    """Console on stdout, never narrower than the tables."""
+    """Console on stdout, as wide as the terminal is, or 80 columns where there is none."""
     console = Console(highlight=False)
-    return Console(highlight=False, width=max(console.width, WIDTH))
+    return Console(highlight=False, width=max(console.width, _NARROWEST))
 
 
 def render_terminal(document: ReportDocument) -> str:

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.cells import cell_len, chop_cells
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Column as TableColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -34,12 +36,78 @@ STYLES = {
 }
 NAME_WIDTH = 12
 WIDEST = 100  # columns of running text
-_GRID_COLUMNS = 4
+_PROSE = 20  # columns that a column of words takes at least
 
 
-def plain_table(*columns: str | tuple[str, str], gap: int = 2) -> Table:
-    """A table with a rule below its heading; a column is a heading, or (heading, "right")."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+class BlockTable(Table):
+    """A table that a console too narrow for it shows in blocks, one below the other: nothing is cut.
+
+    Each block begins with the first `kept` columns and has as many of the others as fit; no column is in two blocks.
+    """
+
+    def __init__(self, gap: int, kept: int) -> None:
+        super().__init__(box=box.SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+        self.gap, self.kept = gap, kept
+
+    def fits(self, width: int) -> bool:
+        """Whether all columns have their room beside each other."""
+        return self._taken(range(len(self.columns))) <= width
+
+    def blocks(self, width: int) -> list[BlockTable]:
+        """The table in as few blocks as `width` allows, with about as many columns in each."""
+        found = self._filled(width, len(self.columns))
+        evened = next(parts for most in range(1, len(self.columns) + 1) if len(parts := self._filled(width, most)) <= len(found))
+        return [self._of_columns([*range(self.kept), *part]) for part in evened]
+
+    def _filled(self, width: int, most: int) -> list[list[int]]:
+        """The columns that are not kept, in order, in parts of at most `most` that fit."""
+        parts: list[list[int]] = []
+        for place in range(self.kept, len(self.columns)):
+            grown = [*(parts[-1] if parts else ()), place]
+            if parts and len(grown) <= most and self._taken([*range(self.kept), *grown]) <= width:
+                parts[-1] = grown
+            else:
+                parts.append([place])
+        return parts
+
+    def _taken(self, places: Sequence[int]) -> int:
+        return sum(_room(self.columns[i]) for i in places) + self.gap * (len(places) - 1)
+
+    def _of_columns(self, places: Sequence[int]) -> BlockTable:
+        chosen = [self.columns[i] for i in places]
+        block = BlockTable(self.gap, len(places))
+        for one in chosen:
+            block.add_column(
+                one.header, justify=one.justify, no_wrap=one.no_wrap, overflow=one.overflow, min_width=one.min_width,
+                max_width=one.max_width,
+            )  # fmt: skip
+        for row in zip(*(one.cells for one in chosen), strict=True):
+            block.add_row(*row)
+        return block
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render it, in blocks where it is too wide."""
+        if len(self.columns) <= self.kept + 1 or self.fits(options.max_width):
+            yield from super().__rich_console__(console, options)
+            return
+        for i, block in enumerate(self.blocks(options.max_width)):
+            if i:
+                yield Text()
+            yield block
+
+
+def _room(column: TableColumn) -> int:
+    """What a column needs, so that nothing in it is cut: its longest line, or where its words may be broken, its least width."""
+    longest = max((cell_len(line) for cell in (column.header, *column.cells) for line in str(cell).splitlines()), default=0)
+    return longest if column.no_wrap else min(longest, column.min_width or _PROSE)
+
+
+def plain_table(*columns: str | tuple[str, str], gap: int = 2, kept: int = 1) -> BlockTable:
+    """A table with a rule below its heading; a column is a heading, or (heading, "right").
+
+    Where it is too wide for a console it is shown in blocks, of which each begins with the first `kept` columns.
+    """
+    table = BlockTable(gap, kept)
     for column in columns:
         heading, justify = (column, "left") if isinstance(column, str) else column
         table.add_column(heading, justify="right" if justify == "right" else "left", no_wrap=True)
@@ -61,16 +129,26 @@ def fold(table: Table, column: int, names: Iterable[str], width: int = NAME_WIDT
 
 
 def folded_at_words(name: str, width: int = NAME_WIDTH) -> str:
-    """A name in lines of at most `width`, broken behind an underscore or a slash where there is one.
+    """A name in lines of at most `width`, broken behind an underscore, a slash or a space where there is one.
 
-    >>> folded_at_words("fusion_smooth_orbit_200", 16).split()
-    ['fusion_smooth_', 'orbit_200']
+    Further lines are indented: none of them reads as a row of its own.
+
+    >>> print(folded_at_words("fusion_smooth_orbit_200", 16))
+    fusion_smooth_
+     orbit_200
+    >>> print(folded_at_words("unbrokenunbroken", 10))
+    unbrokenun
+     broken
     """
     lines = [""]
-    for part in re.split(r"(?<=[_/])", name):
-        if lines[-1] and len(lines[-1] + part) > width:
-            lines.append("")
-        lines[-1] += part
+    for part in re.split(r"(?<=[_/ ])", name):
+        if lines[-1].strip() and cell_len((lines[-1] + part).rstrip()) > width:
+            lines.append(" ")
+        whole = (lines[-1] + part).rstrip() if cell_len(lines[-1] + part) > width else lines[-1] + part
+        first = (chop_cells(whole, width) or [""])[0]
+        lines[-1] = first
+        if first != whole:  # one word longer than a line
+            lines += [f" {piece}" for piece in chop_cells(whole[len(first) :], width - 1)]
     return "\n".join(lines)
 
 
@@ -80,11 +158,18 @@ def hanging(console: Console, text: str, indent: int, style: str = "") -> Text:
 
 
 def print_table(console: Console, table: ReportTable, folded: Mapping[str, int], gap: int = 1) -> None:
-    """Print a table with its narrow columns; a column of `folded`, named by its heading, folds beyond that width."""
+    """Print a table with its narrow columns; a column of `folded`, named by its heading, folds there if it must."""
     shown = table.narrow()
+    whole = _laid_out(shown, {}, gap)
+    console.print(whole if whole.fits(console.width) else _laid_out(shown, folded, gap))
+
+
+def _laid_out(shown: ReportTable, folded: Mapping[str, int], gap: int) -> BlockTable:
     left = [column.left or i == 0 for i, column in enumerate(shown.columns)]
     headings = [_NARROWER.get(column.short, column.short) for column in shown.columns]
-    found = plain_table(*(h if at_left else (h, "right") for h, at_left in zip(headings, left, strict=True)), gap=gap)
+    head = next((i for i, cell in enumerate(shown.rows[0]) if cell.head), 0) if shown.rows else 0  # S may stand before the name
+    columns = [h if at_left else (h, "right") for h, at_left in zip(headings, left, strict=True)]
+    found = plain_table(*columns, gap=gap, kept=head + 1)
     for place, heading in enumerate(headings):
         if heading in folded:
             fold(found, place, [row[place].plain for row in shown.rows], folded[heading])
@@ -93,7 +178,7 @@ def print_table(console: Console, table: ReportTable, folded: Mapping[str, int],
         if shown.breaks and i and i not in shown.breaks:
             cells[0] = Text("")
         found.add_row(*cells)
-    console.print(found)
+    return found
 
 
 _NARROWER = {"information": "info.", "p": "p =", "p down": "p dn"}
@@ -108,15 +193,20 @@ def _cell(cell: TableCell, column: Column[Any], width: int | None) -> Text:
 
 def print_overview(console: Console, document: ReportDocument) -> None:
     """Print a row per scorer and a column per S: the glyph of the verdict and the difference."""
-    for i, part in enumerate(overview(document).across(2, _GRID_COLUMNS)):
-        if i:
-            console.print()
-        print_table(console, part, {"scorer": 22 if document.searched is None else 23}, gap=2)
+    print_table(console, overview(document), {"scorer": 22 if document.searched is None else 23}, gap=2)
     for words in ([word for word in GLYPHS if word not in MEANING], list(MEANING)):
-        legend = Text("  ")
-        for word in words:
-            legend.append_text(marked(word, f"{word}, {MEANING[word]}" if word in MEANING else None)).append("   ")
-        console.print(Text.assemble(legend[:-3]))
+        _print_legend(console, [marked(word, f"{word}, {MEANING[word]}" if word in MEANING else None) for word in words])
+
+
+def _print_legend(console: Console, items: Sequence[Text]) -> None:
+    """Print items beside each other as far as there is room, none broken from its glyph."""
+    line = Text("  ")
+    for item in items:
+        if line.plain.strip() and line.cell_len + item.cell_len > console.width:
+            console.print(Text.assemble(line[:-3]))
+            line = Text("  ")
+        line.append_text(item).append("   ")
+    console.print(Text.assemble(line[:-3]))
 
 
 def print_lines(console: Console, document: ReportDocument, sparsity: float) -> None:

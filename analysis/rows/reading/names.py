@@ -216,14 +216,14 @@ def parse_columns(text: str) -> dict[str, str | tuple[str, ...]]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """What a slip of the pen may have meant, as the end of a message; empty where nothing is near.
+    """What a slip of the pen may have meant, to stand behind the name that is refused; empty where nothing is near.
 
     >>> nearest("wnada", ["magnitude", "wanda"]), nearest("x", ["wanda"])
-    (" (is 'wanda' meant?)", '')
+    (' (did you mean wanda?)', '')
     """
     words = {word.lower(): word for word in known}
     close = difflib.get_close_matches(name.lower(), list(words), n=1)
-    return f" (is {words[close[0]]!r} meant?)" if close else ""
+    return f" (did you mean {words[close[0]]}?)" if close else ""
 
 
 def likely_reference(scorers: Collection[str]) -> str | None:

@@ -7,14 +7,16 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sics_analysis.rows.unpaired import UnpairedContrast
 from sics_cli.base.errors import ConfigError
 from sics_cli.main import main
-from sics_cli.results.compare_runs import Pairs, RunRows, compare_pairs, pair
+from sics_cli.results.compare_runs import Pairs, RunRows, compare_gains, compare_pairs, gains_of, pair
 from sics_cli.store.rows import CellRow
 
 MakeCell = Callable[..., CellRow]
@@ -67,8 +69,6 @@ def test_one_run_with_itself_is_identical(cell_row: MakeCell) -> None:
 
 
 def test_only_one_network_pairs(cell_row: MakeCell) -> None:
-    from dataclasses import replace
-
     rows = cells(cell_row, {"a": [900, 902, 898]})
     other = [replace(row, checkpoint_hash="retrained") if row.seed == 1 else row for row in rows]
     pairs = pair(run(rows), run(other))
@@ -128,6 +128,63 @@ def test_ragged_pairs_are_named_beside_their_p(cell_row: MakeCell) -> None:
     a = {"up": [920, 924, 919, 921, 922], "flat": [801, 800, 803, 803]}
     found = {x.contrast.name: x for x in compare_pairs(pair(run(cells(cell_row, a, "A")), run(cells(cell_row, b))), 0.5, 0.05)}
     assert found["up"].decision.reason.endswith("(Holm on t, ragged seeds)")
+
+
+# -- runs of other networks -------------------------------------------------------------------------------------------
+
+
+def elsewhere(rows: list[CellRow], first: int = 100) -> list[CellRow]:
+    """The same rows of fresh seeds, on networks of their own."""
+    return [replace(row, seed=row.seed + first, checkpoint_hash=f"other{row.seed}") for row in rows]
+
+
+def two_runs(cell_row: MakeCell) -> tuple[RunRows, RunRows]:
+    """Gains of up in points: A 2.0 2.2 2.1 1.9 2.3, mean 2.1; B 2.2 2.0 2.4, mean 2.2. Of off: about +1 and −1."""
+    a = {"magnitude": [900, 910, 905, 890, 895], "up": [920, 932, 926, 909, 918], "off": [911, 920, 914, 900, 905]}
+    b = {"magnitude": [890, 900, 910], "up": [912, 920, 934], "off": [880, 891, 899]}
+    same_a, same_b = ({**side, "power": side["magnitude"]} for side in (a, b))
+    rows = []
+    for counts in (same_a, same_b):
+        found = cells(cell_row, counts)
+        rows.append([replace(row, mask_hash=f"m{row.seed}") if row.scorer in ("magnitude", "power") else row for row in found])
+    return run(rows[0]), run(elsewhere(rows[1]))
+
+
+def test_gains_of_unpaired_runs_by_hand(cell_row: MakeCell) -> None:
+    gains = gains_of(*two_runs(cell_row))
+    assert gains.identical == (("power", 0.5),)
+    found = {line.contrast.name: line for line in compare_gains(gains, 0.5, 0.05)}
+    up = found["up"]
+    # Variances 0.025 of five and 0.04 of three: se = √(0.005 + 0.01333) = 0.13540.
+    assert up.contrast.mean == pytest.approx(-0.1)
+    assert up.contrast.se == pytest.approx(0.1354006)
+    # df = 0.018333²/(0.005²/4 + 0.013333²/2) = 3.5328; t = (0.5 − 0.1)/0.13540 = 2.9542
+    assert up.contrast.df == pytest.approx(3.5328, abs=1e-4)
+    assert up.equivalence.p == pytest.approx(0.02447, abs=2e-4)
+    assert {name: str(line.decision.verdict) for name, line in found.items()} == {"up": "EQUIVALENT", "off": "ESCAPES"}
+
+
+def test_gains_are_judged_as_statsmodels_judges_them(cell_row: MakeCell) -> None:
+    from statsmodels.stats.weightstats import ttost_ind
+
+    for line in compare_gains(gains_of(*two_runs(cell_row)), 0.5, 0.05):
+        c = line.contrast
+        assert isinstance(c, UnpairedContrast)
+        p, lower, upper = ttost_ind(c.own, c.other, -0.5, 0.5, usevar="unequal")
+        assert line.equivalence.p == pytest.approx(p, rel=1e-9)
+        assert (line.equivalence.p_lower, line.equivalence.p_upper) == pytest.approx((lower[1], upper[1]), rel=1e-9)
+
+
+def test_what_unpaired_runs_must_share(cell_row: MakeCell) -> None:
+    a, b = two_runs(cell_row)
+    with pytest.raises(ConfigError, match="both runs have the dense networks of seed 0, 1, 2, 3, 4"):
+        gains_of(a, a)
+    with pytest.raises(ConfigError, match="compare with magnitude and with power"):
+        gains_of(a, replace(b, reference="power"))
+    with pytest.raises(ConfigError, match="share no scorer and sparsity"):
+        gains_of(a, replace(b, rows=tuple(replace(row, sparsity=0.9) for row in b.rows)))
+    other = gains_of(a, replace(b, recipe={**b.recipe, "data": {**RECIPE["data"], "test": 9}}))
+    assert other.remarks == ("tested on different examples, which the spread between seeds knows nothing of",)
 
 
 # -- through the command line -----------------------------------------------------------------------------------------
@@ -201,6 +258,33 @@ def test_nothing_to_pair_is_a_usage_error(finished: Any, changed: Path, capsys: 
     assert shown.out == ""
     assert len(shown.err.splitlines()) == 1
     assert "nothing can be paired: seed 0, 1: the dense checkpoints differ" in shown.err
+
+
+def test_a_replication_is_told_whether_it_agrees_with_a_shipped_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Half of the seeds of a shipped run as if somebody else had trained other networks, against the whole of it."""
+    from sics_data import reference_runs
+
+    copy = tmp_path / "run.sqlite"
+    shutil.copy(reference_runs()["digits-weight"], copy)
+    with sqlite3.connect(copy) as connection:
+        connection.execute("DELETE FROM cells WHERE seed >= 1020")
+        connection.execute("UPDATE cells SET checkpoint_hash = checkpoint_hash || 'x'")
+    connection.close()
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["compare", str(copy), "reference:digits-weight"]) == 0
+    out = capsys.readouterr().out
+    assert "Unpaired: A and B share no dense network." in words(out)
+    found = re.search(r"A agrees with B within ±0\.5 points in (\d+) of 36 lines; none is shown to differ by more", words(out))
+    assert found is not None
+    assert int(found[1]) > 20
+    assert "0 of 36 lines lie farther apart than seeds alone make" in words(out)
+    assert "Not tested, the mask of magnitude at every seed of both: power, log." in words(out)
+    assert len(re.findall(r"(?m)^S = 0\.\d +20 seeds against 40$", out)) == 4
+    assert max(len(line) for line in out.splitlines() if str(copy) not in line) <= 80
+    assert main(["compare", "reference:digits-weight", "reference:digits-weight"]) == 0  # the same networks are pairs
+    assert "pairs of rows" in words(capsys.readouterr().out)
 
 
 def test_what_is_no_run(finished: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -435,7 +435,7 @@ def test_bad_tables_get_one_line(write: Write, capsys: pytest.CaptureFixture[str
         (["--delta", "0"], 2, "'--delta': '0' is not accepted: give accuracy points above 0 and below 100"),
         (["--delta", "nan"], 2, "'nan' is not accepted"),
         (["--alpha", "0.5"], 2, "'--alpha': '0.5' is not accepted: give a level above 0 and below 0.5"),
-        (["--format", "pdf"], 2, "'pdf' is not one of 'terminal', 'html', 'md', 'latex', 'json'"),
+        (["--format", "pdf"], 2, "'pdf' is not accepted: give terminal | html | md | latex | json"),
         (["--across-devices"], 2, "--across-devices: is for runs"),
     ],
 )

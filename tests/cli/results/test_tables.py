@@ -485,7 +485,7 @@ def test_a_margin_in_fractions_is_told_and_gives_the_numbers_of_points(
         (("l1", "mine"), [], "give --reference l1 | mine (l1 is the likely one)"),
         (("global_magnitude", "mine"), [], "(global_magnitude is the likely one)"),
         (("snip", "mine"), [], "give --reference mine | snip\n"),
-        (("magnitude", "mine"), ["--reference", "magnitud"], "(is 'magnitude' meant?)"),
+        (("magnitude", "mine"), ["--reference", "magnitud"], "(did you mean magnitude?)"),
     ],
 )
 def test_a_reference_that_is_not_there_is_answered_with_the_likely_one(

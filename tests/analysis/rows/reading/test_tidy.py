@@ -397,7 +397,7 @@ def test_a_slip_of_the_pen_is_answered_with_what_is_near(asked: Asked, meant: st
     rows = pd.DataFrame({"seed": [0, 0], "scorer": ["wanda", "snip"], "val_acc": 0.9, "val_loss": 1.0, "episode": 1})
     with pytest.raises(TableError) as caught:
         tidy(rows, asked)
-    assert f"(is {meant!r} meant?)" in str(caught.value)
+    assert f"(did you mean {meant}?)" in str(caught.value)
 
 
 def test_a_scorer_without_the_harder_repeats_is_open() -> None:
