@@ -13,7 +13,7 @@ import pytest
 from sics_analysis import LookPlan, analyse
 from sics_analysis.claims.statement import parse_claim
 from sics_analysis.report import FORMATS, ReportDocument, headline, render, report_table
-from sics_analysis.report.document.build import UNKNOWN, build_document
+from sics_analysis.report.build import UNKNOWN, build_document
 from sics_analysis.report.figures import FIGURES, figure_list
 from sics_analysis.report.figures.drawing.style import figure_style
 from sics_analysis.report.figures.looks import looks as draw

@@ -17,6 +17,7 @@ from sics_analysis.report.tables.looks import OF_LOOKS
 from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words import phrases
 from sics_analysis.report.words.answers import answers
+from sics_analysis.report.words.conclusion import conclusion_of
 from sics_analysis.report.words.reasons import TONE_GLYPHS, headline, undecided
 from sics_analysis.report.words.said import checks_title, in_digits, in_words, largest_alone
 from sics_analysis.report.words.searched import conclusions
@@ -59,6 +60,7 @@ def render_html(document: ReportDocument) -> str:
         grid_caption=_grid_caption(document, open_lines, lines),
         identity=phrases.identity_line(document),
         margin=phrases.margin_line(document),
+        conclusion=conclusion_of(document),
         answers=answers(document),
         tone_glyphs=TONE_GLYPHS,
         glyphs=phrases.GLYPHS,
