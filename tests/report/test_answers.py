@@ -290,8 +290,8 @@ def test_where_information_escapes_too_shape_is_not_said_to_help(make_table: Any
     same = [3.0, 3.0, 3.2, 2.9, 3.0]
     made = run_of(make_table, {"chaos": {0.8: CLEAR}, "bump": {}, "information": {0.8: same}}, kappa, (0.8,))
     assert headline(made) == (
-        "chaos escapes the magnitude plateau, at S = 0.8; so does information by a test of its own, a control with the same saliency and no "
-        "shape: a saliency helps, that its shape does is not shown."
+        "chaos escapes the magnitude plateau, at S = 0.8; so does information by a test of its own, a control with the same "
+        "saliency and no shape: a saliency helps, that its shape does is not shown."
     )
     more = run_of(make_table, {"chaos": {0.8: CLEAR}, "bump": {}, "information": {0.8: FAINT}}, kappa, (0.8,))
     assert headline(more).endswith("a saliency helps, and chaos is shown to add to it.")

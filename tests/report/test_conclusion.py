@@ -70,7 +70,7 @@ def test_what_is_shown_holds_over_the_run_and_gives_no_selected_mean(document: R
         low = min(line.simultaneous.low for line in held if line.simultaneous)
         assert number(low) in first
     assert conclude(escaped).shown.startswith(
-        "Over the whole run smooth_chaos at S = 0.8 lies more than 0.5 points above magnitude (its simultaneous 95 % interval is ["
+        "Over the whole run smooth_chaos at S = 0.8 lies more than 0.5 points above magnitude (its simultaneous 95 % interval"
     )
 
 
@@ -78,7 +78,7 @@ def test_what_escapes_within_an_s_alone_is_not_said_to_hold_over_the_run(escaped
     lines = tuple(replace(line, p_escape_adjusted_run=0.2) if line.in_family else line for line in escaped.lines)
     shown = conclude(replace(escaped, lines=lines)).shown
     assert shown.startswith(
-        "No scorer of κ ≥ 1 is shown above magnitude by more than 0.5 points over the whole run; within one S alone: smooth_chaos at"
+        "No scorer of κ ≥ 1 is shown above magnitude by more than 0.5 points over the whole run; within one S alone: smooth_chaos"
     )
     assert conclude(replace(escaped, lines=lines)).explained.startswith("Nothing to explain over the whole run: ")
 
@@ -86,11 +86,11 @@ def test_what_escapes_within_an_s_alone_is_not_said_to_hold_over_the_run(escaped
 @pytest.mark.parametrize(
     ("verdict", "p", "head", "said"),
     [
-        (Verdict.EQUIVALENT, 0.9, "The saliency, not its shape: ", "shape is shown to add less than 0.5 points in 1."),
-        (Verdict.NONSUPERIOR, 0.9, "The saliency, not its shape: ", "shape is shown to add less than 0.5 points in 1."),
-        (Verdict.DEGRADES, 0.9, "The saliency, not its shape: ", "less than 0.5 points in 1 (in 1 it costs more)."),
-        (Verdict.ESCAPES, 0.01, "Shape, beyond the saliency: ", "more than 0.5 points in 1, adjusted within an S."),
-        (Verdict.NONINFERIOR, 0.01, "Not settled: ", "more than 0 points in 1, adjusted within an S, where 0.5 is open."),
+        (Verdict.EQUIVALENT, 0.9, "The saliency, not its shape: ", "shape is shown to add less than 0.5 points."),
+        (Verdict.NONSUPERIOR, 0.9, "The saliency, not its shape: ", "shape is shown to add less than 0.5 points."),
+        (Verdict.DEGRADES, 0.9, "The saliency, not its shape: ", "less than 0.5 points (it costs more)."),
+        (Verdict.ESCAPES, 0.01, "Shape, beyond the saliency: ", "more than 0.5 points, adjusted within an S."),
+        (Verdict.NONINFERIOR, 0.01, "Not settled: ", "more than 0 points, adjusted within an S, where 0.5 is open."),
         (Verdict.NONINFERIOR, 0.9, "Not settled: ", "shape is not shown to add or to lack anything."),
         (Verdict.INCONCLUSIVE, 0.9, "Not settled: ", "shape is not shown to add or to lack anything."),
     ],
@@ -102,9 +102,7 @@ def test_what_explains_it_follows_the_attribution(
     text = conclude(replace(escaped, attribution=changed)).explained
     assert text.startswith(head)
     assert text.endswith(said)
-    assert (
-        "information, of the same saliency and without a shape, is itself shown above magnitude at S = 0.8, by a test of" in text
-    )
+    assert "information, of the same saliency and without a shape, is itself shown above magnitude at S = 0.8, by a" in text
 
 
 def test_a_control_that_is_not_shown_above_the_reference_explains_nothing_itself(escaped: ReportDocument) -> None:

@@ -59,6 +59,40 @@ def conclude(document: ReportDocument) -> Conclusion:
     return Conclusion(shown, explained, f"{left}: {command}" if command else f"{left}.", command)
 
 
+def deciding(document: ReportDocument) -> float | None:
+    """The S that one picture is to show: the largest at which the headline's claim stands, else where a claim came nearest.
+
+    None without any sparsity.
+    """
+    document = document.largest
+    if document.how_far:
+        reached = [found.reached for found in document.how_far if found.reached is not None]
+        return max(reached) if reached else min(step.sparsity for found in document.how_far for step in found.steps)
+    held, alone = over_run(document)
+    if held or alone:
+        return max(line.sparsity for line in held or alone)
+    tested = [line for line in document.lines if line.in_family and line.p_escape_adjusted is not None]
+    near = min(tested, key=lambda line: (line.p_escape_adjusted, -line.sparsity), default=None)
+    return near.sparsity if near else max((info.sparsity for info in document.sparsities), default=None)
+
+
+def correction(document: ReportDocument) -> str:
+    """Over what the errors behind the headline are held, in few words."""
+    alpha, document = f"α = {document.settings.alpha:g}", document.largest
+    looks = "" if document.looks is None else f", and over {plural(len(document.looks.plan.looks), 'look')}"
+    if document.how_far:
+        return f"{alpha} held over {plural(document.how_far[0].family, 'scorer')} and every S"
+    count = len(document.sparsities)
+    family = [line for line in document.lines if line.in_family and line.n]
+    if not family:
+        return "No family to be adjusted over"
+    names = plural(len({line.scorer for line in family}), "scorer")
+    if count > 1 and all(line.p_escape_adjusted_run is None for line in family):
+        return f"{alpha} held within each S alone{looks}"
+    run = f"the whole run, {names} at {count} S" if count > 1 else names
+    return f"{alpha} held over {run}{looks}"
+
+
 def _is(count: int) -> str:
     return "is" if count == 1 else "are"
 
@@ -126,7 +160,10 @@ def _explained(document: ReportDocument) -> str:
         keys = {(line.scorer, line.sparsity) for line in held}
         rows = [row for row in rows if (row.scorer, row.sparsity) in keys]
     if not rows and searched:
-        short = searched_answer(document).short
+        answer = searched_answer(document)
+        if answer.short == "Not tested":
+            return answer.text
+        short = answer.short
         return f"Whether complexity pays, given the same search: {short[:1].lower()}{short[1:]}."
     if not rows:
         why = "" if document.has_kappa else ", and a column kappa"
@@ -145,12 +182,17 @@ def _outcome(document: ReportDocument, rows: Sequence[AttributionInfo], *, any_h
     there = sorted({row.sparsity for row in rows})
     own = [S for S in there if any_held and _control_escapes(document, S)]
     within = ", adjusted within an S" if len(document.sparsities) > 1 else ""
-    counts = [f"more than {delta:g} points in {len(more)}{within}"] if more else []
-    counts += [f"less than {delta:g} points in {len(less)}{f' (in {costs} it costs more)' if costs else ''}"] if less else []
-    counts += [f"more than 0 points in {above}{within}, where {delta:g} is open"] if above else []
+    many = len(rows) > 1
+
+    def part(amount: str, count: int, more: str = "") -> list[str]:
+        return [f"{amount}{f' in {count} of {len(rows)} lines' if many else ''}{more}"] if count else []
+
+    worse = f" ({f'in {costs} ' if many else ''}it costs more)" if costs else ""
+    counts = part(f"more than {delta:g} points", len(more), within)
+    counts += part(f"less than {delta:g} points", len(less), worse)
+    counts += part("more than 0 points", above, f"{within}, where {delta:g} is open")
     what = f"is shown to add {'; '.join(counts)}" if counts else "is not shown to add or to lack anything"
     none = f"; nothing is shown of {len(rest) - above}" if counts and len(rest) > above else ""
-    of = f" of {plural(len(rows), 'line')}" if len(rows) > 1 else ""
     if not any_held:
         head = "Nothing to explain over the whole run" if len(document.sparsities) > 1 else "Nothing to explain"
     elif len(less) == len(rows):
@@ -161,10 +203,10 @@ def _outcome(document: ReportDocument, rows: Sequence[AttributionInfo], *, any_h
         head = "Shape, in part" if more else "Not settled"
     control = f"the control {CONTROL}, of the same saliency and without a shape,"
     if not own:
-        return f"{head}: beyond {control} shape {what}{of}{none}"
+        return f"{head}: beyond {control} shape {what}{none}"
     at = f" at {sparsity_list(own)}" if len(document.sparsities) > 1 else ""
     alone = f"is itself shown above {document.settings.reference}{at}, by a test of its own"
-    return f"{head}: {control} {alone}, and beyond it shape {what}{of}{none}"
+    return f"{head}: {control} {alone}, and beyond it shape {what}{none}"
 
 
 def _control_escapes(document: ReportDocument, S: float) -> bool:
@@ -214,7 +256,8 @@ def _open_lines(document: ReportDocument) -> str:
     open_, total = undecided(document)
     half = sum(line.verdict in (Verdict.NONINFERIOR, Verdict.NONSUPERIOR) for line in document.lines)
     parts = [f"{open_} of {plural(total, 'line')} {_is(open_)} undecided"] if open_ else []
-    parts += [f"{half}{'' if open_ else f' of {total}'} {_is(half)} shown on one side alone"] if half else []
+    of = "" if open_ else f" of {plural(total, 'line')}"
+    parts += [f"{half}{of} {_is(half)} shown on one side alone"] if half else []
     unclaimed = [point.sparsity for point in document.spectrum.points if point.kappa is None and point.p_values is not None]
     parts += [f"κ is undetermined at {sparsity_list(unclaimed)}"] if unclaimed else []
     return listed(parts)

@@ -69,7 +69,7 @@ def next_answer(document: ReportDocument) -> Answer:
 
 @dataclass(frozen=True, slots=True)
 class SeedsPlan:
-    """How many seeds would settle half of the lines without a strong verdict: the undecided ones first, of which `kind` speaks."""
+    """How many seeds would settle half of the lines without a strong verdict; the undecided ones alone where there are some."""
 
     steps: tuple[NextStep, ...]
     kind: str  # "open" or "one-sided"

@@ -276,6 +276,7 @@ def _conclusion(line: AttributionInfo, settings: SettingsInfo) -> str:
 
 
 def superior(line: AttributionInfo, settings: SettingsInfo) -> bool:
+    """Whether complexity is shown to add more than 0."""
     return line.p_superior_adjusted is not None and line.p_superior_adjusted <= settings.alpha
 
 
