@@ -16,9 +16,6 @@ from sics_analysis.report.layouts.html import report_tables
 from sics_analysis.report.tables import joint
 from sics_analysis.report.words.glossary import SCORERS, terms
 from sics_analysis.report.words.phrases import GLYPHS, number, plain
-from sics_cli.results.report import document_of
-from sics_cli.results.source import Settings, read_source
-from sics_data import reference_runs
 
 VOID = {"meta", "br", "img", "link", "hr", "input"}
 
@@ -233,41 +230,6 @@ def test_every_scorer_of_the_project_has_its_line() -> None:
     from sics_plugin import list_scorers
 
     assert set(list_scorers()) <= set(SCORERS)
-
-
-class Seen(HTMLParser):
-    """The words that are seen with everything folded and the first forest chosen, those of the drawings among them."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[tuple[str, bool]] = []  # tag, and whether what is in it is hidden
-        self.words: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in VOID:
-            return
-        classes = str(dict(attrs).get("class")).split()
-        never = tag in ("title", "desc", "style", "script") or {"unseen", "choice-2", "choice-3"} & set(classes)
-        self.open.append((tag, bool(never)))
-
-    def handle_endtag(self, tag: str) -> None:
-        self.open.pop()
-
-    def handle_data(self, data: str) -> None:
-        tags = [tag for tag, _ in self.open]
-        folds = [i for i, tag in enumerate(tags) if tag == "details"]
-        folded = any(tags[i + 1 : i + 2] != ["summary"] for i in folds)
-        if not folded and not any(hidden for _, hidden in self.open):
-            self.words += data.replace("\xa0", " ").split()
-
-
-@pytest.mark.parametrize("name", reference_runs())
-def test_a_page_is_short_and_light(name: str) -> None:
-    source = read_source(reference_runs()[name])
-    text = render(document_of(source, source.planned or Settings()), "html")
-    assert len(text.encode()) < 800_000
-    assert 500 < len(Seen(text).words) <= 2_500
 
 
 def test_colour_schemes_print_and_phones_are_provided_for(document: ReportDocument) -> None:

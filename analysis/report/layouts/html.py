@@ -48,7 +48,7 @@ _PLACES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "paper": ("paper", ()),
 }
 #: Tables as long as the run: on the page, and left folded in print.
-_RAW = ("mcnemar", "cells", "weights")
+_RAW = ("mcnemar", "cells")
 #: Tables where a pointer finds the sentence to quote.
 _TITLED = ("overview", "attribution", "plateau", "split", "beside", "pools", "scorecard", "gate")
 _COUNTS = re.compile(r"\d+:\d+ p <?[\d.e+-]+")  # sorted by the p at the end
