@@ -134,7 +134,7 @@ def _clean(element: ET.Element, places: Mapping[str, str]) -> None:
     if _HREF in attributes:
         attributes["href"] = attributes.pop(_HREF)
     identity = attributes.pop("id", None)
-    if identity in places:
+    if identity is not None and identity in places:
         attributes["id"] = places[identity]
     for key, value in attributes.items():
         if key == "href":
