@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 from sics_analysis.lazy import attach
 
 if TYPE_CHECKING:
-    from sics_analysis.report.document.build import Origin as Origin
-    from sics_analysis.report.document.build import build_document as build_document
-    from sics_analysis.report.document.build import report_table as report_table
+    from sics_analysis.report.build import Origin as Origin
+    from sics_analysis.report.build import build_document as build_document
+    from sics_analysis.report.build import report_table as report_table
     from sics_analysis.report.document.document import ReportDocument as ReportDocument
     from sics_analysis.report.figures import figure_list as figure_list
     from sics_analysis.report.figures import save_figures as save_figures
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sics_analysis.report.words.reasons import headline as headline
 
 _HOME = {
-    "document.build": ("Origin", "build_document", "report_table"),
+    "build": ("Origin", "build_document", "report_table"),
     "document.document": ("ReportDocument",),
     "figures": ("figure_list", "save_figures"),
     "layouts.formats": ("FORMATS", "render"),

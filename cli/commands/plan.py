@@ -164,8 +164,8 @@ def _document(
 ) -> tuple[ReportDocument, Settings]:
     """The report of the rows, whose steps are for this chance of a verdict, and the settings of their analysis."""
     from sics_analysis.planning.outlook import next_steps
+    from sics_analysis.report.build import build_document
     from sics_analysis.report.document.as_read import as_read
-    from sics_analysis.report.document.build import build_document
     from sics_cli.results.report import analyse_source, is_document, settings_of
     from sics_cli.results.source import InputError, read_source
     from sics_cli.store.store import shipped

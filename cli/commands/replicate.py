@@ -420,6 +420,11 @@ def _print_results(out: Console, session: Session, outcome: Outcome, report: boo
     tables.fact(out, "", f"sics-run export {session.folder} -o results.csv")
     if report:
         tables.fact(out, "open", _write_report(session, document))
+    if not isinstance(document, str):
+        from sics_analysis.report.layouts.terminal import print_conclusion
+
+        out.print()
+        print_conclusion(out, document)
     return FAILED_CELLS if failed or outcome.failed or apart else 0
 
 

@@ -114,7 +114,7 @@ def told_on_terminal(*paths: Path) -> Iterator[Tell | None]:
 def document_of(source: Source, settings: Settings, gates: Sequence[Claim] = (), tell: Tell | None = None) -> ReportDocument:
     """Analyse under `settings` and collect everything a report says."""
     from sics_analysis.claims.scorecard import check_claim
-    from sics_analysis.report.document.build import build_document
+    from sics_analysis.report.build import build_document
 
     analysis = analyse_source(source, settings, tell=tell)
     if tell is not None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sics_analysis.looks.design import LookPlan
-    from sics_analysis.report.document.build import Origin
+    from sics_analysis.report.build import Origin
     from sics_analysis.report.document.rows import Fact, Strength
     from sics_analysis.results import DataCheck, Metric
 
@@ -134,7 +134,7 @@ def read_source(path: Path, *more: Path, across_devices: bool = False, reading: 
             raise InputError(f"{one}: there is no such run or file: give a run's folder, its run.sqlite, or a table of results")
     if across_devices:
         raise ConfigError(f"--across-devices: is for runs, which know their devices; {path.name} is a table")
-    from sics_analysis.report.document.build import Origin
+    from sics_analysis.report.build import Origin
     from sics_analysis.report.document.rows import Fact, SourceInfo
 
     table = read_table_files(paths, reading)
@@ -212,7 +212,7 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
     """Make a source of these rows of a store, under its last plan."""
     import pandas as pd
 
-    from sics_analysis.report.document.build import Origin
+    from sics_analysis.report.build import Origin
     from sics_analysis.report.document.rows import Deviation, Planned, SourceInfo
     from sics_analysis.rows.checks import copied_checkpoints
 

@@ -26,8 +26,8 @@ def test_headline_names_who_escapes_and_where(document: ReportDocument, poor: di
         "smooth_chaos and chaos escape the magnitude plateau, at S = 0.7 and 0.8; bump at S = 0.8, on these 400 test images"
     ), "bump is not said to escape at 0.7"
     assert control == (
-        "information, a control with the same saliency and no shape: a saliency helps, and 4 of these 5 lines are shown to add "
-        "to it, within that S alone."
+        "information by a test of its own, a control with the same saliency and no shape: a saliency helps, and 4 of these 5 "
+        "lines are shown to add to it, within that S alone."
     )
     assert headline(poor["no kappa"]) == "mine escapes magnitude, at S = 0.7."
     assert headline(poor["one seed"]) == "1 seed a line: too few to show who escapes magnitude."
@@ -290,12 +290,13 @@ def test_where_information_escapes_too_shape_is_not_said_to_help(make_table: Any
     same = [3.0, 3.0, 3.2, 2.9, 3.0]
     made = run_of(make_table, {"chaos": {0.8: CLEAR}, "bump": {}, "information": {0.8: same}}, kappa, (0.8,))
     assert headline(made) == (
-        "chaos escapes the magnitude plateau, at S = 0.8; so does information, a control with the same saliency and no shape: "
-        "a saliency helps, that its shape does is not shown."
+        "chaos escapes the magnitude plateau, at S = 0.8; so does information by a test of its own, a control with the same "
+        "saliency and no shape: a saliency helps, that its shape does is not shown."
     )
     more = run_of(make_table, {"chaos": {0.8: CLEAR}, "bump": {}, "information": {0.8: FAINT}}, kappa, (0.8,))
     assert headline(more).endswith("a saliency helps, and chaos is shown to add to it.")
     none = run_of(make_table, {"chaos": {0.8: CLEAR}, "bump": {}, "information": {}}, kappa, (0.8,))
     assert headline(none) == "chaos escapes the magnitude plateau, at S = 0.8."
     two = {"chaos": {0.7: CLEAR, 0.8: CLEAR}, "bump": {}, "information": {0.8: same}}
-    assert "; so does information at S = 0.8, a control" in headline(run_of(make_table, two, kappa, (0.7, 0.8)))
+    said = headline(run_of(make_table, two, kappa, (0.7, 0.8)))
+    assert "; so does information at S = 0.8 by a test of its own, a control" in said

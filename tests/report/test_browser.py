@@ -63,7 +63,9 @@ def pages() -> dict[int, str]:
 def open_page(browser: Any, pages: dict[int, str], tmp_path: Path) -> Iterator[Open]:
     contexts = []
 
-    def make(document: ReportDocument, name: str = "report.html", width: int = 1280, **options: Any) -> Opened:
+    def make(
+        document: ReportDocument, name: str = "report.html", width: int = 1280, *, unfold: bool = False, **options: Any
+    ) -> Opened:
         path = tmp_path / name
         if id(document) not in pages:
             pages[id(document)] = render(document, "html")
@@ -81,6 +83,8 @@ def open_page(browser: Any, pages: dict[int, str], tmp_path: Path) -> Iterator[O
 
         opened.page.on("dialog", dismiss)
         opened.page.goto(path.as_uri())
+        if unfold:
+            opened.page.evaluate("document.querySelectorAll('details').forEach(fold => { fold.open = true; })")
         return opened
 
     yield make
@@ -115,7 +119,7 @@ def test_opens_from_disk_quietly_and_fits(
 
 
 def test_what_is_wide_scrolls_inside_itself(open_page: Open, document: ReportDocument) -> None:
-    made = open_page(document, width=380)
+    made = open_page(document, width=380, unfold=True)
     outside = made.page.evaluate(
         """() => [...document.querySelectorAll("main *, header *, footer *")].filter(element =>
             !element.closest(".scroll, .drawing, .unseen") && element.getBoundingClientRect().right > innerWidth + 1
@@ -129,7 +133,7 @@ def test_what_is_wide_scrolls_inside_itself(open_page: Open, document: ReportDoc
 
 
 def test_tables_sort(open_page: Open, document: ReportDocument) -> None:
-    page = open_page(document).page
+    page = open_page(document, unfold=True).page
     before = column(page, "equivalence", 5)
     heading = page.locator("#table-equivalence thead th").nth(4)
     heading.locator("button").click()
@@ -145,7 +149,7 @@ def test_tables_sort(open_page: Open, document: ReportDocument) -> None:
 
 
 def test_empty_cells_sort_last_both_ways_and_words_by_letter(open_page: Open, document: ReportDocument) -> None:
-    page = open_page(document).page
+    page = open_page(document, unfold=True).page
     button = page.locator("#table-equivalence thead th").nth(6).locator("button")  # p: none for identical masks
     for _ in range(2):
         button.click()
@@ -161,7 +165,7 @@ def test_without_a_script_everything_is_there(open_page: Open, document: ReportD
     with_script, without = open_page(document).page, open_page(document, java_script_enabled=False).page
     assert without.locator("button").count() == 0
     assert with_script.locator("button").count() > 50
-    for part in ("#verdicts td", "#tables td", "#notes li", "figure svg"):
+    for part in ("#verdicts td", "#questions td", "#notes li", "figure svg"):
         assert without.locator(part).count() == with_script.locator(part).count() > 0
     assert without.locator("h1").inner_text() == with_script.locator("h1").inner_text()
 
@@ -193,7 +197,7 @@ def test_figures_have_text_for_those_who_cannot_see_them(open_page: Open, docume
         """() => [...document.querySelectorAll("figure svg[role=img]")].map(svg =>
             svg.getAttribute("aria-labelledby").split(" ").map(id => document.getElementById(id).textContent.trim().length))"""
     )
-    assert len(names) == len(FIGURES)
+    assert len(names) == len(FIGURES)  # those that are switched off too
     assert all(min(lengths) > 5 and max(lengths) > 40 for lengths in names)
 
 
@@ -219,7 +223,7 @@ def test_on_paper_tables_fit_and_hide_nothing(open_page: Open, document: ReportD
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_text_has_contrast(open_page: Open, document: ReportDocument, scheme: str) -> None:
     """WCAG AA: 4.5 to 1 for every colour of running text on its ground."""
-    page = open_page(document, color_scheme=scheme).page
+    page = open_page(document, unfold=True, color_scheme=scheme).page
     weakest = page.evaluate(
         """() => {
         const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
@@ -243,3 +247,65 @@ def test_text_has_contrast(open_page: Open, document: ReportDocument, scheme: st
     }"""
     )
     assert weakest[0] >= 4.5, weakest
+
+
+def test_the_switch_between_the_forests_takes_no_script(open_page: Open, document: ReportDocument) -> None:
+    page = open_page(document, java_script_enabled=False).page
+    forests = ("equivalence", "escape", "attribution")
+
+    def seen() -> list[str]:
+        return [name for name in forests if page.locator(f"#figure-{name}").is_visible()]
+
+    assert seen() == ["equivalence"]
+    page.locator("label[for=forest-3]").click()
+    assert seen() == ["attribution"]
+    page.emulate_media(media="print")
+    assert seen() == list(forests), "all three in print"
+
+
+def test_what_is_folded_opens_by_its_summary_by_a_link_and_in_print(open_page: Open, document: ReportDocument) -> None:
+    page = open_page(document, java_script_enabled=False).page
+    table = page.locator("#table-escapes table")
+    assert not table.is_visible()
+    page.locator("#table-escapes > summary").press("Enter")
+    assert table.is_visible()
+    scripted = open_page(document).page
+    scripted.locator(".terms a[href='#table-escapes']").click()
+    assert scripted.locator("#table-escapes table").is_visible(), "a link to a fold opens it"
+    page.emulate_media(media="print")
+    for name in ("equivalence", "intervals", "attribution", "kappa", "plateau"):
+        assert page.locator(f"#table-{name} table").bounding_box()["height"] > 40, name
+    assert page.locator("#notes li").first.bounding_box()["height"] > 5
+
+
+def test_the_page_is_no_higher_than_it_may_be(open_page: Open, document: ReportDocument) -> None:
+    """Eleven more screens would bury the answers; all is there, folded."""
+    assert open_page(document).page.evaluate("document.documentElement.scrollHeight") <= 8_000
+
+
+def test_the_first_screen_holds_headline_grid_forest_and_sentences(open_page: Open, document: ReportDocument) -> None:
+    page = open_page(document).page
+    grid, forest = (page.locator(name).bounding_box() for name in ("#verdicts .grid", "#figure-decides svg"))
+    assert grid["x"] + grid["width"] <= forest["x"], "beside each other"
+    assert grid["y"] + grid["height"] < 900
+    assert page.locator("#conclusion").bounding_box()["y"] < 900
+
+
+def test_on_a_phone_no_row_of_the_grid_is_blank(open_page: Open, document: ReportDocument) -> None:
+    page = open_page(document, width=380).page
+    rows = page.evaluate(
+        "[...document.querySelectorAll('.grid tr')].map(row => [row.innerText.trim().length, row.getBoundingClientRect().height])"
+    )
+    assert all(length > 3 and height < 70 for length, height in rows), rows
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_axe_finds_nothing(open_page: Open, document: ReportDocument, scheme: str) -> None:
+    """WCAG by axe-core, where it is installed: SICS_AXE names its axe.min.js, or node_modules here has it."""
+    path = Path(os.environ.get("SICS_AXE", "node_modules/axe-core/axe.min.js"))
+    if not path.is_file():
+        pytest.skip(f"no axe-core at {path}: npm install axe-core")
+    page = open_page(document, unfold=True, color_scheme=scheme).page
+    page.evaluate(path.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run().then(done => done.violations.map(v => [v.id, v.nodes.map(n => n.html.slice(0, 120))]))")
+    assert found == []

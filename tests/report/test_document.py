@@ -10,7 +10,7 @@ import pytest
 
 from sics_analysis import analyse
 from sics_analysis.report import FORMATS, ReportDocument, headline, render, report_table
-from sics_analysis.report.document.build import paper_kappa
+from sics_analysis.report.build import paper_kappa
 from sics_analysis.report.document.codec import decode, encode
 from sics_analysis.report.document.rows import Cell, Deviation
 from sics_analysis.results import Interval, Verdict

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from dataclasses import replace
 from itertools import pairwise
 from xml.etree import ElementTree as ET
 
@@ -21,12 +22,18 @@ from sics_analysis.report.figures.accuracy import curves, slopes
 from sics_analysis.report.figures.drawing.labels import columns, labels, short
 from sics_analysis.report.figures.drawing.panels import window
 from sics_analysis.report.figures.drawing.style import VERDICTS, figure_style
-from sics_analysis.report.figures.forest import attribution, equivalence, escape
+from sics_analysis.report.figures.forest import attribution, decides, equivalence, escape
 from sics_analysis.report.figures.outlook import paper, power
 from sics_analysis.report.figures.sensitivity import deltas, overlap
 from sics_analysis.report.figures.spectrum import staircase
+from sics_analysis.report.words.conclusion import deciding
+from sics_analysis.report.words.phrases import interval as limits
+from sics_analysis.report.words.phrases import number
+from sics_analysis.report.words.reasons import over_run
+from sics_analysis.results import Metric
 
 DRAW = {
+    "decides": decides,
     "equivalence": equivalence,
     "escape": escape,
     "attribution": attribution,
@@ -151,7 +158,7 @@ def test_files_are_sized_for_a_papers_columns(tiny, saved):
     for path in written:
         if path.suffix == ".png":
             with Image.open(path) as image:
-                assert image.width in (1020, 2100)  # 3.4 and 7 inches
+                assert image.width in (1020, 1530, 2100)  # 3.4, 5.1 and 7 inches
                 assert image.getpixel((0, 0))[:3] == (255, 255, 255)
         else:
             data = path.read_bytes()
@@ -242,12 +249,91 @@ def test_the_staircase_shows_claims_rejections_and_the_papers_steps(document):
             assert not any(point.sparsity == S for S, _ in markers)
             continue
         for kappa in (0, 1, 2):
-            expected = "o" if kappa in point.not_rejected else "x"
-            assert markers[point.sparsity, kappa][0] == expected
-            if expected == "o":
-                assert markers[point.sparsity, kappa][1] == ("full" if point.kappa == kappa else "none")
+            expected = None if kappa in point.not_rejected and point.kappa is None else "o" if point.kappa == kappa else "x"
+            assert markers.get((point.sparsity, kappa), (None,))[0] == expected
+        left = {text.get_text() for text in axes.texts if text.xy[0] == point.sparsity}
+        assert left == (set() if point.kappa is not None else {" or ".join(map(str, point.not_rejected))})
     steps = [tuple(map(tuple, line.get_data())) for line in axes.lines if len(line.get_xdata()) == 2]
     assert any(x == (0.65, 0.75) and y == (1, 1) for x, y in steps)
+
+
+def test_no_figure_of_kappa_where_nothing_is_claimed(document):
+    open_ = tuple(replace(point, kappa=None, not_rejected=(0, 1)) for point in document.spectrum.points)
+    found = staircase(replace(document, spectrum=replace(document.spectrum, points=open_)))
+    assert found.drawing is None
+    assert found.reason.startswith("κ(S) is undetermined at every S. At S = 0.5 the data leave 0 or 1.")
+
+
+def test_the_deciding_forest_has_the_numbers_beside_the_bars(document):
+    S = deciding(document)
+    assert S == 0.8, "the largest S at which the headline's claim stands"
+    sheet = shown(document, "decides").drawing
+    (axes,) = sheet.canvas.axes
+    low, high = axes.get_xlim()
+    texts = {text.get_text(): text for text in sheet.canvas.texts}
+    held = {line.scorer for line in over_run(document)[0] if line.sparsity == S}
+    assert held
+    ends = {tuple(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2}
+    for line in document.lines_at(S):
+        thin = line.simultaneous if line.in_family and line.simultaneous else line.ci95
+        (numbers,) = [text for said, text in texts.items() if said.endswith(f"  {number(line.mean)} {limits(thin)}")]
+        assert numbers.get_text().startswith(VERDICTS[line.verdict].glyph)
+        assert (numbers.get_fontweight() == "bold") == (line.scorer in held) == (texts[line.scorer].get_fontweight() == "bold")
+        if low <= line.mean <= high:
+            assert (thin.low, thin.high) in ends
+        else:
+            edge = low if line.mean < low else high
+            assert any(tuple(mark.get_xdata()) == (edge,) and mark.get_marker() in "<>" for mark in axes.lines)
+    assert {"← magnitude better", "scorer better →"} <= set(texts)
+
+
+def test_where_less_is_better_the_scorer_is_better_on_the_left(make_table):
+    table = make_table({"magnitude": [0.0] * 5, "mine": [1.0, 1.2, 0.9, 1.1, 1.0]})
+    found = decides(report_table(table, metric=Metric("loss", "nats", 1.0, lower_is_better=True), delta=0.005))
+    texts = {text.get_text() for text in found.drawing.canvas.texts}
+    assert {"← scorer better", "magnitude better →"} <= texts
+
+
+def test_an_arrow_stands_at_its_edge_in_its_row_clear_of_the_line_of_no_difference(document):
+    sheet = shown(document, "equivalence").drawing
+    order = [scorer.name for scorer in document.compared]
+    agg = FigureCanvasAgg(sheet.canvas)
+    agg.draw()
+    arrows = 0
+    for axes, info in zip([a for a in sheet.canvas.axes if a.get_title()], document.sparsities, strict=True):
+        low, high = axes.get_xlim()
+        zero = axes.transData.transform((0, 0))[0]
+        for line in document.lines_at(info.sparsity):
+            if low <= line.mean <= high:
+                continue
+            (text,) = [t for t in axes.texts if t.get_text().strip("◂▸ ") == f"{line.mean:+.1f}".replace("-", "−")]
+            assert text.get_position() == (0.0 if line.mean < low else 1.0, order.index(line.scorer))
+            box = text.get_window_extent(agg.get_renderer())
+            assert box.x1 < zero or box.x0 > zero
+            arrows += 1
+    assert arrows >= 2
+
+
+def test_curves_name_their_lines_where_they_end(document):
+    sheet = shown(document, "accuracy").drawing
+    texts = [text.get_text() for axes in sheet.canvas.axes for text in axes.texts]
+    assert set(texts) == {scorer.name for scorer in document.compared} | {"magnitude (ref.)"}
+    assert not any(axes.get_legend() for axes in sheet.canvas.axes)
+    for axes in sheet.canvas.axes:
+        heights = sorted(text.xyann[1] for text in axes.texts)
+        step = 0.9 * 0.115 * (axes.get_ylim()[1] - axes.get_ylim()[0]) / 1.25
+        assert all(b - a >= step for a, b in pairwise(heights)), "no label on another"
+        colours = {line.get_color() for line in axes.lines}
+        assert len(colours) <= 2, "one colour a class, and the reference"
+
+
+def test_a_drawing_in_fewer_bytes_has_the_same_strokes(document):
+    sheet = shown(document, "slopes").drawing
+    strokes = sum(len(c.get_segments()) for axes in sheet.canvas.axes for c in axes.collections if isinstance(c, LineCollection))
+    (svg,) = [figure.svg for figure in figure_list(document) if figure.id == "slopes"]
+    paths = [path.get("d") for path in ET.fromstring(svg).iter() if path.tag.endswith("path") and path.get("clip-path")]
+    assert sum(d.count("M") for d in paths) == strokes
+    assert len(paths) <= 3 * len(document.sparsities), "one path a colour and panel"
 
 
 def test_the_margins_grid_shows_every_verdict(document):
@@ -369,7 +455,7 @@ def test_hostile_names_stay_text(hostile, hostile_names):
         tags = {element.tag.rsplit("}")[-1] for element in root.iter()}
         assert tags <= {"svg", "g", "path", "use", "defs", "clipPath", "rect", "text", "tspan", "title", "desc"}
         assert not any(key.startswith("on") for element in root.iter() for key in element.attrib)
-    root = ET.fromstring(figures[0].svg)
+    root = ET.fromstring(next(figure.svg for figure in figures if figure.id == "equivalence"))
     texts = [element.text or "" for element in root.iter() if element.tag.endswith("text")]
     assert short("$x_1$ \\textbf{y} & 50 % #_^~") in texts
     assert "a|b`c`*d*_e_" in texts

@@ -13,6 +13,7 @@ import json
 import re
 import sys
 from functools import cache
+from html.parser import HTMLParser
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -27,6 +28,36 @@ KEPT = Path(__file__).parent / "data" / "goldens.json"
 WIDTH = "80"
 _LONG = re.compile(r"-?\d+\.\d{9,}(?:e[-+]?\d+)?")
 _FIGURE = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
+
+
+VOID = {"meta", "br", "img", "link", "hr", "input"}
+
+
+class Seen(HTMLParser):
+    """The words that are seen with everything folded and the first forest chosen, those of the drawings among them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[tuple[str, bool]] = []  # tag, and whether what is in it is hidden
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in VOID:
+            return
+        classes = str(dict(attrs).get("class")).split()
+        never = tag in ("title", "desc", "style", "script") or {"unseen", "choice-2", "choice-3"} & set(classes)
+        self.open.append((tag, bool(never)))
+
+    def handle_endtag(self, tag: str) -> None:
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        tags = [tag for tag, _ in self.open]
+        folds = [i for i, tag in enumerate(tags) if tag == "details"]
+        folded = any(tags[i + 1 : i + 2] != ["summary"] for i in folds)
+        if not folded and not any(hidden for _, hidden in self.open):
+            self.words += data.replace("\xa0", " ").split()
 
 
 @cache
@@ -62,6 +93,13 @@ def test_a_report_is_the_one_it_was(name: str, kind: str) -> None:
     assert not other, (
         f"{' and '.join(other)} of reference:{name} changed; if so meant: python tests/report/test_goldens.py --write"
     )
+
+
+@pytest.mark.parametrize("name", reference_runs())
+def test_a_page_is_light_and_short(name: str) -> None:
+    text = told(str(kept_report(name)), "html")
+    assert len(text.encode()) < 800_000
+    assert 500 < len(Seen(text).words) <= 2_500, "with everything folded"
 
 
 def test_every_run_and_format_has_its_hash() -> None:

@@ -14,6 +14,7 @@ from sics_analysis.report import ReportDocument, render, report_table
 from sics_analysis.report.figures import FIGURES
 from sics_analysis.report.layouts.html import report_tables
 from sics_analysis.report.tables import joint
+from sics_analysis.report.words.glossary import SCORERS, terms
 from sics_analysis.report.words.phrases import GLYPHS, number, plain
 
 VOID = {"meta", "br", "img", "link", "hr", "input"}
@@ -103,8 +104,8 @@ def test_hostile_names_stay_text(hostile_page: Page, hostile: ReportDocument, ho
     assert "\u202e" not in hostile_page.words, "a name must not turn the line around"
 
 
-def test_answers_then_verdicts_then_figures_then_tables(page: Page) -> None:
-    wanted = ["answers", "verdicts", "figures", "tables", "claims", "deviations", "provenance", "notes"]
+def test_verdicts_then_three_sentences_then_words_then_questions(page: Page) -> None:
+    wanted = ["verdicts", "figure-decides", "conclusion", "glossary", "questions", "claims", "deviations", "provenance", "notes"]
     ids = [attrs["id"] for _, attrs in page.elements if attrs.get("id") in wanted]
     assert ids == wanted
     everything = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
@@ -125,8 +126,16 @@ def test_every_verdict_stands_with_glyph_and_number(page: Page, document: Report
         assert title
 
 
+#: The id of every figure: three forests stand in one, between which a reader switches.
+SHOWN = [f"figure-{name}" for name in FIGURES]
+
+
+def figures_of(page: Page) -> list[str]:
+    return [str(attrs["id"]) for _, attrs in page.elements if attrs.get("id") in SHOWN]
+
+
 def test_every_figure_is_drawn_or_says_why(page: Page, document: ReportDocument, poor: dict[str, ReportDocument]) -> None:
-    assert [attrs["id"] for attrs in page.having("figure")] == [f"figure-{name}" for name in FIGURES]
+    assert sorted(figures_of(page)) == sorted(SHOWN)
     drawings = page.having("svg", role="img")
     assert len(drawings) == len(FIGURES)
     for name in FIGURES:
@@ -135,9 +144,21 @@ def test_every_figure_is_drawn_or_says_why(page: Page, document: ReportDocument,
     bare = Page(render(poor["one seed"], "html"))
     of_kappa = {"attribution", "kappa", "paper"}
     asked = [f"figure-{name}" for name in FIGURES if name not in of_kappa]
-    assert [attrs["id"] for attrs in bare.having("figure")] == asked, "rows without κ are not asked for it"
+    assert sorted(figures_of(bare)) == sorted(asked), "rows without κ are not asked for it"
     assert len(bare.having("svg", role="img")) + bare.words.count("No figure: ") == len(asked)
     assert bare.words.count("No figure: ") >= 3
+
+
+def test_three_forests_are_one_with_a_switch_that_takes_no_script(page: Page, document: ReportDocument) -> None:
+    inputs = page.having("input", type="radio", name="forest")
+    assert [attrs["id"] for attrs in inputs] == ["forest-1", "forest-2", "forest-3"]
+    assert ["checked" in attrs for attrs in inputs] == [True, False, False]
+    assert [attrs["for"] for attrs in page.having("label")] == [attrs["id"] for attrs in inputs]
+    choices = [attrs["id"] for tag, attrs in page.elements if tag == "div" and "choice" in str(attrs.get("class"))]
+    assert choices == ["figure-equivalence", "figure-escape", "figure-attribution"]
+    style = render(document, "html").split("<style>")[1].split("</style>")[0]
+    for i in (1, 2, 3):
+        assert f"#forest-{i}:checked ~ .choice-{i}" in style
 
 
 def test_footnotes_never_go_missing(page: Page, document: ReportDocument, poor: dict[str, ReportDocument]) -> None:
@@ -166,7 +187,7 @@ def test_the_outcome_of_one_pair_of_networks_is_no_verdict(document: ReportDocum
 
 def test_provenance_holds_what_the_other_formats_hold(page: Page, document: ReportDocument) -> None:
     assert "random draws 20000 rotations, root 0" in " ".join(page.words.split()).replace("draws20000", "draws 20000")
-    assert len(page.having("dt")) == len(joint.provenance(document).rows)
+    assert len(page.having("dt")) == len(joint.provenance(document).rows) + len(terms(document))
 
 
 def test_a_pooled_reference_has_its_row(frame: pd.DataFrame) -> None:
@@ -188,9 +209,27 @@ def test_tables_are_whole_without_a_script(page: Page, document: ReportDocument)
     assert not page.having("button"), "the script makes them"
     assert not [attrs for _, attrs in page.elements if "hidden" in attrs or "display:none" in str(attrs.get("style"))]
     for id_ in ("plateau", "equivalence", "escapes", "intervals", "kappa", "attribution", "winners", "mcnemar", "cells"):
-        assert page.having("section", id=f"table-{id_}"), id_
+        (found,) = page.having("details", id=f"table-{id_}")
+        assert "open" not in found, "folded, and there"
     for cell in document.cells:
         assert f"{100 * cell.accuracy:.2f} %" in page.words
+
+
+def test_names_lead_to_what_they_mean(page: Page, document: ReportDocument) -> None:
+    anchors = {str(attrs["href"]) for attrs in page.having("a")}
+    for i, scorer in enumerate(document.scorers, start=1):
+        assert f"#term-{i}" in anchors, scorer.name
+        assert page.having("div", id=f"term-{i}")
+    said = {term.name: term.text for term in terms(document)}
+    assert said["wiggle" if "wiggle" in said else "chaos"]
+    assert said["δ"].startswith("the margin, 0.5 points")
+    assert {"κ", "α", "ρ, z", "S"} <= set(said)
+
+
+def test_every_scorer_of_the_project_has_its_line() -> None:
+    from sics_plugin import list_scorers
+
+    assert set(list_scorers()) <= set(SCORERS)
 
 
 def test_colour_schemes_print_and_phones_are_provided_for(document: ReportDocument) -> None:

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from sics_analysis import LookPlan, analyse
 from sics_analysis.report import FORMATS, ReportDocument, headline, render, report_table
-from sics_analysis.report.document.build import build_document
+from sics_analysis.report.build import build_document
 from sics_analysis.report.figures import FIGURES
 from sics_analysis.report.figures.drawing.style import figure_style
 from sics_analysis.report.figures.searched import budgets as draw

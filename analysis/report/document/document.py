@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from sics_analysis.report.document.codec import decode, encode
-from sics_analysis.report.document.joint import ClaimInfo, PlateauInfo, SpectrumInfo
+from sics_analysis.report.document.joint import ClaimInfo, Conclusion, PlateauInfo, SpectrumInfo
 from sics_analysis.report.document.lines import AttributionInfo, LineInfo, McNemarInfo
 from sics_analysis.report.document.looks import LooksInfo
 from sics_analysis.report.document.rows import (
@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ReportDocument:
-    """Everything a report says. Made by `sics_analysis.report.document.build.build_document`.
+    """Everything a report says. Made by `sics_analysis.report.build.build_document`.
 
     Attributes
     ----------
@@ -82,6 +82,9 @@ class ReportDocument:
         seeds, are empty, and so are the bootstrap intervals. Not written where there are no looks.
     searched
         Of scorers whose weights were searched, and of scorers in another pool. Not written where there are none.
+    conclusion
+        The three sentences that it all comes to, in its reader's unit and direction; None in a report that was kept before there
+        were any.
     """
 
     source: SourceInfo
@@ -112,6 +115,7 @@ class ReportDocument:
     how_far: tuple[HowFar, ...] = ()
     looks: LooksInfo | None = field(default=None, metadata={UNSAID: None})
     searched: SearchedInfo | None = field(default=None, metadata={UNSAID: None})
+    conclusion: Conclusion | None = field(default=None, metadata={UNSAID: None})
 
     @property
     def largest(self) -> ReportDocument:

@@ -1,10 +1,25 @@
-"""Parts of a report about several scorers at once: plateau, κ(S), claims."""
+"""Parts of a report about several scorers at once: plateau, κ(S), claims, and what it all comes to."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from sics_analysis.results import Interval, Status, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """The three sentences that a report ends with; `command` stands at the end of `left`, and is empty where none would help."""
+
+    shown: str
+    explained: str
+    left: str  # what is open, and what would settle it
+    command: str = ""
+
+    @property
+    def sentences(self) -> tuple[tuple[str, str], ...]:
+        """Each with the word that it answers to."""
+        return (("Shown", self.shown), ("Explained by", self.explained), ("Open", self.left))
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,13 +27,14 @@ from sics_analysis.report.figures.drawing.style import (
     Sketch,
     Tip,
     drawing,
+    member,
     refusal,
-    series,
 )
 from sics_analysis.report.figures.forest import no_intervals
 from sics_analysis.report.words.phrases import gathered, plural
 from sics_analysis.report.words.said import value_axis, value_text
 
+_BODY, _LABEL, _NAMES = 1.25, 0.115, 1.14  # inches: a panel, a line of labels, the labels beside a panel
 _SLOPES: tuple[tuple[str, Dashes], ...] = ((GREEN, "-"), (VERMILLION, (0, (3, 1.2))), (FAINT, (0, (1, 1))))
 
 
@@ -46,47 +47,44 @@ def curves(document: ReportDocument) -> Sketch:
     if not groups:
         return refusal("The rows have no scorer beside the reference.")
     by_key = _by_key(document)
-    width = SINGLE if len(groups) == 1 else DOUBLE
-    left, gap = 0.45, 0.42
-    across = (width - left - (len(groups) - 1) * gap - 0.06) / len(groups)
-    longest = max(len(group) for _, group in groups) + 1
-    key = 0.135 * longest + 0.05
-    sheet = drawing(width, HEAD + 1.7 + 0.42 + key)
+    across = min(len(groups), 2)
+    width = SINGLE if across == 1 else DOUBLE
+    body = max(_BODY, _LABEL * (max(len(group) for _, group in groups) + 1))
+    rows = -(-len(groups) // across)
+    turned = len(values) > 8
+    foot = 0.5 if turned else 0.4
+    sheet = drawing(width, rows * (HEAD + body + foot) + 0.02)
     plateau = {S: _reference(document, by_key, S) for S in values}
-    room = int((across + gap - 0.42) / 0.073)
-    names = labels([scorer.name for scorer in document.scorers], room)
-    room = max(4, room - 7)
-    panels = sheet.panels(len(groups), len(groups), 1.7, left=left, gap=gap)
-    panels[0].set_ylabel(value_axis(document))
-    for axes, (title, group) in zip(panels, groups, strict=True):
+    names = labels([scorer.name for scorer in document.scorers], 16)
+    panels = sheet.panels(len(groups), across, body, left=0.5, gap=_NAMES + 0.42, right=_NAMES, foot=foot)
+    for i, (axes, (title, group)) in enumerate(zip(panels, groups, strict=True)):
         axes.set_title(title)
-        axes.set_xlabel("sparsity S")
-        axes.set_xticks(values, [f"{value:g}" for value in values], rotation=90 if len(values) > 6 else 0)
+        if i + across >= len(groups):
+            axes.set_xlabel("sparsity S")
+        if i % across == 0:
+            axes.set_ylabel(value_axis(document))
+        axes.set_xticks(values, [f"{value:g}" for value in values], rotation=90 if turned else 0)
         axes.yaxis.set_major_locator(MaxNLocator(5))
         known = [S for S in values if plateau[S]]
         axes.fill_between(
             known, [min(plateau[S]) for S in known], [max(plateau[S]) for S in known], color=FAINT, alpha=0.22, linewidth=0
         )
         means = [statistics.fmean(plateau[S]) for S in known]
-        handles = axes.plot(
-            known, means, color=INK, linewidth=2.2, alpha=0.8, label=f"{short(document.settings.reference, room)} (ref.)"
-        )
+        axes.plot(known, means, color=INK, linewidth=2.2, alpha=0.8)
+        ends = [(means[-1], f"{short(document.settings.reference, 10)} (ref.)", True)] if known else []
         for j, scorer in enumerate(group):
             found = {S: by_key.get((scorer.name, S), []) for S in values}
             here = [S for S in values if found[S]]
-            style = series(j)
+            if not here:
+                continue
+            style = member(j, scorer.kappa)
             means = [statistics.fmean(found[S]) for S in here]
-            handles += axes.plot(
-                here, means, color=style.colour, marker=style.marker, fillstyle=style.fill, linestyle=style.dashes,
-                label=names[scorer.name],
-            )  # fmt: skip
+            axes.plot(here, means, color=style.colour, marker=style.marker, fillstyle=style.fill, linestyle=style.dashes)
+            ends.append((means[-1], names[scorer.name], False))
             for S, mean in zip(here, means, strict=True):
                 text = f"{scorer.name}, S = {S:g}: {_shown(document, mean)}, {plural(len(found[S]), 'seed')}"
                 sheet.tips.append(Tip(axes, (S, mean, S, mean), text))
-        axes.legend(
-            handles=handles, loc="upper left", bbox_to_anchor=(0.0, -0.36 / 1.7), bbox_transform=axes.transAxes,
-            borderaxespad=0, labelspacing=0.25, borderpad=0.1,
-        )  # fmt: skip
+        _label_ends(axes, ends, body, values[-1])
     dense = [document.metric.scale * cell.accuracy for cell in document.cells if cell.sparsity == 0]
     unpruned = f" The unpruned networks reach {_shown(document, statistics.fmean(dense))} on average." if dense else ""
     caption = (
@@ -94,6 +92,30 @@ def curves(document: ReportDocument) -> Sketch:
         f"seeds shaded. Each panel has its own accuracy axis, which does not start at 0.{unpruned}"
     )
     return Sketch(caption, f"Line chart of accuracy against sparsity. {_curve_text(document, plateau)}", sheet)
+
+
+def _label_ends(axes: Axes, ends: Sequence[tuple[float, str, bool]], body: float, last: float) -> None:
+    """Write the name of every line beside its end, one above the other where ends are near; a thin line leads to each."""
+    low, high = axes.get_ylim()
+    step = _LABEL * (high - low) / body
+    ordered = sorted(ends, key=lambda end: end[0])
+    places: list[float] = []
+    for value, _, _ in ordered:
+        places.append(max(value, places[-1] + step) if places else value)
+    over = places[-1] - (high - step / 2) if places else 0.0
+    if over > 0:  # push down from the top
+        places[-1] -= over
+        for i in range(len(places) - 2, -1, -1):
+            places[i] = min(places[i], places[i + 1] - step)
+    left, right = axes.get_xlim()
+    axes.set_xlim(left, right)
+    axes.set_ylim(low, high)
+    for place, (value, name, bold) in zip(places, ordered, strict=True):
+        axes.annotate(
+            name, (last, value), xytext=(right + 0.05 * (right - left), place), va="center", ha="left", fontsize=SMALL,
+            fontweight="bold" if bold else "normal", annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": FAINT, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 3},
+        )  # fmt: skip
 
 
 def slopes(document: ReportDocument) -> Sketch:
@@ -160,7 +182,8 @@ def _slopes_at(document: ReportDocument, sheet: Drawing, axes: Axes, S: float) -
         sheet.tips.append(Tip(axes, (x - 0.5, bottom - pad, x + 0.5, top + pad), line.sentence))
         if not low <= line.mean <= high:
             text = arrow(line.mean < 0, line.mean)
-            axes.text(x + 0.36, bottom, text, fontsize=6, rotation=90, ha="left", va="bottom", color=INK)
+            at, side = (bottom, "bottom") if line.mean < 0 else (top, "top")
+            axes.text(x + 0.36, at, text, fontsize=6, rotation=90, ha="left", va=side, color=INK)
     axes.yaxis.set_major_locator(MaxNLocator(4))
 
 

@@ -5,20 +5,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.ticker import MaxNLocator
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.lines import AttributionInfo, LineInfo
 from sics_analysis.report.document.rows import ScorerInfo
-from sics_analysis.report.figures.drawing.labels import short
-from sics_analysis.report.figures.drawing.panels import Panel, glyph, off_axis, row_panels, shade_margin, window
-from sics_analysis.report.figures.drawing.style import FAINT, INK, VERDICTS, Drawing, Sketch, Tip, refusal
+from sics_analysis.report.figures.drawing.labels import labels, short
+from sics_analysis.report.figures.drawing.panels import Panel, glyph, off_axis, row_panels, shade_margin, window, with_room
+from sics_analysis.report.figures.drawing.style import (
+    FAINT,
+    HEAD,
+    INK,
+    SMALL,
+    VERDICTS,
+    Drawing,
+    Sketch,
+    Tip,
+    drawing,
+    refusal,
+)
+from sics_analysis.report.words.conclusion import deciding
 from sics_analysis.report.words.phrases import interval as limits
 from sics_analysis.report.words.phrases import plural
+from sics_analysis.report.words.reasons import over_run
 from sics_analysis.results import Interval, Verdict, signed
 
 _THICK, _THIN = 2.6, 0.9  # points
+_DOTS = 12  # seeds that can still be told apart as dots
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +80,10 @@ def equivalence(document: ReportDocument) -> Sketch:
     sheet = _forest(document, document.compared, rows, reference, dots=True)
     level = f"{100 * (1 - 2 * document.settings.alpha):g} %"
     caption = (
-        f"Difference to {reference} in accuracy points, by sparsity S, each with its own axis. A dot is a seed; the thick bar is "
-        f"the {level} interval, which lies inside the shaded ±{delta:g} exactly when a line is equivalent, the thin bar the 95 % "
-        f"interval ({_made(rows)}). Colour, marker and the glyph at the right: the verdict. A row beyond the axis is an arrow "
-        "with its mean."
+        f"Difference to {reference} in accuracy points, by sparsity S, each with its own axis. A dot or "
+        f"stroke is a seed; the thick bar is the {level} interval, which lies inside the shaded ±{delta:g} exactly when a line "
+        f"is equivalent, the thin bar the 95 % interval ({_made(rows)}). Colour, marker and the glyph at the right: the verdict. "
+        "A row beyond the axis is an arrow with its mean."
     )
     if document.looks is not None:
         caption = (
@@ -180,9 +195,95 @@ def _forest(
     return sheet
 
 
+_WIDE, _LABELS, _NUMBERS, _LINE = 5.1, 1.3, 1.75, 0.2  # inches
+
+
+def decides(document: ReportDocument) -> Sketch:
+    """Every scorer at the S that decides, with its numbers beside it."""
+    S = deciding(document)
+    why = no_intervals(document)
+    if why is not None or S is None:
+        return refusal(why or "The rows have no sparsity.")
+    lines = {line.scorer: line for line in document.lines_at(S) if line.mean is not None}
+    scorers = [scorer for scorer in document.compared if scorer.name in lines]
+    if not scorers:
+        return refusal("No seed has both a scorer and the reference at the S that decides.")
+    reference, delta = document.settings.reference, document.settings.delta
+    rows = [_decisive(lines[scorer.name]) for scorer in scorers]
+    body = _LINE * max(len(rows), 2)
+    sheet = drawing(_WIDE, HEAD + body + 0.5)
+    axes = sheet.axes(_LABELS, HEAD, _WIDE - _LABELS - _NUMBERS, body)
+    axes.set_ylim(max(len(rows), 2) - 0.5, -0.5)
+    axes.spines["left"].set_visible(False)
+    axes.set_yticks([])
+    axes.set_xlim(*window([row.extent for row in rows], delta))
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    shade_margin(axes, delta)
+    held = {(line.scorer, line.sparsity) for line in over_run(document)[0]}
+    names = labels([scorer.name for scorer in scorers], 19)
+    head = HEAD - 0.1
+    sheet.text(0.0, head, f"S = {S:g}", fontsize=SMALL, color=FAINT, va="center")
+    sheet.text(_WIDE - _NUMBERS + 0.05, head, "mean, interval", fontsize=SMALL, color=FAINT, va="center")
+    for i, (scorer, row) in enumerate(zip(scorers, rows, strict=True)):
+        weight = "bold" if (scorer.name, S) in held else "normal"
+        y = HEAD + body * (i + 0.5) / max(len(rows), 2)
+        sheet.text(0.0, y, names[scorer.name], va="center", fontweight=weight)
+        mark = f"{VERDICTS[row.line.verdict].glyph}{'!' if document.flagged(scorer.name, S) else ''}"
+        numbers = f"{signed(row.mean)} {limits(row.thin)}"
+        sheet.text(_WIDE - _NUMBERS + 0.05, y, f"{mark}  {numbers}", va="center", fontsize=SMALL, fontweight=weight)
+        _bar(sheet, axes, i, row)
+        if i and scorers[i - 1].kappa != scorer.kappa and document.has_kappa:
+            axes.axhline(i - 0.5, color=FAINT, linewidth=0.4, alpha=0.6, zorder=0)
+    better, worse = "scorer better", f"{short(reference, 14)} better"
+    left, right = (better, worse) if document.metric.lower_is_better else (worse, better)
+    foot = HEAD + body + 0.4
+    sheet.text(_LABELS, foot, f"← {left}", va="center", ha="left", fontsize=SMALL)
+    sheet.text(_WIDE - _NUMBERS, foot, f"{right} →", va="center", ha="right", fontsize=SMALL)
+    joint = any(row.kind for row in rows)
+    level, own = f"{100 * (1 - document.settings.alpha):g} %", f"{100 * (1 - 2 * document.settings.alpha):g} %"
+    thin = f"simultaneous {level} intervals of the family, 95 % intervals of the others" if joint else "95 % intervals"
+    over = " Bold: holds over the whole run." if held else ""
+    caption = (
+        f"Difference to {reference} in accuracy points at S = {S:g}. Thick: the {own} interval, which inside the shaded "
+        f"±{delta:g} decides on equivalence; thin, and in numbers: {thin}.{over}"
+    )
+    if any(not axes.get_xlim()[0] <= row.mean <= axes.get_xlim()[1] for row in rows):
+        caption += " An arrow at the edge: beyond the axis."
+    if document.looks is not None:
+        caption += " All of them hold at all looks together."
+    return Sketch(caption, f"Forest plot at S = {S:g}. {_verdict_counts([row.line for row in rows])}", sheet)
+
+
+def _decisive(line: LineInfo) -> _Row:
+    """A line with its joint interval where it is one of a family."""
+    assert line.mean is not None
+    joint = line.simultaneous if line.in_family else None
+    return _Row(line, line.mean, joint or line.ci95, kind="" if joint is None else "simultaneous ", thick=line.ci_equivalence)
+
+
+def _bar(sheet: Drawing, axes: Axes, y: int, row: _Row) -> None:
+    """One row: its bars and marker, or an arrow at the edge beyond which it lies."""
+    (low, high), mark = axes.get_xlim(), VERDICTS[row.line.verdict]
+    sheet.tips.append(Tip(axes, (low, y - 0.5, high, y + 0.5), row.tip))
+    if not low <= row.mean <= high:
+        below = row.mean < low
+        axes.plot(
+            [low if below else high], [y], linestyle="none", marker="<" if below else ">", markersize=5, color=mark.colour,
+            clip_on=False,
+        )  # fmt: skip
+        return
+    for width, interval in ((_THIN, row.thin), (_THICK, row.thick)):
+        if interval is not None:
+            axes.plot([interval.low, interval.high], [y, y], color=mark.colour, linewidth=width, solid_capstyle="butt")
+    axes.plot(
+        [row.mean], [y], linestyle="none", marker=mark.marker, markersize=4.6, color=mark.colour, markeredgecolor=INK,
+        markeredgewidth=0.4, zorder=4,
+    )  # fmt: skip
+
+
 def _fill(sheet: Drawing, panel: Panel, rows: Sequence[_Row], place: dict[str, int], delta: float, *, dots: bool) -> None:
     axes = panel.axes
-    axes.set_xlim(*window([row.extent for row in rows], delta))
+    axes.set_xlim(*with_room(axes, *window([row.extent for row in rows], delta), [row.mean for row in rows]))
     low, high = axes.get_xlim()
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     shade_margin(axes, delta)
@@ -205,7 +306,10 @@ def _fill(sheet: Drawing, panel: Panel, rows: Sequence[_Row], place: dict[str, i
         seeds.extend((value, y + 0.26) for value in row.seeds)
     for width, segments in bars.items():
         axes.add_collection(LineCollection(segments, colors=colours[width], linewidths=width, capstyle="butt"), autolim=False)
-    if seeds:
+    if any(len(row.seeds) > _DOTS for row in rows):  # so many dots would be a smear: a stroke each
+        strokes = [[(x, y - 0.09), (x, y + 0.09)] for x, y in seeds]
+        axes.add_collection(LineCollection(strokes, colors=INK, linewidths=0.4, alpha=0.55), autolim=False)
+    elif seeds:
         axes.plot(
             *zip(*seeds, strict=True), linestyle="none", marker="o", markersize=1.9, color=INK, alpha=0.55, markeredgewidth=0
         )

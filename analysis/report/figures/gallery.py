@@ -31,6 +31,7 @@ class Figure:
 
 
 _FIGURES: tuple[tuple[str, str, Callable[[ReportDocument], Sketch]], ...] = (
+    ("decides", "Every scorer at the sparsity that decides", forest.decides),
     ("far", "How far can I prune?", how_far.how_far),
     ("equivalence", "Every scorer against the reference", forest.equivalence),
     ("looks", "Look by look", looks.looks),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.ticker import MaxNLocator
 
 from sics_analysis.looks.outcome import LineLook, LineLooks
@@ -111,6 +112,11 @@ def _panel(document: ReportDocument, sheet: Drawing, axes: Axes, info: LooksInfo
         axes.text(0.5, 0.2, arrow(mean < 0, mean), transform=axes.transAxes, ha="center", va="center", fontsize=SMALL, color=INK)
     else:
         axes.plot([look.look - 1 for look in shown], [look.mean or 0.0 for look in shown], color=INK, linewidth=0.5, alpha=0.6)
+        for wide, limits in ((_THIN, [look.ci95 for look in shown]), (_THICK, [look.ci90 for look in shown])):
+            bars = [(look, found) for look, found in zip(shown, limits, strict=True) if found is not None]
+            ends = [[(look.look - 1, found.low), (look.look - 1, found.high)] for look, found in bars]
+            colours = [VERDICTS[look.verdict].colour for look, _ in bars]
+            axes.add_collection(LineCollection(ends, colors=colours, linewidths=wide, capstyle="butt"), autolim=False)
         for look in shown:
             _mark(axes, look, given=look.look == line.decided)
     if line.hopeless:
@@ -122,9 +128,6 @@ def _panel(document: ReportDocument, sheet: Drawing, axes: Axes, info: LooksInfo
 
 def _mark(axes: Axes, look: LineLook, *, given: bool) -> None:
     mark, x = VERDICTS[look.verdict], look.look - 1
-    for limits, wide in ((look.ci95, _THIN), (look.ci90, _THICK)):
-        if limits is not None:
-            axes.plot([x, x], [limits.low, limits.high], color=mark.colour, linewidth=wide, solid_capstyle="butt")
     axes.plot(
         [x], [look.mean or 0.0], linestyle="none", marker=mark.marker, markersize=4.4 if given else 3.2, color=mark.colour,
         markeredgecolor=INK, markeredgewidth=0.9 if given else 0.3, zorder=4,

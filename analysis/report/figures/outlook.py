@@ -9,7 +9,7 @@ from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.joint import ClaimInfo
 from sics_analysis.report.document.looks import LookChance, LooksInfo
 from sics_analysis.report.figures.drawing.labels import labels
-from sics_analysis.report.figures.drawing.panels import off_axis, window
+from sics_analysis.report.figures.drawing.panels import off_axis, window, with_room
 from sics_analysis.report.figures.drawing.style import (
     BLUE,
     DOUBLE,
@@ -152,7 +152,9 @@ def paper(document: ReportDocument) -> Sketch:
     sheet = drawing(DOUBLE, 0.1 + row * len(claims) + 0.68)
     axes = sheet.axes(left, 0.1, DOUBLE - left - right, row * len(claims))
     axes.set_ylim(len(claims) - 0.5, -0.5)
-    axes.set_xlim(*window([_extent(claim, document.settings.delta) for claim in claims], document.settings.delta))
+    low, high = window([_extent(claim, document.settings.delta) for claim in claims], document.settings.delta)
+    middles = [middle for claim in claims if (middle := _middle(claim)) is not None]
+    axes.set_xlim(*with_room(axes, low, high, middles))
     axes.spines["left"].set_visible(False)
     names = labels([claim.id for claim in claims], 24)
     axes.set_yticks(range(len(claims)), [f"{names[claim.id]}, S = {claim.sparsity:g}" for claim in claims])
@@ -193,6 +195,13 @@ def _extent(claim: ClaimInfo, delta: float) -> list[float]:
     return found + ([] if claim.estimate is None else [claim.estimate])
 
 
+def _middle(claim: ClaimInfo) -> float | None:
+    """Where the mark of what was measured stands; None without an interval."""
+    if claim.interval is None:
+        return None
+    return (claim.interval.low + claim.interval.high) / 2 if claim.estimate is None else claim.estimate
+
+
 def _claim(document: ReportDocument, sheet: Drawing, axes: Axes, row: int, claim: ClaimInfo) -> None:
     delta, mark = document.settings.delta, STATUS[claim.status]
     low, high = axes.get_xlim()
@@ -213,8 +222,8 @@ def _claim(document: ReportDocument, sheet: Drawing, axes: Axes, row: int, claim
         across = [row] * len(sizes)
         axes.plot(sizes, across, linestyle="none", marker="D", color=FAINT, markersize=5, fillstyle="none", zorder=3)
     text = _in_words(document, claim)
-    if claim.interval is not None:
-        middle = (claim.interval.low + claim.interval.high) / 2 if claim.estimate is None else claim.estimate
+    middle = _middle(claim)
+    if claim.interval is not None and middle is not None:
         if not off_axis(axes, row, middle):
             axes.plot(
                 [claim.interval.low, claim.interval.high], [row, row], color=mark.colour, linewidth=2.2, solid_capstyle="butt"

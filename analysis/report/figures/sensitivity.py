@@ -14,8 +14,8 @@ from sics_analysis.report.figures.drawing.style import (
     Drawing,
     Sketch,
     Tip,
+    member,
     refusal,
-    series,
 )
 from sics_analysis.report.figures.forest import no_intervals
 from sics_analysis.report.words.phrases import decimals, gathered
@@ -95,7 +95,8 @@ def overlap(document: ReportDocument) -> Sketch:
     caption = (
         f"How far a mask lies from {document.settings.reference}'s (Jaccard overlap of the kept units, mean over seeds) and what "
         f"that changes in accuracy (mean over seeds, points). Shaded: ±{document.settings.delta:g}. Another mask is not yet "
-        "another accuracy: points far left inside the band are the plateau. A point beyond the panel is an arrow with its value."
+        "another accuracy: points far left inside the band are the plateau. Colour tells the class. A point beyond the "
+        "panel is an arrow with its value."
     )
     said = "; ".join(
         f"{line.scorer} at S = {line.sparsity:g}: overlap {statistics.fmean(kept[line.scorer, line.sparsity]):.2f}, "
@@ -117,7 +118,7 @@ def _scatter(document: ReportDocument, sheet: Drawing, axes: Axes, S: float, kep
     span = max(means.values(), default=1.0) - min(means.values(), default=0.0) or 0.1
     axes.set_xlim(min(means.values(), default=0.0) - 0.1 * span, max(means.values(), default=1.0) + 0.1 * span)
     for line in lines:
-        x, style = means[line.scorer], series(number[line.scorer])
+        x, style = means[line.scorer], member(number[line.scorer], line.kappa)
         assert line.mean is not None
         y = min(max(line.mean, low), high)
         axes.plot(

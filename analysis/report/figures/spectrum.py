@@ -10,7 +10,6 @@ from sics_analysis.report.figures.drawing.style import (
     FAINT,
     GREEN,
     INK,
-    ORANGE,
     SINGLE,
     SMALL,
     VERMILLION,
@@ -33,6 +32,8 @@ def staircase(document: ReportDocument) -> Sketch:
         return refusal(f"κ(S) is not available: {spectrum.reason}.")
     if all(point.p_values is None for point in spectrum.points):
         return refusal(f"κ(S) is not available: {spectrum.points[0].reason}.")
+    if all(point.kappa is None for point in spectrum.points):
+        return refusal(f"κ(S) is undetermined at every S. {' '.join(_left(point) for point in spectrum.points)}".rstrip())
     sheet = drawing(SINGLE, 2.25)
     axes = sheet.axes(0.42, 0.1, SINGLE - 0.5, 1.3)
     values = [point.sparsity for point in spectrum.points]
@@ -52,11 +53,19 @@ def staircase(document: ReportDocument) -> Sketch:
         axes.tick_params(axis="x", rotation=90)
     _key(sheet, stated)
     caption = (
-        "Complexity κ(S) needed to leave the plateau. Filled: the one value left, so claimed (Holm over S); open: values the "
-        "data leave beside others; cross: rejected values. "
+        "Complexity κ(S) needed to leave the plateau. Filled: the one value left, so claimed (Holm over S); cross: "
+        "rejected values; dotted: undetermined, between the values that the data leave. "
         f"{_STATED if stated else ''}{spectrum.trend_sentence}"
     )
     return Sketch(caption.strip(), " ".join(point.sentence for point in spectrum.points), sheet)
+
+
+def _left(point: KappaInfo) -> str:
+    """What the data leave at one S."""
+    if point.p_values is None:
+        return f"At S = {point.sparsity:g} it is not available: {point.reason}."
+    left = " or ".join(map(str, point.not_rejected)) or "no value"
+    return f"At S = {point.sparsity:g} the data leave {left}."
 
 
 def _steps(axes: Axes, low: float, high: float) -> None:
@@ -72,11 +81,20 @@ def _point(sheet: Drawing, axes: Axes, point: KappaInfo) -> None:
     if point.p_values is None:
         axes.text(point.sparsity, 1, "not\navailable", ha="center", va="center", fontsize=6, color=FAINT)
     for kappa in (0, 1, 2) if point.p_values is not None else ():
-        claimed, left = point.kappa == kappa, kappa in point.not_rejected
-        marker, colour = ("o", GREEN if claimed else ORANGE) if left else ("x", VERMILLION)
+        if kappa not in point.not_rejected:
+            axes.plot(
+                [point.sparsity], [kappa], linestyle="none", marker="x", color=VERMILLION, markersize=4.5, markeredgewidth=1.4
+            )
+    if point.kappa is not None:
+        axes.plot([point.sparsity], [point.kappa], linestyle="none", marker="o", color=GREEN, markersize=7)
+    elif point.not_rejected and point.p_values is not None:
+        low, high = min(point.not_rejected), max(point.not_rejected)
         axes.plot(
-            [point.sparsity], [kappa], linestyle="none", marker=marker, color=colour, markersize=7 if left else 4.5,
-            fillstyle="full" if claimed else "none", markeredgewidth=1.4,
+            [point.sparsity] * 2, [low - 0.12, high + 0.12], color=FAINT, linewidth=1.6, linestyle=(0, (1, 1.2)), zorder=0.5
+        )
+        text = " or ".join(map(str, point.not_rejected))
+        axes.annotate(
+            text, (point.sparsity, 0), xytext=(5, 3), textcoords="offset points", va="bottom", fontsize=6, color=INK, rotation=90,
         )  # fmt: skip
     sheet.tips.append(Tip(axes, (point.sparsity - 0.02, -0.4, point.sparsity + 0.02, 2.4), point.sentence))
 
@@ -87,7 +105,7 @@ def _key(sheet: Drawing, stated: bool) -> None:
     axes.set_xlim(0, 10)
     axes.set_ylim(0, 2)
     marks = (
-        (0.3, 1.5, "o", GREEN, "full", "claimed"), (5.3, 1.5, "o", ORANGE, "none", "not rejected"),
+        (0.3, 1.5, "o", GREEN, "full", "claimed"), (5.3, 1.5, "|", FAINT, "full", "undetermined"),
         (0.3, 0.5, "x", VERMILLION, "full", "rejected"), (5.3, 0.5, "_", FAINT, "full", "the paper's steps"),
     )  # fmt: skip
     for x, y, marker, colour, fill, text in marks if stated else marks[:-1]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
@@ -14,15 +16,61 @@ from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.figures import Figure, figure_list
 from sics_analysis.report.tables import by_scorer, joint, plans, searched
 from sics_analysis.report.tables.looks import OF_LOOKS
-from sics_analysis.report.tables.table import ReportTable
+from sics_analysis.report.tables.table import ReportTable, TableCell
 from sics_analysis.report.words import phrases
 from sics_analysis.report.words.answers import answers
-from sics_analysis.report.words.reasons import TONE_GLYPHS, headline, undecided
+from sics_analysis.report.words.conclusion import conclusion_of, correction
+from sics_analysis.report.words.glossary import terms
+from sics_analysis.report.words.reasons import TONE_GLYPHS, Answer, headline, undecided
 from sics_analysis.report.words.said import checks_title, in_digits, in_words, largest_alone
 from sics_analysis.report.words.searched import conclusions
 
 TEMPLATE = "report.html"
-_WIDE = 340  # CSS pixels: figures wider than one column of a paper take the whole width
+_WIDE = 500  # CSS pixels: figures wider than a column of a paper take the whole width
+_FIRST = "decides"
+#: The figures that say the same in three ways, between which a reader switches.
+_FORESTS: Mapping[str, str] = {
+    "equivalence": "Line by line",
+    "escape": "The family at once",
+    "attribution": "Beyond information",
+}
+#: question → its figure on the page ("forests" stands for all of them), and the tables folded below it.
+_PLACES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "far": ("far", ("far",)),
+    "plateau": ("accuracy", ("plateau",)),
+    "escape": ("forests", ("equivalence", "escapes", "intervals", "winners")),
+    "attribution": ("", ("attribution",)),
+    "searched": ("searched", ()),
+    "kappa": ("kappa", ("kappa",)),
+    "certainty": ("deltas", ("mcnemar", "cells")),
+    "looks": ("looks", ("looks", "price")),
+    "next": ("power", ("next",)),
+    "paper": ("paper", ()),
+}
+#: Tables as long as the run: on the page, and left folded in print.
+_RAW = ("mcnemar", "cells")
+#: Tables where a pointer finds the sentence to quote.
+_TITLED = ("overview", "attribution", "plateau", "split", "beside", "pools", "scorecard", "gate")
+_COUNTS = re.compile(r"\d+:\d+ p <?[\d.e+-]+")  # sorted by the p at the end
+_PLAIN = re.compile(r"[+−]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?( %)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A figure with its drawing as the page takes it."""
+
+    figure: Figure
+    svg: Markup
+    wide: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question of the page: the answer, its figure, the tables folded below."""
+
+    answer: Answer
+    figures: tuple[Drawn, ...]  # several are switched between
+    tables: tuple[ReportTable, ...]
 
 
 @in_digits
@@ -49,8 +97,15 @@ def render_html(document: ReportDocument) -> str:
     environment.filters["visible"] = phrases.plain
     environment.filters["prose"] = phrases.tied
     environment.filters["decimals"] = phrases.decimals
-    open_lines, lines = undecided(document)
+    environment.filters["sorting"] = sorting
     absent = set() if document.has_kappa else {"attribution", "kappa", "paper"}
+    figures = {one.id: Drawn(one, Markup(one.svg or ""), _is_wide(one)) for one in figure_list(document) if one.id not in absent}
+    asked, further, tables = questions(document, figures)
+    known = {scorer.name: f"term-{i}" for i, scorer in enumerate(document.scorers, start=1)}
+    there = {f"answer-{question.answer.id}" for question in asked} | {f"figure-{name}" for name in figures} | {"notes"}
+    there |= {f"table-{table.id}" for question in asked for table in question.tables}
+    words = terms(document)
+    open_lines, lines = undecided(document)
     return environment.get_template(TEMPLATE).render(
         document=document,
         settings=document.settings,
@@ -59,15 +114,22 @@ def render_html(document: ReportDocument) -> str:
         grid_caption=_grid_caption(document, open_lines, lines),
         identity=phrases.identity_line(document),
         margin=phrases.margin_line(document),
-        answers=answers(document),
+        correction=in_words(document, correction(document)),
+        first=figures[_FIRST],
+        conclusion=conclusion_of(document),
+        questions=asked,
+        further=further,
+        tables=tables,
+        forests=_FORESTS,
+        raw=_RAW,
+        titled=_TITLED,
+        terms=[(term, known[term.name] if term.scorer else "", term.link if term.link in there else "") for term in words],
+        known=known,
         tone_glyphs=TONE_GLYPHS,
         glyphs=phrases.GLYPHS,
         meaning=phrases.MEANING,
         status_glyphs=phrases.STATUS_GLYPHS,
         overview=joint.overview(document),
-        undecided=(open_lines, lines),
-        figures=[(one, _is_wide(one), Markup(one.svg or "")) for one in figure_list(document) if one.id not in absent],
-        tables=report_tables(document),
         searched=() if document.searched is None else searched_tables(document),
         searched_said=conclusions(document),
         scorecard=joint.scorecard(document.claims),
@@ -78,6 +140,29 @@ def render_html(document: ReportDocument) -> str:
         script=Markup(script),
         script_digest=digest,
     )  # fmt: skip
+
+
+def questions(document: ReportDocument, figures: Mapping[str, Drawn]) -> tuple[list[Question], list[Drawn], list[ReportTable]]:
+    """Every answer with its figure and tables; then the figures and the tables that no question of this report has."""
+    tables = {table.id: table for table in report_tables(document)}
+    left = {name: drawn for name, drawn in figures.items() if name != _FIRST}
+    found = []
+    for answer in answers(document):
+        name, below = _PLACES[answer.id]
+        own = [left.pop(one) for one in (_FORESTS if name == "forests" else (name,)) if one in left]
+        found.append(Question(answer, tuple(own), tuple(tables.pop(one) for one in below if one in tables)))
+    return found, list(left.values()), list(tables.values())
+
+
+def sorting(cell: TableCell) -> str | None:
+    """What a cell is sorted by, where the script does not read it off the text."""
+    if cell.sort is None or cell.sort == cell.text:
+        return None
+    if isinstance(cell.sort, str):
+        return cell.sort
+    if _COUNTS.fullmatch(cell.text):
+        return None
+    return None if not cell.glyph and not cell.word and _PLAIN.fullmatch(cell.text) else f"{cell.sort:.6g}"
 
 
 def _grid_caption(document: ReportDocument, undecided: int, lines: int) -> str:

@@ -20,6 +20,7 @@ from sics_analysis.report.tables import by_scorer, joint, plans, searched
 from sics_analysis.report.tables.looks import OF_LOOKS
 from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words.answers import answers
+from sics_analysis.report.words.conclusion import conclusion_of
 from sics_analysis.report.words.phrases import PAPER, identity_line, margin_line, plain
 from sics_analysis.report.words.reasons import headline
 from sics_analysis.report.words.said import checks_title, in_digits, largest_alone
@@ -188,6 +189,8 @@ def _body(document: ReportDocument) -> Iterator[str]:
     for check in document.checks:
         yield rf"{check.level}, {escaped(check.kind)}: {escaped(check.text)}\par"
     yield rf"\textbf{{{escaped(headline(document))}}}\par"
+    for word, sentence in conclusion_of(document).sentences:
+        yield rf"\emph{{{word}.}} {escaped(sentence)}\par"
     for answer in answers(document):
         yield rf"\textbf{{{escaped(answer.question)}}} \emph{{{escaped(answer.short)}.}} {escaped(answer.text)}\par"
     for table in _tables(document):

@@ -11,6 +11,7 @@ from sics_analysis.report.tables.joint import OF_KAPPA
 from sics_analysis.report.tables.looks import OF_LOOKS
 from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words.answers import answers
+from sics_analysis.report.words.conclusion import conclusion_of
 from sics_analysis.report.words.phrases import PAPER, STATUS_GLYPHS, identity_line, margin_line, plain
 from sics_analysis.report.words.reasons import TONE_GLYPHS, headline
 from sics_analysis.report.words.said import checks_title, in_digits, largest_alone
@@ -78,6 +79,8 @@ def _parts(document: ReportDocument) -> Iterator[str]:
         yield from (f"- **{check.level}**, {escaped(check.kind)}: {escaped(check.text)}" for check in document.checks)
         yield ""
     yield f"**{escaped(headline(document))}**\n"
+    yield from (f"- **{word}.** {escaped(sentence)}" for word, sentence in conclusion_of(document).sentences)
+    yield ""
     yield "## Answers\n"
     for answer in answers(document):
         yield f"- **{escaped(answer.question)} {TONE_GLYPHS[answer.tone]} {escaped(answer.short)}**  "

@@ -14,6 +14,7 @@ from sics_analysis.report.layouts import terminal_tables as show
 from sics_analysis.report.tables import by_scorer, joint, looks, plans, searched
 from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words.answers import answers
+from sics_analysis.report.words.conclusion import conclusion_of
 from sics_analysis.report.words.phrases import PAPER, decimals, identity_line, interval, margin_line, plain, wrapped
 from sics_analysis.report.words.plans import to_close
 from sics_analysis.report.words.reasons import TONE_GLYPHS, headline
@@ -68,6 +69,20 @@ def print_report(console: Console, document: ReportDocument) -> None:
     _heading(console, "Notes")
     for number, note in enumerate(document.notes, start=1):
         console.print(Text(wrapped(f"{number}. {note}", _width(console), 1, 4)), soft_wrap=True)
+    console.print()
+    print_conclusion(console, document)
+
+
+def print_conclusion(console: Console, document: ReportDocument) -> None:
+    """The three sentences at the end; a command stands in a line of its own, to be copied."""
+    found = conclusion_of(document)
+    for word, sentence in found.sentences:
+        command = found.command if sentence is found.left else ""
+        text = wrapped(f"{word}: {sentence.removesuffix(command)}".rstrip(), _width(console), 0, 2)
+        first, rest = text[: len(word) + 1], text[len(word) + 1 :]
+        console.print(Text(first, style="bold").append(rest, style="not bold"), soft_wrap=True)
+        if command:
+            console.print(Text(f"  {plain(command)}"), soft_wrap=True)
 
 
 def _print_kappa(console: Console, document: ReportDocument) -> None:

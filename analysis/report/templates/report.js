@@ -1,4 +1,4 @@
-// Headings of tables become buttons that sort; without this script the tables stand as they are.
+// Headings of tables become buttons that sort; without this script the tables stand as they are, and all that is folded opens.
 (function () {
   "use strict";
   function key(row, column) {
@@ -6,8 +6,10 @@
     if (!cell) { return null; }
     var value = cell.dataset.sort;
     if (value === undefined) { value = cell.textContent.trim(); }
+    var p = value.match(/\d+:\d+ p <?([\d.e+-]+)/); // of counts, what stands at their end
+    if (p) { return Number(p[1]); }
     if (value === "" || value === "–") { return null; }
-    var number = Number(value);
+    var number = Number(value.replace(/−/g, "-").replace(/^\+/, "").replace(/ %$/, ""));
     return Number.isNaN(number) ? value : number;
   }
   function compare(a, b) {
@@ -40,4 +42,24 @@
       button.addEventListener("click", function () { sort(table, heading, column); });
     });
   });
+  // Print unfolds what a style sheet cannot, and folds it again; a link into what is folded opens it.
+  var opened = [];
+  window.addEventListener("beforeprint", function () {
+    opened = Array.from(document.querySelectorAll("details:not([open]):not(.raw)"));
+    opened.forEach(function (fold) { fold.open = true; });
+  });
+  window.addEventListener("afterprint", function () {
+    opened.forEach(function (fold) { fold.open = false; });
+  });
+  function reveal() {
+    var place = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    var choice = place && place.closest(".choice");
+    if (choice) { document.getElementById("forest-" + choice.className.slice(-1)).checked = true; }
+    for (var at = place; at; at = at.parentElement) {
+      if (at.tagName === "DETAILS") { at.open = true; }
+    }
+    if (place) { place.scrollIntoView(); }
+  }
+  window.addEventListener("hashchange", reveal);
+  reveal();
 }());

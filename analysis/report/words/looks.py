@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from sics_analysis.looks.outcome import SETTLED, LineLooks
@@ -104,6 +105,23 @@ def next_look_answer(document: ReportDocument) -> Answer:
     return Answer("next", question, "open", f"Look {number}, at {then} seeds", " ".join([head, *asked, *parts]))
 
 
+def until_command(document: ReportDocument, *, fresh: bool = False) -> str:
+    """The command that goes on with the looks of a run, or that looks at seeds nobody has analysed; "" where none does."""
+    info = document.looks
+    assert info is not None
+    if not document.source.command:
+        return ""
+    targets = [target.target for target in info.targets if not (fresh and target.settled)]
+    asked = "" if targets in ([], [ALL_LINES]) else f":{shlex.quote(','.join(targets))}"
+    more = f" --first-seed {_first_fresh(document, info)}" if fresh else ""
+    return f"{document.source.command} --until decided{asked} --max-seeds {info.plan.n_max}{more}"
+
+
+def _first_fresh(document: ReportDocument, info: LooksInfo) -> int:
+    """The first number after all seeds that were planned or there."""
+    return max((seed for seed in (*info.plan.seeds, *document.seeds, *info.extra) if isinstance(seed, int)), default=-1) + 1
+
+
 def _hopeless(info: LooksInfo, open_: Sequence[LineLooks]) -> str:
     """Which open lines are not expected to be settled by the last look."""
     found = gathered((line.scorer, line.sparsity) for line in open_ if line.hopeless)
@@ -119,7 +137,7 @@ def _hopeless(info: LooksInfo, open_: Sequence[LineLooks]) -> str:
 
 def _fresh(document: ReportDocument, info: LooksInfo) -> str:
     """How to go on where no α is left."""
-    numbers = [seed for seed in (*info.plan.seeds, *document.seeds, *info.extra) if isinstance(seed, int)]
-    if document.source.command and numbers:
-        return f"What is open takes a plan on fresh seeds: --until with --first-seed {max(numbers) + 1}."
+    first = _first_fresh(document, info)
+    if document.source.command and first:
+        return f"What is open takes a plan on fresh seeds: --until with --first-seed {first}."
     return "What is open takes a plan on fresh seeds, fixed before the first of them."

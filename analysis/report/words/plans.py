@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.words.looks import next_look_answer
@@ -67,31 +67,51 @@ def next_answer(document: ReportDocument) -> Answer:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class SeedsPlan:
+    """How many seeds would settle half of the lines without a strong verdict; the undecided ones alone where there are some."""
+
+    steps: tuple[NextStep, ...]
+    kind: str  # "open" or "one-sided"
+    others: int  # one-sided lines beside open ones
+    target: int | None  # seeds; None where no number that anybody would run settles any
+    settled: int  # of the steps, by so many seeds
+
+
+def seeds_plan(document: ReportDocument) -> SeedsPlan | None:
+    """None where no line is left with a spread to plan with."""
+    steps = tuple(step for step in document.next_steps if step.open)
+    one_sided = tuple(step for step in document.next_steps if not step.open)
+    chosen = steps or one_sided
+    if not chosen:
+        return None
+    target = _fewest_for_half(chosen)
+    if target is not None:
+        target = max(target, max(step.n for step in chosen) + 1)
+    settled = 0 if target is None else sum(step.seeds is not None and step.seeds <= target for step in chosen)
+    return SeedsPlan(chosen, "open" if steps else "one-sided", len(one_sided) if steps else 0, target, settled)
+
+
 def _seeds_answer(document: ReportDocument) -> Answer:
     """How many seeds would settle what is open, S by S, how long they take and which command adds them."""
     question = "What to do next?"
     if not document.metric.paired:
         return Answer("next", question, "open", "Not planned", "Planning is for paired seeds, and these are unpaired.")
-    steps = [step for step in document.next_steps if step.open]
-    one_sided = [step for step in document.next_steps if not step.open]
-    if not steps and not one_sided:
+    plan = seeds_plan(document)
+    if plan is None:
         return _nothing_planned(document, question)
-    chosen, kind = (steps, "open") if steps else (one_sided, "one-sided")
-    delta, here = document.settings.delta, max(step.n for step in chosen)
-    target = _fewest_for_half(chosen)
+    chosen, kind, target, delta = plan.steps, plan.kind, plan.target, document.settings.delta
     places = sorted({step.sparsity for step in chosen})
     parts = [_at(S, [step for step in chosen if step.sparsity == S], kind, delta) for S in places]
-    if steps and one_sided:
-        parts.append(f"{plural(len(one_sided), 'more line')} shown on one side only: the table says what would show more.")
+    if plan.others:
+        parts.append(f"{plural(plan.others, 'more line')} shown on one side only: the table says what would show more.")
     if target is None:
         return Answer("next", question, "open", "More seeds will not settle it", " ".join(parts))
-    target = max(target, here + 1)
-    settled = sum(step.seeds is not None and step.seeds <= target for step in chosen)
-    time = minutes(document.source.seconds, target, here)
+    time = minutes(document.source.seconds, target, max(step.n for step in chosen))
     if document.source.command:
         took = f" ({minutes_text(time)} on one worker, by what a seed took)" if time is not None else ""
         parts.append(f"With this run's other options: {document.source.command} --seeds {target}{took}.")
-    short = f"{plural(target, 'seed')} settle {settled} of {plural(len(chosen), f'{kind} line')}"
+    short = f"{plural(target, 'seed')} settle {plan.settled} of {plural(len(chosen), f'{kind} line')}"
     return Answer("next", question, "open", short, " ".join([*parts, _rule(chosen)]))
 
 

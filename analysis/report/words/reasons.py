@@ -53,14 +53,14 @@ def headline(document: ReportDocument) -> str:
     if len(names) > SHOWN:
         some = f"{sparsity_list(where)}{', not each at every S' if len(grouped(found)) > 1 else ''}"
         many = plural(sum(s.in_family for s in document.compared), "scorer")
-        return f"{len(names)} of {many} escape {target}, at {some}{_on_these(found)}{saliency}."
+        return f"{len(names)} of {many} escape {target}, at {some}{on_these(found)}{saliency}."
     first, *rest = grouped(found)
     verb = "escapes" if len(first[0]) == 1 else "escape"
     others = "".join(f"; {listed(who)} at {sparsity_list(at)}" for who, at in rest)
-    return f"{listed(first[0])} {verb} {target}, at {sparsity_list(first[1])}{others}{_on_these(found)}{saliency}."
+    return f"{listed(first[0])} {verb} {target}, at {sparsity_list(first[1])}{others}{on_these(found)}{saliency}."
 
 
-def _on_these(lines: Sequence[LineInfo]) -> str:
+def on_these(lines: Sequence[LineInfo]) -> str:
     """That a claim is about these test images, where the variance over new images is mostly theirs; empty otherwise."""
     images = {line.split.n_images for line in lines if line.split is not None and line.split.images_dominate}
     return f", on these {max(images)} test images" if images else ""
@@ -132,8 +132,8 @@ def _saliency(document: ReportDocument, found: Sequence[LineInfo]) -> str:
         return ""
     where = sorted({row.sparsity for row in rows})
     at = "" if len(where) == len({line.sparsity for line in found}) else f" at {sparsity_list(where)}"
-    adding = [row for row in rows if row.verdict is Verdict.ESCAPES or _superior(row, document.settings)]
-    head = f"; so does {CONTROL}{at}, a control with the same saliency and no shape: a saliency helps"
+    adding = [row for row in rows if row.verdict is Verdict.ESCAPES or superior(row, document.settings)]
+    head = f"; so does {CONTROL}{at} by a test of its own, a control with the same saliency and no shape: a saliency helps"
     within = ", within that S alone" if len(document.sparsities) > 1 else ""
     if not adding:
         return f"{head}, that its shape does is not shown"
@@ -243,7 +243,7 @@ def attribution_answer(document: ReportDocument) -> Answer:
     if better:
         parts.append(f"Complexity adds: {placed(better)}.")
     open_ += len(no_less)  # whether complexity adds δ is open there
-    some = [line for line in lines if line.verdict in _MAY_ADD and _superior(line, document.settings)]
+    some = [line for line in lines if line.verdict in _MAY_ADD and superior(line, document.settings)]
     decided = len(same) + len(worse) + len(no_more)
     tone: Tone = "yes" if better else "open" if some or open_ else "no"
     if better:
@@ -263,7 +263,7 @@ def placed(lines: Sequence[LineInfo | AttributionInfo]) -> str:
 
 
 def _conclusion(line: AttributionInfo, settings: SettingsInfo) -> str:
-    if line.verdict in _MAY_ADD and _superior(line, settings):
+    if line.verdict in _MAY_ADD and superior(line, settings):
         return f"shown above 0 but not above {settings.delta:g}"
     words = {
         Verdict.ESCAPES: f"shown above {settings.delta:g}",
@@ -275,7 +275,8 @@ def _conclusion(line: AttributionInfo, settings: SettingsInfo) -> str:
     return words.get(line.verdict, f"shown to lie within ±{settings.delta:g}")
 
 
-def _superior(line: AttributionInfo, settings: SettingsInfo) -> bool:
+def superior(line: AttributionInfo, settings: SettingsInfo) -> bool:
+    """Whether complexity is shown to add more than 0."""
     return line.p_superior_adjusted is not None and line.p_superior_adjusted <= settings.alpha
 
 
@@ -343,7 +344,7 @@ def _robust(document: ReportDocument) -> list[str]:
     if bound:
         parts.append(
             f"In {len(bound)} of {len(found)} escapes most of that variance is due to the test images, which more seeds do not "
-            f"lessen: the verdict speaks of new seeds{_on_these(bound).replace(',', '')}."
+            f"lessen: the verdict speaks of new seeds{on_these(bound).replace(',', '')}."
         )
     tests = [row for row in document.mcnemar if (row.scorer, row.sparsity) in keys]
     if tests:

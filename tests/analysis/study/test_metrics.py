@@ -13,7 +13,7 @@ from scipy import stats
 
 from sics_analysis import Verdict, analyse
 from sics_analysis.report import render, report_table
-from sics_analysis.report.document.build import build_document
+from sics_analysis.report.build import build_document
 from sics_analysis.results import Metric, signed
 from sics_analysis.study.told import told, turned
 

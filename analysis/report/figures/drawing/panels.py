@@ -24,6 +24,7 @@ from sics_analysis.report.figures.drawing.style import (
     Fill,
     drawing,
     grid,
+    member,
     series,
 )
 from sics_analysis.results import Verdict
@@ -161,21 +162,27 @@ def glyph(axes: Axes, row: float, verdict: Verdict) -> None:
     axes.text(1.03, row, mark.glyph, transform=axes.get_yaxis_transform(), ha="left", va="center", color=INK, fontsize=SMALL)
 
 
-def off_axis(axes: Axes, row: float, value: float) -> bool:
-    """Mark a value beyond the axis by an arrow and its number at that edge; whether it was beyond.
+_ARROW = 0.5  # inches that an arrow with its number takes
 
-    Where the line of no difference would cross the number, it stands on the free side of that line.
-    """
+
+def with_room(axes: Axes, low: float, high: float, values: Sequence[float]) -> tuple[float, float]:
+    """These limits, wide enough that the arrow of a value beyond them stands at its edge, clear of the line of no difference."""
+    share = _ARROW * axes.figure.get_dpi() / axes.bbox.width
+    if share < 0.45:
+        if any(value < low for value in values):
+            low = min(low, -share * high / (1 - share))
+        if any(value > high for value in values):
+            high = max(high, -share * low / (1 - share))
+    return low, high
+
+
+def off_axis(axes: Axes, row: float, value: float) -> bool:
+    """Mark a value beyond the axis by an arrow and its number at that edge, in its row; whether it was beyond."""
     low, high = axes.get_xlim()
     if low <= value <= high:
         return False
     text = f"◂ {value:+.1f}" if value < low else f"{value:+.1f} ▸"
-    zero = -low / (high - low)
-    needed = 0.5 * axes.figure.get_dpi() / axes.bbox.width  # half an inch
-    if value < low:
-        x, side = (0.0 if zero > needed else zero + 0.03), "left"
-    else:
-        x, side = (1.0 if 1 - zero > needed else zero - 0.03), "right"
+    x, side = (0.0, "left") if value < low else (1.0, "right")
     axes.text(
         x, row, text.replace("-", "−"), transform=axes.get_yaxis_transform(), ha=side, va="center", color=INK, fontsize=SMALL
     )
@@ -200,7 +207,7 @@ def scatter_panels(
     """Empty panels for these S with the key of the scorers (name → κ) below, and where that ends, in inches from the top.
 
     `foot` is the inches left below the key and `more` the lines it has room for; `fills` tells whether a scorer has a filling of
-    its own, `unit` that of the differences upwards.
+    its own, so that colour is left for its class, `unit` that of the differences upwards.
     """
     rows, across = grid(len(values))
     width = SINGLE if len(values) == 1 else DOUBLE
@@ -218,7 +225,7 @@ def scatter_panels(
     names = labels(list(scorers), 18)
     for i, (name, kappa) in enumerate(scorers.items()):
         row, column = divmod(i, per_line)
-        x, y, style = 0.15 + column * (width - 0.2) / per_line, top + LINE * row, series(i)
+        x, y, style = 0.15 + column * (width - 0.2) / per_line, top + LINE * row, member(i, kappa) if fills else series(i)
         sheet.marker(x, y, style.colour, style.marker, style.fill if fills else "full")
         text = names[name] + ("" if kappa is None else f" (κ {kappa})")
         sheet.text(x + 0.09, y, short(text, 24), va="center", fontsize=SMALL)

@@ -79,6 +79,16 @@ def series(index: int) -> Series:
     return Series(_COLOURS[index % 6], _MARKERS[index % 7], FILLS[turn % 4], _DASHES[(index // 6) % 4])
 
 
+def member(index: int, kappa: int | None) -> Series:
+    """How a scorer is drawn where colour tells its class alone: by a marker and a filling of its own, 28 of them.
+
+    >>> len({(s.marker, s.fill) for s in (member(i, 1) for i in range(28))}), member(0, 2).colour == member(9, 2).colour
+    (28, True)
+    """
+    colour = {0: FAINT, 1: BLUE, 2: VERMILLION}.get(-1 if kappa is None else kappa, INK)
+    return Series(colour, _MARKERS[index % 7], FILLS[(index // 7) % 4], "-")
+
+
 _RC: Mapping[Any, Any] = {
     "font.family": ["DejaVu Sans"],  # comes with matplotlib: the same bytes on every machine
     "font.size": FONT,

@@ -30,6 +30,7 @@ from sics_analysis.report.document.rows import (
     SparsityInfo,
 )
 from sics_analysis.report.document.searches import searched_info
+from sics_analysis.report.words.conclusion import conclude
 from sics_analysis.results import Metric, Seed, Verdict, written_with
 from sics_analysis.rows.reading.cells import seed_label
 from sics_analysis.study.analyse import analyse
@@ -240,7 +241,7 @@ def _document(analysis: Analysis, frame: pd.DataFrame, origin: Origin, gates: Se
     if looks is not None and looks.decided:  # it stopped as planned
         stopped = tuple(stamp for stamp in stopped if not stamp.startswith("stopped"))
     notes = footnotes(analysis, origin.source.varied, origin.fixed, origin.planned, stamps, origin.remarks, looks)
-    return ReportDocument(
+    document = ReportDocument(
         source=origin.source,
         settings=SettingsInfo(
             analysis.delta, analysis.alpha, analysis.reference, origin.fixed, origin.planned, (*stamps, *stopped), analysis.seed,
@@ -284,6 +285,7 @@ def _document(analysis: Analysis, frame: pd.DataFrame, origin: Origin, gates: Se
         looks=None if looks is None else read(looks),
         searched=None if searched is None else read(searched),
     )  # fmt: skip
+    return replace(document, conclusion=conclude(document))
 
 
 UNPAIRED = "unpaired: seeds taken as independent samples, Welch's t and Holm's correction"
