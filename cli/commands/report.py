@@ -154,8 +154,9 @@ def _claims(texts: tuple[str, ...]) -> list[Claim]:
             found.append(parse_claim(text))
         except ValueError:
             ids = [claim.id for claim in paper_claims()]
+            meant = "" if "@" in text else did_you_mean(text, ids)  # a statement at an S is no id
             raise ConfigError(
-                f"--fail-on {text!r}: is not accepted{did_you_mean(text, ids)}: give {GRAMMAR} ({', '.join(ids)}), with S "
+                f"--fail-on {text!r}: is not accepted{meant}: give {GRAMMAR} ({', '.join(ids)}), with S "
                 "and a SCORER as in escape:chaos@0.7"
             ) from None
     return found

@@ -53,7 +53,7 @@ def check_target(text: str) -> tuple[Claim, ...] | float:
         return (parse_claim(text),)
     except ValueError:
         ids = ", ".join(claim.id for claim in paper_claims())
-        near = did_you_mean(text, [CLAIMS, *(claim.id for claim in paper_claims())])
+        near = "" if "@" in text else did_you_mean(text, [CLAIMS, *(claim.id for claim in paper_claims())])
         require(False, "until", text, f"targets as {SHARE}0.8, {GRAMMAR} ({ids}), or {CLAIMS} for all of the paper's{near}")
         raise
 

@@ -1,4 +1,4 @@
-"""`replicate` ends with the page to open, and a page that cannot be made costs nothing else."""
+"""`replicate` ends with the page to open and the three sentences of it, and a page that cannot be made costs nothing else."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +10,11 @@ from sics_cli.main import main
 
 
 def test_replicate_ends_by_naming_the_page(finished: Any) -> None:
-    last = (finished.folder / "stdout").read_text().splitlines()[-1]
-    assert last == "open      run/report.html"
+    out = (finished.folder / "stdout").read_text()
+    page, *sentences = out[out.index("open      run/report.html") :].splitlines()
+    assert page == "open      run/report.html"
+    starts = [words for words in ("Shown:", "Explained by:", "Open:") if any(line.startswith(words) for line in sentences)]
+    assert starts == ["Shown:", "Explained by:", "Open:"]
     assert (finished.run / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
@@ -26,7 +29,7 @@ def test_the_page_is_of_the_whole_store_and_made_anew(copy: Any) -> None:
     page.write_text("old")
     done = copy(*copy.tiny, "--report", "--scorers", "magnitude,chaos")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "open      run/report.html"
+    assert "open      run/report.html" in done.stdout.splitlines()
     assert "smooth_mouse" in page.read_text(encoding="utf-8"), "also what other commands computed"
 
 
