@@ -188,7 +188,7 @@ def test_a_checkpoint_that_cannot_be_written(cli: Any, rows_of: Rows) -> None:
     config.write_text(config.read_text().replace("embed_dim = 16", "embed_dim = 64").replace("epochs = 12", "epochs = 1"))
     done = cli(*cli.tiny, "--seeds", "1", preexec_fn=limited(150_000))
     assert done.returncode == 1, done.stderr
-    one_line(done, "--out run", "checkpoints", "cannot be written", "finished cells are kept")
+    one_line(done, "--out run", "checkpoints", "cannot be written", "no cell was finished yet")
     assert rows_of(cli.store, "failures") == rows_of(cli.store, "cells") == []
     assert list((cli.run / "checkpoints").iterdir()) == []
 
