@@ -82,8 +82,8 @@ def check_options(made: Callable[..., Any], options: Collection[str], table: str
     takes = f"{getattr(made, '__name__', 'it')} takes {', '.join(accepted) or 'none'}"
     unknown = [] if any(one.kind is one.VAR_KEYWORD for one in parameters) else [one for one in options if one not in accepted]
     if unknown:
-        near = did_you_mean(unknown[0], accepted)
-        raise ConfigError(f"{what}: unknown option {', '.join(f'{table}.{one}' for one in unknown)}{near}: {takes}")
+        named_so = ", ".join(f"{table}.{one}{did_you_mean(one, accepted)}" for one in unknown)
+        raise ConfigError(f"{what}: unknown option {named_so}: {takes}")
     missing = [f"{table}.{one.name}" for one in named if one.default is one.empty and one.name not in options]
     if missing:
         raise ConfigError(f"{what}: needs {', '.join(missing)} of the table [{table}] of --config FILE.toml: {takes}")

@@ -218,11 +218,11 @@ def parse_columns(text: str) -> dict[str, str | tuple[str, ...]]:
 def nearest(name: str, known: Iterable[str]) -> str:
     """What a slip of the pen may have meant, to stand behind the name that is refused; empty where nothing is near.
 
-    >>> nearest("wnada", ["magnitude", "wanda"]), nearest("x", ["wanda"])
+    >>> nearest("wnada", ["magnitude", "wanda"]), nearest("depth", ["width"])
     (' (did you mean wanda?)', '')
     """
     words = {word.lower(): word for word in known}
-    close = difflib.get_close_matches(name.lower(), list(words), n=1)
+    close = difflib.get_close_matches(name.lower(), list(words), n=1, cutoff=0.7)
     return f" (did you mean {words[close[0]]}?)" if close else ""
 
 

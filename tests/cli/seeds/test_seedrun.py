@@ -399,7 +399,7 @@ def test_the_work_told_grows_to_all_of_it(run: Run, experiment: Experiment, monk
     monkeypatch.setattr(Inbox, "tell", lambda self, progress: told.append(progress.work))
     rows = run("magnitude", "chaos")
     cells = [row for row in rows if isinstance(row, CellRow | RepeatRow)]
-    work = Cost.of(Recipe(experiment, ENVIRONMENT))
+    work = Cost.relative(Recipe(experiment, ENVIRONMENT))
     assert told == sorted(told)
     assert told[-1] == pytest.approx(work.training + work.saliency + work.cell * len(cells))
 
@@ -412,7 +412,7 @@ def test_the_points_of_searches_are_told_as_work_and_as_a_phase(
     monkeypatch.setattr(seed_run.time, "monotonic", iter(range(10**6)).__next__)
     monkeypatch.setattr(Inbox, "tell", lambda self, progress: told.append(progress))
     searched = [info for info in describe_scorers(("fusion_orbit_3", "fusion_orbit_5"), "gradient") if info.searched]
-    work = Cost.of(Recipe(experiment, ENVIRONMENT))
+    work = Cost.relative(Recipe(experiment, ENVIRONMENT))
     for trained in (1, 0):
         told.clear()
         rows = cells_of(run("magnitude", *searched))

@@ -101,7 +101,7 @@ def test_a_file_that_cannot_be_imported_is_named_with_its_line(
     ("toml", "words"),
     [
         ("[task]\nwidth = 3\n", "tasks.py:Good: unknown option task.width: Good takes hidden"),
-        ("[task]\nwidth = 3\nhiden = 4\n", "unknown option task.hiden, task.width: Good takes hidden"),
+        ("[task]\nwidth = 3\nhiden = 4\n", "unknown option task.hiden (did you mean hidden?), task.width: Good takes hidden"),
         ("[task]\nhidden = 2020-01-01\n", "task.hidden = datetime.date(2020, 1, 1) is not accepted: give a number, a string"),
         ("[task]\nhidden = 'x'\n[model]\ndepth = 3\n", "model: is for the image tasks; a task of your own brings its network"),
         ("[training]\nepochs = 3\n", "training: is for the image tasks"),

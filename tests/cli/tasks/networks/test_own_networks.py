@@ -121,7 +121,7 @@ def test_installed_code_is_known_by_its_version(experiment: Experiment) -> None:
         ("nosuch_module:build", {}, "there is no module 'nosuch_module'"),
         ("my_network.deeper:build", {}, "there is no module 'my_network.deeper'"),
         ("sys:path", {}, "there is no module 'sys' here with a file of Python"),
-        ("my_network.py:biuld", {}, "cannot be imported (module .* has no attribute 'biuld')"),
+        ("my_network.py:biuld", {}, "cannot be imported (module .* has no attribute 'biuld' (did you mean build?))"),
         ("wrong.py:build", {}, "cannot be imported (invalid syntax"),
         ("raises.py:build", {}, "cannot be imported (no such thing)"),
         ("odd.py:NUMBER", {}, "is int, not a function or class that makes a module"),
@@ -142,7 +142,9 @@ def test_what_makes_no_network_is_one_line(folder: Path, spec: str, options: dic
         "from torch import nn\nNUMBER = 3\nMODULE = nn.Linear(2, 2)\ndef state(): return {}\ndef nothing(): return None\n"
         "def fails(n): raise ValueError(f'no\\n {n}')\n"
     )
-    with pytest.raises(ConfigError, match=words.replace("(", r"\(").replace(")", r"\)").replace("|", r"\|")) as caught:
+    with pytest.raises(
+        ConfigError, match=words.replace("(", r"\(").replace(")", r"\)").replace("|", r"\|").replace("?", r"\?")
+    ) as caught:
         build_model(ModelConfig(spec, tuple(options.items())), 0)
     assert "\n" not in str(caught.value)
     assert re.match(r"model\.name = '[^']+'|\[model\] does not make", str(caught.value))
