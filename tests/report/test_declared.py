@@ -31,11 +31,7 @@ def test_its_table_is_what_the_rows_say(document: ReportDocument) -> None:
     for name, cells in rows:
         for place, cell in zip(document.sparsities, cells.split(" | "), strict=True):
             (line,) = [line for line in document.lines if (line.scorer, line.sparsity) == (name, place.sparsity)]
-            said = (
-                f"{GLYPHS[line.verdict]} {line.difference:+.2f}".replace("-", "−")
-                .replace("+0.00", "0.00")
-                .replace("−0.00", "0.00")
-            )
+            said = f"{GLYPHS[line.verdict]} {line.mean:+.2f}".replace("-", "−").replace("+0.00", "0.00").replace("−0.00", "0.00")
             assert cell == said, (name, place.sparsity)
 
 
