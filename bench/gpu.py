@@ -205,7 +205,7 @@ def steps(device: Any) -> dict[str, Any]:
     from gpu_checks import VIT_MICRO, VIT_SMALL, network
 
     from sics_cli.settings.images import TrainingConfig
-    from sics_cli.tasks.networks.paths import Batch, step_of
+    from sics_cli.tasks.networks.paths import TrainingBatch, step_of
 
     cuda = device.type == "cuda"
     nets = {
@@ -222,7 +222,7 @@ def steps(device: Any) -> dict[str, Any]:
     for name, precision, path in rows:
         options, size = nets[name]
         size = size if cuda else 4
-        batch = Batch(torch.randn(size, 3, 32, 32, device=device), torch.randint(0, 10, (size,), device=device))
+        batch = TrainingBatch(torch.randn(size, 3, 32, 32, device=device), torch.randint(0, 10, (size,), device=device))
         model, whole = network(**options).to(device).train(), path == "graph, whole"
         config = TrainingConfig(1, size, 1e-4, 0.05, precision=precision, path="eager" if whole else path)
         optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True, capturable=whole)

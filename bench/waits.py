@@ -61,12 +61,12 @@ def augmented(device: torch.device, batches: int, size: int) -> int:
 def stepping(device: torch.device, dense: torch.nn.Module, batch: Any, path: str) -> Callable[[], object]:
     """A step of training by a path, the optimiser's part included."""
     from sics_cli.settings.images import TrainingConfig
-    from sics_cli.tasks.networks.paths import Batch, step_of
+    from sics_cli.tasks.networks.paths import TrainingBatch, step_of
 
     model = copy.deepcopy(dense).to(device).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     gradients = step_of(model, TrainingConfig(1, len(batch[1]), 1e-4, 0.05, path=path), device)
-    return lambda: (gradients(Batch(*batch)), optimiser.step())
+    return lambda: (gradients(TrainingBatch(*batch)), optimiser.step())
 
 
 def evaluated(model: torch.nn.Module, masks: dict[str, torch.Tensor], examples: Any) -> None:

@@ -51,7 +51,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Examples:
+class HeldOutFacts:
     """By what the held-out examples of a user's task are known again, as a seed's dense network meets them.
 
     `fed` is a digest of what it is fed, `numbers` of what it does on them; None where nothing is seen of it, or it is another
@@ -80,16 +80,16 @@ class Examples:
         """As rows and files have it; None where they say nothing."""
         return None if kept is None else cls(**kept)
 
-    def are_others(self, kept: Examples) -> bool:
+    def are_others(self, kept: HeldOutFacts) -> bool:
         """Whether they are others than the kept ones. On another device a network does otherwise in the last bit."""
         if None not in (self.fed, kept.fed) and self.fed != kept.fed:
             return True
         return self.facts == kept.facts and None not in (self.numbers, kept.numbers) and self.numbers != kept.numbers
 
-    def steady(self, again: Examples) -> Examples:
+    def steady(self, again: HeldOutFacts) -> HeldOutFacts:
         """Without what is another when asked again."""
         fed, numbers = (one if one == two else None for one, two in ((self.fed, again.fed), (self.numbers, again.numbers)))
-        return Examples(fed, numbers, self.facts)
+        return HeldOutFacts(fed, numbers, self.facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class Kept:
     objective: str
     n: int | None
     points: tuple[Point, ...]
-    examples: Examples | None = None
+    examples: HeldOutFacts | None = None
     nondeterministic: bool = False
 
     def write(self, path: Path) -> None:
@@ -123,7 +123,7 @@ class Kept:
             if digest(body) != file["sha256"] or tuple(body["of"]) != of:
                 return None
             points = tuple(Point(**{**point, "weights": tuple(point["weights"])}) for point in body["points"])
-            examples, unsure = Examples.read(body.get("examples")), body.get("nondeterministic", False)
+            examples, unsure = HeldOutFacts.read(body.get("examples")), body.get("nondeterministic", False)
             return cls(of, body["objective"], body["n"], points, examples, unsure)
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -159,7 +159,7 @@ class Searcher:
         *,
         cells: Iterable[Cell],
         tell: Callable[[tuple[str, float], int, int], None],
-        are_known: Callable[[Examples | None], bool],
+        are_known: Callable[[HeldOutFacts | None], bool],
         note: Callable[[str], None],
         fresh: bool,
     ) -> None:
@@ -183,7 +183,7 @@ class Searcher:
         scorer: ScorerInfo,
         sparsity: float,
         plain: Point | None,
-        examples: Examples | None,
+        examples: HeldOutFacts | None,
     ) -> Choice:
         """The best of the first points of a search; `plain` is what magnitude's mask does, one of the budget where it may win.
 

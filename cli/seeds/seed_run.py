@@ -29,7 +29,7 @@ from sics_cli.seeds.job import SeedJob
 from sics_cli.seeds.masks import ConflictError, MaskMaker, seeded
 from sics_cli.seeds.met import Met
 from sics_cli.seeds.saliency import keep, kept, kept_path, saliency_of
-from sics_cli.seeds.search import MAGNITUDE, Examples, Point, Searcher, SearchError
+from sics_cli.seeds.search import MAGNITUDE, HeldOutFacts, Point, Searcher, SearchError
 from sics_cli.seeds.unchanged import left_as_it_was
 from sics_cli.store.inbox import Inbox, Progress
 from sics_cli.store.rows import OTHER_EXAMPLES, CellRow, FailureRow, RepeatRow
@@ -122,7 +122,7 @@ class SeedRun:
             fresh=not job.share,
         )
         self._plain: dict[tuple[str, float], tuple[Point, bool]] = {}  # and whether it has no deterministic form
-        self._examples: Examples | None = None
+        self._examples: HeldOutFacts | None = None
         self._looked = False
         self._search_flags: set[str] = set()
         self._points: dict[tuple[str, float], int] = {}
@@ -416,7 +416,7 @@ class SeedRun:
                 "of searched scorers are flagged"
             )
         for row in self.job.known:
-            stored = None if row.search is None else Examples.read(row.search.get("examples"))
+            stored = None if row.search is None else HeldOutFacts.read(row.search.get("examples"))
             if stored is not None and self._are_others(stored):
                 raise ConflictError(
                     f"held_out gives other examples, or other numbers on them, than when rows of seed {self.job.seed} were "
@@ -424,13 +424,13 @@ class SeedRun:
                 )
         self._looked = True
 
-    def _looked_at(self) -> tuple[Examples, Met, Evaluation]:
+    def _looked_at(self) -> tuple[HeldOutFacts, Met, Evaluation]:
         held = Met()
         with held.watching(self.model):
             found, relaxed = self._held_out(self.model)
-        return Examples.of(held.digest, None if relaxed else found, self._facts), held, found
+        return HeldOutFacts.of(held.digest, None if relaxed else found, self._facts), held, found
 
-    def _are_others(self, kept: Examples) -> bool:
+    def _are_others(self, kept: HeldOutFacts) -> bool:
         """Whether the held-out examples are not the kept ones; what is another each time is no sign of that."""
         assert self._examples is not None
         if self._examples.are_others(kept):

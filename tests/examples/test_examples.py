@@ -75,6 +75,10 @@ def exported(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in sics(folder, "export", "run", "--format", "jsonl").stdout.splitlines()]
 
 
+#: Those that take longest run on demand, `make test-slow`.
+LONGEST = ("image_folder.py", "lightning_module.py", "language_model.py")
+
+
 def test_all_examples_are_run_here_and_named_on_the_page() -> None:
     there = {path.name for path in EXAMPLES.iterdir() if path.suffix in {".py", ".ipynb"}}
     assert there == {*TASKS, "five_checkpoints.py", "notebook.ipynb"}
@@ -82,7 +86,7 @@ def test_all_examples_are_run_here_and_named_on_the_page() -> None:
     assert {name for name in there if f"`examples/{name}`" in page} == there
 
 
-@pytest.mark.parametrize("file", TASKS)
+@pytest.mark.parametrize("file", [pytest.param(file, marks=[pytest.mark.slow] * (file in LONGEST)) for file in TASKS])
 def test_an_example_runs_as_its_docstring_says(tmp_path: Path, file: str) -> None:
     metric, higher, (low, high), options = TASKS[file]
     (tmp_path / "small.toml").write_text(f"[task]\n{options}\n")

@@ -22,7 +22,7 @@ WARM = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class TrainingBatch:
     """Images (n, channels, height, width), float32, and labels (n,), on the device.
 
     Of mixed images `others` (n,) are the labels of what was mixed in, and `share`, float32 of shape (), is what the first count.
@@ -45,7 +45,7 @@ class Step(Protocol):
     The gradients are in the parameters.
     """
 
-    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def __call__(self, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
         """Compute them."""
 
 
@@ -61,12 +61,12 @@ def step_of(model: nn.Module, config: TrainingConfig, device: torch.device) -> S
     return plain
 
 
-def loss_of(logits: Tensor, batch: Batch, smoothing: float) -> Tensor:
+def loss_of(logits: Tensor, batch: TrainingBatch, smoothing: float) -> Tensor:
     """Mean cross-entropy (nats) against the labels; of mixed images, each label's by its share: that of a soft target.
 
     >>> logits, labels = torch.tensor([[2.0, 0.0]]), torch.tensor([0])
     >>> soft = nn.functional.cross_entropy(logits, torch.tensor([[0.75, 0.25]]))
-    >>> torch.allclose(loss_of(logits, Batch(logits, labels, 1 - labels, torch.tensor(0.75)), 0.0), soft)
+    >>> torch.allclose(loss_of(logits, TrainingBatch(logits, labels, 1 - labels, torch.tensor(0.75)), 0.0), soft)
     True
     """
     loss = nn.functional.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
@@ -76,7 +76,7 @@ def loss_of(logits: Tensor, batch: Batch, smoothing: float) -> Tensor:
     return batch.share * loss + (1 - batch.share) * other
 
 
-def right_of(logits: Tensor, batch: Batch) -> Tensor:
+def right_of(logits: Tensor, batch: TrainingBatch) -> Tensor:
     """How many answers are right, shape (); of mixed images, each label's by its share."""
     found = logits.detach().argmax(dim=1)
     right = (found == batch.labels).sum()
@@ -93,11 +93,11 @@ class Eager:
         self._half = config.precision == "bf16"
         self._parameters = list(model.parameters())
 
-    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def __call__(self, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
         """Compute loss, right answers and gradients."""
         return self.through(self._model, batch)
 
-    def through(self, forward: Callable[[Tensor], Tensor], batch: Batch, *, cached: bool = True) -> tuple[Tensor, Tensor]:
+    def through(self, forward: Callable[[Tensor], Tensor], batch: TrainingBatch, *, cached: bool = True) -> tuple[Tensor, Tensor]:
         """The same with another way through the network; `cached` is whether autocast keeps the weights it has converted."""
         for parameter in self._parameters:
             parameter.grad = None
@@ -121,7 +121,7 @@ class Compiled:
         self._forward: Any = torch.compile(model, backend=backend, dynamic=False)
         self._plain, self._size, self._tried = plain, config.batch_size, False
 
-    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def __call__(self, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
         """Compute loss, right answers and gradients; a machine that cannot compile is refused in a line."""
         if len(batch.labels) < self._size:
             return self._plain(batch)
@@ -149,11 +149,11 @@ class Graphed:
     def __init__(self, model: nn.Module, config: TrainingConfig, plain: Eager, device: torch.device) -> None:
         self._model, self._plain, self._device, self._size = model, plain, device, config.batch_size
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._batch: Batch | None = None
+        self._batch: TrainingBatch | None = None
         self._gradients: Sequence[Tensor | None] = ()
         self._met: tuple[Tensor, Tensor] | None = None
 
-    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def __call__(self, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
         """Compute loss, right answers and gradients."""
         if len(batch.labels) < self._size:
             return self._plain(batch)  # its gradients lie elsewhere: those of the graph keep their memory
@@ -169,9 +169,9 @@ class Graphed:
             parameter.grad = gradient
         return self._met
 
-    def _capture(self, batch: Batch) -> None:
+    def _capture(self, batch: TrainingBatch) -> None:
         """Warm up and capture on one stream beside the current, as torch asks for: gradients remember where they began."""
-        self._batch = Batch(*(one.clone() for one in batch.tensors))
+        self._batch = TrainingBatch(*(one.clone() for one in batch.tensors))
         buffers = [(buffer, buffer.clone()) for buffer in self._model.buffers()]
         drawn = torch.cuda.get_rng_state(self._device)
         stream = torch.cuda.Stream(self._device)

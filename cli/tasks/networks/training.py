@@ -16,7 +16,7 @@ from sics_cli.tasks.images.datasets import Split
 from sics_cli.tasks.images.examples import Examples
 from sics_cli.tasks.images.mixing import Mixing, draw_mixes, mixed
 from sics_cli.tasks.networks.evaluation import hits_and_loss
-from sics_cli.tasks.networks.paths import Batch, step_of
+from sics_cli.tasks.networks.paths import TrainingBatch, step_of
 from sics_cli.tasks.training import Epoch, HalfTrained, State, TrainingRecord, run
 
 #: Validations in a whole training, besides the last epoch's: enough for a curve, a small part of the time.
@@ -148,9 +148,9 @@ class ImageTrainer:
             return warmed_cosine(step, total, self._steps * config.warmup, config.learning_rate)
         return one_cycle(step, total, config.learning_rate)
 
-    def _mixed(self, number: int, order: Indices) -> Iterator[Batch]:
+    def _mixed(self, number: int, order: Indices) -> Iterator[TrainingBatch]:
         """The batches of epoch `number` as steps take them: mixed where the settings say so."""
-        batches = itertools.starmap(Batch, self._batches(number, order))
+        batches = itertools.starmap(TrainingBatch, self._batches(number, order))
         if not self._config.mixes:
             yield from batches
             return
@@ -160,7 +160,7 @@ class ImageTrainer:
         # Brought over once an epoch.
         shares = torch.tensor([mix.share for mix in mixes], dtype=torch.float32, device=self._device)
         for batch, mix, share in zip(batches, mixes, shares, strict=True):
-            yield Batch(mixed(batch.images, mix), batch.labels, batch.labels.flip(0), share)
+            yield TrainingBatch(mixed(batch.images, mix), batch.labels, batch.labels.flip(0), share)
 
     def _batches(self, number: int, order: Indices) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Images (n, channels, height, width), float32, and labels (n,) of each batch of epoch `number`, as the settings say."""

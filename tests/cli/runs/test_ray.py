@@ -25,6 +25,7 @@ def test_rows_are_those_of_a_local_run(finished: Any, cli: Any, snapshot: Snapsh
     assert snapshot(cli.store) == snapshot(finished.store)
 
 
+@pytest.mark.slow
 def test_a_task_of_ones_own_is_that_of_a_local_run(cli: Any, snapshot: Snapshot) -> None:
     shutil.copy(Path(__file__).parents[1] / "tasks" / "own_tasks.py", cli.folder / "tasks.py")
     few = ["--seeds", "2", "--scorers", "magnitude,fusion_orbit_6", "--sparsities", ".5", "--no-report"]
@@ -87,6 +88,7 @@ def test_driver_is_killed(finished: Any, cli: Any, running: Any, snapshot: Snaps
     assert until(lambda: not any("ray" in title(pid) for pid in everyone)), "Ray outlives its driver"
 
 
+@pytest.mark.slow
 def test_looks_are_those_of_a_local_run(cli: Any, snapshot: Snapshot) -> None:
     shutil.copy(Path(__file__).parents[1] / "tasks" / "own_tasks.py", cli.folder / "tasks.py")
     few = ["--scorers", "magnitude,chaos", "--sparsities", ".5", "--delta", "0.001", "--no-report"]

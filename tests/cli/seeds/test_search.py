@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from sics_cli.base.hashing import canonical_json, digest
-from sics_cli.seeds.search import Examples, Kept, Point
+from sics_cli.seeds.search import HeldOutFacts, Kept, Point
 from sics_cli.tasks.results import evaluation_of
 from sics_cli.tasks.task import Metric
 
 HERE = {"device": "cpu", "cpu": "one"}
-KNOWN = Examples("fed", "numbers", HERE)
+KNOWN = HeldOutFacts("fed", "numbers", HERE)
 
 
 @pytest.mark.parametrize(
@@ -46,11 +46,11 @@ def test_examples_are_known_by_each_number() -> None:
     moved = evaluation_of({"accuracy": [False, True, True], "loss": 0.5}, metric)
     loss = evaluation_of({"accuracy": [True, False, True], "loss": 0.6}, metric)
     whole = evaluation_of({"accuracy": 2 / 3, "loss": 0.5}, metric)
-    found = {Examples.of("fed", one, HERE).numbers for one in (right, moved, loss, whole)}
+    found = {HeldOutFacts.of("fed", one, HERE).numbers for one in (right, moved, loss, whole)}
     assert len(found) == 4
-    assert Examples.of("fed", None, HERE).numbers is None
-    assert Examples.read(json.loads(canonical_json({"fed": "fed", "numbers": "numbers", "facts": HERE}))) == KNOWN
-    assert Examples.read(None) is None
+    assert HeldOutFacts.of("fed", None, HERE).numbers is None
+    assert HeldOutFacts.read(json.loads(canonical_json({"fed": "fed", "numbers": "numbers", "facts": HERE}))) == KNOWN
+    assert HeldOutFacts.read(None) is None
 
 
 def test_points_are_read_as_they_were_written_and_as_they_were_before(tmp_path: Path) -> None:

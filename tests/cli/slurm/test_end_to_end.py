@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 Snapshot = Callable[[Path], dict[str, list[str]]]
 
 
@@ -59,6 +61,7 @@ print(len(run.frame()), run.failures())
 """
 
 
+@pytest.mark.slow
 def test_a_task_of_ones_own_on_slurm_is_that_of_a_local_run(grid: Any, slurm: Any, snapshot: Snapshot) -> None:
     shutil.copy(Path(__file__).parents[1] / "tasks" / "own_tasks.py", grid.folder / "tasks.py")
     before = slurm.submitted()

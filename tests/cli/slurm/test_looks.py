@@ -55,6 +55,7 @@ def local(site: Any) -> Path:
     return Path(site.folder / "here" / "run.sqlite")
 
 
+@pytest.mark.slow
 def test_the_seeds_of_a_look_are_jobs(site: Any, slurm: Any, snapshot: Snapshot, local: Path) -> None:
     planned = site(*ASKED, *site.on, "--out", "run", "--dry-run")
     assert planned.returncode == 0, planned.stderr

@@ -10,7 +10,7 @@ import torch
 
 from sics_cli.settings.images import TrainingConfig
 from sics_cli.tasks.images.mixing import Mix, Mixing, draw_mixes, mixed, pasted
-from sics_cli.tasks.networks.paths import Batch, loss_of, right_of
+from sics_cli.tasks.networks.paths import TrainingBatch, loss_of, right_of
 
 BOTH = Mixing(mixup=0.8, cutmix=1.0)
 SIZE = (32, 24)
@@ -69,15 +69,15 @@ def test_images_targets_and_loss_are_timms(monkeypatch: pytest.MonkeyPatch, mix:
     assert torch.allclose(mixed(images, mix), expected, atol=1e-6)
     from timm.loss import SoftTargetCrossEntropy
 
-    batch = Batch(images, labels, labels.flip(0), torch.tensor(mix.share))
+    batch = TrainingBatch(images, labels, labels.flip(0), torch.tensor(mix.share))
     assert float(loss_of(logits, batch, 0.1)) == pytest.approx(float(SoftTargetCrossEntropy()(logits, target)), rel=1e-6)
 
 
 def test_an_answer_is_right_by_the_share_of_its_label() -> None:
     logits = torch.tensor([[2.0, 1.0], [1.0, 2.0], [2.0, 1.0]])
     labels, others = torch.tensor([0, 0, 0]), torch.tensor([1, 1, 0])
-    assert float(right_of(logits, Batch(logits, labels, others, torch.tensor(0.75)))) == pytest.approx(0.75 + 0.25 + 1.0)
-    assert int(right_of(logits, Batch(logits, labels))) == 2
+    assert float(right_of(logits, TrainingBatch(logits, labels, others, torch.tensor(0.75)))) == pytest.approx(0.75 + 0.25 + 1.0)
+    assert int(right_of(logits, TrainingBatch(logits, labels))) == 2
 
 
 def test_draws_belong_to_seed_and_epoch_alone() -> None:

@@ -22,7 +22,7 @@ from sics_cli.tasks.checkpoints import state_hash
 from sics_cli.tasks.images.datasets import ChannelStatistics, Part, Split
 from sics_cli.tasks.networks import paths
 from sics_cli.tasks.networks.models import build_model
-from sics_cli.tasks.networks.paths import Batch, Compiled, Eager, Graphed, step_of
+from sics_cli.tasks.networks.paths import Compiled, Eager, Graphed, TrainingBatch, step_of
 from sics_cli.tasks.networks.training import ImageTrainer
 from sics_cli.tasks.training import HalfTrained, run
 
@@ -115,11 +115,11 @@ def test_a_graph_gives_the_network_that_single_operations_give(
 
 
 def test_a_step_of_a_graph_is_few_launches_and_no_wait(pretend: ModuleType) -> None:
-    batch = Batch(torch.randn(16, 1, 8, 8), torch.arange(16) % 10)
+    batch = TrainingBatch(torch.randn(16, 1, 8, 8), torch.arange(16) % 10)
     with pretend.PretendDevice() as device:
         model = Drawing().to(pretend.DEVICE).train()
         step = step_of(model, settings(path="graph"), pretend.DEVICE)
-        there = Batch(*(one.to(pretend.DEVICE) for one in batch.tensors))
+        there = TrainingBatch(*(one.to(pretend.DEVICE) for one in batch.tensors))
         step(there)
         gradients = [parameter.grad for parameter in model.parameters()]
         device.forget()
@@ -127,7 +127,7 @@ def test_a_step_of_a_graph_is_few_launches_and_no_wait(pretend: ModuleType) -> N
         assert device.operations == 3, "two copies and the graph"
         assert device.waited == 0
         assert all(a is b for a, b in zip(gradients, (p.grad for p in model.parameters()), strict=True)), "in the same memory"
-        small = Batch(*(one[:5] for one in there.tensors))
+        small = TrainingBatch(*(one[:5] for one in there.tensors))
         step(small)
         assert not any(a is b for a, b in zip(gradients, (p.grad for p in model.parameters()), strict=True))
         assert loss.requires_grad is False
@@ -161,7 +161,9 @@ def test_a_card_that_fails_while_it_captures_says_so_itself(
         model = Drawing().to(pretend.DEVICE)
         step = step_of(model, settings(path="graph"), pretend.DEVICE)
         monkeypatch.setattr(Eager, "through", through)
-        batch = Batch(torch.zeros(16, 1, 8, 8, device=pretend.DEVICE), torch.zeros(16, dtype=torch.int64, device=pretend.DEVICE))
+        batch = TrainingBatch(
+            torch.zeros(16, 1, 8, 8, device=pretend.DEVICE), torch.zeros(16, dtype=torch.int64, device=pretend.DEVICE)
+        )
         with pytest.raises(type(error), match=str(error)):
             step(batch)
 
@@ -202,7 +204,7 @@ def test_every_seed_is_compiled_as_the_first(experiment: Experiment) -> None:
         made.append(len(examples))
         return graph.forward
 
-    batch = Batch(torch.randn(16, 1, 8, 8), torch.arange(16) % 10)
+    batch = TrainingBatch(torch.randn(16, 1, 8, 8), torch.arange(16) % 10)
     for _ in range(2):
         model = Drawing().train()
         step = Compiled(model, settings(path="compile"), Eager(model, settings()), backend=backend)
@@ -212,7 +214,7 @@ def test_every_seed_is_compiled_as_the_first(experiment: Experiment) -> None:
     assert made[0] == made[1]
 
 
-def gradients(step: paths.Step, model: nn.Module, batch: Batch) -> list[Tensor]:
+def gradients(step: paths.Step, model: nn.Module, batch: TrainingBatch) -> list[Tensor]:
     torch.manual_seed(3)
     loss, right = step(batch)
     found = [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
@@ -223,7 +225,7 @@ def gradients(step: paths.Step, model: nn.Module, batch: Batch) -> list[Tensor]:
 @pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="needs a C++ compiler")
 def test_compiled_gradients_are_near_those_of_single_operations(experiment: Experiment) -> None:
     model = build_model(experiment.images.model, 0).train()
-    batch = Batch(torch.randn(16, 1, 8, 8), torch.arange(16) % 10)
+    batch = TrainingBatch(torch.randn(16, 1, 8, 8), torch.arange(16) % 10)
     eager = gradients(step_of(model, settings(), CPU), model, batch)
     step = step_of(model, settings(path="compile"), CPU)
     one, two = gradients(step, model, batch), gradients(step, model, batch)
@@ -239,7 +241,7 @@ def test_a_machine_that_cannot_compile_is_refused_in_a_line(experiment: Experime
     model = build_model(experiment.images.model, 0)
     step = Compiled(model, settings(path="compile"), Eager(model, settings()), backend=refuses)
     with pytest.raises(ConfigError) as caught:
-        step(Batch(torch.randn(16, 1, 8, 8), torch.arange(16) % 10))
+        step(TrainingBatch(torch.randn(16, 1, 8, 8), torch.arange(16) % 10))
     said = str(caught.value)
     assert said.startswith("training.path = 'compile' is not accepted here: the network cannot be compiled (")
     assert "no compiler of that name" in said
@@ -253,7 +255,7 @@ def test_on_a_gpu_a_graph_agrees_and_repeats_itself(precision: str) -> None:
     card = torch.device("cuda", 0)
     changes = {**MIXED, "precision": precision}
     model = Drawing().to(card).train()
-    batch = Batch(torch.randn(16, 1, 8, 8, device=card), torch.arange(16, device=card) % 10)
+    batch = TrainingBatch(torch.randn(16, 1, 8, 8, device=card), torch.arange(16, device=card) % 10)
     eager = gradients(step_of(model, settings(**changes), card), model, batch)
     graph = gradients(step_of(model, settings(**changes, path="graph"), card), model, batch)
     for a, b in zip(eager, graph, strict=True):
