@@ -40,7 +40,7 @@ class PeerScorer(Scorer):
 
 @register_scorer
 class Snip(PeerScorer):
-    """Connection sensitivity: s = ``|w·g|``, g the gradient of the mean loss of all batches; of a unit ``|Σ w·g|``."""
+    """Connection sensitivity: s = |w·g|, g the gradient of the mean loss of all batches; of a unit |Σ w·g|."""
 
     name, summary, requires = "snip", "|w·g|, g = gradient of the mean loss", "snip"
     source = "Lee, Ajanthan & Torr 2019, SNIP (arXiv 1810.02340)"
@@ -51,7 +51,7 @@ class Snip(PeerScorer):
 
 @register_scorer
 class Sensitivity(PeerScorer):
-    """Movement-free saliency: s = ``E|w·g|``, g the gradient of one sample; of a unit ``E|Σ w·g|``."""
+    """Movement-free saliency: s = E|w·g|, g the gradient of one sample; of a unit E|Σ w·g|."""
 
     name, summary, requires = "sensitivity", "E|w·g|, g = gradient of a sample", "sensitivity"
     source = "Michel, Levy & Neubig 2019, Are Sixteen Heads Really Better than One? (arXiv 1905.10650)"
@@ -92,7 +92,7 @@ class Grasp(PeerScorer):
 
 @register_scorer
 class SynFlow(PeerScorer):
-    """Synaptic flow: s = ``|w|·∂R/∂|w|``, R what an input of ones gives in the network of all ``|w|``; of a unit the sum.
+    """Synaptic flow: s = |w|·∂R/∂|w|, R what an input of ones gives in the network of all |w|; of a unit the sum.
 
     As published, in rounds: the signal is then the order in which they remove the weights.
     """
