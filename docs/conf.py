@@ -1,9 +1,7 @@
 """Sphinx: how the pages that docs/site/stage.py lays out become the site. ``make docs`` runs both."""
 
 import os
-import re
 import warnings
-from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -63,12 +61,5 @@ html_sidebars = {"index": [], "a-report": []}
 
 warnings.filterwarnings("ignore", category=FutureWarning)
 
-
-def bars_are_bars(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
-    """A formula such as |w·g| in a docstring is no substitution of reStructuredText."""
-    lines[:] = [line if "``" in line or line.lstrip().startswith("|") else re.sub(r"(?<!\\)\|", r"\\|", line) for line in lines]
-
-
-def setup(app: Any) -> None:
-    """Sphinx asks for this."""
-    app.connect("autodoc-process-docstring", bars_are_bars)
+# Bars of a formula in a docstring are bars, no substitution of reStructuredText.
+rst_prolog = "\n".join(f".. |{inside}| replace:: \\|{inside}\\|" for inside in ("w", "w·g", "Σ w·g"))
