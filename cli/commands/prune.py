@@ -139,7 +139,7 @@ def prune(weights: Path, architecture: str, options: Any, **asked: Any) -> None:
     """Prune WEIGHTS (safetensors, or a state dict of torch.save) and write them with zeros where weights went.
 
     No file of weights can run code (a FILE.py is your own). Without --data the scorer sees the weights alone, which is about as
-    good as magnitude: the gain needs --data, a few hundred images of the kind the network was trained on. What is written loads
+    good as magnitude: the gain needs --data, some thousand images of the kind the network was trained on. What is written loads
     into the same architecture; with --shrink into a smaller one, which sics_plugin.load_shrunk(MODEL, FILE) builds, MODEL being
     of the dense architecture.
     """

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 NEIGHBOURHOOD, ADAPTIVE = "neighbourhood", "adaptive"
 DATA_FREE = (
     "no --data: the scorer sees the weights alone. Measured, that is about as good as magnitude and no better; the gain needs a "
-    "saliency, so give --data with a few hundred images of the kind the network was trained on"
+    "saliency, so give --data with some thousand images of the kind the network was trained on"
 )
 
 
