@@ -274,7 +274,10 @@ def render(found: list[Cell], short: bool) -> str:
         "",
         f"**{gated} gated cells, {len(failed)} failed.**",
         "",
-        *(f"- {_where(cell)}: {cell.rate}, first {cell.first}, simulated again with fresh data" for cell in repeated),
+        *(
+            f"- {'' if cell.passes else '**failed:** '}{_where(cell)}: {cell.rate}, first {cell.first}, simulated again with fresh data"
+            for cell in sorted(repeated, key=lambda cell: cell.passes)
+        ),
         *([""] if repeated else []),
         *_gate_power({cell.task.first_size for cell in found if cell.gated and cell.method not in COVERING}),
     ]
