@@ -275,7 +275,8 @@ def render(found: list[Cell], short: bool) -> str:
         f"**{gated} gated cells, {len(failed)} failed.**",
         "",
         *(
-            f"- {'' if cell.passes else '**failed:** '}{_where(cell)}: {cell.rate}, first {cell.first}, simulated again with fresh data"
+            f"- {'' if cell.passes else '**failed:** '}{_where(cell)}: {cell.rate}, first {cell.first}, "
+            "simulated again with fresh data"
             for cell in sorted(repeated, key=lambda cell: cell.passes)
         ),
         *([""] if repeated else []),
