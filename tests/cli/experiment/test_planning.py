@@ -55,7 +55,9 @@ def test_asked_scorers_keep_the_plugins_order_and_the_reference_joins() -> None:
 
 
 def test_unknown_scorer_and_reference_are_refused_with_what_there_is() -> None:
-    with pytest.raises(ConfigError, match=r"--scorers chaso: no such scorer \(did you mean chaos\?\); give some of magnitude, power"):
+    with pytest.raises(
+        ConfigError, match=r"--scorers chaso: no such scorer \(did you mean chaos\?\); give some of magnitude, power"
+    ):
         choose(INFOS, ["chaso"], "gradient", "magnitude")
     with pytest.raises(ConfigError, match=r"--reference big: no such scorer; give one of magnitude"):
         choose(INFOS, None, "gradient", "big")
