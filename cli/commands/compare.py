@@ -105,11 +105,15 @@ def _print_gains(
     """Print whether two runs of other networks agree in what scorers gain: the answer, the lines S by S, what to expect."""
     from sics_analysis.results import written_with
     from sics_cli.console.verdict_tables import paragraph
-    from sics_cli.results.compare_runs import compare_gains
+    from sics_cli.results.compare_runs import compare_gains, too_coarse
 
     metric, lines = gains.metric, compare_gains(gains, delta, alpha)
     paragraph(out, f"Unpaired: A and B share no dense network. {margins}")
-    for remark in (*remarks, *gains.remarks):
+    coarse = max((c.resolution for c in gains.contrasts if too_coarse(c, delta)), default=None)
+    remarks = [*remarks, *gains.remarks]
+    if coarse is not None:
+        remarks.append(f"One test example is {coarse:.2g} {metric.short}, more than δ: no network can show so little.")
+    for remark in remarks:
         paragraph(out, remark, style="yellow")
     out.print()
     with written_with(metric.digits(delta)):

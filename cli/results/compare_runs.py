@@ -239,7 +239,8 @@ def gains_of(a: RunRows, b: RunRows, *, across_devices: bool = False) -> Gains:
         contrasts.append(
             UnpairedContrast(
                 place[0], "B", (), (), place[1], noise_floor=floors.get(place[1], 0.0), size=max(one.size, two.size),
-                own=one.differences, other=two.differences, resolutions=(one.resolution, two.resolution),
+                resolution=max(one.resolution, two.resolution), own=one.differences, other=two.differences,
+                resolutions=(one.resolution, two.resolution),
             )
         )  # fmt: skip
     remarks += _in_one_only(*sides)
@@ -254,7 +255,7 @@ def gains_of(a: RunRows, b: RunRows, *, across_devices: bool = False) -> Gains:
 
 def _of_what(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """What a gain is about: data, the unit that is pruned and the pool it is ranked in."""
-    data = {name: recipe["data"].get(name) for name in ("name", "digest")} if "data" in recipe else {}
+    data = {name: str(recipe["data"].get(name))[:16] for name in ("name", "digest")} if "data" in recipe else {}
     return {"data": data, "unit": recipe.get("unit", "weight"), "pool": recipe.get("pool", "global")}
 
 
@@ -374,8 +375,13 @@ def compare_gains(gains: Gains, delta: float, alpha: float) -> tuple[ComparedLin
     for line in lines:
         place = (line.contrast.name, line.contrast.sparsity)
         apart = min((p for p in over[place] if p is not None), default=None)
-        found.append(replace(line, p_apart=apart, doubted=place in gains.doubted))
+        found.append(replace(line, p_apart=apart, doubted=place in gains.doubted or too_coarse(line.contrast, delta)))
     return tuple(found)
+
+
+def too_coarse(c: Contrast, delta: float) -> bool:
+    """Whether one test example of either run is more than δ, so that no network can show so little."""
+    return c.resolution > delta * (1 + 1e-9)
 
 
 def _judged(contrasts: Sequence[Contrast], floors: Mapping[float, float], delta: float, alpha: float) -> tuple[ComparedLine, ...]:

@@ -313,6 +313,21 @@ def test_copies_of_a_network_are_no_seeds(cell_row: MakeCell) -> None:
     assert "nothing here is about others" in given.remarks[0]
 
 
+def test_a_margin_below_one_test_example_leaves_all_lines_open(cell_row: MakeCell, capsys: pytest.CaptureFixture[str]) -> None:
+    gains = gains_of(*(run(gained(cell_row, {("x", 0.5): list(SPREAD)}, net)) for net in "ab"))
+    assert [line.doubted for delta in (0.1, 0.09) for line in compare_gains(gains, delta, 0.05)] == [False, True]
+    _print_gains(terminal(), gains, 0.09, 0.05, "", [], "magnitude")
+    assert "One test example is 0.1 points, more than δ: no network can show so little." in words(capsys.readouterr().out)
+
+
+def test_networks_that_no_mask_changes_leave_all_lines_open(cell_row: MakeCell) -> None:
+    rows = gained(cell_row, {("x", 0.5): [0] * 5}, "a")
+    dense = [replace(row, scorer="dense", sparsity=0.0) for row in rows if row.scorer == "x"]
+    found = gains_of(run([*dense, *rows]), run(gained(cell_row, {("x", 0.5): list(SPREAD)}, "b")))
+    assert found.doubted == {("x", 0.5)}
+    assert found.remarks[0].startswith("A: every pruned network gives to the bit what its dense network gives")
+
+
 def test_rows_of_two_devices_are_no_pairs_of_one_run(cell_row: MakeCell) -> None:
     b = run(gained(cell_row, {("x", 0.5): list(SPREAD)}, "b"))
     rows = gained(cell_row, {("x", 0.5): list(SPREAD)}, "a", provenance={"device": "cpu"})
