@@ -13,7 +13,7 @@ from sics_analysis.one_scorer.signflip import EXACT_LIMIT, sign_flip_test, subse
 from sics_analysis.one_scorer.student import p_above, p_below
 from sics_analysis.results import Interval, Row, Verdict, check_alpha, check_delta, columns, limits, p_text, signed
 from sics_analysis.rows.contrasts import MANY_SEEDS, Contrast, FloatArray, OfContrast, as_contrast
-from sics_analysis.rows.degenerate import ADJACENT, classify, exact_bound, exact_p
+from sics_analysis.rows.degenerate import classify, coarse_text, exact_bound, exact_p
 from sics_analysis.rows.looked import LookedContrast
 
 
@@ -223,7 +223,7 @@ def t_tost(c: Contrast, delta: float, alpha: float) -> EquivalenceResult:
 
 def _reason(c: Contrast, delta: float, alpha: float, verdict: Verdict, lower: float, upper: float) -> str:
     if c.is_adjacent:
-        return f"{ADJACENT}: {p_text(lower)} above −{delta:g}, {p_text(upper)} below +{delta:g}"
+        return f"{coarse_text(c)}: {p_text(lower)} above −{delta:g}, {p_text(upper)} below +{delta:g}"
     level = f"{100 * (1 - 2 * alpha):g} % interval"
     interval = c.t_interval(1 - 2 * alpha)
     assert interval is not None  # a tested line has one

@@ -9,14 +9,17 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
 from sics_analysis.results import Verdict, check_delta, p_text, signed
 from sics_analysis.rows.contrasts import MIN_SEEDS, Contrast, as_contrast
+from sics_analysis.rows.unpaired import UnpairedContrast
 
 TINY = math.ulp(0.0)
 ADJACENT = "differences of two adjacent counts, so the larger of t's and the exact p"
+_NUISANCE = 201  # chances of one side at which the exact p of two sides is taken
 
 
 class DegenerateKind(StrEnum):
@@ -65,12 +68,18 @@ def exact_p(c: Contrast, margin: float) -> float:
     `tests/analysis/rows/test_adjacent.py` enumerates the error of every use: at most α for any q. A drop by several
     examples that n seeds are not likely to meet is beyond any test of n seeds.
 
+    Of two samples without pairs it is the largest of that of each side which is constant or on two adjacent counts, the mean of
+    the other being taken for true, as its error is in Welch's p beside it. Where both are, neither error is Welch's, and the p of
+    the difference of two binomials is added: at the margin, and at the chances that make it largest (Chan 1998).
+
     >>> from sics_analysis.rows.contrasts import differences
     >>> exact_p(differences([2.0] * 5), 0.5), exact_p(differences([0.5] * 5), 0.5)
     (0.03125, 1.0)
     >>> round(exact_p(differences([0.6] * 5, examples=200), 0.5), 5)  # the next lower count is 0.1: q = 0.8
     0.32768
     """
+    if isinstance(c, UnpairedContrast):
+        return max([*(exact_p(side, margin + shift) for side, shift in c.coarse), _both_coarse(c, margin)])
     top, high = _higher(c)
     above = c.n if min(c.differences) - margin > c.tolerance else high if top - margin > c.tolerance else 0
     if not c.resolution:
@@ -86,12 +95,56 @@ def exact_bound(c: Contrast, level: float) -> float | None:
     >>> round(exact_bound(differences([0.6] * 5, examples=200), 0.05), 4), exact_bound(differences([0.6] * 4), 0.05)
     (0.3746, None)
     """
+    if isinstance(c, UnpairedContrast):
+        return _unpaired_bound(c, level)
     if smallest_p(c.n) > level:
         return None
     top, high = _higher(c)
     if smallest_p(high) > level:
         return min(c.differences)
     return top - c.resolution * (1 - float(special.betaincinv(high, c.n - high + 1, level)))
+
+
+def _unpaired_bound(c: UnpairedContrast, level: float) -> float | None:
+    """The same of two samples; where both are coarse the p of both has no closed form, and the margin is searched."""
+    own = [None if (bound := exact_bound(side, level)) is None else bound - shift for side, shift in c.coarse]
+    low = min((bound for bound in own if bound is not None), default=None)
+    if low is None or None in own or _both_coarse(c, low) <= level:
+        return None if None in own else low
+    high, low = low, low - sum(c.resolutions)  # no mean of two adjacent counts is further down, so that the p is 0 there
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _both_coarse(c, middle) <= level else (low, middle)
+    return low
+
+
+def _both_coarse(c: UnpairedContrast, margin: float) -> float:
+    """Exact p of "above a margin" of two sides that are each constant or on two adjacent counts; 0 where one is not."""
+    sides = [side for side, _ in c.coarse]
+    if len(sides) < 2 or not all(side.resolution for side in sides):
+        return 0.0
+    (one, two), ((top, high), (top_2, high_2)) = sides, map(_higher, sides)
+    a, b = one.resolution, two.resolution
+    # What chances of the higher counts have to add up to: q·a + q'·b where the means differ by the margin.
+    sought = margin - (top - a) - (top_2 - b)
+    if sought <= 0 or sought >= a + b:
+        return float(sought > 0)
+    q = np.linspace(max(0.0, (sought - b) / a), min(1.0, sought / a), _NUISANCE)[:, None]
+    counts = np.arange(one.n + 1)
+    enough = np.ceil((a * (high - counts) / one.n + b * high_2 / two.n) * two.n / b - 1e-9)
+    others = np.where(
+        enough > two.n, 0.0, special.bdtrc(np.clip(enough - 1, -1, two.n), two.n, np.clip((sought - q * a) / b, 0, 1))
+    )
+    own = special.binom(one.n, counts) * q**counts * (1 - q) ** (one.n - counts)
+    return min(1.0, float((own * others).sum(axis=1).max()))
+
+
+def coarse_text(c: Contrast) -> str:
+    """Why the exact p stands beside t's, in words."""
+    if not isinstance(c, UnpairedContrast):
+        return ADJACENT
+    found = [f"{side.n} seeds {'of one value' if side.is_constant else 'on two adjacent counts'}" for side, _ in c.coarse]
+    return f"{' against '.join(found)}, so the larger of Welch's and the exact p"
 
 
 def _higher(c: Contrast) -> tuple[float, int]:
@@ -151,8 +204,15 @@ def classify(data: Contrast | ArrayLike, delta: float, alpha: float = 0.05) -> D
     if not c.is_constant:
         return None
     if not c.paired:
-        return Degenerate(DegenerateKind.CONSTANT, Verdict.INCONCLUSIVE, "degenerate: neither side has a spread")
+        return _neither_spreads(c, delta, alpha)
     return _constant(c, delta, alpha)
+
+
+def _neither_spreads(c: Contrast, delta: float, alpha: float) -> Degenerate:
+    """Two constant sides: no infinite evidence, nor none; the exact p of both decides, 2⁻ⁿ of the smaller side at least."""
+    lower, upper = exact_p(c, -delta), exact_p(c.mirrored(), -delta)
+    reason = f"degenerate: neither side has a spread; exact {p_text(lower)} above −{delta:g}, {p_text(upper)} below +{delta:g}"
+    return Degenerate(DegenerateKind.CONSTANT, Verdict.of_halves(lower, upper, alpha), reason, lower, upper, smallest_p(c.n))
 
 
 def constant_text(c: Contrast) -> str:

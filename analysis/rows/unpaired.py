@@ -18,10 +18,15 @@ class UnpairedContrast(Contrast):
     There are no differences, so no sign can be flipped and nothing is resampled. What remains is the difference of two means,
     its standard error √(s²_A/n_A + s²_B/n_B) and Welch–Satterthwaite degrees of freedom.
 
+    A side that is constant, or on two adjacent counts, hands Welch a variance of next to nothing, and the other side alone then
+    decides what is shown. So where one is (`coarse`) the exact p stands beside Welch's and the larger counts (`exact_p`).
+
     Parameters
     ----------
     own, other
         The values of A and B in the unit of the difference, one a seed.
+    resolutions
+        By how much a value of A, and of B, moves with one test example; 0 where their number is unknown.
 
     References
     ----------
@@ -37,6 +42,7 @@ class UnpairedContrast(Contrast):
 
     own: tuple[float, ...] = ()
     other: tuple[float, ...] = ()
+    resolutions: tuple[float, float] = (0.0, 0.0)
 
     @property
     def n(self) -> int:
@@ -88,13 +94,36 @@ class UnpairedContrast(Contrast):
     @property
     def is_constant(self) -> bool:
         """Whether neither side has a spread."""
-        spread = [max(side) - min(side) for side in (self.own, self.other) if side]
-        return self.n > 0 and max(spread) <= self.tolerance
+        return self.n > 0 and all(side.is_constant for side in self._sides)
+
+    @property
+    def coarse(self) -> tuple[tuple[Contrast, float], ...]:
+        """Each side that is constant or on two adjacent counts, and what the mean of the other adds to a margin for it.
+
+        Both are turned so that more of them is more of the difference: A − B lies above m where A lies above m + B, and −B above
+        m − A.
+        """
+        own, other = self._sides
+        turned = ((own, other.mean), (other.mirrored(), own.mean and -own.mean))
+        return tuple((side, shift or 0.0) for side, shift in turned if side.is_constant or side.is_adjacent)
+
+    @property
+    def is_adjacent(self) -> bool:
+        """Whether Welch's t alone does not fit, as a side is constant or on two adjacent counts."""
+        return self.has_test and not self.is_constant and bool(self.coarse)
+
+    @property
+    def _sides(self) -> tuple[Contrast, Contrast]:
+        own, other = (
+            Contrast(self.name, self.reference, (), side, size=self.size, resolution=one)
+            for side, one in zip((self.own, self.other), self.resolutions, strict=True)
+        )
+        return own, other
 
     @property
     def has_test(self) -> bool:
-        """Whether Welch's t fits: three seeds on each side, and a spread on one of them at least."""
-        return self.n >= MIN_SEEDS and not self.is_constant
+        """Whether a test fits: three seeds on each side."""
+        return self.n >= MIN_SEEDS
 
     def restrict(self, seeds: Iterable[Seed]) -> Contrast:
         """The same: there is no seed to choose."""
@@ -102,7 +131,9 @@ class UnpairedContrast(Contrast):
 
     def mirrored(self) -> Contrast:
         """The reference against the scorer."""
-        return replace(self, name=self.reference, reference=self.name, own=self.other, other=self.own)
+        return replace(
+            self, name=self.reference, reference=self.name, own=self.other, other=self.own, resolutions=self.resolutions[::-1]
+        )
 
 
 def unpaired_contrast(arm: Arm, reference: Arm, *, sparsity: float | None = None, noise_floor: float = 0.0) -> UnpairedContrast:
@@ -113,9 +144,11 @@ def unpaired_contrast(arm: Arm, reference: Arm, *, sparsity: float | None = None
         if arm.scale == reference.scale == 100
         else max((abs(value) for side in sides for value in side), default=0.0)
     )
+    own, other = (side.scale / max(side.total) if side.total else 0.0 for side in (arm, reference))
     return UnpairedContrast(
-        arm.name, reference.name, (), (), sparsity, noise_floor=noise_floor, size=size, own=sides[0], other=sides[1]
-    )
+        arm.name, reference.name, (), (), sparsity, noise_floor=noise_floor, size=size, own=sides[0], other=sides[1],
+        resolutions=(own, other),
+    )  # fmt: skip
 
 
 def _variance(values: tuple[float, ...]) -> float:

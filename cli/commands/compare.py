@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +44,9 @@ def compare(run_a: Path, run_b: Path, delta: float | None, alpha: float | None, 
 
     a, b = read_rows(run_a), read_rows(run_b)
     replication = any(map(is_shipped, (run_a, run_b))) and not same_networks(a, b)
-    found = gains_of(a, b) if unpaired or replication else pair(a, b, across_devices=across_devices)
+    found = (
+        gains_of(a, b, across_devices=across_devices) if unpaired or replication else pair(a, b, across_devices=across_devices)
+    )
     metric = found.metric
     default = None if metric.unit != ACCURACY.unit else 0.5
     settled = (_agreed("delta", delta, a.delta, b.delta, default), _agreed("alpha", alpha, a.alpha, b.alpha, 0.05))
@@ -103,18 +105,26 @@ def _print_gains(
     """Print whether two runs of other networks agree in what scorers gain: the answer, the lines S by S, what to expect."""
     from sics_analysis.results import written_with
     from sics_cli.console.verdict_tables import paragraph
-    from sics_cli.results.compare_runs import compare_gains
+    from sics_cli.results.compare_runs import compare_gains, too_coarse
 
     metric, lines = gains.metric, compare_gains(gains, delta, alpha)
     paragraph(out, f"Unpaired: A and B share no dense network. {margins}")
-    for remark in (*remarks, *gains.remarks):
+    coarse = max((c.resolution for c in gains.contrasts if too_coarse(c, delta)), default=None)
+    remarks = [*remarks, *gains.remarks]
+    if coarse is not None:
+        remarks.append(f"One test example is {coarse:.2g} {metric.short}, more than δ: no network can show so little.")
+    for remark in remarks:
         paragraph(out, remark, style="yellow")
     out.print()
     with written_with(metric.digits(delta)):
-        for sentence in _agreement(lines, delta, metric):
+        for sentence in _agreement(lines, delta, alpha, metric, gains.noise_floor):
             paragraph(out, sentence, style="bold")
         if gains.identical:
-            names = ", ".join(dict.fromkeys(name for name, _ in gains.identical))
+            tested = {line.contrast.name for line in lines}
+            at: dict[str, list[str]] = {}
+            for name, sparsity in gains.identical:
+                at.setdefault(name, []).append(f"{sparsity:g}")
+            names = ", ".join(f"{name} at S = {', '.join(where)}" if name in tested else name for name, where in at.items())
             paragraph(out, f"Not tested, the mask of {reference} at every seed of both: {names}.")
         for sparsity in sorted({line.contrast.sparsity or 0.0 for line in lines}):
             _print_gains_at(out, sparsity, [line for line in lines if line.contrast.sparsity == sparsity], metric, alpha)
@@ -124,9 +134,10 @@ def _print_gains(
         out,
         f"A, B: mean gain over {reference} at the same seed of one run, in {metric.unit}. The seeds of A and B are no pairs, "
         f"so that all tests are Welch's. EQUIVALENT: A agrees with B, the {100 * (1 - 2 * alpha):g} % interval of A − B lies "
-        f"inside ±δ. ESCAPES, DEGRADES: A differs from B, {above} it by more than δ or {below} it, by Holm over the scorers of "
-        "this S. "
-        "NONINFERIOR, NONSUPERIOR: A is shown not to be worse by δ, or not better, and no more.",
+        f"inside ±δ, line by line. ESCAPES, DEGRADES: A differs from B, {above} it by more than δ or {below} it, by Holm over "
+        "the scorers of this S; the answer on top by Holm over all lines and both directions. "
+        "NONINFERIOR, NONSUPERIOR: A is shown not to be worse by δ, or not better, and no more. Without an interval: a side has "
+        "one value, or two that are one test example apart, and the larger of Welch's and its exact p decides.",
         style="dim",
     )
     paragraph(
@@ -138,32 +149,83 @@ def _print_gains(
     )
 
 
-def _agreement(lines: Sequence[ComparedLine], delta: float, metric: Metric) -> list[str]:
-    """Whether A agrees with B, in at most three sentences."""
-    verdicts = [str(line.decision.verdict) for line in lines]
-    agree, all_lines = verdicts.count("EQUIVALENT"), len(lines)
-    apart = [line for line, verdict in zip(lines, verdicts, strict=True) if verdict in ("ESCAPES", "DEGRADES")]
-    margin = f"±{delta:g} {metric.short}"
-    if agree == all_lines:
-        said = [f"A agrees with B within {margin}, in each of {all_lines} lines."]
-    else:
-        named = "; ".join(f"{line.contrast.name} at S = {line.contrast.sparsity:g}" for line in apart)
-        shown = f"{len(apart)} shown to differ by more ({named})" if apart else "none is shown to differ by more"
-        left = all_lines - agree - len(apart)
-        said = [f"A agrees with B within {margin} in {agree} of {all_lines} lines; {shown}; {left} open for want of seeds."]
-    beyond = sum(abs(line.contrast.mean or 0.0) > reach for line in lines if (reach := _expected(line)) is not None)
-    tested = sum(_expected(line) is not None for line in lines)
-    said.append(
-        f"{beyond} of {tested} lines lie farther apart than seeds alone make of 95 in 100: about {0.05 * tested:.0f} are to be "
-        "expected of runs that differ in their seeds alone."
-    )
+def _agreement(
+    lines: Sequence[ComparedLine], delta: float, alpha: float, metric: Metric, floors: Mapping[float, float]
+) -> list[str]:
+    """Whether A agrees with B, in at most three sentences. What is shown apart holds over all lines, or is said not to."""
+    sound = [line for line in lines if not line.doubted]
+    said = []
+    if sound:
+        margin = f"±{delta:g} {metric.short}"
+        verdicts = [str(line.decision.verdict) for line in sound]
+        agree, count = verdicts.count("EQUIVALENT"), len(sound)
+        if agree == count:
+            said.append(f"A agrees with B within {margin}, in {'its one line' if count == 1 else f'each of {count} lines'}.")
+        else:
+            apart = [line for line, found in zip(sound, verdicts, strict=True) if found in ("ESCAPES", "DEGRADES")]
+            shown = [line for line in apart if line.p_apart is not None and line.p_apart <= alpha]
+            within = [line for line in apart if line not in shown]
+            parts = [f"A agrees with B within {margin} in {agree} of {_counted(count, 'line')}"]
+            if count == 1:
+                parts = [f"A is not shown to agree with B within {margin} in its one line"]
+            parts.append(
+                f"{len(shown)} shown to differ by more ({_named(shown)})" if shown else "none is shown to differ by more"
+            )
+            parts += [f"{len(within)} within its S alone, not over all lines ({_named(within)})"] if within else []
+            parts += _open(sound, delta, floors)
+            said.append(f"{'; '.join(parts)}.")
+        said += _beyond(sound)
+    if len(sound) < len(lines):
+        many = _counted(len(lines) - len(sound), "line")
+        rest = f"{many} of {len(lines)} with open checks of the data (!)"
+        said.append(f"No answer rests on {rest}: settle what is said of them above.")
     return said
 
 
+def _open(lines: Sequence[ComparedLine], delta: float, floors: Mapping[float, float]) -> list[str]:
+    """How many lines show neither, by what stands in the way."""
+    from sics_analysis.rows.contrasts import MIN_SEEDS
+
+    reasons = dict.fromkeys(("for want of seeds", "where δ is below the noise floor", "where neither side has a spread"), 0)
+    seeds, floor, spread = reasons
+    for line in lines:
+        if str(line.decision.verdict) in ("EQUIVALENT", "ESCAPES", "DEGRADES"):
+            continue
+        if delta < floors.get(line.contrast.sparsity or 0.0, 0.0):
+            reasons[floor] += 1
+        else:
+            reasons[spread if line.contrast.is_constant and line.contrast.n >= MIN_SEEDS else seeds] += 1
+    return [f"{count} open {why}" for why, count in reasons.items() if count]
+
+
+def _beyond(lines: Sequence[ComparedLine]) -> list[str]:
+    """How many lines lie farther apart than seeds alone make of most; nothing where none can say."""
+    reaches = [(abs(line.contrast.mean or 0.0), reach) for line in lines if (reach := _expected(line)) is not None]
+    if not reaches:
+        return []
+    beyond, count = sum(apart > reach for apart, reach in reaches), len(reaches)
+    than = "farther apart than seeds alone make of 95 in 100"
+    if count == 1:
+        return [f"The one line that can say lies {than}." if beyond else f"The one line that can say does not lie {than}."]
+    lie, due = "lies" if beyond == 1 else "lie", round(0.05 * count)
+    expected = "fewer than one is" if 0.05 * count < 1 else f"about {due} {'is' if due == 1 else 'are'}"
+    return [f"{beyond} of {count} lines {lie} {than}: {expected} to be expected of runs that differ in their seeds alone."]
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _named(lines: Sequence[ComparedLine]) -> str:
+    return "; ".join(f"{line.contrast.name} at S = {line.contrast.sparsity:g}" for line in lines)
+
+
 def _expected(line: ComparedLine) -> float | None:
-    """How far apart the means of two such runs are in 95 of 100 cases where only their seeds differ."""
+    """How far apart two such runs are in 95 of 100 cases where only their seeds differ; None where t does not fit."""
     interval = line.contrast.t_interval(0.95)
-    return None if interval is None or not line.contrast.has_test else (interval.high - interval.low) / 2
+    if interval is None or line.contrast.is_degenerate or line.contrast.is_adjacent:
+        return None
+    return (interval.high - interval.low) / 2
 
 
 def _print_gains_at(out: Console, sparsity: float, lines: Sequence[ComparedLine], metric: Metric, alpha: float) -> None:
@@ -179,9 +241,10 @@ def _print_gains_at(out: Console, sparsity: float, lines: Sequence[ComparedLine]
         return metric.turned(value) if metric.lower_is_better and value is not None else value
 
     out.print()
-    sizes = {(len(c.own), len(c.other)) for c in (line.contrast for line in lines) if isinstance(c, UnpairedContrast)}
-    counted = f"{'; '.join(f'{own} seeds against {other}' for own, other in sorted(sizes))}"
-    out.print(Text(f"S = {sparsity:g}", style="bold"), f" {counted}")
+    contrasts = [c for c in (line.contrast for line in lines) if isinstance(c, UnpairedContrast)]
+    own, other = ([len(side) for side in sides] for sides in ([c.own for c in contrasts], [c.other for c in contrasts]))
+    noun = "seed" if max(own) == 1 else "seeds"
+    out.print(Text(f"S = {sparsity:g}", style="bold"), f" {_span(own)} {noun} against {_span(other)}")
     level = f"{100 * (1 - 2 * alpha):g} % interval"
     right = [(heading, "right") for heading in ("A", "B", "A − B", "expected", level)]
     table = plain_table("scorer", *right, "verdict", gap=1)
@@ -189,7 +252,8 @@ def _print_gains_at(out: Console, sparsity: float, lines: Sequence[ComparedLine]
     for line in lines:
         c = line.contrast
         assert isinstance(c, UnpairedContrast)
-        if str(line.decision.verdict) == "INCONCLUSIVE":
+        verdict = str(line.decision.verdict)
+        if verdict == "INCONCLUSIVE":
             reasons.setdefault(told(line.decision.reason, metric, [one.contrast.name for one in lines]), []).append(c.name)
         reach = _expected(line)
         table.add_row(
@@ -197,12 +261,16 @@ def _print_gains_at(out: Console, sparsity: float, lines: Sequence[ComparedLine]
             *(number(turned(math.fsum(side) / len(side))) for side in (c.own, c.other)),
             number(turned(c.mean)),
             "–" if reach is None else f"±{decimals(reach)}",
-            interval(metric.turned_interval(c.t_interval(1 - 2 * alpha))),
-            marked(str(line.decision.verdict)),
+            interval(None if c.is_adjacent or c.is_degenerate else metric.turned_interval(c.t_interval(1 - 2 * alpha))),
+            marked(verdict, f"{verdict} !" if line.doubted else verdict),
         )
     out.print(table)
     for reason, undecided in reasons.items():
         paragraph(out, f"undecided, {reason}: {', '.join(undecided)}", 2, 4)
+
+
+def _span(counts: Sequence[int]) -> str:
+    return f"{min(counts)}–{max(counts)}" if min(counts) < max(counts) else str(counts[0])
 
 
 def _agreed(name: str, given: float | None, a: float | None, b: float | None, default: float | None) -> float:

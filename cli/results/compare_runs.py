@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,16 @@ from sics_analysis.results import ACCURACY, Metric
 from sics_cli.base.errors import ConfigError
 from sics_cli.experiment.recipe import DENSE, differences
 from sics_cli.results.plan_rows import missing_of_looks
-from sics_cli.results.source import DEFAULT_REFERENCE, flagged, listed, statistics_in, unfinished, what_ran
+from sics_cli.results.source import (
+    DEFAULT_REFERENCE,
+    comparable,
+    flagged,
+    listed,
+    statistics_in,
+    unfinished,
+    untouched,
+    what_ran,
+)
 from sics_cli.results.summary import noise_floors, paired_seeds
 from sics_cli.store.database import is_sqlite
 from sics_cli.store.rows import CellRow
@@ -23,6 +32,9 @@ if TYPE_CHECKING:
     from sics_analysis.rows.arms import Arm
     from sics_analysis.rows.contrasts import Contrast
     from sics_analysis.rows.unpaired import UnpairedContrast
+
+#: A scorer at one S.
+Place = tuple[str, float]
 
 # Streams of random numbers, one a test, apart from those of `sics_analysis.analyse`.
 _STREAM = 11
@@ -65,13 +77,15 @@ class Gains:
     """What scorers gain over the reference in A against what they gain in B: two samples of seeds for each scorer and S.
 
     `identical` are scorers with the very mask of the reference at every seed of both, of which there is nothing to test.
+    `doubted` are lines of which a check of the data is open: no answer rests on them.
     """
 
     contrasts: tuple[UnpairedContrast, ...]
-    identical: tuple[tuple[str, float], ...]
+    identical: tuple[Place, ...]
     remarks: tuple[str, ...]
     noise_floor: dict[float, float]
     metric: Metric = ACCURACY
+    doubted: frozenset[Place] = frozenset()
 
 
 #: Of a run until decided, whose looks are about its own differences.
@@ -83,7 +97,8 @@ class ComparedLine:
     """A minus B for one scorer at one S, in the metric's unit and better upwards.
 
     `p_above` and `p_below` are one-sided against 0, adjusted over the scorers of the S (rotation max-T). Of unpaired runs the
-    contrast is of the two samples of gains over the reference, and they are Holm's.
+    contrast is of the two samples of gains over the reference, and they are Holm's. There `p_apart` is for a difference beyond ±δ
+    on either side, by Holm over all lines and both sides, and `doubted` says that a check of the line's data is open.
     """
 
     contrast: Contrast
@@ -91,6 +106,8 @@ class ComparedLine:
     decision: Decision
     p_above: float | None
     p_below: float | None
+    p_apart: float | None = None
+    doubted: bool = False
 
 
 def read_rows(path: Path) -> RunRows:
@@ -141,6 +158,7 @@ def pair(a: RunRows, b: RunRows, *, across_devices: bool = False) -> Pairs:
         only = sorted({getattr(row, what) for row in a.rows} ^ {getattr(row, what) for row in b.rows})
         if only:
             refused.append(f"{what} {listed(only)}: in one of the runs only")
+    refused += _holes(*({(row.scorer, row.sparsity, row.seed) for row in run.rows if row.scorer != DENSE} for run in (a, b)))
     if not both:
         why = "; ".join(refused) or "they share no seed, scorer and sparsity"
         raise ConfigError(f"RUN_A and RUN_B: nothing can be paired: {why} (--unpaired compares gains over {a.reference})")
@@ -154,10 +172,30 @@ def same_networks(a: RunRows, b: RunRows) -> list[int]:
     return sorted({row.seed for row in a.rows if row.checkpoint_hash in theirs})
 
 
-def gains_of(a: RunRows, b: RunRows) -> Gains:
+def _holes(a: set[tuple[str, float, int]], b: set[tuple[str, float, int]]) -> list[str]:
+    """Cells (scorer, S, seed) of one run alone, although the other has that scorer, that S and that seed elsewhere."""
+    found = []
+    for name, own, other in (("A", a, b), ("B", b, a)):
+        known: tuple[set[object], ...] = tuple({cell[i] for cell in other} for i in range(3))
+        seeds: dict[Place, list[int]] = {}
+        for cell in sorted(own - other):
+            if all(part in there for part, there in zip(cell, known, strict=True)):
+                seeds.setdefault(cell[:2], []).append(cell[2])
+        alike: dict[tuple[float, tuple[int, ...]], list[str]] = {}
+        for (scorer, sparsity), missing in seeds.items():
+            alike.setdefault((sparsity, tuple(missing)), []).append(scorer)
+        found += [
+            f"{listed(scorers)} at S = {sparsity:g}, seed {listed(missing)}: in {name} only"
+            for (sparsity, missing), scorers in alike.items()
+        ]
+    return found
+
+
+def gains_of(a: RunRows, b: RunRows, *, across_devices: bool = False) -> Gains:
     """What every scorer gains over the reference in each of two runs that share no dense network.
 
-    Within a run the gain of a seed is a paired difference, as in its report; the seeds of A and of B are two samples.
+    Within a run the gain of a seed is a paired difference, as in its report and after the same checks of its rows; the seeds of A
+    and of B are two samples.
     """
     from sics_analysis.rows.unpaired import UnpairedContrast
 
@@ -170,17 +208,26 @@ def gains_of(a: RunRows, b: RunRows) -> Gains:
             f"RUN_A and RUN_B: their plans compare with {a.reference} and with {b.reference}, so their gains are over different "
             "scorers"
         )
+    if apart := differences(_of_what(a.recipe), _of_what(b.recipe)):
+        raise ConfigError(f"RUN_A and RUN_B: what they gain is gained on different things ({'; '.join(apart)})")
     if shared := same_networks(a, b):
         raise ConfigError(
             f"--unpaired: both runs have the dense networks of seed {listed(shared)}: those are pairs, leave it out"
         )
     floors = {s: max(run.noise_floor[s] for run in (a, b) if s in run.noise_floor) for s in {*a.noise_floor, *b.noise_floor}}
-    sides, remarks = [], []
+    sides: list[dict[Place, Contrast]] = []
+    remarks: list[str] = []
+    doubted: set[Place] = set()
     for name, run in (("A", a), ("B", b)):
-        good, bad = paired_seeds(run.rows)
-        if bad:
-            remarks.append(f"seed {listed(bad)}: rows of {name} met different networks, saliency or calibration batches")
-        sides.append(_within(run, {*good}))
+        rows, left_out = comparable(run.rows, across_devices=across_devices)
+        side = _within(run, rows)
+        said, lines = _checked(run, rows, side)
+        remarks += [f"{name}: {text}" for text in (*left_out, *said)]
+        doubted |= lines
+        sides.append(side)
+        if not side:
+            why = "; ".join(left_out) or f"no scorer beside {run.reference} has a seed with it"
+            raise ConfigError(f"RUN_{name}: has no gain to compare: {why.rstrip('.')}")
     contrasts, same = [], []
     for place in sides[0]:
         if place not in sides[1]:
@@ -192,27 +239,80 @@ def gains_of(a: RunRows, b: RunRows) -> Gains:
         contrasts.append(
             UnpairedContrast(
                 place[0], "B", (), (), place[1], noise_floor=floors.get(place[1], 0.0), size=max(one.size, two.size),
-                own=one.differences, other=two.differences,
+                resolution=max(one.resolution, two.resolution), own=one.differences, other=two.differences,
+                resolutions=(one.resolution, two.resolution),
             )
         )  # fmt: skip
-    for what, at in (("scorer", 0), ("sparsity", 1)):
-        only = sorted({place[at] for place in sides[0]} ^ {place[at] for place in sides[1]}, key=str)
-        if only:
-            remarks.append(f"{what} {listed(only)}: in one of the runs only")
+    remarks += _in_one_only(*sides)
     if not contrasts:
+        if same:
+            raise ConfigError(f"RUN_A and RUN_B: every scorer of both has the mask of {a.reference}: no gain to compare")
         raise ConfigError("RUN_A and RUN_B: they share no scorer and sparsity, so there is no gain to compare")
     if any(a.recipe.get("data", {}).get(key) != b.recipe.get("data", {}).get(key) for key in ("digest", "split_digest", "test")):
         remarks.append("tested on different examples, which the spread between seeds knows nothing of")
-    return Gains(tuple(contrasts), tuple(same), tuple(remarks), floors, a.metric)
+    return Gains(tuple(contrasts), tuple(same), tuple(remarks), floors, a.metric, frozenset(doubted))
 
 
-def _within(run: RunRows, seeds: set[int]) -> dict[tuple[str, float], Contrast]:
+def _of_what(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What a gain is about: data, the unit that is pruned and the pool it is ranked in."""
+    data = {name: str(recipe["data"].get(name))[:16] for name in ("name", "digest")} if "data" in recipe else {}
+    return {"data": data, "unit": recipe.get("unit", "weight"), "pool": recipe.get("pool", "global")}
+
+
+def _checked(run: RunRows, rows: Sequence[CellRow], side: Iterable[Place]) -> tuple[list[str], set[Place]]:
+    """What a report's checks of the data say of these rows, and the lines of `side` of which one is open."""
+    from sics_analysis.results import Level
+    from sics_analysis.rows.checks import copied_checkpoints, seed_list
+
+    given = run.recipe.get("start", {}).get("kind") == "checkpoint"
+    checks = (*copied_checkpoints(((row.seed, row.checkpoint_hash) for row in rows), given=given), *untouched(rows))
+    said = [f"{check.text}." for check in checks]
+    doubted = {*side} if any(check.level is Level.OPEN for check in checks) else set()
+    there: dict[Place, set[int]] = {}
+    for row in rows:
+        if row.scorer != DENSE:
+            there.setdefault((row.scorer, row.sparsity), set()).add(row.seed)
+    anyones: dict[float, set[int]] = {}
+    for (_, sparsity), seeds in there.items():
+        anyones.setdefault(sparsity, set()).update(seeds)
+    lacking: dict[tuple[tuple[int, ...], tuple[float, ...]], list[str]] = {}
+    for scorer in dict.fromkeys(name for name, _ in there):
+        at: dict[tuple[int, ...], list[float]] = {}
+        for (name, sparsity), seeds in there.items():
+            if name == scorer and (missing := anyones[sparsity] - seeds):
+                at.setdefault(tuple(sorted(missing)), []).append(sparsity)
+                doubted |= {place for place in side if place[1] == sparsity and name in (place[0], run.reference)}
+        for gone, levels in at.items():
+            lacking.setdefault((gone, tuple(sorted(levels))), []).append(scorer)
+    for (gone, places), names in lacking.items():
+        where = listed(f"{sparsity:g}" for sparsity in places)
+        said.append(
+            f"No result of {listed(names)} at S = {where} for seed {seed_list(gone)}: a line there counts the other seeds."
+        )
+    return said, doubted
+
+
+def _in_one_only(a: Mapping[Place, Contrast], b: Mapping[Place, Contrast]) -> list[str]:
+    """Lines that the other run cannot have: by scorer or by S where it lacks all of these, else by both."""
+    found = []
+    for name, own, other in (("A", a, b), ("B", b, a)):
+        scorers, sparsities = ({place[at] for place in other} for at in (0, 1))
+        only = [place for place in own if place not in other]
+        named = list(dict.fromkeys(scorer for scorer, _ in only if scorer not in scorers))
+        levels = sorted({sparsity for _, sparsity in only if sparsity not in sparsities})
+        rest = [f"{scorer} at S = {sparsity:g}" for scorer, sparsity in only if scorer in scorers and sparsity in sparsities]
+        said = [f"scorer {listed(named)}"] * bool(named) + [f"sparsity {listed(f'{S:g}' for S in levels)}"] * bool(levels) + rest
+        found += [f"In {name} only, and not compared: {listed(said)}."] if said else []
+    return found
+
+
+def _within(run: RunRows, kept: Sequence[CellRow]) -> dict[Place, Contrast]:
     """The paired differences to its reference of every scorer of one run, by scorer and sparsity."""
     from sics_analysis.rows.contrasts import contrast
 
-    rows: dict[tuple[str, float], dict[int, CellRow]] = {}
-    for row in run.rows:
-        if row.scorer != DENSE and row.seed in seeds:
+    rows: dict[Place, dict[int, CellRow]] = {}
+    for row in kept:
+        if row.scorer != DENSE:
             rows.setdefault((row.scorer, row.sparsity), {})[row.seed] = row
     found = {}
     for (name, sparsity), own in rows.items():
@@ -260,8 +360,28 @@ def compare_pairs(pairs: Pairs, delta: float, alpha: float) -> tuple[ComparedLin
 
 
 def compare_gains(gains: Gains, delta: float, alpha: float) -> tuple[ComparedLine, ...]:
-    """Test whether what a scorer gains in A is what it gains in B, line by line: equivalence at ±δ, in Welch's form."""
-    return _judged(gains.contrasts, gains.noise_floor, delta, alpha)
+    """Test whether what a scorer gains in A is what it gains in B, line by line: equivalence at ±δ, in Welch's form.
+
+    What is said of the two runs as a whole needs a level over all lines: Holm on both one-sided p of each.
+    """
+    from sics_analysis.families.multiplicity import holm
+    from sics_analysis.one_scorer.student import p_above, p_below
+
+    lines = _judged(gains.contrasts, gains.noise_floor, delta, alpha)
+    adjusted = holm([p_above(c, delta) for c in gains.contrasts] + [p_below(c, -delta) for c in gains.contrasts])
+    places = [(c.name, c.sparsity) for c in gains.contrasts]
+    over = dict(zip(places, zip(adjusted[: len(places)], adjusted[len(places) :], strict=True), strict=True))
+    found = []
+    for line in lines:
+        place = (line.contrast.name, line.contrast.sparsity)
+        apart = min((p for p in over[place] if p is not None), default=None)
+        found.append(replace(line, p_apart=apart, doubted=place in gains.doubted or too_coarse(line.contrast, delta)))
+    return tuple(found)
+
+
+def too_coarse(c: Contrast, delta: float) -> bool:
+    """Whether one test example of either run is more than δ, so that no network can show so little."""
+    return c.resolution > delta * (1 + 1e-9)
 
 
 def _judged(contrasts: Sequence[Contrast], floors: Mapping[float, float], delta: float, alpha: float) -> tuple[ComparedLine, ...]:

@@ -74,6 +74,9 @@ def footnotes(
         found.append(
             f"Differences of two values, one test example apart ({coarse} of {len(analysis.lines)} lines): every p there is the "
             "larger of t's and the exact one (sign-flip and binomial), with Holm in a family."
+            if analysis.metric.paired
+            else f"A side of one value, or of two, one test example apart ({coarse} of {len(analysis.lines)} lines): every "
+            "p there is the larger of Welch's and the exact one."
         )
     if len(analysis.sparsities) > 1:
         found.append(

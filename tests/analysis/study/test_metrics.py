@@ -218,10 +218,12 @@ def test_an_unpaired_report_speaks_of_no_sign_flip_and_says_what_degrades_at_one
     assert "at that S alone, not over the whole run: b at S = 0.7" in said
 
 
-def test_two_constant_sides_are_undecided() -> None:
+def test_two_constant_sides_of_three_seeds_are_undecided() -> None:
     rows = [(s, "magnitude", 0.7, 0.9) for s in range(3)] + [(s + 10, "a", 0.7, 0.95) for s in range(3)]
     found = analyse(pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"]), unpaired=True, draws=300)
-    assert (found.lines[0].verdict, found.lines[0].reason) == (Verdict.INCONCLUSIVE, "degenerate: neither side has a spread")
+    line = found.lines[0]
+    assert (line.verdict, line.equivalence.p_lower) == (Verdict.INCONCLUSIVE, 0.125)
+    assert line.reason == "degenerate: neither side has a spread; exact p = 0.125 above −0.5, p = 1 below +0.5"
 
 
 def test_an_open_data_check_warns_and_flags_its_lines() -> None:

@@ -1,6 +1,7 @@
 """`sics-run compare`: pairs only what one dense network gave, refuses the rest, tests the pairs."""
 
 import json
+import math
 import re
 import shutil
 import sqlite3
@@ -11,12 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from sics_analysis.one_scorer.student import p_above
+from sics_analysis.report.layouts.terminal import terminal
 from sics_analysis.rows.unpaired import UnpairedContrast
 from sics_cli.base.errors import ConfigError
+from sics_cli.commands.compare import _agreement, _print_gains
 from sics_cli.main import main
-from sics_cli.results.compare_runs import Pairs, RunRows, compare_gains, compare_pairs, gains_of, pair
+from sics_cli.results.compare_runs import Gains, Pairs, RunRows, compare_gains, compare_pairs, gains_of, pair
 from sics_cli.store.rows import CellRow
 
 MakeCell = Callable[..., CellRow]
@@ -185,6 +190,217 @@ def test_what_unpaired_runs_must_share(cell_row: MakeCell) -> None:
         gains_of(a, replace(b, rows=tuple(replace(row, sparsity=0.9) for row in b.rows)))
     other = gains_of(a, replace(b, recipe={**b.recipe, "data": {**RECIPE["data"], "test": 9}}))
     assert other.remarks == ("tested on different examples, which the spread between seeds knows nothing of",)
+
+
+# -- what an answer over two runs rests on ----------------------------------------------------------------------------
+
+
+def gained(cell_row: MakeCell, gains: dict[tuple[str, float], list[int | None]], net: str, **changes: Any) -> list[CellRow]:
+    """Rows of scorers that get so many of N examples more than magnitude, by scorer and S; None is a cell that is missing."""
+    seeds = max(map(len, gains.values()))
+    places = gains | {("magnitude", S): [0] * seeds for _, S in gains}
+    return [
+        cell_row(
+            **{
+                "seed": seed, "scorer": name, "sparsity": S, "correct": 800 + more, "n": N, "mask_hash": f"{net}{name}{seed}{S}",
+                "checkpoint_hash": f"{net}{seed}", "calibration_hash": f"c{seed}", "saliency_hash": f"s{seed}",
+                "data_order_hash": f"o{seed}",
+            } | changes
+        )
+        for (name, S), values in places.items()
+        for seed, more in enumerate(values)
+        if more is not None
+    ]  # fmt: skip
+
+
+SPREAD: list[int | None] = [0, 2, -1, 1, -2]
+
+
+def answer(gains: Gains, delta: float = 0.5) -> list[str]:
+    return _agreement(compare_gains(gains, delta, 0.05), delta, 0.05, gains.metric, gains.noise_floor)
+
+
+def test_three_equal_gains_do_not_escape(cell_row: MakeCell) -> None:
+    a = gained(cell_row, {("x", 0.5): [30] * 3, ("y", 0.5): [30] * 6}, "a")
+    b = gained(cell_row, {("x", 0.5): [0] * 39 + [1], ("y", 0.5): [0] * 39 + [1]}, "b")
+    x, y = compare_gains(gains_of(run(a), run(b)), 0.5, 0.05)
+    assert (str(x.decision.verdict), x.equivalence.p_lower, x.contrast.n) == ("INCONCLUSIVE", 0.125, 3)
+    assert (str(y.decision.verdict), y.equivalence.p_lower) == ("ESCAPES", 2**-6)  # by Holm beside x, whose p is larger: 2/64
+
+
+def test_what_is_shown_apart_is_shown_over_all_lines(cell_row: MakeCell) -> None:
+    """At each of five S ten seeds that Welch puts beyond δ at p of some hundredths: within an S, and not over ten p."""
+    gains = {("x", S): [7, 8, 12, 6, 13, 6, 7, 11, 7, 9] for S in (0.5, 0.6, 0.7, 0.8)}
+    gains |= {("x", 0.9): [60, 62, 59, 61, 60, 62, 59, 61, 58, 60]}
+    a = gained(cell_row, gains, "a")
+    b = gained(cell_row, {place: [0, 1, -1, 2, -2, 3, -3, 1, 0, -1] for place in gains}, "b")
+    found = gains_of(run(a), run(b))
+    lines = compare_gains(found, 0.6, 0.05)
+    assert {str(line.decision.verdict) for line in lines} == {"ESCAPES"}
+    raw = [p_above(line.contrast, 0.6) or 1.0 for line in lines]
+    # Holm over five lines and both sides: the least p tenfold, the next ninefold.
+    assert lines[-1].p_apart == pytest.approx(10 * raw[-1])
+    assert lines[0].p_apart == pytest.approx(9 * raw[0])
+    assert raw[0] < 0.05 < (lines[0].p_apart or 0.0)
+    (said, _) = answer(found, 0.6)
+    assert said == (
+        "A agrees with B within ±0.6 points in 0 of 5 lines; 1 shown to differ by more (x at S = 0.9); 4 within its S alone, not "
+        "over all lines (x at S = 0.5; x at S = 0.6; x at S = 0.7; x at S = 0.8)."
+    )
+
+
+def test_the_answer_is_seldom_false_over_a_whole_run() -> None:
+    """Every one of 16 lines lies at +δ or −δ: at 5 against 20 seeds a run that names one falsely is one of twenty."""
+    rng, draws, named, within = np.random.default_rng(5), 60, 0, 0
+    for _ in range(draws):
+        contrasts = [
+            UnpairedContrast(
+                f"s{i}", "B", (), (), S, own=tuple((0.4 * rng.standard_normal(5) + (0.5 if i % 2 else -0.5)).tolist()),
+                other=tuple((0.4 * rng.standard_normal(20)).tolist()),
+            )
+            for S in (0.5, 0.6, 0.7, 0.8)
+            for i in range(4)
+        ]  # fmt: skip
+        gains = Gains(tuple(contrasts), (), (), {})
+        within += any(str(line.decision.verdict) in ("ESCAPES", "DEGRADES") for line in compare_gains(gains, 0.5, 0.05))
+        named += "none is shown to differ by more" not in answer(gains)[0]
+    assert within > named
+    assert named <= (0.05 + 2 * math.sqrt(0.05 * 0.95 / draws)) * draws
+
+
+def test_lines_of_one_run_and_seeds_that_are_missing_are_named(cell_row: MakeCell) -> None:
+    a = {(name, S): list(SPREAD) for name in ("x", "y", "z") for S in (0.5, 0.8)} | {("x", 0.9): list(SPREAD)}
+    b = {place: values for place, values in a.items() if place[0] != "z" and place not in (("y", 0.8), ("x", 0.9))}
+    a[("y", 0.5)] = [0, 2, None, None, 1]
+    found = gains_of(run(gained(cell_row, a, "a")), run(gained(cell_row, b, "b")))
+    assert found.remarks == (
+        "A: No result of y at S = 0.5 for seed 2 and 3: a line there counts the other seeds.",
+        "In A only, and not compared: scorer z, sparsity 0.9, y at S = 0.8.",
+    )
+    assert found.doubted == {("y", 0.5)}
+    assert [(line.contrast.name, line.doubted) for line in compare_gains(found, 0.5, 0.05)] == [
+        ("x", False), ("y", True), ("x", False),
+    ]  # fmt: skip
+    assert answer(found)[0] == "A agrees with B within ±0.5 points, in each of 2 lines."
+    assert answer(found)[-1].startswith("No answer rests on 1 line of 3 with open checks of the data (!)")
+
+
+def test_a_reference_that_lacks_a_seed_leaves_every_line_of_its_s_open(cell_row: MakeCell) -> None:
+    rows = gained(cell_row, {("x", 0.5): list(SPREAD), ("x", 0.8): list(SPREAD)}, "a")
+    rows = [row for row in rows if (row.scorer, row.sparsity, row.seed) != ("magnitude", 0.8, 1)]
+    other = gained(cell_row, {("x", 0.5): list(SPREAD), ("x", 0.8): list(SPREAD)}, "b")
+    found = gains_of(run(rows), run(other))
+    assert found.doubted == {("x", 0.8)}
+    assert found.remarks == ("A: No result of magnitude at S = 0.8 for seed 1: a line there counts the other seeds.",)
+
+
+def test_a_cell_of_one_run_alone_is_named_among_pairs(cell_row: MakeCell) -> None:
+    a = gained(cell_row, {("x", 0.5): list(SPREAD), ("x", 0.8): list(SPREAD)}, "a")
+    b = [row for row in a if (row.scorer, row.sparsity, row.seed) not in (("x", 0.8, 1), ("x", 0.8, 3))]
+    assert pair(run(a), run(b)).refused == ("x at S = 0.8, seed 1, 3: in A only",)
+
+
+def test_copies_of_a_network_are_no_seeds(cell_row: MakeCell) -> None:
+    a = gained(cell_row, {("x", 0.5): [50, 51, 50, 60, 50]}, "a", checkpoint_hash="one")
+    b = gained(cell_row, {("x", 0.5): list(SPREAD)}, "b")
+    found = gains_of(run(a), run(b))
+    assert found.remarks == ("A: seeds 0, 1, 2, 3 and 4 have one dense network by hash: copies of a network are no seeds.",)
+    assert answer(found) == [
+        "No answer rests on 1 line of 1 with open checks of the data (!): settle what is said of them above."
+    ]
+    given = gains_of(run(a, start={"kind": "checkpoint"}), run(b))  # meant so: said, and no doubt about the rows
+    assert given.doubted == frozenset()
+    assert "nothing here is about others" in given.remarks[0]
+
+
+def test_a_margin_below_one_test_example_leaves_all_lines_open(cell_row: MakeCell, capsys: pytest.CaptureFixture[str]) -> None:
+    gains = gains_of(*(run(gained(cell_row, {("x", 0.5): list(SPREAD)}, net)) for net in "ab"))
+    assert [line.doubted for delta in (0.1, 0.09) for line in compare_gains(gains, delta, 0.05)] == [False, True]
+    _print_gains(terminal(), gains, 0.09, 0.05, "", [], "magnitude")
+    assert "One test example is 0.1 points, more than δ: no network can show so little." in words(capsys.readouterr().out)
+
+
+def test_networks_that_no_mask_changes_leave_all_lines_open(cell_row: MakeCell) -> None:
+    rows = gained(cell_row, {("x", 0.5): [0] * 5}, "a")
+    dense = [replace(row, scorer="dense", sparsity=0.0) for row in rows if row.scorer == "x"]
+    found = gains_of(run([*dense, *rows]), run(gained(cell_row, {("x", 0.5): list(SPREAD)}, "b")))
+    assert found.doubted == {("x", 0.5)}
+    assert found.remarks[0].startswith("A: every pruned network gives to the bit what its dense network gives")
+
+
+def test_rows_of_two_devices_are_no_pairs_of_one_run(cell_row: MakeCell) -> None:
+    b = run(gained(cell_row, {("x", 0.5): list(SPREAD)}, "b"))
+    rows = gained(cell_row, {("x", 0.5): list(SPREAD)}, "a", provenance={"device": "cpu"})
+    one = [replace(row, provenance={"device": "A100"}) if (row.scorer, row.seed) == ("x", 2) else row for row in rows]
+    found = gains_of(run(one), b)
+    assert found.remarks == ("A: Left out: seed 2, whose rows come from different devices (--across-devices pairs them).",)
+    assert len(found.contrasts[0].own) == 4
+    asked = gains_of(run(one), b, across_devices=True)
+    assert (len(asked.contrasts[0].own), asked.remarks) == (5, ("A: Seed 2: rows of different devices are paired, as asked.",))
+    every = [replace(row, provenance={"device": "A100"}) if row.scorer == "x" else row for row in rows]
+    with pytest.raises(ConfigError, match="RUN_A: has no gain to compare: Left out: seed 0, 1, 2, 3, 4, whose rows come from"):
+        gains_of(run(every), b)
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({"data": {**RECIPE["data"], "name": "e"}}, "data.name d → e"),
+        ({"data": {**RECIPE["data"], "digest": "z"}}, "data.digest x → z"),
+        ({"unit": "channel"}, "unit weight → channel"),
+        ({"pool": "layer"}, "pool global → layer"),
+    ],
+)
+def test_gains_on_other_things_are_not_compared(cell_row: MakeCell, other: dict[str, Any], named: str) -> None:
+    a, b = (gained(cell_row, {("x", 0.5): list(SPREAD)}, net) for net in "ab")
+    with pytest.raises(ConfigError, match=named):
+        gains_of(run(a), run(b, **other))
+
+
+def test_open_lines_are_counted_by_what_stands_in_the_way(cell_row: MakeCell) -> None:
+    wide: list[int | None] = [-20, 25, 3, -14, 9]
+    a = {("x", 0.5): wide, ("y", 0.5): [5] * 6, ("x", 0.8): list(SPREAD)}
+    b = {("x", 0.5): wide, ("y", 0.5): [0] * 6, ("x", 0.8): list(SPREAD)}
+    rows = [[row for row in gained(cell_row, one, net) if row.scorer == "y" or row.seed < 5] for one, net in ((a, "a"), (b, "b"))]
+    noisy = replace(run(rows[0]), noise_floor={0.8: 0.7})
+    found = replace(gains_of(noisy, run(rows[1])), doubted=frozenset())
+    assert answer(found)[0] == (
+        "A agrees with B within ±0.5 points in 0 of 3 lines; none is shown to differ by more; 1 open for want of seeds; 1 open "
+        "where δ is below the noise floor; 1 open where neither side has a spread."
+    )
+
+
+def test_an_answer_about_few_lines(cell_row: MakeCell) -> None:
+    a, b = (run(gained(cell_row, {("x", 0.5): list(SPREAD)}, net)) for net in "ab")
+    assert answer(gains_of(a, b)) == [
+        "A agrees with B within ±0.5 points, in its one line.",
+        "The one line that can say does not lie farther apart than seeds alone make of 95 in 100.",
+    ]
+    two = [run(gained(cell_row, {("x", 0.5): list(SPREAD), ("y", 0.5): list(SPREAD)}, net)) for net in "ab"]
+    assert "0 of 2 lines lie farther apart than seeds alone make of 95 in 100: fewer than one is" in answer(gains_of(*two))[1]
+    still = [run(gained(cell_row, {("x", 0.5): [0] * 3}, net)) for net in "ab"]
+    assert answer(gains_of(*still)) == [  # nothing is said of what seeds alone make where none of them moved anything
+        "A is not shown to agree with B within ±0.5 points in its one line; none is shown to differ by more; 1 open where "
+        "neither side has a spread."
+    ]
+
+
+def test_what_is_printed_of_unpaired_runs(cell_row: MakeCell, capsys: pytest.CaptureFixture[str]) -> None:
+    """A scorer with magnitude's mask at one S alone is named with it, seeds that differ are a range, a doubted line has its !."""
+    a, b = (
+        [
+            replace(row, mask_hash=f"{net}{row.seed}") if row.sparsity == 0.5 and row.scorer in ("x", "magnitude") else row
+            for row in gained(cell_row, {("x", 0.5): [0] * 5, ("x", 0.8): [30] * 5, ("y", 0.8): [0, 1, last, last, last]}, net)
+        ]
+        for net, last in (("a", None), ("b", 2))
+    )
+    _print_gains(terminal(), gains_of(run(a), run(b)), 0.5, 0.05, "δ = 0.5", [], "magnitude")
+    out = capsys.readouterr().out
+    assert "Not tested, the mask of magnitude at every seed of both: x at S = 0.5." in words(out)
+    assert "S = 0.8 2–5 seeds against 5" in words(out)
+    assert re.search(r"(?m)^y .*\? INCONCLUSIVE !$", out)
+    assert re.search(r"(?m)^x +\+3\.00 +\+3\.00 +0\.00 +– +– = EQUIVALENT *$", out)
+    assert max(map(len, out.splitlines())) <= 80
 
 
 # -- through the command line -----------------------------------------------------------------------------------------
