@@ -89,16 +89,12 @@ class SearchedGain(_Searched):
         The reference is among what the control's weights can say. A control that fell below it was not searched for long enough,
         and being above such a one shows nothing.
         """
-        line = self.line
-        if line is None or line.verdict in (*SAME, Verdict.NONSUPERIOR, Verdict.DEGRADES):
-            return False
-        return self.pays_delta or ("noise floor" not in line.reason and self.p_pays is not None and self.p_pays <= self.alpha)
+        return self.pays_delta or _shown_above(self.line, self.p_pays, self.alpha)
 
     @property
     def pays_delta(self) -> bool:
         """Whether it is shown to pay more than δ."""
-        escapes = self.line is not None and self.line.verdict is Verdict.ESCAPES
-        return escapes and self.p_pays_delta is not None and self.p_pays_delta <= self.alpha
+        return _shown_beyond(self.line, self.p_pays_delta, self.alpha)
 
     def describe(self) -> str:
         """Return the split and its conclusion, as sentences a reviewer can quote."""
@@ -123,16 +119,13 @@ class SearchedGain(_Searched):
     def _concluded(self, line: AttributionLine) -> str:
         delta = line.equivalence.delta
         if self.pays_delta:
-            alone = ", at this S alone and not over the whole run" if (self.p_pays_delta_run or 0.0) > self.alpha else ""
+            alone = _alone(self.p_pays_delta_run, self.alpha)
             over = f"over the same search without it, and over {line.gain.reference}"
             return f"Complexity pays: more than {delta:g} points {over}{alone}"
         if self.pays:
             return f"Complexity pays, above 0 at this S; that it pays {delta:g} points is not shown"
         if line.verdict is Verdict.ESCAPES:
-            own = line.information.mean
-            short = f", of which that control fell {-own:.2f} short" if own is not None and own < 0 else ""
-            beaten = f"{line.control} is beaten by more than {delta:g}, {line.gain.reference} is not"
-            return f"That complexity pays is not shown: {beaten}{short}"
+            return f"That complexity pays is not shown: {_beaten(line)}"
         if line.verdict in SAME:
             said = f"Complexity adds nothing, to within {delta:g} points"
         elif line.verdict is Verdict.DEGRADES:
@@ -179,11 +172,28 @@ class SearchedGain(_Searched):
 
 @dataclass(frozen=True, slots=True)
 class SearchedBeside:
-    """A searched scorer against another control that had the same search: its shape, monotone features, or an adaptive one."""
+    """A searched scorer against another control that had the same search: its shape, monotone features, or an adaptive one.
+
+    It is better only where it is above that control and above the reference; `p_pays`, `p_pays_delta` and `p_pays_delta_run`
+    are of both, as in `SearchedGain`.
+    """
 
     name: SearchedName
     question: Question
     line: AttributionLine
+    p_pays: float | None = None
+    p_pays_delta: float | None = None
+    p_pays_delta_run: float | None = None
+
+    @property
+    def scorer(self) -> str:
+        """The scorer."""
+        return self.line.scorer
+
+    @property
+    def sparsity(self) -> float:
+        """The sparsity S."""
+        return self.line.sparsity
 
     def confidence_interval(self, level: float = 0.95) -> Interval | None:
         """Student-t interval of what the scorer has over the control; None below three seeds."""
@@ -201,10 +211,14 @@ class SearchedBeside:
 
     def conclusion(self) -> str:
         """What it comes to, in one sentence with its look."""
-        line, delta = self.line, self.line.equivalence.delta
-        alpha, above = line.equivalence.alpha, line.p_superior_adjusted
-        if line.verdict is Verdict.ESCAPES:
-            said = f"Better than {line.control} by more than {delta:g} points"
+        line, delta, alpha = self.line, self.line.equivalence.delta, self.line.equivalence.alpha
+        both, above = f"{line.control} and {line.gain.reference}", line.p_superior_adjusted
+        if _shown_beyond(line, self.p_pays_delta, alpha):
+            said = f"Better than {both} by more than {delta:g} points{_alone(self.p_pays_delta_run, alpha)}"
+        elif _shown_above(line, self.p_pays, alpha):
+            said = f"Better than {both} at this S, and not shown to be so by {delta:g} points"
+        elif line.verdict is Verdict.ESCAPES:
+            said = f"Not shown to be better: {_beaten(line)}"
         elif line.verdict in SAME:
             said = f"As good as {line.control}, to within {delta:g} points"
         elif line.verdict is Verdict.DEGRADES:
@@ -212,7 +226,7 @@ class SearchedBeside:
         elif line.verdict is Verdict.NONSUPERIOR:
             said = f"Not better than {line.control} by {delta:g} points; whether it is worse is not settled"
         elif "noise floor" not in line.reason and above is not None and above <= alpha:
-            said = f"Better than {line.control} at this S, and not shown to be so by {delta:g} points"
+            said = f"Not shown to be better: {line.control} is beaten at this S, {line.gain.reference} is not"
         elif line.verdict is Verdict.NONINFERIOR:
             said = f"Not worse than {line.control} by {delta:g} points; whether it is better is not settled"
         else:
@@ -225,7 +239,8 @@ class SearchedBeside:
         row = columns(line, "scorer control sparsity n gain=gain.mean control_gain=information.mean difference=complexity.mean")
         tests = "p_superior_adjusted p_escape_adjusted p_equivalence=equivalence.p verdict reason"
         own: Row = {"question": self.question, "features": self.name.features, "budget": self.name.budget}
-        return own | row | limits("ci95", line.confidence_interval()) | columns(line, tests) | {"conclusion": self.conclusion()}
+        row |= limits("ci95", line.confidence_interval()) | columns(line, tests)
+        return own | row | columns(self, "p_pays p_pays_delta p_pays_delta_run") | {"conclusion": self.conclusion()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,6 +410,30 @@ def _range(points: Sequence[BudgetPoint]) -> str:
 def _at(line: AttributionLine) -> str:
     """At which look, where a run is looked at."""
     return f" ({line.look})" if line.look else ""
+
+
+def _shown_above(line: AttributionLine | None, p: float | None, alpha: float) -> bool:
+    """Whether a line is shown above its control and above the reference, and not shown to be so by less than δ."""
+    if line is None or line.verdict in (*SAME, Verdict.NONSUPERIOR, Verdict.DEGRADES):
+        return False
+    return "noise floor" not in line.reason and p is not None and p <= alpha
+
+
+def _shown_beyond(line: AttributionLine | None, p: float | None, alpha: float) -> bool:
+    """Whether it is shown above both by more than δ."""
+    return line is not None and line.verdict is Verdict.ESCAPES and p is not None and p <= alpha
+
+
+def _alone(p_run: float | None, alpha: float) -> str:
+    """What is said of a claim that does not hold over all S."""
+    return ", at this S alone and not over the whole run" if (p_run or 0.0) > alpha else ""
+
+
+def _beaten(line: AttributionLine) -> str:
+    """That the control is beaten by more than δ, and the reference is not."""
+    own = line.information.mean
+    short = f", of which that control fell {-own:.2f} short" if own is not None and own < 0 else ""
+    return f"{line.control} is beaten by more than {line.equivalence.delta:g}, {line.gain.reference} is not{short}"
 
 
 def _above(part: Contrast) -> bool:

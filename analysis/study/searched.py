@@ -35,7 +35,7 @@ from sics_analysis.rows.searched import (
 from sics_analysis.study.steps import Setting
 
 # Streams of random numbers, beside those of `steps`.
-COMPLEXITY, RUN_PAYS, BESIDE, PAYS = 7, 8, 9, 20
+COMPLEXITY, RUN_PAYS, BESIDE, PAYS, BESIDE_PAYS, RUN_BESIDE = 7, 8, 9, 20, 21, 25  # those of BESIDE four in a row
 #: What stands beside the split: kind of scorer, what is asked, the control.
 _BESIDE: tuple[tuple[Kind, Question, str], ...] = (
     ("fusion", "shape", SPLINE),
@@ -62,21 +62,24 @@ def searched_study(setting: Setting, kept: Callable[[float], Kept | None] = lamb
     points: list[BudgetPoint] = []
     found: list[str] = []
     families: list[FamilyResult] = []
+    others: list[list[FamilyResult]] = [[] for _ in _BESIDE]
     for S in table.sparsities:
         own, family, said = _split(setting, S, kept(S))
         gains += own
         found += said
         families += [] if family is None else [family]
         for place, (kind, question, control) in enumerate(_BESIDE):
-            lines, said = _against(setting, S, kind, question, control, place, kept(S))
+            lines, family, said = _against(setting, S, kind, question, control, place, kept(S))
             beside += lines
             found += said
+            others[place] += [] if family is None else [family]
         points += _points(setting, S)
-    rng = setting.stream(RUN_PAYS)
-    over = run_wide(families, rng=rng, draws=setting.draws) if families else None
-    if over is not None:
-        run = over
-        gains = [replace(one, p_pays_delta_run=_both(one.scorer, partial(_at, run, one.sparsity))) for one in gains]
+    over = _over(setting, RUN_PAYS, families)
+    gains = [replace(one, p_pays_delta_run=_p_run(over, one)) for one in gains]
+    runs = {
+        (kind, question): _over(setting, RUN_BESIDE + place, others[place]) for place, (kind, question, _) in enumerate(_BESIDE)
+    }
+    beside = [replace(one, p_pays_delta_run=_p_run(runs[one.name.kind, one.question], one)) for one in beside]
     if not all(point.gap is not None for point in points):
         found.append(_why_no_gap(setting))
     return _study(setting, tuple(gains), tuple(beside), tuple(points), pools, tuple(dict.fromkeys(found)), "")
@@ -172,6 +175,16 @@ def _split(setting: Setting, S: float, kept: Kept | None) -> tuple[list[Searched
     return split, beyond, remarks
 
 
+def _over(setting: Setting, stream: int, families: Sequence[FamilyResult]) -> RunWide | None:
+    """The families of all S as one; None without any."""
+    return run_wide(families, rng=setting.stream(stream), draws=setting.draws) if families else None
+
+
+def _p_run(over: RunWide | None, one: SearchedGain | SearchedBeside) -> float | None:
+    """The p over all S that a scorer is above its control and above the reference by more than δ."""
+    return None if over is None else _both(one.scorer, partial(_at, over, one.sparsity))
+
+
 def _at(run: RunWide, sparsity: float, name: str) -> float | None:
     return run.get(name, sparsity)
 
@@ -181,7 +194,9 @@ def _over_reference(scorer: str) -> str:
     return f"{scorer} over the reference"
 
 
-def _pays(setting: Setting, lines: Sequence[AttributionLine], S: float) -> tuple[FamilyResult | None, FamilyResult | None]:
+def _pays(
+    setting: Setting, lines: Sequence[AttributionLine], S: float, stream: int = PAYS
+) -> tuple[FamilyResult | None, FamilyResult | None]:
     """Every reading above its control and above the reference, as one family of twice as many lines: above 0, and above δ.
 
     Complexity pays where both lines of a reading are shown, so that no more false sentences are said than lines are falsely
@@ -190,7 +205,7 @@ def _pays(setting: Setting, lines: Sequence[AttributionLine], S: float) -> tuple
     if not lines:
         return None, None
     both = [part for line in lines for part in (line.complexity, replace(line.gain, name=_over_reference(line.scorer)))]
-    how: dict[str, Any] = {"alpha": setting.alpha, "rng": setting.stream(PAYS, S), "draws": setting.draws}
+    how: dict[str, Any] = {"alpha": setting.alpha, "rng": setting.stream(stream, S), "draws": setting.draws}
     return superiority_test(both, **how), escape_test(both, setting.delta, **how)
 
 
@@ -244,8 +259,8 @@ def _lines(
 
 def _against(
     setting: Setting, S: float, kind: Kind, question: Question, features: str, place: int, kept: Kept | None
-) -> tuple[list[SearchedBeside], list[str]]:
-    """The readings of the paper against another control with the same search, a family of its own."""
+) -> tuple[list[SearchedBeside], FamilyResult | None, list[str]]:
+    """The readings of the paper against another control with the same search, a family of its own; what pays; and remarks."""
     members, _ = _members(setting, kind, S)
     controls: dict[str, str | None] = {}
     remarks: list[str] = []
@@ -257,7 +272,14 @@ def _against(
     gains = [setting.table.contrast(name, setting.reference, S) for name in matched]
     lines = _lines(setting, matched, gains, controls, S, BESIDE + place, kept)
     names = setting.table.searches.names
-    return [SearchedBeside(names[name], question, line) for name, line in lines.items()], remarks
+    above, beyond = _pays(setting, list(lines.values()), S, BESIDE_PAYS + place)
+    found = [SearchedBeside(names[name], question, line) for name, line in lines.items()]
+    if above is not None and beyond is not None:
+        found = [
+            replace(one, p_pays=_both(one.scorer, above.adjusted), p_pays_delta=_both(one.scorer, beyond.adjusted))
+            for one in found
+        ]
+    return found, beyond, remarks
 
 
 def _control(setting: Setting, name: str, features: str, S: float) -> tuple[str | None, list[str]]:

@@ -29,6 +29,7 @@ _OF_S = (
 _BEGIN = re.compile(rf"\bAt S = {ONE_POOL:g}:? ")
 #: The unit, and not what an estimate points to, or the points of a figure.
 _UNIT = re.compile(r"\baccuracy points\b|(?<=\d )points?\b|\bpoints\b(?! (?:to|far)\b)")
+_UNIT_WORDS = frozenset({"point", "points"})
 #: What sentences call an example.
 _IMAGE = re.compile(r"\b([Ii])mage(?=s?\b)")
 _OTHER = {"above": "below", "below": "above", "+": "−", "−": "+", "<": ">", ">": "<", "": ""}
@@ -105,5 +106,6 @@ def _around(text: str, names: Iterable[str], turn: Callable[[str], str]) -> str:
     kept = sorted({name for name in names if name}, key=len, reverse=True)
     if not kept:
         return turn(text)
-    parts = re.split(rf"((?<!\w)(?:{'|'.join(map(re.escape, kept))})(?!\w))", text)
+    words = (rf"(?<!\d ){name}" if name in _UNIT_WORDS else re.escape(name) for name in kept)  # after a number it is the unit
+    parts = re.split(rf"((?<!\w)(?:{'|'.join(words)})(?!\w))", text)
     return "".join(part if i % 2 else turn(part) for i, part in enumerate(parts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from sics_cli.base.bits import unpack_bits
 from sics_cli.base.errors import ConfigError, SicsError
+from sics_cli.base.user_code import is_file
 from sics_cli.experiment.cells import CHANGED
 from sics_cli.experiment.recipe import DENSE
 from sics_cli.results.plan_rows import NO_LOOKS, looked, missing_of_looks, past_looks
@@ -373,14 +375,17 @@ def seconds_per_seed(checkpoints: Sequence[CheckpointRow], rows: Sequence[CellRo
 def replicate_command(recipe: dict[str, Any]) -> str:
     """The command that adds seeds to a run, with what its recipe has other than the defaults; their number comes after it.
 
-    Empty where every seed is a file that was given: no number of seeds makes more of them.
+    Empty where every seed is a file that was given, as no number of seeds makes more of them, and where the task was handed over
+    by Python, which no command can name. Of a task in a file the folder is not kept: FOLDER stands for it.
     """
-    if recipe.get("start", {}).get("kind") == "checkpoints":
+    name = str(recipe.get("task", {}).get("name", ""))
+    if recipe.get("start", {}).get("kind") == "checkpoints" or name.startswith("notebook:"):
         return ""
     usual = {"unit": "weight", "pool": "global", "saliency": "gradient"}
     given = {"unit": recipe.get("unit"), "pool": recipe.get("pool"), "saliency": recipe.get("saliency", {}).get("kind")}
     options = [f" --{name} {given[name]}" for name, default in usual.items() if given[name] not in (None, default)]
-    task = f" --task {recipe['task']['name']}" if "task" in recipe else ""
+    place = f"FOLDER/{name}" if is_file(name.rpartition(":")[0]) else name
+    task = f" --task {shlex.quote(place)}" if name else ""
     return f"sics-run replicate{task}{''.join(options)}"
 
 

@@ -189,9 +189,12 @@ def test_no_tick_stands_beside_an_open_line(document: ReportDocument, verdict: V
     line = replace(document.lines[0], verdict=verdict, degenerate=True)
     found = by_id(replace(document, next_steps=(), lines=(line,)))["next"]
     assert (found.tone, found.short) == ("open", "Not planned")
-    assert found.text == "1 open line without a spread between seeds to plan with: the verdict says why."
+    assert found.text.startswith("1 of 1 line ")
+    assert found.text.endswith("; 1 line without a spread between seeds to plan with.")
     settled = replace(line, verdict=Verdict.EQUIVALENT)
-    assert by_id(replace(document, next_steps=(), lines=(settled,)))["next"].tone == "yes"
+    rest = {"attribution": (), "spectrum": replace(document.spectrum, points=())}
+    assert by_id(replace(document, next_steps=(), lines=(settled,)))["next"].tone == "open", "what shape adds is open"
+    assert by_id(replace(document, next_steps=(), lines=(settled,), **rest))["next"].tone == "yes"
 
 
 def test_a_p_of_one_rejects_nothing(document: ReportDocument) -> None:
@@ -250,7 +253,7 @@ def test_the_headline_names_what_holds_over_the_whole_run_alone(make_table: Any)
     assert "; at S = 0.6 alone, not over the whole run (p = 0." in faint.reason
     assert headline(made) == "chaos escapes the magnitude plateau, at S = 0.8."
     answer = by_id(made)["escape"]
-    assert (answer.tone, answer.short) == ("yes", "chaos, S = 0.8; within one S alone: bump, S = 0.6")
+    assert (answer.tone, answer.short) == ("yes", "chaos, S = 0.8; within its S alone: bump, S = 0.6")
     assert "At S = 0.6 alone, not over the whole run: bump by [" in answer.text
 
 
@@ -260,11 +263,11 @@ def test_what_holds_at_one_s_alone_is_no_headline(make_table: Any) -> None:
     assert said.startswith(
         "bump, the one scorer of κ ≥ 1, is not shown to escape the magnitude plateau over the whole run; 10 lines"
     )
-    assert "1 above within its S alone" in said
+    assert "1 better within its S alone" in said
     answer = by_id(made)["escape"]
     assert (answer.tone, answer.short) == (
         "open",
-        "Nobody is shown to over the whole run; within one S alone: bump, S = 0.6",
+        "Nobody is shown to over the whole run; within its S alone: bump, S = 0.6",
     )
     alone = run_of(make_table, {"bump": {0.6: FAINT}}, {"bump": 1}, (0.6,))
     assert headline(alone) == "bump escapes the magnitude plateau, at S = 0.6."

@@ -177,7 +177,10 @@ def test_smaller_budgets_are_in_the_rows_and_in_no_other_table_or_figure(whole: 
 
 def test_the_answer_says_what_is_shown_and_over_what(whole: ReportDocument) -> None:
     (answer,) = [answer for answer in answers(whole) if answer.id == "searched"]
-    assert (answer.tone, answer.short) == ("yes", "Yes: orbit at S = 0.5 and 0.7")
+    assert (answer.tone, answer.short) == (
+        "yes",
+        "Yes: orbit at S = 0.5 and 0.7; costs more than 0.5: rank_orbit at S = 0.5 and 0.7",
+    )
     assert "in 6 comparisons: it pays more than 0.5 points in 2" in answer.text
     assert "is shown to look better than on the test examples in 20 of 20" in answer.text
     assert whole.searched is not None
@@ -319,7 +322,7 @@ def test_every_format_says_whether_an_adaptive_scorer_wins_against_its_controls(
     assert {row.control for row in own} == {"adaptive_information_200", "adaptive_magnitude_200"}
     for S in (0.5, 0.7):
         said = " ".join(row.conclusion for row in own if row.sparsity == S)
-        assert said.startswith("Better than adaptive_information_200 by more than 0.5 points.")
+        assert said.startswith("Better than adaptive_information_200 and magnitude by more than 0.5 points.")
         for kind in ("html", "md", "terminal"):
             assert f"S = {S:g}, adaptive_orbit_200: {said}" in words(whole, kind).replace("\\_", "_")
         assert escaped(said) in shown(whole, "latex")

@@ -18,6 +18,7 @@ from sics_analysis.report.words.reasons import (
     attribution_answer,
     certainty_answer,
     counted,
+    degrading,
     escaping,
     grouped,
     over_run,
@@ -139,15 +140,12 @@ def _escape(document: ReportDocument) -> Answer:
     others = [line for line in others if line.scorer not in searched]
     if others:
         parts.append(f"Outside the family, each tested on its own: {placed(others)}.")
-    down = [line for line in document.lines if line.in_family and line.verdict is Verdict.DEGRADES]
-    if down:
-        once = [line for line in down if (line.p_degrade_adjusted_run or 0.0) > document.settings.alpha]
-        whole = [line for line in down if line not in once]
-        parts += [f"Shown below −{delta:g}: {placed(whole)}."] if whole else []
-        parts += [f"Shown below −{delta:g} at that S alone, not over the whole run: {placed(once)}."] if once else []
+    whole, once = degrading(document)
+    parts += [f"Shown below −{delta:g}: {placed(whole)}."] if whole else []
+    parts += [f"Shown below −{delta:g} at that S alone, not over the whole run: {placed(once)}."] if once else []
     short = _who(held) or ("Nobody is shown to" if family else "Nobody was tested")
     if alone:
-        short = f"{short}{'' if held else ' over the whole run'}; within one S alone: {_who(alone)}"
+        short = f"{short}{'' if held else ' over the whole run'}; within its S alone: {_who(alone)}"
     return Answer("escape", question, "yes" if held else "open", short, " ".join(parts))
 
 

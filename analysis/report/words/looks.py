@@ -9,7 +9,7 @@ from sics_analysis.looks.outcome import SETTLED, LineLooks
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.looks import LooksInfo
 from sics_analysis.report.words.phrases import decimals, gathered, level_text, listed, minutes, minutes_text, percent, plural
-from sics_analysis.report.words.reasons import Answer, Tone
+from sics_analysis.report.words.reasons import Answer, Tone, what_is_open
 
 LIMIT = 6  # scorers in a sentence before they are counted
 ALL_LINES = "share:1"  # the target of a run that nobody gave one
@@ -92,7 +92,11 @@ def next_look_answer(document: ReportDocument) -> Answer:
     if then is None:
         head = "The last look is made and all of α is spent: more of these seeds would decide nothing."
         return Answer(
-            "next", question, "open" if open_ else "yes", "The plan is at its end", " ".join([head, *asked, *parts, fresh])
+            "next",
+            question,
+            "open" if what_is_open(document) else "yes",
+            "The plan is at its end",
+            " ".join([head, *asked, *parts, fresh]),
         )
     more = then - info.run
     seconds, number = minutes(document.source.seconds, then, info.run), info.made + 1

@@ -21,11 +21,12 @@ from sics_analysis.report.words.phrases import (
     practical,
     sparsity_list,
 )
-from sics_analysis.report.words.reasons import LIMIT, Answer
+from sics_analysis.report.words.reasons import LIMIT, MIN_SEEDS, Answer, what_is_open
 from sics_analysis.results import NextStep, Verdict
 
 _SIDES = {Verdict.NONINFERIOR: -1, Verdict.NONSUPERIOR: 1}  # the bound that each half of equivalence is about
 _OPEN = (Verdict.INCONCLUSIVE, *_SIDES)
+USUAL = 5  # seeds that a run has where nobody says how many
 
 
 #: What closes a check of each kind.
@@ -116,15 +117,32 @@ def _seeds_answer(document: ReportDocument) -> Answer:
 
 
 def _nothing_planned(document: ReportDocument, question: str) -> Answer:
-    """No line has a spread to plan with: all are settled, too short, or constant."""
-    tested = [line for line in document.lines if line.n]  # where a scorer has no result at all no seed was begun
-    if not tested or any(line.n < 3 for line in tested):
+    """No line has a spread to plan with: all are settled, too short, constant, or below the noise floor."""
+    if all(not line.n for line in document.lines):  # where a scorer has no result at all no seed was begun
         return Answer("next", question, "open", "More seeds", "Three seeds a line are the least that can be tested.")
-    left = sum(line.verdict in _OPEN for line in document.lines)
-    if left:
-        text = f"{plural(left, 'open line')} without a spread between seeds to plan with: the verdict says why."
-        return Answer("next", question, "open", "Not planned", text)
+    open_, (why, seeds) = what_is_open(document), unplanned(document)
+    if seeds is not None:
+        command = document.source.command
+        how = f" With this run's other options: {command} --seeds {seeds}." if command else ""
+        return Answer("next", question, "open", "More seeds", f"{why[:1].upper()}{why[1:]}.{how}")
+    if open_:
+        return Answer("next", question, "open", "Not planned", f"{open_[:1].upper()}{open_[1:]}; {why}.")
     return Answer("next", question, "yes", "Nothing", "No line is left that more seeds could settle.")
+
+
+def unplanned(document: ReportDocument) -> tuple[str, int | None]:
+    """Why what is open has no plan, and the seeds that would let all lines be tested; None where that is not what lacks."""
+    lines = [line for line in document.lines if line.n and line.verdict in _OPEN]
+    few = [line for line in lines if line.n < MIN_SEEDS]
+    if few:
+        have = f"{plural(len(few), 'line')} {'has' if len(few) == 1 else 'have'}"
+        return f"{have} fewer than three seeds, the least that can be tested", max(USUAL, *(line.n for line in document.lines))
+    loud = {info.sparsity for info in document.sparsities if info.below_noise}
+    noisy = sorted({line.sparsity for line in lines} & loud)
+    bare = sum(line.sparsity not in loud for line in lines)
+    parts = [f"δ lies below the noise floor at {sparsity_list(noisy)}, which no seeds change"] if noisy else []
+    parts += [f"{plural(bare, 'line')} without a spread between seeds to plan with"] if bare else []
+    return "; ".join(parts) or "no plan says how many seeds that takes", None
 
 
 def _fewest_for_half(steps: Sequence[NextStep]) -> int | None:

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from sics_analysis.looks.outcome import SETTLED
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.lines import AttributionInfo, LineInfo
 from sics_analysis.report.document.rows import SettingsInfo
+from sics_analysis.report.document.searched import SplitInfo
 from sics_analysis.report.words.phrases import (
     decimals,
     far_sentence,
@@ -47,7 +49,7 @@ def headline(document: ReportDocument) -> str:
         return f"No seed has both a scorer and {document.settings.reference}: nothing can be said."
     if not found:
         return f"{_nobody(document, target)}{' over the whole run' if alone else ''}{_counted(document)}."
-    saliency = _saliency(document, found)
+    saliency = f"{_saliency(document, found)}{_faded(document, found)}"
     names = list(dict.fromkeys(line.scorer for line in found))
     where = sorted({line.sparsity for line in found})
     if len(names) > SHOWN:
@@ -58,6 +60,14 @@ def headline(document: ReportDocument) -> str:
     verb = "escapes" if len(first[0]) == 1 else "escape"
     others = "".join(f"; {listed(who)} at {sparsity_list(at)}" for who, at in rest)
     return f"{listed(first[0])} {verb} {target}, at {sparsity_list(first[1])}{others}{on_these(found)}{saliency}."
+
+
+def _faded(document: ReportDocument, found: Sequence[LineInfo]) -> str:
+    """What later seeds have taken from a verdict that is kept; empty otherwise."""
+    lines = faded(document, found)
+    if not lines:
+        return ""
+    return f"; by all seeds since, no interval beyond δ any more: {placed(lines)}"
 
 
 def on_these(lines: Sequence[LineInfo]) -> str:
@@ -84,8 +94,7 @@ def _searched(document: ReportDocument) -> str:
     rows = [] if document.searched is None else [row for row in document.searched.splits if row.verdict is not None]
     if not rows:
         return ""
-    alpha = document.settings.alpha
-    shown = [row for row in rows if row.pays_delta and (1.0 if row.p_pays_delta_run is None else row.p_pays_delta_run) <= alpha]
+    shown = [row for row in rows if pays_over_run(row, document)]
     what = f"complexity is shown to pay in {len(shown)} of {plural(len(rows), 'comparison')} with a control of the same search"
     return f"; {what}"
 
@@ -100,8 +109,14 @@ def _counted(document: ReportDocument) -> str:
     return f"; {plural(len(lines), 'line')} at δ = {document.settings.delta:g}{each}: {shown}"
 
 
-def counted(lines: Sequence[LineInfo]) -> str:
-    """How many lines show what, in few words.
+def pays_over_run(row: SplitInfo, document: ReportDocument) -> bool:
+    """Whether complexity is shown to pay more than δ there, over all S of the run."""
+    p = row.p_pays_delta_run
+    return row.pays_delta and p is not None and p <= document.settings.alpha
+
+
+def counted(lines: Sequence[LineInfo], *, family: bool = True) -> str:
+    """How many lines show what, in few words that hold whether less or more is better.
 
     >>> counted([])
     ''
@@ -109,16 +124,17 @@ def counted(lines: Sequence[LineInfo]) -> str:
     parts = []
     for verdicts, word in _COUNTED:
         count = sum(line.verdict in verdicts for line in lines)
-        parts += [f"{count} {word}"] if count else []
+        own = f"{word} within its S alone" if family and verdicts == (Verdict.ESCAPES,) else word
+        parts += [f"{count} {own}"] if count else []
     return listed(parts)
 
 
 _COUNTED = (
-    ((Verdict.ESCAPES,), "above within its S alone"),
+    ((Verdict.ESCAPES,), "better"),
     ((Verdict.EQUIVALENT, Verdict.IDENTICAL), "equivalent"),
     ((Verdict.NONINFERIOR,), "not worse"),
     ((Verdict.NONSUPERIOR,), "not better"),
-    ((Verdict.DEGRADES,), "below"),
+    ((Verdict.DEGRADES,), "worse"),
     ((Verdict.INCONCLUSIVE,), "undecided"),
 )
 
@@ -171,6 +187,57 @@ def over_run(document: ReportDocument) -> tuple[tuple[LineInfo, ...], tuple[Line
         holds = not several if p is None else p <= document.settings.alpha
         (held if holds else alone).append(line)
     return tuple(held), tuple(alone)
+
+
+def degrading(document: ReportDocument) -> tuple[tuple[LineInfo, ...], tuple[LineInfo, ...]]:
+    """The lines of the family that are shown below −δ over the whole run, and those that are within their S alone."""
+    down = [line for line in document.lines if line.in_family and line.verdict is Verdict.DEGRADES]
+    alone = [line for line in down if (line.p_degrade_adjusted_run or 0.0) > document.settings.alpha]
+    return tuple(line for line in down if line not in alone), tuple(alone)
+
+
+def faded(document: ReportDocument, lines: Sequence[LineInfo]) -> tuple[LineInfo, ...]:
+    """The lines kept from an earlier look as above δ or below −δ, whose interval by all seeds since does not lie beyond it."""
+    info = document.looks
+    if info is None:
+        return ()
+    before = {(line.scorer, line.sparsity) for line in info.lines if line.decided is not None and line.decided < info.made}
+    kept = []
+    for line in lines:
+        found = document.metric.turned_interval(line.simultaneous)
+        if found is not None and (line.scorer, line.sparsity) in before:
+            near = -found.high if line.verdict is Verdict.DEGRADES else found.low
+            kept += [line] if near <= document.settings.delta else []
+    return tuple(kept)
+
+
+def what_is_open(document: ReportDocument) -> str:
+    """All that has no verdict, half of one, or one that does not hold over the whole run; empty where nothing is left."""
+    open_, total = undecided(document)
+    half = sum(line.verdict in (Verdict.NONINFERIOR, Verdict.NONSUPERIOR) for line in document.lines)
+    alone = len(over_run(document)[1]) + len(degrading(document)[1])
+    counts = [
+        (open_, f"{_is(open_)} undecided"),
+        (half, f"{_is(half)} shown on one side alone"),
+        (alone, "holds within its S alone" if alone == 1 else "hold within their S alone"),
+    ]
+    shown = [(count, word) for count, word in counts if count]
+    of = f" of {plural(total, 'line')}"
+    parts = [f"{count}{'' if i else of} {word}" for i, (count, word) in enumerate(shown)]
+    rows = [row for row in document.attribution if row.complexity is not None]
+    left = sum(row.verdict not in SETTLED for row in rows)
+    parts += [f"what shape adds is open in {left} of {plural(len(rows), 'comparison')}"] if left else []
+    splits = () if document.searched is None else document.searched.splits
+    tested = [row for row in splits if row.verdict is not None]
+    left = sum(not pays_over_run(row, document) and row.verdict not in (*SAME, Verdict.DEGRADES) for row in tested)
+    parts += [f"whether complexity pays is open in {left} of {plural(len(tested), 'comparison')} of searches"] if left else []
+    unclaimed = [point.sparsity for point in document.spectrum.points if point.kappa is None and point.p_values is not None]
+    parts += [f"κ is undetermined at {sparsity_list(unclaimed)}"] if unclaimed else []
+    return listed(parts)
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def undecided(document: ReportDocument) -> tuple[int, int]:
@@ -276,8 +343,10 @@ def _conclusion(line: AttributionInfo, settings: SettingsInfo) -> str:
 
 
 def superior(line: AttributionInfo, settings: SettingsInfo) -> bool:
-    """Whether complexity is shown to add more than 0."""
-    return line.p_superior_adjusted is not None and line.p_superior_adjusted <= settings.alpha
+    """Whether complexity is shown to add more than 0; below the noise floor nothing is."""
+    return (
+        "noise floor" not in line.reason and line.p_superior_adjusted is not None and line.p_superior_adjusted <= settings.alpha
+    )
 
 
 def certainty_answer(document: ReportDocument) -> Answer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.searched import PartInfo, SearchedInfo, SplitInfo
 from sics_analysis.report.words.phrases import gathered, listed, plural, sparsity_list
-from sics_analysis.report.words.reasons import SAME, Answer, Tone
+from sics_analysis.report.words.reasons import SAME, Answer, Tone, pays_over_run
 from sics_analysis.results import Metric, Verdict
 
 #: What a comparison with a control by the same search tells of.
@@ -43,23 +43,22 @@ def searched_answer(document: ReportDocument) -> Answer:
         why = info.reason or (info.splits[0].reason if info.splits else "no reading of the paper is among the searched scorers")
         return Answer("searched", question, "open", "Not tested", f"Not tested: {why}.")
     paying = [row for row in tested if row.pays]
-    whole = [row for row in paying if _over_run(row, document)]
+    whole = [row for row in paying if pays_over_run(row, document)]
     settled = all(row.verdict in _NO_MORE for row in tested)
     tone: Tone = "yes" if whole else "no" if settled else "open"
     text = " ".join([_counted(tested, document), *_due(tested, document.metric), *_gaps(info)])
-    return Answer("searched", question, tone, _short(paying, whole, document, settled=settled), text)
-
-
-def _over_run(row: SplitInfo, document: ReportDocument) -> bool:
-    p = row.p_pays_delta_run
-    return row.pays_delta and p is not None and p <= document.settings.alpha
+    costs = [row for row in tested if row.verdict is Verdict.DEGRADES]
+    short = _short(paying, whole, document, settled=settled)
+    if costs:
+        short = f"{short}; costs more than {document.settings.delta:g}: {_who(costs)}"
+    return Answer("searched", question, tone, short, text)
 
 
 def _short(paying: list[SplitInfo], whole: list[SplitInfo], document: ReportDocument, *, settled: bool) -> str:
     if whole:
         return f"Yes: {_who(whole)}"
     if paying:
-        return f"Not shown above {document.settings.delta:g} over the whole run; within one S above 0: {_who(paying)}"
+        return f"Not shown above {document.settings.delta:g} over the whole run; within its S alone above 0: {_who(paying)}"
     return "No" if settled else "Not shown"
 
 

@@ -383,7 +383,7 @@ def test_paying_takes_both_steps_in_one_family_by_hand() -> None:
 @pytest.mark.parametrize(
     ("verdict", "above", "said"),
     [
-        (Verdict.ESCAPES, 0.01, "Better than adaptive_information_200 by more than 0.5 points."),
+        (Verdict.ESCAPES, 0.01, "Better than adaptive_information_200 and magnitude by more than 0.5 points."),
         (Verdict.EQUIVALENT, 0.01, "As good as adaptive_information_200, to within 0.5 points."),
         (Verdict.IDENTICAL, None, "As good as adaptive_information_200, to within 0.5 points."),
         (Verdict.DEGRADES, 0.9, "Worse than adaptive_information_200 by more than 0.5 points."),
@@ -395,7 +395,7 @@ def test_paying_takes_both_steps_in_one_family_by_hand() -> None:
         (
             Verdict.NONINFERIOR,
             0.03,
-            "Better than adaptive_information_200 at this S, and not shown to be so by 0.5 points.",
+            "Better than adaptive_information_200 and magnitude at this S, and not shown to be so by 0.5 points.",
         ),
         (
             Verdict.NONINFERIOR,
@@ -413,9 +413,32 @@ def test_an_adaptive_scorer_wins_or_loses_against_its_control_in_a_sentence(
     assert study is not None
     (found,) = [one for one in study.beside if one.name.kind == "adaptive"]
     line = replace(found.line, verdict=verdict, p_superior_adjusted=above, reason="why")
+    found = replace(found, p_pays=above)
     assert replace(found, line=line).conclusion() == said
     at = replace(line, look="at look 2 of 6, n = 8")
     assert replace(found, line=at).conclusion() == f"{said[:-1]} (at look 2 of 6, n = 8)."
+    # Above its control alone, which the reference may have beaten, it is not called better.
+    alone = replace(found, line=line, p_pays=0.2, p_pays_delta=0.2).conclusion()
+    if verdict is Verdict.ESCAPES:
+        assert alone == "Not shown to be better: adaptive_information_200 is beaten by more than 0.5, magnitude is not."
+        within = replace(found, line=line, p_pays_delta_run=0.2).conclusion()
+        assert within == f"{said[:-1]}, at this S alone and not over the whole run."
+    elif said.startswith("Better"):
+        assert alone == "Not shown to be better: adaptive_information_200 is beaten at this S, magnitude is not."
+    else:
+        assert alone == said
+
+
+def test_an_adaptive_scorer_as_good_as_the_reference_is_not_better_for_a_control_that_fell_short() -> None:
+    names = {"adaptive_information_200": (-8, -9, -9, -8), "adaptive_orbit_200": (0, 1, 0, -1)}
+    study = analysed(worked(ABOVE | names)).searched
+    assert study is not None
+    (found,) = [one for one in study.beside if one.name.kind == "adaptive"]
+    assert found.line.verdict is Verdict.ESCAPES
+    assert found.conclusion().startswith(
+        "Not shown to be better: adaptive_information_200 is beaten by more than 0.5, magnitude "
+    )
+    assert "of which that control fell" in found.conclusion()
 
 
 PLAN = LookPlan(20, seeds=tuple(range(20)))

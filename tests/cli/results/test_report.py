@@ -12,7 +12,7 @@ import pytest
 
 from sics_analysis.claims.statement import GRAMMAR
 from sics_cli.main import main
-from sics_cli.results.source import Settings, comparable, read_source, when_fixed
+from sics_cli.results.source import Settings, comparable, read_source, replicate_command, when_fixed
 from sics_cli.store.rows import CellRow, PlanRow
 
 #: Accuracy of magnitude by seed, and what each scorer adds to it, in points.
@@ -595,3 +595,16 @@ def test_csv_source_is_what_the_file_says(table: Path) -> None:
     assert source.stamps_under(Settings(delta=3.0)) == (), "nobody knows when a CSV's margin was fixed"
     assert len(info.identity) == 64
     assert source.frame["accuracy"].tolist()[:2] == [0.902, 0.896]
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("own task.py:Net", "sics-run replicate --task 'FOLDER/own task.py:Net'"),
+        ("tasks.py:Net", "sics-run replicate --task FOLDER/tasks.py:Net"),
+        ("package.tasks:Net", "sics-run replicate --task package.tasks:Net"),
+        ("notebook:Net", ""),
+    ],
+)
+def test_the_command_of_a_task_of_ones_own_can_be_typed(name: str, command: str) -> None:
+    assert replicate_command({"task": {"name": name}}) == command
