@@ -319,12 +319,12 @@ def test_who_lies_below_is_said_beside_who_lies_above() -> None:
         0.8: {"magnitude": M, "chaos": (3.0, 0.2, 2), "smooth_chaos": (-3.0, 0.2, 1)},
     }
     shown = conclude(run_of(exact(arms))).shown
-    assert shown.endswith("; more than 0.5 points below magnitude: smooth_chaos at S = 0.5 and 0.8; chaos at S = 0.5.")
+    assert shown.endswith("; worse by more than 0.5: smooth_chaos at S = 0.5 and 0.8; chaos at S = 0.5.")
     loss = exact(arms).assign(accuracy=lambda data: 1 - data["accuracy"])
     metric = Metric("loss", "nats", 1.0, lower_is_better=True)
     turned = conclude(run_of(loss, metric=metric, delta=0.005)).shown
     assert "chaos at S = 0.8 lies more than 0.005 nats below magnitude (" in turned
-    assert "; more than 0.005 nats above magnitude: smooth_chaos at S = 0.5 and 0.8; " in turned
+    assert "; worse by more than 0.005: smooth_chaos at S = 0.5 and 0.8; " in turned
 
 
 def test_a_dense_reference_has_words_of_its_own() -> None:

@@ -178,7 +178,7 @@ def _which_looks(document: ReportDocument, lines: Sequence[LineInfo]) -> str:
 
 def _below(document: ReportDocument) -> str:
     """Who is shown below the reference, beside those above it."""
-    head = f"; more than {document.settings.delta:g} points below {document.settings.reference}"
+    head = f"; worse by more than {document.settings.delta:g}"
     parts = []
     for found, where in zip(degrading(document), ("", " within its S alone"), strict=True):
         kept = faded(document, found)  # by a look that the seeds since do not bear out
@@ -403,7 +403,7 @@ def _left_looked(document: ReportDocument) -> tuple[str, str]:
         if not open_ and not targets:
             return _NOTHING, ""
         command = until_command(document, fresh=True)
-        how = f"{open_ or plural(len(targets), 'target')}; {asked}, so that it takes a plan on fresh seeds"
+        how = f"{open_ or plural(len(targets), 'target')}; {asked}, so it takes fresh seeds"
         return (f"{how}, with this run's other options" if command else how), command
     look = f"look {info.made + 1} of {len(info.plan.looks)}, at {info.next_look} seeds, comes next"
     command = until_command(document)
