@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 #: errno values that say "the disk or the folder refuses", whoever met them: a run stops, no cell is blamed.
 STORAGE_ERRNOS = frozenset(
@@ -38,15 +38,15 @@ class DataError(SicsError):
 
 
 class RefusedSettingError(ConfigError):
-    """A setting has a value that is not accepted; `accepts` says what is."""
+    """A setting has a value that is not accepted; `accepts` says what is, and `near` what may have been meant."""
 
-    def __init__(self, setting: str, value: object, accepts: str) -> None:
-        super().__init__(f"{setting} = {value!r} is not accepted: give {accepts}")
-        self.setting, self.value, self.accepts = setting, value, accepts
+    def __init__(self, setting: str, value: object, accepts: str, near: str = "") -> None:
+        super().__init__(f"{setting} = {value!r} is not accepted{near}: give {accepts}")
+        self.setting, self.value, self.accepts, self.near = setting, value, accepts, near
 
     def typed(self) -> ConfigError:
         """The same for a value that was typed as an option."""
-        return ConfigError(f"--{self.setting.replace('_', '-')} {self.value}: is not accepted: give {self.accepts}")
+        return ConfigError(f"--{self.setting.replace('_', '-')} {self.value}: is not accepted{self.near}: give {self.accepts}")
 
 
 class StoreError(SicsError):
@@ -149,10 +149,10 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     return nearest(str(name), known)
 
 
-def require(accepted: bool, option: str, value: object, accepts: str) -> None:
-    """Refuse a value that is not accepted; `accepts` says what is."""
+def require(accepted: bool, option: str, value: object, accepts: str, known: Collection[str] = ()) -> None:
+    """Refuse a value that is not accepted; `accepts` says what is, and one of `known` may have been meant."""
     if not accepted:
-        raise RefusedSettingError(option, value, accepts)
+        raise RefusedSettingError(option, value, accepts, did_you_mean(value, known) if known else "")
 
 
 def require_counts(table: str, **counts: int) -> None:

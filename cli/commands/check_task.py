@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -62,6 +63,7 @@ def check_task(task: str, config: Path | None, seed: int | None, thorough: bool,
     code 1: it cannot run.
     """
     experiment = build_experiment(None, config, options, task=task)
+    given = _repeated(config=config, **options, workers=workers)
     assert isinstance(experiment.task, OwnTask)
     sheet, progress = _Sheet(progress_bars.results()), progress_bars.reporter()
     with tempfile.TemporaryDirectory(prefix="sics-check-") as folder, Workers(1, 1) as one:
@@ -69,16 +71,25 @@ def check_task(task: str, config: Path | None, seed: int | None, thorough: bool,
         found, facts = ask.run(import_task, experiment.task)
         sheet.add(found)
         if facts is None:
-            return sheet.end(task)
+            return sheet.end(task, given)
         sheet.add([_metric(facts, experiment)])
         if experiment.delta is None and facts.metric["delta"] is None:
-            experiment = replace(experiment, delta=ANY_DELTA)
+            experiment, given = replace(experiment, delta=ANY_DELTA), [*given, "--delta", "D"]
         experiment, recipe = with_task(experiment, ask, ImageAccess())
         session = open_session(experiment, Path(folder), ask, recipe, one.gpus)
         times = _tried(sheet, session, one, facts, experiment.seeds[0] if seed is None else seed, thorough)
     if times is not None and not sheet.failed:
         _print_times(sheet.out, session, times, Workers(workers, len(experiment.seeds)).number(session.gpus))
-    return sheet.end(task)
+    return sheet.end(task, given)
+
+
+def _repeated(**options: Any) -> list[str]:
+    """The options that were typed, as `replicate` takes them too."""
+    words: list[str] = []
+    for name, value in options.items():
+        if value is not None:
+            words += [f"--{name}", ",".join(map(str, value)) if isinstance(value, list) else str(value)]
+    return words
 
 
 class _Sheet:
@@ -102,14 +113,16 @@ class _Sheet:
             for row in finding.trace.rstrip().splitlines():
                 self.out.print(Text("    " + plain(row), style="dim"), soft_wrap=True)
 
-    def end(self, task: str) -> int:
-        """Say what it comes to; the exit code."""
+    def end(self, task: str, given: Sequence[str]) -> int:
+        """Say what it comes to, and the command of a run with what was given; the exit code."""
         self.out.print()
         if self.failed:
             tables.fact(self.out, "cannot run", "mend what is marked ✗, and check again")
             return CANNOT_RUN
-        look = f"; look at what is marked ! ({self.remarks})" if self.remarks else ""
-        tables.fact(self.out, "can run", f"sics-run replicate --task {task}{look}")
+        if self.remarks:
+            tables.fact(self.out, "first", f"look at what is marked ! ({self.remarks})")
+        command = shlex.join(["sics-run", "replicate", "--task", task, *given])
+        self.out.print(Text(f"can run   {command}"), soft_wrap=True)  # whole, to be copied
         return 0
 
 

@@ -182,10 +182,11 @@ def _document(
     settings = settings_of(source, reading, alpha, reference)
     analysis = analyse_source(source, settings)
     document = build_document(analysis, source.frame, source.origin)
-    if power is not None:
+    # A report of looks plans no seeds; once they are at their end, those of another plan are asked for here.
+    if power is not None or (document.looks is not None and document.looks.over):
         audible = [line for line in analysis.main_lines if not analysis.below_noise(line.sparsity)]
         names = (*analysis.scorers, analysis.reference)
-        steps = next_steps(audible, settings.delta, settings.alpha, power=power)
+        steps = next_steps(audible, settings.delta, settings.alpha, power=power or DEFAULT_POWER)
         document = replace(
             document, next_steps=tuple(as_read(step, analysis.metric, names, analysis.sparsities) for step in steps)
         )
@@ -316,6 +317,10 @@ def _print_steps(out: Console, document: ReportDocument, target: float) -> None:
     from sics_cli.console.verdict_tables import paragraph
 
     out.print()
+    looks = document.looks
+    if looks is not None and not (looks.over and document.next_steps):
+        _print_what_follows(out, document)
+        return
     found = in_digits(next_steps)(document)
     if not found.rows:
         paragraph(out, found.absent)
@@ -324,13 +329,37 @@ def _print_steps(out: Console, document: ReportDocument, target: float) -> None:
     if first:
         paragraph(out, in_words(document, first))
         out.print()
-    paragraph(out, f"What would settle each line that has no strong verdict, with a chance of {100 * target:g} %", style="bold")
+    what = f"What would settle each line that has no strong verdict, with a chance of {100 * target:g} %"
+    paragraph(out, f"{what}{'' if looks is None else ', by so many fresh seeds'}", style="bold")
     print_table(out, found.narrow(*NARROW), {"scorer": NAME_WIDTH})
     words = seeds_key(step.seeds for step in document.next_steps)
     if words:
         paragraph(out, in_words(document, words))
-    if document.source.command:
-        paragraph(out, f"With the run's other options: {document.source.command} --seeds N")
+    if looks is not None:
+        _print_what_follows(out, document)
+    elif document.source.command:
+        _print_command(out, f"{document.source.command} --seeds N")
+
+
+def _print_what_follows(out: Console, document: ReportDocument) -> None:
+    """Print what comes after the looks that were made, and the command for it, as the report gives both."""
+    from sics_analysis.report.words.conclusion import conclusion_of
+    from sics_analysis.report.words.plans import next_answer
+    from sics_analysis.report.words.said import in_digits, in_words
+    from sics_cli.console.verdict_tables import paragraph
+
+    command = conclusion_of(document).command
+    paragraph(out, in_words(document, in_digits(next_answer)(document).text))
+    if command:
+        _print_command(out, command)
+
+
+def _print_command(out: Console, command: str) -> None:
+    """Print a command in a line of its own, to be copied."""
+    from rich.text import Text
+
+    out.print("With the run's other options:")
+    out.print(Text(f"  {command}"), soft_wrap=True)
 
 
 def _print_curve(out: Console, made: Plan) -> None:

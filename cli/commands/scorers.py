@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,13 +56,29 @@ def scorers(names: tuple[str, ...], kappa: int | None, long: bool, measure: bool
     of training, which takes seconds. docs/complexity.md says how.
     """
     wanted = expanded(names)
-    if measure:
-        if long:
-            raise ConfigError("--long: lists what is known of scorers, --measure what they are on a network; give one of them")
-        _measure(wanted, kappa, **asked)
-        return
-    if idle := [name for name, value in asked.items() if value is not None]:
-        raise ConfigError(f"--{idle[0].replace('_', '-')}: goes with --measure")
+    with _own_words():
+        if measure:
+            if long:
+                raise ConfigError(
+                    "--long: lists what is known of scorers, --measure what they are on a network; give one of them"
+                )
+            _measure(wanted, kappa, **asked)
+            return
+        if idle := [name for name, value in asked.items() if value is not None]:
+            raise ConfigError(f"--{idle[0].replace('_', '-')}: goes with --measure")
+        _list(names, wanted, kappa, long=long)
+
+
+@contextmanager
+def _own_words() -> Iterator[None]:
+    """Have a refusal of a scorer name the argument of this command, and not replicate's option."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(re.sub(r"^--scorers\b", "SCORER", str(error))) from None
+
+
+def _list(names: Sequence[str], wanted: list[str], kappa: int | None, *, long: bool) -> None:
     infos = describe_scorers(wanted, "gradient")
     asked_for = [info for info in infos if not wanted or info.spec in wanted or any(stands_for(word, info) for word in wanted)]
     shown = [info for info in asked_for if kappa is None or info.kappa == kappa]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,15 +11,17 @@ from numpy.typing import NDArray
 
 from sics_cli.base.bits import unpack_bits
 from sics_cli.base.errors import ConfigError, SicsError
-from sics_cli.base.user_code import is_file
 from sics_cli.experiment.cells import CHANGED
+from sics_cli.experiment.command import replicate_command
 from sics_cli.experiment.recipe import DENSE
 from sics_cli.results.plan_rows import NO_LOOKS, looked, missing_of_looks, past_looks
 from sics_cli.results.summary import loss_floors, noise_floors, paired_seeds, per_example
 from sics_cli.results.tables import Reading, read_table_files
+from sics_cli.settings.config import ALPHA, DELTA, REFERENCE
 from sics_cli.store.database import is_sqlite
 from sics_cli.store.export import columns_of, export_row
 from sics_cli.store.rows import OTHER_EXAMPLES, CellRow, CheckpointRow, PlanRow, RepeatRow, stale_remark
+from sics_cli.store.run_folder import STORE_NAME
 from sics_cli.store.store import Store, find_store
 from sics_cli.tasks.images.standardise import in_words
 from sics_cli.tasks.own_task import metric_of
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 Bits = dict[tuple[int | str, str, float], NDArray[Any]]
 AS_IT_IS = Reading()
 ACCURACY_UNIT = "accuracy points"
-DEFAULT_DELTA, DEFAULT_ALPHA, DEFAULT_REFERENCE = 0.5, 0.05, "magnitude"
+DEFAULT_DELTA, DEFAULT_ALPHA, DEFAULT_REFERENCE = DELTA, ALPHA, REFERENCE
 
 
 class InputError(SicsError):
@@ -243,7 +244,13 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
         saliency,
         _strengths(store, {row.scorer for row in pruned}),
         seconds_per_seed(store.checkpoints(), kept),
-        replicate_command(recipe),
+        replicate_command(
+            recipe,
+            plans[-1] if plans else None,
+            store.meta("scorers"),
+            first_seed=_first_seed(plans, pruned),
+            folder=_own_folder(store.path),
+        ),
     )
     origin = Origin(
         info,
@@ -372,21 +379,18 @@ def seconds_per_seed(checkpoints: Sequence[CheckpointRow], rows: Sequence[CellRo
     return sum(row.wall_seconds for row in rows) / len(seeds) + (sum(trained) / len(trained) if trained else 0.0)
 
 
-def replicate_command(recipe: dict[str, Any]) -> str:
-    """The command that adds seeds to a run, with what its recipe has other than the defaults; their number comes after it.
+def _own_folder(store: Path) -> Path | None:
+    """The folder in which `replicate` goes on with a run; None of a run that ships with the package, and of a store by itself."""
+    from sics_data import reference_runs
 
-    Empty where every seed is a file that was given, as no number of seeds makes more of them, and where the task was handed over
-    by Python, which no command can name. Of a task in a file the folder is not kept: FOLDER stands for it.
-    """
-    name = str(recipe.get("task", {}).get("name", ""))
-    if recipe.get("start", {}).get("kind") == "checkpoints" or name.startswith("notebook:"):
-        return ""
-    usual = {"unit": "weight", "pool": "global", "saliency": "gradient"}
-    given = {"unit": recipe.get("unit"), "pool": recipe.get("pool"), "saliency": recipe.get("saliency", {}).get("kind")}
-    options = [f" --{name} {given[name]}" for name, default in usual.items() if given[name] not in (None, default)]
-    place = f"FOLDER/{name}" if is_file(name.rpartition(":")[0]) else name
-    task = f" --task {shlex.quote(place)}" if name else ""
-    return f"sics-run replicate{task}{''.join(options)}"
+    return None if store.name != STORE_NAME or store in reference_runs().values() else store.parent
+
+
+def _first_seed(plans: Sequence[PlanRow], rows: Sequence[CellRow]) -> int:
+    """Where the seeds of a run begin: those of its looks, or, of fixed numbers of seeds, all that were planned or are there."""
+    if plans and plans[-1].looks is not None:
+        return min(plans[-1].seeds)
+    return min((*(row.seed for row in rows), *(seed for plan in plans for seed in plan.seeds)))
 
 
 def _strengths(store: Store, names: set[str]) -> tuple[Strength, ...]:

@@ -69,7 +69,8 @@ def ready(
         session = open_session(experiment, out, asker, task, place.gpus)
         if here is place:
             here.a_card = workers_a_card(session.recipe, session.cards, cores())
-        for note in (*session.notes, *(crowded(session, here.devices(session.gpus)) if here is place else ())):
+        started = ("workers started",) if asker.started else ()  # said once nothing was refused
+        for note in (*started, *session.notes, *(crowded(session, here.devices(session.gpus)) if here is place else ())):
             reporter.note(note)
         if here is not place:
             here.stop()

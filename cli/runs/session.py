@@ -84,7 +84,7 @@ class Session:
 
 
 class Asker:
-    """Asks a worker what only torch can tell, and only if somebody wants to know.
+    """Asks a worker what only torch can tell, and only if somebody wants to know; `started` once one was asked.
 
     With `warm` the other workers begin to import at the same time what they will need. `check` is what the worker that describes
     the scorers checks beside.
@@ -95,15 +95,13 @@ class Asker:
         self._experiment = experiment
         self._workers = workers
         self.say = say
-        self._started = False
+        self.started = False
         self._answer: Description | None = None
         self.check: Check | None = None
 
     def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """Have a worker call a function, starting it the first time."""
-        if not self._started:
-            self.say("starting workers")
-            self._started = True
+        self.started = True
         try:
             return self._workers.executor(()).submit(function, *arguments).result()
         except BrokenProcessPool:

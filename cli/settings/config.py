@@ -37,6 +37,8 @@ PATTERNS = {"2:4": 0.5, "4:8": 0.5}
 FORMS = ("exact",)
 #: Equivalence margin of an accuracy, in points.
 DELTA = 0.5
+#: Error rate of the tests, and what the others are compared to.
+ALPHA, REFERENCE = 0.05, "magnitude"
 #: What runs where a task of the user's own says nothing else.
 OWN_DEFAULTS: dict[str, Any] = {"seeds": 5, "sparsities": (0.5, 0.6, 0.7, 0.8)}
 #: Settings of the image tasks, which no other task has.
@@ -85,8 +87,8 @@ class Experiment:
     form: str = "exact"
     device: str = "auto"
     delta: float | None = None
-    alpha: float = 0.05
-    reference: str = "magnitude"
+    alpha: float = ALPHA
+    reference: str = REFERENCE
     until: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -99,7 +101,7 @@ class Experiment:
         require(self.scorers is None or len(self.scorers) > 0, "scorers", self.scorers, "at least one scorer")
         for field, accepted in (("unit", UNITS), ("pool", POOLS), ("form", FORMS)):
             value = getattr(self, field)
-            require(value in accepted, field, value, " | ".join(accepted) + did_you_mean(value, accepted))
+            require(value in accepted, field, value, " | ".join(accepted), known=accepted)
         if self.pool in WEIGHT_POOLS:
             require(self.unit == "weight", "unit", self.unit, f"weight, with pool {self.pool}")
         if self.pool in PATTERNS:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sics_cli.base.errors import ConfigError, did_you_mean, require
+from sics_cli.base.errors import ConfigError, require
 
 if TYPE_CHECKING:
     from sics_analysis.claims.statement import Claim
@@ -53,8 +53,8 @@ def check_target(text: str) -> tuple[Claim, ...] | float:
         return (parse_claim(text),)
     except ValueError:
         ids = ", ".join(claim.id for claim in paper_claims())
-        near = "" if "@" in text else did_you_mean(text, [CLAIMS, *(claim.id for claim in paper_claims())])
-        require(False, "until", text, f"targets as {SHARE}0.8, {GRAMMAR} ({ids}), or {CLAIMS} for all of the paper's{near}")
+        known = () if "@" in text else (CLAIMS, *(claim.id for claim in paper_claims()))  # a statement at an S is no id
+        require(False, "until", text, f"targets as {SHARE}0.8, {GRAMMAR} ({ids}), or {CLAIMS} for all of the paper's", known)
         raise
 
 

@@ -59,6 +59,11 @@ class LooksInfo(Looks):
         return bool(self.targets) and all(target.settled for target in self.targets)
 
     @property
+    def over(self) -> bool:
+        """Whether no look is to come: all that was asked for is decided, or the last one was made."""
+        return self.decided or self.next_look is None
+
+    @property
     def level(self) -> float | None:
         """The nominal level of a single line at the last look that was made; None before the first."""
         return self.chances[self.made - 1].level if self.made else None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sics_analysis.report.document.document import ReportDocument
+from sics_analysis.report.document.looks import LooksInfo
 from sics_analysis.report.tables.table import (
     Column,
     ReportTable,
@@ -38,18 +39,25 @@ NARROW = ("S", "scorer", "n", "diff.", "settles", "seeds", "range", "new images"
 @of_document
 def next_steps(document: ReportDocument) -> ReportTable:
     """A row a line without a strong verdict: what would settle it."""
-    found = steps_table(document.next_steps, document.source.seconds)
+    found = steps_table(document.next_steps, document.source.seconds, fresh=document.looks is not None)
     delta = f"at δ = {document.settings.delta:g}"
     caption = found.caption.replace("a chance of 80 %", f"a chance of 80 % {delta}")
-    absent = found.absent if document.looks is None else "Under a plan of looks its next look is next: table Looks."
+    absent = found.absent if document.looks is None else _of_looks(document.looks)
     return replace(found, caption=caption, absent=f"{to_close(document)} {absent}".lstrip())
 
 
-def steps_table(steps: Sequence[NextStep], seconds: float | None) -> ReportTable:
-    """The same of steps by themselves, where a seed takes so many seconds."""
+def _of_looks(info: LooksInfo) -> str:
+    """Why a report of looks has no such rows."""
+    if info.over:
+        return "The plan of looks is at its end: what is open takes a plan on fresh seeds."
+    return "Under a plan of looks its next look is next: table Looks."
+
+
+def steps_table(steps: Sequence[NextStep], seconds: float | None, *, fresh: bool = False) -> ReportTable:
+    """The same of steps by themselves, where a seed takes so many seconds; `fresh` seeds are run beside those of now."""
 
     def time(step: NextStep) -> TableCell:
-        value = minutes(seconds, step.seeds, step.n) if practical(step.seeds) else None
+        value = minutes(seconds, step.seeds, 0 if fresh else step.n) if practical(step.seeds) else None
         return TableCell(NONE if value is None else f"{value:.0f}" if value >= 1 else "<1", value)
 
     def span(step: NextStep) -> TableCell:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 
@@ -117,8 +118,11 @@ def until_command(document: ReportDocument, *, fresh: bool = False) -> str:
         return ""
     targets = [target.target for target in info.targets if not (fresh and target.settled)]
     asked = "" if targets in ([], [ALL_LINES]) else f":{shlex.quote(','.join(targets))}"
-    more = f" --first-seed {_first_fresh(document, info)}" if fresh else ""
-    return f"{document.source.command} --until decided{asked} --max-seeds {info.plan.n_max}{more}"
+    command, more = document.source.command, ""
+    if fresh:
+        command = re.sub(r" --first-seed \d+", "", command)
+        more = f" --first-seed {_first_fresh(document, info)}"
+    return f"{command} --until decided{asked} --max-seeds {info.plan.n_max}{more}"
 
 
 def _first_fresh(document: ReportDocument, info: LooksInfo) -> int:

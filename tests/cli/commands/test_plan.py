@@ -243,3 +243,18 @@ def test_many_looks_fit_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_maximum_that_no_plan_can_have_is_refused(capsys: pytest.CaptureFixture[str], given: str) -> None:
     assert main(["plan", "--sd", "0.5", "--max-seeds", given]) == 2
     assert "whole number from 5 to 1000" in words(capsys.readouterr().err)
+
+
+def test_a_finished_plan_of_looks_says_what_fresh_seeds_would_settle(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--from", "reference:digits-channel"]) == 0
+    shown = capsys.readouterr().out
+    assert main(["report", "reference:digits-channel"]) == 0
+    command = capsys.readouterr().out.rstrip().splitlines()[-1]
+    assert shown.rstrip().splitlines()[-1] == command, "the command of the report, in a line of its own"
+    assert command.strip().startswith("sics-run replicate --unit channel --until decided:")
+    assert command.count("--first-seed") == 1, "the plan began at seed 1000, and fresh ones come after it"
+    text = words(shown)
+    assert "by so many fresh seeds" in text
+    assert re.search(r"0\.6 fake 40 \S+ EQUIVALENT > 200", text), text
+    assert "The last look is made and all of α is spent" in text
+    assert "next look is next" not in text
