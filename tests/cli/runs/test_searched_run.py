@@ -251,7 +251,7 @@ def test_a_task_that_holds_nothing_out_is_refused_before_anything_runs(run: Any,
     assert "the task has none" in checked.stderr
 
 
-@pytest.mark.parametrize("name", ["HoldsOutTheSame", "HoldsOutTheSameUnseen"])
+@pytest.mark.parametrize("name", ["HoldsOutTheSame", "HoldsOutTheSameUnseen", "HoldsOutTheSameTraced"])
 def test_a_search_that_would_see_the_test_examples_is_refused_and_nothing_else_is_lost(
     run: Any, cli: Any, rows_of: Rows, name: str
 ) -> None:
@@ -265,6 +265,19 @@ def test_a_search_that_would_see_the_test_examples_is_refused_and_nothing_else_i
         ("fusion_orbit_3", "fusion_spline_2"), line
     )
     assert not (cli.run / "searches").exists()
+
+
+def test_a_network_that_cannot_be_watched_is_searched(run: Any, cli: Any, rows_of: Rows) -> None:
+    """What is measured is what another run measures that can be."""
+    for name, out in (("HoldsOutTraced", "run"), ("HoldsOut", "plain")):
+        done = run(name, "fusion_orbit_2", out)
+        assert done.returncode == 0, done.stderr
+    rows = [
+        {row["scorer"]: (row["mask_hash"], row["correct"]) for row in rows_of(cli.folder / out / "run.sqlite", "cells")}
+        for out in ("run", "plain")
+    ]
+    assert rows[0] == rows[1]
+    assert len(rows[0]) == 3
 
 
 def test_some_of_the_test_examples_in_a_search_flag_its_rows(run: Any, cli: Any, rows_of: Rows) -> None:
