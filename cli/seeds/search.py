@@ -81,15 +81,25 @@ class HeldOutFacts:
         return None if kept is None else cls(**kept)
 
     def are_others(self, kept: HeldOutFacts) -> bool:
-        """Whether they are others than the kept ones. On another device a network does otherwise in the last bit."""
-        if None not in (self.fed, kept.fed) and self.fed != kept.fed:
-            return True
-        return self.facts == kept.facts and None not in (self.numbers, kept.numbers) and self.numbers != kept.numbers
+        """Whether they are others than the kept ones.
+
+        On another device, inputs that are computed differ in the last bit, as does what a network does on them.
+        """
+        return self.facts == kept.facts and (_differ(self.fed, kept.fed) or _differ(self.numbers, kept.numbers))
+
+    def may_be_others(self, kept: HeldOutFacts) -> bool:
+        """Whether what is fed is not the kept ones' on another device: others, or the same but for the last bit."""
+        return self.facts != kept.facts and _differ(self.fed, kept.fed)
 
     def steady(self, again: HeldOutFacts) -> HeldOutFacts:
         """Without what is another when asked again."""
         fed, numbers = (one if one == two else None for one, two in ((self.fed, again.fed), (self.numbers, again.numbers)))
         return HeldOutFacts(fed, numbers, self.facts)
+
+
+def _differ(one: str | None, two: str | None) -> bool:
+    """Whether both say something, and not the same."""
+    return None not in (one, two) and one != two
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +169,7 @@ class Searcher:
         *,
         cells: Iterable[Cell],
         tell: Callable[[tuple[str, float], int, int], None],
-        are_known: Callable[[HeldOutFacts | None], bool],
+        are_known: Callable[[Kept], bool],
         note: Callable[[str], None],
         fresh: bool,
     ) -> None:
@@ -196,7 +206,7 @@ class Searcher:
         path = search_path(self._folder, self._seed, asked.features, sparsity, of[0])
         if place not in self._found:
             kept = None if self._fresh else Kept.read(path, of)
-            if kept is not None and not self._are_known(kept.examples):
+            if kept is not None and not self._are_known(kept):
                 kept = None
                 self._note(
                     f"seed {self._seed}: held_out gives other examples, or other numbers on them, than when {asked.features} was "

@@ -9,8 +9,9 @@ import platform
 import time
 import traceback
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -27,19 +28,20 @@ from sics_cli.experiment.searched import ADAPTIVE
 from sics_cli.seeds.dense import DenseNetwork
 from sics_cli.seeds.job import SeedJob
 from sics_cli.seeds.masks import ConflictError, MaskMaker, seeded
-from sics_cli.seeds.met import Met
+from sics_cli.seeds.met import Met, is_one_set
 from sics_cli.seeds.saliency import keep, kept, kept_path, saliency_of
-from sics_cli.seeds.search import MAGNITUDE, HeldOutFacts, Point, Searcher, SearchError
+from sics_cli.seeds.search import MAGNITUDE, HeldOutFacts, Kept, Point, Searcher, SearchError
 from sics_cli.seeds.unchanged import left_as_it_was
 from sics_cli.store.inbox import Inbox, Progress
 from sics_cli.store.rows import OTHER_EXAMPLES, CellRow, FailureRow, RepeatRow
 from sics_cli.tasks.batches import Digested
-from sics_cli.tasks.results import Evaluation, are_of_one_set, evaluation_of, unpacked
+from sics_cli.tasks.results import Evaluation, evaluation_of, unpacked
 from sics_cli.tasks.task import Metric, shown
 from sics_cli.tasks.training import Epoch, strictly, warned
 from sics_plugin import ChannelReport, PruningReport, Saliency, Scorer, masked
 from sics_plugin.saliency.kinds import SIGNALS
 
+T = TypeVar("T")
 #: glibc's mallopt: above which size memory is mapped anew for each block, and how much free memory is kept.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES, _MAPPED_BYTES = 128 << 20, 32 << 20
@@ -117,13 +119,14 @@ class SeedRun:
             self._held_out,
             cells=job.cells,
             tell=self._tell_search,
-            are_known=lambda kept: kept == self._examples or (kept is not None and not self._are_others(kept)),
+            are_known=self._are_known,
             note=self.inbox.note,
             fresh=not job.share,
         )
         self._plain: dict[tuple[str, float], tuple[Point, bool]] = {}  # and whether it has no deterministic form
         self._examples: HeldOutFacts | None = None
-        self._looked = False
+        self._n_held: int | None = None
+        self._looked = self._doubted = False
         self._search_flags: set[str] = set()
         self._points: dict[tuple[str, float], int] = {}
         self._saliencies: dict[str, Saliency] = {}
@@ -402,10 +405,9 @@ class SeedRun:
             return
         self._examples, held, found = self._looked_at()
         tested = Met()
-        with tested.watching(self.model):
-            evaluated = self._evaluate(self.model)
+        evaluated = self._watched(tested, self._evaluate)
         share = held.met_again(tested)
-        if share.is_whole or are_of_one_set(found, evaluated):
+        if is_one_set(held, tested, found, evaluated):
             raise SearchError(
                 "held_out uses the examples of evaluate: a search would see what it is measured on. Hold out others"
             )
@@ -417,7 +419,7 @@ class SeedRun:
             )
         for row in self.job.known:
             stored = None if row.search is None else HeldOutFacts.read(row.search.get("examples"))
-            if stored is not None and self._are_others(stored):
+            if stored is not None and row.search is not None and self._are_others(stored, row.search["held_out_n"]):
                 raise ConflictError(
                     f"held_out gives other examples, or other numbers on them, than when rows of seed {self.job.seed} were "
                     "searched: --force recomputes them, or choose another --out"
@@ -426,16 +428,40 @@ class SeedRun:
 
     def _looked_at(self) -> tuple[HeldOutFacts, Met, Evaluation]:
         held = Met()
-        with held.watching(self.model):
-            found, relaxed = self._held_out(self.model)
+        found, relaxed = self._watched(held, self._held_out)
+        self._n_held = found.n
         return HeldOutFacts.of(held.digest, None if relaxed else found, self._facts), held, found
 
-    def _are_others(self, kept: HeldOutFacts) -> bool:
-        """Whether the held-out examples are not the kept ones; what is another each time is no sign of that."""
+    def _watched(self, met: Met, evaluate: Callable[[nn.Module], T]) -> T:
+        """What `evaluate` gives of the dense network, with what that is fed added.
+
+        Some code takes no network that is watched, such as torch's compilers. So where it raises, it is asked again of one that
+        is not, before the task is to blame; of a fresh one, since nobody knows how this one was left.
+        """
+        with contextlib.suppress(Exception), met.watching(self.model):
+            return evaluate(self.model)
+        met.forget()
+        self.model, self._spoilt = self._fresh_model(), False
+        return evaluate(self.model)
+
+    def _are_known(self, kept: Kept) -> bool:
+        """Whether kept points were found on the examples that are held out now; image tasks have theirs in the key."""
+        if kept.examples is None or self._examples is None:
+            return kept.examples is self._examples
+        return not self._are_others(kept.examples, kept.n)
+
+    def _are_others(self, kept: HeldOutFacts, n: int | None) -> bool:
+        """Whether the held-out examples are not the `n` kept ones; what is another each time is no sign of that."""
         assert self._examples is not None
         if self._examples.are_others(kept):
             self._examples = self._examples.steady(self._looked_at()[0])
-        return self._examples.are_others(kept)
+        if self._examples.may_be_others(kept) and n == self._n_held and not self._doubted:
+            self._doubted = True
+            self.inbox.note(
+                f"seed {self.job.seed}: held_out feeds the network other numbers than on the device of an earlier search: of "
+                "other examples, or of the same but for the last bit. It goes on from there; --force searches from the beginning"
+            )
+        return n != self._n_held or self._examples.are_others(kept)
 
     def _held_out(self, model: nn.Module) -> tuple[Evaluation, bool]:
         """Have the task evaluate a network on the held-out examples, at the same draws for every network of the seed.

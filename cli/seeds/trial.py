@@ -20,7 +20,7 @@ from sics_cli.seeds.dense import DenseNetwork
 from sics_cli.seeds.findings import ANY_DELTA, FAILED, GOOD, REMARK, Finding, Times
 from sics_cli.seeds.job import SeedJob
 from sics_cli.seeds.masks import Masks, seeded
-from sics_cli.seeds.met import Met
+from sics_cli.seeds.met import Met, is_one_set
 from sics_cli.seeds.saliency import ANOTHER_LOSS, loss_of_batch, saliency_of
 from sics_cli.seeds.seed_run import IN_TRAINING, SeedRun
 from sics_cli.settings.config import PATTERNS
@@ -29,7 +29,7 @@ from sics_cli.store.run_folder import checkpoint_path
 from sics_cli.tasks.batches import Digested
 from sics_cli.tasks.checkpoints import load_half_trained, save_half_trained, state_hash
 from sics_cli.tasks.own_task import from_instance
-from sics_cli.tasks.results import Evaluation, ResultError, are_of_one_set
+from sics_cli.tasks.results import Evaluation, ResultError
 from sics_cli.tasks.task import Metric, margin_doubt, shown
 from sics_cli.tasks.training import HalfTrained, run
 from sics_plugin import coverage, masked, prunable_parameters
@@ -204,8 +204,7 @@ class Trial(SeedRun):
         first = self._evaluate(self.model)
         seconds = time.perf_counter() - begun
         fed = self._fed
-        with fed.watching(self.model):
-            again = self._evaluate(self.model)
+        again = self._watched(fed, self._evaluate)
         self._found, self._evaluate_seconds = first, seconds
         value = shown(first.result, self.metric)
         same = first == again
@@ -224,12 +223,12 @@ class Trial(SeedRun):
                 REMARK, "evaluate",
                 "left the network in training mode: is dropout active in what is measured? Rows will be stamped so",
             )  # fmt: skip
-        both, calibrated = len(fed.digests & self._calibrated_on.digests), len(self._calibrated_on.digests)
-        if both:
+        share = fed.handed_over_in(self._calibrated_on)
+        if share.both:
             yield Finding(
                 REMARK, "evaluate",
-                f"the network is fed {both:,} of the {calibrated:,} different examples that calibration hands over: its saliency "
-                "has seen what it is evaluated on. Calibrate on others",
+                f"the network is fed {share.both:,} of the {share.other:,} different examples that calibration hands over: its "
+                "saliency has seen what it is evaluated on. Calibrate on others",
             )  # fmt: skip
         margin = self.job.experiment.margin
         if doubt := margin_doubt(self.metric, margin, [first.result]) or example_doubt(self.metric, margin, first):
@@ -243,15 +242,14 @@ class Trial(SeedRun):
         first, _ = self._held_out(self.model)
         self._held_out_seconds = time.perf_counter() - begun
         fed = Met()
-        with fed.watching(self.model):
-            again, _ = self._held_out(self.model)
+        again, _ = self._watched(fed, self._held_out)
         by = "minus its loss" if first.loss is not None else self.metric.name
         text = f"{examples(first)}: {shown(first.result, self.metric)} in {_seconds(self._held_out_seconds)}; searches go by {by}"
         yield Finding(GOOD, "held out", text + "; the same when asked again" * (first == again))
         if first != again:
             yield Finding(REMARK, "held out", f"gave other numbers when asked again: a search follows chance. {_DRAW}")
         share = fed.met_again(self._fed)
-        same = share.is_whole or (self._found is not None and are_of_one_set(first, self._found))
+        same = self._found is not None and is_one_set(fed, self._fed, first, self._found)
         if same or share.both:
             how = f"{share.both:,} of the {share.one:,}" if share.both else "by what the network does on each, all"
             yield Finding(

@@ -15,6 +15,9 @@ from sics_cli.tasks.task import Metric
 
 LOSS = "loss"
 _ORDERS = 1_000_000
+#: Relative differences of a float32, and of means that are added up in another order.
+_ROUNDING, _SAME_LOSS = 1e-7, 1e-5
+_FEW = 1000
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -53,13 +56,13 @@ def are_of_one_set(one: Evaluation, two: Evaluation) -> bool:
     """Whether two evaluations of a trained network are of the same examples, because each has the same number in both.
 
     Numbers of which a million orders or fewer are possible, such as all but one right, say nothing, unless the loss is the same
-    to the bit.
+    to the bit. Two losses that differ are of other examples.
 
     >>> right, wrong = evaluation_of([True] * 40, Metric("accuracy")), evaluation_of([True, False] * 20, Metric("accuracy"))
     >>> are_of_one_set(right, right), are_of_one_set(wrong, wrong), are_of_one_set(right, wrong)
     (False, True, False)
     """
-    if one.n is None or (one.n, one.bits, one.examples) != (two.n, two.bits, two.examples):
+    if one.n is None or (one.n, one.bits, one.examples) != (two.n, two.bits, two.examples) or _differ_in_loss(one, two):
         return False
     if one.loss and one.loss == two.loss:
         return True
@@ -68,6 +71,46 @@ def are_of_one_set(one: Evaluation, two: Evaluation) -> bool:
         counts = np.unique(unpacked(one.examples or b""), return_counts=True)[1]
     orders = math.lgamma(one.n + 1) - sum(math.lgamma(count + 1) for count in counts.tolist())
     return orders > math.log(_ORDERS)
+
+
+def agree(one: Evaluation, two: Evaluation) -> bool:
+    """Whether all examples of the smaller of two evaluations may be in the other, in whatever order and but for rounding.
+
+    One number alone agrees where it is no fraction of few examples, which two sets may have in common by chance.
+
+    >>> metric = Metric("accuracy")
+    >>> agree(evaluation_of([True, False], metric), evaluation_of([False, True], metric))
+    True
+    >>> [agree(found, found) for found in (evaluation_of(0.75, metric), evaluation_of(2**-0.5, metric))]
+    [False, True]
+    """
+    if one.n is None or two.n is None:
+        same = math.isclose(one.result, two.result, rel_tol=_SAME_LOSS) and not _differ_in_loss(one, two)
+        return same and (bool(one.loss and two.loss) or not _is_fraction(one.result))
+    few, many = sorted((_in_order(one), _in_order(two)), key=len)
+    close = _SAME_LOSS * np.abs(many).max()
+    if len(few) == len(many):
+        return not _differ_in_loss(one, two) and bool((np.abs(few - many) <= close).all())
+    above = np.searchsorted(many, few).clip(1, len(many) - 1)
+    return bool((np.minimum(np.abs(many[above] - few), np.abs(many[above - 1] - few)) <= close).all())
+
+
+def _in_order(found: Evaluation) -> NDArray[np.float32]:
+    """The number of each example, the least first; 1 is right."""
+    if found.examples is not None:
+        return np.sort(unpacked(found.examples))
+    return (np.arange(found.n or 0) >= (found.n or 0) - (found.correct or 0)).astype(np.float32)
+
+
+def _is_fraction(value: float) -> bool:
+    """Whether a number is, to float32, one of a thousand examples or fewer."""
+    times = value * np.arange(1, _FEW + 1)
+    return bool((np.abs(times - np.rint(times)) <= np.abs(times) * _ROUNDING).any())
+
+
+def _differ_in_loss(one: Evaluation, two: Evaluation) -> bool:
+    """Whether both have a loss, and not the same but for rounding."""
+    return None not in (one.loss, two.loss) and not math.isclose(one.loss, two.loss, rel_tol=_SAME_LOSS)  # type: ignore[arg-type]
 
 
 def evaluation_of(handed: object, metric: Metric, by: str = "evaluate") -> Evaluation:

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from sics_cli import Run
+from sics_cli.base.hashing import canonical_json, digest
 from sics_cli.experiment.recipe import search_seed
 from sics_cli.settings.config import experiment_from_mapping, merged, read_toml
 from sics_cli.settings.presets import DIGITS
@@ -251,7 +252,7 @@ def test_a_task_that_holds_nothing_out_is_refused_before_anything_runs(run: Any,
     assert "the task has none" in checked.stderr
 
 
-@pytest.mark.parametrize("name", ["HoldsOutTheSame", "HoldsOutTheSameUnseen"])
+@pytest.mark.parametrize("name", ["HoldsOutTheSame", "HoldsOutTheSameUnseen", "HoldsOutTheSameTraced"])
 def test_a_search_that_would_see_the_test_examples_is_refused_and_nothing_else_is_lost(
     run: Any, cli: Any, rows_of: Rows, name: str
 ) -> None:
@@ -265,6 +266,19 @@ def test_a_search_that_would_see_the_test_examples_is_refused_and_nothing_else_i
         ("fusion_orbit_3", "fusion_spline_2"), line
     )
     assert not (cli.run / "searches").exists()
+
+
+def test_a_network_that_cannot_be_watched_is_searched(run: Any, cli: Any, rows_of: Rows) -> None:
+    """What is measured is what another run measures that can be."""
+    for name, out in (("HoldsOutTraced", "run"), ("HoldsOut", "plain")):
+        done = run(name, "fusion_orbit_2", out)
+        assert done.returncode == 0, done.stderr
+    rows = [
+        {row["scorer"]: (row["mask_hash"], row["correct"]) for row in rows_of(cli.folder / out / "run.sqlite", "cells")}
+        for out in ("run", "plain")
+    ]
+    assert rows[0] == rows[1]
+    assert len(rows[0]) == 3
 
 
 def test_some_of_the_test_examples_in_a_search_flag_its_rows(run: Any, cli: Any, rows_of: Rows) -> None:
@@ -302,6 +316,23 @@ def test_other_held_out_examples_than_a_search_began_with(
     assert run("HoldsOutByFile", "fusion_orbit_4", "new").returncode == 0
     assert snapshot(cli.store) == snapshot(cli.folder / "new" / "run.sqlite")
     assert points(cli.run) == points(cli.folder / "new") != kept
+
+
+@pytest.mark.parametrize("n", [128, 127])
+def test_points_of_inputs_that_another_device_computed_are_gone_on_from(run: Any, cli: Any, n: int) -> None:
+    """Inputs may differ in the last bit there; as many examples as before they are."""
+    assert run("HoldsOut", "fusion_orbit_2").returncode == 0
+    kept = points(cli.run)
+    (path,) = (cli.run / "searches").glob("*.json")
+    body = json.loads(path.read_text())["search"]
+    body["examples"] |= {"fed": "other", "facts": {"device": "another"}}
+    path.write_text(canonical_json({"search": {**body, "n": n}, "sha256": digest({**body, "n": n})}))
+    cli.store.unlink()
+    done = run("HoldsOut", "fusion_orbit_3")
+    assert done.returncode == 0, done.stderr
+    assert points(cli.run)[:2] == kept
+    assert done.stderr.count("or of the same but for the last bit. It goes on from there") == (n == 128)
+    assert done.stderr.count("searched from the beginning") == (n == 127)
 
 
 def test_numbers_of_chance_are_no_sign_of_other_examples(run: Any, cli: Any, rows_of: Rows) -> None:

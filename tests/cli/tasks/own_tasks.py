@@ -162,6 +162,18 @@ class HoldsOutTheSameUnseen(HoldsOutTheSame):
         return super().measured(network[:], part, what)
 
 
+class HoldsOutTraced(HoldsOut):
+    """Runs what torch traced of the network, which takes no network that is watched."""
+
+    def measured(self, network, part, what):
+        return super().measured(torch.jit.trace(network, self.bits()[0][:2]), part, what)
+
+
+class HoldsOutTheSameTraced(HoldsOutTraced):
+    def held_out(self, network, seed):
+        return self.evaluate(network, seed)
+
+
 class HoldsOutSomeOfTheSame(HoldsOut):
     def held_out(self, network, seed):
         return self.measured(network, slice(118, None), "held out")
