@@ -600,8 +600,8 @@ def test_csv_source_is_what_the_file_says(table: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "command"),
     [
-        ("own task.py:Net", "sics-run replicate --task 'FOLDER/own task.py:Net'"),
-        ("tasks.py:Net", "sics-run replicate --task FOLDER/tasks.py:Net"),
+        ("own task.py:Net", "sics-run replicate --task 'own task.py:Net'"),
+        ("tasks.py:Net", "sics-run replicate --task tasks.py:Net"),
         ("package.tasks:Net", "sics-run replicate --task package.tasks:Net"),
         ("notebook:Net", ""),
     ],
