@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 import sics_plugin as sics
+from sics_cli.settings.presets import CIFAR10_VIT_SMALL
 
 Batches = list[tuple[Tensor, Tensor]]
 #: Scorers whose masks must be the CPU's to the bit, given the CPU's saliency.
@@ -38,8 +39,9 @@ TWELVE = (
 )  # fmt: skip
 #: ViT-Small has 21.2 million prunable weights; the test-suite takes less.
 SMALL = {"img_size": 8, "patch_size": 4, "embed_dim": 32, "depth": 2, "num_heads": 4, "num_classes": 5}
-VIT_SMALL = {"img_size": 32, "patch_size": 4, "embed_dim": 384, "depth": 12, "num_heads": 6, "num_classes": 10}
-VIT_MICRO = {"img_size": 32, "patch_size": 8, "embed_dim": 128, "depth": 5, "num_heads": 4, "num_classes": 10}
+#: What CIFAR-10 asks of a network; ViT-Small is the preset's.
+CIFAR = {"img_size": 32, "in_chans": 3, "num_classes": 10}
+VIT_SMALL = {name: value for name, value in {**CIFAR10_VIT_SMALL["model"], **CIFAR}.items() if name != "name"}
 KINDS = ("gradient", "activation", "snip", "grasp", "synflow", "taylor", "fisher", "sensitivity", "relative_activation")
 
 
@@ -283,6 +285,7 @@ CHECKS = {**HERE, "replicate": replicate_goes_on, "compiled": compiled_agrees}
 def prepared() -> None:
     """As a worker is: one thread, deterministic forms, full precision."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.set_float32_matmul_precision("highest")

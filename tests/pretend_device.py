@@ -7,7 +7,8 @@ done all it was asked for, because a number is fetched, a shape depends on data,
 a call that a GPU gets as one kernel or more; views are none.
 
 It captures graphs as a real one does: nothing is computed then, whoever looks has rubbish, and a wait is refused; a replay does
-the same operations on the same memory with the host's numbers as they were, and is one operation. The generator is the CPU's.
+the same operations on the same memory with the host's numbers as they were, and is one operation. It draws from a generator of
+its own, of the CPU's kind, which begins as the CPU's does and is seeded with it: what draws there alone has the CPU's numbers.
 
 One thread alone: torch's modes are a thread's own.
 """
@@ -67,6 +68,7 @@ class PretendDevice:
         self.by_name: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
         self.capturing: PretendGraph | None = None
+        self._generator = torch.get_rng_state()
 
     def __enter__(self) -> Self:
         import torch._dynamo  # optimizers do; what it sees of `torch.cuda` is the real thing then
@@ -81,14 +83,14 @@ class PretendDevice:
             "synchronize": nothing,
             "empty_cache": nothing,
             "get_device_name": lambda *_: NAME,
-            "get_rng_state": lambda *_: torch.get_rng_state(),
-            "set_rng_state": lambda state, *_: torch.set_rng_state(state),
+            "get_rng_state": lambda *_: self._generator.clone(),
+            "set_rng_state": self._set_generator,
             "CUDAGraph": lambda: PretendGraph(self),
             "graph": self._captured,
             "Stream": lambda *_: mock.Mock(),
             "current_stream": lambda *_: mock.Mock(),
             "stream": contextlib.nullcontext,
-            "manual_seed_all": nothing,
+            "manual_seed_all": self._seed,
             "mem_get_info": lambda *_: (1 << 36, 1 << 36),
             "get_device_properties": lambda *_: mock.Mock(total_memory=1 << 36, major=9, minor=0),
         }
@@ -108,12 +110,31 @@ class PretendDevice:
 
     @contextlib.contextmanager
     def _captured(self, graph: PretendGraph, stream: Any = None) -> Iterator[None]:
-        """What `torch.cuda.graph` is."""
+        """What `torch.cuda.graph` is: where something in it failed, ending it fails too, and that is what is raised."""
         self.capturing = graph
         try:
             yield
+        except RuntimeError:
+            raise RuntimeError("CUDA error: operation failed due to a previous error during capture")  # noqa: B904 (as torch does)
         finally:
             self.capturing = None
+
+    def _seed(self, seed: int) -> None:
+        self._generator = torch.Generator().manual_seed(seed).get_state()
+
+    def _set_generator(self, state: Tensor, *_: Any) -> None:
+        self._generator = state.clone()
+
+    @contextlib.contextmanager
+    def drawing(self) -> Iterator[None]:
+        """Draw from the card's generator, and leave the host's as it was."""
+        host = torch.get_rng_state()
+        torch.set_rng_state(self._generator)
+        try:
+            yield
+        finally:
+            self._generator = torch.get_rng_state()
+            torch.set_rng_state(host)
 
     @property
     def waited(self) -> int:
@@ -188,7 +209,7 @@ class PretendGraph:
         """Do it all again, in the same memory."""
         if not self._steps:
             raise RuntimeError("Called CUDAGraph::replay without a preceding successful capture")
-        with _off():
+        with _off(), self._device.drawing():
             for func, args, kwargs, made in self._steps:
                 given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
                 olds = [leaf for leaf in tree_leaves(made) if isinstance(leaf, Tensor)]
@@ -277,7 +298,8 @@ class _Dispatch(TorchDispatchMode):
             device.operations += 1
             device.by_name[name] += 1
         graph = device.capturing
-        found = func(*args, **kwargs) if graph is None else graph.capture(func, args, kwargs)
+        with device.drawing() if torch.Tag.nondeterministic_seeded in func.tags else contextlib.nullcontext():
+            found = func(*args, **kwargs) if graph is None else graph.capture(func, args, kwargs)
         if name in ("copy_",) and not device.has(into[0]):
             return found
         return device.take(found)
@@ -341,8 +363,9 @@ class _Function(TorchFunctionMode):
             return func(*args, **kwargs)
         if func in (torch.tensor, torch.as_tensor, torch.asarray):
             return self._brought(func, args, kwargs)
-        found = device.take(func(*args, **kwargs))
         name = getattr(func, "__name__", "")
+        with device.drawing() if name.startswith("rand") else contextlib.nullcontext():
+            found = device.take(func(*args, **kwargs))
         if not name.startswith(("empty", "new_empty")):
             device.operations += 1
             device.by_name[name] += 1

@@ -49,15 +49,22 @@ class Figures:
 #: GeForce cards the appendices of its Ampere GA102, Ada and Blackwell RTX white papers (sums in float32), AMD's data sheet.
 _PUBLISHED: tuple[tuple[str, float, float, float], ...] = (
     ("B200", 8000, 75, 2250),
+    ("GB200", 8000, 80, 2500),
     ("H200", 4800, 67, 989),
     ("GH200", 4000, 67, 989),
     ("H100 NVL", 3900, 60, 835),
     ("H100 PCIe", 2000, 51, 756),
     ("H100", 3350, 67, 989),
+    ("H800 PCIe", 2000, 51, 756),
+    ("H800", 3350, 67, 989),
     ("A100 80GB PCIe", 1935, 19.5, 312),
     ("A100 80GB", 2039, 19.5, 312),
     ("A100", 1555, 19.5, 312),
+    ("A800 80GB PCIe", 1935, 19.5, 312),
+    ("A800 80GB", 2039, 19.5, 312),
+    ("A800", 1555, 19.5, 312),
     ("L40S", 864, 91.6, 362),
+    ("L40", 864, 90.5, 181),
     ("L4", 300, 30.3, 121),
     ("A40", 696, 37.4, 150),
     ("A10", 600, 31.2, 125),
@@ -80,10 +87,13 @@ def figures_of(name: str | None) -> Figures:
     >>> figures_of("NVIDIA H100 PCIe, NVIDIA A10").of, figures_of("NVIDIA GeForce RTX 4090 Laptop GPU").of
     ('A10', '')
 
-    A slice of a card has as many sevenths of it as its name says:
+    A slice of a card has as many sevenths of it as its name says; part of a slice has all of its memory:
 
     >>> round(figures_of("NVIDIA H200 MIG 2g.35gb").fp32 / figures_of("NVIDIA H200").fp32 * 7)
     2
+    >>> part, card = figures_of("NVIDIA H200 MIG 1c.3g.71gb"), figures_of("NVIDIA H200")
+    >>> round(part.bandwidth / card.bandwidth * 7), round(part.bf16 / card.bf16 * 7)
+    (3, 1)
     """
     return min(map(_figures, (name or "").split(", ")), key=lambda figures: figures.bandwidth)
 
@@ -94,6 +104,7 @@ def _figures(name: str) -> Figures:
     if found is None or "Laptop" in words:
         return _UNKNOWN
     of, bandwidth, fp32, bf16 = found
-    sliced = re.search(r"\bMIG (\d)g", name)
-    share = int(sliced[1]) / 7 if sliced else 1.0
-    return Figures(of, share * bandwidth * 1e9, share * fp32 * 1e12, share * bf16 * 1e12)
+    sliced = re.search(r"\bMIG (?:(\d)c\.)?(\d)g", name)
+    share = int(sliced[2]) / 7 if sliced else 1.0
+    computing = int(sliced[1]) / 7 if sliced and sliced[1] else share
+    return Figures(of, share * bandwidth * 1e9, computing * fp32 * 1e12, computing * bf16 * 1e12)

@@ -85,8 +85,11 @@ def crowded(session: Session, devices: Sequence[str]) -> tuple[str, ...]:
         if count > 1 and card.exclusive:
             return (f"{name} lets in one process alone (its compute mode): {count} workers need CUDA's MPS there",)
         if memory is not None and 0 < card.memory < count * memory:
-            each, whole, fit = memory / 1e9, card.memory / 1e9, len(there) * seeds_that_fit(memory, card)
-            advice = "" if count == 1 else f" each: by this guess --workers {fit} fits"
+            each, whole = memory / 1e9, card.memory / 1e9
+            # Workers take cards in turn: the smallest card decides, and where one seed alone is too many no number fits.
+            fit = len(there) * min(seeds_that_fit(memory, one) for one in there.values())
+            fits = all(not 0 < one.memory < memory for one in there.values())
+            advice = " each" * (count > 1) + f": by this guess --workers {fit} fits" * (count > 1 and fits)
             return (f"{name} has {whole:.0f} GB, and {count} seed{'s' * (count > 1)} may take {each:.1f} GB{advice}",)
     return ()
 

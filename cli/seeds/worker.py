@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import multiprocessing
 import os
@@ -142,8 +143,11 @@ def _ends_with_the_card() -> Iterator[None]:
 
 
 def _leave_room() -> None:
-    """Give the card back what torch keeps of it for later: other seeds may need it now."""
-    if _sharing > 1 and _device_name != "cpu":
+    """Free what the seed had on the card, and where it is shared give back what torch keeps of it: others may need it now."""
+    if _device_name == "cpu":
+        return
+    gc.collect()  # the seed's parts know each other: counting references frees none of them
+    if _sharing > 1:
         import torch
 
         torch.cuda.empty_cache()

@@ -14,7 +14,7 @@ from sics_cli.tasks.images.cache import ImageFacts
 from sics_cli.tasks.images.datasets import DataAccess, data_facts, key_name, split_digest, split_indices
 from sics_cli.tasks.images.standardise import in_words
 from sics_cli.tasks.networks.models import check_model, model_code, model_name
-from sics_cli.tasks.networks.size import BACKWARD, VisionTransformer, machine_of
+from sics_cli.tasks.networks.size import BACKWARD, UNKNOWN_COMPILED, VisionTransformer, machine_of
 from sics_cli.tasks.networks.start import Start, start_at, starts_of
 from sics_cli.tasks.recipe import GIVEN, SYNFLOW, SYNFLOW_ROUNDS, Pace, Passes, SeedStreams
 from sics_cli.tasks.task import ACCURACY, Metric
@@ -146,6 +146,7 @@ class ImageRecipe:
             return None
         machine, config, part = machine_of(device_class, gpu), self.config, self.config.calibration
         epochs, steps = self.epochs, self.epochs * -(-config.data.train // config.training.batch_size)
+        compiles = config.training.path == "compile" and epochs > 0
         adds = network.multiply_adds
 
         def evaluated(images: int) -> float:
@@ -160,6 +161,7 @@ class ImageRecipe:
                 network.moved_in_training(epochs * config.data.train, steps),
                 config.training.precision,
                 at_once,
+                steps * network.step_launches(config.training),
             ),
             collecting=machine.seconds(
                 part.batches * network.collecting_operations,
@@ -170,7 +172,7 @@ class ImageRecipe:
             cell=evaluated(config.data.test),
             point=evaluated(config.data.validation),
             synflow=machine.seconds(SYNFLOW_ROUNDS * network.collecting_operations, SYNFLOW * adds, 0, at_once=at_once),
-            source=machine.source,
+            source=machine.source + UNKNOWN_COMPILED * compiles,
         )
 
     @property

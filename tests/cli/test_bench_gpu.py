@@ -5,6 +5,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,6 +28,16 @@ def load(name: str) -> ModuleType:
 @pytest.fixture(scope="module")
 def packing() -> ModuleType:
     return load("gpu_run")
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The driver, where it finds its neighbours; torch's settings are put back after it."""
+    monkeypatch.syspath_prepend(BENCH)
+    threads = torch.get_num_threads()
+    yield load("gpu")
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -124,26 +135,62 @@ def test_parts_end_by_themselves_and_are_told_after_each(tmp_path: Path) -> None
     assert "--parts nothing: there is no nothing: give some of machine" in bad.stderr
 
 
-def test_a_part_that_lacks_a_package_says_which(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_part_that_lacks_a_package_says_which(
+    gpu: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def lacking(device: Any) -> dict[str, Any]:
         raise ModuleNotFoundError("No module named 'timm.models'", name="timm.models")
 
-    gpu = load("gpu")
     monkeypatch.setitem(gpu.PARTS, "waits", lacking)
     assert gpu.part("waits", "cpu") == gpu.LACKING
     assert json.loads(capsys.readouterr().out) == {"lacks": "timm.models"}
 
 
-def test_steps_stand_beside_what_dry_run_guesses(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_stand_beside_what_dry_run_guesses(gpu: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the machine's own time to launch an operation beside the guess that it rests on."""
-    gpu, small = load("gpu"), {"img_size": 32, "patch_size": 4, "embed_dim": 384, "depth": 12, "num_heads": 6, "num_classes": 10}
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H200")
     there, here = torch.device("cuda"), torch.device("cpu")
-    assert 5e-3 < gpu.guessed_step(there, small, 256, "bf16") < gpu.guessed_step(there, small, 256, "fp32") < 0.2
-    assert gpu.guessed_step(here, small, 4, "fp32") == pytest.approx(2 * 3 * 4 * 1_360_134_144 / 4e10, rel=0.01)
+    half, full, graph = (
+        gpu.guessed_step(there, *gpu.preset("cifar10-vit-small", *of))
+        for of in (("bf16", "eager"), ("fp32", "eager"), ("bf16", "graph"))
+    )
+    assert 5e-3 < graph <= half < full < 0.2
+    model, config = gpu.preset("cifar10-vit-small", "fp32", "eager")
+    assert gpu.guessed_step(here, model, config) == pytest.approx(2 * 3 * 256 * 1_360_134_144 / 4e10, rel=0.01)
     seconds, operations = gpu.launching(here)
     assert 0 < seconds < 1e-2
     assert operations > 200
+
+
+def test_steps_are_those_of_the_presets(gpu: ModuleType) -> None:
+    """Networks and trainings as a run has them: without a class token where the preset has none, with its stochastic depth."""
+    micro, small = (gpu.preset(f"cifar10-vit-{name}", "bf16", "graph") for name in ("micro", "small"))
+    assert dict(micro[0].options).items() >= {"class_token": False, "global_pool": "avg", "img_size": 32, "depth": 5}.items()
+    assert dict(small[0].options).items() >= {"drop_path_rate": 0.1, "embed_dim": 384, "num_classes": 10}.items()
+    assert [(config.batch_size, config.precision, config.path) for _, config in (micro, small)] == [
+        (128, "bf16", "graph"), (256, "bf16", "graph"),
+    ]  # fmt: skip
+    assert not micro[1].augments
+    assert not small[1].augments
+
+
+@pytest.mark.parametrize("part", ["machine", "steps", "checks"])
+def test_every_part_asks_for_the_forms_of_a_worker(
+    gpu: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], part: str
+) -> None:
+    """And where an operation has no deterministic form it is done again without, as in a worker, and says so."""
+    met: list[bool] = []
+
+    def asked(device: Any) -> dict[str, Any]:
+        met.append(torch.is_deterministic_algorithms_warn_only_enabled())
+        assert torch.are_deterministic_algorithms_enabled()
+        torch.zeros(2).put_(torch.tensor([1]), torch.tensor([3.0]))
+        return {"said": 1}
+
+    monkeypatch.setitem(gpu.PARTS, part, asked)
+    assert gpu.part(part, "cpu") == 0
+    assert met == [False, True]
+    assert json.loads(capsys.readouterr().out) == {"said": 1, "relaxed": True}
 
 
 def test_a_part_that_takes_too_long_is_stopped_and_what_it_said_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

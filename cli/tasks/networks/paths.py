@@ -7,14 +7,20 @@ go operation by operation on every path: no second graph is kept for them, and n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+import gc
+import itertools
+import pickle
+import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sics_cli.base.errors import ConfigError, is_device_lost
+from sics_cli.base.errors import ConfigError, DeviceLostError, is_device_lost, is_out_of_memory, origins
 from sics_cli.settings.images import TrainingConfig
 
 #: Passes over a batch before a graph is captured: what is set up at first use (workspaces, plans) must be there by then.
@@ -112,13 +118,14 @@ class Compiled:
     """Through `torch.compile`: forward and backward are generated code, the loss is as ever.
 
     `backend` is torch's word for who generates it. Under deterministic forms it tries no variants against the clock, so that
-    another process generates the same.
+    another process generates the same; whether to pad products it would, before torch 2.15.
     """
 
     def __init__(self, model: nn.Module, config: TrainingConfig, plain: Eager, backend: str = "inductor") -> None:
         # What earlier seeds of the process compiled counts against a limit, past which torch quietly goes on without.
         torch.compiler.reset()
-        self._forward: Any = torch.compile(model, backend=backend, dynamic=False)
+        options: dict[str, Any] | None = {"shape_padding": False} if backend == "inductor" else None
+        self._forward: Any = torch.compile(model, backend=backend, dynamic=False, options=options)
         self._plain, self._size, self._tried = plain, config.batch_size, False
 
     def __call__(self, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
@@ -132,9 +139,12 @@ class Compiled:
         try:
             found = self._plain.through(self._forward, batch)
         except TorchDynamoException as error:
-            raise ConfigError(_refusal("compile", "compiled", error, "eager")) from error
+            raise ConfigError(_refusal("compile", "compiled", str(error), "eager")) from error
         self._tried = True
         return found
+
+
+_CAPTURED = "captured as a CUDA graph"
 
 
 class Graphed:
@@ -143,7 +153,8 @@ class Graphed:
     A graph reads and writes the memory it was captured with: each batch is copied to where the first lay, and gradients come
     where the first ones came, overwritten and not added to. Nothing of the training shows that there were passes to warm up:
     weights move only with the optimiser, buffers are put back, and so is the generator. Operations that draw (dropout,
-    stochastic depth) draw from it at every replay as they would one by one. What the host decides, a graph repeats.
+    stochastic depth) draw from it at every replay as they would one by one. What the host decides, a graph repeats: a network
+    that draws on the host, or binds its buffers anew, is refused.
     """
 
     def __init__(self, model: nn.Module, config: TrainingConfig, plain: Eager, device: torch.device) -> None:
@@ -171,25 +182,31 @@ class Graphed:
 
     def _capture(self, batch: TrainingBatch) -> None:
         """Warm up and capture on one stream beside the current, as torch asks for: gradients remember where they began."""
+        gc.collect()  # the graph of an earlier seed must not be freed while this one is captured
         self._batch = TrainingBatch(*(one.clone() for one in batch.tensors))
+        host = _Host.of(self._model)
         buffers = [(buffer, buffer.clone()) for buffer in self._model.buffers()]
         drawn = torch.cuda.get_rng_state(self._device)
-        stream = torch.cuda.Stream(self._device)
+        stream = _side(torch.cuda.Stream, self._device)
         stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(stream):
             for _ in range(WARM):
                 self._pass()
         torch.cuda.current_stream(self._device).wait_stream(stream)
+        host.refuse_changes(self._model)
         for parameter in self._model.parameters():
             parameter.grad = None  # the graph is to have gradients of its own, in its own memory
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph, stream=stream):
                 self._met = self._pass()
-        except RuntimeError as error:
-            if isinstance(error, torch.OutOfMemoryError) or is_device_lost(error):
-                raise
-            raise ConfigError(_refusal("graph", "captured as a CUDA graph", error, "eager | compile")) from error
+        except Exception as error:
+            first = list(origins(error))[-1]  # ending a capture that failed raises an error of its own
+            if isinstance(error, RuntimeError) and not is_out_of_memory(error) and not is_device_lost(error):
+                raise ConfigError(_refusal("graph", _CAPTURED, str(first), "eager | compile")) from error
+            # Generator and memory may be left as within a capture: no later seed of this process can rely on them.
+            raise DeviceLostError(f"a CUDA graph could not be captured ({type(first).__name__}: {_short(first)})") from error
+        host.refuse_changes(self._model)  # also of the pass that was captured
         self._graph = graph
         self._gradients = [parameter.grad for parameter in self._model.parameters()]
         for buffer, before in buffers:
@@ -201,6 +218,47 @@ class Graphed:
         return self._plain.through(self._model, self._batch, cached=False)
 
 
-def _refusal(path: str, done: str, error: BaseException, accepted: str) -> str:
-    reason = " ".join(str(error).split())[:200]
-    return f"training.path = {path!r} is not accepted here: the network cannot be {done} ({reason}): give {accepted}"
+@functools.cache
+def _side(made: Callable[[torch.device], torch.cuda.Stream], device: torch.device) -> torch.cuda.Stream:
+    """The stream beside the current that all captures of a process share: each stream has libraries' workspaces of its own."""
+    return made(device)
+
+
+@dataclass(frozen=True, slots=True)
+class _Host:
+    """What no replay of a graph changes: which tensors a network has, and the host's generators."""
+
+    tensors: Mapping[str, Tensor]
+    places: Mapping[str, int]
+    draws: Mapping[str, object]
+
+    @classmethod
+    def of(cls, model: nn.Module) -> _Host:
+        """As they are now. The tensors are held, so that none is taken for another in its place."""
+        draws = {
+            "torch's generator of the CPU": torch.get_rng_state().numpy().tobytes(),
+            "Python's generator": random.getstate(),
+            "NumPy's generator": pickle.dumps(np.random.get_state(legacy=False)),  # noqa: NPY002 (a network may use the global one)
+        }
+        tensors = dict(itertools.chain(model.named_parameters(), model.named_buffers()))
+        return cls(tensors, {name: tensor.data_ptr() for name, tensor in tensors.items()}, draws)
+
+    def refuse_changes(self, model: nn.Module) -> None:
+        """Refuse a network whose passes change any of it: a graph would train another network without a word."""
+        now = _Host.of(model)
+        for name in {**self.tensors, **now.tensors}:
+            if self.tensors.get(name) is not now.tensors.get(name) or self.places.get(name) != now.places.get(name):
+                raise ConfigError(_refusal("graph", _CAPTURED, f"each pass binds {name} to another tensor", "eager | compile"))
+        for name, state in self.draws.items():
+            if state != now.draws[name]:
+                raise ConfigError(_refusal("graph", _CAPTURED, f"each pass draws from {name}", "eager | compile"))
+
+
+def _short(error: BaseException | str) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _refusal(path: str, done: str, reason: str, accepted: str) -> str:
+    """Without torch's advice to developers, which comes last in its messages."""
+    said = _short(reason.partition("Set TORCHDYNAMO_VERBOSE")[0])
+    return f"training.path = {path!r} is not accepted here: the network cannot be {done} ({said}): give {accepted}"

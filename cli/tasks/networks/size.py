@@ -19,6 +19,9 @@ _VIT = {"img_size": 224, "patch_size": 16, "in_chans": 3, "embed_dim": 768, "dep
 _BYTES_TRAINED, _BYTES_PASSED = 310.0, 100.0
 #: Bytes of the same that training keeps for the way back (by torch's saved_tensors_hooks), and what an allocator needs more.
 _BYTES_HELD, _SLACK = {"fp32": 67.0, "bf16": 40.0}, 1.3
+#: A CUDA graph keeps it in a pool of its own, beside that of smaller batches and evaluations; calls to launch a step by it
+#: (`python bench/waits.py`): the batch is copied, the graph replayed, the optimiser takes its step.
+_HELD_BY_GRAPH, _CALLS_OF_GRAPH = 2, 5
 #: AdamW reads and writes so many bytes for a weight; weight, gradient and two moments lie in so many.
 _BYTES_STEPPED, _BYTES_A_WEIGHT = 28, 16
 #: What sorting the units of a pool holds for each of them (sics_plugin.pruning.choose).
@@ -86,6 +89,10 @@ class VisionTransformer:
         blocks = {"fp32": 30, "bf16": 52}[training.precision] + 7 * self.drop_path
         return 40 + blocks * self.depth + 30 * training.augments
 
+    def step_launches(self, training: TrainingConfig) -> int:
+        """Calls of the host that launch them: of a CUDA graph few, for all that it has."""
+        return _CALLS_OF_GRAPH + 30 * training.augments if training.path == "graph" else self.step_operations(training)
+
     @property
     def collecting_operations(self) -> int:
         """Operations of the gradient of one calibration batch, and of what is kept of it."""
@@ -104,7 +111,8 @@ class VisionTransformer:
     def memory(self, training: TrainingConfig, evaluated: int, pixels: int, *, trains: bool) -> int:
         """Bytes that a seed takes on a GPU: its images, so many, and the most of what training, evaluating and sorting hold."""
         numbers = self.tokens * self.dim * self.depth
-        trained = _BYTES_A_WEIGHT * self.parameters + _BYTES_HELD[training.precision] * numbers * training.batch_size
+        held = _BYTES_HELD[training.precision] * (_HELD_BY_GRAPH if training.path == "graph" else 1)
+        trained = _BYTES_A_WEIGHT * self.parameters + held * numbers * training.batch_size
         looked = 3 * 4 * self.parameters + 40 * evaluated * self.tokens * self.hidden
         chosen = 3 * 4 * self.parameters + _BYTES_SORTED * self.pruned
         return _CONTEXT + int(_SLACK * (pixels + max(trained if trains else 0, looked, chosen)))
@@ -125,16 +133,28 @@ class Machine:
     cell: float
     source: str
 
-    def seconds(self, operations: float, multiply_adds: float, moved: float, precision: str = "fp32", at_once: int = 1) -> float:
+    def seconds(
+        self,
+        operations: float,
+        multiply_adds: float,
+        moved: float,
+        precision: str = "fp32",
+        at_once: int = 1,
+        launches: float | None = None,
+    ) -> float:
         """Time of some work, where `at_once` processes do the same on this device: its own host launches it, all share the rest.
 
-        A small network waits for its launches, a large one for products and memory.
+        A small network waits for its launches, one for each operation unless `launches` says how many; a large one for products
+        and memory.
         """
         busy = 2 * multiply_adds / self.rates[precision] + moved / self.bandwidth
-        return max(operations * self.launch, at_once * max(operations * self.kernel, busy))
+        calls = operations if launches is None else launches
+        return max(calls * self.launch, at_once * max(operations * self.kernel, busy))
 
 
 GUESSED = "guessed from the network's size"
+#: Said of compiled training: its steps are guessed as if they were not.
+UNKNOWN_COMPILED = "; what compiling takes and brings is not known"
 #: A core of a processor, right within a factor of a few: small networks stay below its rate, large ones above.
 _CORE = Machine(0.0, 0.0, {"fp32": 4e10, "bf16": 4e10}, float("inf"), MASKING, 0.0, GUESSED)
 #: Python and torch take about so long to launch an operation of a network (`python bench/gpu.py --parts machine` measures it),

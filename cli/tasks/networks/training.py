@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from sics_cli.tasks.images.datasets import Split
 from sics_cli.tasks.images.examples import Examples
 from sics_cli.tasks.images.mixing import Mixing, draw_mixes, mixed
 from sics_cli.tasks.networks.evaluation import hits_and_loss
-from sics_cli.tasks.networks.paths import TrainingBatch, step_of
+from sics_cli.tasks.networks.paths import Step, TrainingBatch, step_of
 from sics_cli.tasks.training import Epoch, HalfTrained, State, TrainingRecord, run
 
 #: Validations in a whole training, besides the last epoch's: enough for a curve, a small part of the time.
@@ -87,7 +88,6 @@ class ImageTrainer:
         self._drawn = 0
         self._checked: tuple[int, int] | None = None
         parameters = list(model.parameters())
-        self._step = step_of(self._model, config, device)
         self._optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
     def epoch(self, number: int) -> dict[str, float | None]:
@@ -105,6 +105,11 @@ class ImageTrainer:
         return {
             "loss": met.loss, "train_accuracy": met.accuracy, "validation_accuracy": share, "learning_rate": met.learning_rate,
         }  # fmt: skip
+
+    @functools.cached_property
+    def _step(self) -> Step:
+        """Made for the first step: a network that comes trained takes none, and its device need not have the path."""
+        return step_of(self._model, self._config, self._device)
 
     def _order(self, number: int) -> Indices:
         """The order of the training images in an epoch: orders are drawn one after another, also those of earlier processes."""

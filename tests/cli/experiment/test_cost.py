@@ -82,6 +82,26 @@ def test_seeds_that_share_a_card_wait_for_it_where_it_is_busy() -> None:
     assert cost(CIFAR10_VIT_SMALL, at_once=4).training > 3 * cost(CIFAR10_VIT_SMALL).training
 
 
+def test_a_graph_is_launched_by_few_calls_and_holds_its_pool_beside() -> None:
+    """The card begins and ends as many operations as before, so that fewer seeds pay beside each other."""
+    assert cost(DIGITS, path="graph").training < cost(DIGITS).training / 4
+    assert cost(DIGITS, path="graph").cell == cost(DIGITS).cell, "evaluations have none"
+    assert cost(DIGITS, path="graph", at_once=4).training > 3 * cost(DIGITS, path="graph").training
+    assert cost(DIGITS, path="graph", crop_padding=1).training > 1.5 * cost(DIGITS, path="graph").training, "nor augmentation"
+    assert workers_a_card(recipe(DIGITS, path="graph"), [Card(H100, 80 * 10**9)], 16) == 1
+    graph, eager = (recipe(CIFAR10_VIT_SMALL, path=path).task.memory for path in ("graph", "eager"))
+    assert graph is not None
+    assert eager is not None
+    assert 1.5 * eager < graph < 2 * eager
+
+
+def test_of_compiled_training_it_is_said_that_nobody_knows() -> None:
+    assert cost(DIGITS, path="compile").training == cost(DIGITS).training
+    assert cost(DIGITS, path="compile").source == f"{cost(DIGITS).source}; what compiling takes and brings is not known"
+    assert cost(DIGITS, device="cpu", path="compile").source.endswith("size; what compiling takes and brings is not known")
+    assert "compiling" not in cost(DIGITS, path="graph").source
+
+
 def test_how_many_share_a_card_by_default() -> None:
     big, small = Card(H100, 80 * 10**9), Card(T4, 16 * 10**9)
     assert workers_a_card(recipe(DIGITS), [big], 16) == 4

@@ -2,6 +2,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -164,6 +165,32 @@ def test_what_a_card_cannot_hold_is_said_in_a_line(opened: Callable[..., Any]) -
     assert line == f"cuda:0 ({H100}) has 2 GB, and 5 seeds may take 0.7 GB each: by this guess --workers 2 fits"
     (line,) = [note for note in opened(H100, memory=0.5e9)[1] if "GB" in note]
     assert line.endswith("and 1 seed may take 0.7 GB")
+
+
+GB = 10**9
+
+
+@pytest.mark.parametrize(
+    ("memories", "workers", "said"),
+    [
+        ((24, 12), 10, "cuda:0 (0) has 24 GB, and 5 seeds may take 5.3 GB each: by this guess --workers 4 fits"),
+        ((24, 12), 8, "cuda:1 (1) has 12 GB, and 4 seeds may take 5.3 GB each: by this guess --workers 4 fits"),
+        ((24, 12), 4, None),
+        ((24, 4), 10, "cuda:0 (0) has 24 GB, and 5 seeds may take 5.3 GB each"),
+        ((4,), 2, "cuda:0 (0) has 4 GB, and 2 seeds may take 5.3 GB each"),
+        ((4,), 1, "cuda:0 (0) has 4 GB, and 1 seed may take 5.3 GB"),
+    ],
+)
+def test_advice_is_that_of_the_smallest_card_and_none_where_nothing_fits(
+    memories: tuple[int, ...], workers: int, said: str | None
+) -> None:
+    """Whoever follows it is told nothing more."""
+    there = tuple(Card(str(index), memory * GB) for index, memory in enumerate(memories))
+    asked = SimpleNamespace(
+        recipe=SimpleNamespace(task=SimpleNamespace(memory=int(5.3 * GB))), gpus=range(len(there)), cards=there
+    )
+    found = run.crowded(asked, worker_devices(range(len(there)), workers, 99))  # type: ignore[arg-type]
+    assert found == (() if said is None else (said,))
 
 
 def test_a_card_for_one_process_has_one(opened: Callable[..., Any]) -> None:

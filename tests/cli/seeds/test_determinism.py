@@ -3,7 +3,9 @@
 `put_` without accumulation has no deterministic form on any device, so that torch's own refusal is met on the CPU.
 """
 
+import gc
 import json
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -265,6 +267,38 @@ def test_a_worker_that_shares_its_card_keeps_nothing_after_a_seed(
     worker.set_device(device, sharing)
     assert worker.run_seed(SimpleNamespace(folder=Path())) == 7  # type: ignore[arg-type]
     assert len(calls) == emptied
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_finished_seed_holds_nothing_of_the_card(
+    rows: Rows, pretend: ModuleType, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    """Network, saliencies and images go with it, whatever knows whatever, before the cache is given back."""
+    asked: list[SeedJob] = []
+    made: list[weakref.ref[Any]] = []
+    real_run, real_init = SeedRun.run, SeedRun.__init__
+    monkeypatch.setattr(SeedRun, "run", lambda self: asked.append(self.job) or real_run(self))
+
+    def begin(self: SeedRun, *arguments: Any) -> None:
+        real_init(self, *arguments)
+        made.extend(map(weakref.ref, (self, self.task, self._dense_network)))
+
+    monkeypatch.setattr(worker, "_log_to", lambda path: None)
+    monkeypatch.setattr(worker, "_device_name", "cuda:0")
+    monkeypatch.setattr(worker, "_sharing", 2)
+    alive: list[int] = []
+    with pretend.PretendDevice():
+        rows("magnitude", device=pretend.DEVICE)
+        monkeypatch.setattr(SeedRun, "__init__", begin)
+        monkeypatch.setattr(torch.cuda, "empty_cache", lambda: alive.append(sum(one() is not None for one in made)))
+        gc.collect()
+        gc.disable()
+        try:
+            assert (worker.run_seed(asked[0]) if whole else worker.train_seed(asked[0], 1)) == 0
+        finally:
+            gc.enable()
+    assert len(made) == 3
+    assert alive == [0]
 
 
 @pytest.mark.parametrize("where", ["training", "cell"])

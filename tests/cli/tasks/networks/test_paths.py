@@ -3,19 +3,23 @@
 Graphs are captured and replayed on a pretend GPU (tests/pretend_device.py); on a real one the marker `cuda` runs the same.
 """
 
+import contextlib
+import random
+import re
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from sics_cli.base.errors import ConfigError
+from sics_cli.base.errors import ConfigError, DeviceLostError, is_out_of_memory
 from sics_cli.settings.config import Experiment
 from sics_cli.settings.images import TrainingConfig
 from sics_cli.tasks.checkpoints import state_hash
@@ -144,33 +148,120 @@ def test_what_cannot_be_captured_is_refused_in_a_line(pretend: ModuleType) -> No
 
 
 @pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDA error: illegal memory access")]
+    ("error", "full"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+        (ValueError("of the network's own"), False),
+    ],
 )
-def test_a_card_that_fails_while_it_captures_says_so_itself(
-    pretend: ModuleType, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+@pytest.mark.parametrize("where", ["pass", "end"])
+def test_a_card_that_fails_while_it_captures_ends_its_worker_and_blames_no_setting(
+    pretend: ModuleType, monkeypatch: pytest.MonkeyPatch, error: Exception, full: bool, where: str
 ) -> None:
-    """Such an error is of its seed or its worker, not of the settings."""
+    """In the pass, whose error another one hides at the capture's end; or at the end, where the graph is made."""
     calls = iter([0] * paths.WARM)
 
     def through(*arguments: Any, **named: Any) -> Any:
-        if next(calls, None) is None:
+        if next(calls, None) is None and where == "pass":
             raise error
         return torch.zeros(()), torch.zeros(())
+
+    @contextlib.contextmanager
+    def captured(graph: Any, stream: Any) -> Iterator[None]:
+        yield
+        raise error
 
     with pretend.PretendDevice():
         model = Drawing().to(pretend.DEVICE)
         step = step_of(model, settings(path="graph"), pretend.DEVICE)
         monkeypatch.setattr(Eager, "through", through)
+        if where == "end":
+            monkeypatch.setattr(torch.cuda, "graph", captured)
         batch = TrainingBatch(
             torch.zeros(16, 1, 8, 8, device=pretend.DEVICE), torch.zeros(16, dtype=torch.int64, device=pretend.DEVICE)
         )
-        with pytest.raises(type(error), match=str(error)):
+        with pytest.raises(DeviceLostError) as caught:
             step(batch)
+    assert str(caught.value) == f"a CUDA graph could not be captured ({type(error).__name__}: {error})"
+    assert is_out_of_memory(caught.value) is full, "a row's line names what helps"
+
+
+class Rebinding(nn.Module):
+    """Centres by a running mean that each pass binds anew, or that one pass in so many does."""
+
+    def __init__(self, first: int) -> None:
+        super().__init__()
+        self.head, self.first, self.passes = nn.Linear(64, 10), first, 0
+        self.register_buffer("mean", torch.zeros(64))
+
+    def forward(self, images: Tensor) -> Tensor:
+        flat, self.passes = images.flatten(1), self.passes + 1
+        if self.passes >= self.first:
+            self.mean = 0.9 * self.mean + 0.1 * flat.detach().mean(0)
+        return self.head(flat - self.mean)
+
+
+class HostDrawing(nn.Module):
+    """Leaves its layer out by a draw of the host's."""
+
+    def __init__(self, draw: Callable[[], float]) -> None:
+        super().__init__()
+        self.head, self.draw = nn.Linear(64, 10), draw
+
+    def forward(self, images: Tensor) -> Tensor:
+        found = self.head(images.flatten(1))
+        return found if self.draw() < 0.5 else 2 * found
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (lambda: Rebinding(1), "each pass binds mean to another tensor"),
+        (lambda: Rebinding(paths.WARM + 1), "each pass binds mean to another tensor"),
+        (lambda: HostDrawing(lambda: float(np.random.default_rng(torch.initial_seed()).random())), None),
+        (lambda: HostDrawing(lambda: torch.rand(()) < 0.5), "each pass draws from torch's generator of the CPU"),
+        (lambda: HostDrawing(random.random), "each pass draws from Python's generator"),
+        (lambda: HostDrawing(np.random.rand), "each pass draws from NumPy's generator"),
+    ],
+)
+def test_what_a_graph_would_freeze_is_refused_in_a_line(
+    pretend: ModuleType, made: Callable[[], nn.Module], said: str | None
+) -> None:
+    """Other than by a generator of the network's own, of which nobody knows: the page says so."""
+    with pretend.PretendDevice(), contextlib.ExitStack() as refused:
+        if said is not None:
+            line = f"training.path = 'graph' is not accepted here: the network cannot be captured as a CUDA graph ({said}): give "
+            refused.enter_context(pytest.raises(ConfigError, match=f"^{re.escape(line)}eager | compile$"))
+        trained(made(), settings(path="graph"), pretend.DEVICE)
+
+
+def test_all_captures_of_a_process_share_a_stream(pretend: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+
+    def stream(device: torch.device) -> Any:
+        made.append(device)
+        return mock.Mock()
+
+    with pretend.PretendDevice():
+        monkeypatch.setattr(torch.cuda, "Stream", stream)
+        for _ in range(2):
+            trained(Drawing(), settings(path="graph"), pretend.DEVICE)
+    assert made == [pretend.DEVICE]
 
 
 def test_a_processor_has_no_graphs() -> None:
     with pytest.raises(ConfigError, match=r"^training\.path = 'graph' is not accepted on cpu: give eager \| compile$"):
         step_of(Drawing(), settings(path="graph"), CPU)
+
+
+def test_a_network_that_comes_trained_needs_no_path() -> None:
+    """Nothing of it is trained: a graph may be asked for on a processor, and is missed by the first step alone."""
+    trainer = ImageTrainer(Drawing(), settings(path="graph"), SPLIT, CPU)
+    assert trainer.finish()["validation_n"] == 20
+    with pytest.raises(ConfigError, match="not accepted on cpu"):
+        trainer.epoch(0)
 
 
 def generated(monkeypatch: pytest.MonkeyPatch, backend: str) -> list[int]:
@@ -234,9 +325,10 @@ def test_compiled_gradients_are_near_those_of_single_operations(experiment: Expe
         assert torch.allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
-def test_a_machine_that_cannot_compile_is_refused_in_a_line(experiment: Experiment) -> None:
+@pytest.mark.parametrize("advice", ["", ". Set TORCHDYNAMO_VERBOSE=1 for the internal stack trace (please do this especially if"])
+def test_a_machine_that_cannot_compile_is_refused_in_a_line(experiment: Experiment, advice: str) -> None:
     def refuses(graph: Any, examples: Any) -> Any:
-        raise RuntimeError("no compiler\nof that name")
+        raise RuntimeError(f"no compiler\nof that name{advice}")
 
     model = build_model(experiment.images.model, 0)
     step = Compiled(model, settings(path="compile"), Eager(model, settings()), backend=refuses)
@@ -245,10 +337,30 @@ def test_a_machine_that_cannot_compile_is_refused_in_a_line(experiment: Experime
     said = str(caught.value)
     assert said.startswith("training.path = 'compile' is not accepted here: the network cannot be compiled (")
     assert "no compiler of that name" in said
+    assert "Set TORCHDYNAMO" not in said
+    assert "please do this" not in said
     assert said.endswith("): give eager")
 
 
+def test_inductor_chooses_nothing_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr(torch, "compile", lambda model, **options: given.append(options) or model)
+    for backend in ("inductor", "aot_eager"):
+        Compiled(Drawing(), settings(path="compile"), Eager(Drawing(), settings()), backend)
+    assert [one["options"] for one in given] == [{"shape_padding": False}, None], "other backends know no such option"
+
+
+@pytest.fixture
+def deterministic(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As in a worker: a convolution has other forms too, and they are not the same again."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
 @pytest.mark.cuda
+@pytest.mark.usefixtures("deterministic")
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_on_a_gpu_a_graph_agrees_and_repeats_itself(precision: str) -> None:
