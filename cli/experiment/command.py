@@ -190,9 +190,9 @@ def _number(value: float) -> str:
 
 
 def _near(path: Path) -> str:
-    """A path from the working folder, where it lies below it."""
+    """A path from the working folder where it lies below it; else DIR stands for its place, since a report knows no paths."""
     there, here = path.absolute(), Path.cwd()
-    return os.fspath(there.relative_to(here) if there.is_relative_to(here) and there != here else path)
+    return os.fspath(there.relative_to(here) if there.is_relative_to(here) and there != here else Path("DIR", there.name))
 
 
 def _near_code(spec: str) -> str:
