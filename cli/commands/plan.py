@@ -358,7 +358,7 @@ def _print_command(out: Console, command: str) -> None:
     """Print a command in a line of its own, to be copied."""
     from rich.text import Text
 
-    out.print("With the run's other options:")
+    out.print("The command:")
     out.print(Text(f"  {command}"), soft_wrap=True)
 
 

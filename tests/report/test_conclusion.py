@@ -117,7 +117,7 @@ def test_a_control_that_is_not_shown_above_the_reference_explains_nothing_itself
 def test_what_is_open_names_the_lines_and_a_command_that_settles_them(escaped: ReportDocument) -> None:
     found = conclude(escaped)
     assert re.fullmatch(r"sics-run replicate --seeds \d+", found.command)
-    assert found.left.endswith(f", with this run's other options: {found.command}")
+    assert found.left.endswith(f": {found.command}")
     open_ = [line for line in escaped.lines if line.verdict is Verdict.INCONCLUSIVE]
     assert found.left.startswith(f"{len(open_)} of {len(escaped.lines)} lines ")
     assert "stamped as added after a look" in found.left
@@ -302,10 +302,10 @@ def test_a_line_that_cannot_be_planned_says_its_own_reason() -> None:
     found = conclude(short)
     assert found.command == "sics-run replicate --seeds 5"
     assert found.left.startswith(
-        "1 of 2 lines is undecided; 1 line has fewer than three seeds, the least that can be tested, with"
+        "1 of 2 lines is undecided; 1 line has fewer than three seeds, the least that can be tested: sics-run"
     )
     (following,) = [answer for answer in answers(short) if answer.id == "next"]
-    assert following.text.endswith("With this run's other options: sics-run replicate --seeds 5.")
+    assert following.text.endswith("The command: sics-run replicate --seeds 5.")
     noisy = run_of(frame, noise_floor={0.5: 0.7, 0.8: 0.0})
     said = "1 of 2 lines is undecided; δ lies below the noise floor at S = 0.5, which no seeds change."
     assert conclude(noisy).left == said

@@ -390,7 +390,7 @@ _NOTHING = "Nothing that more seeds could settle"
 def _with(text: str, document: ReportDocument, options: str) -> tuple[str, str]:
     """With the command of a run; a table has none."""
     command = document.source.command
-    return (f"{text}, with this run's other options", f"{command} {options}") if command else (text, "")
+    return (text, f"{command} {options}") if command else (text, "")
 
 
 def _left_looked(document: ReportDocument) -> tuple[str, str]:
@@ -399,13 +399,14 @@ def _left_looked(document: ReportDocument) -> tuple[str, str]:
     assert info is not None
     targets = [target.target for target in info.targets if not target.settled]
     if info.decided or info.next_look is None:
-        asked = "all that was asked is decided" if info.decided else "all of α is spent"
+        left = f"{plural(len(targets), 'target')} {'are' if len(targets) > 1 else 'is'} open, " if targets and open_ else ""
+        asked = "all that was asked is decided" if info.decided else f"{left}all of α is spent"
         if not open_ and not targets:
             return _NOTHING, ""
         command = until_command(document, fresh=True)
         how = f"{open_ or plural(len(targets), 'target')}; {asked}, so it takes fresh seeds"
-        return (f"{how}, with this run's other options" if command else how), command
+        return how, command
     look = f"look {info.made + 1} of {len(info.plan.looks)}, at {info.next_look} seeds, comes next"
     command = until_command(document)
     how = f"{open_}; {look}" if open_ and info.made else look[:1].upper() + look[1:]
-    return (f"{how}, with this run's other options" if command else how), command
+    return how, command

@@ -111,7 +111,7 @@ def _seeds_answer(document: ReportDocument) -> Answer:
     time = minutes(document.source.seconds, target, max(step.n for step in chosen))
     if document.source.command:
         took = f" ({minutes_text(time)} on one worker, by what a seed took)" if time is not None else ""
-        parts.append(f"With this run's other options: {document.source.command} --seeds {target}{took}.")
+        parts.append(f"The command: {document.source.command} --seeds {target}{took}.")
     short = f"{plural(target, 'seed')} settle {plan.settled} of {plural(len(chosen), f'{kind} line')}"
     return Answer("next", question, "open", short, " ".join([*parts, _rule(chosen)]))
 
@@ -123,7 +123,7 @@ def _nothing_planned(document: ReportDocument, question: str) -> Answer:
     open_, (why, seeds) = what_is_open(document), unplanned(document)
     if seeds is not None:
         command = document.source.command
-        how = f" With this run's other options: {command} --seeds {seeds}." if command else ""
+        how = f" The command: {command} --seeds {seeds}." if command else ""
         return Answer("next", question, "open", "More seeds", f"{why[:1].upper()}{why[1:]}.{how}")
     if open_:
         return Answer("next", question, "open", "Not planned", f"{open_[:1].upper()}{open_[1:]}; {why}.")

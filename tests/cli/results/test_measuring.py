@@ -101,11 +101,11 @@ def test_without_a_run_a_network_is_trained(monkeypatch: pytest.MonkeyPatch, cap
         (["scorers", "--measure", "--sparsities", "70"], "--sparsities"),
         (["scorers", "--measure", "--seeds", "-1"], "--seeds"),
         (["scorers", "nosuch"], "nosuch: no such scorer"),
-        (["scorers", "--measure", "fusion_orbit_50"], "--scorers fusion_orbit_50: has no measure by its name: κ hangs on the"),
-        (["scorers", "--measure", "log", "searched"], "--scorers searched: has no measure by its name"),
+        (["scorers", "--measure", "fusion_orbit_50"], "SCORER fusion_orbit_50: has no measure by its name: κ hangs on the"),
+        (["scorers", "--measure", "log", "searched"], "SCORER searched: has no measure by its name"),
         (["scorers", "--measure", "fusion_orbits_50"], "there is no set of features 'orbits'"),
-        (["scorers", "--measure", "log/layer"], "--scorers log/layer: is measured in one global pool, whatever it is ranked in"),
-        (["scorers", "--measure", "peers"], "--scorers peers: --measure takes scorers by name"),
+        (["scorers", "--measure", "log/layer"], "SCORER log/layer: is measured in one global pool, whatever it is ranked in"),
+        (["scorers", "--measure", "peers"], "SCORER peers: --measure takes scorers by name"),
     ],
 )
 def test_refusals_are_one_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

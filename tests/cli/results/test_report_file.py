@@ -18,7 +18,10 @@ def test_replicate_ends_by_naming_the_page(finished: Any) -> None:
     assert (finished.run / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
-def test_the_page_is_the_one_report_makes(finished: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_page_is_the_one_report_makes(
+    finished: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(finished.folder)  # a command names the run's folder from where it is typed
     for name, kind in (("report.html", "html"), ("report.json", "json")):
         assert main(["report", str(finished.run), "--format", kind]) == 0
         assert (finished.run / name).read_text(encoding="utf-8") == capsys.readouterr().out, name
