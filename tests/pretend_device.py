@@ -75,6 +75,12 @@ class PretendDevice:
         import torch.optim
 
         nothing: Callable[..., None] = lambda *_, **__: None  # noqa: E731
+        device = self
+
+        class CUDAGraph(PretendGraph):  # a class, as libraries that are loaded meanwhile write `torch.cuda.CUDAGraph | None`
+            def __init__(self) -> None:
+                super().__init__(device)
+
         cards: dict[str, Any] = {
             "is_initialized": lambda: True,
             "device_count": lambda: 1,
@@ -85,10 +91,10 @@ class PretendDevice:
             "get_device_name": lambda *_: NAME,
             "get_rng_state": lambda *_: self._generator.clone(),
             "set_rng_state": self._set_generator,
-            "CUDAGraph": lambda: PretendGraph(self),
+            "CUDAGraph": CUDAGraph,
             "graph": self._captured,
-            "Stream": lambda *_: mock.Mock(),
-            "current_stream": lambda *_: mock.Mock(),
+            "Stream": PretendStream,
+            "current_stream": PretendStream,
             "stream": contextlib.nullcontext,
             "manual_seed_all": self._seed,
             "mem_get_info": lambda *_: (1 << 36, 1 << 36),
@@ -177,6 +183,14 @@ class PretendDevice:
                 self.waits[f"{why} at {'/'.join(Path(name).parts[-3:])}:{line} {frame.f_code.co_name}"] += 1
                 return
         self.waits[why] += 1
+
+
+class PretendStream:
+    """What `torch.cuda.Stream` is, as far as it is used."""
+
+    def __init__(self, *_: Any) -> None: ...
+
+    def wait_stream(self, other: PretendStream) -> None: ...
 
 
 class PretendGraph:

@@ -167,7 +167,9 @@ def test_a_call_gives_what_the_cpu_gives_within_its_waits(
     call, budget = CALLS[name]
     expected, found, device = on_both(pretend, call, network, batches)
     assert found == expected
-    assert device.waited <= budget, device.waits.most_common(8)
+    tables = sum(times for where, times in device.waits.items() if "spectra.py" in where)
+    assert tables <= 1, "a spectrum is brought there once a process, by whichever test comes first"
+    assert device.waited - tables <= budget, device.waits.most_common(8)
 
 
 @pytest.mark.parametrize("kind", SIGNALS)
