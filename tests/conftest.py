@@ -1,9 +1,10 @@
 """How tests are shared out over processes: file by file, and all that needs the one cluster to one process.
 
-The pretend GPU is here too, which tests of every package use.
+The pretend GPU and the one thread are here too, which tests of every package use.
 """
 
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -30,3 +31,14 @@ def pretend() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As in a worker: to networks this small a second thread is a hindrance."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

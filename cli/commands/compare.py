@@ -153,6 +153,8 @@ def _agreement(
     lines: Sequence[ComparedLine], delta: float, alpha: float, metric: Metric, floors: Mapping[float, float]
 ) -> list[str]:
     """Whether A agrees with B, in at most three sentences. What is shown apart holds over all lines, or is said not to."""
+    from sics_analysis.report.words.phrases import plural
+
     sound = [line for line in lines if not line.doubted]
     said = []
     if sound:
@@ -165,7 +167,7 @@ def _agreement(
             apart = [line for line, found in zip(sound, verdicts, strict=True) if found in ("ESCAPES", "DEGRADES")]
             shown = [line for line in apart if line.p_apart is not None and line.p_apart <= alpha]
             within = [line for line in apart if line not in shown]
-            parts = [f"A agrees with B within {margin} in {agree} of {_counted(count, 'line')}"]
+            parts = [f"A agrees with B within {margin} in {agree} of {plural(count, 'line')}"]
             if count == 1:
                 parts = [f"A is not shown to agree with B within {margin} in its one line"]
             parts.append(
@@ -176,7 +178,7 @@ def _agreement(
             said.append(f"{'; '.join(parts)}.")
         said += _beyond(sound)
     if len(sound) < len(lines):
-        many = _counted(len(lines) - len(sound), "line")
+        many = plural(len(lines) - len(sound), "line")
         rest = f"{many} of {len(lines)} with open checks of the data (!)"
         said.append(f"No answer rests on {rest}: settle what is said of them above.")
     return said
@@ -210,10 +212,6 @@ def _beyond(lines: Sequence[ComparedLine]) -> list[str]:
     lie, due = "lies" if beyond == 1 else "lie", round(0.05 * count)
     expected = "fewer than one is" if 0.05 * count < 1 else f"about {due} {'is' if due == 1 else 'are'}"
     return [f"{beyond} of {count} lines {lie} {than}: {expected} to be expected of runs that differ in their seeds alone."]
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _named(lines: Sequence[ComparedLine]) -> str:

@@ -8,7 +8,6 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -111,15 +110,6 @@ def test_an_example_runs_as_its_docstring_says(tmp_path: Path, file: str) -> Non
         for row in cells:
             assert row.examples is not None
             assert of(unpacked(row.examples).astype(float)) == pytest.approx(row.value, rel=1e-6)
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """To networks this small a second thread is a hindrance."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -403,10 +403,8 @@ def _left_looked(document: ReportDocument) -> tuple[str, str]:
         asked = "all that was asked is decided" if info.decided else f"{left}all of α is spent"
         if not open_ and not targets:
             return _NOTHING, ""
-        command = until_command(document, fresh=True)
         how = f"{open_ or plural(len(targets), 'target')}; {asked}, so it takes fresh seeds"
-        return how, command
+        return how, until_command(document, fresh=True)
     look = f"look {info.made + 1} of {len(info.plan.looks)}, at {info.next_look} seeds, comes next"
-    command = until_command(document)
     how = f"{open_}; {look}" if open_ and info.made else look[:1].upper() + look[1:]
-    return how, command
+    return how, until_command(document)

@@ -3,8 +3,7 @@
 See tests/pretend_device.py for what a wait is, and tests/plugin/test_device.py for the calls of the plugin.
 """
 
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -39,13 +38,7 @@ MASKED = 2
 EPOCH, AUGMENTED, MIXED, EVALUATION = 3, 54, 4, 1
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with warnings.catch_warnings(action="ignore"):
-        yield
-    torch.set_num_threads(before)
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture(scope="module")

@@ -52,12 +52,7 @@ def infos() -> dict[str, ScorerInfo]:
     return {info.name: info for info in describe_scorers((), "gradient")}
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

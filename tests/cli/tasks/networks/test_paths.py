@@ -7,7 +7,6 @@ import contextlib
 import random
 import re
 import shutil
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import ModuleType
@@ -34,13 +33,7 @@ CPU = torch.device("cpu")
 MIXED = {"mixup": 0.8, "cutmix": 1.0, "label_smoothing": 0.1, "schedule": "cosine", "warmup": 1}
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with warnings.catch_warnings(action="ignore"):
-        yield
-    torch.set_num_threads(before)
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore")]
 
 
 class Drawing(nn.Module):
