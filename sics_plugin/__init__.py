@@ -31,9 +31,13 @@ from sics_plugin.network.permanent import finalize as finalize
 from sics_plugin.network.prunable import Coverage as Coverage
 from sics_plugin.network.prunable import coverage as coverage
 from sics_plugin.network.prunable import prunable_parameters as prunable_parameters
-from sics_plugin.pruning.calibration import Calibration as Calibration
-from sics_plugin.pruning.calibration import held_out_accuracy as held_out_accuracy
-from sics_plugin.pruning.calibration import held_out_loss as held_out_loss
+from sics_plugin.pruning.calibrating.calibration import Calibration as Calibration
+from sics_plugin.pruning.calibrating.evaluate import held_out_accuracy as held_out_accuracy
+from sics_plugin.pruning.calibrating.evaluate import held_out_loss as held_out_loss
+from sics_plugin.pruning.calibrating.evaluate import like_dense as like_dense
+from sics_plugin.pruning.calibrating.trials import Trials as Trials
+from sics_plugin.pruning.calibrating.weight_search import Evaluated as Evaluated
+from sics_plugin.pruning.calibrating.weight_search import FusionSearch as FusionSearch
 from sics_plugin.pruning.channels import channel_saliency as channel_saliency
 from sics_plugin.pruning.channels import compute_channel_masks as compute_channel_masks
 from sics_plugin.pruning.channels import prune_channels as prune_channels
@@ -42,8 +46,6 @@ from sics_plugin.pruning.report import ChannelReport as ChannelReport
 from sics_plugin.pruning.report import LayerSparsity as LayerSparsity
 from sics_plugin.pruning.report import PruningReport as PruningReport
 from sics_plugin.pruning.to_sparsity import prune_to_sparsity as prune_to_sparsity
-from sics_plugin.pruning.weight_search import Evaluated as Evaluated
-from sics_plugin.pruning.weight_search import FusionSearch as FusionSearch
 from sics_plugin.pruning.weights import compute_masks as compute_masks
 from sics_plugin.pruning.weights import prune_model as prune_model
 from sics_plugin.pruning.weights import prune_n_m as prune_n_m

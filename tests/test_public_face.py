@@ -28,10 +28,10 @@ FACE = {
     SICSStructuredAdaptive SICSStructuredBump SICSStructuredChaos SICSStructuredFake SICSStructuredGradient
     SICSStructuredInformation SICSStructuredLog SICSStructuredMagnitude SICSStructuredPower SICSStructuredRandom
     SICSStructuredSmoothChaos SICSStructuredSmoothMouse SICSStructuredWiggle SICSSynFlow SICSTaylor SICSWanda
-    SICSWeierstrass SICSWiggle Saliency SaliencyVector Scorer SharedRanks Slice Trial Units VanishedLayerWarning
+    SICSWeierstrass SICSWiggle Saliency SaliencyVector Scorer SharedRanks Slice Trial Trials Units VanishedLayerWarning
     build_scorer channel_group channel_saliency check_scorer clone_pruned compute_channel_masks compute_masks coverage
     current_masks export_masks finalize find_groups get_scorer global_unstructured held_out_accuracy held_out_loss
-    install_mask list_scorers load_masks load_shrunk mask_hash mask_zeros masked method_for prunable_parameters
+    install_mask like_dense list_scorers load_masks load_shrunk mask_hash mask_zeros masked method_for prunable_parameters
     prune_channels prune_model prune_n_m prune_to_sparsity register_scorer remove_units removed_units search_fusion
     shrink structured_method_for unit_masks unregister_scorer
     """,

@@ -29,7 +29,8 @@ from sics_plugin.channels.unit_masks import install_units, masks_of, unit_masks
 from sics_plugin.network.callers import refresh_where_read
 from sics_plugin.network.masks import current_masks, mask_hash
 from sics_plugin.network.prunable import coverage
-from sics_plugin.pruning.calibration import Prune, adaptive_options
+from sics_plugin.pruning.calibrating.calibration import Prune
+from sics_plugin.pruning.calibrating.options import adaptive_options
 from sics_plugin.pruning.choose import Choice, decide
 from sics_plugin.pruning.inputs import floors_of, join
 from sics_plugin.pruning.layer_ranks import for_pool
@@ -93,7 +94,8 @@ def compute_channel_masks(
         An input as the model takes it: the one argument, all of them, or those with names. A copy of the model with the removed
         units taken out is then run on it beside the masked one, and a group for which they differ is refused.
     **parameters
-        The scorer's own (``alpha``, ``seed``; for "adaptive" ``table``, or ``calibrate``, a :class:`~sics_plugin.Calibration`).
+        The scorer's own (``alpha``, ``seed``; for "adaptive" ``table``, or ``calibrate``, :class:`~sics_plugin.Trials`
+        or a :class:`~sics_plugin.Calibration`).
 
     Returns
     -------

@@ -14,7 +14,8 @@ from sics_plugin.network.callers import refresh_where_read
 from sics_plugin.network.masks import hash_of_bits, put_mask
 from sics_plugin.network.permanent import put_zeros
 from sics_plugin.network.targets import Parameter, Target, check_hooked, checked_pairs
-from sics_plugin.pruning.calibration import Prune, adaptive_options
+from sics_plugin.pruning.calibrating.calibration import Prune
+from sics_plugin.pruning.calibrating.options import adaptive_options
 from sics_plugin.pruning.inputs import Scores
 from sics_plugin.pruning.plan import Method, Params, Plan, Pool
 from sics_plugin.pruning.report import LayerSparsity, PruningReport
@@ -75,7 +76,8 @@ def compute_masks(
     params : iterable of (module, name) or str, optional
         Which parameters of the model, as pairs or paths. What is read without calling its layer is masked where it is read.
     **parameters
-        The scorer's own (``alpha``, ``seed``; for "adaptive" ``table``, or ``calibrate``, a :class:`~sics_plugin.Calibration`).
+        The scorer's own (``alpha``, ``seed``; for "adaptive" ``table``, or ``calibrate``, :class:`~sics_plugin.Trials`
+        or a :class:`~sics_plugin.Calibration`).
 
     Returns
     -------

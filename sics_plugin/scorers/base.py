@@ -7,6 +7,7 @@ vector. Which units go is decided by :mod:`sics_plugin.selection`, how torch is 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
@@ -60,12 +61,17 @@ class Scorer(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One candidate that was tried on held-out data. ``alpha`` None: the class has none. Higher scores are better."""
+    """One candidate that was tried. ``alpha`` None: the class has none. Higher scores are better. ``pool`` None: the prune's."""
 
     scorer: str
     alpha: float | None
     score: float
     mask_hash: str
+    pool: str | None = None
+
+    def __setstate__(self, state: Sequence[Any]) -> None:
+        for field, value in zip(fields(self), (*state, None), strict=False):  # one that was saved without a pool had none
+            object.__setattr__(self, field.name, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +88,9 @@ class AdaptiveChoice:
     reason : str
         In words.
     source : str
-        What the choice rests on: "table of the hypothesis", a report, or held-out data.
+        What the choice rests on: "table of the hypothesis", a report, held-out data or calibration batches.
     trials : tuple of Trial
-        All that was tried on held-out data. The best of several is chosen by its score, so that score is too high by itself.
+        All that was tried. The best of several is chosen by its score, so that score is too high by itself.
     """
 
     scorer: str

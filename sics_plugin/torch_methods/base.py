@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.prune import BasePruningMethod, PruningContainer
 
 from sics_plugin.network.targets import Target, check_hooked, check_target, check_values
-from sics_plugin.pruning.calibration import Calibration, calibrate
+from sics_plugin.pruning.calibrating.calibration import Calibration, calibrate
 from sics_plugin.pruning.channels import prune_channels
 from sics_plugin.pruning.choose import decide
 from sics_plugin.pruning.weights import prune_model

@@ -11,10 +11,18 @@ from torch import nn
 from sics_plugin.channels.discovery import find_groups
 from sics_plugin.channels.groups import Unit
 from sics_plugin.network.masks import Masks
-from sics_plugin.pruning.calibration import Evaluate, Make, check_model, kind_or_none, on_copies, search, target_sparsity
+from sics_plugin.pruning.calibrating.calibration import (
+    Make,
+    check_model,
+    kind_or_none,
+    on_copies,
+    search,
+    target_sparsity,
+)
+from sics_plugin.pruning.calibrating.evaluate import Evaluate
+from sics_plugin.pruning.calibrating.weight_search import Evaluated, FusionSearch
 from sics_plugin.pruning.channels import compute_channel_masks, prune_channels
 from sics_plugin.pruning.plan import Plan
-from sics_plugin.pruning.weight_search import Evaluated, FusionSearch
 from sics_plugin.pruning.weights import prune_model
 from sics_plugin.scorers.base import Scorer
 from sics_plugin.scorers.fusion import FeatureSet, Fusion, feature_set

@@ -532,7 +532,7 @@ def test_calibration_goes_with_the_adaptive_scorer_of_a_model(mlp: nn.Sequential
     ):
         with pytest.raises(error, match=re.escape(words)):
             prune_model(mlp, method, amount=0.7, calibrate=how, **options)
-    with pytest.raises(TypeError, match="Expected `calibrate` to be a Calibration, got str"):
+    with pytest.raises(TypeError, match="Expected `calibrate` to be Trials or a Calibration, got str"):
         prune_model(mlp, "adaptive", amount=0.7, calibrate="yes")
     with pytest.raises(TypeError, match="Expected a model to calibrate on, got list"):
         prune_model([(mlp[0], "weight")], "adaptive", amount=0.7, calibrate=how)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial, wraps
-from numbers import Integral, Real
-from typing import Any, ParamSpec, TypeVar, cast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from numbers import Integral
+from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 
 from sics_plugin.channels.discovery import find_groups
@@ -19,19 +16,16 @@ from sics_plugin.network.masks import Masks, clone_pruned, current_masks, masked
 from sics_plugin.network.permanent import finalize
 from sics_plugin.network.prunable import resolve_targets
 from sics_plugin.network.targets import without_ties
+from sics_plugin.pruning.calibrating.evaluate import Evaluate, score_of
+from sics_plugin.pruning.calibrating.weight_search import Evaluated, FusionSearch, search_weights
 from sics_plugin.pruning.report import PruningReport
-from sics_plugin.pruning.weight_search import Evaluated, FusionSearch, search_weights
-from sics_plugin.saliency.batches import NO_BATCHES, Batch, Given, Loss, check_iterable, moved
 from sics_plugin.saliency.collection import Saliency
-from sics_plugin.saliency.objective import IGNORED, Objective, logits_of, outputs
-from sics_plugin.saliency.unchanged import evaluating
-from sics_plugin.scorers.adaptive import PLATEAU, Adaptive, AdaptiveTable, FusionStep, Step, built, no_saliency, strength_at
+from sics_plugin.scorers.adaptive import PLATEAU, AdaptiveTable, FusionStep, Step, built, no_saliency, strength_at
 from sics_plugin.scorers.base import Scorer, Trial
 from sics_plugin.scorers.fusion import FeatureSet, Fusion, SharedFeatures, feature_set
 from sics_plugin.scorers.sics import ALPHA_DEFAULT
 from sics_plugin.scorers.units import kind_of
 
-Evaluate = Callable[[nn.Module], float]
 #: `prune_model` or `prune_channels`, which are defined above this module: (model, scorer, amount=, **options) -> report.
 Prune = Callable[..., PruningReport]
 
@@ -40,93 +34,6 @@ Make = Callable[[Scorer], tuple[Masks, str]]
 #: Ranks, coordinates and features that a search keeps: of layers apart as well, several hundred.
 SEARCH_KEEPS = 4096
 
-
-def held_out_loss(batches: Iterable[Batch], loss: Loss | None = None) -> Evaluate:
-    """An ``evaluate``: minus the mean over held-out batches of a ``loss`` with reduction "mean", by default cross-entropy.
-
-    Batches are of any form that :class:`~sics_plugin.Saliency` takes, and so is the loss. They count by their size, by the
-    number of their labels where each sample has several. Finer than a count of right answers, which moves in steps as large as
-    the differences between masks on a few hundred examples.
-    """
-    objective = Objective(loss)
-
-    def score(output: Any, given: Given) -> tuple[float, int]:
-        objective.see(output, given)
-        labels = None if given.whole or objective.loss is not None else _labels(given)
-        count = given.size if labels is None else int((labels != IGNORED).sum())
-        return -float(objective(output, given).detach()) * count, count
-
-    return _mean(batches, score)
-
-
-def held_out_accuracy(batches: Iterable[Batch]) -> Evaluate:
-    """An ``evaluate``: the fraction of held-out labels that are their example's largest output; −100 does not count.
-
-    Batches are of any form that :class:`~sics_plugin.Saliency` takes. Of a mapping, ``labels`` with one label for each sample:
-    which position a label of several belongs to, only pairs ``(inputs, labels)`` say.
-    """
-
-    objective = Objective()
-
-    def score(output: Any, given: Given) -> tuple[float, int]:
-        logits, labels = logits_of(output), _labels(given)
-        if labels is None or not isinstance(logits, Tensor) or (given.whole and labels.dim() > 1):
-            raise TypeError(
-                "Expected (inputs, labels) batches, or mappings with one of `labels` for each sample, and a tensor of outputs or "
-                f"an object with `logits` for an accuracy, got {type(output).__name__} on batch {given.number}"
-            )
-        objective.see(logits, replace(given, whole=False, targets=labels))
-        if logits.shape[:-1] != labels.shape:
-            raise ValueError(
-                f"Expected outputs with one dimension more than labels, which is last, got {tuple(logits.shape)} for "
-                f"{tuple(labels.shape)}"
-            )
-        return int((logits.argmax(-1) == labels).sum()), int((labels != IGNORED).sum())
-
-    return _mean(batches, score)
-
-
-def _labels(given: Given) -> Tensor | None:
-    found = given.kwargs.get("labels") if given.whole else given.targets
-    return found if isinstance(found, Tensor) and found.dim() and not found.is_floating_point() else None
-
-
-def _mean(batches: Iterable[Batch], score: Callable[[Any, Given], tuple[float, int]]) -> Evaluate:
-    """An ``evaluate``: the sum of a score over batches for each of what it counts. What runs dry is kept as a list."""
-    check_iterable(batches)
-    kept = cast(Sequence[Batch], batches if hasattr(batches, "__len__") else list(batches))
-    if not len(kept):
-        raise ValueError(NO_BATCHES)
-
-    return _HeldOut(kept, score)
-
-
-@dataclass(frozen=True, slots=True)
-class _HeldOut:
-    """The mean of a score over the examples of batches."""
-
-    batches: Sequence[Batch]
-    score: Callable[[Any, Given], tuple[float, int]]
-
-    def __call__(self, model: nn.Module) -> float:
-        total, examples = 0.0, 0
-        for given in moved(self.batches, model):
-            found, count = self.score(outputs(model, given), given)
-            total, examples = total + found, examples + count
-        if not examples:
-            raise ValueError(f"Expected held-out batches with labels that count, got none but {IGNORED}")
-        return total / examples
-
-    @property
-    def example(self) -> Any:
-        """A few of the inputs, as a model takes them: a tensor, a tuple, or a mapping of arguments."""
-        batch = next(iter(self.batches))
-        inputs = batch if isinstance(batch, Mapping) else batch[0]
-        return inputs[:_SHOWN] if isinstance(inputs, Tensor) else inputs
-
-
-#: So many inputs of a batch show whether groups made by hand are right.
-_SHOWN = 8
 
 Candidate = str | tuple[str, float | None]
 
@@ -216,6 +123,7 @@ def calibrate(
     (``saliency``, ``pool``, ``min_keep``, ``sparsity``; ``params`` or, of channels, ``groups``). The table has every trial and
     its score. The winner's own score is the largest of several, so it is too high: measure the result on other data.
 
+    >>> import torch
     >>> from sics_plugin import held_out_loss, prune_model
     >>> _ = torch.manual_seed(0)
     >>> mlp = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4))
@@ -238,7 +146,7 @@ def calibrate(
         if report.mask_hash not in known:
             if len(known) == how.budget:
                 break
-            known[report.mask_hash] = _score(how.evaluate, twin.eval(), name)
+            known[report.mask_hash] = score_of(how.evaluate, twin.eval(), name)
         trials.append(Trial(name, report.alpha, known[report.mask_hash], report.mask_hash))
     if searched:
         found = _searched(model, amount, how, prune, options, sparsity=float(target), unit=unit, saliency=kind)
@@ -294,7 +202,7 @@ def search(
         masks, found = make(Fusion(wanted.features, weights, seed))
         if found not in scores:
             with masked(dense, masks):
-                scores[found] = _score(evaluate, dense, f"fusion with weights {weights}")
+                scores[found] = score_of(evaluate, dense, f"fusion with weights {weights}")
         return Evaluated(weights, scores[found], found)
 
     with SharedFeatures(limit=SEARCH_KEEPS):
@@ -329,16 +237,7 @@ def kind_or_none(saliency: Saliency | Tensor | None) -> str | None:
     return saliency.kind if isinstance(saliency, Saliency) else kind_of(saliency) if isinstance(saliency, Tensor) else None
 
 
-def _score(evaluate: Evaluate, model: nn.Module, name: str) -> float:
-    with evaluating(model), torch.no_grad():
-        score = evaluate(model)
-    number = float(score) if isinstance(score, Real | Tensor) and not isinstance(score, bool) else math.nan
-    if not math.isfinite(number):
-        raise ValueError(f"Expected `evaluate` to return a finite number, got {score!r:.40} for {name}")
-    return number
-
-
-def _present(model: nn.Module, unit: str, options: dict[str, Any]) -> int:
+def present_units(model: nn.Module, unit: str, options: dict[str, Any]) -> int:
     """How many units are there before."""
     if unit == "weight":
         targets = without_ties(resolve_targets(model, options.get("params")))
@@ -353,56 +252,6 @@ def target_sparsity(model: nn.Module, amount: float | int, unit: str, prune: Pru
     if options.get("sparsity") is not None:
         return float(options["sparsity"])
     twin = clone_pruned(model)
-    before = _present(twin, unit, options)
+    before = present_units(twin, unit, options)
     report = prune(twin, PLATEAU, amount=amount, **{name: value for name, value in options.items() if name != "saliency"})
     return (report.pruned - (report.total - before)) / before
-
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def adaptive_options(prune: Callable[[], Prune]) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorator of what prunes a model: ``calibrate=`` becomes a ``table=`` by trials of ``prune()``, tables are checked."""
-
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        signature = inspect.signature(function)
-        call = cast(Callable[..., R], function)
-
-        @wraps(function)
-        def wrapper(*args: Any, **kwargs: Any) -> R:
-            how = kwargs.pop("calibrate", None)
-            for name in ("groups", "params"):
-                if isinstance(kwargs.get(name), Iterable) and not isinstance(kwargs[name], str):
-                    kwargs[name] = list(kwargs[name])  # gone through more than once
-            given = signature.bind(*args, **kwargs)
-            given.apply_defaults()
-            values = {**given.arguments, **given.arguments.get("parameters", {})}
-            if how is not None:
-                kwargs["table"] = values["table"] = _calibrated(how, values, prune())
-                if values.get("groups") is not None and values.get("example") is None and isinstance(how.evaluate, _HeldOut):
-                    kwargs["example"] = how.evaluate.example
-            method, unit, pool = values["method"], values.get("unit", "weight"), values.get("pool", "global")
-            for table in (values.get("table"), method, getattr(method, "table", None)):
-                if isinstance(table, AdaptiveTable):
-                    table.check_unit(unit)
-                    table.check_pool(pool)
-            return call(*args, **kwargs)
-
-        return cast(Callable[P, R], wrapper)
-
-    return decorate
-
-
-def _calibrated(how: object, values: dict[str, Any], prune: Prune) -> AdaptiveTable:
-    if not isinstance(how, Calibration):
-        raise TypeError(f"Expected `calibrate` to be a Calibration, got {type(how).__name__}")
-    method = values["method"]
-    if method != "adaptive" and getattr(method, "scorer_class", None) is not Adaptive:
-        raise TypeError(f"Expected method 'adaptive' with `calibrate`, got {method!r:.60}")
-    for name in ("table", "alpha", "importance_scores"):
-        if values.get(name) is not None:
-            raise TypeError(f"Expected no `{name}` beside `calibrate`, which chooses class and strength by the model's weights")
-    names = [name for name in ("saliency", "pool", "min_keep", "sparsity", "groups", "params") if values.get(name) is not None]
-    unit, options = values.get("unit", "weight"), {name: values[name] for name in names}
-    return calibrate(values["model"], values["amount"], how, prune=prune, unit=unit, **options)

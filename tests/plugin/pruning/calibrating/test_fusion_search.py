@@ -29,7 +29,7 @@ from sics_plugin import (
     prune_model,
     search_fusion,
 )
-from sics_plugin.pruning.weight_search import search_weights
+from sics_plugin.pruning.calibrating.weight_search import search_weights
 from sics_plugin.scorers.fusion import FEATURE_SETS
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

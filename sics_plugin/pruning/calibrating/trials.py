@@ -1,0 +1,228 @@
+"""Choosing scorer, strength and pool by what each mask does to the model on its calibration batches: :class:`Trials`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from numbers import Integral
+from typing import Any
+
+from torch import nn
+
+from sics_plugin.network.masks import clone_pruned
+from sics_plugin.pruning.calibrating.calibration import (
+    REACH,
+    Prune,
+    check_model,
+    on_copies,
+    present_units,
+    target_sparsity,
+)
+from sics_plugin.pruning.calibrating.evaluate import Evaluate, held_out_loss, like_dense, score_of
+from sics_plugin.pruning.report import PruningReport
+from sics_plugin.saliency.batches import NO_BATCHES, Batch, Loss, check_iterable
+from sics_plugin.saliency.collection import Saliency
+from sics_plugin.saliency.kinds import SIGNALS
+from sics_plugin.scorers.adaptive import PLATEAU, AdaptiveTable, Step, built, has_strength, strength_at
+from sics_plugin.scorers.base import Trial
+from sics_plugin.scorers.registry import get_scorer
+from sics_plugin.selection.pools import ONE_CUT
+
+#: What is tried, in this order: magnitude, which wins ties; published scorers, each with the signal of its source; and the
+#: percentile of the magnitude plus the gradient's, at the strength of ``table="measured"``.
+SCORERS = ("magnitude", "information", "gradient", "fisher", "wanda", "lamp")
+#: What is tried without labels.
+SCORERS_WITHOUT_LABELS = ("magnitude", "wanda", "lamp")
+POOLS = ("global", "layer", "row")
+
+
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """How to choose scorer and pool on the calibration batches alone, for ``calibrate=`` of ``prune_model`` and the like.
+
+    Every scorer makes a mask in every pool, each with the signal that it needs, collected here; every mask is put on a copy of
+    the model, which reads the batches again. The smallest loss wins, and of equal ones the one tried first, magnitude in the
+    global pool before all others. A mask met before is not evaluated again.
+
+    Parameters
+    ----------
+    batches : iterable
+        Of any form that :class:`~sics_plugin.Saliency` takes, kept as a list and gone through several times. Some hundred
+        samples, of those that the model was trained on or of others.
+    loss : callable(output, target) -> scalar Tensor, optional
+        Its mean is what decides. By default cross-entropy, or what a batch that is a mapping makes the model return.
+    labels : bool
+        False: there are none. What decides is how little the outputs change (:func:`~sics_plugin.like_dense`), by scorers that
+        read no labels.
+    held_out : callable(model) -> float, optional
+        Higher is better, on data that neither trained the model nor are in ``batches`` nor will measure the result. The best
+        on the batches, and magnitude, are evaluated on it, and the best of those wins.
+    budget : int
+        Most calls of ``held_out``.
+    scorers, pools : tuple of str, optional
+        What is tried. A pool "row" is for weights.
+    max_batches : int, optional
+        Take no more than so many; for a loader of a whole data set.
+    collected : mapping of str to Saliency, optional
+        Signals of this model and these batches that are there already, by their kind.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sics_plugin import prune_model
+    >>> _ = torch.manual_seed(0)
+    >>> mlp = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4))
+    >>> batches = [(torch.randn(16, 64), torch.randint(4, (16,))) for _ in range(4)]
+    >>> report = prune_model(mlp, "adaptive", amount=0.7, calibrate=Trials(batches))
+    >>> report.choice.reason.partition(":")[0]
+    'pool global, smallest loss on the calibration batches of 16 masks'
+    """
+
+    batches: Iterable[Batch]
+    loss: Loss | None = None
+    labels: bool = True
+    held_out: Evaluate | None = None
+    budget: int = 6
+    scorers: tuple[str, ...] | None = None
+    pools: tuple[str, ...] = POOLS
+    max_batches: int | None = None
+    collected: Mapping[str, Saliency] | None = None
+    kept: list[Batch] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_iterable(self.batches)
+        if self.max_batches is not None and (not isinstance(self.max_batches, Integral) or self.max_batches < 1):
+            raise ValueError(f"Expected `max_batches` to be a whole number above 0, or None for all, got {self.max_batches!r}")
+        object.__setattr__(self, "kept", list(islice(self.batches, self.max_batches)))
+        if not self.kept:
+            raise ValueError(NO_BATCHES)
+        if self.loss is not None and not callable(self.loss):
+            raise TypeError(f"Expected `loss` to be a function of the output and the target, got {self.loss!r:.60}")
+        if self.loss is not None and not self.labels:
+            raise TypeError("Expected no `loss` with labels=False: what decides is how little the outputs change")
+        if self.held_out is not None and not callable(self.held_out):
+            raise TypeError(f"Expected `held_out` to be callable, got {type(self.held_out).__name__}")
+        if isinstance(self.budget, bool) or not isinstance(self.budget, Integral) or self.budget < 2:
+            raise ValueError(f"Expected `budget` to be a whole number of at least 2 evaluations, got {self.budget!r}")
+        for name in ("scorers", "pools"):
+            if isinstance(given := getattr(self, name), str):
+                raise TypeError(f"Expected `{name}` to be a tuple of names, got {given!r}")
+        known = (*ONE_CUT, "layer", "row", "erk")
+        if not self.pools or not set(self.pools) <= set(known):
+            raise ValueError(f"Expected `pools` to be some of {', '.join(known)}, got {', '.join(self.pools) or 'none'}")
+        for name in self.scorers or ():
+            signal = SIGNALS[kind] if (kind := kind_for(name)) else None
+            if not self.labels and signal is not None and signal.of_loss:
+                raise ValueError(f"Expected `scorers` that read no labels with labels=False, got {name!r}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The scorers that are tried, magnitude first."""
+        given = self.scorers or (SCORERS if self.labels else SCORERS_WITHOUT_LABELS)
+        return tuple(dict.fromkeys((PLATEAU, *given)))
+
+    def tried(
+        self, model: nn.Module, amount: float | int, *, prune: Prune, unit: str = "weight", **options: Any
+    ) -> tuple[AdaptiveTable, dict[str, Any]]:
+        """A table with the best at this one sparsity, and what the prune that follows needs: amount, pool and saliency.
+
+        ``model`` is unchanged: every candidate prunes a copy by ``prune``, with its ``options``.
+        """
+        check_model(model)
+        trying = _Trying(self, model, amount, *on_copies(model, prune, unit, options), unit)
+        trials = trying.all()
+        if not trials:
+            raise ValueError(f"Expected `scorers` and `pools` that {unit}s can be ranked by, got none")
+        best, reason = trying.best(trials)
+        kind = kind_for(best.scorer)
+        step = Step(trying.sparsity, best.scorer, best.alpha, reason)
+        table = AdaptiveTable((step,), self._source, REACH, unit, best.pool, kind is not None, kind, tuple(trials))
+        return table, trying.wanted(best.scorer, str(best.pool))
+
+    @property
+    def _source(self) -> str:
+        given = f"{len(self.kept)} calibration batches{'' if self.labels else ' without labels'}"
+        return given if self.held_out is None else f"{given}, held-out data, budget {self.budget}"
+
+
+class _Trying:
+    """One choice: what was collected and met on the way."""
+
+    def __init__(
+        self, how: Trials, model: nn.Module, amount: float | int, prune: Prune, options: dict[str, Any], unit: str
+    ) -> None:
+        self.how, self.model, self.amount, self.prune, self.options, self.unit = how, model, amount, prune, options, unit
+        #: Told to every scorer: what goes of a short row is another fraction.
+        self.sparsity = float(target_sparsity(model, amount, unit, prune, options))
+        #: Layers and rows lose a fraction each: of a number of units as large a one.
+        self.share = amount / present_units(model, unit, options) if isinstance(amount, Integral) else amount
+        self.signals = dict(how.collected or {})
+
+    def all(self) -> list[Trial]:
+        """Every candidate, the best first; of equal ones the first tried."""
+        how, known, trials = self.how, dict[str, float](), list[Trial]()
+        score = held_out_loss(how.kept, how.loss) if how.labels else like_dense(self.model, how.kept)
+        for pool in how.pools:
+            for name in how.names:
+                if self.unit != "weight" and (pool == "row" or self.unit not in get_scorer(name).units):
+                    continue
+                twin, report = self.pruned(name, pool)
+                if report.mask_hash not in known:
+                    known[report.mask_hash] = score_of(score, twin.eval(), name, lost=True)
+                trials.append(Trial(name, report.alpha, known[report.mask_hash], report.mask_hash, pool))
+        return sorted(trials, key=lambda trial: -trial.score)
+
+    def pruned(self, name: str, pool: str) -> tuple[nn.Module, PruningReport]:
+        """A copy of the model, pruned by one candidate."""
+        twin = clone_pruned(self.model)
+        scorer = built(name, strength_at(self.sparsity) if has_strength(name) else None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of masks that are not chosen; the prune that follows warns of its own
+            return twin, self.prune(twin, scorer, **{**self.options, **self.wanted(name, pool)})
+
+    def wanted(self, name: str, pool: str) -> dict[str, Any]:
+        """What a prune by a candidate is given beside the options of all."""
+        kind = kind_for(name)
+        amount = self.amount if pool in (*ONE_CUT, "erk") else self.share
+        saliency = None if kind is None else self.signal(kind)
+        return {"amount": amount, "pool": pool, "sparsity": self.sparsity, "saliency": saliency}
+
+    def signal(self, kind: str) -> Saliency:
+        """A kind of saliency, collected once."""
+        if kind not in self.signals:
+            signal, given = SIGNALS[kind], dict[str, Any]()
+            if signal.collect is not None:
+                given["batches"] = self.how.kept
+            if signal.of_loss:
+                given["loss"] = self.how.loss
+            if self.unit != "weight":
+                given.update(unit=self.unit, groups=self.options.get("groups"))
+            self.signals[kind] = Saliency(self.model, kind=kind, **given)  # type: ignore[arg-type]
+        return self.signals[kind]
+
+    def best(self, trials: Sequence[Trial]) -> tuple[Trial, str]:
+        """What is chosen, and why."""
+        how = self.how
+        masks = {trial.mask_hash: trial for trial in reversed(trials)}  # by the first tried of each, the best first
+        plain = next(trial for trial in trials if (trial.scorer, trial.pool) == (PLATEAU, how.pools[0]))
+        what = "loss" if how.labels else "change of the outputs"
+        by = f"smallest {what} on the calibration batches of {len(masks)} masks"
+        if how.held_out is None:
+            chosen = trials[0] if trials[0].mask_hash != plain.mask_hash else plain
+            return chosen, f"pool {chosen.pool}, {by}: {-chosen.score:.4g}, magnitude's {-plain.score:.4g}"
+        first = list(dict.fromkeys((plain.mask_hash, *(trial.mask_hash for trial in trials))))[: how.budget]
+        shown = [trial for trial in masks.values() if trial.mask_hash in first]
+        scores = {t.mask_hash: score_of(how.held_out, self.pruned(t.scorer, str(t.pool))[0].eval(), t.scorer) for t in shown}
+        found = max(shown, key=lambda trial: scores[trial.mask_hash])
+        told = f"{scores[found.mask_hash]:.6g}, magnitude's {scores[plain.mask_hash]:.6g}"
+        return found, f"pool {found.pool}, highest held-out score of {len(shown)}, which had the {by} or are magnitude: {told}"
+
+
+def kind_for(name: str) -> str | None:
+    """The kind of saliency that a scorer is tried with: what it needs, the gradient where it takes one, none of κ = 0."""
+    cls = get_scorer(name)
+    if cls.requires is not None:
+        return cls.requires
+    return None if cls.kappa == 0 else "gradient"
