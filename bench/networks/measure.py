@@ -41,6 +41,8 @@ HASH = 16
 #: Seconds after which rows are written, also within a draw.
 KEEP_EVERY = 60.0
 Pairs = list[tuple[nn.Module, str]]
+#: Inputs and targets.
+Given = list[tuple[Any, torch.Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +104,6 @@ def signal_of(scorer: str) -> str | None:
     if cls.role == "peer":
         return str(cls.requires)
     return None if scorer in ("random", "rank_indicator", "fake") or cls.kappa == 0 else "gradient"
-
-
-def reads_data(scorer: str) -> bool:
-    """Whether another draw of the calibration examples may make another mask."""
-    signal = signal_of(scorer)
-    return scorer == "random" or (signal is not None and SIGNALS[signal].data)
 
 
 def targets_of(task: Any, network: nn.Module, which: str) -> Pairs:
@@ -198,6 +194,22 @@ class Found:
     realised_sparsity: float
     fullest: float  # the largest share of a layer that went
     examples: str
+    shown: Shown
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What can be seen of a pruned network without the examples that it is evaluated on, one of a draw each.
+
+    `loss` is the task's criterion; `distance` needs no labels: the squared change of the outputs, relative to their variance over
+    examples, in the dense network. Of the calibration examples, and of the draw's held-out ones.
+    """
+
+    loss: float = float("nan")
+    distance: float = float("nan")
+    held_out_loss: float = float("nan")
+    held_out_distance: float = float("nan")
+    held_out_accuracy: float = float("nan")
 
 
 class Measuring:
@@ -210,7 +222,8 @@ class Measuring:
         self.net = self.task.network(0)
         self.dense = self._evaluated()
         self.met: dict[tuple[str, str], str] = {}
-        self.free: dict[Arm, Found] = {}
+        self.shown: dict[tuple[int, int, str, str], Shown] = {}
+        self.kept: dict[tuple[int, int], tuple[Given, list[torch.Tensor]]] = {}
 
     def _evaluated(self) -> str:
         with torch.no_grad():
@@ -243,8 +256,7 @@ class Measuring:
                     yield arm, self._found(arm, seed, pairs, signals)
 
     def _found(self, arm: Arm, seed: int, pairs: Pairs, signals: dict[tuple[int, str], Saliency | str]) -> Found | str:
-        if arm in self.free:
-            return self.free[arm]
+        self._kept(seed, arm.batches)  # the dense outputs, before any mask
         kind, saliency = signal_of(arm.scorer), None
         if kind is not None:
             if (arm.batches, kind) not in signals:
@@ -252,10 +264,7 @@ class Measuring:
             saliency = signals[arm.batches, kind]
             if isinstance(saliency, str):
                 return saliency
-        found = self._of_arm(arm, seed, pairs, saliency)
-        if not reads_data(arm.scorer) and isinstance(found, Found):
-            self.free[arm] = found
-        return found
+        return self._of_arm(arm, seed, pairs, saliency)
 
     def _collected(self, seed: int, batches: int, kind: str) -> Saliency | str:
         """A saliency, or why there is none."""
@@ -276,12 +285,46 @@ class Measuring:
         except ValueError as error:
             return " ".join(str(error).split())
         short = report.mask_hash[:HASH]
-        examples = self.met.get((arm.targets, short))
-        if examples is None:
+        examples, shown = self.met.get((arm.targets, short)), self.shown.get((seed, arm.batches, arm.targets, short))
+        if examples is None or shown is None:
             with masked(self.net, masks):
-                examples = self._evaluated()
-            self.met[arm.targets, short] = examples
-        return Found(short, report.sparsity, max(layer.sparsity for layer in report.layers), examples)
+                examples = self._evaluated() if examples is None else examples
+                shown = self._shown(seed, arm.batches) if shown is None else shown
+            self.met[arm.targets, short], self.shown[seed, arm.batches, arm.targets, short] = examples, shown
+        return Found(short, report.sparsity, max(layer.sparsity for layer in report.layers), examples, shown)
+
+    def _shown(self, seed: int, batches: int) -> Shown:
+        """What the calibration and held-out examples of a draw show of the network as it is now."""
+        given, dense = self._kept(seed, batches)
+        with torch.no_grad():
+            now = [self.task.outputs(self.net.eval(), x).float() for x, _ in given]
+            losses = [float(self.task.criterion(output, y)) for output, (_, y) in zip(now, given, strict=True)]
+            right = self.task.right(now[-1], given[-1][1])
+        *calibrated, held = now
+        return Shown(
+            float(np.mean(losses[:-1])), distance(calibrated, dense[:-1]), losses[-1], distance([held], dense[-1:]),
+            float(right.double().mean()),
+        )  # fmt: skip
+
+    def _kept(self, seed: int, batches: int) -> tuple[Given, list[torch.Tensor]]:
+        """The calibration batches of a draw and, last, its held-out examples, and the dense outputs of each."""
+        if (seed, batches) not in self.kept:
+            self.task.batches = batches
+            given = [*self.task.calibration(seed), self.task.held(seed)]
+            with torch.no_grad():
+                dense = [self.task.outputs(self.net.eval(), x).float() for x, _ in given]
+            self.kept = {(seed, batches): (given, dense)}
+        return self.kept[seed, batches]
+
+
+def distance(now: Sequence[torch.Tensor], dense: Sequence[torch.Tensor]) -> float:
+    """Squared change of outputs over the variance of the dense ones between examples: 1 where their mean would do as well.
+
+    >>> distance([torch.tensor([[1.0], [3.0]])], [torch.tensor([[0.0], [2.0]])])
+    1.0
+    """
+    before, after = torch.cat(list(dense)), torch.cat(list(now))
+    return float((after - before).square().sum() / (before - before.mean(0)).square().sum())
 
 
 def measure(networks: Sequence[Network], grid: Grid, draws: Sequence[int], out: Path, device: str = "cpu") -> int:
@@ -299,7 +342,9 @@ def measure(networks: Sequence[Network], grid: Grid, draws: Sequence[int], out: 
         before = rows.of(network.name)
         begun.remember(before)
         if not before:
-            rows.add([_row(network, 0, Arm("", 0, "", 0.0, "dense"), Found("", 0.0, 0.0, begun.dense), begun.dense, 0.0)])
+            rows.add(
+                [_row(network, 0, Arm("", 0, "", 0.0, "dense"), Found("", 0.0, 0.0, begun.dense, Shown()), begun.dense, 0.0)]
+            )
         said: set[str] = set()
         for seed, missing in wanted.items():
             new: list[dict[str, Any]] = []
@@ -327,11 +372,20 @@ def measure(networks: Sequence[Network], grid: Grid, draws: Sequence[int], out: 
 def _row(network: Network, seed: int, arm: Arm, found: Found, dense: str, seconds: float) -> dict[str, Any]:
     """One line of the file, in the words of `sics-run export` where these have one."""
     values = unpacked(found.examples)
-    role = "dense" if arm.scorer == "dense" else "adaptive" if arm.scorer == MEASURED else str(get_scorer(arm.scorer).role)
+    role = (
+        "dense"
+        if arm.scorer == "dense"
+        else "adaptive"
+        if arm.scorer == MEASURED
+        else "peer"
+        if arm.scorer == "gauss_newton"
+        else str(get_scorer(arm.scorer).role)
+    )
     return {
         "network": network.name, "kind": network.kind, "split": network.split, "truth": network.truth, "seed": seed,
         **asdict(arm), "role": role, "unit": "weight", "metric": "accuracy", "accuracy": float(values.mean()), "n": len(values),
         "dense": float(unpacked(dense).mean()), "mask_hash": found.mask_hash, "realised_sparsity": found.realised_sparsity,
-        "fullest": found.fullest, "examples": found.examples, "wall_seconds": round(seconds, 3), "versions": network.versions(),
+        "fullest": found.fullest, **asdict(found.shown), "examples": found.examples,
+        "wall_seconds": round(seconds, 3), "versions": network.versions(),
         "torch": torch.__version__,
     }  # fmt: skip

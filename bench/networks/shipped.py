@@ -116,18 +116,22 @@ class RealTask(Task):
     def evaluate(self, network: nn.Module, seed: int) -> Tensor:
         """A number for each example of the fixed evaluation set."""
         x, y = self.fixed()
-        return self.right(self._outputs(network, x), y)
+        return self.right(self.outputs(network, x), y)
 
     def held_out(self, network: nn.Module, seed: int) -> dict[str, Any]:
         """Accuracy and loss on examples of this draw that are never evaluated, half as many."""
+        x, y = self.held(seed)
+        outputs = self.outputs(network, x)
+        return {self.metric.name: self.right(outputs, y), "loss": float(self.criterion(outputs, y))}
+
+    def held(self, seed: int) -> tuple[Any, Tensor]:
+        """The held-out examples of a draw, made once."""
         if getattr(self, "_held_of", None) != seed:
             self._held = self.examples(generator(HELD_OUT, seed), self.evaluated // 2, HELD_OUT)
             self._held_of = seed
-        x, y = self._held
-        outputs = self._outputs(network, x)
-        return {self.metric.name: self.right(outputs, y), "loss": float(self.criterion(outputs, y))}
+        return self._held
 
-    def _outputs(self, network: nn.Module, x: Any) -> Tensor:
+    def outputs(self, network: nn.Module, x: Any) -> Tensor:
         """All outputs, on the CPU."""
         return torch.cat([network(part.to(self.device)).cpu() for part in x.split(self.at_a_time)])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from networks.measure import DEFAULT, MEASURED, unpacked
 from networks.registry import NETWORKS, Network
 from sics_analysis.one_scorer.crossed import variance_components
 from sics_plugin import get_scorer
+from sics_plugin.pruning.calibrating.trials import POOLS as TRIED_POOLS
+from sics_plugin.pruning.calibrating.trials import SCORERS, SCORERS_WITHOUT_LABELS
 
 #: No difference is one below it, in points.
 DELTA = 1.0
@@ -24,6 +26,8 @@ REFERENCE, GLOBAL = "magnitude", "global"
 Examples = NDArray[np.float64]
 #: Scorers of the literature, and those of this project; neither the reference nor random.
 PUBLISHED, OURS = "published", "ours"
+#: What `sics_plugin.Trials` takes: with labels by the loss on the calibration examples, without by the change of the outputs.
+TRIED, UNLABELLED = "loss", "distance"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class Block:
     sparsity: float
     dense: float
     arms: Mapping[Choice, Results]
+    shown: Mapping[Choice, Mapping[int, Mapping[str, float]]]
 
     def mean(self, choice: Choice) -> float | None:
         """Accuracy over draws, a fraction; None where the arm was not measured."""
@@ -60,6 +65,22 @@ class Block:
         """Whether no arm is above halfway from chance to the dense result."""
         best = max(float(np.mean([values.mean() for values in found.values()])) for found in self.arms.values())
         return best < (self.network.chance + self.dense) / 2
+
+    def tried(self, by: str) -> tuple[Results, str] | None:
+        """What `Trials` choose at each draw, by the rows of what they try; and what that is, most often first."""
+        names = SCORERS if by == TRIED else SCORERS_WITHOUT_LABELS
+        choices = [
+            Choice(MEASURED if scorer == "information" else scorer, pool)  # at the strength of the measured table
+            for pool in TRIED_POOLS
+            for scorer in names
+        ]
+        if any(choice not in self.arms for choice in choices):
+            return None
+        seeds = sorted(set.intersection(*(set(self.arms[choice]) for choice in choices)))
+        chosen = {seed: min(choices, key=lambda choice: self.shown[choice][seed][by]) for seed in seeds}
+        if not chosen:
+            return None
+        return {seed: self.arms[choice][seed] for seed, choice in chosen.items()}, _most_often(chosen.values())
 
     def best(self, family: str) -> tuple[Results, str] | None:
         """The best of a family in its best pool, chosen for each draw on the others; and what was chosen, most often first.
@@ -81,8 +102,14 @@ class Block:
             chosen[seed] = max(
                 arms, key=lambda choice: (np.mean([means[choice][other] for other in others]), choice.scorer, choice.pool)
             )
-        names = Counter(f"{choice.scorer}, {choice.pool}" for choice in chosen.values())
-        return {seed: arms[choice][seed] for seed, choice in chosen.items()}, names.most_common(1)[0][0]
+        return {seed: arms[choice][seed] for seed, choice in chosen.items()}, _most_often(chosen.values())
+
+
+def _most_often(chosen: Iterable[Choice]) -> str:
+    """The arm that was chosen at most draws, and how many others."""
+    names = Counter(f"{choice.scorer}, {choice.pool}" for choice in chosen)
+    others = len(names) - 1
+    return names.most_common(1)[0][0].replace(MEASURED, "measured") + (f" and {others} other" if others else "")
 
 
 def family_of(scorer: str) -> str | None:
@@ -112,6 +139,7 @@ def blocks_of(frame: pd.DataFrame) -> list[Block]:
         rows = frame[(frame["network"] == name) & (frame["scorer"] != "dense")]
         for sparsity, part in rows.groupby("sparsity"):
             arms: dict[Choice, dict[int, Examples]] = {}
+            shown: dict[Choice, dict[int, dict[str, float]]] = {}
             for row in part.to_dict("records"):
                 strength = row["strength"]
                 choice = Choice(
@@ -119,7 +147,10 @@ def blocks_of(frame: pd.DataFrame) -> list[Block]:
                     None if strength is None or math.isnan(strength) else float(strength),
                 )  # fmt: skip
                 arms.setdefault(choice, {})[int(row["seed"])] = unpacked(row["examples"])
-            found.append(Block(known[name], float(sparsity), dense[name], arms))
+                shown.setdefault(choice, {})[int(row["seed"])] = {
+                    by: math.inf if math.isnan(row[by]) else float(row[by]) for by in (TRIED, UNLABELLED)
+                }
+            found.append(Block(known[name], float(sparsity), dense[name], arms, shown))
     return found
 
 
@@ -228,6 +259,19 @@ def contrasts(blocks: Sequence[Block]) -> Iterator[tuple[str, str, Asked]]:
     for scorer in scorers:
         if scorer != REFERENCE and Choice(scorer) in usual:
             yield "Scorers in the global pool, over magnitude there", scorer, of(Choice(scorer), plain)
+
+    def of_tried(by: str, other: Choice | str) -> Asked:
+        def asked(block: Block) -> Difference | None:
+            found, best = block.tried(by), block.best(other) if isinstance(other, str) else None
+            beside = block.arms.get(other) if isinstance(other, Choice) else best and best[0]
+            return None if found is None else difference(found[0], beside)
+
+        return asked
+
+    for name, by in (("tried", TRIED), ("tried without labels", UNLABELLED)):
+        yield "What Trials choose", f"{name}, over global magnitude", of_tried(by, plain)
+        yield "What Trials choose", f"{name}, over the best published in its best pool", of_tried(by, PUBLISHED)
+        yield "What Trials choose", f"{name}, over measured in the global pool", of_tried(by, Choice(MEASURED))
     yield "The best in its best pool", "published, over global magnitude", of_best(PUBLISHED, plain)
     yield "The best in its best pool", "ours, over global magnitude", of_best(OURS, plain)
     yield "The best in its best pool", "published, over measured in the global pool", of_best(PUBLISHED, Choice(MEASURED))
@@ -257,15 +301,15 @@ def contrasts(blocks: Sequence[Block]) -> Iterator[tuple[str, str, Asked]]:
 def by_network(blocks: Sequence[Block]) -> str:
     """A row a network and sparsity."""
     head = (
-        "network", "S", "dense", "magnitude", "measured", "best published", "best of ours", "measured over magnitude",
-        "best published over measured",
+        "network", "S", "dense", "magnitude", "measured", "tried", "tried without labels", "best published",
+        "tried over magnitude", "tried over best published",
     )  # fmt: skip
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for block in blocks:
-        best, ours = block.best(PUBLISHED), block.best(OURS)
-        measured, plain = block.arms.get(Choice(MEASURED)), block.arms.get(Choice(REFERENCE))
-        over = difference(measured, plain)
-        behind = None if best is None else difference(best[0], measured)
+        tried, best = block.tried(TRIED), block.best(PUBLISHED)
+        results = None if tried is None else tried[0]
+        over = difference(results, block.arms.get(Choice(REFERENCE)))
+        behind = None if best is None else difference(results, best[0])
         cells = [
             block.network.name,
             f"{block.sparsity:g}{' lost' if block.lost else ''}",
@@ -274,10 +318,9 @@ def by_network(blocks: Sequence[Block]) -> str:
             percent(block.mean(Choice(MEASURED))),
             *(
                 "" if one is None else f"{percent(float(np.mean([v.mean() for v in one[0].values()])))} {one[1]}"
-                for one in (best, ours)
+                for one in (tried, block.tried(UNLABELLED), best)
             ),
-            "" if over is None else str(over),
-            "" if behind is None else str(behind),
+            *("" if one is None else str(one) for one in (over, behind)),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
