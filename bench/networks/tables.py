@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,8 @@ class Block:
     sparsity: float
     dense: float
     arms: Mapping[Choice, Results]
-    shown: Mapping[Choice, Mapping[int, Mapping[str, float]]]
+    #: What the calibration examples show, for each arm and draw, by TRIED and UNLABELLED.
+    shown: Mapping[Choice, Mapping[int, Mapping[str, float]]] = field(default_factory=dict)
 
     def mean(self, choice: Choice) -> float | None:
         """Accuracy over draws, a fraction; None where the arm was not measured."""
@@ -106,10 +107,9 @@ class Block:
 
 
 def _most_often(chosen: Iterable[Choice]) -> str:
-    """The arm that was chosen at most draws, and how many others."""
-    names = Counter(f"{choice.scorer}, {choice.pool}" for choice in chosen)
-    others = len(names) - 1
-    return names.most_common(1)[0][0].replace(MEASURED, "measured") + (f" and {others} other" if others else "")
+    """The arm that was chosen at most draws."""
+    name, _ = Counter(f"{choice.scorer}, {choice.pool}" for choice in chosen).most_common(1)[0]
+    return name.replace(MEASURED, "measured")
 
 
 def family_of(scorer: str) -> str | None:

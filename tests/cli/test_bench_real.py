@@ -285,6 +285,26 @@ def test_what_rows_say(toy: Any, tmp_path: Path) -> None:
         assert measuring.unpacked(row["examples"]).mean() == pytest.approx(row["accuracy"])
 
 
+@pytest.mark.parametrize(("by", "labels"), [("loss", True), ("distance", False)])
+def test_what_is_tried_by_rows_is_what_trials_choose(toy: Any, tmp_path: Path, by: str, labels: bool) -> None:
+    from sics_plugin import Trials, compute_masks
+
+    out, scorers = tmp_path / "rows.csv", ("magnitude", measuring.MEASURED, "gradient", "fisher", "wanda", "lamp")
+    measuring.measure([toy], measuring.Grid(scorers, (0.4, 0.8), ("global", "layer", "row")), range(3), out)
+    task, frame = Toy(), rows_of(out)
+    net = task.network(0)
+    for block in tables.blocks_of(frame):
+        tried = block.tried(by)
+        assert tried is not None
+        for seed, examples in tried[0].items():
+            how = Trials(task.calibration(seed), task.criterion if labels else None, labels=labels)
+            _, report = compute_masks(net, "adaptive", amount=block.sparsity, calibrate=how, params=task.targets(net))
+            rows = frame[(frame["seed"] == seed) & (frame["sparsity"] == block.sparsity)]
+            same = rows[rows["mask_hash"] == report.mask_hash[: measuring.HASH]]
+            assert len(same)
+            assert (measuring.unpacked(same["examples"].iloc[0]) == examples).all()
+
+
 def test_an_accuracy_is_that_of_the_mask(toy: Any, tmp_path: Path) -> None:
     from sics_plugin import compute_masks, masked
 
@@ -342,7 +362,7 @@ def test_the_command_measures_and_reports(toy: Any, tmp_path: Path, monkeypatch:
     assert run(monkeypatch, "report", str(out), "--markdown", str(page)) == 0
     text = page.read_text()
     assert "| toy | mobile | development | a class | the dense network | 100.0 | 3 |" in text
-    assert re.search(r"\| toy \| 0\.5 \| 100\.0 \| [\d.]+ \| [\d.]+ \| [\d.]+ fisher, (global|row) \|", text)
+    assert re.search(r"\| toy \| 0\.5 \| 100\.0 \| [\d.]+ \| [\d.]+ \|  \|  \| [\d.]+ fisher, (global|row) \|", text)
     assert "| network | S | magnitude, global | magnitude, row | measured, global | measured, row |" in text
     assert text.startswith("before\n")
     assert text.endswith("after\n")
