@@ -162,7 +162,7 @@ class Rows:
 
 def read(path: Path) -> pd.DataFrame:
     """The rows of a file."""
-    text = {"mask_hash": str, "examples": str, "versions": str, "torch": str}
+    text = {"mask_hash": str, "examples": str, "losses": str, "versions": str, "torch": str}
     return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=text)  # type: ignore[arg-type]
 
 
@@ -210,6 +210,7 @@ class Shown:
     held_out_loss: float = float("nan")
     held_out_distance: float = float("nan")
     held_out_accuracy: float = float("nan")
+    losses: str = ""  # of each calibration batch, as `packed`
 
 
 class Measuring:
@@ -303,7 +304,7 @@ class Measuring:
         *calibrated, held = now
         return Shown(
             float(np.mean(losses[:-1])), distance(calibrated, dense[:-1]), losses[-1], distance([held], dense[-1:]),
-            float(right.double().mean()),
+            float(right.double().mean()), packed(torch.tensor(losses[:-1])),
         )  # fmt: skip
 
     def _kept(self, seed: int, batches: int) -> tuple[Given, list[torch.Tensor]]:

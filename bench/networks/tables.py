@@ -18,7 +18,7 @@ from networks.registry import NETWORKS, Network
 from sics_analysis.one_scorer.crossed import variance_components
 from sics_plugin import get_scorer
 from sics_plugin.pruning.calibrating.trials import POOLS as TRIED_POOLS
-from sics_plugin.pruning.calibrating.trials import SCORERS, SCORERS_WITHOUT_LABELS
+from sics_plugin.pruning.calibrating.trials import SCORERS, SCORERS_WITHOUT_LABELS, Seen, in_order
 
 #: No difference is one below it, in points.
 DELTA = 1.0
@@ -26,8 +26,8 @@ REFERENCE, GLOBAL = "magnitude", "global"
 Examples = NDArray[np.float64]
 #: Scorers of the literature, and those of this project; neither the reference nor random.
 PUBLISHED, OURS = "published", "ours"
-#: What `sics_plugin.Trials` takes: with labels by the loss on the calibration examples, without by the change of the outputs.
-TRIED, UNLABELLED = "loss", "distance"
+#: `sics_plugin.Trials` with labels and without.
+TRIED, UNLABELLED = "tried", "tried without labels"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,8 @@ class Block:
     sparsity: float
     dense: float
     arms: Mapping[Choice, Results]
-    #: What the calibration examples show, for each arm and draw, by TRIED and UNLABELLED.
-    shown: Mapping[Choice, Mapping[int, Mapping[str, float]]] = field(default_factory=dict)
+    #: What the calibration examples show of each arm and draw.
+    shown: Mapping[Choice, Mapping[int, Seen]] = field(default_factory=dict)
 
     def mean(self, choice: Choice) -> float | None:
         """Accuracy over draws, a fraction; None where the arm was not measured."""
@@ -78,7 +78,12 @@ class Block:
         if any(choice not in self.arms for choice in choices):
             return None
         seeds = sorted(set.intersection(*(set(self.arms[choice]) for choice in choices)))
-        chosen = {seed: min(choices, key=lambda choice: self.shown[choice][seed][by]) for seed in seeds}
+        chosen = {}
+        for seed in seeds:
+            seen = [self.shown[choice][seed] for choice in choices]
+            if by == UNLABELLED:
+                seen = [Seen((), (), one.change, math.inf if one.change is None else one.change) for one in seen]
+            chosen[seed] = choices[in_order(seen)[0]]
         if not chosen:
             return None
         return {seed: self.arms[choice][seed] for seed, choice in chosen.items()}, _most_often(chosen.values())
@@ -139,7 +144,7 @@ def blocks_of(frame: pd.DataFrame) -> list[Block]:
         rows = frame[(frame["network"] == name) & (frame["scorer"] != "dense")]
         for sparsity, part in rows.groupby("sparsity"):
             arms: dict[Choice, dict[int, Examples]] = {}
-            shown: dict[Choice, dict[int, dict[str, float]]] = {}
+            shown: dict[Choice, dict[int, Seen]] = {}
             for row in part.to_dict("records"):
                 strength = row["strength"]
                 choice = Choice(
@@ -147,11 +152,16 @@ def blocks_of(frame: pd.DataFrame) -> list[Block]:
                     None if strength is None or math.isnan(strength) else float(strength),
                 )  # fmt: skip
                 arms.setdefault(choice, {})[int(row["seed"])] = unpacked(row["examples"])
-                shown.setdefault(choice, {})[int(row["seed"])] = {
-                    by: math.inf if math.isnan(row[by]) else float(row[by]) for by in (TRIED, UNLABELLED)
-                }
+                shown.setdefault(choice, {})[int(row["seed"])] = seen_of(row)
             found.append(Block(known[name], float(sparsity), dense[name], arms, shown))
     return found
+
+
+def seen_of(row: Mapping[str, Any]) -> Seen:
+    """What the calibration examples of a row's draw showed of its mask; its batches are of one size."""
+    losses = tuple(value if math.isfinite(value) else math.inf for value in unpacked(row["losses"]).tolist())
+    loss, change = (math.inf if math.isnan(value) else float(value) for value in (row["loss"], row["distance"]))
+    return Seen(losses, (1,) * len(losses), change, loss)
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,10 +278,10 @@ def contrasts(blocks: Sequence[Block]) -> Iterator[tuple[str, str, Asked]]:
 
         return asked
 
-    for name, by in (("tried", TRIED), ("tried without labels", UNLABELLED)):
-        yield "What Trials choose", f"{name}, over global magnitude", of_tried(by, plain)
-        yield "What Trials choose", f"{name}, over the best published in its best pool", of_tried(by, PUBLISHED)
-        yield "What Trials choose", f"{name}, over measured in the global pool", of_tried(by, Choice(MEASURED))
+    for by in (TRIED, UNLABELLED):
+        yield "What Trials choose", f"{by}, over global magnitude", of_tried(by, plain)
+        yield "What Trials choose", f"{by}, over the best published in its best pool", of_tried(by, PUBLISHED)
+        yield "What Trials choose", f"{by}, over measured in the global pool", of_tried(by, Choice(MEASURED))
     yield "The best in its best pool", "published, over global magnitude", of_best(PUBLISHED, plain)
     yield "The best in its best pool", "ours, over global magnitude", of_best(OURS, plain)
     yield "The best in its best pool", "published, over measured in the global pool", of_best(PUBLISHED, Choice(MEASURED))
@@ -301,7 +311,7 @@ def contrasts(blocks: Sequence[Block]) -> Iterator[tuple[str, str, Asked]]:
 def by_network(blocks: Sequence[Block]) -> str:
     """A row a network and sparsity."""
     head = (
-        "network", "S", "dense", "magnitude", "measured", "tried", "tried without labels", "best published",
+        "network", "S", "dense", "magnitude", "measured", TRIED, UNLABELLED, "best published",
         "tried over magnitude", "tried over best published",
     )  # fmt: skip
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]

@@ -61,16 +61,20 @@ class Scorer(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One candidate that was tried. ``alpha`` None: the class has none. Higher scores are better. ``pool`` None: the prune's."""
+    """One candidate that was tried. ``alpha`` None: the class has none. Higher scores are better. ``pool`` None: the prune's.
+
+    ``change``, where it was measured: squared change of the outputs in units of their variance.
+    """
 
     scorer: str
     alpha: float | None
     score: float
     mask_hash: str
     pool: str | None = None
+    change: float | None = None
 
     def __setstate__(self, state: Sequence[Any]) -> None:
-        for field, value in zip(fields(self), (*state, None), strict=False):  # one that was saved without a pool had none
+        for field, value in zip(fields(self), (*state, None, None), strict=False):  # one that was saved without them had none
             object.__setattr__(self, field.name, value)
 
 

@@ -285,7 +285,7 @@ def test_what_rows_say(toy: Any, tmp_path: Path) -> None:
         assert measuring.unpacked(row["examples"]).mean() == pytest.approx(row["accuracy"])
 
 
-@pytest.mark.parametrize(("by", "labels"), [("loss", True), ("distance", False)])
+@pytest.mark.parametrize(("by", "labels"), [("tried", True), ("tried without labels", False)])
 def test_what_is_tried_by_rows_is_what_trials_choose(toy: Any, tmp_path: Path, by: str, labels: bool) -> None:
     from sics_plugin import Trials, compute_masks
 

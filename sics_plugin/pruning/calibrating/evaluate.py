@@ -18,7 +18,7 @@ from sics_plugin.saliency.unchanged import evaluating
 Evaluate = Callable[[nn.Module], float]
 
 
-def held_out_loss(batches: Iterable[Batch], loss: Loss | None = None) -> Evaluate:
+def held_out_loss(batches: Iterable[Batch], loss: Loss | None = None) -> OverBatches:
     """An ``evaluate``: minus the mean over held-out batches of a ``loss`` with reduction "mean", by default cross-entropy.
 
     Batches are of any form that :class:`~sics_plugin.Saliency` takes, and so is the loss. They count by their size, by the
@@ -36,7 +36,7 @@ def held_out_loss(batches: Iterable[Batch], loss: Loss | None = None) -> Evaluat
     return _mean(batches, score)
 
 
-def held_out_accuracy(batches: Iterable[Batch]) -> Evaluate:
+def held_out_accuracy(batches: Iterable[Batch]) -> OverBatches:
     """An ``evaluate``: the fraction of held-out labels that are their example's largest output; −100 does not count.
 
     Batches are of any form that :class:`~sics_plugin.Saliency` takes. Of a mapping, ``labels`` with one label for each sample:
@@ -68,7 +68,7 @@ def _labels(given: Given) -> Tensor | None:
     return found if isinstance(found, Tensor) and found.dim() and not found.is_floating_point() else None
 
 
-def _mean(batches: Iterable[Batch], score: Callable[[Any, Given], tuple[float, int]]) -> Evaluate:
+def _mean(batches: Iterable[Batch], score: Callable[[Any, Given], tuple[float, int]]) -> OverBatches:
     """An ``evaluate``: the sum of a score over batches for each of what it counts. What runs dry is kept as a list."""
     check_iterable(batches)
     kept = cast(Sequence[Batch], batches if hasattr(batches, "__len__") else list(batches))
@@ -98,26 +98,37 @@ def like_dense(model: nn.Module, batches: Iterable[Batch]) -> Evaluate:
     -0.0
     """
     check_iterable(batches)
-    kept = list(batches)
-    with evaluating(model), torch.no_grad():
-        dense = [_numbers(outputs(model, given), given) for given in moved(kept, model)]
-    if not dense:
-        raise ValueError(NO_BATCHES)
-    alike = len({x.shape[1:] for x in dense}) == 1
-    rows = torch.cat([x.flatten(1) if alike and x.dim() > 1 else x.reshape(-1, x.shape[-1] if x.dim() > 1 else 1) for x in dense])
-    spread = float((rows - rows.mean(0)).square().sum())
-    if not spread > 0:
-        raise ValueError("Expected outputs that differ between samples, got the same for every one of them")
+    return DenseOutputs(model, list(batches))
 
-    def score(pruned: nn.Module) -> float:
+
+class DenseOutputs:
+    """The outputs of a model as it is now, and how far those of another are from them."""
+
+    def __init__(self, model: nn.Module, batches: Sequence[Batch]) -> None:
+        self.batches = batches
+        with evaluating(model), torch.no_grad():
+            self.dense = [numbers_of(outputs(model, given), given) for given in moved(batches, model)]
+        if not self.dense:
+            raise ValueError(NO_BATCHES)
+        alike = len({x.shape[1:] for x in self.dense}) == 1
+        rows = [x.flatten(1) if alike and x.dim() > 1 else x.reshape(-1, x.shape[-1] if x.dim() > 1 else 1) for x in self.dense]
+        mean = sum(part.sum(0) for part in rows) / sum(len(part) for part in rows)
+        self.spread = sum(float((part - mean).square().sum()) for part in rows)
+        if not self.spread > 0:
+            raise ValueError("Expected outputs that differ between samples, got the same for every one of them")
+
+    def __call__(self, pruned: nn.Module) -> float:
+        """Minus the change relative to the spread of the dense outputs."""
         with torch.no_grad():
-            found = [_numbers(outputs(pruned, given), given) for given in moved(kept, pruned)]
-        return -float(sum((now - before).square().sum() for now, before in zip(found, dense, strict=True))) / spread
+            found = [numbers_of(outputs(pruned, given), given) for given in moved(self.batches, pruned)]
+        return -self.change(found)
 
-    return score
+    def change(self, found: Sequence[Tensor]) -> float:
+        """Of the outputs of all batches."""
+        return float(sum((now - before).square().sum() for now, before in zip(found, self.dense, strict=True))) / self.spread
 
 
-def _numbers(output: Any, given: Given) -> Tensor:
+def numbers_of(output: Any, given: Given) -> Tensor:
     """The logits or the first tensor of an output, in double precision."""
     found: list[Tensor] = []
     over(logits_of(output), lambda x: found.append(x) if isinstance(x, Tensor) and x.is_floating_point() and x.dim() else None)
@@ -135,18 +146,19 @@ class OverBatches:
 
     def __call__(self, model: nn.Module) -> float:
         """The mean over what counts."""
-        total, examples = 0.0, 0
-        for given in moved(self.batches, model):
-            found, count = self.score(outputs(model, given), given)
-            total, examples = total + found, examples + count
-        if not examples:
-            raise ValueError(f"Expected held-out batches with labels that count, got none but {IGNORED}")
-        return total / examples
+        return mean_of([self.score(outputs(model, given), given) for given in moved(self.batches, model)])
 
     @property
     def example(self) -> Any:
         """A few of the inputs."""
         return example_of(self.batches)
+
+
+def mean_of(scores: Sequence[tuple[float, int]]) -> float:
+    """The mean of sums over batches, each with how many it is of."""
+    if not (count := sum(n for _, n in scores)):
+        raise ValueError(f"Expected batches with labels that count, got none but {IGNORED}")
+    return sum(score for score, _ in scores) / count
 
 
 def example_of(batches: Sequence[Batch]) -> Any:
@@ -160,13 +172,11 @@ def example_of(batches: Sequence[Batch]) -> Any:
 _SHOWN = 8
 
 
-def score_of(evaluate: Evaluate, model: nn.Module, name: str, *, lost: bool = False) -> float:
-    """The number that an ``evaluate`` gives for a pruned model; refused where it is none, or, if ``lost``, the least there is."""
+def score_of(evaluate: Evaluate, model: nn.Module, name: str) -> float:
+    """The number that an ``evaluate`` gives for a pruned model; refused where it is none."""
     with evaluating(model), torch.no_grad():
         score = evaluate(model)
     number = float(score) if isinstance(score, Real | Tensor) and not isinstance(score, bool) else math.nan
-    if lost:
-        return number if math.isfinite(number) else -math.inf
     if not math.isfinite(number):
         raise ValueError(f"Expected `evaluate` to return a finite number, got {score!r:.40} for {name}")
     return number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,8 @@ from itertools import islice
 from numbers import Integral
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from sics_plugin.network.masks import clone_pruned
 from sics_plugin.pruning.calibrating.calibration import (
@@ -20,11 +22,13 @@ from sics_plugin.pruning.calibrating.calibration import (
     present_units,
     target_sparsity,
 )
-from sics_plugin.pruning.calibrating.evaluate import Evaluate, held_out_loss, like_dense, score_of
+from sics_plugin.pruning.calibrating.evaluate import DenseOutputs, Evaluate, held_out_loss, mean_of, numbers_of, score_of
 from sics_plugin.pruning.report import PruningReport
-from sics_plugin.saliency.batches import NO_BATCHES, Batch, Loss, check_iterable
+from sics_plugin.saliency.batches import NO_BATCHES, Batch, Loss, check_iterable, moved
 from sics_plugin.saliency.collection import Saliency
 from sics_plugin.saliency.kinds import SIGNALS
+from sics_plugin.saliency.objective import outputs
+from sics_plugin.saliency.unchanged import evaluating
 from sics_plugin.scorers.adaptive import PLATEAU, AdaptiveTable, Step, built, has_strength, strength_at
 from sics_plugin.scorers.base import Trial
 from sics_plugin.scorers.registry import get_scorer
@@ -43,8 +47,9 @@ class Trials:
     """How to choose scorer and pool on the calibration batches alone, for ``calibrate=`` of ``prune_model`` and the like.
 
     Every scorer makes a mask in every pool, each with the signal that it needs, collected here; every mask is put on a copy of
-    the model, which reads the batches again. The smallest loss wins, and of equal ones the one tried first, magnitude in the
-    global pool before all others. A mask met before is not evaluated again.
+    the model, which reads the batches again. Masks whose loss is within one standard error of the smallest, by the paired
+    differences over batches, are not told apart by it: of those the one wins that changes the outputs least, and of equal ones
+    the one tried first, magnitude in the global pool before all others. A mask met before is not evaluated again.
 
     Parameters
     ----------
@@ -70,14 +75,13 @@ class Trials:
 
     Examples
     --------
-    >>> import torch
     >>> from sics_plugin import prune_model
     >>> _ = torch.manual_seed(0)
     >>> mlp = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4))
     >>> batches = [(torch.randn(16, 64), torch.randint(4, (16,))) for _ in range(4)]
     >>> report = prune_model(mlp, "adaptive", amount=0.7, calibrate=Trials(batches))
-    >>> report.choice.reason.partition(":")[0]
-    'pool global, smallest loss on the calibration batches of 16 masks'
+    >>> report.choice.scorer, report.pool, len(report.choice.trials)
+    ('fisher', 'global', 18)
     """
 
     batches: Iterable[Batch]
@@ -133,8 +137,6 @@ class Trials:
         check_model(model)
         trying = _Trying(self, model, amount, *on_copies(model, prune, unit, options), unit)
         trials = trying.all()
-        if not trials:
-            raise ValueError(f"Expected `scorers` and `pools` that {unit}s can be ranked by, got none")
         best, reason = trying.best(trials)
         kind = kind_for(best.scorer)
         step = Step(trying.sparsity, best.scorer, best.alpha, reason)
@@ -159,20 +161,47 @@ class _Trying:
         #: Layers and rows lose a fraction each: of a number of units as large a one.
         self.share = amount / present_units(model, unit, options) if isinstance(amount, Integral) else amount
         self.signals = dict(how.collected or {})
+        self.seen: dict[str, Seen] = {}
+        self.loss = held_out_loss(how.kept, how.loss)
+        self.dense: DenseOutputs | None = None
+        try:
+            self.dense = DenseOutputs(model, how.kept)
+        except (TypeError, ValueError):  # outputs that are no numbers, or always the same: the loss alone decides
+            if not how.labels:
+                raise
 
     def all(self) -> list[Trial]:
-        """Every candidate, the best first; of equal ones the first tried."""
-        how, known, trials = self.how, dict[str, float](), list[Trial]()
-        score = held_out_loss(how.kept, how.loss) if how.labels else like_dense(self.model, how.kept)
+        """Every candidate, the best first."""
+        how, trials = self.how, list[Trial]()
         for pool in how.pools:
             for name in how.names:
                 if self.unit != "weight" and (pool == "row" or self.unit not in get_scorer(name).units):
                     continue
                 twin, report = self.pruned(name, pool)
-                if report.mask_hash not in known:
-                    known[report.mask_hash] = score_of(score, twin.eval(), name, lost=True)
-                trials.append(Trial(name, report.alpha, known[report.mask_hash], report.mask_hash, pool))
-        return sorted(trials, key=lambda trial: -trial.score)
+                found = self.seen.get(report.mask_hash) or self.seen.setdefault(report.mask_hash, self.look(twin))
+                trials.append(Trial(name, report.alpha, -found.score, report.mask_hash, pool, found.change))
+        if not trials:
+            raise ValueError(f"Expected `scorers` and `pools` that {self.unit}s can be ranked by, got none")
+        masks = list(self.seen)
+        order = [masks[i] for i in in_order(list(self.seen.values()))]
+        return sorted(trials, key=lambda trial: order.index(trial.mask_hash))  # stable: of one mask the first tried stays first
+
+    def look(self, twin: nn.Module) -> Seen:
+        """What the batches show of a pruned copy."""
+        losses, found = list[tuple[float, int]](), list[Tensor]()
+        with evaluating(twin), torch.no_grad():
+            for given in moved(self.how.kept, twin):
+                output = outputs(twin, given)
+                if self.how.labels:
+                    losses.append(self.loss.score(output, given))
+                if self.dense is not None:
+                    found.append(numbers_of(output, given))
+        change = None if self.dense is None else _or_lost(self.dense.change(found))
+        if not self.how.labels:
+            return Seen((), (), change, float(change or 0.0))
+        counts = tuple(count for _, count in losses)
+        each = tuple(_or_lost(-total / count) if count else 0.0 for total, count in losses)
+        return Seen(each, counts, change, _or_lost(-mean_of(losses)))
 
     def pruned(self, name: str, pool: str) -> tuple[nn.Module, PruningReport]:
         """A copy of the model, pruned by one candidate."""
@@ -204,20 +233,71 @@ class _Trying:
 
     def best(self, trials: Sequence[Trial]) -> tuple[Trial, str]:
         """What is chosen, and why."""
-        how = self.how
-        masks = {trial.mask_hash: trial for trial in reversed(trials)}  # by the first tried of each, the best first
+        how, first = self.how, trials[0]
         plain = next(trial for trial in trials if (trial.scorer, trial.pool) == (PLATEAU, how.pools[0]))
-        what = "loss" if how.labels else "change of the outputs"
-        by = f"smallest {what} on the calibration batches of {len(masks)} masks"
         if how.held_out is None:
-            chosen = trials[0] if trials[0].mask_hash != plain.mask_hash else plain
-            return chosen, f"pool {chosen.pool}, {by}: {-chosen.score:.4g}, magnitude's {-plain.score:.4g}"
-        first = list(dict.fromkeys((plain.mask_hash, *(trial.mask_hash for trial in trials))))[: how.budget]
-        shown = [trial for trial in masks.values() if trial.mask_hash in first]
-        scores = {t.mask_hash: score_of(how.held_out, self.pruned(t.scorer, str(t.pool))[0].eval(), t.scorer) for t in shown}
-        found = max(shown, key=lambda trial: scores[trial.mask_hash])
+            return first, f"pool {first.pool}, {self.why(first, plain)}"
+        shown = {trial.mask_hash: trial for trial in reversed(trials)}  # of each mask the one tried first
+        hashes = list(dict.fromkeys((plain.mask_hash, *(trial.mask_hash for trial in trials))))[: how.budget]
+        scores = {h: score_of(how.held_out, self.pruned(shown[h].scorer, str(shown[h].pool))[0].eval(), h) for h in hashes}
+        found = shown[max(hashes, key=lambda h: (scores[h], -hashes.index(h)))]
         told = f"{scores[found.mask_hash]:.6g}, magnitude's {scores[plain.mask_hash]:.6g}"
-        return found, f"pool {found.pool}, highest held-out score of {len(shown)}, which had the {by} or are magnitude: {told}"
+        return found, f"pool {found.pool}, held-out score {told}: the best of {len(hashes)}; {self.why(found, plain)}"
+
+    def why(self, found: Trial, plain: Trial) -> str:
+        """What the batches showed of it."""
+        if not self.how.labels:
+            changed = f"change of the outputs {-found.score:.3g}, magnitude's {-plain.score:.3g}"
+            return f"{changed}: the smallest of {len(self.seen)} masks on the batches"
+        least = min(seen.score for seen in self.seen.values())
+        near = len(within_noise(list(self.seen.values())))
+        of = f"{near} of {len(self.seen)} masks are within a standard error of the smallest, {least:.4g}"
+        return f"loss {-found.score:.4g} on the calibration batches, magnitude's {-plain.score:.4g}; {of}"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the batches show of one mask: the mean loss of each and what it counts, the change of outputs, what is made small."""
+
+    losses: tuple[float, ...]
+    counts: tuple[int, ...]
+    change: float | None
+    score: float
+
+
+def within_noise(seen: Sequence[Seen]) -> list[int]:
+    """Which masks, by position, have a loss within one standard error of the smallest.
+
+    The standard error is that of the paired difference, over batches weighted by what they count; of one batch there is none.
+
+    >>> three = ((1.0, 2.0, 3.0), (1.5, 1.8, 3.0), (2.0, 3.0, 4.0))  # differences to the first: 0.5, −0.2, 0, and 1 each
+    >>> within_noise([Seen(losses, (8, 8, 8), None, sum(losses) / 3) for losses in three])
+    [0, 1]
+    """
+    best = min(seen, key=lambda one: one.score)
+    total, n = sum(best.counts), len(best.counts)
+    found = []
+    for i, one in enumerate(seen):
+        away = [a - b if a != b else 0.0 for a, b in zip(one.losses, best.losses, strict=True)]
+        mean = sum(count * d for count, d in zip(best.counts, away, strict=True)) / total if total else one.score - best.score
+        squares = sum((count * (d - mean) / total) ** 2 for count, d in zip(best.counts, away, strict=True)) if total else 0.0
+        error = math.sqrt(squares * n / (n - 1)) if n > 1 and math.isfinite(squares) else 0.0
+        if mean <= error:
+            found.append(i)
+    return found
+
+
+def in_order(seen: Sequence[Seen]) -> list[int]:
+    """Positions, the chosen one first: of those within noise by the change of outputs, the others by their loss."""
+    near = set(within_noise(seen))
+    changes = [math.inf if one.change is None else one.change for one in seen]
+    if any(seen[i].change is None for i in near):
+        near = set()
+    return sorted(range(len(seen)), key=lambda i: (i not in near, changes[i] if i in near else seen[i].score))
+
+
+def _or_lost(value: float) -> float:
+    return value if math.isfinite(value) else math.inf
 
 
 def kind_for(name: str) -> str | None:
