@@ -199,18 +199,15 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What can be seen of a pruned network without the examples that it is evaluated on, one of a draw each.
+    """What the calibration examples of a draw show of a pruned network.
 
-    `loss` is the task's criterion; `distance` needs no labels: the squared change of the outputs, relative to their variance over
-    examples, in the dense network. Of the calibration examples, and of the draw's held-out ones.
+    `loss` is the task's criterion, `losses` that of each batch, as `packed`; `distance` needs no labels: the squared change of the
+    outputs over their variance between examples in the dense network.
     """
 
     loss: float = float("nan")
     distance: float = float("nan")
-    held_out_loss: float = float("nan")
-    held_out_distance: float = float("nan")
-    held_out_accuracy: float = float("nan")
-    losses: str = ""  # of each calibration batch, as `packed`
+    losses: str = ""
 
 
 class Measuring:
@@ -295,23 +292,18 @@ class Measuring:
         return Found(short, report.sparsity, max(layer.sparsity for layer in report.layers), examples, shown)
 
     def _shown(self, seed: int, batches: int) -> Shown:
-        """What the calibration and held-out examples of a draw show of the network as it is now."""
+        """What the calibration examples of a draw show of the network as it is now."""
         given, dense = self._kept(seed, batches)
         with torch.no_grad():
             now = [self.task.outputs(self.net.eval(), x).float() for x, _ in given]
-            losses = [float(self.task.criterion(output, y)) for output, (_, y) in zip(now, given, strict=True)]
-            right = self.task.right(now[-1], given[-1][1])
-        *calibrated, held = now
-        return Shown(
-            float(np.mean(losses[:-1])), distance(calibrated, dense[:-1]), losses[-1], distance([held], dense[-1:]),
-            float(right.double().mean()), packed(torch.tensor(losses[:-1])),
-        )  # fmt: skip
+            losses = torch.tensor([float(self.task.criterion(output, y)) for output, (_, y) in zip(now, given, strict=True)])
+        return Shown(float(losses.double().mean()), distance(now, dense), packed(losses))
 
     def _kept(self, seed: int, batches: int) -> tuple[Given, list[torch.Tensor]]:
-        """The calibration batches of a draw and, last, its held-out examples, and the dense outputs of each."""
+        """The calibration batches of a draw, and the dense outputs of each."""
         if (seed, batches) not in self.kept:
             self.task.batches = batches
-            given = [*self.task.calibration(seed), self.task.held(seed)]
+            given = self.task.calibration(seed)
             with torch.no_grad():
                 dense = [self.task.outputs(self.net.eval(), x).float() for x, _ in given]
             self.kept = {(seed, batches): (given, dense)}

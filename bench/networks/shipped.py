@@ -120,16 +120,12 @@ class RealTask(Task):
 
     def held_out(self, network: nn.Module, seed: int) -> dict[str, Any]:
         """Accuracy and loss on examples of this draw that are never evaluated, half as many."""
-        x, y = self.held(seed)
-        outputs = self.outputs(network, x)
-        return {self.metric.name: self.right(outputs, y), "loss": float(self.criterion(outputs, y))}
-
-    def held(self, seed: int) -> tuple[Any, Tensor]:
-        """The held-out examples of a draw, made once."""
         if getattr(self, "_held_of", None) != seed:
             self._held = self.examples(generator(HELD_OUT, seed), self.evaluated // 2, HELD_OUT)
             self._held_of = seed
-        return self._held
+        x, y = self._held
+        outputs = self.outputs(network, x)
+        return {self.metric.name: self.right(outputs, y), "loss": float(self.criterion(outputs, y))}
 
     def outputs(self, network: nn.Module, x: Any) -> Tensor:
         """All outputs, on the CPU."""
