@@ -201,8 +201,8 @@ class Found:
 class Shown:
     """What the calibration examples of a draw show of a pruned network.
 
-    `loss` is the task's criterion, `losses` that of each batch, as `packed`; `distance` needs no labels: the squared change of the
-    outputs over their variance between examples in the dense network.
+    `loss` is the task's criterion, `losses` that of each batch, as `packed`; `distance` needs no labels: the squared change of
+    the outputs over their variance between examples in the dense network.
     """
 
     loss: float = float("nan")
