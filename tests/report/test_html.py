@@ -17,7 +17,7 @@ from sics_analysis.report.tables import joint
 from sics_analysis.report.words.glossary import SCORERS, terms
 from sics_analysis.report.words.phrases import GLYPHS, number, plain
 
-VOID = {"meta", "br", "img", "link", "hr", "input"}
+VOID = {"meta", "br", "wbr", "img", "link", "hr", "input"}
 
 
 class Page(HTMLParser):
@@ -250,5 +250,5 @@ def test_a_tripped_gate_and_a_stamp_stand_at_the_top(frame: pd.DataFrame) -> Non
 def test_nothing_undecided_is_not_called_undecided() -> None:
     rows = [(s, n, 0.7, 0.9 + g + s / 1000) for s in range(6) for n, g in (("magnitude", 0.0), ("mine", 0.03))]
     frame = pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"])
-    assert "lines are undecided, which is not agreement" not in render(report_table(frame), "html")
-    assert "1 of 1 lines are undecided, which is not agreement" in render(report_table(frame[frame["seed"] < 2]), "html")
+    assert "undecided, which is not agreement" not in render(report_table(frame), "html")
+    assert "1 of 1 line is undecided, which is not agreement" in render(report_table(frame[frame["seed"] < 2]), "html")
