@@ -92,7 +92,7 @@ def test_undecided_lines_are_never_agreement(document: ReportDocument) -> None:
     open_ = tuple(replace(line, verdict=Verdict.INCONCLUSIVE) if line == first else line for line in document.lines)
     family = sum(line.in_family for line in document.lines)
     said = by_id(replace(document, lines=open_))["escape"].text
-    assert f"1 of {family} lines of the family are undecided, which is not agreement" in said
+    assert f"1 of {family} lines of the family is undecided, which is not agreement" in said
 
 
 def test_attribution_tells_above_zero_from_above_delta(document: ReportDocument) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from sics_analysis.report import ReportDocument, render, report_table
 from sics_analysis.report.figures import FIGURES
+from sics_analysis.report.layouts import html
 from sics_analysis.report.layouts.html import report_tables
 from sics_analysis.report.tables import joint
 from sics_analysis.report.words.glossary import SCORERS, terms
@@ -245,6 +246,21 @@ def test_a_tripped_gate_and_a_stamp_stand_at_the_top(frame: pd.DataFrame) -> Non
     assert "Stamped: plan changed after data" in head
     assert head.count("Gate tripped") == 1
     assert "Gate tripped: escape:chaos@0.5 is undecided" in head
+
+
+def test_a_page_too_large_goes_without_what_no_verdict_hangs_on(
+    document: ReportDocument, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = len(render(document, "html").encode())
+    assert whole <= html.BUDGET
+    monkeypatch.setattr(html, "BUDGET", whole - 1)
+    text = render(document, "html")
+    assert len(text.encode()) < whole
+    less = Page(text)
+    assert less.words.count("Not here: with it the page would be larger than") == 1, "the table of McNemar alone: that is enough"
+    assert less.having("details", id="table-mcnemar")
+    for line in document.lines:
+        assert f"{GLYPHS[line.verdict]} {number(line.mean)}" in less.words
 
 
 def test_nothing_undecided_is_not_called_undecided() -> None:
