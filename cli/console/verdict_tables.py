@@ -57,10 +57,11 @@ def print_results(
         here = [row for row in pruned if row.sparsity == sparsity]
         masks = {len({row.mask_hash for row in here if row.seed == seed}) for seed in {row.seed for row in here}}
         count = " to ".join(map(str, sorted({min(masks), max(masks)})))
+        alike = "distinct mask" if count == "1" else "distinct masks"
         floor = noise.get(sparsity)
         noted = "noise floor not measured" if floor is None else f"noise floor {floor.change:.{digits}f} {short}"
         noted += f", up to {plural(floor.examples, 'example')} changed" if floor is not None and floor.examples else ""
-        what = f" {len({row.scorer for row in here})} scorers, {count} distinct masks per seed; {noted}"
+        what = f" {plural(len({row.scorer for row in here}), 'scorer')}, {count} {alike} per seed; {noted}"
         console.print()
         console.print(Text(f"S = {sparsity:g}", style="bold"), what)
         _print_scorers(console, here, None if isinstance(document, str) else document, scale, digits, unit)

@@ -100,9 +100,9 @@ def where_text(session: Session, workers: Workers) -> str:
     devices = workers.devices(session.gpus)
     used = len(set(devices))
     models = f": {session.recipe.environment.gpu}" if session.cards else ""
-    on = f"{used} GPU(s){models}" if session.gpus else "the CPU"
+    on = f"{plural(used, 'GPU')}{models}" if session.gpus else "the CPU"
     shared = f", up to {-(-len(devices) // used)} on each" if session.gpus and len(devices) > used else ""
-    return f"{len(devices)} worker(s) on {on}{shared}"
+    return f"{plural(len(devices), 'worker')} on {on}{shared}"
 
 
 def _start_lines(session: Session, place: Workers | SlurmCluster, grid: Grid) -> tuple[str, str]:
