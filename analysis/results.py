@@ -348,6 +348,15 @@ def is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
+def plural(count: int, noun: str, nouns: str = "") -> str:
+    """A count with its noun.
+
+    >>> plural(1, "seed"), plural(2, "seed"), plural(0, "analysis", "analyses")
+    ('1 seed', '2 seeds', '0 analyses')
+    """
+    return f"{count} {noun if count == 1 else nouns or noun + 's'}"
+
+
 def signed(value: float, digits: int | None = None) -> str:
     """A number with its sign, zero without one, and a true minus; two decimals unless `written_with` says otherwise.
 
@@ -482,9 +491,9 @@ class HowFar:
         tested = len(self.steps)
         if not tested:
             return f"{self.scorer}: no S has a seed together with {self.reference}."
-        way = f"fixed sequence over {tested} value{'s' * (tested > 1)} of S from {self.steps[0].sparsity:g}"
+        way = f"fixed sequence over {plural(tested, 'value')} of S from {self.steps[0].sparsity:g}"
         way += f", none of it at S = {', '.join(f'{S:g}' for S in self.gaps)}" if self.gaps else ""
-        held = f"error held over {self.family} scorer{'s' * (self.family > 1)}"
+        held = f"error held over {plural(self.family, 'scorer')}"
         if self.reached is None:
             alone = f"; by itself up to S = {self.alone:g}" if self.alone is not None else ""
             return (

@@ -194,7 +194,7 @@ def line(found: Complexity, known: str) -> str:
         shown(n) for n in ("jaccard", "spearman", "saliency", "bent", "unexplained", "not_monotone", "above_ten_cycles")
     )
     kappa = "–" if found.kappa is None else found.kappa
-    return f"| {found.name} | {kinds}{wrong} | {kappa} | {found.confidence:.0%} | {numbers} |"
+    return f"| {found.name} | {kinds}{wrong} | {kappa} | {100 * found.confidence:.0f} % | {numbers} |"
 
 
 HEAD = (

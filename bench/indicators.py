@@ -55,7 +55,7 @@ def measured() -> None:
     for name in features():
         found = measure_units(build_scorer(name), units, draws=10, sparsities=[0.7])
         shares = [found.at[0].not_monotone, found.at[0].above_ten_cycles]
-        told = " | ".join("–" if share is None else f"{share.value:.1%}" for share in shares)
+        told = " | ".join("–" if share is None else f"{100 * share.value:.1f} %" for share in shares)
         print(f"| `{name}` | {'–' if found.declared is None else found.declared} | {found.kind} | {told} |", flush=True)
 
 

@@ -276,7 +276,7 @@ def compare(what: str, plain: Callable[[], float], ours: Callable[[], float]) ->
     one, two = plain(), ours()
     every, own = (after - before for after, before in zip(busy_seconds(), (every, own), strict=True))
     found = Timed(one, two, max(0.0, every - own) / (time.perf_counter() - begun) / (os.cpu_count() or 1))
-    print(f"{what}: plain {one:.1f} s, ours {two:.1f} s, others {found.others:.0%}", file=sys.stderr, flush=True)
+    print(f"{what}: plain {one:.1f} s, ours {two:.1f} s, others {100 * found.others:.0f} %", file=sys.stderr, flush=True)
     return found
 
 
@@ -290,7 +290,7 @@ def table(timed: dict[str, list[Timed]], floors: dict[str, float]) -> list[str]:
         plain, ours, others = (statistics.median(getattr(one, name) for one in rounds) for name in ("plain", "ours", "others"))
         lines.append(
             f"| {what} | {len(rounds)} | {plain:.1f} | {ours:.1f} | **{statistics.median(ratios):.2f}** "
-            f"({ratios[0]:.2f} to {ratios[-1]:.2f}) | {floors[what]:.1f} | {others:.0%} |"
+            f"({ratios[0]:.2f} to {ratios[-1]:.2f}) | {floors[what]:.1f} | {100 * others:.0f} % |"
         )
     return lines
 

@@ -103,7 +103,8 @@ def main() -> None:
             milliseconds = 1000 * statistics.median(r["dense"] for r in rounds)
             shares = " | ".join(f"{ratio[n]:.2f}" for n in NAMES[1:])
             print(
-                f"| {name} | {sparsity} | {left:.0%} | {work:.0%} | {milliseconds:.0f} | {shares} | {1 / ratio['shrunk']:.2f} | "
+                f"| {name} | {sparsity} | {100 * left:.0f} % | {100 * work:.0f} % | {milliseconds:.0f} | {shares} | "
+                f"{1 / ratio['shrunk']:.2f} | "
                 f"{difference(models, x):.1e} |",
                 flush=True,
             )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sics_analysis.results import plural
 from sics_cli.base.errors import ConfigError
 from sics_cli.console.notebook import in_notebook, notebook_reporter
 from sics_cli.console.progress_bars import reporter
@@ -52,7 +53,7 @@ class Run:
             rows, failed = store.cells(), store.failures()
         seeds = len({row.seed for row in rows})
         failures = f", {len(failed)} failed" if failed else ""
-        return f"Run({str(self.folder)!r}: {len(rows)} rows of {seeds} seeds{failures})"
+        return f"Run({str(self.folder)!r}: {plural(len(rows), 'row')} of {plural(seeds, 'seed')}{failures})"
 
     def frame(self) -> pd.DataFrame:
         """One row a (seed, scorer, sparsity), dense networks as sparsity 0, with the columns of `sics-run export`."""

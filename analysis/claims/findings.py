@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sics_analysis.claims.statement import Claim
-from sics_analysis.results import Interval, signed
+from sics_analysis.results import Interval, plural, signed
 from sics_analysis.results import Status as Status
 from sics_analysis.rows.contrasts import MIN_SEEDS, Contrast
 from sics_analysis.rows.table import PLATEAU
@@ -69,7 +69,9 @@ def incomplete(contrast: Contrast, analysis: Analysis) -> str | None:
     if contrast.n < MIN_SEEDS:
         return f"{contrast.name} has {seeds_text(contrast.n)} with {contrast.reference}, it takes {MIN_SEEDS}"
     if lacks_seeds(contrast, analysis):
-        return f"{contrast.name} has {contrast.n} of the {len(analysis.seeds)} seeds of the run with {contrast.reference}"
+        return (
+            f"{contrast.name} has {contrast.n} of the {plural(len(analysis.seeds), 'seed')} of the run with {contrast.reference}"
+        )
     return None
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sics_analysis.claims.scorecard import evaluate, evaluate_all, tested
 from sics_analysis.claims.statement import GRAMMAR, Claim, parse_claim
 from sics_analysis.looks.outcome import LineLooks
-from sics_analysis.results import Row, Status, columns
+from sics_analysis.results import Row, Status, columns, plural
 from sics_analysis.study.outcome import Analysis
 
 #: The target of all claims of the paper that a run tests.
@@ -123,7 +123,7 @@ def _state(target: Target, analysis: Analysis) -> TargetState:
     lines = _counted(analysis)
     settled = sum(line.settled for line in lines)
     hopeless = [f"{line.scorer} at S = {line.sparsity:g}" for line in lines if line.hopeless]
-    said = f"{settled} of {len(lines)} lines are settled"
+    said = f"{settled} of {plural(len(lines), 'line')} {'is' if settled == 1 else 'are'} settled"
     if hopeless:
         said += f"; not expected to be: {', '.join(hopeless)}"
     return TargetState(target.text, bool(lines) and settled >= target.share * len(lines) - 1e-9, said)
@@ -135,7 +135,10 @@ def _claims_state(target: Target, analysis: Analysis) -> TargetState:
     undecided = [found for found in results if found.status is Status.UNDECIDED]
     waiting = [found.claim.id for found in undecided if not found.out_of_reach]
     given_up = [found.claim.id for found in undecided if found.out_of_reach]
-    said = f"{len(results) - len(undecided)} of {len(results)} claims of the paper are decided"
+    said = (
+        f"{len(results) - len(undecided)} of {plural(len(results), 'claim')} of the paper "
+        f"{'is' if len(results) - len(undecided) == 1 else 'are'} decided"
+    )
     said += f"; open: {', '.join(waiting)}" if waiting else ""
     said += f"; no further seed of this run could decide: {', '.join(given_up)}" if given_up else ""
     return TargetState(target.text, bool(results) and not waiting, said)

@@ -2,8 +2,8 @@
 
 The `information` control sees the same saliency as the κ ≥ 1 scorers but is monotone in it. What a scorer gains over the
 reference therefore splits, seed by seed, into what `information` gains and what the scorer gains over `information`.
-Only the second part is due to the shape of its feature. A scorer whose weights were searched has a control of its own, with the
-same search over monotone features of the same saliency.
+Only the second part is due to the complexity of its feature. A scorer whose weights were searched has a control of its own, with
+the same search over monotone features of the same saliency.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sics_analysis.families.max_t import degrade_test, escape_test, superiority_
 from sics_analysis.one_scorer.equivalence import EquivalenceResult, equivalence_test
 from sics_analysis.one_scorer.student import p_above
 from sics_analysis.one_scorer.verdict import Decision, verdict
-from sics_analysis.results import Interval, Row, Verdict, columns, limits, p_text, signed
+from sics_analysis.results import Interval, Row, Verdict, columns, limits, p_text, plural, signed
 from sics_analysis.rows.contrasts import Contrast
 from sics_analysis.rows.looked import LookedContrast
 
@@ -93,7 +93,7 @@ class AttributionLine:
         interval = self.confidence_interval()
         shown = "" if interval is None else f" {interval}"
         split = (
-            f"{head} gains {signed(self.gain.mean)} points over {self.gain.reference} in {self.n} seeds: "
+            f"{head} gains {signed(self.gain.mean)} points over {self.gain.reference} in {plural(self.n, 'seed')}: "
             f"{signed(self.information.mean)} is what {self.control} gains from the same saliency, "
             f"{signed(self.complexity.mean)}{shown} what complexity adds (superiority "
             f"{p_text(self.p_superior_adjusted)} adjusted, equivalence {p_text(self.equivalence.p)})."

@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 from scipy import special
 
-from sics_analysis.results import Computed, Interval, Row, Seed, at_level, columns, limits, p_text, signed
+from sics_analysis.results import Computed, Interval, Row, Seed, at_level, columns, limits, p_text, plural, signed
 from sics_analysis.rows.contrasts import MIN_SEEDS, Contrast, FloatArray, OfContrast
 from sics_analysis.rows.degenerate import constant_text
 
@@ -105,11 +105,11 @@ class FamilyLine(OfContrast):
         head = f"{self.name} against {self.reference}: difference {signed(self.mean)} points"
         if self.degenerate:
             test = "not tested" if self.p is None else f"exact {p_text(self.p)}, adjusted {p_text(self.p_adjusted)}"
-            return f"{head} (n = {self.n} seeds), {test}: {self.reason}."
+            return f"{head} (n = {plural(self.n, 'seed')}), {test}: {self.reason}."
         return (
             f"{head}, simultaneous {self.simultaneous}, {self.reason}: adjusted {p_text(self.p_adjusted)} "
             f"(unadjusted {p_text(self.p)}, Holm {p_text(self.p_holm)}, "
-            f"joint sign-flip {p_text(self.p_signflip_joint)}; n = {self.n} seeds)."
+            f"joint sign-flip {p_text(self.p_signflip_joint)}; n = {plural(self.n, 'seed')})."
         )
 
     def to_row(self) -> Row:
@@ -194,7 +194,7 @@ class FamilyResult(Computed):
         # An adjusted p that equals the exact t p owes nothing to the draws.
         if line.p_adjusted == line.p or abs(line.p_adjusted - self.alpha) >= error:
             return ""
-        return f"within the Monte Carlo error of α, ±{error:.2g} at {self.draws} draws"
+        return f"within the Monte Carlo error of α, ±{error:.2g} at {plural(self.draws, 'draw')}"
 
     def _near_alpha(self, line: FamilyLine) -> str:
         """The same at the last look, whose level is a fraction of alpha."""
@@ -204,35 +204,39 @@ class FamilyResult(Computed):
         error = 3 * math.sqrt(last.level * (1 - last.level) / self.draws)
         if abs(last.p - last.level) >= error:
             return ""
-        return f"within the Monte Carlo error of this look's level, {last.level:.2g} ± {error:.1g} at {self.draws} draws"
+        return (
+            f"within the Monte Carlo error of this look's level, {last.level:.2g} ± {error:.1g} at {plural(self.draws, 'draw')}"
+        )
 
     def describe(self) -> str:
         """One sentence a reviewer can quote."""
         judged = [line for line in self.lines if line.p_adjusted is not None]
         if not judged:
-            return f"No scorer of {len(self.lines)} could be tested (n = {self.n} seeds)."
+            return f"No scorer of {len(self.lines)} could be tested (n = {plural(self.n, 'seed')})."
         sign = "+" if self.direction == "above" else "−"
         bound = f"{self.direction} {sign}{self.margin:g} points" if self.margin else f"{self.direction} 0 points"
         found = ", ".join(self.rejected) or "none"
         if not self.tested:
             return (
-                f"Shown {bound} among {len(judged)} scorers of equal differences, exact p with Holm at family-wise "
-                f"α = {self.alpha:g} (n = {self.n} seeds): {found}."
+                f"Shown {bound} among {plural(len(judged), 'scorer')} of equal differences, exact p with Holm at family-wise "
+                f"α = {self.alpha:g} (n = {plural(self.n, 'seed')}): {found}."
             )
         if self.method == ROTATION_LOOKS:
             return (
-                f"Shown {bound} among {len(judged)} scorers, rotation max-T at several looks, step-down, at family-wise "
-                f"α = {self.alpha:g} over all of them (n = {self.n} seeds, {self.draws} draws a look): {found}."
+                f"Shown {bound} among {plural(len(judged), 'scorer')}, rotation max-T at several looks, step-down, at "
+                f"family-wise "
+                f"α = {self.alpha:g} over all of them (n = {plural(self.n, 'seed')}, {plural(self.draws, 'draw')} a "
+                f"look): {found}."
             )
         if self.method != ROTATION:
             why = "that miss different seeds" if self.method in (RAGGED, RAGGED_LOOKS) else "whose seeds are no pairs"
             return (
-                f"Shown {bound} among {len(self.tested)} scorers {why}, Holm on each line's own t at "
-                f"family-wise α = {self.alpha:g} ({self.n} seeds in common): {found}."
+                f"Shown {bound} among {plural(len(self.tested), 'scorer')} {why}, Holm on each line's own t at "
+                f"family-wise α = {self.alpha:g} ({plural(self.n, 'seed')} in common): {found}."
             )
         return (
-            f"Shown {bound} among {len(judged)} scorers, rotation max-T step-down at family-wise "
-            f"α = {self.alpha:g} (n = {self.n} seeds, {self.draws} draws): {found}."
+            f"Shown {bound} among {plural(len(judged), 'scorer')}, rotation max-T step-down at family-wise "
+            f"α = {self.alpha:g} (n = {plural(self.n, 'seed')}, {plural(self.draws, 'draw')}): {found}."
         )
 
     def to_row(self) -> Row:
@@ -267,4 +271,4 @@ def why_degenerate(c: Contrast) -> str:
         return f"too few seeds: {c.n}, needs {MIN_SEEDS}"
     if not c.paired:
         return "degenerate: neither side has a spread"
-    return constant_text(c) if c.has_test or c.fixed else f"no look yet: {c.n} seeds"
+    return constant_text(c) if c.has_test or c.fixed else f"no look yet: {plural(c.n, 'seed')}"

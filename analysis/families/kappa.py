@@ -16,7 +16,7 @@ import numpy as np
 
 from sics_analysis.families.max_t import escape_test
 from sics_analysis.one_scorer.student import p_below
-from sics_analysis.results import Row, check_alpha, check_delta, columns, p_text
+from sics_analysis.results import Row, check_alpha, check_delta, columns, p_text, plural
 from sics_analysis.rows.contrasts import MIN_SEEDS, Contrast
 
 
@@ -179,9 +179,9 @@ class KappaPoint:
             return f"κ({self.sparsity:g}) is not available: {self.reason}."
         p = ", ".join(f"κ = {k}: {p_text(value)}" for k, value in enumerate(self.p_values))
         if self.kappa is None:
-            return f"κ({self.sparsity:g}) is undetermined over {self.n} seeds: {self.reason} ({p})."
+            return f"κ({self.sparsity:g}) is undetermined over {plural(self.n, 'seed')}: {self.reason} ({p})."
         return (
-            f"κ({self.sparsity:g}) = {self.kappa} is claimed over {self.n} seeds, Holm-adjusted "
+            f"κ({self.sparsity:g}) = {self.kappa} is claimed over {plural(self.n, 'seed')}, Holm-adjusted "
             f"{p_text(self.p_claim_adjusted)} ({p})."
         )
 
@@ -329,7 +329,7 @@ def _test_point(
             return run, f"it needs scorers of κ = 1 and of κ = 2, and there is none of κ = {kappa}"
         if not columns[kappa]:
             if n >= MIN_SEEDS and not any(c.fixed or c.level(alpha) for c in family[kappa]):
-                return n, f"no look yet: {n} seeds"
+                return n, f"no look yet: {plural(n, 'seed')}"
             return n, f"too few seeds: {n}" if n < MIN_SEEDS else f"every scorer of κ = {kappa} is degenerate"
     both = columns[1] + columns[2]
     p_any = escape_test(both, delta, alpha=alpha, rng=rng, draws=draws)

@@ -31,7 +31,7 @@ from sics_analysis.families.rotation import (
 from sics_analysis.families.sequential import sequential_family
 from sics_analysis.one_scorer.signflip import DRAWS, sign_flip_test
 from sics_analysis.one_scorer.student import p_above
-from sics_analysis.results import MAX_MARGIN, Interval, Seed, check_alpha, check_delta, is_number, is_whole
+from sics_analysis.results import MAX_MARGIN, Interval, Seed, check_alpha, check_delta, is_number, is_whole, plural
 from sics_analysis.rows.contrasts import MANY_SEEDS, MIN_SEEDS, Contrast, FloatArray, check_names
 from sics_analysis.rows.looked import LookedContrast
 
@@ -331,7 +331,7 @@ def _tested_line(c: Contrast, numbers: _Numbers, j: int, margin: float, directio
         None if numbers.joint is None else float(numbers.joint[j]),
         Interval(mean - half, mean + half, 1 - alpha, numbers.interval),
         False,
-        f"tested {direction} {bound} among {len(numbers.p)} scorers{how}",
+        f"tested {direction} {bound} among {plural(len(numbers.p), 'scorer')}{how}",
     )
 
 

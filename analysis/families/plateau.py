@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sics_analysis.families.multiplicity import holm
 from sics_analysis.one_scorer.equivalence import EquivalenceResult
-from sics_analysis.results import Interval, Row, Verdict, at_level, columns, p_text
+from sics_analysis.results import Interval, Row, Verdict, at_level, columns, p_text, plural
 
 PAIRS = "one another"  # the reference of a claim about all pairs
 
@@ -58,7 +58,7 @@ class PlateauClaim:
             return f"{names} against {self.reference}: the same mask at every seed (n = {self.n}), an identity."
         outcome = "all within" if self.holds else "not all shown within"
         return (
-            f"{names} against {self.reference} (n = {self.n} seeds): {outcome} ±{self.delta:g} points, "
+            f"{names} against {self.reference} (n = {plural(self.n, 'seed')}): {outcome} ±{self.delta:g} points, "
             f"intersection-union {p_text(self.p)}; {self.reason}."
         )
 

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 from sics_analysis.families.attribution import AttributionLine
 from sics_analysis.one_scorer.equivalence import EquivalenceResult
 from sics_analysis.one_scorer.verdict import Decision
-from sics_analysis.results import Interval, Row, Verdict, columns, limits, p_text, signed
+from sics_analysis.results import Interval, Row, Verdict, columns, limits, p_text, plural, signed
 from sics_analysis.rows.contrasts import Contrast
 from sics_analysis.rows.searched import SearchedName
 
@@ -102,7 +102,7 @@ class SearchedGain(_Searched):
         if self.gain.mean is None:
             return f"{head}: no seed has all parts of the split. {self.conclusion()}"
         parts = [f"{signed(part.mean)} is {what}" for what, part in self._parts() if part.mean is not None]
-        split = f"{head} gains {_estimate(self.gain)} over {self.gain.reference} in {self.n} seeds"
+        split = f"{head} gains {_estimate(self.gain)} over {self.gain.reference} in {plural(self.n, 'seed')}"
         if self.line is not None:
             over = self.line.complexity
             tests = f"superiority {p_text(self.line.p_superior_adjusted)} adjusted, equivalence {p_text(self.line.equivalence.p)}"
@@ -172,7 +172,8 @@ class SearchedGain(_Searched):
 
 @dataclass(frozen=True, slots=True)
 class SearchedBeside:
-    """A searched scorer against another control that had the same search: its shape, monotone features, or an adaptive one.
+    """A searched scorer against another control that had the same search: of splines, of monotone features, or for an "
+        "adaptive one.
 
     It is better only where it is above that control and above the reference; `p_pays`, `p_pays_delta` and `p_pays_delta_run`
     are of both, as in `SearchedGain`.
@@ -207,7 +208,7 @@ class SearchedBeside:
             return f"{head}: no seed has both and the reference."
         why = f" ({line.reason})" if line.reason else ""
         tests = f"superiority {p_text(line.p_superior_adjusted)} adjusted, equivalence {p_text(line.equivalence.p)}"
-        return f"{head}: {_estimate(line.complexity)} over {line.n} seeds; {tests}: {line.verdict}{why}."
+        return f"{head}: {_estimate(line.complexity)} over {plural(line.n, 'seed')}; {tests}: {line.verdict}{why}."
 
     def conclusion(self) -> str:
         """What it comes to, in one sentence with its look."""
@@ -286,11 +287,11 @@ class BudgetPoint(_Searched):
 
     def describe(self) -> str:
         """Return one sentence a reviewer can quote."""
-        head = f"{self.scorer} at S = {self.sparsity:g}, {self.name.budget} evaluations"
+        head = f"{self.scorer} at S = {self.sparsity:g}, {plural(self.name.budget, 'evaluation')}"
         if self.gain.mean is None:
             return f"{head}: no seed has it and {self.gain.reference}."
         gap = "" if self.gap is None or self.gap.mean is None else f", over-fitting gap {_with_interval(self.gap)}"
-        return f"{head}: {_estimate(self.gain)} over {self.gain.reference} in {self.gain.n} seeds{gap}."
+        return f"{head}: {_estimate(self.gain)} over {self.gain.reference} in {plural(self.gain.n, 'seed')}{gap}."
 
     def to_row(self) -> Row:
         """Return the point as one row; the gap of the loss with better upwards."""
@@ -331,7 +332,9 @@ class PoolGain:
             return f"{head}: no seed has both."
         why = f" ({self.decision.reason})" if self.decision.reason else ""
         tests = f"equivalence {p_text(self.equivalence.p)}"
-        return f"{head}: {_estimate(self.contrast)} over {self.contrast.n} seeds; {tests}: {self.decision.verdict}{why}."
+        return (
+            f"{head}: {_estimate(self.contrast)} over {plural(self.contrast.n, 'seed')}; {tests}: {self.decision.verdict}{why}."
+        )
 
     def to_row(self) -> Row:
         """Return the difference as one row."""

@@ -30,7 +30,7 @@ from sics_analysis.families.multiplicity import holm
 from sics_analysis.families.rotation import MaxAbs, Projection, sorted_rows
 from sics_analysis.looks.levels import critical_value
 from sics_analysis.one_scorer.student import p_above
-from sics_analysis.results import Interval, Seed
+from sics_analysis.results import Interval, Seed, plural
 from sics_analysis.rows.contrasts import Contrast, FloatArray
 from sics_analysis.rows.looked import Look, LookedContrast
 
@@ -229,5 +229,5 @@ def _line(
     reach = se * (critical_value(c.n, c.level(alpha / (2 * m))) if critical is None else critical)
     interval = Interval(mean - reach, mean + reach, 1 - alpha, BONFERRONI if critical is None else JOINT)
     bound = f"{'+' if direction == 'above' else '−'}{margin:g}" if margin else "0"
-    reason = f"tested {direction} {bound} among {m} scorers at {len(c.looks)} looks"
+    reason = f"tested {direction} {bound} among {plural(m, 'scorer')} at {plural(len(c.looks), 'look')}"
     return FamilyLine(c, t, own, adjusted, cross, None, None, interval, False, reason, looks)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sics_analysis.families.family import FamilyResult
-from sics_analysis.results import Interval, Row, Seed, Winner, columns, limits, signed
+from sics_analysis.results import Interval, Row, Seed, Winner, columns, limits, plural, signed
 from sics_analysis.rows.contrasts import Contrast
 
 
@@ -24,7 +24,8 @@ def best_of(family: FamilyResult) -> Winner | None:
     assert best.simultaneous is not None
     where = "" if best.sparsity is None else f" at S = {best.sparsity:g}"
     sentence = (
-        f"Best of {len(lines)} scorers{where}: {best.name}, simultaneous {best.simultaneous} over {best.n} seeds. "
+        f"Best of {plural(len(lines), 'scorer')}{where}: {best.name}, simultaneous {best.simultaneous} over "
+        f"{plural(best.n, 'seed')}. "
         "Its own mean is not given: it was selected for being large."
     )
     return Winner(best.name, best.sparsity, best.n, len(lines), best.simultaneous, sentence)
@@ -55,7 +56,7 @@ class Confirmed:
         mean = "no estimate" if self.mean is None else f"{signed(self.mean)} points"
         shown = "" if interval is None else f", {interval}"
         return (
-            f"{self.scorer}, the best of {self.candidates} on {self.n_selection} seeds, gives {mean}{shown} on "
+            f"{self.scorer}, the best of {self.candidates} on {plural(self.n_selection, 'seed')}, gives {mean}{shown} on "
             f"{self.contrast.n} fresh seeds."
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sics_analysis.looks.design import LookPlan
-from sics_analysis.results import Interval, Row, Seed, Verdict, columns, limits, signed
+from sics_analysis.results import Interval, Row, Seed, Verdict, columns, limits, plural, signed
 
 #: What settles a line: the halves NONINFERIOR and NONSUPERIOR leave it open on the other side.
 SETTLED = (Verdict.IDENTICAL, Verdict.EQUIVALENT, Verdict.ESCAPES, Verdict.DEGRADES)
@@ -194,16 +194,19 @@ class Looks:
         elif not self.finished:
             found.append(f"stopped at look {looks}: {self.spent:.3g} of α = {self.plan.alpha:g} spent")
         if self.waiting and self.made:
-            more = "1 more seed" if len(self.waiting) == 1 else f"{len(self.waiting)} more seeds"
+            more = plural(len(self.waiting), "more seed")
             found.append(f"{more} run since look {self.made}: counted at the next look, {self.next_look} seeds")
         if self.extra:
-            more = "1 seed" if len(self.extra) == 1 else f"{len(self.extra)} seeds"
+            more = plural(len(self.extra), "seed")
             found.append(f"{more} past the plan's {self.plan.n_max}: no α is left for them, no verdict rests on them")
         return tuple(found)
 
     def describe(self) -> str:
         """The plan, where it stands and what each line shows, one sentence a line."""
-        first = f"{self.plan.describe()} {self.made} of {len(self.plan.looks)} looks are made."
+        first = (
+            f"{self.plan.describe()} {self.made} of {plural(len(self.plan.looks), 'look')} "
+            f"{'is' if self.made == 1 else 'are'} made."
+        )
         stamps = [f"{text[:1].upper()}{text[1:]}." for text in self.stamps()]
         return "\n".join([first, *stamps, *(line.describe() for line in self.lines)])
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from sics_analysis.results import Interval, Row, check_level, columns, limits, signed
+from sics_analysis.results import Interval, Row, check_level, columns, limits, plural, signed
 from sics_analysis.rows.contrasts import MANY_SEEDS, MIN_SEEDS, Contrast, as_contrast
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -212,10 +212,10 @@ class Bootstrap:
         how = f"all {self.n_resamples} resamples enumerated" if self.exact else f"{self.n_resamples} resamples"
         if self.reason is not None:
             mean = "" if self.mean is None else f"Mean difference {signed(self.mean)} points over "
-            return f"{mean}{self.n} seeds; no bootstrap: {self.reason}."
+            return f"{mean}{plural(self.n, 'seed')}; no bootstrap: {self.reason}."
         shown = "unbounded (too many tied differences)" if interval is None else str(interval)
         assert self.mean is not None
-        mean = f"Mean difference {signed(self.mean)} points over {self.n} seeds"
+        mean = f"Mean difference {signed(self.mean)} points over {plural(self.n, 'seed')}"
         return f"{mean}, studentized bootstrap {shown} ({how}). {coverage_caveat(self.n)}"
 
     def to_row(self) -> Row:

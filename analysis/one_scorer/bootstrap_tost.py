@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sics_analysis.one_scorer.bootstrap import N_RESAMPLES, Bootstrap, bootstrap_mean
-from sics_analysis.results import Interval, Row, Verdict, check_alpha, check_delta, columns, limits, p_text, signed
+from sics_analysis.results import Interval, Row, Verdict, check_alpha, check_delta, columns, limits, p_text, plural, signed
 from sics_analysis.rows.contrasts import Contrast, as_contrast
 from sics_analysis.rows.degenerate import classify
 
@@ -43,7 +43,7 @@ class BootstrapEquivalence:
         tail = f" ({self.reason})" if self.reason else ""
         mean = "none" if self.mean is None else signed(self.mean)
         return (
-            f"Bootstrap TOST at ±{self.delta:g} points over {self.n} seeds: difference {mean}, "
+            f"Bootstrap TOST at ±{self.delta:g} points over {plural(self.n, 'seed')}: difference {mean}, "
             f"{p_text(self.p)}, {how}: {self.verdict}{tail}."
         )
 

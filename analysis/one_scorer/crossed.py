@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from sics_analysis.results import Interval, Row, VarianceSplit, check_level, columns, limits, signed
+from sics_analysis.results import Interval, Row, VarianceSplit, check_level, columns, limits, plural, signed
 from sics_analysis.rows.contrasts import MIN_SEEDS, POINTS
 
 _Numbers: TypeAlias = NDArray[Any]
@@ -88,7 +88,7 @@ class VarianceComponents:
 
     def describe(self) -> str:
         """Return one sentence a reviewer can quote."""
-        head = f"{self.n_seeds} seeds × {self.n_images} images: difference {signed(self.mean)} points"
+        head = f"{plural(self.n_seeds, 'seed')} × {plural(self.n_images, 'image')}: difference {signed(self.mean)} points"
         split, interval = self.split(), self.confidence_interval()
         if split is None or interval is None:
             return f"{head}{'' if interval is None else f', {interval}'}; there is no variance to share out."

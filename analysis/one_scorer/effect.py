@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 from scipy.optimize import brentq
 
-from sics_analysis.results import Interval, Row, check_level, columns, limits, signed
+from sics_analysis.results import Interval, Row, check_level, columns, limits, plural, signed
 from sics_analysis.rows.contrasts import Contrast, OfContrast, as_contrast
 
 _LARGE_T = 30.0  # where t·s spreads so far beyond Z that Z is the better variable to integrate over,
@@ -66,7 +66,7 @@ class EffectSize(OfContrast):
             return f"{self.name} against {self.reference}: no standardised effect (n = {self.n}, no spread to scale by)."
         return (
             f"{self.name} against {self.reference}: Hedges g_z = {signed(self.g_z)}, "
-            f"{self.confidence_interval()} (n = {self.n} seeds)."
+            f"{self.confidence_interval()} (n = {plural(self.n, 'seed')})."
         )
 
     def to_row(self) -> Row:

@@ -11,7 +11,7 @@ from scipy import special
 
 from sics_analysis.one_scorer.signflip import EXACT_LIMIT, sign_flip_test, subset_means
 from sics_analysis.one_scorer.student import p_above, p_below
-from sics_analysis.results import Interval, Row, Verdict, check_alpha, check_delta, columns, limits, p_text, signed
+from sics_analysis.results import Interval, Row, Verdict, check_alpha, check_delta, columns, limits, p_text, plural, signed
 from sics_analysis.rows.contrasts import MANY_SEEDS, Contrast, FloatArray, OfContrast, as_contrast
 from sics_analysis.rows.degenerate import classify, coarse_text, exact_bound, exact_p
 from sics_analysis.rows.looked import LookedContrast
@@ -102,18 +102,18 @@ class EquivalenceResult(OfContrast):
         where = "" if self.sparsity is None else f" at S = {self.sparsity:g}"
         head = f"{self.name} against {self.reference}{where}"
         if self.verdict is Verdict.IDENTICAL:
-            return f"{head}: {self.reason} (n = {self.n} seeds), an identity that needs no test."
+            return f"{head}: {self.reason} (n = {plural(self.n, 'seed')}), an identity that needs no test."
         if self.mean is None:
             return f"{head}: no complete seed."
         interval = self.confidence_interval(1 - 2 * self.alpha)
         numbers = f"{head}: difference {signed(self.mean)} points"
         if self.degenerate or interval is None:
-            return f"{numbers} (n = {self.n} seeds), {self.verdict}: {self.reason}."
+            return f"{numbers} (n = {plural(self.n, 'seed')}), {self.verdict}: {self.reason}."
         kind = "exact" if self.n <= EXACT_LIMIT else "sampled"
         flip = "" if self.p_signflip is None else f", {kind} sign-flip {p_text(self.p_signflip)}"
         return (
             f"{numbers}, {interval}, margin ±{self.delta:g}; paired t-TOST {p_text(self.p)}{flip} "
-            f"(n = {self.n} seeds): {self.verdict}, {self.reason}."
+            f"(n = {plural(self.n, 'seed')}): {self.verdict}, {self.reason}."
         )
 
     def to_row(self) -> Row:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from sics_analysis.results import Interval, Row, Seed, check_level, columns, p_text
+from sics_analysis.results import Interval, Row, Seed, check_level, columns, p_text, plural
 from sics_analysis.rows.contrasts import POINTS
 
 SCOPE = "these two networks only"
@@ -79,7 +79,7 @@ class McNemarResult:
         """One sentence a reviewer can quote, with its scope."""
         where = "" if self.seed is None else f" at seed {self.seed}"
         return (
-            f"{self.name} against {self.reference}{where}: {self.only_a} examples only {self.name} gets right, "
+            f"{self.name} against {self.reference}{where}: {plural(self.only_a, 'example')} only {self.name} gets right, "
             f"{self.only_b} only {self.reference}; exact McNemar {p_text(self.p)} ({SCOPE})."
         )
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sics_analysis.looks.design import LookPlan
 from sics_analysis.looks.levels import critical_value, crossing_probabilities, nominal_levels
 from sics_analysis.planning.power import check_design, escape_power, tost_power
-from sics_analysis.results import Computed, Row
+from sics_analysis.results import Computed, Row, plural
 
 SIMULATED = 50_000  # runs, where a chance has no exact form
 _PART = 5_000  # of them at a time, which bounds the memory
@@ -68,7 +68,7 @@ class LooksPower(Computed):
         return (
             f"A plan of looks at {looks} seeds says {what} with a chance of {100 * self.power:.1f} %, after {self.expected:.1f} "
             f"seeds on average, if the true difference is {self.difference:+g} points and its sd between seeds {self.sd:g}; its "
-            f"first look does so with {100 * self.by_look[0]:.1f} %, a fixed design of {first} seeds with "
+            f"first look does so with {100 * self.by_look[0]:.1f} %, a fixed design of {plural(first, 'seed')} with "
             f"{100 * self.fixed[0]:.1f} %."
         )
 
@@ -241,7 +241,7 @@ def share_plan(lines: Sequence[tuple[float, float, int]], plan: LookPlan, delta:
     seeds_looked = next((n for n, share in zip(plan.looks, looked, strict=True) if share >= target), None)
     seeds_fixed = next((n for n in range(min(5, plan.n_max), plan.n_max + 1) if fixed(n) >= target), None)
     few = plan.looks[min(1, len(plan.looks) - 1)]
-    share = f"{100 * target:g} % of the {len(lines)} lines"
+    share = f"{100 * target:g} % of the {plural(len(lines), 'line')}"
     if seeds_fixed is not None and seeds_fixed <= few:
         advice: Literal["looks", "fixed"] = "fixed"
         why = f"{seeds_fixed} seeds are expected to settle {share}, and a plan of looks pays for looking: {_at(seeds_looked)}"

@@ -14,7 +14,7 @@ from typing import Any
 from sics_analysis.looks.design import LookPlan
 from sics_analysis.planning.looks import LooksPower, looks_power
 from sics_analysis.planning.power import Design, PowerResult, Test, check_design, escape_power, tost_power
-from sics_analysis.results import MAX_MARGIN, Computed, Row, columns, is_whole
+from sics_analysis.results import MAX_MARGIN, Computed, Row, columns, is_whole, plural
 from sics_analysis.rows.contrasts import MIN_SEEDS
 
 MAX_SEEDS = 100_000
@@ -44,7 +44,7 @@ class SeedsNeeded(Computed):
             )
         assert self.power is not None
         return (
-            f"{self.n} seeds reach {100 * self.power:.1f} % power for {self.test} "
+            f"{plural(self.n, 'seed')} reach {100 * self.power:.1f} % power for {self.test} "
             f"(target {100 * self.target:g} %) at a true difference "
             f"of {self.difference:+g} points, sd {self.sd:g}, delta {self.delta:g}, alpha {self.alpha:g}."
         )
@@ -128,7 +128,7 @@ class Resolution(Computed):
     def describe(self) -> str:
         """Return one sentence a plan can quote."""
         return (
-            f"With {self.n} seeds the exact sign-flip test reaches p = {_fraction(self.sign_flip_one_sided)} one-sided "
+            f"With {plural(self.n, 'seed')} the exact sign-flip test reaches p = {_fraction(self.sign_flip_one_sided)} one-sided "
             f"and {_fraction(self.sign_flip_two_sided)} two-sided at best; the rotation test {float(self.rotation):g}."
         )
 

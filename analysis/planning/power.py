@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from sics_analysis.results import MAX_MARGIN, Computed, Row, is_number, is_whole
+from sics_analysis.results import MAX_MARGIN, Computed, Row, is_number, is_whole, plural
 
 Design = Literal["paired", "two-sample"]
 Test = Literal["equivalence", "escape", "superiority"]
@@ -98,7 +98,7 @@ class PowerResult(Computed):
         }[self.test]
         family = f" in a family of {self.family}" if self.family > 1 else ""
         return (
-            f"With {self.n} seeds the chance to {what}{family} is {100 * self.power:.1f} % at alpha "
+            f"With {plural(self.n, 'seed')} the chance to {what}{family} is {100 * self.power:.1f} % at alpha "
             f"{self.alpha:g}, if the true difference is {self.difference:+g} points and its sd "
             f"between seeds {self.sd:g}."
         )

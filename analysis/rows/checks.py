@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from sics_analysis.results import DataCheck, Level, Seed
+from sics_analysis.results import DataCheck, Level, Seed, plural
 from sics_analysis.rows.arms import Arm
 from sics_analysis.rows.contrasts import MANY_SEEDS, MIN_SEEDS, RELATIVE_TOLERANCE, FloatArray
 from sics_analysis.rows.reading.cells import text_of
@@ -169,7 +169,10 @@ def _copied(table: Table) -> list[DataCheck]:
     for count, seeds in groups:
         few = len(table.seeds) <= MANY_SEEDS
         if count >= _CELLS or (few and count > 1 and doubled) or (few and len(seeds) > 2):
-            text = f"seeds {seed_list(seeds)} have equal values in all of their {count} cells: copies of one network are no seeds"
+            text = (
+                f"seeds {seed_list(seeds)} have equal values in all of their {plural(count, 'cell')}: copies of one "
+                f"network are no seeds"
+            )
             found.append(DataCheck("copied", Level.OPEN, text))
     return found
 
@@ -183,7 +186,7 @@ def _nearly_copied(table: Table) -> list[DataCheck]:
         return []
     text = (
         f"all seeds lie within {table.metric.scale * max(spreads):.1g} {table.metric.short} of each other in each of "
-        f"{len(spreads)} cells, as evaluations of one network do: copies of a network are no seeds"
+        f"{plural(len(spreads), 'cell')}, as evaluations of one network do: copies of a network are no seeds"
     )
     return [DataCheck("copied", Level.NOTED, text)]
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from sics_analysis.results import Verdict, check_delta, p_text, signed
+from sics_analysis.results import Verdict, check_delta, p_text, plural, signed
 from sics_analysis.rows.contrasts import MIN_SEEDS, Contrast, as_contrast
 from sics_analysis.rows.unpaired import UnpairedContrast
 
@@ -143,7 +143,9 @@ def coarse_text(c: Contrast) -> str:
     """Why the exact p stands beside t's, in words."""
     if not isinstance(c, UnpairedContrast):
         return ADJACENT
-    found = [f"{side.n} seeds {'of one value' if side.is_constant else 'on two adjacent counts'}" for side, _ in c.coarse]
+    found = [
+        f"{plural(side.n, 'seed')} {'of one value' if side.is_constant else 'on two adjacent counts'}" for side, _ in c.coarse
+    ]
     return f"{' against '.join(found)}, so the larger of Welch's and the exact p"
 
 
@@ -200,7 +202,7 @@ def classify(data: Contrast | ArrayLike, delta: float, alpha: float = 0.05) -> D
     if c.n < MIN_SEEDS:
         return Degenerate(DegenerateKind.TOO_FEW_SEEDS, Verdict.INCONCLUSIVE, f"too few seeds: {c.n}, needs {MIN_SEEDS}")
     if not c.has_test and not c.fixed:
-        return Degenerate(DegenerateKind.TOO_FEW_SEEDS, Verdict.INCONCLUSIVE, f"no look yet: {c.n} seeds")
+        return Degenerate(DegenerateKind.TOO_FEW_SEEDS, Verdict.INCONCLUSIVE, f"no look yet: {plural(c.n, 'seed')}")
     if not c.is_constant:
         return None
     if not c.paired:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sics_analysis.families.multiplicity import holm
-from sics_analysis.results import ACCURACY, Metric, Row, Verdict, columns, signed
+from sics_analysis.results import ACCURACY, Metric, Row, Verdict, columns, plural, signed
 
 #: What a verdict against magnitude of the same run says of a scorer's place.
 STANDING = {
@@ -179,7 +179,10 @@ def pool_text(move: PoolMove, first: str, metric: Metric = ACCURACY) -> str:
     """
     if move.mean is None:
         return f"not known ({move.reason})"
-    return f"magnitude {signed(metric.turned(move.mean))} {metric.short} against {first} over {move.n} seeds ({move.verdict})"
+    return (
+        f"magnitude {signed(metric.turned(move.mean))} {metric.short} against {first} over {plural(move.n, 'seed')} "
+        f"({move.verdict})"
+    )
 
 
 def _names(points: Iterable[MapPoint]) -> str:

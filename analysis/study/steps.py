@@ -23,7 +23,7 @@ from sics_analysis.one_scorer.mcnemar import mcnemar_exact
 from sics_analysis.one_scorer.signflip import Alternative, count_together
 from sics_analysis.one_scorer.student import p_above, p_below
 from sics_analysis.one_scorer.verdict import Decision, verdict
-from sics_analysis.results import POINTS, Interval, Seed, Verdict, p_text, signed
+from sics_analysis.results import POINTS, Interval, Seed, Verdict, p_text, plural, signed
 from sics_analysis.rows.contrasts import MANY_SEEDS, Contrast
 from sics_analysis.rows.degenerate import smallest_p
 from sics_analysis.rows.table import DENSE, Table
@@ -196,7 +196,7 @@ def _sentence(line: EquivalenceResult, escape: float | None, degrade: float | No
     if escape is not None:
         tests = f"; equivalence {p_text(line.p)}, escape {p_text(escape)} and degradation {p_text(degrade)} {kind}"
     why = f" ({reason})" if reason else ""
-    seeds = f"{line.n} seeds" if line.contrast.paired else f"{line.n} or more seeds a side, unpaired"
+    seeds = plural(line.n, "seed") if line.contrast.paired else f"{line.n} or more seeds a side, unpaired"
     return f"{head}: {signed(line.mean)} points over {seeds}{shown}, δ = {line.delta:g}{tests}: {word}{why}."
 
 

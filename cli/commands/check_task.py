@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sics_analysis.results import plural
 from sics_cli.commands.options import COUNT, Word, comma_list
 from sics_cli.commands.replicate import build_experiment
 from sics_cli.console import progress_bars, tables
@@ -190,7 +191,7 @@ def _print_times(out: Console, session: Session, times: Times, workers: int) -> 
         table.add_row(*row)
     out.print()
     out.print(table)
-    on = f"{workers} worker{'s' * (workers != 1)}"
+    on = plural(workers, "worker")
     tables.fact(out, "whole run", f"about {progress_bars.clock(max(total / workers, longest))} on {on} here, one seed measured")
     if times.stored * len(session.cells) >= _LARGE_STORE:
         each, whole = times.stored / 1e6, times.stored * len(session.cells) / 1e6

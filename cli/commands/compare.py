@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sics_analysis.results import plural
 from sics_cli.base.errors import ConfigError
 from sics_cli.commands.options import ANY_MARGIN, LEVEL
 
@@ -76,7 +77,9 @@ def _print_pairs(out: Console, pairs: Pairs, delta: float, alpha: float, margins
 
     metric, lines = pairs.metric, compare_pairs(pairs, delta, alpha)
     seeds = sorted({one.seed for one, _ in pairs.pairs})
-    paragraph(out, f"{len(pairs.pairs)} pairs of rows, {len(seeds)} seeds ({', '.join(map(str, seeds))}); {margins}")
+    paragraph(
+        out, f"{plural(len(pairs.pairs), 'pair')} of rows, {plural(len(seeds), 'seed')} ({', '.join(map(str, seeds))}); {margins}"
+    )
     for remark in remarks:
         paragraph(out, remark, style="yellow")
     for reason in pairs.refused:
@@ -153,7 +156,6 @@ def _agreement(
     lines: Sequence[ComparedLine], delta: float, alpha: float, metric: Metric, floors: Mapping[float, float]
 ) -> list[str]:
     """Whether A agrees with B, in at most three sentences. What is shown apart holds over all lines, or is said not to."""
-    from sics_analysis.report.words.phrases import plural
 
     sound = [line for line in lines if not line.doubted]
     said = []
@@ -211,7 +213,9 @@ def _beyond(lines: Sequence[ComparedLine]) -> list[str]:
         return [f"The one line that can say lies {than}." if beyond else f"The one line that can say does not lie {than}."]
     lie, due = "lies" if beyond == 1 else "lie", round(0.05 * count)
     expected = "fewer than one is" if 0.05 * count < 1 else f"about {due} {'is' if due == 1 else 'are'}"
-    return [f"{beyond} of {count} lines {lie} {than}: {expected} to be expected of runs that differ in their seeds alone."]
+    return [
+        f"{beyond} of {plural(count, 'line')} {lie} {than}: {expected} to be expected of runs that differ in their seeds alone."
+    ]
 
 
 def _named(lines: Sequence[ComparedLine]) -> str:
@@ -293,7 +297,7 @@ def _fixed(settled: Sequence[float], a: RunRows, b: RunRows) -> str:
 
 
 def _attainable(lines: Sequence[ComparedLine]) -> str:
-    return ", ".join(f"{0.5**n:.3g} with {n} seeds" for n in sorted({line.contrast.n for line in lines}))
+    return ", ".join(f"{0.5**n:.3g} with {plural(n, 'seed')}" for n in sorted({line.contrast.n for line in lines}))
 
 
 def _print_sparsity(out: Console, sparsity: float, lines: Sequence[ComparedLine], metric: Metric) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from sics_analysis.results import plural
 from sics_cli.base.errors import ConfigError
 from sics_cli.commands.options import Word, format_of
 from sics_cli.console.output import check_output, write_document
@@ -44,4 +45,4 @@ def export(run: Path, kind: str | None, output: Path | None) -> None:
         return
     check_output(output, run)
     write_document(output, document)
-    print(f"{len(rows)} rows", file=sys.stderr)
+    print(plural(len(rows), "row"), file=sys.stderr)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sics_analysis.results import plural
 from sics_cli.base.errors import ConfigError
 from sics_cli.commands.options import (
     ANY_MARGIN,
@@ -205,7 +206,10 @@ def _print(out: Console, spreads: list[Spread], plans: list[Plan], document: Rep
     n, target = first.equivalence.n, 100 * first.equivalence_seeds.target
     unit = "points" if document is None else document.metric.short
     out.print(
-        Text(f"Plan for {n} seeds at δ = {first.equivalence.delta:g} {unit}, α = {first.equivalence.alpha:g}", style="bold")
+        Text(
+            f"Plan for {plural(n, 'seed')} at δ = {first.equivalence.delta:g} {unit}, α = {first.equivalence.alpha:g}",
+            style="bold",
+        )
     )
     if document is not None:
         paragraph(out, f"sd from {document.source.title}, {document.source.kind} {document.source.identity[:16]}")
@@ -225,7 +229,7 @@ def _print(out: Console, spreads: list[Spread], plans: list[Plan], document: Rep
     sizes = sorted({made.escape.family for made in plans})
     families = f"{sizes[0]} scorers" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} scorers, those of its S"
     key = (
-        f"equivalent: chance that {n} seeds show a scorer of true difference {first.equivalence.difference:g} within "
+        f"equivalent: chance that {plural(n, 'seed')} show a scorer of true difference {first.equivalence.difference:g} within "
         f"±{first.equivalence.delta:g}. escape: chance that they show one of true difference {first.escape.difference:+g} above "
         f"+{first.escape.delta:g}, tested with {families} (Holm's first step, a lower bound for max-T). "
         f"{seeds}: the fewest seeds with that chance. sd: of the differences to the reference at the same seed, points."

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from sics_analysis.results import plural
 from sics_cli.base.errors import ConfigError, SicsError, did_you_mean
 from sics_cli.commands.options import CHANCE_OPTION, CLASSES_OPTION, COUNT, STANDARDISE_OPTION, Word, comma_list
 from sics_cli.console import progress_bars, tables
@@ -331,7 +332,7 @@ def _cost_line(session: Session, grid: Grid, workers: int, on: str) -> str:
     if not seconds:
         return f"cost: nothing is missing, on {on}"
     whole = max(sum(seconds) / min(workers, len(seconds)), *seconds)
-    many = f"{len(seconds)} seed{'s' * (len(seconds) > 1)} of up to {clock(max(seconds))}"
+    many = f"{plural(len(seconds), 'seed')} of up to {clock(max(seconds))}"
     return f"cost: {many}, about {clock(whole)} on {on} ({cost.source})"
 
 
@@ -343,7 +344,7 @@ def _searches_line(session: Session, grid: Grid, points: int, workers: int) -> s
         return line
     whole = sum(cost.of_cells(cells) for cells in seeds.values()) / min(workers, len(seeds))
     part = cost.point * points / min(workers, len(seeds))
-    at_once = f"{workers} worker{'s' * (workers > 1)}"
+    at_once = plural(workers, "worker")
     return f"{line}, about {clock(part)} of {clock(whole)} for all that is missing on {at_once} ({cost.source})"
 
 
@@ -368,20 +369,23 @@ def _power_line(session: Session) -> str:
 
     asked, seeds, unit = session.experiment, len(session.experiment.seeds), session.recipe.task.metric.unit
     if seeds < 3:
-        return f"power: no verdict from {seeds} seed{'s' * (seeds > 1)}; three are the fewest"
+        return f"power: no verdict from {plural(seeds, 'seed')}; three are the fewest"
     family = max(1, len(families(session.scorers)["escape"]))
     if (looks := look_plan_of(session.plan)) is not None:
         equal = looks_power("equivalence", looks, 0.0, asked.margin, asked.margin)
         escape = looks_power("escape", looks, 2 * asked.margin, asked.margin, asked.margin, family=family)
         return (
-            f"power by the last look where differences have sd = δ = {asked.margin:g} {unit}: equivalence {equal.power:.0%}, "
-            f"after {equal.expected:.0f} seeds on average; an escape of twice δ {escape.power:.0%}, after {escape.expected:.0f}. "
+            f"power by the last look where differences have sd = δ = {asked.margin:g} {unit}: equivalence "
+            f"{100 * equal.power:.0f} %, "
+            f"after {equal.expected:.0f} seeds on average; an escape of twice δ {100 * escape.power:.0f} %, after "
+            f"{escape.expected:.0f}. "
             "sics-run plan says more."
         )
     chance = plan(seeds, asked.margin, delta=asked.margin, alpha=asked.alpha, family=family)
     return (
-        f"power of {seeds} seeds where differences have sd = δ = {asked.margin:g} {unit}: equivalence "
-        f"{chance.equivalence.power:.0%}, an escape of twice δ {chance.escape.power:.0%}; smallest attainable sign-flip "
+        f"power of {plural(seeds, 'seed')} where differences have sd = δ = {asked.margin:g} {unit}: equivalence "
+        f"{100 * chance.equivalence.power:.0f} %, an escape of twice δ {100 * chance.escape.power:.0f} %; smallest "
+        f"attainable sign-flip "
         f"p {chance.resolution.sign_flip_one_sided}. sics-run plan says more."
     )
 

@@ -10,10 +10,11 @@ from typing import Any
 import click
 from rich.console import Console
 
+from sics_analysis.results import plural
 from sics_cli.console import progress_bars, tables
 from sics_cli.console.look_tables import print_made
 from sics_cli.experiment.recipe import DENSE
-from sics_cli.results.source import metric_in
+from sics_cli.results.source import data_of, metric_in
 from sics_cli.results.summary import paired_seeds, unpaired_text
 from sics_cli.slurm.ledger import Ledger
 from sics_cli.store.inbox import Inbox
@@ -59,7 +60,8 @@ def status(run: Path) -> None:
             out,
             "plan",
             f"{plan.plan_hash[:12]} of {plan.created}{remark}: {tables.seed_text(plan.seeds)}, "
-            f"{len(plan.scorers)} scorers, delta {plan.delta:g} {short}, alpha {plan.alpha:g}, reference {plan.reference}",
+            f"{plural(len(plan.scorers), 'scorer')}, delta {plan.delta:g} {short}, alpha {plan.alpha:g}, reference "
+            f"{plan.reference}",
         )
     if plans and plans[-1].looks is not None:
         print_made(out, plans[-1], looks)
@@ -91,7 +93,7 @@ def _is_given(recipe: dict[str, Any]) -> bool:
 def _task(recipe: dict[str, Any], metric: Metric) -> str:
     """What is trained or given, pruned and measured."""
     if "task" not in recipe:
-        name = f"{recipe['data']['name']}{_standardised(recipe)}"
+        name = f"{data_of(recipe)}{_standardised(recipe)}"
         return f"{name}, {recipe['model']['name']}{_code(recipe)}, {_training(recipe)}"
     task = recipe["task"]
     options = "".join(f", {name} = {value!r}" for name, value in sorted(task["options"].items()))
@@ -149,4 +151,4 @@ def _print_pairing(out: Console, cells: Sequence[CellRow]) -> None:
         tables.fact(out, "left out", unpaired_text(cells), style="red")
     elif good:
         met = "the same data order, calibration batches, saliency and checkpoint"
-        tables.fact(out, "pairing", f"all rows of each of {len(good)} seeds met {met}")
+        tables.fact(out, "pairing", f"all rows of each of {plural(len(good), 'seed')} met {met}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from sics_analysis.results import plural
 from sics_cli.base.errors import SicsError
 from sics_cli.console import tables
 from sics_cli.console.progress_bars import clock
@@ -31,12 +32,12 @@ def print_jobs(out: Console, session: Session, store: Store | None, cluster: Slu
     """What would be submitted for these cells, and the cost model: seeds × minutes / workers."""
     coming = keys_on_their_way(Ledger(session.folder).open())
     cells = [cell for cell in missing if cell.key not in coming]
-    on_their_way = f"; {len(missing) - len(cells)} cells are on their way already" if len(cells) < len(missing) else ""
+    on_their_way = f"; {plural(len(missing) - len(cells), 'cell')} on the way already" if len(cells) < len(missing) else ""
     parts = run_parts(session.recipe, session.folder, store, cells, cluster)
     arrays = -(-len(parts) // cluster.facts().array)
-    what = f"{len(parts)} job{'s' * (len(parts) != 1)}"
+    what = plural(len(parts), "job")
     if len(parts) > 1:
-        what += f" in {arrays} array{'s' * (arrays > 1)}"
+        what += f" in {plural(arrays, 'array')}"
     tables.fact(out, "jobs", f"{what} on {cluster.describe()}{on_their_way}")
     for index, part in enumerate(parts):
         if index == _SHOWN - 1 and len(parts) > _SHOWN:
@@ -53,7 +54,7 @@ def print_jobs(out: Console, session: Session, store: Store | None, cluster: Slu
     per_seed = max(cost.of_cells(mine) for mine in seeds.values())
     limit = cluster.options.timeout_min
     remark = f"; longer than timeout_min={limit}: goes on in another job" if per_seed > 60 * limit else ""
-    tables.fact(out, "cost", f"{len(seeds)} seeds × {_minutes(per_seed)} ({cost.source}){remark}")
+    tables.fact(out, "cost", f"{plural(len(seeds), 'seed')} × {_minutes(per_seed)} ({cost.source}){remark}")
     expected = [part.seconds for part in parts if part.seconds is not None]
     for workers in sorted({1, min(len(parts), cluster.at_once or len(parts))}):
         told = forecast(expected, workers)
@@ -63,7 +64,7 @@ def print_jobs(out: Console, session: Session, store: Store | None, cluster: Slu
 
 def _part(part: JobPart) -> str:
     length = "" if part.seconds is None else f", about {_minutes(part.seconds)}"
-    return f"{tables.seed_text(part.seeds)}, {len(part.keys)} cells{length}"
+    return f"{tables.seed_text(part.seeds)}, {plural(len(part.keys), 'cell')}{length}"
 
 
 def _minutes(seconds: float) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from sics_analysis.results import plural
 from sics_cli.console import tables
 from sics_cli.console.progress_bars import clock
 from sics_cli.experiment.cells import Grid, by_seed
@@ -31,7 +32,7 @@ def print_looks(out: Console, session: Session, grid: Grid, workers: int) -> Non
         own = plan.seeds[begin:end]
         cells = [cell for seed in own for cell in seeds.get(seed, ())]
         busy = [seed for seed in own if seed in seeds]
-        parts = [f"look {number}: {tables.seed_text(own)}", f"{len(cells)} cells to compute"]
+        parts = [f"look {number}: {tables.seed_text(own)}", f"{plural(len(cells), 'cell')} to compute"]
         if cost is not None:
             each = [cost.of_cells(seeds[seed]) for seed in busy]
             seconds += sum(each) / min(workers, len(each)) if each else 0.0

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sics_analysis.results import plural
 from sics_cli.base.errors import ConfigError
 from sics_cli.base.files import write_atomically, written_for
 from sics_cli.store.database import is_sqlite
@@ -59,7 +60,7 @@ def write_figures(folder: Path, document: ReportDocument) -> None:
 
     with written_for("--figures", folder):
         written = save_figures(document, folder)
-    print(f"{len(written)} files written to {folder}", file=sys.stderr)
+    print(f"{plural(len(written), 'file')} written to {folder}", file=sys.stderr)
 
 
 def write_surfaces(folder: Path, found: Sequence[tuple[Complexity, int]]) -> None:
@@ -71,9 +72,11 @@ def write_surfaces(folder: Path, found: Sequence[tuple[Complexity, int]]) -> Non
         for one, seed in found:
             stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in one.name)
             kappa = "" if one.kappa is None else f", κ = {one.kappa}"
-            said = f"Measured: {one.kind}{kappa}; {one.confidence:.0%} of bootstrap draws agree ({one.n} units)."
+            said = (
+                f"Measured: {one.kind}{kappa}; {100 * one.confidence:.0f} % of bootstrap draws agree ({plural(one.n, 'unit')})."
+            )
             surface = one.surface
             written += save_surface(
                 folder, f"{stem}-seed-{seed}", one.name, surface.score, surface.curve, sparsity=surface.sparsity, said=said
             )
-    print(f"{len(written)} files written to {folder}", file=sys.stderr)
+    print(f"{plural(len(written), 'file')} written to {folder}", file=sys.stderr)

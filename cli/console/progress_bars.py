@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
+from sics_analysis.results import plural
 from sics_cli.seeds.progress import Reporter, State
 
 #: Seconds between progress lines where there is no terminal; in a run of hours they become rarer, up to the longest.
@@ -51,7 +52,7 @@ def to_go(state: State) -> str:
     """How many cells are left, until the end or the next look, and what the queue does."""
     jobs = f", {state.jobs}" if state.jobs else ""
     until = f" until {state.look}" if state.look else ""
-    return f"{state.cells_left} cell{'s' * (state.cells_left != 1)} to go{until}{jobs}"
+    return f"{plural(state.cells_left, 'cell')} to go{until}{jobs}"
 
 
 def left(state: State) -> str:
@@ -85,7 +86,7 @@ class LineReporter:
         seeds = ", ".join(f"seed {seed} {phase}" for seed, phase in sorted(state.phases.items())[:SEEDS_SHOWN])
         if len(state.phases) > SEEDS_SHOWN:
             seeds += f", and {len(state.phases) - SEEDS_SHOWN} more"
-        parts = [f"{state.fraction:4.0%}", to_go(state), left(state), seeds]
+        parts = [f"{100 * state.fraction:3.0f} %", to_go(state), left(state), seeds]
         self.note("  ".join(part for part in parts if part))
 
 

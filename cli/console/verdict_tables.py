@@ -16,6 +16,7 @@ from sics_analysis.report.words.phrases import NONE, interval, number, p_short, 
 from sics_analysis.report.words.plans import next_answer
 from sics_analysis.report.words.said import in_words
 from sics_analysis.report.words.searched import searched_answer
+from sics_analysis.results import plural
 from sics_cli.console.tables import fact, kappa_text
 from sics_cli.experiment.recipe import DENSE
 from sics_cli.experiment.searched import SEARCHED
@@ -47,7 +48,7 @@ def print_results(
     dense = [scale * row.result for row in rows if row.scorer == DENSE]
     pruned = [row for row in rows if row.scorer != DENSE and row.scorer not in smaller]
     if dense:
-        seeds = say.plural(len(dense), "seed")
+        seeds = plural(len(dense), "seed")
         mean = f"{_mean(dense, digits)} {unit}"
         console.print(f"dense networks: {mean} ± {_sd(dense, digits)} (sd) over {seeds}")
     for check in () if isinstance(document, str) else document.open_checks:
@@ -56,17 +57,18 @@ def print_results(
         here = [row for row in pruned if row.sparsity == sparsity]
         masks = {len({row.mask_hash for row in here if row.seed == seed}) for seed in {row.seed for row in here}}
         count = " to ".join(map(str, sorted({min(masks), max(masks)})))
+        alike = "distinct mask" if count == "1" else "distinct masks"
         floor = noise.get(sparsity)
         noted = "noise floor not measured" if floor is None else f"noise floor {floor.change:.{digits}f} {short}"
-        noted += f", up to {floor.examples} examples changed" if floor is not None and floor.examples else ""
-        what = f" {len({row.scorer for row in here})} scorers, {count} distinct masks per seed; {noted}"
+        noted += f", up to {plural(floor.examples, 'example')} changed" if floor is not None and floor.examples else ""
+        what = f" {plural(len({row.scorer for row in here}), 'scorer')}, {count} {alike} per seed; {noted}"
         console.print()
         console.print(Text(f"S = {sparsity:g}", style="bold"), what)
         _print_scorers(console, here, None if isinstance(document, str) else document, scale, digits, unit)
     flags = sorted({flag for row in pruned for flag in row.flags})
     notes = [f"† {'; '.join(flags)}"] if flags else []
-    notes += [f"{failed} cells failed and are missing here"] if failed else []
-    notes += [f"of every search its largest budget; {say.plural(len(smaller), 'scorer')} more in the report"] if smaller else []
+    notes += [f"{plural(failed, 'cell')} failed and {'is' if failed == 1 else 'are'} missing here"] if failed else []
+    notes += [f"of every search its largest budget; {plural(len(smaller), 'scorer')} more in the report"] if smaller else []
     for note in notes:
         console.print(f"  {note}", style="dim")
     if isinstance(document, str):

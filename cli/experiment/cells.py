@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 
+from sics_analysis.results import plural
 from sics_cli.base.hashing import digest
 from sics_cli.experiment.look_plan import looks_content
 from sics_cli.experiment.recipe import DENSE, Recipe
@@ -48,7 +49,7 @@ class Grid:
     def counts(self) -> str:
         """How many there are, are there, and are to compute."""
         missing, failed = len(self.missing()), len(self.failed)
-        words = f"{len(self.cells)} cells, {len(self.cached)} there, {missing} to compute"
+        words = f"{plural(len(self.cells), 'cell')}, {len(self.cached)} there, {missing} to compute"
         return words + (f", {failed} failed before (--retry-failed tries them again)" if failed else "")
 
     def missing(self, *, force: bool = False, retry_failed: bool = False) -> list[Cell]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, Self
 
+from sics_analysis.results import plural
 from sics_cli.base.cards import Card
 from sics_cli.experiment.cells import Cell
 from sics_cli.experiment.recipe import Recipe
@@ -114,7 +115,7 @@ def estimate(
         training,
         slower * work.saliency,
         mean(pruned) if pruned else slower * work.cell,
-        f"measured on {len(checkpoints)} seed{'s' * (len(checkpoints) > 1)}" + ("" if pruned else ", masks in proportion"),
+        f"measured on {plural(len(checkpoints), 'seed')}" + ("" if pruned else ", masks in proportion"),
         {kind: slower * seconds for kind, seconds in work.signals.items()},
         _measured_point(cells, mean(pruned) if pruned else slower * work.cell) or slower * work.point,
     )

@@ -18,7 +18,7 @@ EVALUATION_VERSION = 2
 #: Stands for the dense network where a scorer's name is expected.
 DENSE = "dense"
 #: What a store keeps of a recipe for its readers alone.
-TOLD = ("seed_varies", "summary")
+TOLD = ("called", "seed_varies", "summary")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,8 @@ class Recipe:
     @property
     def described(self) -> dict[str, Any]:
         """The content, and what a reader is told of it: what a store keeps."""
-        return {**self.content, "seed_varies": list(self.seed_varies), "summary": self.task.summary}
+        told = {"seed_varies": list(self.seed_varies), "summary": self.task.summary, "called": self.task.called}
+        return {**self.content, **told}
 
     @property
     def seed_varies(self) -> tuple[str, ...]:

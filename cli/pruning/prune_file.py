@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sics_analysis.results import plural
 from sics_cli.base.bits import no_better_than_chance
 from sics_cli.base.errors import ConfigError, MismatchError, SicsError
 from sics_cli.base.files import atomic_path, write_atomically, written_for
@@ -73,7 +74,10 @@ def prune_file(request: PruneRequest, outputs: Outputs, images: CalibrationImage
     with _told(notes):
         calibrated, saliency = (None, None) if images is None else _calibrate(model, images, kind, request, say, notes)
         if request.budget is not None:
-            say(f"choosing by at most {request.budget} evaluations on {images.request.held_out if images else 0} held-out images")
+            say(
+                f"choosing by at most {plural(request.budget, 'evaluation')} on "
+                f"{images.request.held_out if images else 0} held-out images"
+            )
         report = _prune(model, scorer, request, saliency, images, notes)
     notes += (*report.flags, *report.zeros_note)
     facts: dict[str, Any] = {
@@ -149,7 +153,7 @@ def _calibrate(
         )
     if name.startswith(IMAGE_FOLDER) and images.config.classes is None:
         notes.append(by_name(images.facts))
-    say(f"{kind} saliency on {images.count} images of {name}")
+    say(f"{kind} saliency on {plural(images.count, 'image')} of {name}")
     any_kind: Any = kind
     saliency = _explained(f"--data {name}", lambda: Saliency(model, images.batches(), kind=any_kind, unit=request.unit))
     facts = {"data": name, "images": images.count, "standardise": standardise, "checked": checked, "correct": correct}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sics_analysis.results import ACCURACY, Metric
+from sics_analysis.results import ACCURACY, Metric, plural
 from sics_cli.base.errors import ConfigError
 from sics_cli.experiment.recipe import DENSE, differences
 from sics_cli.results.plan_rows import missing_of_looks
@@ -124,7 +124,7 @@ def read_rows(path: Path) -> RunRows:
         floors = {sparsity: floor.change for sparsity, floor in noise_floors(rows, store.repeats(), scale).items()}
         failed = sum(row.kind == "cell" for row in store.failures())
         remarks = [f"{stamp}." for stamp in dict.fromkeys(plan.stamp for plan in plans if plan.stamp)]
-        remarks += [f"{failed} cells failed and are missing here."] if failed else []
+        remarks += [f"{plural(failed, 'cell')} failed and {'is' if failed == 1 else 'are'} missing here."] if failed else []
         looks = bool(plans) and plans[-1].looks is not None
         remarks += [LOOKED_AT] if looks else []
         remarks += [

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from sics_analysis.results import plural
 from sics_cli.base.errors import ConfigError, SicsError
 
 if TYPE_CHECKING:
@@ -372,7 +373,7 @@ def _without_comments(text: str) -> tuple[list[tuple[int, str]], list[str], str]
             assumed.append("the comment above the rows is their heading")
     if comments:
         assumed.append(
-            f"{len(comments)} lines that begin with # are comments"
+            f"{plural(len(comments), 'line')} beginning with # {'is a comment' if len(comments) == 1 else 'are comments'}"
             if len(comments) > 1
             else "a line that begins with # is a comment"
         )

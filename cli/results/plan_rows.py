@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sics_analysis.results import plural
 from sics_cli.experiment.look_plan import look_plan_of
 from sics_cli.experiment.recipe import DENSE
 from sics_cli.runs.looks import ALL_LINES, ROWS_CHANGED, changed_looks, first_fresh_seed, look_ends
@@ -55,7 +56,7 @@ def looked(store: Store, plan: PlanRow, rows: Sequence[CellRow], repeats: Sequen
         )
     others = len([row for row in rows if row.seed in seeds]) - len(kept)
     if others:
-        remarks.append(f"Left out: {others} rows of scorers or sparsities that the plan with looks does not have.")
+        remarks.append(f"Left out: {plural(others, 'row')} of scorers or sparsities that the plan with looks does not have.")
     stamps = [plan.stamp] if plan.stamp else []
     if ROWS_CHANGED not in plan.stamp and changed_looks(store, plan):
         stamps.append(ROWS_CHANGED)
@@ -105,4 +106,8 @@ def missing_of_looks(store: Store, plan: PlanRow, rows: Sequence[CellRow]) -> li
     end = made[-1].n if made else 0
     asked = {(seed, name, s) for seed in plan.seeds[:end] for name in plan.scorers for s in plan.sparsities}
     missing = len(asked - {(row.seed, row.scorer, row.sparsity) for row in rows})
-    return [f"{missing} of {len(asked)} cells of the looks that were made are not there."] if missing else []
+    return (
+        [f"{missing} of {plural(len(asked), 'cell')} of the looks that were made {'is' if missing == 1 else 'are'} not there."]
+        if missing
+        else []
+    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from sics_analysis.results import plural
 from sics_cli.base.bits import unpack_bits
 from sics_cli.base.errors import ConfigError, SicsError
 from sics_cli.experiment.cells import CHANGED
@@ -18,6 +19,7 @@ from sics_cli.results.plan_rows import NO_LOOKS, looked, missing_of_looks, past_
 from sics_cli.results.summary import loss_floors, noise_floors, paired_seeds, per_example
 from sics_cli.results.tables import Reading, read_table_files
 from sics_cli.settings.config import ALPHA, DELTA, REFERENCE
+from sics_cli.settings.images import data_name
 from sics_cli.store.database import is_sqlite
 from sics_cli.store.export import columns_of, export_row
 from sics_cli.store.rows import OTHER_EXAMPLES, CellRow, CheckpointRow, PlanRow, RepeatRow, stale_remark
@@ -230,7 +232,11 @@ def source_of(store: Store, rows: Sequence[CellRow], repeats: Sequence[RepeatRow
         raise InputError(f"{store.path}: holds no pruned network that could be analysed; replicate computes them")
     failed = [row for row in failures if row.kind == "cell"]
     deviations = [Deviation("left out" if text.startswith("Left out") else "paired", text) for text in remarks]
-    deviations += [Deviation("failed", f"{len(failed)} cells failed and are missing here.")] if failed else []
+    deviations += (
+        [Deviation("failed", f"{plural(len(failed), 'cell')} failed and {'is' if len(failed) == 1 else 'are'} missing here.")]
+        if failed
+        else []
+    )
     deviations += [Deviation("failed", row.error, row.scorer, row.sparsity, row.seed) for row in failed]
     missing = unfinished(plans, rows) if found is None else missing_of_looks(store, plans[-1], rows)
     deviations += [Deviation("missing", text) for text in missing]
@@ -367,7 +373,12 @@ def what_ran(recipe: Mapping[str, Any]) -> str:
         return f"task {recipe['task']['name']}"
     word = recipe["data"].get("standardise", "data")
     standardised = "" if word == "data" else f" standardised by {in_words(word)}"
-    return f"{recipe['model']['name']} on {recipe['data']['name']}{standardised}"
+    return f"{recipe['model']['name']} on {data_of(recipe)}{standardised}"
+
+
+def data_of(recipe: Mapping[str, Any]) -> str:
+    """What a reader knows the images of a run as."""
+    return str(recipe.get("called") or data_name(recipe["data"]["name"], recipe["data"]["digest"]))
 
 
 def seconds_per_seed(checkpoints: Sequence[CheckpointRow], rows: Sequence[CellRow]) -> float | None:
@@ -444,7 +455,11 @@ def when_fixed(plans: Sequence[PlanRow]) -> str:
         if (plan.delta, plan.alpha, plan.reference) != (last.delta, last.alpha, last.reference):
             break
         first = plan
-    when = f"after {first.cells_before} rows were there" if first.cells_before else "before the first cell"
+    when = (
+        f"after {plural(first.cells_before, 'row')} {'was' if first.cells_before == 1 else 'were'} there"
+        if first.cells_before
+        else "before the first cell"
+    )
     return f"{first.created}, {when}"
 
 
@@ -501,7 +516,8 @@ def _provenance(store: Store, rows: Sequence[CellRow], plans: Sequence[PlanRow])
         yield Fact("task", ", ".join([task["name"], *(f"{name} {value}" for name, value in sorted(task["options"].items()))]))
         yield Fact("source", str(task.get("source_sha256", "installed"))[:16])
     else:
-        yield Fact("data", ", ".join(f"{name} {recipe['data'][name]}" for name in ("name", "train", "validation", "test")))
+        sizes = ", ".join(f"{name} {recipe['data'][name]}" for name in ("train", "validation", "test"))
+        yield Fact("data", f"name {data_of(recipe)}, {sizes}")
         yield Fact("model", ", ".join(f"{name} {value}" for name, value in sorted(recipe["model"].items())))
         kept = {name: value for name, value in sorted(recipe["training"].items()) if name != "version"}
         one_a_seed = recipe.get("start", {}).get("kind") == "checkpoints"

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from sics_analysis.results import plural
 from sics_cli.base.errors import WorkersLostError
 from sics_cli.experiment.cells import by_seed
 from sics_cli.runs.open_run import OpenRun
@@ -180,7 +181,7 @@ class Campaign:
         self._begin_again(flight.part.seeds)
         for key in [key for key, cell in self.todo.items() if cell.seed in given_up]:
             del self.todo[key]
-        self.note(f"{what}: {'given up' if given_up else 'submitted again'}, {missing} cells were left")
+        self.note(f"{what}: {'given up' if given_up else 'submitted again'}, {plural(missing, 'cell')} left")
 
     def _finish(self) -> None:
         """Wait a little for jobs that have brought all they were asked for, and write down that they are done."""
@@ -195,7 +196,7 @@ class Campaign:
         for batch in {id(flight.batch): flight.batch for flight in mine}.values():
             self.flights.ledger.save(batch)
         if self.flights.aloft:
-            self.note(f"{len(self.flights.aloft)} jobs of other cells are still on their way")
+            self.note(f"{plural(len(self.flights.aloft), 'job')} of other cells still on the way")
         else:
             self.inbox.forget_taken()
         if self._given_up:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from sics_analysis.results import plural
 from sics_cli.base.hashing import digest
 from sics_cli.experiment.cells import Cell
 from sics_cli.experiment.provenance import now
@@ -180,7 +181,8 @@ def look_line(look: LookRow, plan: PlanRow) -> str:
     else:
         then = "decided: the run stops" if is_decided(look) else "the last look: what is open stays open"
     return (
-        f"look {look.look} of {len(ends)}, n = {look.n}: {look.decided} of {look.lines} lines decided{hopeless}{targets}; "
+        f"look {look.look} of {len(ends)}, n = {look.n}: {look.decided} of {plural(look.lines, 'line')} "
+        f"decided{hopeless}{targets}; "
         f"{spent_text(look, plan)}; {then}"
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from sics_analysis.results import plural
 from sics_cli.experiment.cells import Cell, by_seed
 from sics_cli.experiment.cost import Cost, epochs_kept, signals_of
 from sics_cli.experiment.provenance import provenance
@@ -111,4 +112,4 @@ class OpenRun:
         dense = [row for row in self.store.cells() if row.seed == seed and row.scorer == DENSE]
         accuracy = f"dense {shown(dense[0].result, self.session.recipe.task.metric)}, " if dense else ""
         failures = f", {failed} failed" if failed else ""
-        self.reporter.note(f"seed {seed} done: {accuracy}{len(keys) - failed} cells{failures}")
+        self.reporter.note(f"seed {seed} done: {accuracy}{plural(len(keys) - failed, 'cell')}{failures}")

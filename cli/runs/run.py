@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sics_analysis.results import plural
 from sics_cli.base.errors import InterruptedRunError, StorageError
 from sics_cli.base.files import remove_partials
 from sics_cli.experiment.cells import Grid, concerned, stamp
@@ -90,7 +91,7 @@ def crowded(session: Session, devices: Sequence[str]) -> tuple[str, ...]:
             fit = len(there) * min(seeds_that_fit(memory, one) for one in there.values())
             fits = all(not 0 < one.memory < memory for one in there.values())
             advice = " each" * (count > 1) + f": by this guess --workers {fit} fits" * (count > 1 and fits)
-            return (f"{name} has {whole:.0f} GB, and {count} seed{'s' * (count > 1)} may take {each:.1f} GB{advice}",)
+            return (f"{name} has {whole:.0f} GB, and {plural(count, 'seed')} may take {each:.1f} GB{advice}",)
     return ()
 
 
@@ -99,9 +100,9 @@ def where_text(session: Session, workers: Workers) -> str:
     devices = workers.devices(session.gpus)
     used = len(set(devices))
     models = f": {session.recipe.environment.gpu}" if session.cards else ""
-    on = f"{used} GPU(s){models}" if session.gpus else "the CPU"
+    on = f"{plural(used, 'GPU')}{models}" if session.gpus else "the CPU"
     shared = f", up to {-(-len(devices) // used)} on each" if session.gpus and len(devices) > used else ""
-    return f"{len(devices)} worker(s) on {on}{shared}"
+    return f"{plural(len(devices), 'worker')} on {on}{shared}"
 
 
 def _start_lines(session: Session, place: Workers | SlurmCluster, grid: Grid) -> tuple[str, str]:
@@ -109,7 +110,7 @@ def _start_lines(session: Session, place: Workers | SlurmCluster, grid: Grid) ->
     seeds = len(session.experiment.seeds)
     on = f"jobs on {place.describe()}" if isinstance(place, SlurmCluster) else where_text(session, place)
     plan = session.plan
-    many = f"{seeds} seed{'s' * (seeds > 1)}, " if plan.looks is None else f"{looks_text(plan)}; at most "
+    many = f"{plural(seeds, 'seed')}, " if plan.looks is None else f"{looks_text(plan)}; at most "
     return f"run {session.folder}: {many}{grid.counts}; {on}", session.setting
 
 
@@ -215,7 +216,8 @@ def _compute_or_interrupt(run: OpenRun, workers: Workers | SlurmCluster, plan: P
         on = f"; its jobs go on in the queue (scancel {' '.join(open_jobs)} ends them)" if open_jobs else ""
         stands = "" if plan.looks is None else f"; {stopped_early(run.store, plan)}"
         raise InterruptedRunError(
-            f"interrupted; {run.intake.computed} cells of this command are in {run.session.store_path}: "
+            f"interrupted; {plural(run.intake.computed, 'cell')} of this command "
+            f"{'is' if run.intake.computed == 1 else 'are'} in {run.session.store_path}: "
             f"the same command goes on from there{on}{stands}"
         ) from None
 

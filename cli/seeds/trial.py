@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sics_analysis.results import plural
 from sics_cli.base import user_code
 from sics_cli.base.errors import SicsError
 from sics_cli.experiment.scorers import ScorerInfo, describe_scorers
@@ -115,9 +116,13 @@ class Trial(SeedRun):
         weights = sum(parameter.numel() for parameter in self.model.parameters())
         own = self.masker.params(self.model)
         pairs = prunable_parameters(self.model) if own is None else own
-        took = f"one of {self._whole} epochs in {_seconds(seconds)}" if name == "trainer" else f"made in {_seconds(seconds)}"
+        took = (
+            f"one of {plural(self._whole, 'epoch')} in {_seconds(seconds)}"
+            if name == "trainer"
+            else f"made in {_seconds(seconds)}"
+        )
         said = f"{type(self.model).__name__} of {weights:,} parameters, {took}"
-        layers = f"{len(pairs)} layer{'s' * (len(pairs) != 1)} can be pruned"
+        layers = f"{plural(len(pairs), 'layer')} can be pruned"
         yield Finding(GOOD, name, f"{said}; {layers}{' (targets)' * (own is not None)}: {coverage(self.model, pairs)}")
         for path, letter in self.inbox.letters():
             if isinstance(letter, Note):
@@ -191,7 +196,7 @@ class Trial(SeedRun):
             if kind == self.job.experiment.saliency:
                 self._saliencies[kind] = found
                 self._saliency_seconds += seconds
-                on = f"on {len(self._first)} of {self._batches} batches" if scaled else "of the weights alone"
+                on = f"on {len(self._first)} of {plural(self._batches, 'batch', 'batches')}" if scaled else "of the weights alone"
                 yield Finding(GOOD, "saliency", f"{kind} {on}; all of it takes {_seconds(seconds)}")
             else:
                 self._signals[kind] = seconds
@@ -269,7 +274,7 @@ class Trial(SeedRun):
         self._cell_seconds = time.perf_counter() - begun
         assert self._found is not None
         self._sparse = masks, found
-        text = f"S = {sparsity:g} by magnitude: {shown(found.result, self.metric)}, {report.sparsity:.1%} removed"
+        text = f"S = {sparsity:g} by magnitude: {shown(found.result, self.metric)}, {100 * report.sparsity:.1f} % removed"
         if found == self._found:
             yield Finding(
                 REMARK, "pruned",

@@ -20,10 +20,28 @@ SCHEDULES = ("one-cycle", "cosine")
 PATHS = ("eager", "compile", "graph")
 #: Begins a data set's name where the rest is a path.
 IMAGE_FOLDER = "imagefolder:"
+#: Images that were met in a folder, by the digest of their content: the set that they are.
+_MET = {"4ee70f0f6c4db308278b6368539dcd9daad1cd0aa9f79d8bf16f858d6326afd1": "cifar10"}
+_ARCHIVE = re.compile(r"\.tar(\.gz|\.xz)?$|\.tgz$|\.txz$")
 #: Begins the name of an architecture of timm, and of the numbers it notes for one.
 TIMM = "timm:"
 #: How images may be standardised: by their own mean and standard deviation, by timm's numbers for the architecture, …
 STANDARDISE = "data | timm | timm:NAME | imagenet | MEANS/DEVIATIONS of pixels from 0 to 1, such as .5,.5,.5/.25,.25,.25"
+
+
+def data_name(name: str, digest: str = "") -> str:
+    """What a reader knows a data set as: of a folder, the set that its images are where that is known, else its own name.
+
+    >>> data_name("imagefolder:/data/photos"), data_name("imagefolder:pets.tar.gz"), data_name("digits")
+    ('photos', 'pets', 'digits')
+    >>> data_name("imagefolder")  # a key, which does not say where the images are
+    'a folder of images'
+    """
+    if digest in _MET:
+        return _MET[digest]
+    if not name.startswith(IMAGE_FOLDER.rstrip(":")):
+        return name
+    return _ARCHIVE.sub("", Path(name.removeprefix(IMAGE_FOLDER)).name) if IMAGE_FOLDER in name else "a folder of images"
 
 
 @dataclass(frozen=True, slots=True)

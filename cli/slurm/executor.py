@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ParamSpec, Self, TypeVar
 
+from sics_analysis.results import plural
 from sics_cli.base.errors import ConfigError, SicsError
 from sics_cli.slurm.queue import ClusterFacts, Queue, cluster_facts
 
@@ -265,7 +266,7 @@ class SlurmCluster:
     def describe(self) -> str:
         """Where jobs go and what each gets, in a few words."""
         options = self.options
-        gpu = "one GPU" if options.gpus_per_node else f"{options.cpus_per_task} core{'s' * (options.cpus_per_task > 1)}"
+        gpu = "one GPU" if options.gpus_per_node else plural(options.cpus_per_task, "core")
         partition = f", partition {options.partition}" if options.partition else ""
         return f"Slurm cluster {self.name()}{partition} ({gpu}, at most {options.timeout_min} min each)"
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sics_analysis.results import plural
 from sics_cli.base.errors import SicsError
 from sics_cli.experiment.provenance import now
 from sics_cli.seeds.job import SeedJob
@@ -78,7 +79,10 @@ class Flights:
             raise SicsError(f"{self.queue.trouble}: jobs of an earlier command may be on their way: try again when it answers")
         for batch in batches:
             if batch.cluster != here:
-                self._note(f"{len(batch.open)} jobs of {batch.created} went to cluster {batch.cluster}, this is {here}: given up")
+                self._note(
+                    f"{plural(len(batch.open), 'job')} of {batch.created} went to cluster {batch.cluster}, this is "
+                    f"{here}: given up"
+                )
                 self.ledger.drop(batch)
             elif batch.submitted is None and not self._identify(batch):
                 self._note(f"a submission of {batch.created} was cut off before it reached the queue: made again")
@@ -87,7 +91,7 @@ class Flights:
                 self._adopt(batch)
         if self.aloft:
             ids = ", ".join(dict.fromkeys(str(flight.batch.submitted) for flight in self.aloft))
-            self._note(f"found {len(self.aloft)} jobs of an earlier command again ({ids})")
+            self._note(f"found {plural(len(self.aloft), 'job')} of an earlier command again ({ids})")
 
     def _identify(self, batch: Batch) -> bool:
         """Learn from the queue which id a batch got whose driver died before it could write that down."""
@@ -144,7 +148,7 @@ class Flights:
         parts = batch.parts
         cells = sum(len(part.keys) for part in parts)
         what = f"as array {batch.submitted}" if len(parts) > 1 else f"as job {batch.submitted}"
-        self._note(f"submitted {len(parts)} job{'s' * (len(parts) > 1)} of {cells} cells {what}")
+        self._note(f"submitted {plural(len(parts), 'job')} of {plural(cells, 'cell')} {what}")
 
     def _after_refusal(self, batch: Batch, error: RefusedJobsError) -> None:
         """An answer that did not come in time is no refusal: only what the queue does not know is forgotten."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from sics_analysis.results import plural
 from sics_cli.base.bits import result_of
 from sics_cli.base.hashing import digest
 
@@ -246,5 +247,5 @@ def stale_remark(stale: Sequence[CellRow]) -> list[str]:
         return []
     names = ", ".join(dict.fromkeys(row.scorer for row in stale))
     seeds = ", ".join(map(str, sorted({row.seed for row in stale})))
-    what = f"{len(stale)} rows of an earlier version of {names} (seed {seeds})"
+    what = f"{plural(len(stale), 'row')} of an earlier version of {names} (seed {seeds})"
     return [f"Left out: {what}; replicate with those seeds computes them again."]

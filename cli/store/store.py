@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from sics_analysis.results import plural
 from sics_cli.base.bits import count_bits
 from sics_cli.base.errors import ConfigError, SicsError, StoreError, did_you_mean
 from sics_cli.base.files import PARTIAL_MARK
@@ -141,7 +142,7 @@ class Store:
         other = self._select("SELECT seed, n FROM cells WHERE n IS NOT ? LIMIT 1", (row.n,))
         if other:
             seed, n = other[0]
-            said = ["one number" if count is None else f"{count} examples" for count in (row.n, n)]
+            said = ["one number" if count is None else plural(count, "example") for count in (row.n, n)]
             raise RefusedRowError(
                 f"seed {row.seed} was evaluated on {said[0]}, seed {seed} on {said[1]}: every network must meet the same ones"
             )

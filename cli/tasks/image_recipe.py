@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sics_cli.base.hashing import digest
-from sics_cli.settings.images import DataConfig, ImageConfig, TrainingConfig
+from sics_cli.settings.images import DataConfig, ImageConfig, TrainingConfig, data_name
 from sics_cli.settings.seeding import calibration_batches, data_order, indices_hash
 from sics_cli.tasks.images.cache import ImageFacts
 from sics_cli.tasks.images.datasets import DataAccess, data_facts, key_name, split_digest, split_indices
@@ -185,12 +185,18 @@ class ImageRecipe:
         return network.memory(self.config.training, EVALUATED_TOGETHER, pixels, trains=not self.given)
 
     @property
+    def called(self) -> str:
+        """What a reader knows the data as."""
+        return data_name(self.config.data.name, self.facts.digest)
+
+    @property
     def summary(self) -> str:
         """Which data, of which sizes."""
         data, shape = self.config.data, "×".join(map(str, self.facts.shape[1:]))
         parts = f"{data.train} train, {data.validation} validation, {data.test} test"
         by = f", standardised by {in_words(word)}" if (word := data.standardise or "data") != "data" else ""
-        return f"{key_name(data.name)} ({parts}, {shape}{by})"
+        kind = "" if key_name(data.name) == data.name else f", an {key_name(data.name)}"
+        return f"{self.called}{kind} ({parts}, {shape}{by})"
 
     def open(self, device: torch.device) -> ImageTask:
         """The task itself, in a worker."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sics_analysis.results import plural
 from sics_cli.base.bits import no_better_than_chance
 from sics_cli.base.errors import ConfigError, MismatchError, SicsError
 from sics_cli.settings.images import ImageConfig, ModelConfig
@@ -51,7 +52,7 @@ def with_data(
         )
     if len(config.checkpoints) > 1:
         names = [Path(name).name for name in config.checkpoints]
-        say(f"{len(names)} networks, a seed each: {names[0]} is seed 0, {names[-1]} seed {len(names) - 1}")
+        say(f"{plural(len(names), 'network')}, a seed each: {names[0]} is seed 0, {names[-1]} seed {len(names) - 1}")
     return standardised(fitted(replace(config, data=data), facts), facts, say), facts
 
 

@@ -103,6 +103,11 @@ class OwnRecipe:
         return None
 
     @property
+    def called(self) -> str:
+        """Its name."""
+        return short_name(self.config)
+
+    @property
     def summary(self) -> str:
         """Its name and what it measures."""
         metric = self.metric

@@ -104,6 +104,10 @@ class TaskRecipe(Protocol):
         """A guess of the bytes that a seed takes on a GPU; None where nothing can be guessed."""
 
     @property
+    def called(self) -> str:
+        """What a reader knows its data as, or the task itself where it brings its own."""
+
+    @property
     def summary(self) -> str:
         """What it is, in a few words."""
 

@@ -7,7 +7,7 @@ from typing import Literal
 from sics_plugin.complexity.decomposition import Shape
 
 #: ``plateau``: the masks are magnitude's (κ = 0). ``smooth``: non-monotone in z (κ = 1). ``raw``: with high-frequency content
-#: (κ = 2). ``shaped``: non-monotone in z, too few units to tell 1 from 2. ``monotone``: the saliency decides, without a shape.
+#: (κ = 2). ``shaped``: non-monotone in z, too few units to tell 1 from 2. ``monotone``: the saliency decides, without complexity.
 #: ``fake``: not increasing, but a function of magnitude alone. ``other``: depends on a layer, row or column, or on a place in the
 #: vector. ``noise``: on nothing that was looked at. ``mixed``: none of these makes up half. ``unresolved``: too few units, or
 #: a saliency of too few values. ``varies``: another kind at another S.

@@ -167,7 +167,7 @@ def measure_units(
     if not is_resolved(n):
         flags.append(COORDINATE_UNRESOLVED)
     elif covered < _COVERED:
-        flags.append(f"{FEW_VALUES}: {1 - covered:.0%} of z is empty")
+        flags.append(f"{FEW_VALUES}: {100 * (1 - covered):.0f} % of z is empty")
     if is_resolved(n) and sample.bins < BINS_FOR_RAW:
         flags.append(UNRESOLVED_CYCLES)
     rng = np.random.default_rng([seed, 1])
@@ -279,7 +279,7 @@ def _shadows(found: Sequence[ComplexityAt]) -> list[str]:
     most = max(found, key=lambda one: one.unexplained * one.structure)
     if most.unexplained < _MUCH or most.structure < STRUCTURE or most.kind in ("plateau", "other", "unresolved"):
         return []
-    return [f"{most.unexplained:.0%} of the departure is unexplained and goes with the {most.structure_in}: {SHADOW}"]
+    return [f"{100 * most.unexplained:.0f} % of the departure is unexplained and goes with the {most.structure_in}: {SHADOW}"]
 
 
 def _with_interval(value: float | None, drawn: Sequence[float | None]) -> Share | None:

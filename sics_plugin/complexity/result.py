@@ -15,7 +15,7 @@ _SAID: dict[str, str] = {
     "smooth": "a smooth non-monotone feature of the saliency (κ = 1)",
     "raw": "a feature of the saliency with high-frequency content (κ = 2)",
     "shaped": "a non-monotone feature of the saliency (κ ≥ 1; too few units to tell 1 from 2)",
-    "monotone": "monotone in the saliency at a given magnitude: information without a shape",
+    "monotone": "monotone in the saliency at a given magnitude: information without complexity",
     "fake": "a fake: not increasing in magnitude, but a function of magnitude alone",
     "other": "governed by something else than magnitude and this saliency",
     "noise": "noise, as far as magnitude, this saliency and the units' places tell",
@@ -148,7 +148,8 @@ class Complexity:
         else:
             said = _SAID[self.kind]
         text = (
-            f"{self.name} is {said}. On {self.n} units, {values}, saliency {self.saliency}: {self.confidence:.0%} of bootstrap "
+            f"{self.name} is {said}. On {self.n} units, {values}, saliency {self.saliency}: "
+            f"{100 * self.confidence:.0f} % of bootstrap "
             f"draws agree; Jaccard overlap with magnitude's masks {_span(self, 'jaccard')}; Spearman's rank correlation with "
             f"magnitude {_span(self, 'spearman')}"
         )

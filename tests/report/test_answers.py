@@ -26,7 +26,8 @@ def test_headline_names_who_escapes_and_where(document: ReportDocument, poor: di
         "smooth_chaos and chaos escape the magnitude plateau, at S = 0.7 and 0.8; bump at S = 0.8, on these 400 test images"
     ), "bump is not said to escape at 0.7"
     assert control == (
-        "information by a test of its own, a control with the same saliency and no shape: a saliency helps, and 4 of these 5 "
+        "information by a test of its own, a control with the same saliency and no complexity: a saliency helps, and 4 "
+        "of these 5 "
         "lines are shown to add to it, within that S alone."
     )
     assert headline(poor["no kappa"]) == "mine escapes magnitude, at S = 0.7."
@@ -91,7 +92,7 @@ def test_undecided_lines_are_never_agreement(document: ReportDocument) -> None:
     open_ = tuple(replace(line, verdict=Verdict.INCONCLUSIVE) if line == first else line for line in document.lines)
     family = sum(line.in_family for line in document.lines)
     said = by_id(replace(document, lines=open_))["escape"].text
-    assert f"1 of {family} lines of the family are undecided, which is not agreement" in said
+    assert f"1 of {family} lines of the family is undecided, which is not agreement" in said
 
 
 def test_attribution_tells_above_zero_from_above_delta(document: ReportDocument) -> None:
@@ -193,7 +194,7 @@ def test_no_tick_stands_beside_an_open_line(document: ReportDocument, verdict: V
     assert found.text.endswith("; 1 line without a spread between seeds to plan with.")
     settled = replace(line, verdict=Verdict.EQUIVALENT)
     rest = {"attribution": (), "spectrum": replace(document.spectrum, points=())}
-    assert by_id(replace(document, next_steps=(), lines=(settled,)))["next"].tone == "open", "what shape adds is open"
+    assert by_id(replace(document, next_steps=(), lines=(settled,)))["next"].tone == "open", "what complexity adds is open"
     assert by_id(replace(document, next_steps=(), lines=(settled,), **rest))["next"].tone == "yes"
 
 
@@ -294,7 +295,7 @@ def test_where_information_escapes_too_shape_is_not_said_to_help(make_table: Any
     made = run_of(make_table, {"chaos": {0.8: CLEAR}, "bump": {}, "information": {0.8: same}}, kappa, (0.8,))
     assert headline(made) == (
         "chaos escapes the magnitude plateau, at S = 0.8; so does information by a test of its own, a control with the same "
-        "saliency and no shape: a saliency helps, that its shape does is not shown."
+        "saliency and no complexity: a saliency helps, that complexity does is not shown."
     )
     more = run_of(make_table, {"chaos": {0.8: CLEAR}, "bump": {}, "information": {0.8: FAINT}}, kappa, (0.8,))
     assert headline(more).endswith("a saliency helps, and chaos is shown to add to it.")

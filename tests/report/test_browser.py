@@ -15,6 +15,9 @@ import pytest
 
 from sics_analysis.report import ReportDocument, render
 from sics_analysis.report.figures import FIGURES
+from sics_analysis.report.words.conclusion import deciding
+from sics_analysis.report.words.phrases import BOLD
+from sics_analysis.report.words.reasons import over_run
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the extra `dev` brings playwright")
 WIDTHS, SCHEMES = (380, 1600), ("light", "dark")
@@ -299,13 +302,43 @@ def test_on_a_phone_no_row_of_the_grid_is_blank(open_page: Open, document: Repor
     assert all(length > 3 and height < 70 for length, height in rows), rows
 
 
+def test_on_a_phone_the_verdicts_that_decide_and_their_numbers_need_no_sideways_scroll(
+    open_page: Open, document: ReportDocument
+) -> None:
+    page = open_page(document, width=380, java_script_enabled=False).page
+    cells = page.locator("#verdicts tbody .decides")
+    assert cells.count() == len(document.compared) + 1
+    edges = cells.evaluate_all("cells => cells.map(cell => cell.getBoundingClientRect().right)")
+    assert max(edges) <= 380
+    names = page.locator("#verdicts tbody th").evaluate_all("cells => cells.map(cell => cell.getBoundingClientRect().right)")
+    starts = cells.evaluate_all("cells => cells.map(cell => cell.getBoundingClientRect().left)")
+    assert max(names) <= min(starts), "nor is a name covered"
+    drawing = page.locator("#figure-decides .drawing")
+    assert drawing.evaluate("element => element.scrollWidth <= element.clientWidth")
+    sizes = page.locator("#figure-decides svg text").evaluate_all("all => all.map(text => text.getBoundingClientRect().height)")
+    assert min(sizes) >= 9, "and can be read"
+
+
+def test_bold_means_the_same_in_grid_and_forest(open_page: Open, document: ReportDocument) -> None:
+    page = open_page(document).page
+    heavy = "cells => cells.filter(cell => Number(getComputedStyle(cell).fontWeight) >= 600)"
+    held = {(line.scorer, line.sparsity) for line in over_run(document)[0]}
+    assert page.locator("#verdicts tbody td").evaluate_all(f"cells => ({heavy})(cells).length") == len(held)
+    S = deciding(document)
+    names = page.locator("#figure-decides svg text").evaluate_all(f"cells => ({heavy})(cells).map(cell => cell.textContent)")
+    assert {name for name in names if name[0] not in "▲▼"} == {name for name, at in held if at == S}
+    for place in ("#verdicts .legend", "#figure-decides .under"):
+        assert BOLD in page.locator(place).inner_text()
+
+
+@pytest.mark.parametrize("width", [380, 1280])
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_axe_finds_nothing(open_page: Open, document: ReportDocument, scheme: str) -> None:
+def test_axe_finds_nothing(open_page: Open, document: ReportDocument, scheme: str, width: int) -> None:
     """WCAG by axe-core, where it is installed: SICS_AXE names its axe.min.js, or node_modules here has it."""
     path = Path(os.environ.get("SICS_AXE", "node_modules/axe-core/axe.min.js"))
     if not path.is_file():
         pytest.skip(f"no axe-core at {path}: npm install axe-core")
-    page = open_page(document, unfold=True, color_scheme=scheme).page
+    page = open_page(document, width=width, unfold=True, color_scheme=scheme).page
     page.evaluate(path.read_text(encoding="utf-8"))
     found = page.evaluate("axe.run().then(done => done.violations.map(v => [v.id, v.nodes.map(n => n.html.slice(0, 120))]))")
     assert found == []

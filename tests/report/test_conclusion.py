@@ -87,14 +87,14 @@ def test_what_escapes_within_an_s_alone_is_not_said_to_hold_over_the_run(escaped
 @pytest.mark.parametrize(
     ("verdict", "p", "head", "said"),
     [
-        (Verdict.EQUIVALENT, 0.9, "The saliency, not its shape: ", "shape is shown to add less than 0.5 points."),
-        (Verdict.NONSUPERIOR, 0.9, "The saliency, not its shape: ", "shape is shown to add less than 0.5 points."),
-        (Verdict.DEGRADES, 0.9, "The saliency, not its shape: ", "shape is shown to cost more than 0.5 points."),
-        (Verdict.ESCAPES, 0.01, "Shape, beyond the saliency: ", "more than 0.5 points, adjusted within an S."),
+        (Verdict.EQUIVALENT, 0.9, "The saliency, not complexity: ", "complexity is shown to add less than 0.5 points."),
+        (Verdict.NONSUPERIOR, 0.9, "The saliency, not complexity: ", "complexity is shown to add less than 0.5 points."),
+        (Verdict.DEGRADES, 0.9, "The saliency, not complexity: ", "complexity is shown to cost more than 0.5 points."),
+        (Verdict.ESCAPES, 0.01, "Complexity, beyond the saliency: ", "more than 0.5 points, adjusted within an S."),
         (Verdict.EQUIVALENT, 0.01, "Mostly the saliency: ", "to add more than 0 and less than 0.5 points, adjusted within an S."),
         (Verdict.NONINFERIOR, 0.01, "Not settled: ", "more than 0 points, adjusted within an S, where 0.5 is open."),
-        (Verdict.NONINFERIOR, 0.9, "Not settled: ", "shape is not shown to add or to lack anything."),
-        (Verdict.INCONCLUSIVE, 0.9, "Not settled: ", "shape is not shown to add or to lack anything."),
+        (Verdict.NONINFERIOR, 0.9, "Not settled: ", "complexity is not shown to add or to lack anything."),
+        (Verdict.INCONCLUSIVE, 0.9, "Not settled: ", "complexity is not shown to add or to lack anything."),
     ],
 )
 def test_what_explains_it_follows_the_attribution(
@@ -104,14 +104,14 @@ def test_what_explains_it_follows_the_attribution(
     text = conclude(replace(escaped, attribution=changed)).explained
     assert text.startswith(head)
     assert text.endswith(said)
-    assert "information, of the same saliency and without a shape, is itself shown above magnitude at S = 0.8, by a" in text
+    assert "information, of the same saliency and without complexity, is itself shown above magnitude at S = 0.8, by a" in text
 
 
 def test_a_control_that_is_not_shown_above_the_reference_explains_nothing_itself(escaped: ReportDocument) -> None:
     lines = tuple(replace(line, verdict=Verdict.INCONCLUSIVE) if line.scorer == "information" else line for line in escaped.lines)
     text = conclude(replace(escaped, lines=lines)).explained
     assert "itself" not in text
-    assert text.startswith(("Not its shape: ", "Not settled: "))
+    assert text.startswith(("Not complexity: ", "Not settled: "))
 
 
 def test_what_is_open_names_the_lines_and_a_command_that_settles_them(escaped: ReportDocument) -> None:
@@ -256,15 +256,15 @@ def test_shape_that_is_shown_to_add_less_than_the_margin_is_not_denied() -> None
     assert row.verdict is Verdict.EQUIVALENT
     text = conclude(made).explained
     assert text.startswith("Mostly the saliency: ")
-    assert text.endswith("shape is shown to add more than 0 and less than 0.5 points.")
-    assert "not its shape" not in text
+    assert text.endswith("complexity is shown to add more than 0 and less than 0.5 points.")
+    assert "not complexity" not in text
 
 
 def test_nothing_is_explained_of_lines_that_lack_the_control() -> None:
     held: dict[str, Arm] = {"magnitude": M, "smooth_chaos": (3.0, 0.1, 1)}
     part = conclude(run_of(exact({0.5: held, 0.7: held, 0.8: {**held, "information": (3.0, 0.1, None)}}))).explained
     assert part.startswith(
-        "The control information, of the same saliency and without a shape, is itself shown above magnitude at "
+        "The control information, of the same saliency and without complexity, is itself shown above magnitude at "
     )
     assert part.endswith("less than 0.5 points in 1 of 3 lines; 2 have no such control, at S = 0.5 and 0.7.")
     elsewhere: dict[str, Arm] = {"magnitude": M, "smooth_chaos": (0.0, 0.1, 1), "information": (2.0, 0.1, None)}
@@ -276,13 +276,13 @@ def test_nothing_is_explained_of_lines_that_lack_the_control() -> None:
 
 def test_a_control_below_the_reference_is_named() -> None:
     made = run_of(exact({0.8: {"magnitude": M, "smooth_chaos": (0.0, 0.1, 1), "information": (-3.0, 0.1, None)}}))
-    assert "is itself shown below magnitude, by a test of its own, and beyond it shape" in conclude(made).explained
+    assert "is itself shown below magnitude, by a test of its own, and beyond it complexity" in conclude(made).explained
 
 
 def test_nothing_is_left_only_where_nothing_is_open() -> None:
     """The rows of a control, what holds within its S alone, and what constant differences leave."""
     attribution = run_of(exact({0.8: {"magnitude": M, "smooth_chaos": (3.0, 0.6, 1), "information": (2.9, 0.6, None)}}))
-    said = "What shape adds is open in 1 of 1 comparison; no plan says how many seeds that takes."
+    said = "What complexity adds is open in 1 of 1 comparison; no plan says how many seeds that takes."
     assert conclude(attribution).left == said
     (following,) = [answer for answer in answers(attribution) if answer.id == "next"]
     assert (following.tone, following.short, following.text) == ("open", "Not planned", said)
@@ -335,8 +335,8 @@ def test_a_dense_reference_has_words_of_its_own() -> None:
     dense = exact({0.5: {"dense": (0.0, 0.0, None)}}).assign(sparsity=0.0)
     text = conclude(run_of(pd.concat([dense, exact(base)]), reference="dense")).explained
     assert text.startswith(
-        "The control information, of the same saliency and without a shape, is itself shown to S = 0.5; beyond it, as far as "
-        "each scorer reaches, shape is shown to add more than 0.5 points"
+        "The control information, of the same saliency and without complexity, is itself shown to S = 0.5; beyond it, as far as "
+        "each scorer reaches, complexity is shown to add more than 0.5 points"
     )
 
 
@@ -399,7 +399,7 @@ def test_a_search_explains_nothing_that_another_scorer_gains() -> None:
     chaos: dict[float, dict[str, Arm]] = {0.5: {"chaos": (3.0, 0.15, 2)}, 0.7: {"chaos": (0.0, 0.15, 2)}}
     text = conclude(run_of(searched({0.5: SEARCHED, 0.7: nothing}, chaos))).explained
     assert text.startswith(
-        "Not asked of chaos at S = 0.5: no control information, of the same saliency and without a shape, is th"
+        "Not asked of chaos at S = 0.5: no control information, of the same saliency and without complexity, is th"
     )
     assert text.endswith("; whether complexity pays in searched scorers, given the same search: yes: orbit at S = 0.5.")
 

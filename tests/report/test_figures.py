@@ -276,7 +276,7 @@ def test_the_deciding_forest_has_the_numbers_beside_the_bars(document):
     ends = {tuple(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2}
     for line in document.lines_at(S):
         thin = line.simultaneous if line.in_family and line.simultaneous else line.ci95
-        (numbers,) = [text for said, text in texts.items() if said.endswith(f"  {number(line.mean)} {limits(thin)}")]
+        (numbers,) = [text for said, text in texts.items() if said.endswith(f" {number(line.mean)} {limits(thin)}")]
         assert numbers.get_text().startswith(VERDICTS[line.verdict].glyph)
         assert (numbers.get_fontweight() == "bold") == (line.scorer in held) == (texts[line.scorer].get_fontweight() == "bold")
         if low <= line.mean <= high:

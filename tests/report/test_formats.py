@@ -84,7 +84,7 @@ def test_every_format_shows_what_one_half_of_the_test_shows(kind: str, make_tabl
         "notbetter": ("≤", "NONSUPERIOR", "not better by"),
     }.items():
         shown = {
-            "html": rf'<td class="num v v-{word}"[^>]*>\s*<span class="glyph" aria-hidden="true">{glyph}</span>',
+            "html": rf'<td class="(?:[a-z]+ )*v v-{word}"[^>]*>\s*<span class="glyph" aria-hidden="true">{glyph}</span>',
             "latex": rf"{name} &.*\$\\[gl]eq\$ {word}",
             "json": rf'"verdict": "{word}"',
             "csv": rf"(?m)^{name},.*,{word},",

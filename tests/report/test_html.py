@@ -12,12 +12,13 @@ import pytest
 
 from sics_analysis.report import ReportDocument, render, report_table
 from sics_analysis.report.figures import FIGURES
+from sics_analysis.report.layouts import html
 from sics_analysis.report.layouts.html import report_tables
 from sics_analysis.report.tables import joint
 from sics_analysis.report.words.glossary import SCORERS, terms
 from sics_analysis.report.words.phrases import GLYPHS, number, plain
 
-VOID = {"meta", "br", "img", "link", "hr", "input"}
+VOID = {"meta", "br", "wbr", "img", "link", "hr", "input"}
 
 
 class Page(HTMLParser):
@@ -247,8 +248,23 @@ def test_a_tripped_gate_and_a_stamp_stand_at_the_top(frame: pd.DataFrame) -> Non
     assert "Gate tripped: escape:chaos@0.5 is undecided" in head
 
 
+def test_a_page_too_large_goes_without_what_no_verdict_hangs_on(
+    document: ReportDocument, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = len(render(document, "html").encode())
+    assert whole <= html.BUDGET
+    monkeypatch.setattr(html, "BUDGET", whole - 1)
+    text = render(document, "html")
+    assert len(text.encode()) < whole
+    less = Page(text)
+    assert less.words.count("Not here: with it the page would be larger than") == 1, "the table of McNemar alone: that is enough"
+    assert less.having("details", id="table-mcnemar")
+    for line in document.lines:
+        assert f"{GLYPHS[line.verdict]} {number(line.mean)}" in less.words
+
+
 def test_nothing_undecided_is_not_called_undecided() -> None:
     rows = [(s, n, 0.7, 0.9 + g + s / 1000) for s in range(6) for n, g in (("magnitude", 0.0), ("mine", 0.03))]
     frame = pd.DataFrame(rows, columns=["seed", "scorer", "sparsity", "accuracy"])
-    assert "lines are undecided, which is not agreement" not in render(report_table(frame), "html")
-    assert "1 of 1 lines are undecided, which is not agreement" in render(report_table(frame[frame["seed"] < 2]), "html")
+    assert "undecided, which is not agreement" not in render(report_table(frame), "html")
+    assert "1 of 1 line is undecided, which is not agreement" in render(report_table(frame[frame["seed"] < 2]), "html")

@@ -8,7 +8,7 @@ from sics_analysis.one_scorer.bootstrap import coverage_caveat
 from sics_analysis.planning.plan import resolution
 from sics_analysis.report.document.looks import LooksInfo
 from sics_analysis.report.document.rows import Planned
-from sics_analysis.results import digits_written
+from sics_analysis.results import digits_written, plural
 from sics_analysis.rows.contrasts import MANY_SEEDS
 from sics_analysis.study.outcome import Analysis
 
@@ -72,10 +72,12 @@ def footnotes(
     coarse = sum(line.contrast.is_adjacent for line in analysis.lines)
     if coarse:
         found.append(
-            f"Differences of two values, one test example apart ({coarse} of {len(analysis.lines)} lines): every p there is the "
+            f"Differences of two values, one test example apart ({coarse} of {plural(len(analysis.lines), 'line')}): "
+            f"every p there is the "
             "larger of t's and the exact one (sign-flip and binomial), with Holm in a family."
             if analysis.metric.paired
-            else f"A side of one value, or of two, one test example apart ({coarse} of {len(analysis.lines)} lines): every "
+            else f"A side of one value, or of two, one test example apart ({coarse} of "
+            f"{plural(len(analysis.lines), 'line')}): every "
             "p there is the larger of Welch's and the exact one."
         )
     if len(analysis.sparsities) > 1:
@@ -106,7 +108,8 @@ def _of_looks(looks: LooksInfo, *, networks: bool) -> list[str]:
     """What a reader of a plan of looks must know."""
     plan, told = looks.plan, "".join(f"{text[:1].upper()}{text[1:]}. " for text in looks.stamps())
     found = [
-        f"{plan.describe()} {looks.made} of {len(plan.looks)} looks {'is' if looks.made == 1 else 'are'} made. {told}The levels "
+        f"{plan.describe()} {looks.made} of {plural(len(plan.looks), 'look')} {'is' if looks.made == 1 else 'are'} "
+        f"made. {told}The levels "
         "are exact for Normal differences; in a family the error over all looks is simulated, and stays below α.",
         "Every p of a difference here is sequential, the smallest α over all looks at which it would have been shown by now, and "
         "every interval of a difference repeated, so that those of all looks hold together: in κ(S), attribution and claims too. "
@@ -124,7 +127,7 @@ def _of_looks(looks: LooksInfo, *, networks: bool) -> list[str]:
 
 
 def _resolution(counts: Sequence[int], level: float | None = None) -> str:
-    parts = [f"{float(resolution(n).sign_flip_one_sided):.3g} with {n} seeds" for n in counts if n]
+    parts = [f"{float(resolution(n).sign_flip_one_sided):.3g} with {plural(n, 'seed')}" for n in counts if n]
     return (
         "Smallest attainable p of an exact sign-flip test: "
         f"{', '.join(parts) or 'none without complete seeds'}{_beside(counts, level)}. The t and rotation tests reach lower by "

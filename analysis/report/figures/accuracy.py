@@ -31,8 +31,9 @@ from sics_analysis.report.figures.drawing.style import (
     refusal,
 )
 from sics_analysis.report.figures.forest import no_intervals
-from sics_analysis.report.words.phrases import gathered, plural
+from sics_analysis.report.words.phrases import gathered
 from sics_analysis.report.words.said import value_axis, value_text
+from sics_analysis.results import plural
 
 _BODY, _LABEL, _NAMES = 1.25, 0.115, 1.14  # inches: a panel, a line of labels, the labels beside a panel
 _SLOPES: tuple[tuple[str, Dashes], ...] = ((GREEN, "-"), (VERMILLION, (0, (3, 1.2))), (FAINT, (0, (1, 1))))

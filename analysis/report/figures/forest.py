@@ -12,13 +12,12 @@ from matplotlib.ticker import MaxNLocator
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.lines import AttributionInfo, LineInfo
 from sics_analysis.report.document.rows import ScorerInfo
-from sics_analysis.report.figures.drawing.labels import labels, short
+from sics_analysis.report.figures.drawing.labels import columns, labels, short
 from sics_analysis.report.figures.drawing.panels import Panel, glyph, off_axis, row_panels, shade_margin, window, with_room
 from sics_analysis.report.figures.drawing.style import (
     FAINT,
     HEAD,
     INK,
-    SMALL,
     VERDICTS,
     Drawing,
     Sketch,
@@ -27,10 +26,11 @@ from sics_analysis.report.figures.drawing.style import (
     refusal,
 )
 from sics_analysis.report.words.conclusion import deciding
+from sics_analysis.report.words.phrases import BOLD
 from sics_analysis.report.words.phrases import interval as limits
-from sics_analysis.report.words.phrases import plural
 from sics_analysis.report.words.reasons import over_run
-from sics_analysis.results import Interval, Verdict, signed
+from sics_analysis.report.words.said import FLAG
+from sics_analysis.results import Interval, Verdict, plural, signed
 
 _THICK, _THIN = 2.6, 0.9  # points
 _DOTS = 12  # seeds that can still be told apart as dots
@@ -195,7 +195,10 @@ def _forest(
     return sheet
 
 
-_WIDE, _LABELS, _NUMBERS, _LINE = 5.1, 1.3, 1.75, 0.2  # inches
+#: Inches: as wide as a phone shows without scrolling, so that names and numbers stand beside the bars there too.
+_NARROW, _LINE = 3.62, 0.165
+_NAME, _NUMBER = 0.062, 0.056  # inches a character, of bold text at `_TEXT` and of numbers at `_SMALLER`
+_TEXT, _SMALLER = 7.0, 6.4  # points
 
 
 def decides(document: ReportDocument) -> Sketch:
@@ -211,47 +214,54 @@ def decides(document: ReportDocument) -> Sketch:
     reference, delta = document.settings.reference, document.settings.delta
     rows = [_decisive(lines[scorer.name]) for scorer in scorers]
     body = _LINE * max(len(rows), 2)
-    sheet = drawing(_WIDE, HEAD + body + 0.5)
-    axes = sheet.axes(_LABELS, HEAD, _WIDE - _LABELS - _NUMBERS, body)
+    held = {(line.scorer, line.sparsity) for line in over_run(document)[0]}
+    names = labels([scorer.name for scorer in scorers], 19)
+    marks = {row.line.scorer: _numbers(document, row) for row in rows}
+    before = _NAME * max(map(columns, names.values())) + 0.08
+    after = _NUMBER * max(map(len, marks.values()))
+    sheet = drawing(_NARROW, HEAD + body + 0.38)
+    axes = sheet.axes(before, HEAD, _NARROW - before - after - 0.06, body)
     axes.set_ylim(max(len(rows), 2) - 0.5, -0.5)
     axes.spines["left"].set_visible(False)
     axes.set_yticks([])
     axes.set_xlim(*window([row.extent for row in rows], delta))
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     shade_margin(axes, delta)
-    held = {(line.scorer, line.sparsity) for line in over_run(document)[0]}
-    names = labels([scorer.name for scorer in scorers], 19)
     head = HEAD - 0.1
-    sheet.text(0.0, head, f"S = {S:g}", fontsize=SMALL, color=FAINT, va="center")
-    sheet.text(_WIDE - _NUMBERS + 0.05, head, "mean, interval", fontsize=SMALL, color=FAINT, va="center")
+    sheet.text(0.0, head, f"S = {S:g}", fontsize=_SMALLER, color=FAINT, va="center")
+    sheet.text(_NARROW - after, head, "mean, interval", fontsize=_SMALLER, color=FAINT, va="center")
     for i, (scorer, row) in enumerate(zip(scorers, rows, strict=True)):
         weight = "bold" if (scorer.name, S) in held else "normal"
         y = HEAD + body * (i + 0.5) / max(len(rows), 2)
-        sheet.text(0.0, y, names[scorer.name], va="center", fontweight=weight)
-        mark = f"{VERDICTS[row.line.verdict].glyph}{'!' if document.flagged(scorer.name, S) else ''}"
-        numbers = f"{signed(row.mean)} {limits(row.thin)}"
-        sheet.text(_WIDE - _NUMBERS + 0.05, y, f"{mark}  {numbers}", va="center", fontsize=SMALL, fontweight=weight)
+        sheet.text(0.0, y, names[scorer.name], va="center", fontsize=_TEXT, fontweight=weight)
+        sheet.text(_NARROW - after, y, marks[scorer.name], va="center", fontsize=_SMALLER, fontweight=weight)
         _bar(sheet, axes, i, row)
         if i and scorers[i - 1].kappa != scorer.kappa and document.has_kappa:
             axes.axhline(i - 0.5, color=FAINT, linewidth=0.4, alpha=0.6, zorder=0)
     better, worse = "scorer better", f"{short(reference, 14)} better"
     left, right = (better, worse) if document.metric.lower_is_better else (worse, better)
-    foot = HEAD + body + 0.4
-    sheet.text(_LABELS, foot, f"← {left}", va="center", ha="left", fontsize=SMALL)
-    sheet.text(_WIDE - _NUMBERS, foot, f"{right} →", va="center", ha="right", fontsize=SMALL)
+    middle, foot = (before + _NARROW - after - 0.06) / 2, HEAD + body + 0.31
+    sheet.text(middle - 0.04, foot, f"← {left}", va="center", ha="right", fontsize=_SMALLER)
+    sheet.text(middle + 0.04, foot, f"{right} →", va="center", ha="left", fontsize=_SMALLER)
     joint = any(row.kind for row in rows)
     level, own = f"{100 * (1 - document.settings.alpha):g} %", f"{100 * (1 - 2 * document.settings.alpha):g} %"
-    thin = f"simultaneous {level} intervals of the family, 95 % intervals of the others" if joint else "95 % intervals"
-    over = " Bold: holds over the whole run." if held else ""
+    thin = f"simultaneous {level} intervals of the family, 95 % of the others" if joint else "95 % intervals"
+    over = f" {BOLD}." if held else ""
     caption = (
         f"Difference to {reference} in accuracy points at S = {S:g}. Thick: the {own} interval, which inside the shaded "
         f"±{delta:g} decides on equivalence; thin, and in numbers: {thin}.{over}"
     )
     if any(not axes.get_xlim()[0] <= row.mean <= axes.get_xlim()[1] for row in rows):
-        caption += " An arrow at the edge: beyond the axis."
+        caption += " An arrow: beyond the axis."
     if document.looks is not None:
-        caption += " All of them hold at all looks together."
+        caption += " All hold at all looks together."
     return Sketch(caption, f"Forest plot at S = {S:g}. {_verdict_counts([row.line for row in rows])}", sheet)
+
+
+def _numbers(document: ReportDocument, row: _Row) -> str:
+    """Glyph of the verdict, mean and interval, as they stand beside the bars."""
+    flag = FLAG if document.flagged(row.line.scorer, row.line.sparsity) else ""
+    return f"{VERDICTS[row.line.verdict].glyph}{flag} {signed(row.mean)} {limits(row.thin)}"
 
 
 def _decisive(line: LineInfo) -> _Row:

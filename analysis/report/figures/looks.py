@@ -26,8 +26,8 @@ from sics_analysis.report.figures.drawing.style import (
     grid,
     refusal,
 )
-from sics_analysis.report.words.phrases import interval, plural
-from sics_analysis.results import Verdict, signed
+from sics_analysis.report.words.phrases import interval
+from sics_analysis.results import Verdict, plural, signed
 
 _NAMES, _TICKS, _GAP, _FOOT, _KEY = 1.0, 0.36, 0.13, 0.34, 0.24  # inches
 _BODY, _FLAT, _FEW = 0.56, 0.34, 8  # a panel's height, and where there are more than a few scorers

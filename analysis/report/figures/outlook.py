@@ -26,8 +26,8 @@ from sics_analysis.report.figures.drawing.style import (
     drawing,
     refusal,
 )
-from sics_analysis.report.words.phrases import decimals, interval, percent, plural, seeds_needed
-from sics_analysis.results import PowerPoint, signed
+from sics_analysis.report.words.phrases import decimals, interval, percent, seeds_needed
+from sics_analysis.results import PowerPoint, plural, signed
 
 _TARGET = 0.8
 
@@ -126,7 +126,9 @@ def _looked_power(document: ReportDocument, info: LooksInfo) -> Sketch:
         f"{_looked(last)}. The sd is itself an estimate from "
         f"{plural(max((line.n for line in document.lines), default=0), 'seed')}."
     )
-    said = " ".join(f"By {chance.n} seeds: {_looked(chance)}; fixed beforehand {_fixed(chance)}." for chance in info.chances)
+    said = " ".join(
+        f"By {plural(chance.n, 'seed')}: {_looked(chance)}; fixed beforehand {_fixed(chance)}." for chance in info.chances
+    )
     return Sketch(caption, f"Chances by look. {said}", sheet)
 
 

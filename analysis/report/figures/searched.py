@@ -26,8 +26,8 @@ from sics_analysis.report.figures.drawing.style import (
     refusal,
     series,
 )
-from sics_analysis.report.words.phrases import interval, plural
-from sics_analysis.results import signed
+from sics_analysis.report.words.phrases import interval
+from sics_analysis.results import plural, signed
 
 _LEFT, _ROOM, _BODY, _FOOT = 0.54, 0.95, 1.75, 0.4  # inches; the room right of a panel is for the names of its lines
 _STEP = 0.105  # inches between two names

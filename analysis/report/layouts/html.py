@@ -8,25 +8,31 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from sics_analysis.report.document.document import ReportDocument
-from sics_analysis.report.figures import Figure, figure_list
+from sics_analysis.report.figures import figure_list
+from sics_analysis.report.layouts.html_figures import Drawn, drawn
 from sics_analysis.report.tables import by_scorer, joint, plans, searched
 from sics_analysis.report.tables.looks import OF_LOOKS
 from sics_analysis.report.tables.table import ReportTable, TableCell
 from sics_analysis.report.words import phrases
 from sics_analysis.report.words.answers import answers
-from sics_analysis.report.words.conclusion import conclusion_of, correction
+from sics_analysis.report.words.conclusion import conclusion_of, correction, deciding
 from sics_analysis.report.words.glossary import terms
-from sics_analysis.report.words.reasons import TONE_GLYPHS, Answer, headline, undecided
+from sics_analysis.report.words.reasons import TONE_GLYPHS, Answer, headline, over_run, undecided
 from sics_analysis.report.words.said import checks_title, in_digits, in_words, largest_alone
 from sics_analysis.report.words.searched import conclusions
+from sics_analysis.results import plural
 
 TEMPLATE = "report.html"
-_WIDE = 500  # CSS pixels: figures wider than a column of a paper take the whole width
+_DENSE = 20  # rows of the grid beyond which it is set smaller
+BUDGET = 800_000  # bytes of a page
+#: What a page goes without, in this order, while it is larger than that: all that is as long as the run, and no verdict hangs on.
+_SPARED = ("weights", "mcnemar", "cells", "slopes", "overlap")
 _FIRST = "decides"
 #: The figures that say the same in three ways, between which a reader switches.
 _FORESTS: Mapping[str, str] = {
@@ -48,20 +54,11 @@ _PLACES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "paper": ("paper", ()),
 }
 #: Tables as long as the run: on the page, and left folded in print.
-_RAW = ("mcnemar", "cells")
+_RAW = ("mcnemar", "cells", "weights")
 #: Tables where a pointer finds the sentence to quote.
 _TITLED = ("overview", "attribution", "plateau", "split", "beside", "pools", "scorecard", "gate")
 _COUNTS = re.compile(r"\d+:\d+ p <?[\d.e+-]+")  # sorted by the p at the end
 _PLAIN = re.compile(r"[+−]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?( %)?")
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """A figure with its drawing as the page takes it."""
-
-    figure: Figure
-    svg: Markup
-    wide: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,51 +92,62 @@ def render_html(document: ReportDocument) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["visible"] = phrases.plain
+    environment.filters["breaking"] = _breaking
     environment.filters["prose"] = phrases.tied
     environment.filters["decimals"] = phrases.decimals
     environment.filters["sorting"] = sorting
     absent = set() if document.has_kappa else {"attribution", "kappa", "paper"}
-    figures = {one.id: Drawn(one, Markup(one.svg or ""), _is_wide(one)) for one in figure_list(document) if one.id not in absent}
-    asked, further, tables = questions(document, figures)
+    figures, classes = drawn([one for one in figure_list(document) if one.id not in absent])
     known = {scorer.name: f"term-{i}" for i, scorer in enumerate(document.scorers, start=1)}
+    asked, further, tables = questions(document, figures)
     there = {f"answer-{question.answer.id}" for question in asked} | {f"figure-{name}" for name in figures} | {"notes"}
     there |= {f"table-{table.id}" for question in asked for table in question.tables}
     words = terms(document)
     open_lines, lines = undecided(document)
-    return environment.get_template(TEMPLATE).render(
-        document=document,
-        settings=document.settings,
-        headline=headline(document),
-        checks_title=checks_title(document),
-        grid_caption=_grid_caption(document, open_lines, lines),
-        identity=phrases.identity_line(document),
-        margin=phrases.margin_line(document),
-        correction=in_words(document, correction(document)),
-        first=figures[_FIRST],
-        conclusion=conclusion_of(document),
-        questions=asked,
-        further=further,
-        tables=tables,
-        forests=_FORESTS,
-        raw=_RAW,
-        titled=_TITLED,
-        terms=[(term, known[term.name] if term.scorer else "", term.link if term.link in there else "") for term in words],
-        known=known,
-        tone_glyphs=TONE_GLYPHS,
-        glyphs=phrases.GLYPHS,
-        meaning=phrases.MEANING,
-        status_glyphs=phrases.STATUS_GLYPHS,
-        overview=joint.overview(document),
-        searched=() if document.searched is None else searched_tables(document),
-        searched_said=conclusions(document),
-        scorecard=joint.scorecard(document.claims),
-        gates=joint.scorecard(document.gates, "gate", "Gates"),
-        provenance=joint.provenance(document).rows,
-        no_deviations=phrases.no_deviations(document),
-        style=Markup(_asset("report.css")),
-        script=Markup(script),
-        script_digest=digest,
-    )  # fmt: skip
+    values = [info.sparsity for info in document.sparsities]
+    decisive = deciding(document)
+    said: dict[str, Any] = {
+        "document": document,
+        "settings": document.settings,
+        "headline": headline(document),
+        "checks_title": checks_title(document),
+        "grid_caption": _grid_caption(document, open_lines, lines),
+        "identity": phrases.identity_line(document),
+        "margin": phrases.margin_line(document),
+        "correction": in_words(document, correction(document)),
+        "first": figures[_FIRST],
+        "decides": values.index(decisive) if len(values) > 1 and decisive in values else -1,
+        "held": {(line.scorer, values.index(line.sparsity)) for line in over_run(document)[0]},
+        "bold": phrases.BOLD,
+        "dense": _DENSE,
+        "conclusion": conclusion_of(document),
+        "questions": asked,
+        "further": further,
+        "tables": tables,
+        "searched": () if document.searched is None else searched_tables(document),
+        "kilobytes": BUDGET // 1000,
+        "forests": _FORESTS,
+        "raw": _RAW,
+        "titled": _TITLED,
+        "terms": [(term, known[term.name] if term.scorer else "", term.link if term.link in there else "") for term in words],
+        "known": known,
+        "tone_glyphs": TONE_GLYPHS,
+        "glyphs": phrases.GLYPHS,
+        "meaning": phrases.MEANING,
+        "status_glyphs": phrases.STATUS_GLYPHS,
+        "overview": joint.overview(document),
+        "searched_said": conclusions(document),
+        "scorecard": joint.scorecard(document.claims),
+        "gates": joint.scorecard(document.gates, "gate", "Gates"),
+        "provenance": joint.provenance(document).rows,
+        "no_deviations": phrases.no_deviations(document),
+        "style": Markup(_asset("report.css") + classes),
+        "script": Markup(script),
+        "script_digest": digest,
+    }
+    template = environment.get_template(TEMPLATE)
+    pages = (template.render(spared=_SPARED[:count], **said) for count in range(len(_SPARED) + 1))
+    return next((page for page in pages if len(page.encode()) <= BUDGET), "") or template.render(spared=_SPARED, **said)
 
 
 def questions(document: ReportDocument, figures: Mapping[str, Drawn]) -> tuple[list[Question], list[Drawn], list[ReportTable]]:
@@ -165,11 +173,19 @@ def sorting(cell: TableCell) -> str | None:
     return None if not cell.glyph and not cell.word and _PLAIN.fullmatch(cell.text) else f"{cell.sort:.6g}"
 
 
+def _breaking(name: str) -> Markup:
+    """A name that a narrow column breaks between its words."""
+    return Markup("_<wbr>").join(escape(phrases.plain(part)) for part in name.split("_"))
+
+
 def _grid_caption(document: ReportDocument, undecided: int, lines: int) -> str:
     reference = phrases.plain(document.settings.reference)
     text = f"Difference to {reference} in accuracy points, mean over seeds, with the verdict at ±{document.settings.delta:g}."
     if undecided:
-        text += f" {undecided} of {lines} lines are undecided, which is not agreement: they may lie within that or beyond it."
+        text += (
+            f" {undecided} of {plural(lines, 'line')} {'is' if undecided == 1 else 'are'} undecided, which is not "
+            f"agreement: the difference may lie within that or beyond it."
+        )
     return in_words(document, text)
 
 
@@ -192,8 +208,3 @@ def searched_tables(document: ReportDocument) -> tuple[ReportTable, ...]:
 
 def _asset(name: str) -> str:
     return files("sics_analysis.report").joinpath("templates", name).read_text(encoding="utf-8")
-
-
-def _is_wide(figure: Figure) -> bool:
-    found = re.search(r'width="([\d.]+)"', figure.svg or "")
-    return found is not None and float(found[1]) > _WIDE

@@ -16,6 +16,7 @@ from sics_analysis.report.words.phrases import PAPER, STATUS_GLYPHS, identity_li
 from sics_analysis.report.words.reasons import TONE_GLYPHS, headline
 from sics_analysis.report.words.said import checks_title, in_digits, largest_alone
 from sics_analysis.report.words.searched import conclusions
+from sics_analysis.results import plural
 
 _ESCAPES: Sequence[tuple[re.Pattern[str], str]] = tuple(
     (re.compile(pattern), replacement)
@@ -134,7 +135,7 @@ def _section(table: ReportTable, level: str = "##", *, folded: bool = False) -> 
         yield f"{paragraph(table.absent)}\n"
         return
     if folded:
-        yield f"<details><summary>{len(table.rows)} rows</summary>\n"
+        yield f"<details><summary>{plural(len(table.rows), 'row')}</summary>\n"
     shown = table.narrow()
     yield _row(escaped(column.short) for column in shown.columns)
     yield _row(":--" if column.left or i == 0 else "--:" for i, column in enumerate(shown.columns))

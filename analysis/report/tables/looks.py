@@ -23,6 +23,7 @@ from sics_analysis.report.tables.table import (
     verdict,
 )
 from sics_analysis.report.words.phrases import NONE, decimals, level_text, p_short, percent
+from sics_analysis.results import plural
 
 #: What of it fits beside each other in a terminal.
 NARROW = ("S", "scorer", "verdict", "look", "n", "diff.", "95 % RCI", "chance")
@@ -110,7 +111,7 @@ def looks(document: ReportDocument) -> ReportTable:
 
 
 def _made(info: LooksInfo) -> str:
-    return f"{info.made} of {len(info.plan.looks)} looks {'is' if info.made == 1 else 'are'} made."
+    return f"{info.made} of {plural(len(info.plan.looks), 'look')} {'is' if info.made == 1 else 'are'} made."
 
 
 def _last(item: LineLooks) -> LineLook | None:

@@ -114,7 +114,8 @@ def beside(document: ReportDocument) -> ReportTable:
         Column("Verdict", "verdict", word, left=True),
     )
     caption = (
-        "The readings of the paper against splines by the same search, which no theory chose (what their shape is worth), "
+        "The readings of the paper against splines by the same search, which no theory chose (what the paper's "
+        "features are worth), "
         "against monotone features by the same search, and the adaptive scorer that chose by the same search against its matched "
         "controls. "
         "Each control makes a family of its own at every S."

@@ -9,7 +9,7 @@ from sics_analysis.report.document.joint import PlateauInfo
 from sics_analysis.report.document.lines import LineInfo
 from sics_analysis.report.words import plans
 from sics_analysis.report.words.looks import looks_answer
-from sics_analysis.report.words.phrases import NONE, gathered, interval, listed, p_value, plural, sparsity_list
+from sics_analysis.report.words.phrases import NONE, gathered, interval, listed, p_value, sparsity_list
 from sics_analysis.report.words.reasons import (
     LIMIT,
     SHOWN,
@@ -27,7 +27,7 @@ from sics_analysis.report.words.reasons import (
 )
 from sics_analysis.report.words.said import checked_answers
 from sics_analysis.report.words.searched import searched_answer
-from sics_analysis.results import Verdict
+from sics_analysis.results import Verdict, plural
 
 
 @checked_answers
@@ -132,7 +132,10 @@ def _escape(document: ReportDocument) -> Answer:
             f"by {delta:g}."
         )
     if open_:
-        parts.append(f"{open_} of {len(family)} lines of the family are undecided, which is not agreement.")
+        parts.append(
+            f"{open_} of {plural(len(family), 'line')} of the family {'is' if open_ == 1 else 'are'} undecided, which "
+            f"is not agreement."
+        )
     searched = {
         point.scorer for point in (document.searched.points if document.searched else ())
     }  # they have an answer of theirs

@@ -14,7 +14,6 @@ from sics_analysis.report.words.phrases import (
     far_sentence,
     interval,
     listed,
-    plural,
     sparsity_list,
 )
 from sics_analysis.report.words.plans import USUAL, seeds_plan, unplanned
@@ -36,7 +35,7 @@ from sics_analysis.report.words.reasons import (
 )
 from sics_analysis.report.words.said import in_digits, in_words
 from sics_analysis.report.words.searched import searched_answer
-from sics_analysis.results import Interval, Verdict
+from sics_analysis.results import Interval, Verdict, plural
 
 #: What shows that a scorer is not above its control by δ.
 _NO_MORE = (*SAME, Verdict.NONSUPERIOR, Verdict.DEGRADES)
@@ -139,7 +138,7 @@ def _shown(document: ReportDocument) -> str:
     if not family:
         what = "of κ ≥ 1 is there to be tested" if document.has_kappa else "is there to be tested"
         return f"No scorer {what} beside {reference}{_of_searched_lines(document)}."
-    by_itself = "it" if len(family) == 1 else f"each of {len(family)} lines"
+    by_itself = "it" if len(family) == 1 else f"each of {plural(len(family), 'line')}"
     return (
         f"No scorer{' of κ ≥ 1' if document.has_kappa else ''} is shown above {reference} by more than {delta:g} points{run}"
         f"{within}; {by_itself} by itself: {counted(family)}."
@@ -217,7 +216,7 @@ def _hull(document: ReportDocument, lines: Sequence[LineInfo]) -> str:
     within = (
         "" if len(document.sparsities) == 1 else " within its S" if len({x.sparsity for x in found}) == 1 else " within each S"
     )
-    some = "" if len(found) == len(lines) else f" of {len(found)} of {len(lines)} lines, the others without a spread"
+    some = "" if len(found) == len(lines) else f" of {len(found)} of {plural(len(lines), 'line')}, the others without a spread"
     return f"{level}{'' if len(found) == 1 else 's'}{within}{some}: {'' if len(found) == 1 else 'all in '}{interval(hull)}"
 
 
@@ -249,7 +248,7 @@ def _not_asked(document: ReportDocument, lacking: Sequence[LineInfo]) -> str:
     if lacking and document.has_kappa:
         return f"Not asked of {_placed(lacking)}: no control {CONTROL}, {_SORT}, is there"
     why = "" if document.has_kappa else ", and a column kappa"
-    return f"Not asked: it takes the control {CONTROL}, with the same saliency and no shape, beside scorers of κ ≥ 1{why}"
+    return f"Not asked: it takes the control {CONTROL}, with the same saliency and no complexity, beside scorers of κ ≥ 1{why}"
 
 
 def _of_searches(document: ReportDocument) -> str:
@@ -263,25 +262,25 @@ def _of_searches(document: ReportDocument) -> str:
 
 
 def _explained_far(document: ReportDocument, rows: Sequence[AttributionInfo]) -> str:
-    """How far the control can be pruned by itself, and what shape adds to it where the scorers reach."""
+    """How far the control can be pruned by itself, and what complexity adds to it where the scorers reach."""
     reached = {found.scorer: found.reached for found in document.how_far}
     rows = [row for row in rows if row.sparsity == reached.get(row.scorer)]
     if not rows:
         return f"{_not_asked(document, ())}."
     what = _what(document, rows, len(rows))
     if CONTROL not in reached:
-        return f"Beyond {_OF_CONTROL} as far as each scorer reaches, shape {what}."
+        return f"Beyond {_OF_CONTROL} as far as each scorer reaches, complexity {what}."
     far = reached[CONTROL]
     itself = f"shown {'at no S' if far is None else f'to S = {far:g}'}"
-    return f"The control {CONTROL}, {_SORT}, is itself {itself}; beyond it, as far as each scorer reaches, shape {what}."
+    return f"The control {CONTROL}, {_SORT}, is itself {itself}; beyond it, as far as each scorer reaches, complexity {what}."
 
 
-_SORT = "of the same saliency and without a shape"
+_SORT = "of the same saliency and without complexity"
 _OF_CONTROL = f"the control {CONTROL}, {_SORT},"
 
 
 def _outcome(document: ReportDocument, rows: Sequence[AttributionInfo], lacking: Sequence[LineInfo], *, any_held: bool) -> str:
-    """What the control has by itself, and what shape is shown to add to it, line by line of these."""
+    """What the control has by itself, and what complexity is shown to add to it, line by line of these."""
     there = sorted({row.sparsity for row in rows})
     own = [S for S in there if any_held and _control(document, S) is Verdict.ESCAPES]
     short = [S for S in there if _control(document, S) is Verdict.DEGRADES]
@@ -293,9 +292,9 @@ def _outcome(document: ReportDocument, rows: Sequence[AttributionInfo], lacking:
     reference = document.settings.reference
     sides = [(own, f"above {reference}"), (short, f"below {reference}")]
     at = [f"{side}{f' at {sparsity_list(S)}' if len(document.sparsities) > 1 else ''}" for S, side in sides if S]
-    text = f"beyond {_OF_CONTROL} shape {what}"
+    text = f"beyond {_OF_CONTROL} complexity {what}"
     if at:
-        text = f"{_OF_CONTROL} is itself shown {listed(at)}, by a test of its own, and beyond it shape {what}"
+        text = f"{_OF_CONTROL} is itself shown {listed(at)}, by a test of its own, and beyond it complexity {what}"
     return f"{head}: {text}" if head else f"{text[:1].upper()}{text[1:]}"
 
 
@@ -305,16 +304,16 @@ def _head(document: ReportDocument, rows: Sequence[AttributionInfo], *, alone: b
     if not any_held:
         return "Nothing to explain over the whole run" if len(document.sparsities) > 1 else "Nothing to explain"
     if more:
-        return "Shape, beyond the saliency" if more == len(rows) else "Shape, in part"
+        return "Complexity, beyond the saliency" if more == len(rows) else "Complexity, in part"
     if any(row.verdict not in _NO_MORE for row in rows):
         return "Not settled"
     if any(superior(row, document.settings) for row in rows):
-        return "Mostly the saliency" if alone else "Little of its shape"
-    return "The saliency, not its shape" if alone else "Not its shape"
+        return "Mostly the saliency" if alone else "Little of it complexity"
+    return "The saliency, not complexity" if alone else "Not complexity"
 
 
 def _what(document: ReportDocument, rows: Sequence[AttributionInfo], total: int) -> str:
-    """What shape is shown to add to the control, or to cost, in how many of all lines."""
+    """What complexity is shown to add to the control, or to cost, in how many of all lines."""
     delta = document.settings.delta
     within = ", adjusted within an S" if len(document.sparsities) > 1 else ""
     more = sum(row.verdict is Verdict.ESCAPES for row in rows)
@@ -333,7 +332,7 @@ def _what(document: ReportDocument, rows: Sequence[AttributionInfo], total: int)
     shown = [part for part in parts if part[0]]
     if not shown:
         return "is not shown to add or to lack anything"
-    of = [f" of {total} lines", *[""] * len(shown)]  # said once
+    of = [f" of {plural(total, 'line')}", *[""] * len(shown)]  # said once
     said = [f"{what}{f' in {count}{of[i]}' if total > 1 else ''}{how}" for i, (count, what, how) in enumerate(shown)]
     none = len(rest) - above
     return f"is shown {'; '.join([*said, *([f'nothing is shown in {none}'] if none else [])])}"
@@ -374,7 +373,7 @@ def _left(document: ReportDocument) -> tuple[str, str]:
         return f"{open_}; no number of seeds up to {MOST_SEEDS} settles a line, as they lie too near δ for their spread", ""
     count = plural(len(plan.steps), f"{'undecided' if plan.kind == 'open' else 'one-sided'} line")
     each = ", each" if plan.settled > 1 else ""
-    how = f"{open_}; {plan.target} seeds would settle {plan.settled} of {count}{each} with a chance of 80 %"
+    how = f"{open_}; {plural(plan.target, 'seed')} would settle {plan.settled} of {count}{each} with a chance of 80 %"
     stamped = ", stamped as added after a look" if document.source.command else ""
     return _with(f"{how}{stamped}", document, f"--seeds {plan.target}")
 

@@ -22,7 +22,7 @@ SCORERS: Mapping[str, str] = {
     "chaos": "ρ and the raw Lyapunov spectrum of the logistic map at z",
     "wiggle": "smooth_chaos with 40 cycles of a sine of z on top: smooth, made rough on purpose",
     "fake": "bump of ρ in place of z: not monotone, and a function of magnitude alone",
-    "information": "ρ and z itself: the same saliency without a shape, to tell shape from saliency",
+    "information": "ρ and z itself: the same saliency, monotone in it, to tell complexity from saliency",
     "gradient": "m times the gradient: what a saliency does without ρ and z",
     "random": "by chance: the floor",
     "fusion": "ρ and several features, with weights found on held-out data",
@@ -78,7 +78,12 @@ def terms(document: ReportDocument) -> tuple[Term, ...]:
     made.append(Term("α", f"the error rate of the tests, {settings.alpha:g}", "notes"))
     if document.has_kappa:
         made += [
-            Term("κ", "complexity of a scorer: 0 follows the magnitude, 1 is smooth in z, 2 is rough in z", "answer-kappa"),
+            Term(
+                "κ",
+                "complexity of a scorer: 0 increases with the magnitude; 1 is smooth in z, 2 rough, neither monotone; "
+                "a control or baseline has none",
+                "answer-kappa",
+            ),
             Term("ρ, z", "percentile of a weight's magnitude, and of its saliency among weights of similar magnitude"),
             Term("plateau", "the accuracy of the scorers of κ = 0, which follow the magnitude alone", "answer-plateau"),
         ]

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from sics_analysis.looks.outcome import SETTLED, LineLooks
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.looks import LooksInfo
-from sics_analysis.report.words.phrases import decimals, gathered, level_text, listed, minutes, minutes_text, percent, plural
+from sics_analysis.report.words.phrases import decimals, gathered, level_text, listed, minutes, minutes_text, percent
 from sics_analysis.report.words.reasons import Answer, Tone, what_is_open
+from sics_analysis.results import plural
 
 LIMIT = 6  # scorers in a sentence before they are counted
 ALL_LINES = "share:1"  # the target of a run that nobody gave one
@@ -21,7 +22,7 @@ def where_it_stands(info: LooksInfo) -> str:
     if not info.made:
         return f"Before the first look, at {info.plan.looks[0]} seeds"
     spent = f"{level_text(info.spent)} of {level_text(info.plan.alpha)} spent"
-    return f"{info.made} of {plural(len(info.plan.looks), 'look')}, at {info.n} seeds; {spent}"
+    return f"{info.made} of {plural(len(info.plan.looks), 'look')}, at {plural(info.n, 'seed')}; {spent}"
 
 
 def looks_answer(document: ReportDocument) -> Answer:
@@ -62,15 +63,16 @@ def _price(info: LooksInfo) -> list[str]:
     at, last = info.chances[max(info.made, 1) - 1], info.chances[-1]
     which, alpha = "this look tests" if info.made else "the first look will test", level_text(info.plan.alpha)
     parts = [
-        f"The price of looking: {which} a single line at {level_text(at.level)}, where {at.n} seeds fixed beforehand test at "
+        f"The price of looking: {which} a single line at {level_text(at.level)}, where {plural(at.n, 'seed')} fixed "
+        f"beforehand test at "
         f"{alpha}."
     ]
     if at.escape is not None and last.escape is not None and info.sd is not None:
         effect = f"{info.effect:g} point{'s' * (info.effect != 1)}"
-        end = "" if at is last else f", and by {last.n} seeds with {percent(last.escape, 0)}"
+        end = "" if at is last else f", and by {plural(last.n, 'seed')} with {percent(last.escape, 0)}"
         parts.append(
             f"Where differences spread by sd = {decimals(info.sd)} points, the median here, a true escape of {effect} is found "
-            f"by {at.n} seeds with a chance of {percent(at.escape, 0)} in place of {percent(at.fixed_escape, 0)}{end}."
+            f"by {plural(at.n, 'seed')} with a chance of {percent(at.escape, 0)} in place of {percent(at.fixed_escape, 0)}{end}."
         )
     return parts
 

@@ -11,7 +11,7 @@ from typing import TypeGuard, TypeVar
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.lines import LineInfo
 from sics_analysis.report.document.rows import ScorerInfo, accuracies
-from sics_analysis.results import Interval, Verdict, digits_written, signed
+from sics_analysis.results import Interval, Verdict, digits_written, plural, signed
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -31,6 +31,8 @@ GLYPHS = {
 }
 #: what a word of its own does not say to everybody
 MEANING = {"NONINFERIOR": "not worse by δ", "NONSUPERIOR": "not better by δ"}
+#: what is printed bold, in the grid of verdicts as in the forest beside it
+BOLD = "Bold: holds over the whole run"
 STATUS_GLYPHS = {"supported": "✓", "contradicted": "✗", "undecided": "?"}
 PAPER = "arXiv 2605.09345"
 
@@ -170,15 +172,6 @@ def gathered(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
     for key, value in pairs:
         found.setdefault(key, []).append(value)
     return found
-
-
-def plural(count: int, noun: str, nouns: str = "") -> str:
-    """A count with its noun.
-
-    >>> plural(1, "seed"), plural(2, "seed"), plural(0, "analysis", "analyses")
-    ('1 seed', '2 seeds', '0 analyses')
-    """
-    return f"{count} {noun if count == 1 else nouns or noun + 's'}"
 
 
 def sparsity_list(values: Iterable[float]) -> str:

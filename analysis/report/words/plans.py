@@ -17,12 +17,11 @@ from sics_analysis.report.words.phrases import (
     listed,
     minutes,
     minutes_text,
-    plural,
     practical,
     sparsity_list,
 )
 from sics_analysis.report.words.reasons import LIMIT, MIN_SEEDS, Answer, what_is_open
-from sics_analysis.results import NextStep, Verdict
+from sics_analysis.results import NextStep, Verdict, plural
 
 _SIDES = {Verdict.NONINFERIOR: -1, Verdict.NONSUPERIOR: 1}  # the bound that each half of equivalence is about
 _OPEN = (Verdict.INCONCLUSIVE, *_SIDES)

@@ -18,13 +18,12 @@ from sics_analysis.report.words.phrases import (
     interval,
     listed,
     percent,
-    plural,
     seeds_needed,
     sign_flip_note,
     sparsity_list,
 )
 from sics_analysis.report.words.said import checked_headline
-from sics_analysis.results import Verdict
+from sics_analysis.results import Verdict, plural
 
 MIN_SEEDS = 3  # as in sics_analysis.rows.contrasts, which a kept report does not load
 SHOWN = 3  # names in the headline before they are counted
@@ -36,7 +35,7 @@ def headline(document: ReportDocument) -> str:
     """The report in one sentence: who escapes over the whole run, and whether that takes more than a saliency.
 
     Never a scorer's own mean: those that escape were selected for being large. Nor a scorer that escapes within its S alone: over
-    many S somebody always does. Where the control `information` escapes as well, what its shape adds decides what is said.
+    many S somebody always does. Where the control `information` escapes as well, what complexity adds decides what is said.
     """
     if document.how_far:
         return far_sentence(document)
@@ -140,7 +139,7 @@ _COUNTED = (
 
 
 def _saliency(document: ReportDocument, found: Sequence[LineInfo]) -> str:
-    """Whether what escapes takes more than a saliency: the control `information` sees the same one, and has no shape."""
+    """Whether what escapes takes more than a saliency: the control `information` sees the same one, and has no complexity."""
     level = {line.sparsity for line in document.lines if line.scorer == CONTROL and line.verdict is Verdict.ESCAPES}
     there = {(line.scorer, line.sparsity) for line in found if line.sparsity in level}
     rows = [row for row in document.attribution if (row.scorer, row.sparsity) in there]
@@ -149,10 +148,10 @@ def _saliency(document: ReportDocument, found: Sequence[LineInfo]) -> str:
     where = sorted({row.sparsity for row in rows})
     at = "" if len(where) == len({line.sparsity for line in found}) else f" at {sparsity_list(where)}"
     adding = [row for row in rows if row.verdict is Verdict.ESCAPES or superior(row, document.settings)]
-    head = f"; so does {CONTROL}{at} by a test of its own, a control with the same saliency and no shape: a saliency helps"
+    head = f"; so does {CONTROL}{at} by a test of its own, a control with the same saliency and no complexity: a saliency helps"
     within = ", within that S alone" if len(document.sparsities) > 1 else ""
     if not adding:
-        return f"{head}, that its shape does is not shown"
+        return f"{head}, that complexity does is not shown"
     if len(adding) == len(rows):
         who = "each of them is" if len(rows) > 1 else f"{adding[0].scorer} is"
     elif len(adding) > SHOWN:
@@ -226,7 +225,7 @@ def what_is_open(document: ReportDocument) -> str:
     parts = [f"{count}{'' if i else of} {word}" for i, (count, word) in enumerate(shown)]
     rows = [row for row in document.attribution if row.complexity is not None]
     left = sum(row.verdict not in SETTLED for row in rows)
-    parts += [f"what shape adds is open in {left} of {plural(len(rows), 'comparison')}"] if left else []
+    parts += [f"what complexity adds is open in {left} of {plural(len(rows), 'comparison')}"] if left else []
     splits = () if document.searched is None else document.searched.splits
     tested = [row for row in splits if row.verdict is not None]
     left = sum(not pays_over_run(row, document) and row.verdict not in (*SAME, Verdict.DEGRADES) for row in tested)
@@ -279,7 +278,7 @@ def attribution_answer(document: ReportDocument) -> Answer:
     lines = [line for line in document.attribution if line.complexity is not None]
     if not lines:
         text = (
-            "Not available: it takes the control information, which sees the same saliency without any complexity, beside "
+            "Not available: it takes the control information, which has the same saliency and no complexity, beside "
             "scorers of κ ≥ 1 and another reference."
         )
         return Answer("attribution", question, "open", "Not tested", text)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.searched import PartInfo, SearchedInfo, SplitInfo
-from sics_analysis.report.words.phrases import gathered, listed, plural, sparsity_list
+from sics_analysis.report.words.phrases import gathered, listed, sparsity_list
 from sics_analysis.report.words.reasons import SAME, Answer, Tone, pays_over_run
-from sics_analysis.results import Metric, Verdict
+from sics_analysis.results import Metric, Verdict, plural
 
 #: What a comparison with a control by the same search tells of.
 QUESTIONS = {
     "complexity": "complexity",
-    "shape": "shape",
+    "shape": "the paper's features",
     "monotone": "all but monotone",
 }
 NO_KAPPA = (

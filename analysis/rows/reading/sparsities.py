@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sics_analysis.results import ONE_POOL as ONE_POOL
+from sics_analysis.results import plural
 from sics_analysis.rows.reading.cells import check, is_text, numbers, text_of
 from sics_analysis.rows.reading.names import Named, TableError, is_compression, is_density, key
 
@@ -31,7 +32,7 @@ def sparsities(column: pd.Series, name: str, scorers: pd.Series) -> tuple[NDArra
         found = np.zeros(len(column))
         own, assumed, comma = sparsities(column[~unpruned], name, scorers[~unpruned])
         found[~unpruned.to_numpy()] = own
-        many = "1 row" if unpruned.sum() == 1 else f"{int(unpruned.sum())} rows"
+        many = plural(int(unpruned.sum()), "row")
         return found, [*assumed, f"{many} of {DENSE!r} without a sparsity are the dense network, of sparsity 0"], comma
     compression, density = is_compression(name), is_density(name)
     if compression and is_text(column):
@@ -146,7 +147,7 @@ def one_dense(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
             said.append(f"{DENSE!r} has one value a seed at every sparsity: it is the dense network, of sparsity 0")
         elif not own[unpruned].all():
             rows = rows[~own]
-            said.append(f"{int(own.sum())} rows of {DENSE!r} at sparsities above 0 are not those at 0, and left out")
+            said.append(f"{plural(int(own.sum()), 'row')} of {DENSE!r} at sparsities above 0, not at 0: left out")
         else:
             said.append(f"rows of {DENSE!r} differ between sparsities above 0: it is a scorer as the others, compared at each S")
     whole = int(((rows["sparsity"] == 0) & rows["accuracy"].notna()).sum())

@@ -23,6 +23,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sics_analysis.results import plural
 from sics_cli.base.errors import DataError, StorageError
 from sics_cli.base.files import PARTIAL_MARK, atomic_path, cache_folder
 from sics_cli.base.hashing import canonical_json
@@ -179,7 +180,7 @@ def _build(source: ImageSource, path: Path, say: Callable[[str], None]) -> None:
                 f"cache folder {path.parent}: {source.name} takes {total / 1e6:.0f} MB decoded, and {free / 1e6:.0f} MB are "
                 "free; XDG_CACHE_HOME chooses another"
             )
-        say(f"{source.name}: decoding {contents.shape[0]} images, once ({total / 1e6:.0f} MB in {path.parent})")
+        say(f"{source.name}: decoding {plural(contents.shape[0], 'image')}, once ({total / 1e6:.0f} MB in {path.parent})")
         with atomic_path(path) as partial:
             write_images(partial, contents, source.name)
             if source.key() != key:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sics_analysis.results import plural
 from sics_cli.base import user_code
 from sics_cli.base.errors import ConfigError
 from sics_cli.base.versions import full_version
@@ -225,7 +226,9 @@ def _with_options(config: ImageConfig, there: dict[str, int], name: str) -> Imag
         if options.setdefault(option, found) != found:
             given = f"model.{option} = {options[option]!r} does not fit "
             if option == "num_classes" and (named or config.checkpoints):
-                there_are = f"the {found} names of --classes" if named else f"data.name = {name!r}, which has {found} classes"
+                there_are = (
+                    f"the {plural(found, 'name')} of --classes" if named else f"data.name = {name!r}, which has {found} classes"
+                )
                 raise ConfigError(f"{given}{there_are}: {GIVE_CLASSES}")
             raise ConfigError(
                 f"{given}data.name = {name!r}, which has {found} {what[option]}: choose another --preset, or set model.{option}"

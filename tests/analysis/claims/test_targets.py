@@ -34,8 +34,8 @@ def run():
         ("nonsuperior:chaos@0.7", True, "contradicted"),
         ("plateau@0.7", True, "supported"),
         ("escape:bump@0.7", False, "undecided"),
-        ("share:0.5", True, "1 of 2 lines are settled"),
-        ("share:0.6", False, "1 of 2 lines are settled"),
+        ("share:0.5", True, "1 of 2 lines is settled"),
+        ("share:0.6", False, "1 of 2 lines is settled"),
     ],
 )
 def test_a_target_is_settled_when_it_is_answered_either_way(run, target, settled, said):

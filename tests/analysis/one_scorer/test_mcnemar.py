@@ -105,7 +105,7 @@ def test_a_line_of_an_analysis_says_which_two_networks_it_compares() -> None:
     for seed, line in enumerate(result.mcnemar):
         assert isinstance(line, Result)
         assert line.confidence_interval(0.9) == line.result.confidence_interval(0.9)
-        assert line.describe().startswith(f"S = 0.7: chaos against magnitude at seed {seed}: 1 examples")
+        assert line.describe().startswith(f"S = 0.7: chaos against magnitude at seed {seed}: 1 example ")
         row = line.to_row()
         assert [row[key] for key in ("scorer", "reference", "sparsity", "seed")] == ["chaos", "magnitude", 0.7, seed]
     assert [row["seed"] for row in result.to_dict()["mcnemar"]] == [0, 1, 2]

@@ -59,7 +59,7 @@ def test_a_good_task_passes_every_step(check: Any) -> None:
     assert "2 layers can be pruned: covers 384 of 416 matrix weights (92.3%)" in said["network"][0]
     assert "4 batches, the first (float32 64×8, int64 64); the same when asked again" in said["calibration"][0]
     assert "256 examples, right or wrong: their mean 100.00 % in " in said["evaluate"][0]
-    assert "90.1% removed" in said["pruned"][0]  # 346 of 384
+    assert "90.1 % removed" in said["pruned"][0]  # 346 of 384
     last = "can run   sics-run replicate --task tasks.py:Good --scorers magnitude,chaos --sparsities 0.5 --seeds 2"
     assert done.stdout.splitlines()[-1] == last, "what was asked is asked again"
 

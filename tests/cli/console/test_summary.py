@@ -78,7 +78,7 @@ def test_tables_by_sparsity_and_dense_apart(cell_row: MakeCell) -> None:
     lines = printed([*dense, cell_row(sparsity=0.8), cell_row(sparsity=0.5)], failed=2)
     assert lines[0] == "dense networks: 81.25 % ± 8.84 (sd) over 2 seeds"
     assert [line for line in lines if line.startswith("S = ")] == [
-        f"S = {sparsity} 1 scorers, 1 distinct masks per seed; noise floor not measured" for sparsity in ("0.5", "0.8")
+        f"S = {sparsity} 1 scorer, 1 distinct mask per seed; noise floor not measured" for sparsity in ("0.5", "0.8")
     ]
     assert "2 cells failed and are missing here" in lines
     assert printed(dense[:1])[0] == "dense networks: 75.00 % ± – (sd) over 1 seed", "one seed has no sd"

@@ -48,7 +48,7 @@ def test_the_page_shows_what_is_guessed() -> None:
     """A seed of the preset has 53 cells with the scorers and sparsities that it has by default."""
     seed = cost(CIFAR10_VIT_SMALL).total(53)
     page = (Path(__file__).resolve().parents[3] / "docs" / "gpu.md").read_text(encoding="utf-8")
-    assert f"cost: 5 seeds of up to {clock(seed)}, about {clock(5 * seed)} on 1 worker(s) on 1 GPU(s): {H100} (" in page
+    assert f"cost: 5 seeds of up to {clock(seed)}, about {clock(5 * seed)} on 1 worker on 1 GPU: {H100} (" in page
 
 
 def test_a_small_network_takes_what_its_launches_take() -> None:

@@ -148,13 +148,13 @@ H100 = "NVIDIA H100 80GB HBM3"
 
 
 def test_a_small_network_has_several_seeds_on_a_card_unless_told_otherwise(opened: Callable[..., Any]) -> None:
-    assert opened(H100)[0] == f"4 worker(s) on 1 GPU(s): {H100}, up to 4 on each"
+    assert opened(H100)[0] == f"4 workers on 1 GPU: {H100}, up to 4 on each"
     said, notes, places = opened(H100, H100)
-    assert said == f"8 worker(s) on 2 GPU(s): {H100}, up to 4 on each"
+    assert said == f"8 workers on 2 GPUs: {H100}, up to 4 on each"
     assert places == ["cuda:0", "cuda:1"] * 4, "in turn, so that few seeds spread too"
     assert not any("GB" in note for note in notes)
     assert opened(H100, H100, seeds=2)[2] == ["cuda:0", "cuda:1"]
-    assert opened(H100, workers=1)[0] == f"1 worker(s) on 1 GPU(s): {H100}"
+    assert opened(H100, workers=1)[0] == f"1 worker on 1 GPU: {H100}"
     assert opened(H100, workers=6)[2] == ["cuda:0"] * 6, "whoever gives a number gets it"
 
 

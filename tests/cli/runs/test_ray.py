@@ -21,7 +21,7 @@ pytest.importorskip("ray", reason="ray is not installed: pip install 'sics[ray]'
 def test_rows_are_those_of_a_local_run(finished: Any, cli: Any, snapshot: Snapshot) -> None:
     done = cli(*cli.tiny, "--executor", "ray", "--workers", "2")
     assert done.returncode == 0, done.stderr
-    assert "80 to compute; 2 worker(s) on the CPU" in done.stderr
+    assert "80 to compute; 2 workers on the CPU" in done.stderr
     assert snapshot(cli.store) == snapshot(finished.store)
 
 

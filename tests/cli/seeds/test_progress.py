@@ -87,6 +87,6 @@ def test_plain_lines_have_no_control_characters(capsys: pytest.CaptureFixture[st
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.splitlines() == [
-        " 0:00   25%  1 cell to go  about 1:15 left  seed 0 training 1/4",
+        " 0:00   25 %  1 cell to go  about 1:15 left  seed 0 training 1/4",
         " 0:00  seed 0 done",
     ]

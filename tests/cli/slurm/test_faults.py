@@ -442,5 +442,5 @@ def test_job_runs_out_of_time(undisturbed: Any, site: Any, snapshot: Snapshot, m
     monkeypatch.setenv("SLOW_SECONDS", "15")
     site.go[-1] += ",timeout_min=1"
     out, err = end(site.begin())
-    assert re.search(r"job \d+(_\d)? ended \(TIMEOUT\) on tester: submitted again, \d+ cells were left", err)
+    assert re.search(r"job \d+(_\d)? ended \(TIMEOUT\) on tester: submitted again, \d+ cells? left", err)
     stored_once(site, undisturbed, snapshot, out)

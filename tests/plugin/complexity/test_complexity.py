@@ -180,7 +180,7 @@ def test_a_saliency_of_one_value_tells_nothing() -> None:
     units = Units(torch.rand(5000), torch.ones(5000), "gradient")
     found = measure_units(Made(lambda r, z, u: noise(5000)), units, draws=5)
     assert found.kind == "unresolved"
-    assert "100% of z is empty" in "; ".join(found.flags)
+    assert "100 % of z is empty" in "; ".join(found.flags)
 
 
 def test_the_shadow_of_a_place_is_flagged() -> None:

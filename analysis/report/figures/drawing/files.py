@@ -53,6 +53,7 @@ _FONT = re.compile(r"font: (?:(italic|bold) )?([\d.]+)px [^;]*")
 _FAMILY = re.compile(r"font-family: [^;]*(?:; |$)")  # the page's own sans-serif is inherited
 _SPACE, _LETTER = re.compile(r"\s+"), re.compile(r" ?([A-Za-z]) ?")
 _FINE = re.compile(r"\d+\.\d\d")
+_UNTURNED = re.compile(r"rotate\(-?0 [^)]*\)")
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
 
@@ -92,7 +93,7 @@ def inline_svg(canvas: Canvas, name: str, title: str, description: str, tips: It
         child.text = xml_text(text)
         root.insert(place, child)
     _add_tips(root, tips, height)
-    return ET.tostring(root, encoding="unicode")
+    return ET.tostring(root, encoding="unicode").replace(" />", "/>")
 
 
 def xml_text(text: str) -> str:
@@ -133,6 +134,8 @@ def _clean(element: ET.Element, places: Mapping[str, str]) -> None:
     attributes = element.attrib
     if _HREF in attributes:
         attributes["href"] = attributes.pop(_HREF)
+    if _UNTURNED.fullmatch(attributes.get("transform", "")):
+        del attributes["transform"]
     identity = attributes.pop("id", None)
     if identity is not None and identity in places:
         attributes["id"] = places[identity]
@@ -220,7 +223,7 @@ def _add_tips(root: ET.Element, tips: Iterable[Tip], height: float) -> None:
         left, right = (min(max(x, inside.x0 * scale), inside.x1 * scale) for x in sorted((left, right)))
         bottom, top = sorted((a, b))
         box = {"x": left, "y": height - top, "width": right - left, "height": top - bottom}
-        rectangle = ET.SubElement(group, "rect", {key: f"{value:.2f}" for key, value in box.items()})
+        rectangle = ET.SubElement(group, "rect", {key: f"{value:.1f}".removesuffix(".0") for key, value in box.items()})
         ET.SubElement(rectangle, "title").text = xml_text(tip.text)
     if not len(group):
         root.remove(group)

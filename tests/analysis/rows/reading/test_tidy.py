@@ -369,7 +369,7 @@ def test_dense_rows_are_never_dropped_without_a_word() -> None:
         (whole, {0.0}, "3 rows of sparsity 0 are dense networks, which --reference dense compares with"),
         (repeated, {0.0}, "'dense' has one value a seed at every sparsity: it is the dense network, of sparsity 0"),
         (whole + repeated, {0.0}, "'dense' has one value a seed at every sparsity: it is the dense network, of sparsity 0"),
-        (whole + other, {0.0}, "6 rows of 'dense' at sparsities above 0 are not those at 0, and left out"),
+        (whole + other, {0.0}, "6 rows of 'dense' at sparsities above 0, not at 0: left out"),
         (
             other,
             {0.5, 0.9},
