@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sics_cli.base.errors import ConfigError, DataError
+from sics_cli.base.errors import ConfigError
 from sics_cli.base.user_code import is_file
-from sics_cli.commands.options import CHANCE_OPTION, CLASSES_OPTION, COUNT, FRACTION, STANDARDISE_OPTION, Word
+from sics_cli.commands.options import CHANCE_OPTION, CLASSES_OPTION, COUNT, FRACTION, STANDARDISE_OPTION, Word, named_as_options
 from sics_cli.settings.config import POOLS, SALIENCIES, UNITS
 from sics_cli.settings.images import ModelConfig, read_classes
 
@@ -149,7 +147,7 @@ def prune(weights: Path, architecture: str, options: Any, **asked: Any) -> None:
     from sics_cli.tasks.networks.models import check_model
 
     model = ModelConfig(architecture, options)
-    with _named_as_options():
+    with named_as_options(_OPTIONS):
         check_model(model)
     _check(asked)
     outputs = Outputs(asked["output"], asked["report"], asked["masks"])
@@ -176,22 +174,10 @@ def prune(weights: Path, architecture: str, options: Any, **asked: Any) -> None:
     )
     chosen = {name: asked[name] for name in names}
     request = PruneRequest(weights=weights, model=model, budget=asked["calibrate"], **chosen)
-    with _named_as_options():
+    with named_as_options(_OPTIONS):
         images = _images(asked, model, say) if asked["data"] is not None else None
         done = prune_file(request, outputs, images, say)
     _print(done, outputs)
-
-
-@contextmanager
-def _named_as_options() -> Iterator[None]:
-    """What is a setting of a file elsewhere is an option here."""
-    try:
-        yield
-    except (ConfigError, DataError) as error:
-        text = str(error)
-        for setting, option in _OPTIONS.items():
-            text = text.replace(setting, option)
-        raise (DataError if isinstance(error, DataError) else ConfigError)(text) from None
 
 
 def _file_of(model: ModelConfig) -> Path | None:

@@ -125,11 +125,11 @@ def _measure(
         raise ConfigError(f"--output {output}: give a name ending in {' | '.join(_ENDINGS)}")
     import torch
 
-    from sics_cli.console.output import check_figures, write_document, write_surfaces
+    from sics_cli.console.output import check_folder, write_document, write_surfaces
     from sics_cli.results.scorer_meter import as_text, measure_all, quick_network, run_networks
     from sics_plugin import list_scorers
 
-    check_figures(figures)
+    check_folder("--figures", figures)
     if kappa is not None and wanted:
         raise ConfigError("--kappa: lists scorers by their class's κ; name scorers or give --kappa, not both")
     chosen = wanted or (None if kappa is None else list_scorers(kappa=kappa))
