@@ -16,7 +16,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from sics_cli.commands.options import COUNT, Word, comma_list, named_as_options
+from sics_cli.commands.options import COUNT, SEED, Word, comma_list, named_as_options
 from sics_cli.commands.replicate import build_experiment
 from sics_cli.console import progress_bars, tables
 from sics_cli.console.plain_text import plain
@@ -44,7 +44,7 @@ _LARGE_STORE = 50_000_000
 @click.command("check-task")
 @click.argument("task", metavar="FILE.py:CLASS")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE.toml", help="Settings of the run; [task] its options.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 2), metavar="K", help="Which seed is tried.  [default: the run's first]")
+@click.option("--seed", type=SEED, metavar="K", help="Which seed is tried.  [default: the run's first]")
 @click.option("--thorough", is_flag=True, help="Make networks again, and a second seed's, however long that takes.")
 @click.option("--seeds", type=COUNT, metavar="N", help="Of the run, for its time.  [default: 5]")
 @click.option("--scorers", callback=comma_list(str, "names"), metavar="A,B", help="Of the run.  [default: sics]")

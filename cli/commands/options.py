@@ -70,6 +70,8 @@ def named_as_options(names: Mapping[str, str]) -> Iterator[None]:
 COUNT = Number(f"a whole number from 1 to {MAX_COUNT}", lambda n: 1 <= n <= MAX_COUNT, int)
 MARGIN = Number("accuracy points above 0 and below 100", lambda x: 0 < x < 100)
 ANY_MARGIN = Number("accuracy points above 0 and below 100, or a number above 0 in another metric's unit", lambda x: 0 < x <= 1e9)
+KAPPA = Number("0, 1 or 2", lambda k: k in (0, 1, 2), int)
+SEED = Number(f"a whole number from 0 to {2**32 - 2}", lambda n: 0 <= n < 2**32 - 1, int)
 FIRST_SEED = Number(f"a whole number from 0 to {2**32 - 1 - MAX_COUNT}", lambda n: 0 <= n < 2**32 - MAX_COUNT, int)
 LEVEL = Number("a level above 0 and below 0.5", lambda x: 0 < x < 0.5)
 PROBABILITY = Number("a probability above 0 and below 1", lambda x: 0 < x < 1)

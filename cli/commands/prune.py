@@ -10,7 +10,16 @@ import click
 
 from sics_cli.base.errors import ConfigError
 from sics_cli.base.user_code import is_file
-from sics_cli.commands.options import CHANCE_OPTION, CLASSES_OPTION, COUNT, FRACTION, STANDARDISE_OPTION, Word, named_as_options
+from sics_cli.commands.options import (
+    CHANCE_OPTION,
+    CLASSES_OPTION,
+    COUNT,
+    FRACTION,
+    SEED,
+    STANDARDISE_OPTION,
+    Word,
+    named_as_options,
+)
 from sics_cli.settings.config import POOLS, SALIENCIES, UNITS
 from sics_cli.settings.images import ModelConfig, read_classes
 
@@ -125,9 +134,7 @@ def min_keep(ctx: click.Context, param: click.Parameter, value: str | None) -> f
 @CHANCE_OPTION
 @click.option("--data-dir", type=_FILE, metavar="DIR", help="Where torchvision's files are.  [default: the user's cache]")
 @click.option("--download", is_flag=True, default=None, help="Let torchvision fetch them there when they are missing.")
-@click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Picks calibration images and random scores.  [default: 0]"
-)
+@click.option("--seed", type=SEED, metavar="K", default=0, help="Picks calibration images and random scores.  [default: 0]")
 @click.option("--device", default="auto", metavar="auto|cpu|cuda[:I]", help="Where it runs.  [default: auto]")
 @click.option("--shrink", is_flag=True, help="Cut removed channels or heads out of the tensors.")
 @click.option("-o", "--output", type=_FILE, required=True, metavar="FILE", help="Pruned weights, safetensors.")

@@ -67,6 +67,7 @@ SECTIONS = (
             Page("glossary", "Glossary", "κ, α, δ, z, ρ, S, and the verdicts with what to do."),
             Page("architectures", "Architectures", "What works on which of some fifty networks."),
             Page("calibration", "Calibration", "Simulated error rates of every test and interval."),
+            Page("calibration-cells", "Calibration, every cell", "Each simulated rate, section by section."),
             Page("data", "Data and licences", "Where data and weights come from."),
             Page("changelog", "Changelog", "What is new."),
         ),
@@ -90,6 +91,7 @@ SECTIONS = (
         "What was found, and the commands that make it again.",
         (
             Page("findings", "What was found", "The paper's claims on our own runs."),
+            Page("adaptive", "SICSAdaptive, compared", "Both its tables against magnitude and eleven published scorers."),
             Page("real-networks", "Trained networks of others", "Fourteen networks that nobody here trained."),
             Page("speed", "Speed and memory", "Pruning from a million to a billion weights."),
             Page("speed-replicates", "Speed of replicates", "The default run beside a plain loop."),

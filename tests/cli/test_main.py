@@ -105,7 +105,12 @@ def test_only_working_options_are_listed(capsys: pytest.CaptureFixture[str]) -> 
         (["replicate", "--allow-chance", "--dry-run"], ["--allow-chance: is for the networks of --checkpoint"]),
         (["status"], ["RUN"]),
         (["export", "x", "--format", "xls"], ["--format", "xls", "csv", "jsonl"]),
-        (["scorers", "--kappa", "3"], ["--kappa", "3", "0<=x<=2"]),
+        (["scorers", "chaos", "--kappa", "1"], ["--kappa 1", "none of chaos"]),
+        (
+            ["prune", "w", "--model", "vit", "--sparsity", ".5", "-o", "x", "--seed", "x"],
+            ["--seed", "'x'", "0 to 42949672"],
+        ),
+        (["scorers", "--kappa", "3"], ["--kappa", "'3'", "0, 1 or 2"]),
     ],
 )
 def test_usage_errors_are_one_line_with_code_2(
