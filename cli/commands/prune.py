@@ -20,7 +20,7 @@ from sics_cli.commands.options import (
     Word,
     named_as_options,
 )
-from sics_cli.settings.config import POOLS, SALIENCIES, UNITS
+from sics_cli.settings.config import PATTERNS, POOLS, SALIENCIES, UNITS, WEIGHT_POOLS
 from sics_cli.settings.images import ModelConfig, read_classes
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ _OPTIONS = {
     "model.name:": "--model:",
     "[model]": "--model",
     "data.name = ": "--data ",
+    "data.image_size = ": "--image-size ",
     "data.image_size": "--image-size",
+    "unknown option model.": "unknown --model-option ",
 }
 _FILE = click.Path(path_type=Path)
 
@@ -196,6 +198,11 @@ def _file_of(model: ModelConfig) -> Path | None:
 def _check(asked: dict[str, Any]) -> None:
     if re.fullmatch(r"auto|cpu|cuda(:\d+)?", asked["device"]) is None:
         raise ConfigError(f"--device {asked['device']}: is not accepted: give auto | cpu | cuda | cuda:INDEX")
+    pool, only = asked["pool"], PATTERNS.get(asked["pool"])
+    if only is not None and abs(asked["sparsity"] - only) > 1e-9:
+        raise ConfigError(f"--sparsity {asked['sparsity']:g}: is not accepted: give {only:g}, which pool {pool} is")
+    if pool in WEIGHT_POOLS and asked["unit"] != "weight":
+        raise ConfigError(f"--unit {asked['unit']}: is not accepted: give weight, with pool {pool}")
     if asked["shrink"] and asked["unit"] == "weight":
         raise ConfigError("--shrink: single weights leave no tensor smaller; give --unit channel or --unit head")
     if asked["held_out"] is not None and asked["calibrate"] is None:

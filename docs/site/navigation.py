@@ -64,6 +64,7 @@ SECTIONS = (
             Page("peers", "Published scorers and pools", "Definitions, decisions, pools, what a signal costs."),
             Page("cli", "Command line", "Every command and option of sics-run."),
             Page("api/index", "Python API", "Every public name."),
+            Page("table-rules", "Tables, every rule", "Columns, cells, sparsities, and layouts that open as they are."),
             Page("glossary", "Glossary", "κ, α, δ, z, ρ, S, and the verdicts with what to do."),
             Page("architectures", "Architectures", "What works on which of some fifty networks."),
             Page("calibration", "Calibration", "Simulated error rates of every test and interval."),
