@@ -99,7 +99,7 @@ def analyse(
         (0, 1, 2 or empty), correct with n (exact differences), mask_hash (identity of masks), unit, pool, role, and of searched
         scorers budget, held_out, held_out_reference and the like (`docs/table-rules.md`). Rows
         at sparsity 0 are the dense networks. The order of rows changes nothing. Other shapes and names are read too
-        (`docs/table-rules.md`): a column a scorer or a seed, method, run, density, val_acc and the like, percent; what was assumed is
+        (`docs/tables.md`): a column a scorer or a seed, method, run, density, val_acc and the like, percent; what was assumed is
         warned of and kept in `Analysis.assumed`. So is every data check that is open, as a `DataCheckWarning`.
     reference : str
         A scorer of the frame, or "plateau": the mean of the κ = 0 scorers at each seed. A κ = 0 scorer is then compared

@@ -311,7 +311,7 @@ REFUSED: list[tuple[list[str], int, list[str]]] = [
     (["vit.safetensors", "--held-out", "9"], 2, ["--held-out", "--calibrate"]),
     (["vit.safetensors", "--shrink"], 2, ["--shrink", "--unit channel"]),
     (["vit.safetensors", "--pool", "2:4", "--sparsity", ".6"], 2, ["--sparsity 0.6: is not accepted: give 0.5, which pool 2:4"]),
-    (["vit.safetensors", "--pool", "row", "--unit", "channel"], 2, ["--unit channel: is not accepted: give weight, with pool row"]),
+    (["vit.safetensors", "--pool", "row", "--unit", "channel"], 2, ["--unit channel: is not accepted: give weight, with pool"]),
     (["vit.safetensors", "--scorer", "wanda"], 2, ["--scorer wanda: needs activation saliency", "give --data"]),
     (["vit.safetensors", "--shrink", "--unit", "head", "--sparsity", "0.01"], 2, ["--shrink", "nothing to shrink"]),
     (["r.pth", *TIMM, "--unit", "head"], 2, ["--unit head", "no head to prune", "timm Attention"]),
