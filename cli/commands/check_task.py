@@ -61,7 +61,7 @@ def check_task(task: str, config: Path | None, seed: int | None, thorough: bool,
     code prints goes to stderr. Of a `trainer` one epoch is trained. Then what the whole grid takes here. Nothing is kept. Exit
     code 1: it cannot run.
     """
-    with named_as_options({"task = ": "FILE.py:CLASS "}):
+    with named_as_options({f"task = {task!r}": f"FILE.py:CLASS {task!r}"}):
         experiment = build_experiment(None, config, options, task=task)
     given = _repeated(config=config, **options, workers=workers)
     assert isinstance(experiment.task, OwnTask)

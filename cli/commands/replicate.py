@@ -167,7 +167,11 @@ def replicate(
     """
     given = {"name": data, "standardise": standardise, "classes": None if classes is None else str(classes)}
     options |= {"checkpoint": list(checkpoint) or None}
-    typed = (("data.name = ", "--data ", data), ("model.name = ", "--model ", model), ("task = ", "--task ", task))
+    typed = (
+        ("data.name = ", "--data ", data),
+        ("model.name = ", "--model ", model),
+        (f"task = {task!r}", f"--task {task!r}", task),
+    )
     with named_as_options({setting: option for setting, option, value in typed if value is not None}):
         experiment = build_experiment(preset, config, options, task=task, model=model, data=given)
         access = DataAccess(data_dir and data_dir.expanduser().absolute(), download)
