@@ -1,11 +1,15 @@
 """The pages: each has its place, links lead somewhere, what they print runs, and the site can be built."""
 
+import email.message
 import importlib
+import io
 import re
 import runpy
 import shlex
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -211,6 +215,35 @@ def test_what_a_built_page_loads_from_outside_is_found(tmp_path: Path, site: dic
         "b.html leads nowhere",
         "loads //fonts.org/f.css from outside",
     ]
+
+
+def test_links_outside_are_asked_and_a_missing_network_is_one_line(
+    tmp_path: Path, site: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = site["check"]
+    links = "".join(f'<a href="https://{name}.example/#part">x</a>' for name in "abcde")
+    (tmp_path / "page.html").write_text(f"<html><body>{links}</body></html>")
+    asked: list[str] = []
+
+    def answer(request: urllib.request.Request, timeout: float) -> io.BytesIO:
+        asked.append(request.full_url)
+        if request.full_url == "https://b.example/":
+            raise urllib.error.HTTPError(request.full_url, 404, "Not Found", email.message.Message(), None)
+        if request.full_url == "https://c.example/":
+            raise urllib.error.URLError("no such host")
+        return io.BytesIO()
+
+    monkeypatch.setattr(urllib.request, "urlopen", answer)
+    found = list(check.external(tmp_path))
+    assert asked == [f"https://{name}.example/" for name in "abcde"]
+    assert found == ["https://b.example/: HTTP Error 404: Not Found", "https://c.example/: <urlopen error no such host>"]
+
+    def silence(request: urllib.request.Request, timeout: float) -> io.BytesIO:
+        raise urllib.error.URLError("Network is unreachable")
+
+    monkeypatch.setattr(urllib.request, "urlopen", silence)
+    (line,) = check.external(tmp_path)
+    assert line.startswith("--external: needs a network, and none of 3 links outside was reached (https://a.example/: ")
 
 
 def test_numbers_of_the_first_page_are_those_of_the_run_it_names() -> None:

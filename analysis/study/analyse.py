@@ -97,7 +97,7 @@ def analyse(
     frame : pandas.DataFrame
         A row per (seed, scorer, sparsity) with `accuracy` as a fraction. Further columns are used where present: kappa
         (0, 1, 2 or empty), correct with n (exact differences), mask_hash (identity of masks), unit, pool, role, and of searched
-        scorers budget, held_out, held_out_reference and the like (`docs/tables.md`). Rows
+        scorers budget, held_out, held_out_reference and the like (`docs/table-rules.md`). Rows
         at sparsity 0 are the dense networks. The order of rows changes nothing. Other shapes and names are read too
         (`docs/tables.md`): a column a scorer or a seed, method, run, density, val_acc and the like, percent; what was assumed is
         warned of and kept in `Analysis.assumed`. So is every data check that is open, as a `DataCheckWarning`.

@@ -46,7 +46,8 @@ class RefusedSettingError(ConfigError):
 
     def typed(self) -> ConfigError:
         """The same for a value that was typed as an option."""
-        return ConfigError(f"--{self.setting.replace('_', '-')} {self.value}: is not accepted{self.near}: give {self.accepts}")
+        said = ",".join(map(str, self.value)) if isinstance(self.value, tuple) else self.value
+        return ConfigError(f"--{self.setting.replace('_', '-')} {said}: is not accepted{self.near}: give {self.accepts}")
 
 
 class StoreError(SicsError):

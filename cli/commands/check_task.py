@@ -14,11 +14,10 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from sics_analysis.results import plural
-from sics_cli.commands.options import COUNT, Word, comma_list
+from sics_cli.commands.options import COUNT, SEED, Word, comma_list, named_as_options
 from sics_cli.commands.replicate import build_experiment
 from sics_cli.console import progress_bars, tables
 from sics_cli.console.plain_text import plain
@@ -46,7 +45,7 @@ _LARGE_STORE = 50_000_000
 @click.command("check-task")
 @click.argument("task", metavar="FILE.py:CLASS")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE.toml", help="Settings of the run; [task] its options.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 2), metavar="K", help="Which seed is tried.  [default: the run's first]")
+@click.option("--seed", type=SEED, metavar="K", help="Which seed is tried.  [default: the run's first]")
 @click.option("--thorough", is_flag=True, help="Make networks again, and a second seed's, however long that takes.")
 @click.option("--seeds", type=COUNT, metavar="N", help="Of the run, for its time.  [default: 5]")
 @click.option("--scorers", callback=comma_list(str, "names"), metavar="A,B", help="Of the run.  [default: sics]")
@@ -63,7 +62,8 @@ def check_task(task: str, config: Path | None, seed: int | None, thorough: bool,
     code prints goes to stderr. Of a `trainer` one epoch is trained. Then what the whole grid takes here. Nothing is kept. Exit
     code 1: it cannot run.
     """
-    experiment = build_experiment(None, config, options, task=task)
+    with named_as_options({f"task = {task!r}": f"FILE.py:CLASS {task!r}"}):
+        experiment = build_experiment(None, config, options, task=task)
     given = _repeated(config=config, **options, workers=workers)
     assert isinstance(experiment.task, OwnTask)
     sheet, progress = _Sheet(progress_bars.results()), progress_bars.reporter()
@@ -104,13 +104,8 @@ class _Sheet:
         for finding in findings:
             self.failed |= finding.mark == FAILED
             self.remarks += finding.mark == REMARK
-            line = Table.grid(padding=(0, 1))
-            line.add_column(width=1)
-            line.add_column(width=_STEP_WIDTH)
-            line.add_column()
-            style = _STYLES[finding.mark]
-            line.add_row(Text(finding.mark, style=style), finding.step, Text(plain(finding.text)))
-            self.out.print(line)
+            lead = f"{finding.mark} {finding.step:<{_STEP_WIDTH}} "
+            tables.paragraph(self.out, finding.text, lead, len(lead), label_style=_STYLES[finding.mark])
             for row in finding.trace.rstrip().splitlines():
                 self.out.print(Text("    " + plain(row), style="dim"), soft_wrap=True)
 
@@ -123,7 +118,7 @@ class _Sheet:
         if self.remarks:
             tables.fact(self.out, "first", f"look at what is marked ! ({self.remarks})")
         command = shlex.join(["sics-run", "replicate", "--task", task, *given])
-        self.out.print(Text(f"can run   {command}"), soft_wrap=True)  # whole, to be copied
+        tables.command(self.out, "can run", command)
         return 0
 
 

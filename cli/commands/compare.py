@@ -38,7 +38,7 @@ def compare(run_a: Path, run_b: Path, delta: float | None, alpha: float | None, 
     """
     from sics_analysis.report.layouts.terminal import terminal
     from sics_analysis.results import ACCURACY
-    from sics_cli.console.verdict_tables import paragraph
+    from sics_cli.console.tables import paragraph
     from sics_cli.experiment.recipe import TOLD, differences
     from sics_cli.results.compare_runs import Gains, gains_of, pair, read_rows, same_networks
     from sics_cli.store.store import is_shipped
@@ -72,7 +72,7 @@ def _print_pairs(out: Console, pairs: Pairs, delta: float, alpha: float, margins
     """Print what pairs of rows show, S by S."""
     from sics_analysis.one_scorer.bootstrap import SMALL_N, coverage_caveat
     from sics_analysis.results import written_with
-    from sics_cli.console.verdict_tables import paragraph
+    from sics_cli.console.tables import paragraph
     from sics_cli.results.compare_runs import compare_pairs
 
     metric, lines = pairs.metric, compare_pairs(pairs, delta, alpha)
@@ -107,7 +107,7 @@ def _print_gains(
 ) -> None:
     """Print whether two runs of other networks agree in what scorers gain: the answer, the lines S by S, what to expect."""
     from sics_analysis.results import written_with
-    from sics_cli.console.verdict_tables import paragraph
+    from sics_cli.console.tables import paragraph
     from sics_cli.results.compare_runs import compare_gains, too_coarse
 
     metric, lines = gains.metric, compare_gains(gains, delta, alpha)
@@ -231,13 +231,12 @@ def _expected(line: ComparedLine) -> float | None:
 
 
 def _print_gains_at(out: Console, sparsity: float, lines: Sequence[ComparedLine], metric: Metric, alpha: float) -> None:
-    from rich.text import Text
 
     from sics_analysis.report.layouts.terminal_tables import folded_at_words, marked, plain_table
     from sics_analysis.report.words.phrases import decimals, interval, number, plain
     from sics_analysis.rows.unpaired import UnpairedContrast
     from sics_analysis.study.told import told
-    from sics_cli.console.verdict_tables import paragraph
+    from sics_cli.console.tables import paragraph
 
     def turned(value: float | None) -> float | None:
         return metric.turned(value) if metric.lower_is_better and value is not None else value
@@ -246,7 +245,7 @@ def _print_gains_at(out: Console, sparsity: float, lines: Sequence[ComparedLine]
     contrasts = [c for c in (line.contrast for line in lines) if isinstance(c, UnpairedContrast)]
     own, other = ([len(side) for side in sides] for sides in ([c.own for c in contrasts], [c.other for c in contrasts]))
     noun = "seed" if max(own) == 1 else "seeds"
-    out.print(Text(f"S = {sparsity:g}", style="bold"), f" {_span(own)} {noun} against {_span(other)}")
+    paragraph(out, f"{_span(own)} {noun} against {_span(other)}", f"S = {sparsity:g}  ", 2, label_style="bold")
     level = f"{100 * (1 - 2 * alpha):g} % interval"
     right = [(heading, "right") for heading in ("A", "B", "A − B", "expected", level)]
     table = plain_table("scorer", *right, "verdict", gap=1)
@@ -306,7 +305,7 @@ def _print_sparsity(out: Console, sparsity: float, lines: Sequence[ComparedLine]
     from sics_analysis.report.layouts.terminal_tables import fold, marked, plain_table
     from sics_analysis.report.words.phrases import interval, number, p_short, plain
     from sics_analysis.study.told import told
-    from sics_cli.console.verdict_tables import paragraph
+    from sics_cli.console.tables import paragraph
 
     names = [line.contrast.name for line in lines]
     out.print()

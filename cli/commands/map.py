@@ -63,8 +63,7 @@ def _print(out: Console, found: PlateauMap) -> None:
 
     from sics_analysis.report.layouts.terminal_tables import fold, marked, plain_table
     from sics_analysis.report.words.phrases import NONE, number, plain
-    from sics_cli.console.tables import kappa_text
-    from sics_cli.console.verdict_tables import paragraph
+    from sics_cli.console.tables import kappa_text, paragraph
 
     several = len(found.runs) > 1
     for i, run in enumerate(found.runs if several else ()):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sics_cli.base.errors import ConfigError, RefusedSettingError, did_you_mean
+from sics_cli.base.errors import ConfigError, DataError, RefusedSettingError, did_you_mean
 from sics_cli.settings.images import standardise_word
 
 if TYPE_CHECKING:
@@ -52,9 +53,26 @@ class Word(click.Choice):  # type: ignore[type-arg]  # not generic in click 8.1
             self.fail(f"{value!r} is not accepted{near}: give {' | '.join(words)}", param, ctx)
 
 
+@contextmanager
+def named_as_options(names: Mapping[str, str]) -> Iterator[None]:
+    """Have a refusal name the option that was typed, and not the setting of a file that it stands for."""
+    try:
+        yield
+    except (ConfigError, DataError) as error:
+        text = str(error)
+        for setting, option in names.items():
+            text = text.replace(setting, option)
+        if text == str(error):
+            raise
+        raise (DataError if isinstance(error, DataError) else ConfigError)(text) from None
+
+
 COUNT = Number(f"a whole number from 1 to {MAX_COUNT}", lambda n: 1 <= n <= MAX_COUNT, int)
 MARGIN = Number("accuracy points above 0 and below 100", lambda x: 0 < x < 100)
 ANY_MARGIN = Number("accuracy points above 0 and below 100, or a number above 0 in another metric's unit", lambda x: 0 < x <= 1e9)
+KAPPA = Number("0, 1 or 2", lambda k: k in (0, 1, 2), int)
+SEED = Number(f"a whole number from 0 to {2**32 - 2}", lambda n: 0 <= n < 2**32 - 1, int)
+FIRST_SEED = Number(f"a whole number from 0 to {2**32 - 1 - MAX_COUNT}", lambda n: 0 <= n < 2**32 - MAX_COUNT, int)
 LEVEL = Number("a level above 0 and below 0.5", lambda x: 0 < x < 0.5)
 PROBABILITY = Number("a probability above 0 and below 1", lambda x: 0 < x < 1)
 FRACTION = Number("a fraction above 0 and below 1", lambda x: 0 < x < 1)

@@ -199,18 +199,13 @@ def _print(out: Console, spreads: list[Spread], plans: list[Plan], document: Rep
 
     from sics_analysis.report.words.phrases import seeds_cell, seeds_key
     from sics_analysis.study.told import told
-    from sics_cli.console.tables import plain_table
-    from sics_cli.console.verdict_tables import paragraph
+    from sics_cli.console.tables import paragraph, plain_table
 
     first = plans[0]
     n, target = first.equivalence.n, 100 * first.equivalence_seeds.target
     unit = "points" if document is None else document.metric.short
-    out.print(
-        Text(
-            f"Plan for {plural(n, 'seed')} at δ = {first.equivalence.delta:g} {unit}, α = {first.equivalence.alpha:g}",
-            style="bold",
-        )
-    )
+    title = f"Plan for {plural(n, 'seed')} at δ = {first.equivalence.delta:g} {unit}, α = {first.equivalence.alpha:g}"
+    paragraph(out, title, 0, 2, style="bold")
     if document is not None:
         paragraph(out, f"sd from {document.source.title}, {document.source.kind} {document.source.identity[:16]}")
     seeds = f"seeds {target:g} %"
@@ -250,7 +245,7 @@ def _show_exact(document: ReportDocument, target: float) -> None:
     """Print the steps of rows whose lines are all constant: no sd, and so no table of powers by one."""
     from sics_analysis.report.layouts.terminal import terminal
     from sics_analysis.results import written_with
-    from sics_cli.console.verdict_tables import paragraph
+    from sics_cli.console.tables import paragraph
 
     with written_with(document.metric.digits(document.settings.delta)):
         out = terminal()
@@ -267,8 +262,7 @@ def _print_looks(out: Console, spreads: list[Spread], plans: list[Plan], documen
     from sics_analysis.looks.design import LookPlan
     from sics_analysis.planning.looks import share_plan
     from sics_analysis.planning.outlook import planned_lines
-    from sics_cli.console.tables import plain_table
-    from sics_cli.console.verdict_tables import paragraph
+    from sics_cli.console.tables import paragraph, plain_table
 
     first = plans[0].equivalence
     design = LookPlan(max_seeds, alpha=first.alpha)
@@ -318,7 +312,7 @@ def _print_steps(out: Console, document: ReportDocument, target: float) -> None:
     from sics_analysis.report.words.phrases import seeds_key
     from sics_analysis.report.words.plans import to_close
     from sics_analysis.report.words.said import in_digits, in_words
-    from sics_cli.console.verdict_tables import paragraph
+    from sics_cli.console.tables import paragraph
 
     out.print()
     looks = document.looks
@@ -350,7 +344,7 @@ def _print_what_follows(out: Console, document: ReportDocument) -> None:
     from sics_analysis.report.words.conclusion import conclusion_of
     from sics_analysis.report.words.plans import next_answer
     from sics_analysis.report.words.said import in_digits, in_words
-    from sics_cli.console.verdict_tables import paragraph
+    from sics_cli.console.tables import paragraph
 
     command = conclusion_of(document).command
     paragraph(out, in_words(document, in_digits(next_answer)(document).text))
@@ -360,10 +354,10 @@ def _print_what_follows(out: Console, document: ReportDocument) -> None:
 
 def _print_command(out: Console, command: str) -> None:
     """Print a command in a line of its own, to be copied."""
-    from rich.text import Text
+    from sics_analysis.report.layouts.terminal_tables import command_line
 
     out.print("The command:")
-    out.print(Text(f"  {command}"), soft_wrap=True)
+    command_line(out, command)
 
 
 def _print_curve(out: Console, made: Plan) -> None:

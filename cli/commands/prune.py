@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sics_cli.base.errors import ConfigError, DataError
+from sics_cli.base.errors import ConfigError
 from sics_cli.base.user_code import is_file
-from sics_cli.commands.options import CHANCE_OPTION, CLASSES_OPTION, COUNT, FRACTION, STANDARDISE_OPTION, Word
-from sics_cli.settings.config import POOLS, SALIENCIES, UNITS
+from sics_cli.commands.options import (
+    CHANCE_OPTION,
+    CLASSES_OPTION,
+    COUNT,
+    FRACTION,
+    SEED,
+    STANDARDISE_OPTION,
+    Word,
+    named_as_options,
+)
+from sics_cli.settings.config import PATTERNS, POOLS, SALIENCIES, UNITS, WEIGHT_POOLS
 from sics_cli.settings.images import ModelConfig, read_classes
 
 if TYPE_CHECKING:
@@ -32,7 +39,9 @@ _OPTIONS = {
     "model.name:": "--model:",
     "[model]": "--model",
     "data.name = ": "--data ",
+    "data.image_size = ": "--image-size ",
     "data.image_size": "--image-size",
+    "unknown option model.": "unknown --model-option ",
 }
 _FILE = click.Path(path_type=Path)
 
@@ -127,9 +136,7 @@ def min_keep(ctx: click.Context, param: click.Parameter, value: str | None) -> f
 @CHANCE_OPTION
 @click.option("--data-dir", type=_FILE, metavar="DIR", help="Where torchvision's files are.  [default: the user's cache]")
 @click.option("--download", is_flag=True, default=None, help="Let torchvision fetch them there when they are missing.")
-@click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Picks calibration images and random scores.  [default: 0]"
-)
+@click.option("--seed", type=SEED, metavar="K", default=0, help="Picks calibration images and random scores.  [default: 0]")
 @click.option("--device", default="auto", metavar="auto|cpu|cuda[:I]", help="Where it runs.  [default: auto]")
 @click.option("--shrink", is_flag=True, help="Cut removed channels or heads out of the tensors.")
 @click.option("-o", "--output", type=_FILE, required=True, metavar="FILE", help="Pruned weights, safetensors.")
@@ -149,7 +156,7 @@ def prune(weights: Path, architecture: str, options: Any, **asked: Any) -> None:
     from sics_cli.tasks.networks.models import check_model
 
     model = ModelConfig(architecture, options)
-    with _named_as_options():
+    with named_as_options(_OPTIONS):
         check_model(model)
     _check(asked)
     outputs = Outputs(asked["output"], asked["report"], asked["masks"])
@@ -176,22 +183,10 @@ def prune(weights: Path, architecture: str, options: Any, **asked: Any) -> None:
     )
     chosen = {name: asked[name] for name in names}
     request = PruneRequest(weights=weights, model=model, budget=asked["calibrate"], **chosen)
-    with _named_as_options():
+    with named_as_options(_OPTIONS):
         images = _images(asked, model, say) if asked["data"] is not None else None
         done = prune_file(request, outputs, images, say)
     _print(done, outputs)
-
-
-@contextmanager
-def _named_as_options() -> Iterator[None]:
-    """What is a setting of a file elsewhere is an option here."""
-    try:
-        yield
-    except (ConfigError, DataError) as error:
-        text = str(error)
-        for setting, option in _OPTIONS.items():
-            text = text.replace(setting, option)
-        raise (DataError if isinstance(error, DataError) else ConfigError)(text) from None
 
 
 def _file_of(model: ModelConfig) -> Path | None:
@@ -203,6 +198,11 @@ def _file_of(model: ModelConfig) -> Path | None:
 def _check(asked: dict[str, Any]) -> None:
     if re.fullmatch(r"auto|cpu|cuda(:\d+)?", asked["device"]) is None:
         raise ConfigError(f"--device {asked['device']}: is not accepted: give auto | cpu | cuda | cuda:INDEX")
+    pool, only = asked["pool"], PATTERNS.get(asked["pool"])
+    if only is not None and abs(asked["sparsity"] - only) > 1e-9:
+        raise ConfigError(f"--sparsity {asked['sparsity']:g}: is not accepted: give {only:g}, which pool {pool} is")
+    if pool in WEIGHT_POOLS and asked["unit"] != "weight":
+        raise ConfigError(f"--unit {asked['unit']}: is not accepted: give weight, with pool {pool}")
     if asked["shrink"] and asked["unit"] == "weight":
         raise ConfigError("--shrink: single weights leave no tensor smaller; give --unit channel or --unit head")
     if asked["held_out"] is not None and asked["calibrate"] is None:

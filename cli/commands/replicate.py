@@ -13,9 +13,21 @@ from rich.console import Console
 
 from sics_analysis.results import plural
 from sics_cli.base.errors import ConfigError, SicsError, did_you_mean
-from sics_cli.commands.options import CHANCE_OPTION, CLASSES_OPTION, COUNT, STANDARDISE_OPTION, Word, comma_list
+from sics_cli.commands.options import (
+    ANY_MARGIN,
+    CHANCE_OPTION,
+    CLASSES_OPTION,
+    COUNT,
+    FIRST_SEED,
+    LEVEL,
+    STANDARDISE_OPTION,
+    Word,
+    comma_list,
+    named_as_options,
+)
 from sics_cli.console import progress_bars, tables
 from sics_cli.console.look_tables import fresh_seeds, print_looks, print_made, run_cost
+from sics_cli.console.output import check_folder
 from sics_cli.console.progress_bars import clock
 from sics_cli.experiment.cells import Cell, Grid, by_seed, families
 from sics_cli.experiment.cost import points_of
@@ -44,7 +56,7 @@ from sics_cli.slurm.executor import SlurmCluster
 from sics_cli.store.rows import CellRow, RepeatRow
 from sics_cli.store.store import Store
 from sics_cli.tasks.image_setup import ImageAccess
-from sics_cli.tasks.images.datasets import DataAccess
+from sics_cli.tasks.images.datasets import DataAccess, check_access
 
 if TYPE_CHECKING:
     from sics_analysis.report.document.document import ReportDocument
@@ -54,7 +66,12 @@ FAILED_CELLS = 3
 
 @click.command()
 @click.option("--task", metavar="FILE.py:CLASS", help="A task of your own, or MODULE:CLASS: docs/tasks.md.")
-@click.option("--preset", type=Word(list(PRESETS)), help=f"Experiment to run.  [default: {DEFAULT_PRESET}]")
+@click.option(
+    "--preset",
+    type=Word(list(PRESETS)),
+    metavar="NAME",
+    help=f"Experiment to run: {', '.join(PRESETS)}.  [default: {DEFAULT_PRESET}]",
+)
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE.toml", help="Settings over the preset's.")
 @click.option("--seeds", type=COUNT, metavar="N", help="Replicates: seeds 0 to N-1.  [default: 5]")
 @click.option(
@@ -63,7 +80,7 @@ FAILED_CELLS = 3
     help="Look at 5, 8, 12, ... seeds and stop when it is decided: docs/looks.md. Instead of --seeds.",
 )
 @click.option("--max-seeds", type=COUNT, metavar="N", help="The most seeds that --until may take.")
-@click.option("--first-seed", type=int, metavar="I", help="Seeds I to I+N-1: fresh ones for another plan.  [default: 0]")
+@click.option("--first-seed", type=FIRST_SEED, metavar="I", help="Seeds I to I+N-1: fresh ones for another plan.  [default: 0]")
 @click.option(
     "--scorers",
     callback=comma_list(str, "names"),
@@ -105,9 +122,9 @@ FAILED_CELLS = 3
 @click.option("--device", metavar="auto|cpu|cuda[:I]", help="Where networks run.  [default: auto]")
 @click.option("--workers", type=COUNT, metavar="N", help="Processes, one seed each.  [default: one a core; on GPUs docs/gpu.md]")
 @click.option("--executor", type=Word(EXECUTORS), default="local", help="Where jobs run: docs/cluster.md.  [default: local]")
-@click.option("--slurm", metavar="KEY=VALUE,...", help="Of each job: partition=gpu,gpus_per_node=1,timeout_min=60.")
-@click.option("--delta", type=float, metavar="POINTS", help="Equivalence margin, accuracy points.  [default: 0.5]")
-@click.option("--alpha", type=float, help="Error rate of the tests.  [default: 0.05]")
+@click.option("--slurm", metavar="KEY=VALUE,...", help="Of each job, such as timeout_min=60: docs/cluster.md.")
+@click.option("--delta", type=ANY_MARGIN, metavar="POINTS", help="Equivalence margin, accuracy points.  [default: 0.5]")
+@click.option("--alpha", type=LEVEL, help="Error rate of the tests.  [default: 0.05]")
 @click.option("--reference", metavar="SCORER", help="What the others are compared to.  [default: magnitude]")
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the run.  [default: runs/NAME-SALIENCY-HASH]"
@@ -151,25 +168,43 @@ def replicate(
     """
     given = {"name": data, "standardise": standardise, "classes": None if classes is None else str(classes)}
     options |= {"checkpoint": list(checkpoint) or None}
-    experiment = build_experiment(preset, config, options, task=task, model=model, data=given)
-    if not isinstance(experiment.task, ImageConfig):
-        beside = {"--data-dir": data_dir is not None, "--download": download, "--allow-chance": allow_chance}
-        for name in (name for name, there in beside.items() if there):
-            raise ConfigError(f"{name}: is for the image tasks; a task of your own brings its network and its data")
-    access = DataAccess(data_dir and data_dir.expanduser().absolute(), download and not dry_run)
-    images, progress = ImageAccess(access, not dry_run, allow_chance), progress_bars.reporter()
-    where: dict[str, Any] = {"executor": executor, "slurm": slurm, "workers": workers}
-    with ready(experiment, out, progress, images, **where, warm=not dry_run) as (session, place):
-        if dry_run:
-            seeds = len(session.experiment.seeds)
-            at_once = place.at_once or seeds if isinstance(place, SlurmCluster) else place.number(session.gpus)
-            on = None if isinstance(place, SlurmCluster) else where_text(session, place)
-            _print_dry_run(progress_bars.results(), session, at_once, on)
-            if isinstance(place, SlurmCluster):
-                _print_jobs(progress_bars.results(), session, place, force=force, retry_failed=retry_failed)
-            return 0
-        outcome = run_session(session, place, progress, judge, force=force, retry_failed=retry_failed)
+    typed = (
+        ("data.name = ", "--data ", data),
+        ("model.name = ", "--model ", model),
+        (f"task = {task!r}", f"--task {task!r}", task),
+    )
+    with named_as_options({setting: option for setting, option, value in typed if value is not None}):
+        experiment = build_experiment(preset, config, options, task=task, model=model, data=given)
+        access = DataAccess(data_dir and data_dir.expanduser().absolute(), download)
+        _check_access(experiment, access, allow_chance)
+        check_folder("--out", out)
+        access = replace(access, download=download and not dry_run)
+        images, progress = ImageAccess(access, not dry_run, allow_chance), progress_bars.reporter()
+        where: dict[str, Any] = {"executor": executor, "slurm": slurm, "workers": workers}
+        with ready(experiment, out, progress, images, **where, warm=not dry_run) as (session, place):
+            if dry_run:
+                seeds = len(session.experiment.seeds)
+                at_once = place.at_once or seeds if isinstance(place, SlurmCluster) else place.number(session.gpus)
+                on = None if isinstance(place, SlurmCluster) else where_text(session, place)
+                again = {"force": force, "retry_failed": retry_failed}
+                _print_dry_run(progress_bars.results(), session, at_once, on, **again)
+                if isinstance(place, SlurmCluster):
+                    _print_jobs(progress_bars.results(), session, place, **again)
+                return 0
+            outcome = run_session(session, place, progress, judge, force=force, retry_failed=retry_failed)
     return _print_results(progress_bars.results(), session, outcome, report)
+
+
+def _check_access(experiment: Experiment, access: DataAccess, allow_chance: bool) -> None:
+    """Refuse options about images and networks that this experiment does not read."""
+    if isinstance(experiment.task, ImageConfig):
+        if allow_chance and not experiment.task.checkpoints:
+            raise ConfigError("--allow-chance: is for the networks of --checkpoint; these are trained here")
+        check_access(experiment.task.data, access)
+        return
+    beside = {"--data-dir": access.data_dir is not None, "--download": access.download, "--allow-chance": allow_chance}
+    for name in (name for name, there in beside.items() if there):
+        raise ConfigError(f"{name}: is for the image tasks; a task of your own brings its network and its data")
 
 
 def build_experiment(
@@ -291,9 +326,11 @@ def _with_class_names(settings: dict[str, Any]) -> dict[str, Any]:
     return merged(settings, {"data": {"classes": read_classes(Path(path))}}) if isinstance(path, str) else settings
 
 
-def _print_dry_run(out: Console, session: Session, workers: int, on: str | None) -> None:
+def _print_dry_run(out: Console, session: Session, workers: int, on: str | None, *, force: bool, retry_failed: bool) -> None:
     """The cells, and what they take `on` the workers of this command, if they are its own."""
     grid = session.stored()
+    computed = {cell.key for cell in grid.missing(force=force, retry_failed=retry_failed)}
+    grid = replace(grid, cached=grid.cached - computed, failed=grid.failed - computed)
     cells = {(cell.seed, cell.scorer_name, cell.sparsity, cell.repeat): cell for cell in grid.cells}
 
     def marker(name: str, repeat: bool = False) -> Callable[[int, float], str]:
@@ -308,19 +345,19 @@ def _print_dry_run(out: Console, session: Session, workers: int, on: str | None)
     rows = [(name, marker(name)) for name in names]
     rows += [(f"{name}, repeated", marker(name, repeat=True)) for name in repeated]
     seeds = session.experiment.seeds
-    out.print(f"one mark a seed, {tables.seed_text(seeds)}:  # there   . to compute   x failed before")
+    tables.paragraph(out, f"one mark a seed, {tables.seed_text(seeds)}:  # there   . to compute   x failed before", 0, 2)
     tables.print_grid(out, seeds, (0.0, *session.experiment.sparsities), rows)
-    out.print(session.setting, soft_wrap=True)
-    out.print(f"another seed changes: {', '.join(session.recipe.seed_varies)}", soft_wrap=True)
-    out.print(grid.counts, soft_wrap=True)
+    tables.paragraph(out, session.setting, 0, 2)
+    tables.paragraph(out, f"another seed changes: {', '.join(session.recipe.seed_varies)}", 0, 2)
+    tables.paragraph(out, grid.counts, 0, 2)
     if on is not None:
-        out.print(_cost_line(session, grid, workers, on), soft_wrap=True)
+        tables.paragraph(out, _cost_line(session, grid, workers, on), 0, 2)
     if points := points_of(grid.missing()):
-        out.print(_searches_line(session, grid, points, workers), soft_wrap=True)
-    out.print(f"would be kept in {session.store_path}", soft_wrap=True)
+        tables.paragraph(out, _searches_line(session, grid, points, workers), 0, 2)
+    tables.paragraph(out, f"would be kept in {session.store_path}", 0, 2)
     if session.plan.looks is not None:
         print_looks(out, session, grid, workers)
-    out.print(_power_line(session))
+    tables.paragraph(out, _power_line(session), 0, 2)
 
 
 def _cost_line(session: Session, grid: Grid, workers: int, on: str) -> str:
@@ -419,9 +456,10 @@ def _print_results(out: Console, session: Session, outcome: Outcome, report: boo
     if apart := unpaired_text(rows):
         tables.fact(out, "left out", apart)
     if failed:
-        tables.fact(out, "failed", f"sics-run status {session.folder} says why; --retry-failed tries again")
-    tables.fact(out, "next", f"sics-run report {session.folder}")
-    tables.fact(out, "", f"sics-run export {session.folder} -o results.csv")
+        tables.fact(out, "failed", "the next command says why; --retry-failed tries again")
+        tables.command(out, "", f"sics-run status {session.folder}")
+    tables.command(out, "next", f"sics-run report {session.folder}")
+    tables.command(out, "", f"sics-run export {session.folder} -o results.csv")
     if report:
         tables.fact(out, "open", _write_report(session, document))
     if not isinstance(document, str):

@@ -23,9 +23,7 @@ FORMATS = ("terminal", "html", "md", "latex", "json", "csv")
 
 
 @click.command()
-@click.argument(
-    "sources", metavar="RUN|FILE...|REPORT.json|reference:NAME", type=click.Path(path_type=Path), nargs=-1, required=True
-)
+@click.argument("sources", metavar="SOURCE...", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--format", "kind", type=Word(FORMATS), help="Format.  [default: by the ending of -o, else terminal]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to.  [default: stdout]")
 @click.option(
@@ -53,16 +51,16 @@ def report(
     across_devices: bool,
     **table: Any,
 ) -> int:
-    """Say what RUN (a run's folder, or its store), FILE or REPORT.json shows: verdicts, κ(S), attribution, claims.
+    """Say what SOURCE shows: verdicts, κ(S), attribution, claims. It is a RUN (a folder, or its store), a FILE or a REPORT.json.
 
     A FILE is a table as CSV, TSV, JSON lines, Parquet or Excel, long or wide; several are read as one. Its columns are seed,
     scorer, sparsity and accuracy, or are known by their usual names (run, method, density, val_acc, ...) or by --columns; what
     was assumed is said. kappa, correct, n, mask_hash, jaccard, unit, pool, role, flags and bits are used where present. A
-    REPORT.json is a report kept with --format json: it is shown as it is,
-    under its own settings. reference:NAME is one of the runs that ship with the package; reference: alone lists them. A
-    CLAIM is plateau@0.7, escape:SCORER@0.8, noninferior:SCORER@0.8 (not worse by the margin), nonsuperior:SCORER@0.8 (not
-    better by it), kappa@0.7=1 or the id of one of the paper's, as the report lists them. Settings other than the plan's are
-    stamped. A CLAIM that rests on rows of which a data check is open is not settled, whatever they support.
+    REPORT.json is a report kept with --format json: it is shown as it is, under its own settings. reference:NAME is one of the
+    runs that ship with the package; reference: alone lists them. A CLAIM is plateau@0.7, escape:SCORER@0.8,
+    noninferior:SCORER@0.8 (not worse by the margin), nonsuperior:SCORER@0.8 (not better by it), kappa@0.7=1 or the id of one of
+    the paper's, as the report lists them. Settings other than the plan's are stamped. A CLAIM that rests on rows of which a
+    data check is open is not settled, whatever they support.
     """
     if "numpy" not in sys.modules:  # the matrices are small: threads would wait for each other, at twice the processor time
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -71,7 +69,7 @@ def report(
         return 0
     gates = _claims(fail_on)
     from sics_analysis.report.layouts.formats import ENDINGS
-    from sics_cli.console.output import check_figures, check_output, write_document, write_figures
+    from sics_cli.console.output import check_folder, check_output, write_document, write_figures
     from sics_cli.console.plain_text import plain
     from sics_cli.results.report import (
         document_of,
@@ -87,7 +85,7 @@ def report(
     source, *more = (shipped(one) for one in sources)
     chosen = kind or format_of(output, ENDINGS, "terminal")
     check_output(output, source)
-    check_figures(figures)
+    check_folder("--figures", figures)
     if is_document(source) and not more:
         given: dict[str, object] = {
             "delta": delta,

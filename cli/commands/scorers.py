@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sics_cli.base.errors import ConfigError
-from sics_cli.commands.options import COUNT, Word, comma_list
+from sics_cli.commands.options import COUNT, KAPPA, Word, comma_list
 from sics_cli.console import progress_bars, tables
 from sics_cli.experiment import searched
 from sics_cli.experiment.scorers import OWN_POOLS, WORDS, describe_scorers, in_pool, stands_for
@@ -28,7 +28,7 @@ _ENDINGS = (".csv", ".jsonl")
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[SCORER]...")
-@click.option("--kappa", type=click.IntRange(0, 2), help="Only feature classes of this complexity.")
+@click.option("--kappa", type=KAPPA, metavar="K", help="Only feature classes of this complexity: 0, 1 or 2.")
 @click.option("--long", "long", is_flag=True, help="Also source, pool, units, and what each reads.")
 @click.option("--measure", is_flag=True, help="Measure them on a trained network: κ, plateau or fake, monotone or noise.")
 @click.option("--run", type=click.Path(path_type=Path), metavar="RUN", help="On a run's dense networks and its saliency.")
@@ -82,6 +82,8 @@ def _list(names: Sequence[str], wanted: list[str], kappa: int | None, *, long: b
     infos = describe_scorers(wanted, "gradient")
     asked_for = [info for info in infos if not wanted or info.spec in wanted or any(stands_for(word, info) for word in wanted)]
     shown = [info for info in asked_for if kappa is None or info.kappa == kappa]
+    if not shown:
+        raise ConfigError(f"--kappa {kappa}: is of none of {', '.join(names)}; name scorers or give --kappa, not both")
     (tables.print_scorers_long if long else tables.print_scorers)(progress_bars.results(), shown)
     if not names and kappa is None:
         tables.print_forms(progress_bars.results(), searched.forms(), OWN_POOLS)
@@ -125,11 +127,11 @@ def _measure(
         raise ConfigError(f"--output {output}: give a name ending in {' | '.join(_ENDINGS)}")
     import torch
 
-    from sics_cli.console.output import check_figures, write_document, write_surfaces
+    from sics_cli.console.output import check_folder, write_document, write_surfaces
     from sics_cli.results.scorer_meter import as_text, measure_all, quick_network, run_networks
     from sics_plugin import list_scorers
 
-    check_figures(figures)
+    check_folder("--figures", figures)
     if kappa is not None and wanted:
         raise ConfigError("--kappa: lists scorers by their class's κ; name scorers or give --kappa, not both")
     chosen = wanted or (None if kappa is None else list_scorers(kappa=kappa))

@@ -140,7 +140,7 @@ def _print_cells(out: Console, plan: PlanRow, cells: Sequence[CellRow], failures
     done, bad = len(asked & there), len(asked & failed)
     most = "at most " if plan.looks is not None else ""
     tables.fact(out, "cells", f"{done} of {most}{len(asked)} there, {len(asked) - done - bad} missing, {bad} failed")
-    out.print(" " * 10 + "one mark a seed:  # there   . missing   x failed")
+    tables.paragraph(out, "one mark a seed:  # there   . missing   x failed", 10, 10)
     rows = [(name, functools.partial(mark, name)) for name in names]
     tables.print_grid(out, plan.seeds, (0.0, *plan.sparsities), rows)
 

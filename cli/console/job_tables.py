@@ -41,9 +41,9 @@ def print_jobs(out: Console, session: Session, store: Store | None, cluster: Slu
     tables.fact(out, "jobs", f"{what} on {cluster.describe()}{on_their_way}")
     for index, part in enumerate(parts):
         if index == _SHOWN - 1 and len(parts) > _SHOWN:
-            out.print(f"          … and {len(parts) - _SHOWN} more")
+            tables.fact(out, "", f"and {len(parts) - _SHOWN} more")
         if index < _SHOWN - 1 or index == len(parts) - 1:
-            out.print(f"          {index}: {_part(part)}")
+            tables.paragraph(out, f"{index}: {_part(part)}", 10, 12)
     cost = cost_of(session.recipe, store)
     if not parts:
         return

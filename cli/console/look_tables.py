@@ -24,7 +24,7 @@ def print_looks(out: Console, session: Session, grid: Grid, workers: int) -> Non
     looks = look_plan_of(plan)
     if looks is None:
         return
-    out.print(f"{looks_text(plan)}; α = {plan.alpha:g} over all looks together", soft_wrap=True)
+    tables.paragraph(out, f"{looks_text(plan)}; α = {plan.alpha:g} over all looks together", 0, 2)
     cost, seeds = run_cost(session, workers), by_seed(grid.missing())
     source = "" if cost is None else f" ({cost.source})"
     begin, seconds = 0, 0.0
@@ -38,7 +38,7 @@ def print_looks(out: Console, session: Session, grid: Grid, workers: int) -> Non
             seconds += sum(each) / min(workers, len(each)) if each else 0.0
             parts.append(f"about {clock(seconds)} until then{source}")
         parts.append(f"{looks.spent(end):.4g} of {plan.alpha:g} spent")
-        out.print("; ".join(parts), soft_wrap=True)
+        tables.paragraph(out, "; ".join(parts), 0, 2)
         begin, source = end, ""
 
 

@@ -32,14 +32,14 @@ def is_stream(path: Path) -> bool:
     return path.exists() and not (path.is_file() or path.is_dir())
 
 
-def check_figures(folder: Path | None) -> None:
-    """Refuse, before any work, a place where no figures can go."""
+def check_folder(option: str, folder: Path | None) -> None:
+    """Refuse, before any work, a place where no folder can be."""
     if folder is None:
         return
     found = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not found.is_dir():
         which = "is a file" if found == folder else f"lies in {found}, which is a file"
-        raise ConfigError(f"--figures {folder}: {which}; give a folder")
+        raise ConfigError(f"{option} {folder}: {which}; give a folder")
 
 
 def write_document(output: Path, document: str | bytes) -> None:

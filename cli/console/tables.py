@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,15 +26,23 @@ def plain_table(*columns: str | tuple[str, str], gap: int = 2) -> Table:
     return terminal_tables.plain_table(*columns, gap=gap)
 
 
+def paragraph(console: Console, text: str, first: int | str = 0, rest: int = 0, style: str = "", label_style: str = "") -> None:
+    """Print text in lines as wide as the console, broken between words; `first` is an indent, or a label."""
+    from sics_analysis.report.layouts import terminal_tables
+
+    terminal_tables.paragraph(console, text, first, rest, style, label_style)
+
+
 def fact(console: Console, label: str, text: str, style: str = "") -> None:
     """Print a labelled line, wrapped between words only: paths and hashes stay whole, to be copied."""
-    indent = " " * 10
-    wrapped = textwrap.wrap(
-        text, console.width, initial_indent=f"{label:<9} ", subsequent_indent=indent, break_long_words=False,
-        break_on_hyphens=False,
-    )  # fmt: skip
-    for line in wrapped:
-        console.print(Text(line, style=style), soft_wrap=True)
+    paragraph(console, text, f"{label:<9} ", 10, style)
+
+
+def command(console: Console, label: str, text: str) -> None:
+    """Print a labelled command in one line, to be copied."""
+    from sics_analysis.report.layouts import terminal_tables
+
+    terminal_tables.command_line(console, text, f"{label:<9} ")
 
 
 def seed_text(seeds: Sequence[int]) -> str:
@@ -94,8 +101,8 @@ def print_runs(console: Console, runs: Mapping[str, Path]) -> None:
         table.add_row(name, unit, preset, str(seeds), looks, f"{plan.delta:g}")
     console.print(table)
     console.print()
-    fact(console, "show one", f"sics-run report {next(iter(runs))}")
-    fact(console, "agree?", f"sics-run compare RUN {next(iter(runs))}: whether a run of yours agrees with it")
+    command(console, "show one", f"sics-run report {next(iter(runs))}")
+    command(console, "agree?", f"sics-run compare RUN {next(iter(runs))}")
 
 
 def print_scorers(console: Console, infos: Sequence[ScorerInfo]) -> None:
@@ -154,7 +161,7 @@ def print_offered(console: Console, points: Mapping[str, str]) -> None:
         console.print()
         console.print(Text("offered by installed packages (entry points of sics.scorers):", style="bold"))
     for name, place in sorted(points.items()):
-        console.print(Text(f"  {name}  {place}"), soft_wrap=True)
+        paragraph(console, f"{name}  {place}", 2, 4)
 
 
 def print_measured(console: Console, measured: Sequence[Measured]) -> None:
@@ -191,7 +198,7 @@ def print_measured(console: Console, measured: Sequence[Measured]) -> None:
         ),
         *dict.fromkeys(f"flag: {flag}" for one in measured for flag in one.found.flags),
     ):
-        console.print(Text(textwrap.fill(text, min(console.width, 100)), style="dim"), soft_wrap=True)
+        paragraph(console, text, style="dim")
 
 
 _MEASURED = ("jaccard", "spearman", "saliency", "bent", "unexplained", "not_monotone", "above_ten_cycles")

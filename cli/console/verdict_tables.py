@@ -10,8 +10,7 @@ from rich.text import Text
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.joint import KappaInfo
-from sics_analysis.report.layouts.terminal_tables import WIDEST, claims_in_short, fold, folded_at_words, marked, plain_table
-from sics_analysis.report.words import phrases as say
+from sics_analysis.report.layouts.terminal_tables import claims_in_short, fold, folded_at_words, marked, paragraph, plain_table
 from sics_analysis.report.words.phrases import NONE, interval, number, p_short, plain, undecided_reasons
 from sics_analysis.report.words.plans import next_answer
 from sics_analysis.report.words.said import in_words
@@ -24,11 +23,6 @@ from sics_cli.results.summary import NoiseFloor
 from sics_cli.settings.config import DELTA
 from sics_cli.store.rows import CellRow
 from sics_cli.tasks.task import ACCURACY, Metric
-
-
-def paragraph(console: Console, text: str, first: int = 0, rest: int = 0, style: str = "") -> None:
-    """Print text broken between words at the console's width, at most 100, with these indents."""
-    console.print(Text(say.wrapped(text, min(console.width, WIDEST), first, rest), style=style), soft_wrap=True)
 
 
 def print_results(
@@ -50,7 +44,7 @@ def print_results(
     if dense:
         seeds = plural(len(dense), "seed")
         mean = f"{_mean(dense, digits)} {unit}"
-        console.print(f"dense networks: {mean} ± {_sd(dense, digits)} (sd) over {seeds}")
+        paragraph(console, f"dense networks: {mean} ± {_sd(dense, digits)} (sd) over {seeds}", 0, 2)
     for check in () if isinstance(document, str) else document.open_checks:
         paragraph(console, f"data check open, {check.kind}: {check.text}", 0, 2, style="bold yellow")
     for sparsity in sorted({row.sparsity for row in pruned}):
@@ -61,16 +55,16 @@ def print_results(
         floor = noise.get(sparsity)
         noted = "noise floor not measured" if floor is None else f"noise floor {floor.change:.{digits}f} {short}"
         noted += f", up to {plural(floor.examples, 'example')} changed" if floor is not None and floor.examples else ""
-        what = f" {plural(len({row.scorer for row in here}), 'scorer')}, {count} {alike} per seed; {noted}"
+        what = f"{plural(len({row.scorer for row in here}), 'scorer')}, {count} {alike} per seed; {noted}"
         console.print()
-        console.print(Text(f"S = {sparsity:g}", style="bold"), what)
+        paragraph(console, what, f"S = {sparsity:g}  ", 2, label_style="bold")
         _print_scorers(console, here, None if isinstance(document, str) else document, scale, digits, unit)
     flags = sorted({flag for row in pruned for flag in row.flags})
     notes = [f"† {'; '.join(flags)}"] if flags else []
     notes += [f"{plural(failed, 'cell')} failed and {'is' if failed == 1 else 'are'} missing here"] if failed else []
     notes += [f"of every search its largest budget; {plural(len(smaller), 'scorer')} more in the report"] if smaller else []
     for note in notes:
-        console.print(f"  {note}", style="dim")
+        paragraph(console, note, 2, 4, style="dim")
     if isinstance(document, str):
         fact(console, "verdicts", f"none: {document}")
         return

@@ -108,7 +108,7 @@ def saliency_kind(request: PruneRequest, scorer: Scorer, data: bool) -> str:
     if not data:
         wanted = needs or (asked if asked != NEIGHBOURHOOD else None)
         if wanted is not None:
-            what = f"scorer {scorer.name} needs {needs} saliency" if needs else f"--saliency {asked}"
+            what = f"--scorer {scorer.name}: needs {needs} saliency" if needs else f"--saliency {asked}"
             raise ConfigError(f"{what}: that is measured on images, so give --data")
         return NEIGHBOURHOOD
     if asked == NEIGHBOURHOOD:

@@ -34,6 +34,8 @@ def map_runs(paths: Sequence[Path], delta: float | None, alpha: float | None, *,
     if planned is None and metric.unit != ACCURACY_UNIT:
         raise ConfigError(f"--delta: is needed, in {metric.unit}: half a point is a default for accuracies alone")
     settings = Settings().replaced(planned, runs[0].alpha if alpha is None else alpha, REFERENCE)
+    if metric.is_accuracy and settings.delta >= metric.scale:
+        raise ConfigError(f"--delta {settings.delta:g}: is not accepted: give points above 0 and below 100")
     # What is no pair within its own run is none here: neither in overlap and total, nor between the runs.
     runs = [replace(run, rows=tuple(comparable(run.rows, across_devices=across_devices)[0])) for run in runs]
     placed: list[MapPoint] = []

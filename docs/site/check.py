@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from urllib.parse import unquote
 
 _OUTSIDE = re.compile(r"(?:https?:)?//")
 _LOADED = re.compile(r"""(?:url\(|@import)\s*['"]?((?:https?:)?//[^'")\s]+)""")
+#: So many links that nobody answers, and none that somebody does, are no faults of the pages.
+_SILENT = 3
 #: Attributes by which a page loads something, whatever the element; of `link` those that are loaded and not only named.
 _LOADING = {"src", "srcset", "data", "poster"}
 _LOADING_LINKS = {"stylesheet", "preload", "icon", "modulepreload", "manifest"}
@@ -79,14 +82,23 @@ def faults(folder: Path) -> Iterator[str]:
 
 
 def external(folder: Path) -> Iterator[str]:
-    """Links that lead outside and answer with an error."""
+    """Links that lead outside and answer with an error; where nobody answers at all, one line that says so."""
     places = {target.partition("#")[0] for file in folder.rglob("*.html") for target in page_of(file).targets}
+    silent: list[str] = []
+    answered = False
     for place in sorted(one for one in places if re.match(r"https?://", one)):
         try:
             with urllib.request.urlopen(urllib.request.Request(place, headers={"User-Agent": "docs"}), timeout=20):
-                pass
-        except OSError as error:
+                answered = True
+        except urllib.error.HTTPError as error:
+            answered = True
             yield f"{place}: {error}"
+        except OSError as error:
+            silent.append(f"{place}: {error}")
+        if not answered and len(silent) == _SILENT:
+            yield f"--external: needs a network, and none of {_SILENT} links outside was reached ({silent[0]})"
+            return
+    yield from silent
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -96,7 +108,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--external", action="store_true", help="ask links that lead outside")
     asked = parser.parse_args(arguments)
     found = [*faults(asked.folder.resolve()), *(external(asked.folder) if asked.external else ())]
-    print("\n".join(found) or f"{sum(1 for _ in asked.folder.rglob('*.html'))} pages, every link within them leads somewhere")
+    also = ", and every link outside answers" if asked.external else ""
+    pages = sum(1 for _ in asked.folder.rglob("*.html"))
+    print("\n".join(found) or f"{pages} pages, every link within them leads somewhere{also}")
     return 1 if found else 0
 
 

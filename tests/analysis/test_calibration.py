@@ -59,6 +59,8 @@ def test_the_short_form_passes_its_gate(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     text = table.read_text(encoding="utf-8")
     assert " 0 failed.**" in text
+    assert "| Type I error of a single line, true difference exactly +δ, or −δ where it says so |" in text
+    text += table.with_name("calibration-cells.md").read_text(encoding="utf-8")
     assert "**fails**" not in text
     assert "nan" not in text
     for word in (

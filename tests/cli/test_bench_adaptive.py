@@ -144,7 +144,7 @@ def test_a_run_of_something_else_is_refused(bench: ModuleType, tmp_path: Path, c
 
 
 def test_the_page_holds_what_the_kept_rows_say(bench: ModuleType) -> None:
-    page = (BENCH.parent / "docs" / "prune.md").read_text(encoding="utf-8")
+    page = (BENCH.parent / "docs" / "adaptive.md").read_text(encoding="utf-8")
     for preset, path in bench.DECLARED.items():
         begin, end = (f"<!-- bench/adaptive.py {preset}: {word} -->" for word in ("begin", "end"))
         said = page.partition(begin)[2].partition(end)[0].strip()

@@ -68,7 +68,7 @@ def print_report(console: Console, document: ReportDocument) -> None:
         _print_deviations(console, document)
     _heading(console, "Notes")
     for number, note in enumerate(document.notes, start=1):
-        console.print(Text(wrapped(f"{number}. {note}", _width(console), 1, 4)), soft_wrap=True)
+        show.paragraph(console, f"{number}. {note}", 1, 4)
     console.print()
     print_conclusion(console, document)
 
@@ -78,11 +78,9 @@ def print_conclusion(console: Console, document: ReportDocument) -> None:
     found = conclusion_of(document)
     for word, sentence in found.sentences:
         command = found.command if sentence is found.left else ""
-        text = wrapped(f"{word}: {sentence.removesuffix(command)}".rstrip(), _width(console), 0, 2)
-        first, rest = text[: len(word) + 1], text[len(word) + 1 :]
-        console.print(Text(first, style="bold").append(rest, style="not bold"), soft_wrap=True)
+        show.paragraph(console, sentence.removesuffix(command), f"{word}: ", 2, label_style="bold")
         if command:
-            console.print(Text(f"  {plain(command)}"), soft_wrap=True)
+            show.command_line(console, command)
 
 
 def _print_kappa(console: Console, document: ReportDocument) -> None:
@@ -90,7 +88,7 @@ def _print_kappa(console: Console, document: ReportDocument) -> None:
     _table(console, joint.spectrum(document), {"κ(S)": 20}, gap=2)
     missing = [point.sentence for point in document.spectrum.points if point.p_values is None]
     for sentence in [*missing, document.spectrum.trend_sentence] if document.spectrum.points else ():
-        console.print(show.hanging(console, sentence, 2), soft_wrap=True)
+        show.paragraph(console, sentence, 2, 4)
     _heading(console, "Attribution", "gain = information (same saliency, no complexity) + complexity")
     columns = ("S", "scorer", "gain", "information", "complexity", "its 95 % CI", "p > 0", "verdict")
     _table(console, by_scorer.attribution(document).narrow(*columns), {"scorer": show.NAME_WIDTH})
@@ -99,7 +97,7 @@ def _print_kappa(console: Console, document: ReportDocument) -> None:
 def _print_searched(console: Console, document: ReportDocument) -> None:
     _heading(console, "Searched scorers", "gain = search + information + complexity, all by the same search")
     for text in conclusions(document):
-        console.print(show.hanging(console, text, 2), soft_wrap=True)
+        show.paragraph(console, text, 2, 4)
     narrow = {"split": searched.NARROW, "beside": searched.NARROW_BESIDE, "pools": searched.NARROW_POOLS}
     brief = {"curve": searched.curve, "gap": searched.gap}
     for table in searched.tables(document):
@@ -143,7 +141,7 @@ def _print_deviations(console: Console, document: ReportDocument) -> None:
         where += [f"S = {deviation.sparsity:g}"] if deviation.sparsity is not None and not document.one_pool else []
         where += [f"seed {deviation.seed}"] if deviation.seed is not None else []
         at = f" ({', '.join(where)})" if where else ""
-        console.print(show.hanging(console, f"{deviation.kind}{at}: {deviation.text}", 2), soft_wrap=True)
+        show.paragraph(console, f"{deviation.kind}{at}: {deviation.text}", 2, 4)
 
 
 def _print_checks(console: Console, document: ReportDocument) -> None:
@@ -152,7 +150,7 @@ def _print_checks(console: Console, document: ReportDocument) -> None:
     _heading(console, checks_title(document))
     for check in document.checks:
         style = "bold yellow" if check.level is Level.OPEN else ""
-        console.print(show.hanging(console, f"{check.level}, {check.kind}: {check.text}", 2, style), soft_wrap=True)
+        show.paragraph(console, f"{check.level}, {check.kind}: {check.text}", 2, 4, style)
 
 
 def _width(console: Console) -> int:
@@ -160,20 +158,19 @@ def _width(console: Console) -> int:
 
 
 def _print_head(console: Console, document: ReportDocument) -> None:
-    console.print(Text(wrapped(f"SICS report: {document.source.title}", _width(console)), style="bold"), soft_wrap=True)
-    console.print(Text(wrapped(identity_line(document), _width(console))), soft_wrap=True)
-    console.print(Text(wrapped(margin_line(document), _width(console))), soft_wrap=True)
+    show.paragraph(console, f"SICS report: {document.source.title}", style="bold")
+    show.paragraph(console, identity_line(document))
+    show.paragraph(console, margin_line(document))
     for stamp in document.settings.stamps:
-        console.print(Text(f"STAMPED: {plain(stamp)}", style="bold yellow"))
+        show.paragraph(console, f"STAMPED: {stamp}", 0, 2, "bold yellow")
 
 
 def _print_answers(console: Console, document: ReportDocument) -> None:
     console.print()
-    console.print(Text(wrapped(headline(document), _width(console)), style="bold"), soft_wrap=True)
+    show.paragraph(console, headline(document), style="bold")
     for answer in answers(document):
-        glyph = TONE_GLYPHS[answer.tone]
-        head = Text(f"{glyph} ", style=_TONES[answer.tone])
-        head.append(plain(answer.question), style="not bold default")
+        head = Text(wrapped(answer.question, _width(console), f"{TONE_GLYPHS[answer.tone]} ", 2))
+        head.stylize(_TONES[answer.tone], 0, 1)
         short = plain(answer.short)
         if len(head) + 2 + len(short) > _width(console):
             console.print(head, soft_wrap=True)
@@ -183,7 +180,7 @@ def _print_answers(console: Console, document: ReportDocument) -> None:
         for line in rest:
             console.print(Text(line, style="bold"), soft_wrap=True)
         if answer.id != "paper":  # the scorecard below says which
-            console.print(Text(wrapped(answer.text, _width(console), 2, 2)), soft_wrap=True)
+            show.paragraph(console, answer.text, 2, 2)
 
 
 def _print_sparsity(console: Console, document: ReportDocument, sparsity: float, floor: float | None) -> None:
@@ -192,12 +189,12 @@ def _print_sparsity(console: Console, document: ReportDocument, sparsity: float,
     show.print_lines(console, document, sparsity)
     for plateau in document.plateaus:
         if plateau.sparsity == sparsity and not plateau.holds:
-            console.print(show.hanging(console, f"plateau: {plateau.sentence}", 2), soft_wrap=True)
+            show.paragraph(console, f"plateau: {plateau.sentence}", 2, 4)
     for winner in document.winners:
         if winner.sparsity == sparsity:
             level = f"{100 * winner.interval.level:g} %"
             text = f"best of {winner.family}: {plain(winner.scorer)}, simultaneous {level} CI {interval(winner.interval)}"
-            console.print(show.hanging(console, text, 2), soft_wrap=True)
+            show.paragraph(console, text, 2, 4)
     show.print_examples(console, document, sparsity)
 
 
@@ -217,7 +214,7 @@ def _print_key(console: Console, document: ReportDocument) -> None:
         "one half of the equivalence test alone, unadjusted as EQUIVALENT is. "
         "The best is given by its interval alone: its mean was selected for being large.",
     )
-    console.print(Text(wrapped(key, _width(console), 2, 2), style="dim"), soft_wrap=True)
+    show.paragraph(console, key, 2, 2, "dim")
 
 
 def _table(console: Console, table: ReportTable, folded: Mapping[str, int], gap: int = 1) -> None:
@@ -247,16 +244,15 @@ def _print_gates(console: Console, document: ReportDocument) -> None:
     tripped = document.tripped
     _text(console, f"{len(tripped)} of {len(document.gates)} tripped:" if tripped else "None tripped.")
     for gate in tripped:
-        console.print(show.hanging(console, f"{gate.id}: {document.why_tripped(gate)}", 4), soft_wrap=True)
+        show.paragraph(console, f"{gate.id}: {document.why_tripped(gate)}", 4, 6)
 
 
 def _heading(console: Console, title: str, remark: str = "") -> None:
     console.print()
-    line = Text(title, style="bold")
-    if remark:
-        line.append(f"  {plain(remark)}", style="not bold dim")
+    line = Text(wrapped(f"{title}  {remark}".rstrip(), _width(console), 0, 2), style="dim" if remark else "bold")
+    line.stylize("bold not dim", 0, len(title))
     console.print(line, soft_wrap=True)
 
 
 def _text(console: Console, text: str, indent: int = 2) -> None:
-    console.print(Text(wrapped(text, _width(console), indent, indent)), soft_wrap=True)
+    show.paragraph(console, text, indent, indent)

@@ -152,9 +152,20 @@ def folded_at_words(name: str, width: int = NAME_WIDTH) -> str:
     return "\n".join(lines)
 
 
-def hanging(console: Console, text: str, indent: int, style: str = "") -> Text:
-    """A paragraph whose further lines are indented by two more."""
-    return Text(wrapped(text, min(console.width, WIDEST), indent, indent + 2), style=style)
+def paragraph(console: Console, text: str, first: int | str = 0, rest: int = 0, style: str = "", label_style: str = "") -> None:
+    """Print text in lines as wide as the console, at most 100 columns, broken between words; `first` is an indent, or a label.
+
+    All running text of a terminal goes this way, but a command (`command_line`).
+    """
+    found = Text(wrapped(text, min(console.width, WIDEST), first, rest), style=style)
+    if isinstance(first, str) and label_style:
+        found.stylize(label_style, 0, len(first))
+    console.print(found, soft_wrap=True)
+
+
+def command_line(console: Console, command: str, first: int | str = 2) -> None:
+    """Print a command in one line however long it is, to be copied, behind an indent or a label."""
+    console.print(Text(f"{' ' * first if isinstance(first, int) else first}{plain(command)}"), soft_wrap=True)
 
 
 def print_table(console: Console, table: ReportTable, folded: Mapping[str, int], gap: int = 1) -> None:
@@ -213,7 +224,7 @@ def print_lines(console: Console, document: ReportDocument, sparsity: float) -> 
     """Print every scorer at one S with its tests, then why the undecided are undecided."""
     print_table(console, lines_at(document, sparsity), {"scorer": 16})
     for reason, names in undecided_reasons(document.lines_at(sparsity)).items():
-        console.print(hanging(console, f"undecided, {reason}: {', '.join(map(plain, names))}", 2), soft_wrap=True)
+        paragraph(console, f"undecided, {reason}: {', '.join(map(plain, names))}", 2, 4)
 
 
 def print_examples(console: Console, document: ReportDocument, sparsity: float) -> None:
@@ -224,7 +235,7 @@ def print_examples(console: Console, document: ReportDocument, sparsity: float) 
         below = [plain(line.scorer) for line in crossed if line.crossed is not None and line.crossed.high < 0]
         sides = f"above 0 {', '.join(above) or 'none'}; below 0 {', '.join(below) or 'none'}"
         text = f"{in_words(document, 'new seeds and new images')}: {sides}"
-        console.print(hanging(console, text, 2), soft_wrap=True)
+        paragraph(console, text, 2, 4)
     won: dict[str, list[int]] = {}
     for row in document.mcnemar:
         if row.sparsity == sparsity:
@@ -236,7 +247,7 @@ def print_examples(console: Console, document: ReportDocument, sparsity: float) 
     told = [f"{plain(name)} {wins}:{losses} of {n}" for name, (wins, losses, n) in won.items() if wins or losses]
     if told:
         text = f"McNemar, networks won:lost against {plain(document.settings.reference)}: {', '.join(told)}"
-        console.print(hanging(console, text, 2), soft_wrap=True)
+        paragraph(console, text, 2, 4)
 
 
 def _under(claim: ClaimInfo) -> str:

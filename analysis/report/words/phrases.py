@@ -313,7 +313,17 @@ def tied(text: str) -> str:
     return re.sub(r" (?==|≤|%|points?\b)|(?<=[=≤]) |(?<=%) (?=CI|interval)", "\u00a0", plain(text))
 
 
-def wrapped(text: str, width: int, first: int = 0, rest: int = 0) -> str:
-    """Text broken between words at a width, with these indents; numbers stay with their signs and units."""
-    filled = textwrap.fill(tied(text), width, initial_indent=" " * first, subsequent_indent=" " * rest, break_on_hyphens=False)
+def wrapped(text: str, width: int, first: int | str = 0, rest: int = 0) -> str:
+    """Text broken between words at a width, with these indents; numbers stay with their signs and units.
+
+    In place of the first indent a label may stand. A word longer than a line, such as a path, stays whole: it can be copied.
+
+    >>> print(wrapped("in /a/folder/with/a/long/name", 16, "store  ", 7))
+    store  in
+           /a/folder/with/a/long/name
+    """
+    lead = " " * first if isinstance(first, int) else first
+    filled = textwrap.fill(
+        tied(text), width, initial_indent=lead, subsequent_indent=" " * rest, break_long_words=False, break_on_hyphens=False
+    )
     return filled.replace("\u00a0", " ")

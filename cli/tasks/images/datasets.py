@@ -128,15 +128,22 @@ def outputs_of(config: DataConfig, facts: ImageFacts) -> int:
     return len(facts.classes if config.classes is None else config.classes)
 
 
+def check_access(config: DataConfig, access: DataAccess) -> None:
+    """Refuse to be told where the images are, or to fetch them, for data that are elsewhere."""
+    for option, given in (("--data-dir", access.data_dir is not None), ("--download", access.download)):
+        if given and config.name in DATASETS:
+            raise ConfigError(f"{option}: is for cifar10 | cifar100 | fashion-mnist, not for {config.name}")
+    if config.name.startswith(IMAGE_FOLDER) and (access.data_dir is not None or access.download):
+        raise ConfigError(f"data.name = {config.name!r} says where the images are: --data-dir and --download are not for it")
+
+
 def data_facts(
     config: DataConfig, access: DataAccess | None = None, say: Callable[[str], None] = lambda line: None
 ) -> ImageFacts:
     """What keys and checks need of a data set; images are decoded into the user's cache the first time."""
     access = access or DataAccess()
+    check_access(config, access)
     if config.name in DATASETS:
-        for option, given in (("--data-dir", access.data_dir is not None), ("--download", access.download)):
-            if given:
-                raise ConfigError(f"{option}: is for cifar10 | cifar100 | fashion-mnist, not for {config.name}")
         if config.image_size is not None:
             raise ConfigError(f"data.image_size = {config.image_size} is for {IMAGE_FOLDER}PATH, not for {config.name}")
         return DATASETS[config.name].facts
@@ -153,8 +160,7 @@ def image_source(config: DataConfig, access: DataAccess) -> ImageSource:
         path = name.removeprefix(IMAGE_FOLDER)
         if not path:
             raise ConfigError(f"data.name = {name!r} is not accepted: give a folder or an archive, {IMAGE_FOLDER}PATH")
-        if access.data_dir is not None or access.download:
-            raise ConfigError(f"data.name = {name!r} says where the images are: --data-dir and --download are not for it")
+        check_access(config, access)
         return ImageFolder(Path(path), config.image_size)
     if name not in TORCHVISION:
         accepted = " | ".join([*DATASETS, *TORCHVISION, f"{IMAGE_FOLDER}PATH"])

@@ -90,7 +90,7 @@ def pretrained_name(model: ModelConfig) -> str:
         if known == sizes:
             return name
     said = ", ".join(f"{name} {size}" for name, size in zip(_SIZES, sizes, strict=True))
-    raise ConfigError(f"--pretrained: timm has no published weights for this vit ({said}): give model.name = 'timm:NAME'")
+    raise ConfigError(f"--pretrained: timm has no published weights for this vit ({said}): give --model timm:NAME")
 
 
 def standardised(config: ImageConfig, facts: ImageFacts, say: Callable[[str], None] = lambda line: None) -> ImageConfig:

@@ -244,7 +244,7 @@ def test_caveat_names_skewed_and_sparse_differences_at_every_n_and_the_coverage_
 
 def test_caveat_quotes_the_calibration() -> None:
     """The rates in the sentence are those of the simulated table, to the whole percent."""
-    page = (Path(__file__).resolve().parents[3] / "docs" / "calibration.md").read_text(encoding="utf-8")
+    page = (Path(__file__).resolve().parents[3] / "docs" / "calibration-cells.md").read_text(encoding="utf-8")
 
     def rates(section: str, row: str) -> list[float]:
         table = page.split(f"## {section}")[1].split("\n## ")[0]

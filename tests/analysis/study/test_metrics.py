@@ -177,7 +177,7 @@ def test_welch_gives_what_scipy_gives() -> None:
 
 
 def test_an_unpaired_report_quotes_the_calibration() -> None:
-    page = (Path(__file__).resolve().parents[3] / "docs" / "calibration.md").read_text(encoding="utf-8")
+    page = (Path(__file__).resolve().parents[3] / "docs" / "calibration-cells.md").read_text(encoding="utf-8")
     rows = [row.split("|") for row in page.splitlines() if "three times the reference's | ESCAPES, any false of six" in row]
     at = {n: [float(row[cell].split("±")[0]) for row in rows] for n, cell in ((3, 3), (5, 5))}
     assert len(rows) == 2

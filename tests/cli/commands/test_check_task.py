@@ -265,7 +265,7 @@ def test_a_failure_shows_the_users_frames_alone(check: Any, cli: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["tasks.py"], "task = 'tasks.py' is not accepted: give FILE.py:CLASS or MODULE:CLASS"),
+        (["tasks.py"], "FILE.py:CLASS 'tasks.py' is not accepted: give FILE.py:CLASS or MODULE:CLASS"),
         (["tasks.py:Good", "--scorers", "nosuch"], "nosuch"),
         (["tasks.py:Good", "--sparsities", "1.5"], "--sparsities 1.5: is not accepted"),
         (["tasks.py:Good", "--config", "none.toml"], "--config none.toml: cannot be read"),

@@ -185,7 +185,7 @@ BAD: list[tuple[list[str], str]] = [
     (["--model", "torchvision:resnot18"], "--model 'torchvision:resnot18': torchvision has no such image classifier; near it: "),
     (
         ["--model", "colours.py:Colours", "--model-option", "depth=1"],
-        "--model '{here}/colours.py:Colours': unknown option model.depth: Colours takes order, give",
+        "--model '{here}/colours.py:Colours': unknown --model-option depth: Colours takes order, give",
     ),
     (
         ["--model", "torchvision:resnet18"],

@@ -16,7 +16,7 @@ import pytest
 
 from sics_cli.main import main
 
-PAGE = Path(__file__).parents[3] / "docs" / "tables.md"
+PAGE = Path(__file__).parents[3] / "docs" / "table-rules.md"
 BASE = (90.2, 89.6, 90.1, 89.8, 90.5)  # percent, magnitude
 #: By hand: wanda has mean +1.00, random −4.10.
 ADDED = {"magnitude": (0.0,) * 5, "wanda": (1.1, 0.9, 1.2, 0.8, 1.0), "random": (-4.0, -4.3, -3.9, -4.1, -4.2)}
@@ -134,7 +134,7 @@ def objects() -> bytes:
 
 @dataclass(frozen=True)
 class Layout:
-    """One layout: what it is called in docs/tables.md, its file, the options it takes, what is assumed."""
+    """One layout: what it is called in docs/table-rules.md, its file, the options it takes, what is assumed."""
 
     name: str
     file: str

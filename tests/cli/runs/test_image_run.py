@@ -275,8 +275,8 @@ def test_settings_that_do_not_fit_the_images(
     [
         (["--data-dir", "x"], ["--data-dir", "not for digits"]),
         (["--download"], ["--download", "not for digits"]),
-        (["--data", "mnist"], ["data.name = 'mnist'", "digits | cifar10 | cifar100 | fashion-mnist | imagefolder:PATH"]),
-        (["--data", "imagefolder:"], ["data.name = 'imagefolder:'", "imagefolder:PATH"]),
+        (["--data", "mnist"], ["--data 'mnist'", "digits | cifar10 | cifar100 | fashion-mnist | imagefolder:PATH"]),
+        (["--data", "imagefolder:"], ["--data 'imagefolder:'", "imagefolder:PATH"]),
         (["--data", "cifar10", "--data-dir", "nowhere"], ["nowhere has no cifar-10-batches-py/data_batch_1", "--download"]),
         (["--config", "flip.toml"], ["training.flip = True", "digits does not have"]),
         (["--config", "size.toml"], ["data.image_size = 8", "not for digits"]),

@@ -511,7 +511,7 @@ def test_a_store_of_an_earlier_version_takes_looks(cli: Any, run: Any, rows_of: 
         (["--until", "decided:share:0", "--max-seeds", "8"], "--until share:0: is not accepted: give share:X, a share above 0"),
         (["--until", "decided:share:x", "--max-seeds", "8"], "--until share:x: is not accepted: give share:X, a share above 0"),
         (["--until", "decided:plateau@1.5", "--max-seeds", "8"], "--until plateau@1.5: is not accepted: give targets as"),
-        (["--first-seed", "-1"], "--first-seed -1: is not accepted: give a whole number from 0"),
+        (["--first-seed", "-1"], "Invalid value for '--first-seed': '-1' is not accepted: give a whole number from 0"),
     ],
 )  # fmt: skip
 def test_options_that_do_not_fit_are_one_line(capsys: pytest.CaptureFixture[str], options: list[str], said: str) -> None:
