@@ -100,8 +100,8 @@ def forms_agree(device: torch.device) -> str:
         chosen.append(torch.cat([mask.flatten() for mask in made.values()]))
     assert torch.equal(chosen[1], chosen[2]), "the histogram form is not the same again"
     share = float((chosen[0] != chosen[1]).double().mean())
-    assert share < 2e-3, f"{share:.2%} of the units differ"
-    return f"{share:.4%} of {len(chosen[0]):,} units differ"
+    assert share < 2e-3, f"{100 * share:.2f} % of the units differ"
+    return f"{100 * share:.4f} % of {len(chosen[0]):,} units differ"
 
 
 def saliencies_are_near_the_cpus(device: torch.device) -> str:
@@ -117,7 +117,7 @@ def saliencies_are_near_the_cpus(device: torch.device) -> str:
         a, b = (s.vector(sics.prunable_parameters(m)).double() for s, m in ((here, model), (one, moved)))
         if kind == "synflow":  # of places in an order: equal but where scores tie within rounding
             share = float((a != b.cpu()).double().mean())
-            assert share < 0.01, f"{share:.2%} of synflow's places differ"
+            assert share < 0.01, f"{100 * share:.2f} % of synflow's places differ"
             continue
         far[kind] = float((a - b.cpu()).abs().max() / a.abs().max())
         assert far[kind] < 1e-3, f"{kind} differs by {far[kind]:.2g} of its largest value"

@@ -36,7 +36,7 @@ def test_a_snippet_runs_alone(number: int, tmp_path: Path) -> None:
     if "run.report" in SNIPPETS[number]:
         assert (tmp_path / "report.html").is_file()
     if "print(report)" in SNIPPETS[number]:
-        assert "80.00%" in done.stdout
+        assert "80.00 %" in done.stdout
 
 
 def test_what_a_command_prints_is_what_it_printed() -> None:

@@ -41,7 +41,7 @@ def usable_gpus(device: str, ask_torch: Callable[[], Sequence[object]]) -> tuple
         return tuple(range(len(there)))
     index = int(device.partition(":")[2])
     if index >= len(there):
-        raise ConfigError(f"--device {device}: torch sees {len(there)} GPU(s) here, cuda:0 to cuda:{len(there) - 1}")
+        raise ConfigError(f"--device {device}: torch sees {', '.join(f'cuda:{i}' for i in range(len(there)))} here")
     return (index,)
 
 

@@ -101,7 +101,8 @@ class Coverage:
         left = ", ".join(
             f"{part.kind} {part.weights:,}" + (f" ({listed(part.names)})" if part.kind in named else "") for part in self.left_out
         )
-        return f"covers {self.covered:,} of {self.total:,} matrix weights ({self.share:.1%}){left and '; left out: ' + left}"
+        share = f"covers {self.covered:,} of {self.total:,} matrix weights ({100 * self.share:.1f} %)"
+        return f"{share}; left out: {left}" if left else share
 
 
 def prunable_parameters(
@@ -188,7 +189,7 @@ def coverage(model: nn.Module, parameters: Iterable[Parameter | str] | None = No
     --------
     >>> lm = nn.Sequential(nn.Embedding(100, 8), nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 100))
     >>> print(coverage(lm))
-    covers 128 of 2,528 matrix weights (5.1%); left out: head 1,600 (3.weight), embedding 800
+    covers 128 of 2,528 matrix weights (5.1 %); left out: head 1,600 (3.weight), embedding 800
     """
     _check_model(model)
     kinds = list(_classified(model, head))

@@ -148,15 +148,15 @@ class PruningReport:
 
     def __str__(self) -> str:
         rows = [
-            f"{self.method}: {self.pruned:,} of {self.total:,} {self.unit}s pruned ({self.sparsity:.2%}), pool {self.pool}, "
-            f"saliency {self.saliency_kind or 'none'}, mask {self.mask_hash[:12]}"
+            f"{self.method}: {self.pruned:,} of {self.total:,} {self.unit}s pruned ({100 * self.sparsity:.2f} %), "
+            f"pool {self.pool}, saliency {self.saliency_kind or 'none'}, mask {self.mask_hash[:12]}"
         ]
         if self.choice is not None:
             rows.append(f"  chose {self.choice}")
         if self.coverage is not None:
             rows.append(f"  {self.coverage}")
         width = max(len(layer.name) for layer in self.layers)
-        rows += [f"  {layer.name:<{width}}  {layer.sparsity:7.2%}  of {layer.total:,}" for layer in self.layers]
+        rows += [f"  {layer.name:<{width}}  {100 * layer.sparsity:6.2f} %  of {layer.total:,}" for layer in self.layers]
         rows += [f"  note: {note}" for note in (*self.flags, *self.zeros_note)]
         return "\n".join(rows)
 
@@ -220,5 +220,5 @@ class ChannelReport(PruningReport):
 
     def __str__(self) -> str:
         head, *rows = PruningReport.__str__(self).split("\n")
-        weights = f"  {self.weight_pruned:,} of {self.weight_total:,} weights went with them ({self.weight_sparsity:.2%})"
+        weights = f"  {self.weight_pruned:,} of {self.weight_total:,} weights went with them ({100 * self.weight_sparsity:.2f} %)"
         return "\n".join([head, weights, *rows])

@@ -56,7 +56,7 @@ def test_a_good_task_passes_every_step(check: Any) -> None:
     assert "Good() has network, calibration, evaluate; loss and targets are the default" in said["import"][0]
     assert "accuracy in points, higher is better; δ = 0.5" in said["metric"][0]
     assert "Sequential of 450 parameters" in said["network"][0]  # 8·16 + 16 + 16·16 + 16 + 16·2 + 2
-    assert "2 layers can be pruned: covers 384 of 416 matrix weights (92.3%)" in said["network"][0]
+    assert "2 layers can be pruned: covers 384 of 416 matrix weights (92.3 %)" in said["network"][0]
     assert "4 batches, the first (float32 64×8, int64 64); the same when asked again" in said["calibration"][0]
     assert "256 examples, right or wrong: their mean 100.00 % in " in said["evaluate"][0]
     assert "90.1 % removed" in said["pruned"][0]  # 346 of 384

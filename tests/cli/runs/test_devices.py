@@ -41,7 +41,7 @@ def test_gpus_are_used_when_there(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_gpu_that_is_not_there() -> None:
     with pytest.raises(ConfigError, match="--device cuda: torch sees no GPU here"):
         usable_gpus("cuda", lambda: ())
-    with pytest.raises(ConfigError, match=r"--device cuda:2: torch sees 2 GPU\(s\) here, cuda:0 to cuda:1"):
+    with pytest.raises(ConfigError, match=r"--device cuda:2: torch sees cuda:0, cuda:1 here"):
         usable_gpus("cuda:2", lambda: ("A", "B"))
 
 

@@ -80,12 +80,12 @@ def test_a_low_share_warns_and_every_report_says_it() -> None:
 
     model = nn.Sequential(nn.Linear(8, 4), Own(), Own(), nn.Linear(8, 2))
     with pytest.warns(
-        UserWarning, match=r"covers 32 of 176 .* \(18\.2%\); left out: parameters of Own 128, head 16 \(3\.weight\)"
+        UserWarning, match=r"covers 32 of 176 .* \(18\.2 %\); left out: parameters of Own 128, head 16 \(3\.weight\)"
     ):
         report = prune_model(model, "magnitude", amount=0.5)
     assert report.coverage is not None
     assert report.coverage.covered == 32 == report.total
-    assert "covers 32 of 176 matrix weights (18.2%)" in str(report)
+    assert "covers 32 of 176 matrix weights (18.2 %)" in str(report)
     assert report.to_dict()["coverage"]["share"] == 32 / 176
     assert prune_model([(model[0], "weight")], "magnitude", amount=0.5).coverage is None
 

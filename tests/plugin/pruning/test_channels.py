@@ -597,8 +597,8 @@ def test_the_report_prints_units_and_weights(net: tuple[Net, list[ChannelGroup]]
     model, groups = net
     _, report = compute_channel_masks(model, "magnitude", 1, groups=groups)
     text = str(report)
-    assert "1 of 3 channels pruned (33.33%)" in text
-    assert "4 of 12 weights went with them (33.33%)" in text
+    assert "1 of 3 channels pruned (33.33 %)" in text
+    assert "4 of 12 weights went with them (33.33 %)" in text
     facts = report.to_dict()
     assert facts["weight_sparsity"] == 4 / 12
     assert facts["parameters"][0] == {"name": "fc1.weight", "shape": [3, 2], "total": 6, "pruned": 2, "sparsity": 2 / 6}
