@@ -112,7 +112,7 @@ class VisionTransformer:
         """Bytes that a seed takes on a GPU: its images, so many, and the most of what training, evaluating and sorting hold."""
         numbers = self.tokens * self.dim * self.depth
         held = _BYTES_HELD[training.precision] * (_HELD_BY_GRAPH if training.path == "graph" else 1)
-        trained = _BYTES_A_WEIGHT * self.parameters + held * numbers * training.batch_size
+        trained = max(1, training.width) * (_BYTES_A_WEIGHT * self.parameters + held * numbers * training.batch_size)
         looked = 3 * 4 * self.parameters + 40 * evaluated * self.tokens * self.hidden
         chosen = 3 * 4 * self.parameters + _BYTES_SORTED * self.pruned
         return _CONTEXT + int(_SLACK * (pixels + max(trained if trains else 0, looked, chosen)))
