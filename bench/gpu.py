@@ -198,10 +198,12 @@ def pruning(device: Any) -> dict[str, Any]:
 def steps(device: Any) -> dict[str, Any]:
     """Milliseconds of a training step of the presets' networks, by path, as `[training] path` takes it.
 
-    "graph, whole" has the optimiser in the graph too, which no path of a run has: what there would be to gain. "guessed" is what
+    "graph, whole" has the optimiser in the graph too, which no path of a run has: what there would be to gain. A step of
+    "stacked" is one of all its seeds, the optimiser's part included as on every path. "guessed" is what
     `--dry-run` takes for a step as it is; "relaxed" are those that have no deterministic form.
     """
     import torch
+    from gpu_checks import stacking
 
     from sics_cli.tasks.networks.models import build_model
     from sics_cli.tasks.networks.paths import TrainingBatch, step_of
@@ -213,8 +215,8 @@ def steps(device: Any) -> dict[str, Any]:
     relaxed: list[str] = []
     rows = [
         (name, precision, path)
-        for path in (("eager", "graph", "graph, whole", "compile") if cuda else ("eager",))  # what compiles last
-        for name in list(nets)[: 2 if cuda else 1]
+        for path in (("eager", "graph", "graph, whole", "stacked", "compile") if cuda else ("eager", "stacked"))  # compiles last
+        for name in list(nets)[: 2 if cuda and path != "stacked" else 1]  # the larger one draws as it trains
         for precision in (("fp32", "bf16") if cuda else ("fp32",))
     ]
     for name, precision, path in rows:
@@ -228,6 +230,9 @@ def steps(device: Any) -> dict[str, Any]:
 
         def work(_: bool, model: Any = model, config: Any = config, batch: Any = batch, whole: bool = whole) -> float:
             network = build_model(model, 0).to(device).train()
+            if config.path == "stacked":
+                call = stacking(device, network, batch, config.precision)
+                return timed(lambda: [call() for _ in range(5)]) / 5
             optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True, capturable=whole)
             gradients = step_of(network, config, device)
 
@@ -238,7 +243,7 @@ def steps(device: Any) -> dict[str, Any]:
             call = captured(step) if whole else step
             return timed(lambda: [call() for _ in range(5)]) / 5
 
-        row = f"{name}, {size}, {precision}, {path}"
+        row = f"{name}, {size}, {precision}, {path}" + (f", {config.width} seeds" if path == "stacked" else "")
         try:
             seconds, unsure = strictly(work)
             found[row] = round(1e3 * seconds, 2)

@@ -18,8 +18,8 @@ PRECISIONS = ("fp32", "bf16")
 SCHEDULES = ("one-cycle", "cosine")
 #: How the gradients of a training step are computed. They agree within rounding, not to the bit: each is a training of its own.
 PATHS = ("eager", "compile", "graph", "stacked")
-#: How many seeds' networks the path "stacked" trains as one, unless `width` says so; and at most.
-WIDTH, WIDEST = 4, 64
+#: How many seeds' networks the path "stacked" trains as one unless `width` says so, as many as a preset has; and at most.
+WIDTH, WIDEST = 5, 64
 #: Begins a data set's name where the rest is a path.
 IMAGE_FOLDER = "imagefolder:"
 #: Begins the name of an architecture of timm, and of the numbers it notes for one.

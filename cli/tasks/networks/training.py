@@ -284,6 +284,10 @@ class StackedTrainer(ImageTrainer):
                 met.append(error)
         return met
 
+    def state(self) -> State:
+        """As on other paths, in memory of its own: a place goes on with those beside it, whether its seed does or not."""
+        return {name: value.detach().clone() for name, value in super().state().items()}
+
     def load(self, state: State) -> None:
         """Go on from what `state` gave; the place is taken anew."""
         super().load(state)

@@ -1,9 +1,11 @@
 """Several seeds trained as one stack: each is what it is alone, to the bit, and what eager training gives but for rounding."""
 
 import contextlib
+import copy
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from sics_cli.settings.images import TrainingConfig
 from sics_cli.tasks.checkpoints import state_hash
 from sics_cli.tasks.images.datasets import ChannelStatistics, Part, Split
 from sics_cli.tasks.networks.models import build_model
+from sics_cli.tasks.networks.paths import Eager, TrainingBatch
 from sics_cli.tasks.networks.stacks import Stack, refuse_unstackable
 from sics_cli.tasks.networks.training import ImageTrainer, StackedTrainer, trainer_of
 from sics_cli.tasks.training import Course, Epoch, HalfTrained, TrainingRecord, course, run, run_together
@@ -89,8 +92,6 @@ def trained(
     found: dict[int, Any] = {}
     for seed, (trainer, _), one in zip(seeds, ways, run_together(ways), strict=True):
         found[seed] = state_hash(trainer.network.state_dict()) if isinstance(one, TrainingRecord) else one
-        if isinstance(one, HalfTrained):
-            found[seed] = replace(one, state={name: value.clone() for name, value in one.state.items()})
     return found
 
 
@@ -194,6 +195,26 @@ def test_too_little_memory_says_what_to_do(experiment: Experiment, monkeypatch: 
     said = "training.width = 6: out of memory with 6 seeds' networks and batches of 16 at once: a smaller width fits"
     assert str(caught.value).startswith(said)
     assert is_out_of_memory(caught.value)
+
+
+def test_a_step_of_a_stack_waits_for_nothing(pretend: ModuleType) -> None:
+    """And on a device that is a GPU's it is fewer operations than its seeds' steps."""
+    with pretend.PretendDevice() as device:
+        layers = nn.Flatten(), nn.Linear(64, 8), nn.LayerNorm(8), nn.Linear(8, 10)
+        networks = [nn.Sequential(*copy.deepcopy(layers)).to(pretend.DEVICE) for _ in range(4)]
+        stack = Stack(networks[0], settings(), pretend.DEVICE)
+        for place, network in enumerate(networks):
+            stack.seat(place, network, {parameter: {} for parameter in network.parameters()})
+        images, labels = torch.randn(16, 1, 8, 8).to(pretend.DEVICE), (torch.arange(16) % 10).to(pretend.DEVICE)
+        batch = TrainingBatch(images, labels)
+        eager, counts = Eager(networks[0].train(), settings()), []
+        for step in (lambda: stack.gradients(dict.fromkeys(range(4), batch)), lambda: eager(batch)):
+            step()
+            device.forget()
+            step()
+            counts.append(device.operations)
+        assert device.waited == 0
+    assert counts[0] < 4 * counts[1]
 
 
 # -- what cannot be stacked -------------------------------------------------------------------------------------------
