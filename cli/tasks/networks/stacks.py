@@ -106,7 +106,8 @@ class Stack:
         """Mean cross-entropy of each place: `paths.loss_of` for all, as operations that have a deterministic form."""
         flat = logits.flatten(0, 1), labels.flatten()
         each = nn.functional.cross_entropy(*flat, reduction="none", label_smoothing=self._smoothing)
-        return each.unflatten(0, labels.shape).mean(dim=1)
+        losses: Tensor = each.unflatten(0, labels.shape).mean(dim=1)
+        return losses
 
     def _stacked(self, batches: Mapping[int, TrainingBatch]) -> TrainingBatch:
         blank = [torch.zeros_like(one) for one in next(iter(batches.values())).tensors]

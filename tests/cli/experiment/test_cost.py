@@ -100,7 +100,7 @@ def test_a_stack_is_launched_once_for_all_and_a_seed_has_its_share() -> None:
     asked, eager = recipe(DIGITS, path="stacked"), cost(DIGITS)
     assert asked.task.width == 5
     full = cost(DIGITS, path="stacked")
-    assert full.training == pytest.approx(eager.training / 5)
+    assert full.training == pytest.approx(2 * eager.training / 5)
     assert full.beside == pytest.approx(4 * full.training)
     assert full.cell == eager.cell, "evaluations are a seed's own"
     here = cost(DIGITS, device="cpu", path="stacked", width=4)  # five seeds in two stacks
