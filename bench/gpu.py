@@ -31,21 +31,22 @@ WAITS = {"prune_model magnitude": 3, "prune_model chaos": 8, "evaluation": 1}
 
 
 def timed(work: Callable[[], Any], rounds: int = 3) -> float:
-    """Seconds of the quickest of some rounds after one to warm up."""
+    """Seconds of the quickest of some rounds after one to warm up; where there is no GPU those that the processor was at it."""
     import torch
 
     def settle() -> None:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
 
+    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
     work()
     found = []
     for _ in range(rounds):
         settle()
-        begun = time.perf_counter()
+        begun = clock()
         work()
         settle()
-        found.append(time.perf_counter() - begun)
+        found.append(clock() - begun)
     return min(found)
 
 

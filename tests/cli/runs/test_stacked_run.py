@@ -13,6 +13,7 @@ from sics_cli.store.run_folder import kept_epochs
 from sics_cli.tasks import training
 from sics_cli.tasks.checkpoints import state_hash
 from sics_cli.tasks.image_task import ImageTask
+from sics_cli.tasks.networks.stacks import Stack
 from sics_cli.tasks.networks.training import ImageTrainer, StackedTrainer
 
 TINY = """\
@@ -129,6 +130,24 @@ def test_what_one_seed_fails_by_is_its_own(
     assert replicate.jobs == [("train_seed", (1,)), ("run_seed", (1,))]
     assert replicate("whole", "3", "--workers", "1").returncode == 0
     assert snapshot(cli.store)["cells"] == snapshot(cli.folder / "whole" / "run.sqlite")["cells"]
+
+
+def test_a_stack_without_deterministic_forms_flags_all_its_seeds(
+    cli: Any, replicate: Any, rows_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Strictly it is refused at the first step; then it is trained from where it began, relaxed."""
+    real = Stack._pass
+
+    def strict(self: Stack, batches: Any) -> Any:
+        if torch.are_deterministic_algorithms_enabled() and not torch.is_deterministic_algorithms_warn_only_enabled():
+            raise RuntimeError("bmm_odd does not have a deterministic implementation, but you set it")
+        return real(self, batches)
+
+    monkeypatch.setattr(Stack, "_pass", strict)
+    assert replicate("run", "2", "--workers", "1").returncode == 0
+    rows = rows_of(cli.store, "cells")
+    assert {row["seed"] for row in rows} == {0, 1}
+    assert all("nondeterministic" in row["flags"] for row in rows)
 
 
 def test_too_little_memory_fails_the_stack_and_says_what_to_do(
