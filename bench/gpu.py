@@ -31,21 +31,22 @@ WAITS = {"prune_model magnitude": 3, "prune_model chaos": 8, "evaluation": 1}
 
 
 def timed(work: Callable[[], Any], rounds: int = 3) -> float:
-    """Seconds of the quickest of some rounds after one to warm up."""
+    """Seconds of the quickest of some rounds after one to warm up; where there is no GPU those that the processor was at it."""
     import torch
 
     def settle() -> None:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
 
+    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
     work()
     found = []
     for _ in range(rounds):
         settle()
-        begun = time.perf_counter()
+        begun = clock()
         work()
         settle()
-        found.append(time.perf_counter() - begun)
+        found.append(clock() - begun)
     return min(found)
 
 
@@ -198,10 +199,12 @@ def pruning(device: Any) -> dict[str, Any]:
 def steps(device: Any) -> dict[str, Any]:
     """Milliseconds of a training step of the presets' networks, by path, as `[training] path` takes it.
 
-    "graph, whole" has the optimiser in the graph too, which no path of a run has: what there would be to gain. "guessed" is what
+    "graph, whole" has the optimiser in the graph too, which no path of a run has: what there would be to gain. A step of
+    "stacked" is one of all its seeds, the optimiser's part included as on every path. "guessed" is what
     `--dry-run` takes for a step as it is; "relaxed" are those that have no deterministic form.
     """
     import torch
+    from gpu_checks import stacking
 
     from sics_cli.tasks.networks.models import build_model
     from sics_cli.tasks.networks.paths import TrainingBatch, step_of
@@ -213,8 +216,8 @@ def steps(device: Any) -> dict[str, Any]:
     relaxed: list[str] = []
     rows = [
         (name, precision, path)
-        for path in (("eager", "graph", "graph, whole", "compile") if cuda else ("eager",))  # what compiles last
-        for name in list(nets)[: 2 if cuda else 1]
+        for path in (("eager", "graph", "graph, whole", "stacked", "compile") if cuda else ("eager", "stacked"))  # compiles last
+        for name in list(nets)[: 2 if cuda and path != "stacked" else 1]  # the larger one draws as it trains
         for precision in (("fp32", "bf16") if cuda else ("fp32",))
     ]
     for name, precision, path in rows:
@@ -228,6 +231,9 @@ def steps(device: Any) -> dict[str, Any]:
 
         def work(_: bool, model: Any = model, config: Any = config, batch: Any = batch, whole: bool = whole) -> float:
             network = build_model(model, 0).to(device).train()
+            if config.path == "stacked":
+                call = stacking(device, network, batch, config.precision)
+                return timed(lambda: [call() for _ in range(5)]) / 5
             optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True, capturable=whole)
             gradients = step_of(network, config, device)
 
@@ -238,7 +244,7 @@ def steps(device: Any) -> dict[str, Any]:
             call = captured(step) if whole else step
             return timed(lambda: [call() for _ in range(5)]) / 5
 
-        row = f"{name}, {size}, {precision}, {path}"
+        row = f"{name}, {size}, {precision}, {path}" + (f", {config.width} seeds" if path == "stacked" else "")
         try:
             seconds, unsure = strictly(work)
             found[row] = round(1e3 * seconds, 2)

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 import sics_plugin as sics
-from sics_cli.settings.presets import CIFAR10_VIT_SMALL
+from sics_cli.settings.presets import CIFAR10_VIT_MICRO, CIFAR10_VIT_SMALL
 
 Batches = list[tuple[Tensor, Tensor]]
 #: Scorers whose masks must be the CPU's to the bit, given the CPU's saliency.
@@ -42,6 +42,7 @@ SMALL = {"img_size": 8, "patch_size": 4, "embed_dim": 32, "depth": 2, "num_heads
 #: What CIFAR-10 asks of a network; ViT-Small is the preset's.
 CIFAR = {"img_size": 32, "in_chans": 3, "num_classes": 10}
 VIT_SMALL = {name: value for name, value in {**CIFAR10_VIT_SMALL["model"], **CIFAR}.items() if name != "name"}
+VIT_MICRO = {name: value for name, value in {**CIFAR10_VIT_MICRO["model"], **CIFAR}.items() if name != "name"}
 KINDS = ("gradient", "activation", "snip", "grasp", "synflow", "taylor", "fisher", "sensitivity", "relative_activation")
 
 
@@ -148,7 +149,7 @@ def _trainer(device: torch.device, **changes: Any) -> Any:
     from sics_cli.tasks.images.datasets import Part, Split
     from sics_cli.tasks.images.standardise import ChannelStatistics
     from sics_cli.tasks.networks.models import build_model
-    from sics_cli.tasks.networks.training import ImageTrainer
+    from sics_cli.tasks.networks.training import trainer_of
 
     dice = np.random.default_rng(0)
     statistics = ChannelStatistics(np.full(1, 120.0, np.float32), np.full(1, 60.0, np.float32))
@@ -156,10 +157,10 @@ def _trainer(device: torch.device, **changes: Any) -> Any:
     def part(n: int) -> Part:
         return Part(dice.integers(0, 256, (n, 1, 8, 8)).astype(np.uint8), dice.integers(0, 10, n), statistics)
 
-    drops = changes.pop("drops", {})
+    drops, seed = changes.pop("drops", {}), changes.pop("seed", 0)
     experiment = experiment_from_mapping(merged(DIGITS, {"model": {"embed_dim": 16, "depth": 1, "num_heads": 2, **drops}}))
     config = replace(experiment.images.training, epochs=2, crop_padding=1, flip=True, randaugment=2, **changes)
-    return ImageTrainer(build_model(experiment.images.model, 0), config, Split(part(100), part(20), part(20)), device)
+    return trainer_of(build_model(experiment.images.model, seed), config, Split(part(100), part(20), part(20)), device, seed)
 
 
 def _repeats_itself(device: torch.device, **changes: Any) -> None:
@@ -181,6 +182,55 @@ def _repeats_itself(device: torch.device, **changes: Any) -> None:
         hashes.append(state_hash(one.network.state_dict()))
     assert hashes[0] == hashes[1], f"training with {changes} is not the same again"
     assert hashes[0] == hashes[2], f"training with {changes} in two parts is not that in one"
+
+
+def stacking(device: torch.device, dense: nn.Module, batch: Any, precision: str = "fp32") -> Callable[[], object]:
+    """A step of training of as many seeds as a stack has places unless told otherwise, the optimiser's part included."""
+    from sics_cli.settings.images import TrainingConfig
+    from sics_cli.tasks.networks.stacks import Stack, place_by_place
+
+    config = TrainingConfig(1, len(batch.labels), 1e-4, 0.05, precision=precision, path="stacked")
+    networks = [copy.deepcopy(dense).to(device).train() for _ in range(config.width)]
+    stack = Stack(networks[0], config, device)
+    for place, model in enumerate(networks):
+        stack.seat(place, model, {parameter: {} for parameter in model.parameters()})
+    batches = dict.fromkeys(range(config.width), batch)
+
+    def step() -> None:
+        with place_by_place():
+            stack.gradients(batches)
+        stack.optimiser.step()
+
+    return step
+
+
+def stacks_agree(device: torch.device) -> str:
+    """A seed's weights are the same to the bit with others, alone, and in two parts; and near those of single operations."""
+    from sics_cli.tasks.training import HalfTrained, course, run_together
+
+    far = []
+    for precision in _precisions():
+
+        def trained(seeds: tuple[int, ...], begin: Any = None, until: int | None = None, precision: str = precision) -> Any:
+            trainers = [_trainer(device, seed=seed, path="stacked", precision=precision, mixup=0.8) for seed in seeds]
+            ends = run_together([(one, course(one, 2, begin=begin, until=until)) for one in trainers])
+            raised = next((one for one in ends if isinstance(one, BaseException)), None)
+            if raised is not None:
+                raise raised
+            if isinstance(ends[0], HalfTrained):
+                return replace(ends[0], state={name: value.clone() for name, value in ends[0].state.items()})
+            return {name: value.clone() for name, value in trainers[0].network.state_dict().items()}
+
+        full = trained((1, 0, 2, 3, 4))
+        for beside in ((1,), (1, 7, 0)):
+            assert all(torch.equal(full[name], one) for name, one in trained(beside).items()), f"{beside} gives another seed 1"
+        again = trained((1,), trained((1, 8), until=1))
+        assert all(torch.equal(full[name], one) for name, one in again.items()), "in two parts it is another seed 1"
+        stacked, eager = (_trainer(device, seed=1, path=path, precision=precision) for path in ("stacked", "eager"))
+        losses = [float(one.epoch(0)["loss"]) for one in (stacked, eager)]
+        far.append(abs(losses[0] - losses[1]) / losses[1])
+        assert far[-1] <= NEAR[precision], f"{precision}: an epoch's loss is {losses[0]:.6g} stacked, {losses[1]:.6g} alone"
+    return f"{' and '.join(_precisions())}; an epoch's loss at most {max(far):.1g} of it apart"
 
 
 def _precisions() -> tuple[str, ...]:
@@ -277,6 +327,7 @@ HERE: dict[str, Callable[[torch.device], str]] = {
     "channels": channels_are_the_cpus,
     "training": training_repeats_itself,
     "graphs": graphs_agree,
+    "stacks": stacks_agree,
 }
 #: What is compiled comes last: it takes longest, and is the first to be cut off.
 CHECKS = {**HERE, "replicate": replicate_goes_on, "compiled": compiled_agrees}

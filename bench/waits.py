@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from gpu_checks import SMALL, VIT_SMALL, network
+from gpu_checks import SMALL, VIT_MICRO, VIT_SMALL, network, stacking
 
 import sics_plugin as sics
+from sics_cli.settings.images import WIDTH
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -88,10 +89,11 @@ def main() -> None:
     pretend = pretend_device()
     options = NETWORKS[asked.network]
     side, classes = options["img_size"], options["num_classes"]
-    dense = network(**options)
+    dense, micro = network(**options), network(**VIT_MICRO)
     from sics_cli.tasks.images.datasets import Part
     from sics_cli.tasks.images.examples import Examples
     from sics_cli.tasks.networks.evaluation import hits_and_loss
+    from sics_cli.tasks.networks.paths import TrainingBatch
 
     dice = np.random.default_rng(0)
     images = dice.normal(size=(8, 3, side, side)).astype(np.float32)
@@ -101,6 +103,7 @@ def main() -> None:
         model = dense.to(pretend.DEVICE)
         there = [tuple(tensor.to(pretend.DEVICE) for tensor in batch)]
         examples = Examples(part, pretend.DEVICE)
+        pictures = torch.randn(2, 3, 32, 32).to(pretend.DEVICE), there[0][1]
         saliency = sics.Saliency(model, there, kind="gradient")
         masks, _ = sics.compute_masks(model, "magnitude", amount=0.7)
         count, size = (3, 16) if asked.network == "small" else (18, 16)
@@ -114,6 +117,8 @@ def main() -> None:
             f"augmentation of {count} batches": lambda: augmented(pretend.DEVICE, count, size),
             "step of training": stepping(pretend.DEVICE, dense, there[0], "eager"),
             "step of training, graph": stepping(pretend.DEVICE, dense, there[0], "graph"),
+            "step of training, vit-micro": stepping(pretend.DEVICE, micro, pictures, "eager"),
+            f"step of training, vit-micro, {WIDTH} seeds stacked": stacking(pretend.DEVICE, micro, TrainingBatch(*pictures)),
         }
         total = sum(getattr(module, name).numel() for module, name in sics.prunable_parameters(model))
         print(f"{total:,} weights\n\n| | operations | waits |\n|---|---|---|")

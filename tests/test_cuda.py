@@ -12,7 +12,7 @@ import pytest
 import torch
 
 BENCH = Path(__file__).resolve().parents[1] / "bench"
-NAMES = ("masks", "forms", "saliencies", "channels", "training", "graphs", "replicate", "compiled")
+NAMES = ("masks", "forms", "saliencies", "channels", "training", "graphs", "stacks", "replicate", "compiled")
 
 
 @pytest.fixture(scope="module")

@@ -368,8 +368,9 @@ def _cost_line(session: Session, grid: Grid, workers: int, on: str) -> str:
         return f"cost: not known before the first seed has ended, on {on}"
     if not seconds:
         return f"cost: nothing is missing, on {on}"
-    whole = max(sum(seconds) / min(workers, len(seconds)), *seconds)
-    many = f"{plural(len(seconds), 'seed')} of up to {clock(max(seconds))}"
+    longest = max(seconds) + cost.beside
+    whole = max(sum(seconds) / min(workers, len(seconds)), longest)
+    many = f"{plural(len(seconds), 'seed')} of up to {clock(longest)}"
     return f"cost: {many}, about {clock(whole)} on {on} ({cost.source})"
 
 

@@ -14,7 +14,7 @@ from sics_cli.experiment.cells import Cell
 from sics_cli.experiment.recipe import Recipe
 from sics_cli.store.rows import CellRow, CheckpointRow
 from sics_cli.store.run_folder import checkpoint_path, half_trained_path, kept_epochs
-from sics_cli.tasks.recipe import MASKING, SYNFLOW
+from sics_cli.tasks.recipe import MASKING, SYNFLOW, stacks_of
 
 #: A point of a search beside its evaluation on the held-out examples (`python bench/fusion.py`).
 SEARCHING = 1.5
@@ -39,7 +39,8 @@ class Cost:
     """What one seed's parts take, in passes of one example; or in seconds on one worker, and `source` says how that is known.
 
     `signals` are the saliencies that scorers may collect for themselves, by kind: not the run's own, which each seed has already.
-    `point` is one evaluation of a search.
+    `point` is one evaluation of a search. Where seeds are trained in stacks `training` is a seed's share of one, empty places
+    among the run's seeds counted, and `beside` the rest of it, in which its worker trains others.
     """
 
     training: float
@@ -48,6 +49,7 @@ class Cost:
     source: str = ""
     signals: Mapping[str, float] = field(default_factory=dict)
     point: float = 0.0
+    beside: float = 0.0
 
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
@@ -118,7 +120,14 @@ def estimate(
         f"measured on {plural(len(checkpoints), 'seed')}" + ("" if pruned else ", masks in proportion"),
         {kind: slower * seconds for kind, seconds in work.signals.items()},
         _measured_point(cells, mean(pruned) if pruned else slower * work.cell) or slower * work.point,
+        training * (_in_a_stack(recipe) - 1),
     )
+
+
+def _in_a_stack(recipe: Recipe) -> float:
+    """How many of the run's seeds are trained as one, on average."""
+    seeds = recipe.experiment.seeds
+    return len(seeds) / stacks_of(seeds, recipe.task.width)
 
 
 def _guessed(recipe: Recipe, at_once: int) -> Cost | None:
@@ -127,13 +136,15 @@ def _guessed(recipe: Recipe, at_once: int) -> Cost | None:
     guess, work = recipe.task.pace(asked.device_class, asked.gpu, at_once), Cost.of(recipe)
     if guess is None:
         return None
+    training = guess.training / _in_a_stack(recipe)
     return Cost(
-        guess.training,
+        training,
         guess.collecting if recipe.calibrated else 0.0,
         guess.cell,
         guess.source,
         {kind: SIGNALS[kind] * guess.collecting if kind in SIGNALS else guess.synflow for kind in work.signals},
         guess.point,
+        guess.training - training,
     )
 
 

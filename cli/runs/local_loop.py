@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import Any
 
 from sics_cli.base.errors import StoreError, WorkersLostError
 from sics_cli.experiment.cells import Cell, by_seed
@@ -10,7 +12,7 @@ from sics_cli.runs.open_run import OpenRun
 from sics_cli.runs.schedule import Schedule, SeedPart
 from sics_cli.runs.workers import Executor, Workers, lost
 from sics_cli.seeds.progress import Tracker
-from sics_cli.seeds.worker import run_seed, train_seed
+from sics_cli.seeds.worker import run_seed, train_seed, train_seeds
 
 #: How often in a row workers may die without one cell finished in between.
 MAX_LOSSES = 3
@@ -47,28 +49,37 @@ def _drain(run: OpenRun, pool: Workers) -> None:
     plans = {seed: run.seed_plan(seed, cells) for seed, cells in asked.items()}
     executor, workers = pool.executor(run.session.gpus), pool.number(run.session.gpus)
     tracker = Tracker({seed: plan.remaining for seed, plan in plans.items()}, workers)
-    schedule = Schedule(plans, workers)
-    pending: dict[Future[int], SeedPart] = {}
+    width = run.session.recipe.task.width
+    schedule = Schedule(plans, workers, width)
+    pending: dict[Future[Any], tuple[SeedPart, ...]] = {}
     while True:
         while len(pending) < workers and (task := schedule.next()) is not None:
-            pending[_submit(run, executor, task, asked[task.seed])] = task
+            tasks = (task, *schedule.beside(task))
+            pending[_submit(run, executor, tasks, asked)] = tasks
         if not pending:
             return
         done, _ = wait(pending, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
         run.take_in()
         for future in done:
-            task = pending.pop(future)
-            failed = future.result() > 0 and not task.cells
-            tracker.end(task.seed, task.part, task.work)
-            if schedule.done(task, failed=failed):
-                tracker.finish(task.seed)
-                run.say_done(task.seed, asked[task.seed])
-        tracker.update(run.inbox.progress(), {(task.seed, task.part) for task in pending.values()})
-        run.show(tracker.state(len(run.todo)))
+            tasks, found = pending.pop(future), future.result()
+            for task, failed in zip(tasks, found if len(tasks) > 1 else (found,), strict=True):
+                tracker.end(task.seed, task.part, task.work)
+                if schedule.done(task, failed=failed > 0 and not task.cells):
+                    tracker.finish(task.seed)
+                    run.say_done(task.seed, asked[task.seed])
+        busy = len(pending) if width > 1 else None  # in a stack, several seeds are at work in one of them
+        running = {(task.seed, task.part) for tasks in pending.values() for task in tasks}
+        tracker.update(run.inbox.progress(), running, busy)
+        run.show(tracker.state(len(run.todo), busy))
 
 
-def _submit(run: OpenRun, executor: Executor, task: SeedPart, asked: tuple[Cell, ...]) -> Future[int]:
-    rows = [row for row in run.store.cells() if row.seed == task.seed]
-    if task.cells:
-        return executor.submit(run_seed, run.seed_job(task.seed, task.cells, rows, task.part))
-    return executor.submit(train_seed, run.seed_job(task.seed, asked, rows, task.part), task.until)
+def _submit(run: OpenRun, executor: Executor, tasks: tuple[SeedPart, ...], asked: Mapping[int, tuple[Cell, ...]]) -> Future[Any]:
+    """Have a worker do a task; or the trainings of a stack, of which it says of each seed in turn how many cells failed."""
+    jobs = []
+    for task in tasks:
+        rows = [row for row in run.store.cells() if row.seed == task.seed]
+        jobs.append(run.seed_job(task.seed, task.cells or asked[task.seed], rows, task.part))
+    if len(jobs) > 1:
+        return executor.submit(train_seeds, tuple(jobs))
+    (job,), (task,) = jobs, tasks
+    return executor.submit(run_seed, job) if task.cells else executor.submit(train_seed, job, task.until)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sics_analysis.results import plural
-from sics_cli.base.errors import InterruptedRunError, StorageError
+from sics_cli.base.errors import InterruptedRunError, RefusedSettingError, StorageError
 from sics_cli.base.files import remove_partials
 from sics_cli.experiment.cells import Grid, concerned, stamp
 from sics_cli.experiment.cost import seeds_that_fit, workers_a_card
@@ -67,6 +67,9 @@ def ready(
         here = place if isinstance(place, Workers) and executor == "local" else own  # who can be asked what only torch knows
         asker = Asker(experiment, here, reporter.note, warm=warm and executor == "local")
         experiment, task = with_task(experiment, asker, access)
+        if executor == "slurm" and task.width > 1:
+            accepted = "eager | compile | graph with --executor slurm: a job has a seed or a few, and a stack all of its places"
+            raise RefusedSettingError("training.path", "stacked", accepted)
         session = open_session(experiment, out, asker, task, place.gpus)
         if here is place:
             here.a_card = workers_a_card(session.recipe, session.cards, cores())
@@ -91,7 +94,9 @@ def crowded(session: Session, devices: Sequence[str]) -> tuple[str, ...]:
             fit = len(there) * min(seeds_that_fit(memory, one) for one in there.values())
             fits = all(not 0 < one.memory < memory for one in there.values())
             advice = " each" * (count > 1) + f": by this guess --workers {fit} fits" * (count > 1 and fits)
-            return (f"{name} has {whole:.0f} GB, and {plural(count, 'seed')} may take {each:.1f} GB{advice}",)
+            width = session.recipe.task.width
+            what = f"{plural(count, 'stack')} of {width} seeds" if width > 1 else plural(count, "seed")
+            return (f"{name} has {whole:.0f} GB, and {what} may take {each:.1f} GB{advice}",)
     return ()
 
 
@@ -102,7 +107,9 @@ def where_text(session: Session, workers: Workers) -> str:
     models = f": {session.recipe.environment.gpu}" if session.cards else ""
     on = f"{plural(used, 'GPU')}{models}" if session.gpus else "the CPU"
     shared = f", up to {-(-len(devices) // used)} on each" if session.gpus and len(devices) > used else ""
-    return f"{plural(len(devices), 'worker')} on {on}{shared}"
+    width = session.recipe.task.width
+    stacked = f", each training up to {width} seeds stacked" if width > 1 else ""
+    return f"{plural(len(devices), 'worker')} on {on}{shared}{stacked}"
 
 
 def _start_lines(session: Session, place: Workers | SlurmCluster, grid: Grid) -> tuple[str, str]:

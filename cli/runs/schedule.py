@@ -2,6 +2,8 @@
 
 Five seeds on two workers, whole, take as long as six. So near the end of a run training is handed out in parts of some
 epochs, longest remaining seed first, and the cells of the last seed are shared out. A seed's numbers do not depend on it.
+
+Where seeds are trained in stacks, one worker trains as many as have a place, to the end: parts would take as long each.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from dataclasses import dataclass, field
 
 from sics_cli.experiment.cells import Cell
 from sics_cli.experiment.cost import points_of
+from sics_cli.tasks.recipe import place_of
 
 #: Parts into which a seed's training is cut near the end of a run.
 TRAINING_PARTS = 5
@@ -65,11 +68,12 @@ class SeedPlan:
 
 
 class Schedule:
-    """Hands out tasks of seeds, which come in the order they are wanted."""
+    """Hands out tasks of seeds, which come in the order they are wanted; stacks have `width` places."""
 
-    def __init__(self, seeds: Mapping[int, SeedPlan], workers: int) -> None:
+    def __init__(self, seeds: Mapping[int, SeedPlan], workers: int, width: int = 1) -> None:
         self._seeds = dict(seeds)
         self._workers = workers
+        self._width = width
 
     def next(self) -> SeedPart | None:
         """What an idle worker should do now; None if there is nothing before another task ends."""
@@ -81,8 +85,20 @@ class Schedule:
         seed = max(waiting, key=lambda name: waiting[name].remaining) if uneven else next(iter(waiting))
         plan = waiting[seed]
         if plan.needs_training:
-            return self._training(seed, plan, uneven)
+            return self._training(seed, plan, uneven and self._width == 1)
         return self._cells(seed, plan, alone=len(waiting) == 1)
+
+    def beside(self, task: SeedPart) -> tuple[SeedPart, ...]:
+        """The trainings of other seeds that go in one stack with this one, and so to the same worker."""
+        if task.cells or self._width == 1:
+            return ()
+        taken, found = {place_of(task.seed, self._width)}, []
+        for seed, plan in self._seeds.items():
+            place = place_of(seed, self._width)
+            if plan.cells and plan.needs_training and not plan.training_now and place not in taken:
+                taken.add(place)
+                found.append(self._training(seed, plan, uneven=False))
+        return tuple(found)
 
     def _training(self, seed: int, plan: SeedPlan, uneven: bool) -> SeedPart:
         step = -(-plan.epochs // TRAINING_PARTS) if uneven else plan.epochs

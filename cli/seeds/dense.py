@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -29,7 +30,20 @@ from sics_cli.tasks.checkpoints import (
     state_hash,
 )
 from sics_cli.tasks.results import ResultError
-from sics_cli.tasks.training import CurveLog, Epoch, HalfTrained, TrainingRecord, run, strictly, warned
+from sics_cli.tasks.training import (
+    Course,
+    CurveLog,
+    Epoch,
+    HalfTrained,
+    TrainingRecord,
+    course,
+    listening,
+    run,
+    run_together,
+    says_no_form,
+    strictly,
+    warned,
+)
 
 #: A network in training is kept as often as takes this share of the time at most: so much is lost to a kill, and no more.
 _KEPT_SHARE = 0.01
@@ -60,6 +74,7 @@ class DenseNetwork:
         self._curve = curve_path(folder, seed)
         self._keep_after = _FIRST_KEPT_AFTER
         self._kept = time.monotonic()
+        self._beside = 1  # seeds in one training, each of which is kept in its time
 
     def checkpoint(self) -> Checkpoint:
         """Load the checkpoint, after training what is left of it."""
@@ -154,6 +169,9 @@ class DenseNetwork:
         if begun is not None and until <= begun.epochs < self._epochs:
             return
         (trainer, result), _ = strictly(lambda relaxed: self._trained(until, relaxed))
+        self._save(trainer, result)
+
+    def _save(self, trainer: Any, result: HalfTrained | TrainingRecord) -> None:
         if isinstance(result, HalfTrained):
             save_half_trained(self._half, self._key, result)
         else:
@@ -162,6 +180,14 @@ class DenseNetwork:
 
     def _trained(self, until: int, relaxed: bool) -> tuple[Any, HalfTrained | TrainingRecord]:
         """Go on from what is kept, with a trainer of its own."""
+        begun, log = self._going_on()
+        trainer = self.trainer()
+        return trainer, run(
+            trainer, self._epochs, self._seed, begin=begun, until=until, log=log, keep=self._keep, relaxed=relaxed
+        )
+
+    def _going_on(self) -> tuple[HalfTrained | None, Callable[[Epoch], None]]:
+        """What is kept, and what is to be told of every epoch after it."""
         begun = self._begun()
         self._kept = time.monotonic()
         curve = CurveLog(self._curve, begun.epochs if begun else 0)
@@ -170,10 +196,52 @@ class DenseNetwork:
             curve.add(epoch)
             self._tell(epoch)
 
-        trainer = self.trainer()
-        return trainer, run(
-            trainer, self._epochs, self._seed, begin=begun, until=until, log=log, keep=self._keep, relaxed=relaxed
-        )
+        return begun, log
+
+    @staticmethod
+    def train_together(networks: Sequence[DenseNetwork]) -> list[BaseException | None]:
+        """Train to the end what is left of these seeds' networks, as one stack; give the error of each that has no checkpoint.
+
+        An error that befalls all is raised.
+        """
+        ends: dict[DenseNetwork, BaseException | None] = {}
+        left = []
+        for network in networks:
+            with _noting(ends, network):
+                if network._load() is None:
+                    left.append(network)
+        found, _ = strictly(lambda relaxed: DenseNetwork._trained_together(left, relaxed))
+        for network, (trainer, result) in found.items():
+            with _noting(ends, network):
+                if isinstance(result, BaseException):
+                    raise result
+                network._save(trainer, result)
+        return [ends[network] for network in networks]
+
+    @staticmethod
+    def _trained_together(
+        networks: Sequence[DenseNetwork], relaxed: bool
+    ) -> dict[DenseNetwork, tuple[Any, HalfTrained | TrainingRecord | BaseException]]:
+        """Each with its trainer and what its training ended with; raises what asks for the work to be done again relaxed."""
+        errors: dict[DenseNetwork, BaseException | None] = {}
+        ways: dict[DenseNetwork, tuple[Any, Course]] = {}
+        with listening() as caught:
+            for network in networks:
+                with _noting(errors, network):
+                    begun, log = network._going_on()
+                    trainer = network.trainer()
+                    ways[network] = trainer, course(
+                        trainer, network._epochs, begin=begun, log=log, keep=network._keep,
+                        unsure=lambda: relaxed or warned(caught),
+                    )  # fmt: skip
+                    network._beside = len(networks)
+            ended = dict(zip(ways, run_together(list(ways.values())), strict=True))
+        found = {network: (ways[network][0], result) for network, result in ended.items()}
+        found |= {network: (None, error) for network, error in errors.items() if error is not None}
+        for _, result in found.values():
+            if isinstance(result, BaseException) and says_no_form(result) and not relaxed:
+                raise result
+        return found
 
     def _keep(self, now: Callable[[], HalfTrained]) -> None:
         """Keep what is trained so far, unless that was done a moment ago."""
@@ -182,7 +250,7 @@ class DenseNetwork:
         begun = time.monotonic()
         save_half_trained(self._half, self._key, now())
         self._kept = time.monotonic()
-        self._keep_after = (self._kept - begun) / _KEPT_SHARE
+        self._keep_after = self._beside * (self._kept - begun) / _KEPT_SHARE
 
     def _begun(self) -> HalfTrained | None:
         try:
@@ -192,3 +260,14 @@ class DenseNetwork:
         except DamagedCheckpointError as error:
             self._inbox.note(f"seed {self._seed}: {self._half.name} {error}: trained from the beginning")
             return None
+
+
+@contextlib.contextmanager
+def _noting(errors: dict[DenseNetwork, BaseException | None], network: DenseNetwork) -> Iterator[None]:
+    """Note what one seed's network fails by, and go on with the others'."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:  # a script of the user's may call sys.exit
+        errors[network] = error
+    else:
+        errors[network] = None

@@ -76,8 +76,9 @@ class Tracker:
         self._done[seed] = self._totals[seed]
         self._phases.pop(seed, None)
 
-    def update(self, said: Mapping[tuple[int, int], Progress], running: Set[tuple[int, int]]) -> None:
-        """Take in what workers said last; `running` are the tasks (seed, part) that have not ended."""
+    def update(self, said: Mapping[tuple[int, int], Progress], running: Set[tuple[int, int]], busy: int | None = None) -> None:
+        """Take in what workers said last; `running` are the tasks (seed, part) that have not ended, at `busy` workers, if not
+        at one each."""
         self._phases = {}
         for task in sorted(running & set(said)):
             self._said[task] = max(said[task].work - self._before.get(task, 0.0), self._said.get(task, 0.0))
@@ -87,7 +88,7 @@ class Tracker:
             self._done[seed] = min(max(now, self._done[seed]), total)
         moment = time.monotonic()
         if self._last is not None:
-            self._worker_seconds += (moment - self._last) * len(running)
+            self._worker_seconds += (moment - self._last) * (len(running) if busy is None else busy)
         self._last = moment
 
     def state(self, cells_left: int, workers: int | None = None) -> State:

@@ -9,7 +9,7 @@ import platform
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -88,7 +88,7 @@ MEASURED = tuple(field.name for field in dataclasses.fields(Evaluation))
 class SeedRun:
     """One seed's work on one device, which `sharing` processes of the run have."""
 
-    def __init__(self, job: SeedJob, device: torch.device, sharing: int = 1) -> None:
+    def __init__(self, job: SeedJob, device: torch.device, sharing: int = 1, task: Any = None) -> None:
         self.job = job
         self.device = device
         self.sharing = sharing if device.type != "cpu" else 1
@@ -100,7 +100,7 @@ class SeedRun:
             )
         self.inbox = Inbox(job.folder, self.recipe.run_id)
         self.work = Cost.relative(self.recipe)
-        self.task = self.recipe.task.open(device)
+        self.task = self.recipe.task.open(device) if task is None else task  # one that another seed of the process has opened
         self.metric: Metric = self.task.metric
         self.evaluated: dict[tuple[float, str], tuple[Evaluation, str]] = {
             (row.sparsity, row.mask_hash): (Evaluation(*(getattr(row, name) for name in MEASURED)), row.evaluated_as)
@@ -159,6 +159,25 @@ class SeedRun:
         except (Exception, SystemExit) as error:
             return self._fail_all(error)
         return 0
+
+    @staticmethod
+    def advance_together(runs: Sequence[SeedRun]) -> tuple[int, ...]:
+        """Train the networks of these seeds to the end, as one stack; return how many cells of each failed by that."""
+        for one in runs:
+            one._tell("training", 0.0)
+        try:
+            errors = DenseNetwork.train_together([one._dense_network for one in runs])
+        except (Exception, SystemExit) as error:
+            errors = [error] * len(runs)
+        failed, lost = [], None
+        for one, ended in zip(runs, errors, strict=True):
+            try:
+                failed.append(0 if ended is None else one._fail_all(ended))
+            except DeviceLostError as error:  # once all is written down
+                lost = error
+        if lost is not None:
+            raise lost
+        return tuple(failed)
 
     # -- once a seed ------------------------------------------------------------------------------------------
 

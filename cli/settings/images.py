@@ -17,7 +17,9 @@ Scalar = bool | int | float | str
 PRECISIONS = ("fp32", "bf16")
 SCHEDULES = ("one-cycle", "cosine")
 #: How the gradients of a training step are computed. They agree within rounding, not to the bit: each is a training of its own.
-PATHS = ("eager", "compile", "graph")
+PATHS = ("eager", "compile", "graph", "stacked")
+#: How many seeds' networks the path "stacked" trains as one unless `width` says so, as many as a preset has; and at most.
+WIDTH, WIDEST = 5, 64
 #: Begins a data set's name where the rest is a path.
 IMAGE_FOLDER = "imagefolder:"
 #: Images that were met in a folder, by the digest of their content: the set that they are.
@@ -96,9 +98,10 @@ class TrainingConfig:
     """AdamW under a schedule whose peak is `learning_rate`: "one-cycle", or "cosine" after `warmup` epochs of a straight rise.
 
     `precision` is that of training's forward pass (bf16: autocast); saliency and evaluation are float32 always. `path` is how
-    its steps are computed: operation by operation, compiled, or as a CUDA graph (`sics_cli.tasks.networks.paths`). What is done
-    to training images is in `sics_cli.tasks.images.augment.Augmentation` and `sics_cli.tasks.images.mixing.Mixing`, of which
-    `mixup` and `cutmix` are the α; 0 is without. With `label_smoothing` ε a label counts 1 - ε, and ε is spread over all classes.
+    its steps are computed: operation by operation, compiled, or as a CUDA graph (`sics_cli.tasks.networks.paths`), or for
+    `width` seeds at once (`sics_cli.tasks.networks.stacks`; 0 on other paths). What is done to training images is in
+    `sics_cli.tasks.images.augment.Augmentation` and `sics_cli.tasks.images.mixing.Mixing`, of which `mixup` and `cutmix` are the
+    α; 0 is without. With `label_smoothing` ε a label counts 1 - ε, and ε is spread over all classes.
     """
 
     epochs: int
@@ -116,6 +119,7 @@ class TrainingConfig:
     schedule: str = "one-cycle"
     warmup: int = 0
     path: str = "eager"
+    width: int = 0
 
     def __post_init__(self) -> None:
         require_counts("training", epochs=self.epochs, batch_size=self.batch_size)
@@ -138,6 +142,14 @@ class TrainingConfig:
                 f"training.warmup = {self.warmup} is for training.schedule = 'cosine', which is {self.schedule!r} here"
             )
         require(self.path in PATHS, "training.path", self.path, " | ".join(PATHS))
+        self._check_width()
+
+    def _check_width(self) -> None:
+        if self.path == "stacked":
+            object.__setattr__(self, "width", self.width or WIDTH)
+            require(2 <= self.width <= WIDEST, "training.width", self.width, f"an integer from 2 to {WIDEST}")
+        elif self.width:
+            raise ConfigError(f"training.width = {self.width} is for training.path = 'stacked', which is {self.path!r} here")
 
     @property
     def augments(self) -> bool:
@@ -184,7 +196,7 @@ class ImageConfig:
     def check_device(self, device_class: str) -> None:
         """Refuse a way of training that is not there on a device of this class."""
         if self.training.path == "graph" and device_class != "cuda" and not self.checkpoints:
-            accepted = "eager | compile here: only a GPU has graphs, and this run is on the CPU"
+            accepted = "eager | compile | stacked here: only a GPU has graphs, and this run is on the CPU"
             raise RefusedSettingError("training.path", self.training.path, accepted)
 
 

@@ -44,6 +44,7 @@ _LATER: dict[str, tuple[Any, ...]] = {
     "schedule": ("one-cycle",),
     "warmup": (0,),
     "path": ("eager",),
+    "width": (0,),
     "classes": (None,),
     "standardise": (None, "data"),
 }
@@ -76,6 +77,11 @@ class ImageRecipe:
     def epochs(self) -> int:
         """Epochs of training; 0 for networks that come trained."""
         return 0 if self.given else self.config.training.epochs
+
+    @property
+    def width(self) -> int:
+        """How many seeds' networks are trained as one."""
+        return 1 if self.given else max(1, self.config.training.width)
 
     def _content(self) -> dict[str, Any]:
         config = self.config
@@ -146,6 +152,7 @@ class ImageRecipe:
             return None
         machine, config, part = machine_of(device_class, gpu), self.config, self.config.calibration
         epochs, steps = self.epochs, self.epochs * -(-config.data.train // config.training.batch_size)
+        passed = self.width * epochs * config.data.train  # of a stack, empty places too
         compiles = config.training.path == "compile" and epochs > 0
         adds = network.multiply_adds
 
@@ -157,8 +164,8 @@ class ImageRecipe:
         return Pace(
             training=machine.seconds(
                 steps * network.step_operations(config.training),
-                BACKWARD * epochs * config.data.train * adds,
-                network.moved_in_training(epochs * config.data.train, steps),
+                BACKWARD * passed * adds,
+                network.moved_in_training(passed, self.width * steps),
                 config.training.precision,
                 at_once,
                 steps * network.step_launches(config.training),

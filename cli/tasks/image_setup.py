@@ -87,6 +87,8 @@ def check_network(task: ImageRecipe, allow_chance: bool = False) -> None:
     from sics_cli.tasks.networks.start import begin_with
 
     config, facts = task.config, task.facts
+    if task.width > 1:
+        _check_stacking(config, facts)
     if not task.starts and config.model.name == VIT:
         return
     model = build_model(config.model, 0).eval()
@@ -95,6 +97,16 @@ def check_network(task: ImageRecipe, allow_chance: bool = False) -> None:
         begin_with(model, start)
         if start.is_whole and not allow_chance:
             _check_knowledge(model, config, facts, task.access, start.path)
+
+
+def _check_stacking(config: ImageConfig, facts: ImageFacts) -> None:
+    """Refuse a network that cannot be trained in a stack."""
+    from sics_cli.tasks.images.datasets import outputs_of
+    from sics_cli.tasks.networks.models import build_model
+    from sics_cli.tasks.networks.stacks import refuse_unstackable
+
+    shape, classes = facts.shape[1:], outputs_of(config.data, facts)
+    refuse_unstackable(lambda seed: build_model(config.model, seed), config.training, shape, classes)
 
 
 def _check_shapes(model: nn.Module, config: ImageConfig, facts: ImageFacts) -> None:

@@ -15,7 +15,7 @@ from sics_cli.tasks.images.examples import Examples, Tensors
 from sics_cli.tasks.networks.evaluation import HELD_OUT_BATCH, hits_and_loss
 from sics_cli.tasks.networks.models import build_model
 from sics_cli.tasks.networks.start import Start, begin_with, start_at
-from sics_cli.tasks.networks.training import ImageTrainer
+from sics_cli.tasks.networks.training import ImageTrainer, trainer_of
 from sics_cli.tasks.task import ACCURACY, Metric, Task
 
 
@@ -38,7 +38,7 @@ class ImageTask(Task):
         model = build_model(self._config.model, seed)
         if self._starts:
             begin_with(model, start_at(self._starts, seed))
-        return ImageTrainer(model, self._config.training, self._split, self.device, seed)
+        return trainer_of(model, self._config.training, self._split, self.device, seed)
 
     def calibration(self, seed: int) -> Iterator[Tensors]:
         """Images and labels of the training part."""

@@ -44,6 +44,7 @@ class OwnRecipe:
     """A task of the user's own as the driver has it; `facts` are what a worker told of it."""
 
     calibration: dict[str, Any] | None = None
+    width = 1
 
     def __init__(self, config: OwnTask, facts: OwnFacts) -> None:
         self.config, self.facts = config, facts

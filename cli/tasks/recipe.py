@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +18,20 @@ GIVEN, OWN = "given", "own"
 MASKING = 1.5
 #: SynFlow's hundred rounds, whatever the calibration: in passes, most of it sorting as many scores as a pass has weights.
 SYNFLOW, SYNFLOW_ROUNDS = 19_000.0, 100
+
+
+def place_of(seed: int, width: int) -> int:
+    """The place of a seed in a stack of `width` networks that are trained as one: always the same."""
+    return seed % width
+
+
+def stacks_of(seeds: Iterable[int], width: int) -> int:
+    """How many stacks seeds fill, one after another, each seed at its place.
+
+    >>> stacks_of(range(5), 4), stacks_of([3, 4, 9], 4), stacks_of([0, 4, 8], 4), stacks_of(range(5), 1)
+    (2, 1, 3, 5)
+    """
+    return max(Counter(place_of(seed, width) for seed in seeds).values(), default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +91,10 @@ class TaskRecipe(Protocol):
     @property
     def content(self) -> dict[str, Any]:
         """All that the dense networks depend on, as a store keeps it."""
+
+    @property
+    def width(self) -> int:
+        """How many seeds' networks are trained as one; 1 where each is by itself."""
 
     def seed_content(self, seed: int) -> Mapping[str, Any]:
         """What the network of one seed depends on beside it."""

@@ -8,10 +8,10 @@ import io
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import nn
@@ -112,6 +112,54 @@ def _ignore(_: object) -> None:
     """What is told to nobody."""
 
 
+#: One seed's way through its training: it asks for epochs by number, from 0, and is sent what each gave and how many seconds of
+#: the time meanwhile were its own.
+Course = Generator[int, tuple[Mapping[str, float | None], float], TrainingRecord | HalfTrained]
+
+
+def course(
+    trainer: Trainer,
+    epochs: int,
+    *,
+    begin: HalfTrained | None = None,
+    until: int | None = None,
+    log: Callable[[Epoch], None] = _ignore,
+    keep: Callable[[Callable[[], HalfTrained]], None] = _ignore,
+    unsure: Callable[[], bool] = lambda: False,
+) -> Course:
+    """What is to do around the epochs of a training, which another trains: see `run`.
+
+    `unsure` says whether an operation so far had no deterministic form.
+    """
+    begun = time.perf_counter() - (begin.seconds if begin else 0.0)
+    first = begin.epochs if begin else 0
+    last = max(first, min(until or epochs, epochs))
+    before = begin is not None and begin.nondeterministic
+    if begin is not None:
+        trainer.load(begin.state)
+
+    def now(done: int) -> HalfTrained:
+        return HalfTrained(done, trainer.state(), time.perf_counter() - begun, before or unsure())
+
+    for number in range(first, last):
+        left = time.perf_counter()
+        met, seconds = yield number
+        begun += time.perf_counter() - left - seconds
+        if not math.isfinite(met.get("loss") or 0.0):
+            raise FloatingPointError(f"training diverged: loss is {met['loss']} after epoch {number + 1}")
+        log(Epoch(number + 1, met, time.perf_counter() - begun))
+        if number + 1 < last:
+            keep(lambda done=number + 1: now(done))  # type: ignore[misc]
+    if last < epochs:
+        return now(last)
+    finish = getattr(trainer, "finish", None)
+    counts = dict(finish()) if finish is not None else {}
+    nondeterministic = before or unsure()
+    trainer.network.eval()
+    seconds = time.perf_counter() - begun
+    return TrainingRecord(counts.get("validation_correct"), counts.get("validation_n"), seconds, nondeterministic)
+
+
 def run(
     trainer: Trainer,
     epochs: int,
@@ -130,33 +178,62 @@ def run(
     trainer with a method `finish` is asked for the validation counts of the record, which says of a `relaxed` training (see
     `strictly`) that it is nondeterministic.
     """
-    begun = time.perf_counter() - (begin.seconds if begin else 0.0)
-    first = begin.epochs if begin else 0
-    last = max(first, min(until or epochs, epochs))
+    with listening() as caught:
+        way = course(trainer, epochs, begin=begin, until=until, log=log, keep=keep, unsure=lambda: relaxed or warned(caught))
+        met: tuple[Mapping[str, float | None], float] | None = None
+        while True:
+            try:
+                number = way.send(met)  # type: ignore[arg-type]
+            except StopIteration as end:
+                found: TrainingRecord | HalfTrained = end.value
+                return found
+            torch.manual_seed(epoch_seed(seed, number))  # an epoch does not depend on what was drawn in those before
+            began = time.perf_counter()
+            met = trainer.epoch(number), time.perf_counter() - began
+
+
+def run_together(ways: Sequence[tuple[Any, Course]]) -> list[TrainingRecord | HalfTrained | BaseException]:
+    """Train several seeds at once, by trainers with a method `together(number, trainers)`; each has what its course ends with.
+
+    One that is some epochs ahead waits until the others are there. An error that is one seed's own ends its course, and is what
+    it has; others are raised. A seed's time is its share of what its epochs took.
+    """
+    found: dict[int, TrainingRecord | HalfTrained | BaseException] = {}
+    wanted: dict[int, int] = {}
+
+    def go_on(one: int, met: tuple[Mapping[str, float | None], float] | None) -> None:
+        try:
+            wanted[one] = ways[one][1].send(met)  # type: ignore[arg-type]
+        except StopIteration as end:
+            found[one] = end.value
+        except (Exception, SystemExit) as error:
+            found[one] = error
+        if one in found:
+            wanted.pop(one, None)
+
+    for one in range(len(ways)):
+        go_on(one, None)
+    while wanted:
+        number = min(wanted.values())
+        now = [one for one, next_ in wanted.items() if next_ == number]
+        began = time.perf_counter()
+        met = ways[now[0]][0].together(number, [ways[one][0] for one in now])
+        share = (time.perf_counter() - began) / len(now)
+        for one, values in zip(now, met, strict=True):
+            if isinstance(values, Exception):
+                found[one] = values
+                del wanted[one]
+            else:
+                go_on(one, (values, share))
+    return [found[one] for one in range(len(ways))]
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[list[warnings.WarningMessage]]:
+    """Collect every warning of the block."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        if begin is not None:
-            trainer.load(begin.state)
-
-        def now(done: int) -> HalfTrained:
-            unsure = relaxed or (begin is not None and begin.nondeterministic) or warned(caught)
-            return HalfTrained(done, trainer.state(), time.perf_counter() - begun, unsure)
-
-        for number in range(first, last):
-            torch.manual_seed(epoch_seed(seed, number))  # an epoch does not depend on what was drawn in those before
-            met = trainer.epoch(number)
-            if not math.isfinite(met.get("loss") or 0.0):
-                raise FloatingPointError(f"training diverged: loss is {met['loss']} after epoch {number + 1}")
-            log(Epoch(number + 1, met, time.perf_counter() - begun))
-            if number + 1 < last:
-                keep(lambda done=number + 1: now(done))  # type: ignore[misc]
-        if last < epochs:
-            return now(last)
-        finish = getattr(trainer, "finish", None)
-        counts = dict(finish()) if finish is not None else {}
-        unsure = now(last).nondeterministic
-    trainer.network.eval()
-    return TrainingRecord(counts.get("validation_correct"), counts.get("validation_n"), time.perf_counter() - begun, unsure)
+        yield caught
 
 
 def strictly(work: Callable[[bool], T]) -> tuple[T, bool]:
@@ -173,7 +250,7 @@ def strictly(work: Callable[[bool], T]) -> tuple[T, bool]:
     try:
         return work(False), False
     except Exception as error:
-        if not _says_no_form(error):
+        if not says_no_form(error):
             raise
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
@@ -182,7 +259,7 @@ def strictly(work: Callable[[bool], T]) -> tuple[T, bool]:
         torch.use_deterministic_algorithms(True)
 
 
-def _says_no_form(error: BaseException | None) -> bool:
+def says_no_form(error: BaseException | None) -> bool:
     """Whether an error, or what it was raised from, is torch's that an operation has no deterministic form."""
     return any(isinstance(one, RuntimeError) and any(words in str(one) for words in _NO_FORM) for one in origins(error))
 

@@ -139,7 +139,7 @@ class Compiled:
         try:
             found = self._plain.through(self._forward, batch)
         except TorchDynamoException as error:
-            raise ConfigError(_refusal("compile", "compiled", str(error), "eager")) from error
+            raise ConfigError(refusal("compile", "compiled", str(error), "eager")) from error
         self._tried = True
         return found
 
@@ -184,7 +184,7 @@ class Graphed:
         """Warm up and capture on one stream beside the current, as torch asks for: gradients remember where they began."""
         gc.collect()  # the graph of an earlier seed must not be freed while this one is captured
         self._batch = TrainingBatch(*(one.clone() for one in batch.tensors))
-        host = _Host.of(self._model)
+        host = Host.of(self._model)
         buffers = [(buffer, buffer.clone()) for buffer in self._model.buffers()]
         drawn = torch.cuda.get_rng_state(self._device)
         stream = _side(torch.cuda.Stream, self._device)
@@ -193,7 +193,7 @@ class Graphed:
             for _ in range(WARM):
                 self._pass()
         torch.cuda.current_stream(self._device).wait_stream(stream)
-        host.refuse_changes(self._model)
+        host.refuse_changes(self._model, "graph", _CAPTURED, "eager | compile")
         for parameter in self._model.parameters():
             parameter.grad = None  # the graph is to have gradients of its own, in its own memory
         graph = torch.cuda.CUDAGraph()
@@ -203,10 +203,10 @@ class Graphed:
         except Exception as error:
             first = list(origins(error))[-1]  # ending a capture that failed raises an error of its own
             if isinstance(error, RuntimeError) and not is_out_of_memory(error) and not is_device_lost(error):
-                raise ConfigError(_refusal("graph", _CAPTURED, str(first), "eager | compile")) from error
+                raise ConfigError(refusal("graph", _CAPTURED, str(first), "eager | compile")) from error
             # Generator and memory may be left as within a capture: no later seed of this process can rely on them.
             raise DeviceLostError(f"a CUDA graph could not be captured ({type(first).__name__}: {_short(first)})") from error
-        host.refuse_changes(self._model)  # also of the pass that was captured
+        host.refuse_changes(self._model, "graph", _CAPTURED, "eager | compile")  # also of the pass that was captured
         self._graph = graph
         self._gradients = [parameter.grad for parameter in self._model.parameters()]
         for buffer, before in buffers:
@@ -225,7 +225,7 @@ def _side(made: Callable[[torch.device], torch.cuda.Stream], device: torch.devic
 
 
 @dataclass(frozen=True, slots=True)
-class _Host:
+class Host:
     """What no replay of a graph changes: which tensors a network has, and the host's generators."""
 
     tensors: Mapping[str, Tensor]
@@ -233,7 +233,7 @@ class _Host:
     draws: Mapping[str, object]
 
     @classmethod
-    def of(cls, model: nn.Module) -> _Host:
+    def of(cls, model: nn.Module) -> Host:
         """As they are now. The tensors are held, so that none is taken for another in its place."""
         draws = {
             "torch's generator of the CPU": torch.get_rng_state().numpy().tobytes(),
@@ -243,22 +243,22 @@ class _Host:
         tensors = dict(itertools.chain(model.named_parameters(), model.named_buffers()))
         return cls(tensors, {name: tensor.data_ptr() for name, tensor in tensors.items()}, draws)
 
-    def refuse_changes(self, model: nn.Module) -> None:
-        """Refuse a network whose passes change any of it: a graph would train another network without a word."""
-        now = _Host.of(model)
+    def refuse_changes(self, model: nn.Module, path: str, done: str, accepted: str) -> None:
+        """Refuse a network whose passes change any of it: the path would train another network without a word."""
+        now = Host.of(model)
         for name in {**self.tensors, **now.tensors}:
             if self.tensors.get(name) is not now.tensors.get(name) or self.places.get(name) != now.places.get(name):
-                raise ConfigError(_refusal("graph", _CAPTURED, f"each pass binds {name} to another tensor", "eager | compile"))
+                raise ConfigError(refusal(path, done, f"each pass binds {name} to another tensor", accepted))
         for name, state in self.draws.items():
             if state != now.draws[name]:
-                raise ConfigError(_refusal("graph", _CAPTURED, f"each pass draws from {name}", "eager | compile"))
+                raise ConfigError(refusal(path, done, f"each pass draws from {name}", accepted))
 
 
 def _short(error: BaseException | str) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def _refusal(path: str, done: str, reason: str, accepted: str) -> str:
-    """Without torch's advice to developers, which comes last in its messages."""
+def refusal(path: str, done: str, reason: str, accepted: str) -> str:
+    """Why a path cannot be taken, in a line, without torch's advice to developers, which comes last in its messages."""
     said = _short(reason.partition("Set TORCHDYNAMO_VERBOSE")[0])
     return f"training.path = {path!r} is not accepted here: the network cannot be {done} ({said}): give {accepted}"

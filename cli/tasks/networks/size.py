@@ -22,6 +22,8 @@ _BYTES_HELD, _SLACK = {"fp32": 67.0, "bf16": 40.0}, 1.3
 #: A CUDA graph keeps it in a pool of its own, beside that of smaller batches and evaluations; calls to launch a step by it
 #: (`python bench/waits.py`): the batch is copied, the graph replayed, the optimiser takes its step.
 _HELD_BY_GRAPH, _CALLS_OF_GRAPH = 2, 5
+#: Operations of a stack beside those of one network: vmap takes biases and scales apart.
+_OF_STACK = 2
 #: AdamW reads and writes so many bytes for a weight; weight, gradient and two moments lie in so many.
 _BYTES_STEPPED, _BYTES_A_WEIGHT = 28, 16
 #: What sorting the units of a pool holds for each of them (sics_plugin.pruning.choose).
@@ -85,9 +87,9 @@ class VisionTransformer:
         return _BYTES_TRAINED * images * self.tokens * self.dim * self.depth + steps * _BYTES_STEPPED * self.parameters
 
     def step_operations(self, training: TrainingConfig) -> int:
-        """Operations of a training step (`python bench/waits.py`), those of its share of the augmentation among them."""
+        """Operations of a training step (`python bench/waits.py`), of a stack for all of its seeds, and their augmentation's."""
         blocks = {"fp32": 30, "bf16": 52}[training.precision] + 7 * self.drop_path
-        return 40 + blocks * self.depth + 30 * training.augments
+        return (_OF_STACK if training.width else 1) * (40 + blocks * self.depth) + 30 * max(1, training.width) * training.augments
 
     def step_launches(self, training: TrainingConfig) -> int:
         """Calls of the host that launch them: of a CUDA graph few, for all that it has."""
@@ -112,7 +114,7 @@ class VisionTransformer:
         """Bytes that a seed takes on a GPU: its images, so many, and the most of what training, evaluating and sorting hold."""
         numbers = self.tokens * self.dim * self.depth
         held = _BYTES_HELD[training.precision] * (_HELD_BY_GRAPH if training.path == "graph" else 1)
-        trained = _BYTES_A_WEIGHT * self.parameters + held * numbers * training.batch_size
+        trained = max(1, training.width) * (_BYTES_A_WEIGHT * self.parameters + held * numbers * training.batch_size)
         looked = 3 * 4 * self.parameters + 40 * evaluated * self.tokens * self.hidden
         chosen = 3 * 4 * self.parameters + _BYTES_SORTED * self.pruned
         return _CONTEXT + int(_SLACK * (pixels + max(trained if trains else 0, looked, chosen)))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
+from sics_cli.base.errors import is_device_lost
 from sics_cli.settings.images import TrainingConfig
 from sics_cli.settings.seeding import Indices, data_order
 from sics_cli.tasks.images.datasets import Split
@@ -18,6 +19,8 @@ from sics_cli.tasks.images.examples import Examples
 from sics_cli.tasks.images.mixing import Mixing, draw_mixes, mixed
 from sics_cli.tasks.networks.evaluation import hits_and_loss
 from sics_cli.tasks.networks.paths import Step, TrainingBatch, step_of
+from sics_cli.tasks.networks.stacks import Stack, is_full, place_by_place
+from sics_cli.tasks.recipe import place_of
 from sics_cli.tasks.training import Epoch, HalfTrained, State, TrainingRecord, run
 
 #: Validations in a whole training, besides the last epoch's: enough for a curve, a small part of the time.
@@ -97,7 +100,10 @@ class ImageTrainer:
         of the epoch's end; an answer about mixed images is right by the share of its label. `validation_accuracy` is None
         between validations. `learning_rate` is that of the last step.
         """
-        met = self.train(number, self._order(number))
+        return self._told(number, self.train(number, self._order(number)))
+
+    def _told(self, number: int, met: Pass) -> dict[str, float | None]:
+        """What goes into the curve, after the validation that is due."""
         self._checked = None
         if math.isfinite(met.loss) and validated(number + 1, self._config.epochs):
             self._checked = self._validate()
@@ -204,6 +210,114 @@ class ImageTrainer:
             self._optimiser.state[parameter] = {key.partition("/")[0]: state[key].to(parameter.device, copy=True) for key in keys}
 
 
+class StackedTrainer(ImageTrainer):
+    """Trains a network in a stack (`sics_cli.tasks.networks.stacks`): with those of other seeds, or alone among empty places.
+
+    The seed's batches are its own, drawn as on any path.
+    """
+
+    _stack: Stack | None = None
+
+    def epoch(self, number: int) -> dict[str, float | None]:
+        """Train one epoch alone: the same numbers, at the price of all places."""
+        (met,) = self.together(number, (self,))
+        if isinstance(met, Exception):
+            raise met
+        return met
+
+    def together(self, number: int, trainers: Sequence[StackedTrainer]) -> list[dict[str, float | None] | Exception]:
+        """Train one epoch of all these seeds at once: what each has for its curve, or the error that was its own.
+
+        What befalls all is raised: a lost card, or memory that does not do for so many.
+        """
+        try:
+            with place_by_place():
+                there = next((one._stack for one in trainers if one._stack is not None), None)
+                stack = there or Stack(self._model, self._config, self._device)
+                for trainer in trainers:
+                    trainer._sit(stack)
+                return self._together(stack, number, trainers)
+        except Exception as error:
+            if not is_full(error):
+                raise
+            width, size = self._config.width, self._config.batch_size
+            raise torch.OutOfMemoryError(
+                f"training.width = {width}: out of memory with {width} seeds' networks and batches of {size} at once: a smaller "
+                f"width fits, as trainings of their own; so do other paths ({' '.join(str(error).split())[:200]})"
+            ) from error
+
+    def _together(
+        self, stack: Stack, number: int, trainers: Sequence[StackedTrainer]
+    ) -> list[dict[str, float | None] | Exception]:
+        own: dict[int, Exception] = {}
+        epochs = {place: trainer._mixed(number, trainer._order(number)) for place, trainer in _by_place(trainers).items()}
+        n, rate = len(self._examples), 0.0
+        total = torch.zeros(self._config.width, dtype=torch.float64, device=self._device)
+        right = torch.zeros_like(total)
+        for step in range(number * self._steps, (number + 1) * self._steps):
+            batches = {}
+            for place in list(epochs):
+                try:
+                    batches[place] = next(epochs[place])
+                except Exception as error:
+                    _raise_if_shared(error)
+                    own[place] = error
+                    del epochs[place]
+            if not batches:
+                break
+            rate, moment = self._rate(step)
+            for group in stack.optimiser.param_groups:
+                group["lr"], group["betas"] = rate, (moment, group["betas"][1])
+            losses, hits = stack.gradients(batches)
+            stack.optimiser.step()
+            total += losses * len(next(iter(batches.values())).labels)
+            right += hits
+        sums = torch.stack([total, right]).tolist()
+        met: list[dict[str, float | None] | Exception] = []
+        for place, trainer in _by_place(trainers).items():
+            try:
+                if place in own:
+                    raise own[place]
+                met.append(trainer._told(number, Pass(sums[0][place] / n, sums[1][place] / n, rate)))
+            except Exception as error:
+                _raise_if_shared(error)
+                met.append(error)
+        return met
+
+    def state(self) -> State:
+        """As on other paths, in memory of its own: a place goes on with those beside it, whether its seed does or not."""
+        return {name: value.detach().clone() for name, value in super().state().items()}
+
+    def load(self, state: State) -> None:
+        """Go on from what `state` gave; the place is taken anew."""
+        super().load(state)
+        self._stack = None
+
+    def _sit(self, stack: Stack) -> None:
+        if self._stack is not stack:
+            stack.seat(place_of(self._seed, self._config.width), self._model, self._optimiser.state)
+            self._stack = stack
+
+
+def _by_place(trainers: Sequence[StackedTrainer]) -> dict[int, StackedTrainer]:
+    places = {place_of(one._seed, one._config.width): one for one in trainers}
+    if len(places) < len(trainers):
+        raise ValueError(f"seeds {[one._seed for one in trainers]} do not have places of their own in a stack")
+    return places
+
+
+def _raise_if_shared(error: Exception) -> None:
+    """Raise what is no seed's own."""
+    if is_full(error) or is_device_lost(error):
+        raise error
+
+
+def trainer_of(model: nn.Module, config: TrainingConfig, split: Split, device: torch.device, seed: int = 0) -> ImageTrainer:
+    """The trainer of a network by its path."""
+    kind = StackedTrainer if config.path == "stacked" else ImageTrainer
+    return kind(model, config, split, device, seed)
+
+
 def train(
     model: nn.Module,
     config: TrainingConfig,
@@ -225,4 +339,4 @@ def train(
         log(epoch)
         progress(epoch.epoch)
 
-    return run(ImageTrainer(model, config, split, device, seed), config.epochs, seed, begin=begin, until=until, log=tell)
+    return run(trainer_of(model, config, split, device, seed), config.epochs, seed, begin=begin, until=until, log=tell)

@@ -95,6 +95,25 @@ def test_a_graph_is_launched_by_few_calls_and_holds_its_pool_beside() -> None:
     assert 1.5 * eager < graph < 2 * eager
 
 
+def test_a_stack_is_launched_once_for_all_and_a_seed_has_its_share() -> None:
+    """On a processor it is as much work as its places; empty ones count, and a seed waits for those beside it."""
+    asked, eager = recipe(DIGITS, path="stacked"), cost(DIGITS)
+    assert asked.task.width == 5
+    full = cost(DIGITS, path="stacked")
+    assert full.training == pytest.approx(2 * eager.training / 5)
+    assert full.beside == pytest.approx(4 * full.training)
+    assert full.cell == eager.cell, "evaluations are a seed's own"
+    here = cost(DIGITS, device="cpu", path="stacked", width=4)  # five seeds in two stacks
+    assert here.training == pytest.approx(8 / 5 * cost(DIGITS, device="cpu").training)
+    one, four = (recipe(DIGITS, path=path).task.memory for path in ("eager", "stacked"))
+    assert one is not None
+    assert four is not None
+    assert one < four < 5 * one
+    measured = estimate(asked, [CheckpointRow(seed, "k", "h", 1, 2, 3.0) for seed in (0, 1)])
+    assert measured is not None
+    assert (measured.training, measured.beside) == (3.0, pytest.approx(12.0))
+
+
 def test_of_compiled_training_it_is_said_that_nobody_knows() -> None:
     assert cost(DIGITS, path="compile").training == cost(DIGITS).training
     assert cost(DIGITS, path="compile").source == f"{cost(DIGITS).source}; what compiling takes and brings is not known"

@@ -56,6 +56,8 @@ def variants(experiment: Experiment) -> dict[str, Recipe]:
         "schedule": Recipe(experiment.with_images(training=replace(training, schedule="cosine")), CPU),
         "warm-up": Recipe(experiment.with_images(training=replace(training, schedule="cosine", warmup=1)), CPU),
         "path": Recipe(experiment.with_images(training=replace(training, path="compile")), CPU),
+        "stacked": Recipe(experiment.with_images(training=replace(training, path="stacked")), CPU),
+        "width": Recipe(experiment.with_images(training=replace(training, path="stacked", width=4)), CPU),
         "device class": Recipe(experiment, replace(CPU, device_class="cuda")),
         "torch": Recipe(experiment, replace(CPU, torch="2.16")),
         "timm": Recipe(experiment, replace(CPU, timm="1.1")),

@@ -93,3 +93,38 @@ def test_a_seed_whose_training_fails_leaves_the_others_alone() -> None:
     assert rest is not None
     assert rest.seed == two.seed
     assert rest.cells
+
+
+@pytest.mark.parametrize("seeds", [1, 4, 5, 9])
+def test_seeds_are_trained_in_stacks_and_go_on_by_themselves(seeds: int) -> None:
+    """Each once, to the end, at most one a place; the cells are handed out as ever."""
+    schedule, stacks = Schedule(plans(seeds), 2, width=4), []
+    while (task := schedule.next()) is not None:
+        together = (task, *schedule.beside(task))
+        if task.cells:
+            assert len(together) == 1
+        else:
+            stacks.append(tuple(one.seed for one in together))
+            assert {one.until for one in together} == {20}
+        for one in together:
+            schedule.done(one)
+    assert stacks == [tuple(range(first, min(first + 4, seeds))) for first in range(0, seeds, 4)]
+
+
+def test_a_stack_takes_those_that_have_a_place_and_need_it() -> None:
+    wanted = plans(9)
+    wanted[2].trained = 20
+    schedule = Schedule({seed: wanted[seed] for seed in (8, 1, 2, 4, 3)}, 2, width=4)
+    one = schedule.next()
+    assert one is not None
+    assert [part.seed for part in (one, *schedule.beside(one))] == [8, 1, 3]
+    two = schedule.next()
+    assert two is not None
+    assert two.seed == 2
+    assert two.cells
+    three = schedule.next()
+    assert three is not None
+    assert (three.seed, three.cells, schedule.beside(three)) == (4, (), ())
+    assert schedule.next() is None
+    schedule.done(one, failed=True)
+    assert schedule.next() is None, "its cells went with it"

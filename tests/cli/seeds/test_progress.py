@@ -44,6 +44,16 @@ def test_tracker_ends_at_one() -> None:
     assert tracker.state(0).phases == {}
 
 
+def test_seeds_of_a_stack_are_at_one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of them half way after ten seconds: ten more, and not twenty."""
+    moments = iter([0.0, 10.0])
+    monkeypatch.setattr("sics_cli.seeds.progress.time.monotonic", lambda: next(moments))
+    tracker = Tracker({0: 100.0, 1: 100.0}, workers=1)
+    tracker.update({}, {(0, 1), (1, 1)}, 1)
+    tracker.update({(seed, 1): Progress(seed, "training 1/2", 50.0, 1) for seed in (0, 1)}, {(0, 1), (1, 1)}, 1)
+    assert tracker.state(3, 1).seconds_left == pytest.approx(10.0)
+
+
 def test_no_time_left_before_anything_is_known() -> None:
     tracker = Tracker({0: 100.0}, workers=1)
     tracker.update({}, {(0, 1)})

@@ -36,8 +36,8 @@ def test_a_graph_is_for_a_gpu() -> None:
     asked.check_device("cuda")
     with pytest.raises(ConfigError) as caught:
         asked.check_device("cpu")
-    said = "training.path = 'graph' is not accepted: give eager | compile here: only a GPU has graphs, and this run is on the CPU"
-    assert str(caught.value) == said
+    said = "give eager | compile | stacked here: only a GPU has graphs, and this run is on the CPU"
+    assert str(caught.value) == f"training.path = 'graph' is not accepted: {said}"
     replace(asked, checkpoints=("mine.pt",)).check_device("cpu")  # nothing is trained then
 
 
@@ -91,7 +91,9 @@ def test_sparsities_are_sorted_and_distinct() -> None:
         ({"training": {"schedule": "step"}}, ["training.schedule = 'step'", "one-cycle | cosine"]),
         ({"training": {"warmup": 3}}, ["training.warmup = 3", "training.schedule = 'cosine', which is 'one-cycle'"]),
         ({"training": {"schedule": "cosine", "warmup": 60}}, ["training.warmup = 60", "below the 60 of all"]),
-        ({"training": {"path": "fast"}}, ["training.path = 'fast'", "eager | compile | graph"]),
+        ({"training": {"path": "fast"}}, ["training.path = 'fast'", "eager | compile | graph | stacked"]),
+        ({"training": {"width": 3}}, ["training.width = 3", "training.path = 'stacked', which is 'eager' here"]),
+        ({"training": {"path": "stacked", "width": 1}}, ["training.width = 1", "an integer from 2 to 64"]),
     ],
 )
 def test_bad_settings_are_one_line_that_names_them(settings: dict[str, object], words: list[str]) -> None:
