@@ -176,7 +176,7 @@ def test_a_network_that_draws_is_refused_before_anything_is_trained(cli: Any, re
 def test_a_queue_refuses_stacks_and_a_dry_run_names_them(cli: Any, replicate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     dry = replicate("run", "7", "--dry-run", "--workers", "1")
     (line,) = [line for line in dry.stdout.splitlines() if line.startswith("cost: 7 seeds")]
-    assert "on 1 worker(s) on the CPU, each training up to 3 seeds stacked (guessed from the network's size)" in line
+    assert "on 1 worker on the CPU, each training up to 3 seeds stacked (guessed from the network's size)" in line
     monkeypatch.setattr(SlurmCluster, "check", lambda self: None)
     done = replicate("run", "7", "--executor", "slurm", "--dry-run")
     assert done.returncode == 2
