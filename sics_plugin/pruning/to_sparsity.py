@@ -101,7 +101,7 @@ def _prune_the_rest(
 ) -> PruningReport:
     """Take ``missing`` of what masks leave, on the way to a sparsity."""
     if missing == 0 and nothing_left:  # nothing is left to rank: masks stay as they are, or are made permanent
-        own = {name: value for name, value in parameters.items() if name not in ("min_keep", "exact", "pool")}
+        own = {name: value for name, value in parameters.items() if name not in ("min_keep", "exact", "pool", "calibrate")}
         plan = Plan(pairs, method, 0, saliency, "global", 0, sparsity, None, True, own, params)
         plan.choices.append(Choice(iter(()), None, plan.scorer.resolve(sparsity, None), None, None, ()))
         masks = {t.path: t.present() for t in plan.targets}

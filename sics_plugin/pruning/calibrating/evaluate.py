@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sics_plugin.saliency.batches import NO_BATCHES, Batch, Given, Loss, check_iterable, moved, over
 from sics_plugin.saliency.objective import IGNORED, Objective, logits_of, outputs
-from sics_plugin.saliency.unchanged import evaluating
+from sics_plugin.saliency.unchanged import Unchanged, evaluating
 
 Evaluate = Callable[[nn.Module], float]
 
@@ -102,39 +102,46 @@ def like_dense(model: nn.Module, batches: Iterable[Batch]) -> Evaluate:
 
 
 class DenseOutputs:
-    """The outputs of a model as it is now, and how far those of another are from them."""
+    """The outputs of a model as it is now, and how far those of another are from them; the model is left as it is."""
 
     def __init__(self, model: nn.Module, batches: Sequence[Batch]) -> None:
         self.batches = batches
-        with evaluating(model), torch.no_grad():
-            self.dense = [numbers_of(outputs(model, given), given) for given in moved(batches, model)]
+        with Unchanged(model) as unchanged, torch.no_grad():
+            self.dense = [numbers_of(outputs(model, given), given) for given in moved(unchanged.of(batches), model)]
         if not self.dense:
             raise ValueError(NO_BATCHES)
-        alike = len({x.shape[1:] for x in self.dense}) == 1
-        rows = [x.flatten(1) if alike and x.dim() > 1 else x.reshape(-1, x.shape[-1] if x.dim() > 1 else 1) for x in self.dense]
+        alike, last = len({x.shape[1:] for x in self.dense}) == 1, len({x.shape[-1] for x in self.dense}) == 1
+        # Of sequences of several lengths the mean is over positions too, of other shapes over all numbers.
+        rows = [
+            (x.flatten(1) if alike and x.dim() > 1 else x.reshape(-1, x.shape[-1] if last else 1)).double() for x in self.dense
+        ]
         mean = sum(part.sum(0) for part in rows) / sum(len(part) for part in rows)
         self.spread = sum(float((part - mean).square().sum()) for part in rows)
+        if not math.isfinite(self.spread):
+            raise ValueError("Expected finite outputs of the model before it is pruned, got others")
         if not self.spread > 0:
             raise ValueError("Expected outputs that differ between samples, got the same for every one of them")
 
     def __call__(self, pruned: nn.Module) -> float:
         """Minus the change relative to the spread of the dense outputs."""
         with torch.no_grad():
-            found = [numbers_of(outputs(pruned, given), given) for given in moved(self.batches, pruned)]
-        return -self.change(found)
+            return -sum(self.away(i, outputs(pruned, given), given) for i, given in enumerate(moved(self.batches, pruned)))
 
-    def change(self, found: Sequence[Tensor]) -> float:
-        """Of the outputs of all batches."""
-        return float(sum((now - before).square().sum() for now, before in zip(found, self.dense, strict=True))) / self.spread
+    def away(self, batch: int, output: Any, given: Given) -> float:
+        """What the output of one batch adds to the change; infinite for another shape."""
+        now, before = numbers_of(output, given), self.dense[batch]
+        if now.shape != before.shape:
+            return math.inf
+        return float((now.double() - before.double()).square().sum()) / self.spread
 
 
 def numbers_of(output: Any, given: Given) -> Tensor:
-    """The logits or the first tensor of an output, in double precision."""
+    """The logits or the first tensor of an output, a copy: a loss may change its own in place."""
     found: list[Tensor] = []
     over(logits_of(output), lambda x: found.append(x) if isinstance(x, Tensor) and x.is_floating_point() and x.dim() else None)
     if not found:
         raise TypeError(f"Expected floating point numbers among the outputs, got none on batch {given.number}")
-    return found[0].double()
+    return found[0].detach().clone()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +172,8 @@ def example_of(batches: Sequence[Batch]) -> Any:
     """A few of the inputs, as a model takes them: a tensor, a tuple, or a mapping of arguments."""
     batch = next(iter(batches))
     inputs = batch if isinstance(batch, Mapping) else batch[0]
+    if isinstance(inputs, list):  # as a loader puts several together
+        return tuple(inputs)
     return inputs[:_SHOWN] if isinstance(inputs, Tensor) else inputs
 
 

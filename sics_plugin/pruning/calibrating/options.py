@@ -15,7 +15,7 @@ from sics_plugin.scorers.adaptive import Adaptive, AdaptiveTable
 P = ParamSpec("P")
 R = TypeVar("R")
 #: What a candidate is pruned with, as it was given for the prune that follows.
-OPTIONS = ("saliency", "pool", "min_keep", "sparsity", "groups", "params")
+OPTIONS = ("saliency", "pool", "min_keep", "sparsity", "groups", "params", "exact")
 
 
 def adaptive_options(prune: Callable[[], Prune]) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -67,7 +67,7 @@ def _chosen(how: object, values: dict[str, Any], prune: Prune) -> dict[str, Any]
         if options.pop("saliency", None) is not None:
             raise TypeError("Expected no `saliency` beside Trials, which collect the signals of every scorer from their batches")
         if (pool := options.pop("pool", "global")) != "global":
-            raise TypeError(f"Expected no `pool` beside Trials, got {pool!r}: give Trials(..., pools=({pool!r},))")
+            raise TypeError(f"Expected no `pool` beside Trials, got {pool!r}: they choose among their own `pools`")
         table, found = how.tried(model, amount, prune=prune, unit=unit, **options)
         chosen, example = {"table": table, **found}, example_of(how.kept)
     else:

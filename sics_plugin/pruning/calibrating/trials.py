@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from numbers import Integral
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sics_plugin.network.masks import clone_pruned
 from sics_plugin.pruning.calibrating.calibration import (
@@ -22,16 +22,17 @@ from sics_plugin.pruning.calibrating.calibration import (
     present_units,
     target_sparsity,
 )
-from sics_plugin.pruning.calibrating.evaluate import DenseOutputs, Evaluate, held_out_loss, mean_of, numbers_of, score_of
+from sics_plugin.pruning.calibrating.evaluate import DenseOutputs, Evaluate, held_out_loss, mean_of, score_of
 from sics_plugin.pruning.report import PruningReport
 from sics_plugin.saliency.batches import NO_BATCHES, Batch, Loss, check_iterable, moved
 from sics_plugin.saliency.collection import Saliency
 from sics_plugin.saliency.kinds import SIGNALS
 from sics_plugin.saliency.objective import outputs
-from sics_plugin.saliency.unchanged import evaluating
+from sics_plugin.saliency.unchanged import Unchanged
 from sics_plugin.scorers.adaptive import PLATEAU, AdaptiveTable, Step, built, has_strength, strength_at
 from sics_plugin.scorers.base import Trial
 from sics_plugin.scorers.registry import get_scorer
+from sics_plugin.selection.lowest import count_to_prune
 from sics_plugin.selection.pools import ONE_CUT
 
 #: What is tried, in this order: magnitude, which wins ties; published scorers, each with the signal of its source; and the
@@ -40,6 +41,10 @@ SCORERS = ("magnitude", "information", "gradient", "fisher", "wanda", "lamp")
 #: What is tried without labels.
 SCORERS_WITHOUT_LABELS = ("magnitude", "wanda", "lamp")
 POOLS = ("global", "layer", "row")
+#: A mask that removes fewer units than asked, because layers and rows lose whole ones, is not compared where it is so much short.
+SHORT = 0.01
+#: Outputs of a copy that is not pruned may differ by so much of their variance, by rounding.
+SAME = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,8 @@ class Trials:
         Of any form that :class:`~sics_plugin.Saliency` takes, kept as a list and gone through several times. Some hundred
         samples, of those that the model was trained on or of others.
     loss : callable(output, target) -> scalar Tensor, optional
-        Its mean is what decides. By default cross-entropy, or what a batch that is a mapping makes the model return.
+        With reduction "mean"; that over all batches is what decides. By default cross-entropy, or what a batch that is a
+        mapping makes the model return.
     labels : bool
         False: there are none. What decides is how little the outputs change (:func:`~sics_plugin.like_dense`), by scorers that
         read no labels.
@@ -113,6 +119,10 @@ class Trials:
         for name in ("scorers", "pools"):
             if isinstance(given := getattr(self, name), str):
                 raise TypeError(f"Expected `{name}` to be a tuple of names, got {given!r}")
+        for name, signal in (self.collected or {}).items():
+            if not isinstance(signal, Saliency) or signal.kind != name:
+                got = signal.kind if isinstance(signal, Saliency) else type(signal).__name__
+                raise TypeError(f"Expected `collected` to have a Saliency by its kind, got {got} as {name!r}")
         known = (*ONE_CUT, "layer", "row", "erk")
         if not self.pools or not set(self.pools) <= set(known):
             raise ValueError(f"Expected `pools` to be some of {', '.join(known)}, got {', '.join(self.pools) or 'none'}")
@@ -140,7 +150,8 @@ class Trials:
         best, reason = trying.best(trials)
         kind = kind_for(best.scorer)
         step = Step(trying.sparsity, best.scorer, best.alpha, reason)
-        table = AdaptiveTable((step,), self._source, REACH, unit, best.pool, kind is not None, kind, tuple(trials))
+        supplied = kind not in (None, "neighbourhood")
+        table = AdaptiveTable((step,), self._source, REACH, unit, best.pool, supplied, kind, tuple(trials))
         return table, trying.wanted(best.scorer, str(best.pool))
 
     @property
@@ -159,7 +170,12 @@ class _Trying:
         #: Told to every scorer: what goes of a short row is another fraction.
         self.sparsity = float(target_sparsity(model, amount, unit, prune, options))
         #: Layers and rows lose a fraction each: of a number of units as large a one.
-        self.share = amount / present_units(model, unit, options) if isinstance(amount, Integral) else amount
+        self.present = present_units(model, unit, options)
+        self.asked = count_to_prune(amount, self.present)
+        self.share = amount / self.present if isinstance(amount, Integral) else amount
+        #: What was left out, and why.
+        self.left: dict[str, str] = {}
+        self.plain: Trial | None = None
         self.signals = dict(how.collected or {})
         self.seen: dict[str, Seen] = {}
         self.loss = held_out_loss(how.kept, how.loss)
@@ -172,31 +188,68 @@ class _Trying:
 
     def all(self) -> list[Trial]:
         """Every candidate, the best first."""
-        how, trials = self.how, list[Trial]()
-        for pool in how.pools:
-            for name in how.names:
-                if self.unit != "weight" and (pool == "row" or self.unit not in get_scorer(name).units):
-                    continue
+        self.check()
+        trials = list[Trial]()
+        for pool, name in self.candidates():
+            try:
                 twin, report = self.pruned(name, pool)
-                found = self.seen.get(report.mask_hash) or self.seen.setdefault(report.mask_hash, self.look(twin))
-                trials.append(Trial(name, report.alpha, -found.score, report.mask_hash, pool, found.change))
-        if not trials:
-            raise ValueError(f"Expected `scorers` and `pools` that {self.unit}s can be ranked by, got none")
+            except torch.OutOfMemoryError:
+                raise
+            except (TypeError, ValueError, RuntimeError, IndexError) as error:
+                if name == PLATEAU or name in (self.how.scorers or ()):
+                    raise
+                self.left.setdefault(name, " ".join(str(error).split())[:80])
+                continue
+            short = self.asked - (report.pruned - (report.total - self.present))
+            if short > SHORT * self.present or short == self.asked > 0:
+                self.left.setdefault(f"pool {pool}", f"by whole units it removes {short:,} too few")
+                continue
+            found = self.seen.get(report.mask_hash) or self.seen.setdefault(report.mask_hash, self.look(twin))
+            alpha = strength_at(self.sparsity) if has_strength(name) else report.alpha
+            trials.append(Trial(name, alpha, -found.score, report.mask_hash, pool, found.change))
+            if name == PLATEAU and self.plain is None:
+                self.plain = trials[-1]
+        if self.plain is None:
+            raise ValueError(
+                f"Expected `pools` in which {self.unit}s can be ranked and so many go, got {', '.join(self.how.pools)}"
+            )
         masks = list(self.seen)
         order = [masks[i] for i in in_order(list(self.seen.values()))]
         return sorted(trials, key=lambda trial: order.index(trial.mask_hash))  # stable: of one mask the first tried stays first
 
+    def candidates(self) -> Iterator[tuple[str, str]]:
+        """Pool and scorer of each, magnitude first of every pool."""
+        for name in self.how.scorers or ():
+            if self.unit not in get_scorer(name).units:
+                raise ValueError(f"Expected `scorers` that are defined for {self.unit}s, got {name!r}")
+        for pool in self.how.pools:
+            for name in self.how.names:
+                if self.unit == "weight" or (pool != "row" and self.unit in get_scorer(name).units):
+                    yield pool, name
+
+    def check(self) -> None:
+        """Refuse a model whose copy is another one, and batches on which it has no loss."""
+        copied = self.look(clone_pruned(self.model))
+        for number, loss in enumerate(copied.losses, 1):
+            if not math.isfinite(loss):
+                raise ValueError(f"Expected a finite loss of the model before it is pruned, got {loss} on batch {number}")
+        if copied.change is not None and copied.change > SAME:
+            raise ValueError(
+                f"Expected a model whose copy has the same outputs, got some {copied.change:.3g} of their variance away: "
+                "it reads what a copy does not have, or keeps something from call to call"
+            )
+
     def look(self, twin: nn.Module) -> Seen:
-        """What the batches show of a pruned copy."""
-        losses, found = list[tuple[float, int]](), list[Tensor]()
-        with evaluating(twin), torch.no_grad():
-            for given in moved(self.how.kept, twin):
+        """What the batches show of a copy, with the random numbers that the model itself had."""
+        losses, change = list[tuple[float, int]](), None if self.dense is None else 0.0
+        with Unchanged(twin) as unchanged, torch.no_grad():
+            for i, given in enumerate(moved(unchanged.of(self.how.kept), twin)):
                 output = outputs(twin, given)
+                if self.dense is not None and change is not None:
+                    change += self.dense.away(i, output, given)  # before a loss that changes the output in place
                 if self.how.labels:
                     losses.append(self.loss.score(output, given))
-                if self.dense is not None:
-                    found.append(numbers_of(output, given))
-        change = None if self.dense is None else _or_lost(self.dense.change(found))
+        change = None if change is None else _or_lost(change)
         if not self.how.labels:
             return Seen((), (), change, float(change or 0.0))
         counts = tuple(count for _, count in losses)
@@ -233,8 +286,8 @@ class _Trying:
 
     def best(self, trials: Sequence[Trial]) -> tuple[Trial, str]:
         """What is chosen, and why."""
-        how, first = self.how, trials[0]
-        plain = next(trial for trial in trials if (trial.scorer, trial.pool) == (PLATEAU, how.pools[0]))
+        how, first, plain = self.how, trials[0], self.plain
+        assert plain is not None
         if how.held_out is None:
             return first, f"pool {first.pool}, {self.why(first, plain)}"
         shown = {trial.mask_hash: trial for trial in reversed(trials)}  # of each mask the one tried first
@@ -246,13 +299,17 @@ class _Trying:
 
     def why(self, found: Trial, plain: Trial) -> str:
         """What the batches showed of it."""
+        left = "".join(f"; left out {name}: {why}" for name, why in self.left.items())
+        changed = "" if found.change is None else f"change of the outputs {found.change:.3g}, magnitude's {plain.change:.3g}"
         if not self.how.labels:
-            changed = f"change of the outputs {-found.score:.3g}, magnitude's {-plain.score:.3g}"
-            return f"{changed}: the smallest of {len(self.seen)} masks on the batches"
-        least = min(seen.score for seen in self.seen.values())
-        near = len(within_noise(list(self.seen.values())))
-        of = f"{near} of {len(self.seen)} masks are within a standard error of the smallest, {least:.4g}"
-        return f"loss {-found.score:.4g} on the calibration batches, magnitude's {-plain.score:.4g}; {of}"
+            return f"{changed}: the smallest on the batches of {len(self.seen)} masks{left}"
+        lowest, near = min(seen.score for seen in self.seen.values()), len(within_noise(list(self.seen.values())))
+        loss = f"loss {-found.score:.4g} on the calibration batches, magnitude's {-plain.score:.4g}, the smallest {lowest:.4g}"
+        of = f"{near} of {len(self.seen)} masks within a standard error of the smallest"
+        if not changed:
+            return f"{loss} of {len(self.seen)} masks; the outputs have no change that could be told{left}"
+        least = "" if self.how.held_out else ", of which it changes the outputs least"
+        return f"{loss}; {of}{least}; {changed}{left}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +332,7 @@ def within_noise(seen: Sequence[Seen]) -> list[int]:
     [0, 1]
     """
     best = min(seen, key=lambda one: one.score)
-    total, n = sum(best.counts), len(best.counts)
+    total, n = sum(best.counts), sum(count > 0 for count in best.counts)
     found = []
     for i, one in enumerate(seen):
         away = [a - b if a != b else 0.0 for a, b in zip(one.losses, best.losses, strict=True)]

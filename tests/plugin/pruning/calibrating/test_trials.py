@@ -7,6 +7,7 @@ import re
 import statistics
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -16,8 +17,11 @@ from torch import Tensor, nn
 
 from sics_plugin import (
     Calibration,
+    CoordinateScorer,
     Saliency,
+    Scorer,
     Trials,
+    Units,
     build_scorer,
     clone_pruned,
     compute_masks,
@@ -30,7 +34,10 @@ from sics_plugin import (
     prune_channels,
     prune_model,
     prune_to_sparsity,
+    register_scorer,
+    unregister_scorer,
 )
+from sics_plugin.pruning import choose
 from sics_plugin.pruning.calibrating import trials as module
 from sics_plugin.pruning.calibrating.trials import Seen, in_order, within_noise
 from sics_plugin.scorers.adaptive import strength_at
@@ -80,7 +87,7 @@ def by_hand(net: nn.Module, given: Batches, amount: float) -> dict[tuple[str, st
     return found
 
 
-@pytest.mark.parametrize("amount", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("amount", [0.25, 0.625, 0.875])  # whole numbers of the weights of every row
 def test_of_the_masks_within_noise_of_the_smallest_loss_the_one_that_changes_least_is_chosen(
     net: nn.Sequential, given: Batches, amount: float
 ) -> None:
@@ -106,11 +113,12 @@ def test_of_the_masks_within_noise_of_the_smallest_loss_the_one_that_changes_lea
     plain = statistics.mean(expected["magnitude", "global"][0])
     assert report.choice.source == "3 calibration batches"
     assert report.choice.reason in str(report)
+    of = f"{len({expected[arm][2] for arm in near})} of {len(different)}"
+    loss, change = statistics.mean(expected[chosen][0]), expected[chosen][1]
     assert report.choice.reason == (
-        f"pool {report.pool}, loss {statistics.mean(expected[chosen][0]):.4g} on the calibration batches, "
-        f"magnitude's {plain:.4g}; "
-        f"{len({expected[arm][2] for arm in near})} of {len(different)} masks are within a standard error of the smallest, "
-        f"{statistics.mean(smallest):.4g}"
+        f"pool {report.pool}, loss {loss:.4g} on the calibration batches, magnitude's {plain:.4g}, the smallest "
+        f"{statistics.mean(smallest):.4g}; {of} masks within a standard error of the smallest, of which it changes the outputs "
+        f"least; change of the outputs {change:.3g}, magnitude's {expected['magnitude', 'global'][1]:.3g}"
     )
 
 
@@ -151,7 +159,7 @@ def test_without_labels_no_target_is_read_and_the_least_change_wins(net: nn.Sequ
     assert report.choice is not None
     assert {t.scorer for t in report.choice.trials} == set(module.SCORERS_WITHOUT_LABELS)
     assert re.fullmatch(
-        r"pool \w+, change of the outputs [\d.]+, magnitude's [\d.]+: the smallest of \d+ masks on the batches",
+        r"pool \w+, change of the outputs [\d.]+, magnitude's [\d.]+: the smallest on the batches of \d+ masks",
         report.choice.reason,
     )
     assert "without labels" in report.choice.source
@@ -228,7 +236,7 @@ def test_channels_are_tried_in_the_pools_they_have(net: nn.Sequential, given: Ba
     assert "wanda" not in {t.scorer for t in report.choice.trials}  # it is of weights
     assert report.total == 64
     assert report.pruned == 32
-    with pytest.raises(ValueError, match="that channels can be ranked by, got none"):
+    with pytest.raises(ValueError, match="`pools` in which channels can be ranked and so many go, got row"):
         prune_channels(net, "adaptive", 0.5, calibrate=Trials(given, pools=("row",)))
 
 
@@ -271,7 +279,7 @@ def test_a_mask_that_breaks_the_model_loses(net: nn.Sequential, given: Batches) 
     report = prune_model(net, "adaptive", amount=0.6, calibrate=Trials(given, loss))
     assert report.choice is not None
     assert report.choice.trials[-1].score == -math.inf
-    assert "magnitude's inf" in report.choice.reason
+    assert "magnitude's inf, the smallest" in report.choice.reason
     assert (report.choice.scorer, report.pool) != ("magnitude", "global")
 
 
@@ -287,8 +295,9 @@ def test_signals_that_are_there_are_not_collected_again(
         asked.append(kind)
         return Saliency(model, *arguments, kind=kind, **options)
 
+    how = Trials(given, collected=there)
     monkeypatch.setattr(module, "Saliency", collect)
-    again = compute_masks(net, "adaptive", amount=0.7, calibrate=Trials(given, collected=there))[1]
+    again = compute_masks(net, "adaptive", amount=0.7, calibrate=how)[1]
     assert asked == ["lamp"]
     assert again.mask_hash == first.mask_hash
 
@@ -309,9 +318,164 @@ def test_warnings_are_of_the_mask_that_is_chosen(net: nn.Sequential, given: Batc
     assert bool(vanished) == any("every" in str(w.message) and "weight" in str(w.message) for w in caught)
 
 
+def test_a_pool_that_removes_too_few_by_whole_units_is_left_out_and_named(given: Batches) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(24, 8), nn.ReLU(), nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 4))
+    report = prune_to_sparsity(net, "adaptive", 0.05, calibrate=Trials(given))  # of a row of 8 that is none
+    assert report.choice is not None
+    assert report.sparsity == pytest.approx(0.05, abs=0.01)
+    assert {t.pool for t in report.choice.trials} == {"global", "layer"}
+    assert re.search(r"; left out pool row: by whole units it removes \d+ too few", report.choice.reason)
+    net = nn.Sequential(nn.Linear(24, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    channels = prune_channels(clone_pruned(net), "adaptive", 1, calibrate=Trials(given))  # an eighth of 4 is none
+    assert (channels.pool, channels.pruned) == ("global", 1)
+    with pytest.raises(ValueError, match="`pools` in which channels can be ranked and so many go, got layer"):
+        prune_channels(clone_pruned(net), "adaptive", 1, calibrate=Trials(given, pools=("layer",)))
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_the_mask_that_is_installed_is_the_one_that_was_tried(
+    given: Batches, exact: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(24, 100), nn.ReLU(), nn.Linear(100, 100), nn.ReLU(), nn.Linear(100, 4))
+    how = Trials(given, scorers=("smooth_chaos", "chaos"), pools=("global",))
+    report = prune_model(clone_pruned(net), "adaptive", amount=0.7, exact=exact, calibrate=how)
+    assert report.choice is not None
+    assert report.mask_hash == report.choice.trials[0].mask_hash
+    monkeypatch.setattr(choose, "HISTOGRAM_ABOVE", 1000)
+    _, report = compute_masks(net, "adaptive", amount=0.7, calibrate=how)
+    assert report.choice is not None
+    assert report.mask_hash == report.choice.trials[0].mask_hash
+
+
+def test_scorers_of_ones_own_run_as_they_were_tried(net: nn.Sequential, given: Batches) -> None:
+    @register_scorer
+    @dataclass(frozen=True)
+    class Strong(Scorer):
+        name, role, summary = "own_strong", "control", "α times the saliency, and the magnitude"
+        alpha: float = 0.9
+
+        def score(self, units: Units, sparsity: float) -> Tensor:
+            assert units.saliency is not None
+            return units.magnitude.double() + 100 * self.alpha * units.saliency.double()
+
+    @register_scorer
+    class Near(CoordinateScorer):
+        name, kappa, summary, requires = "own_near", 1, "what is around a weight", "neighbourhood"
+
+        def feature(self, z: Tensor, sparsity: float) -> Tensor:
+            return 12**0.5 * (z - 0.5)
+
+    try:
+        for name in ("own_strong", "own_near"):
+            how = Trials(given, scorers=(name,), pools=("global",))
+            for seed in range(20):  # until it wins
+                torch.manual_seed(seed)
+                model = nn.Sequential(nn.Linear(24, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 4))
+                report = prune_model(model, "adaptive", amount=0.7, calibrate=how)
+                assert report.choice is not None
+                assert report.mask_hash == report.choice.trials[0].mask_hash
+                if report.choice.scorer == name:
+                    break
+            assert report.choice.scorer == name
+    finally:
+        unregister_scorer("own_strong")
+        unregister_scorer("own_near")
+
+
+class Counting(nn.Linear):
+    """Keeps a count in a buffer and its last output as an attribute, and adds noise."""
+
+    def __init__(self) -> None:
+        super().__init__(24, 4)
+        self.hidden = nn.Linear(24, 24)
+        self.register_buffer("calls", torch.zeros(()))
+        self.last = torch.zeros(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        out = super().forward(nn.functional.dropout(self.hidden(x), 0.1, training=True)) + 0.1 * self.last
+        self.last = out.detach().mean(0)
+        return out
+
+
+def test_what_a_model_keeps_and_draws_is_as_before_and_the_same_for_every_mask(given: Batches) -> None:
+    torch.manual_seed(0)
+    model = Counting()
+    last, state = model.last, torch.get_rng_state()
+    _, report = compute_masks(model, "adaptive", amount=0.5, calibrate=Trials(given))
+    assert model.calls == 0
+    assert model.last is last
+    assert torch.equal(torch.get_rng_state(), state)
+    assert compute_masks(model, "adaptive", amount=0.5, calibrate=Trials(given))[1].choice == report.choice
+    prune_model(model, "magnitude", amount=0.2)
+    model(given[0][0])
+    assert model.hidden.weight.requires_grad
+    compute_masks(model, "adaptive", amount=0.2, calibrate=Trials(given))
+    assert model.hidden.weight.requires_grad
+
+
+def test_a_model_whose_copy_is_another_one_is_refused(net: nn.Sequential, given: Batches) -> None:
+    # A copy's hook still reads this very model.
+    net[4].register_forward_pre_hook(lambda module, args: (args[0] * (1.0 if module is net[4] else 2.0),))
+    with pytest.raises(ValueError, match=r"a model whose copy has the same outputs, got some .* of their variance away"):
+        prune_model(net, "adaptive", amount=0.5, calibrate=Trials(given))
+
+
+def test_a_scorer_whose_signal_cannot_be_had_is_left_out_unless_it_was_named(given: Batches) -> None:
+    class TimeFirst(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm, self.head = nn.LSTM(24, 16), nn.Linear(16, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.lstm(x)[0][-1])
+
+    torch.manual_seed(0)
+    net = TimeFirst()
+    batches = [(torch.randn(5, 8, 24), torch.randint(4, (8,))) for _ in range(3)]
+    report = prune_model(clone_pruned(net), "adaptive", amount=0.5, calibrate=Trials(batches))
+    assert report.choice is not None
+    assert "fisher" not in {t.scorer for t in report.choice.trials}
+    assert "; left out fisher: " in report.choice.reason
+    with pytest.raises((TypeError, ValueError, RuntimeError)):
+        prune_model(net, "adaptive", amount=0.5, calibrate=Trials(batches, scorers=("fisher",)))
+
+
+def test_a_loss_may_change_its_outputs_and_some_batches_may_count_nothing(net: nn.Sequential, given: Batches) -> None:
+    def halving(output: Tensor, target: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(output.mul_(0.5) if not output.requires_grad else output * 0.5, target)
+
+    prune_model(clone_pruned(net), "adaptive", amount=0.5, calibrate=Trials(given, halving))  # its copy is itself
+    some = [*given, (given[0][0], torch.full((16,), -100))]
+    with pytest.warns(UserWarning, match="every label of batch 4 is ignored"):
+        report = prune_model(clone_pruned(net), "adaptive", amount=0.5, calibrate=Trials(some, scorers=("wanda", "lamp")))
+    without = prune_model(clone_pruned(net), "adaptive", amount=0.5, calibrate=Trials(given, scorers=("lamp",)))
+    assert report.choice is not None
+    assert without.choice is not None
+    plain = [[-t.score for t in r.choice.trials if (t.scorer, t.pool) == ("magnitude", "global")] for r in (report, without)]
+    assert plain[0] == pytest.approx(plain[1])
+
+    def broken(output: Tensor, target: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(output, target) * math.nan
+
+    with pytest.raises(ValueError, match="a finite loss of the model before it is pruned, got inf on batch 1"):
+        prune_model(net, "adaptive", amount=0.5, calibrate=Trials(given, broken, scorers=("wanda",)))
+
+
+def test_channels_in_pools_and_by_scorers_that_they_have_not(net: nn.Sequential, given: Batches) -> None:
+    report = prune_channels(clone_pruned(net), "adaptive", 0.5, calibrate=Trials(given, pools=("row", "global")))
+    assert report.pool == "global"
+    with pytest.raises(ValueError, match="`scorers` that are defined for channels, got 'wanda'"):
+        prune_channels(net, "adaptive", 0.5, calibrate=Trials(given, scorers=("wanda",)))
+
+
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
+        (lambda b: Trials(b, collected={"gradeint": 1}), TypeError, "`collected` to have a Saliency by its kind, got int as"),
+        (lambda b: Trials(b, collected={"fisher": Saliency(nn.Linear(2, 2), kind="lamp")}), TypeError, "got lamp as 'fisher'"),
         (lambda b: Trials([]), ValueError, "at least one batch"),
         (lambda b: Trials(b[0][0]), TypeError, "iterable of"),
         (lambda b: Trials(b, loss=3), TypeError, "`loss`"),
@@ -386,9 +550,18 @@ def test_outputs_of_other_forms_have_a_distance() -> None:
     assert evaluate(other) < 0
 
 
+def test_outputs_whose_last_dimension_varies_have_a_distance() -> None:
+    torch.manual_seed(0)
+    net = nn.Conv1d(2, 3, 3, padding=1)
+    evaluate = like_dense(net, [(torch.randn(2, 2, 10), None), (torch.randn(2, 2, 12), None)])
+    assert evaluate(net) == 0
+    assert evaluate(nn.Conv1d(2, 3, 3)) == -math.inf  # two positions fewer
+
+
 @pytest.mark.parametrize(
     ("net", "batches", "error", "words"),
     [
+        (nn.Linear(2, 2), [(torch.full((3, 2), math.inf), None)], ValueError, "finite outputs of the model before it is pruned"),
         (nn.Linear(2, 2), [], ValueError, "at least one batch"),
         (nn.Linear(2, 2), [(torch.ones(3, 2), None)], ValueError, "outputs that differ between samples"),
         (Signs(), [(torch.randn(3, 2), None)], TypeError, "floating point numbers among the outputs, got none on batch 1"),
