@@ -202,6 +202,6 @@ def _rows(cost: Cost, seeds: int, cells: int, points: int, trials: int) -> Itera
     parts = (("dense network", cost.training, seeds), ("saliency", cost.saliency, seeds))
     signals = tuple((f"{kind} of scorers", seconds, seeds) for kind, seconds in cost.signals.items())
     searches = (("evaluation of a search", cost.point, points),) if points else ()
-    searches += (("mask tried on the batches", cost.trial, trials),) if trials else ()
-    for name, seconds, times in (*parts, *signals, ("mask and evaluation", cost.cell, cells), *searches):
+    tried = (("mask tried on the batches", cost.trial, trials),) if trials else ()
+    for name, seconds, times in (*parts, *signals, ("mask and evaluation", cost.cell, cells), *searches, *tried):
         yield name, f"{seconds:.2f} s", f"{times:,}", progress_bars.clock(seconds * times)

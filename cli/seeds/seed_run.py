@@ -524,6 +524,7 @@ class SeedRun:
             self.flags.add(OTHER_BATCHES)
 
         def same_draws(network: nn.Module, batch: Any) -> torch.Tensor:
+            assert loss is not None
             with seeded(draws):  # for every mask, where a loss draws
                 found: torch.Tensor = loss(network, batch)
                 return found
