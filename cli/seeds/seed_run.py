@@ -25,7 +25,7 @@ from sics_cli.experiment.provenance import now
 from sics_cli.experiment.recipe import DENSE, Recipe
 from sics_cli.experiment.scorers import ScorerInfo
 from sics_cli.experiment.searched import ADAPTIVE
-from sics_cli.experiment.trials import Tried
+from sics_cli.experiment.trials import TRIALS, Tried
 from sics_cli.seeds.dense import DenseNetwork
 from sics_cli.seeds.job import SeedJob
 from sics_cli.seeds.masks import ConflictError, MaskMaker, seeded
@@ -217,7 +217,10 @@ class SeedRun:
         """The saliency a scorer works with: the run's, or a peer's own, collected when the first asks for it."""
         run = self.job.experiment.saliency
         for kind in () if scorer is None or scorer.tried is None else scorer.tried.kinds(self.job.experiment.unit):
-            self._signal(kind)
+            try:
+                self._signal(kind)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{kind} saliency, which {TRIALS} needs: {error}") from error
         return self._signal(run if scorer is None else scorer.saliency(run))
 
     def _signal(self, kind: str) -> Saliency:

@@ -12,6 +12,7 @@ from sics_cli.experiment.cost import Cost, estimate, signals_of, trials_of
 from sics_cli.experiment.recipe import Environment, Recipe
 from sics_cli.experiment.scorers import ScorerInfo, choose, describe_scorers, fingerprint_of
 from sics_cli.experiment.trials import TRIALS
+from sics_cli.main import main
 from sics_cli.settings.config import Experiment
 from sics_cli.store.rows import CheckpointRow
 from sics_plugin.pruning.calibrating import trials
@@ -67,6 +68,14 @@ def test_what_is_tried_by_unit(info: ScorerInfo) -> None:
     assert tried.masks("channel") == tried.masks("head") == 5 * 2
     assert tried.kinds("channel") == ("gradient", "fisher", "lamp")
     assert chosen(["chaos"])[-1].tried is None
+
+
+def test_its_facts_are_listed_and_it_has_no_measure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["scorers", TRIALS, "--long"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "what magnitude, information, gradient, fisher, wanda, lamp read, in pools global, layer, row, from the" in shown
+    assert main(["scorers", TRIALS, "--measure"]) == 2
+    assert "SCORER adaptive_trials: has no measure by its name" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

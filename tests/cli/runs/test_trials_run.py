@@ -42,6 +42,15 @@ class Noised(Trialled):
         return (network(x + 0.1 * torch.randn_like(x))[:, 0] - y).square().mean()
 
 
+class Numbered(Trialled):
+    def calibration(self, seed):
+        return [0, 1]  # the loss finds the samples, so nobody can tell them apart
+
+    def loss(self, network, batch):
+        x, y = self.bits()
+        return super().loss(network, (x[batch::2], y[batch::2]))
+
+
 class Named(Trialled):
     def targets(self, network):
         return [(network[2], "weight")]
@@ -149,6 +158,15 @@ def test_a_run_that_is_resumed_makes_the_same_masks(run: Any, cli: Any, rows_of:
         )
         assert all(row[key] == rows["run"][sparsity][key] for key in ("mask_hash", "search", "cell_key", "correct", "value"))
     assert "0 to compute" in run(name, "run", "--dry-run").stdout
+
+
+def test_a_signal_that_cannot_be_had_is_named_and_costs_these_cells_alone(run: Any, cli: Any, rows_of: Rows) -> None:
+    done = run("Numbered")
+    assert done.returncode == 3, done.stderr
+    assert {row["scorer"] for row in rows_of(cli.store, "cells")} == {"dense", "magnitude"}
+    errors = {row["error"] for row in rows_of(cli.store, "failures")}
+    assert len(errors) == 1
+    assert errors.pop().startswith("ValueError: fisher saliency, which adaptive_trials needs: Expected tensors of several")
 
 
 def test_the_choice_is_exported_reported_and_read_back(run: Any, cli: Any, rows_of: Rows) -> None:
