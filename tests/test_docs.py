@@ -156,11 +156,12 @@ def test_every_verdict_is_explained_with_what_to_do(site: dict[str, ModuleType])
 
 def test_the_catalogue_has_a_page_for_every_scorer(site: dict[str, ModuleType]) -> None:
     from sics_cli.experiment.scorers import describe_scorers
+    from sics_cli.experiment.trials import TRIALS
     from sics_plugin import list_scorers
     from sics_plugin.complexity.kinds import Kind
 
     infos = list(describe_scorers([], "gradient"))
-    assert [info.name for info in infos] == list_scorers()
+    assert [info.name for info in infos] == [*list_scorers(), TRIALS]
     assert {site["catalogue"].group(info) for info in infos} == set(site["catalogue"].ROLES)
     assert set(site["catalogue"].KINDS) == set(get_args(Kind))
 

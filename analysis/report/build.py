@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -31,8 +32,9 @@ from sics_analysis.report.document.rows import (
 )
 from sics_analysis.report.document.searches import searched_info
 from sics_analysis.report.words.conclusion import conclude
-from sics_analysis.results import Metric, Seed, Verdict, written_with
+from sics_analysis.results import Metric, Seed, Verdict, plural, written_with
 from sics_analysis.rows.reading.cells import seed_label
+from sics_analysis.rows.searched import CHOICE
 from sics_analysis.study.analyse import analyse
 from sics_analysis.study.outcome import Analysis, Line, McNemarLine
 from sics_analysis.study.sensitivity import delta_verdicts
@@ -274,6 +276,7 @@ def _document(analysis: Analysis, frame: pd.DataFrame, origin: Origin, gates: Se
         notes=(
             *(analysis.told(text) for text in notes),
             *_unheard(analysis),
+            *_chosen(frame if analysis.looks is None else _counted(frame, analysis)),
             *(f"Assumed: {text}." for text in analysis.assumed),
         ),
         metric=metric,
@@ -298,6 +301,27 @@ def _unheard(analysis: Analysis) -> list[str]:
         lacking.setdefault(needs, []).append(claim.id)
     told = "; ".join(f"{', '.join(ids)} ({'needs' if len(ids) == 1 else 'need'} {needs})" for needs, ids in lacking.items())
     return [f"Claims of the paper not tested on these rows: {told}."] if told else []
+
+
+def _chosen(frame: pd.DataFrame) -> list[str]:
+    """A note of what each scorer chose that tries several on the calibration batches: how often, at which S.
+
+    >>> rows = [("it", 0.7, "wanda", "row"), ("it", 0.7, "fisher", "layer"), ("it", 0.7, "wanda", "row"), ("a", 0.7, None, None)]
+    >>> print(*_chosen(pd.DataFrame(rows, columns=["scorer", "sparsity", *CHOICE])))
+    it chose, by the smallest loss on the calibration batches: at S = 0.7 wanda/row in 2 of 3 seeds, fisher/layer in 1.
+    """
+    if not set(CHOICE) <= set(frame.columns):
+        return []
+    rows, found = frame[~frame[CHOICE[0]].isna()], []
+    for name, own in rows.groupby("scorer"):
+        at = []
+        for S, here in own.groupby("sparsity"):
+            arms = Counter(here[CHOICE[0]].astype(str) + "/" + here[CHOICE[1]].astype(str)).most_common()
+            (first, many), *others = sorted(arms, key=lambda arm: (-arm[1], arm[0]))
+            rest = "".join(f", {arm} in {n}" for arm, n in others)
+            at.append(f"at S = {S:g} {first} in {many} of {plural(len(here), 'seed')}{rest}")
+        found.append(f"{name} chose, by the smallest loss on the calibration batches: {'; '.join(at)}.")
+    return found
 
 
 def report_table(

@@ -22,6 +22,8 @@ SETS = (*PAPER_SETS, MORE, MONOTONE, INFORMATION, SPLINE, SHUFFLED)
 #: Columns of numbers and of words that tell of a search; of a scorer without one they are empty.
 NUMBERS = ("budget", "held_out", "held_out_loss", "held_out_reference", "held_out_reference_loss", "held_out_n")
 WORDS = ("held_out_against", "objective", "weights")
+#: Columns of a scorer that chooses by trials on calibration batches: the scorer and the pool that were chosen.
+CHOICE = ("chosen", "chosen_pool")
 LOSS = "loss"
 _NAME = re.compile(rf"(fusion|adaptive)_({'|'.join(SETS)})_([1-9]\d*)")
 _POOL = re.compile(r"(.+)/(global|layer|layer-rank|row|erk|native|\d+:\d+)", re.DOTALL)

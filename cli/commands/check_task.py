@@ -22,7 +22,7 @@ from sics_cli.commands.replicate import build_experiment
 from sics_cli.console import progress_bars, tables
 from sics_cli.console.plain_text import plain
 from sics_cli.experiment.cells import by_seed
-from sics_cli.experiment.cost import Cost, points_of, signals_of
+from sics_cli.experiment.cost import Cost, points_of, signals_of, trial_of, trials_of
 from sics_cli.runs.session import Asker, Session, open_session, with_task
 from sics_cli.runs.workers import Workers
 from sics_cli.seeds.findings import ANY_DELTA, FAILED, GOOD, REMARK, Finding, Findings, Times
@@ -177,12 +177,13 @@ def _tried(sheet: _Sheet, session: Session, one: Workers, facts: OwnFacts, seed:
 
 def _print_times(out: Console, session: Session, times: Times, workers: int) -> None:
     """What a seed's parts and the whole grid take on so many workers."""
-    cost = Cost(times.training, times.saliency, times.cell, signals=times.signals, point=times.point)
+    trial = trial_of(times.cell, times.saliency)
+    cost = Cost(times.training, times.saliency, times.cell, signals=times.signals, point=times.point, trial=trial)
     cells = by_seed(session.cells)
     total = sum(cost.of_cells(mine) for mine in cells.values())
     longest = max(cost.total(1, signals=signals_of(mine)) for mine in cells.values())
     table = tables.plain_table("part", ("each", "right"), ("times", "right"), ("together", "right"))
-    for row in _rows(cost, len(cells), len(session.cells), points_of(session.cells)):
+    for row in _rows(cost, len(cells), len(session.cells), points_of(session.cells), trials_of(session.cells)):
         table.add_row(*row)
     out.print()
     out.print(table)
@@ -193,9 +194,10 @@ def _print_times(out: Console, session: Session, times: Times, workers: int) -> 
         tables.fact(out, "store", f"about {whole:,.0f} MB: {each:.3g} MB of examples' numbers an evaluation")
 
 
-def _rows(cost: Cost, seeds: int, cells: int, points: int) -> Iterator[tuple[str, str, str, str]]:
+def _rows(cost: Cost, seeds: int, cells: int, points: int, trials: int) -> Iterator[tuple[str, str, str, str]]:
     parts = (("dense network", cost.training, seeds), ("saliency", cost.saliency, seeds))
     signals = tuple((f"{kind} of scorers", seconds, seeds) for kind, seconds in cost.signals.items())
     searches = (("evaluation of a search", cost.point, points),) if points else ()
-    for name, seconds, times in (*parts, *signals, ("mask and evaluation", cost.cell, cells), *searches):
+    tried = (("mask tried on the batches", cost.trial, trials),) if trials else ()
+    for name, seconds, times in (*parts, *signals, ("mask and evaluation", cost.cell, cells), *searches, *tried):
         yield name, f"{seconds:.2f} s", f"{times:,}", progress_bars.clock(seconds * times)

@@ -26,6 +26,7 @@ from sics_cli.settings.images import ModelConfig, read_classes
 if TYPE_CHECKING:
     from sics_cli.pruning.images import CalibrationImages
     from sics_cli.pruning.prune_file import Outputs, Pruned
+    from sics_plugin import PruningReport
 
 #: As in the preset of the main job.
 BATCHES, BATCH_SIZE = 40, 64
@@ -112,7 +113,6 @@ def min_keep(ctx: click.Context, param: click.Parameter, value: str | None) -> f
 @click.option(
     "--pool",
     type=Word([pool for pool in POOLS if pool != "native"]),
-    default="global",
     help="What is ranked against each other.  [default: global]",
 )
 @click.option(
@@ -126,6 +126,7 @@ def min_keep(ctx: click.Context, param: click.Parameter, value: str | None) -> f
     "--from-report", type=_FILE, metavar="FILE.json", help="adaptive chooses by what this report of your own runs claims."
 )
 @click.option("--table", type=Word(["hypothesis", "measured"]), help="adaptive chooses by this table.  [default: hypothesis]")
+@click.option("--trials", is_flag=True, help="adaptive tries scorers and pools, and chooses by the loss on the images of --data.")
 @click.option("--calibrate", type=COUNT, metavar="BUDGET", help="adaptive chooses by so many evaluations on held-out images.")
 @click.option("--held-out", type=COUNT, metavar="N", help=f"Images for that, none of the batches'.  [default: {HELD_OUT}]")
 @click.option("--batches", type=COUNT, metavar="N", help=f"Calibration batches.  [default: {BATCHES}]")
@@ -179,6 +180,7 @@ def prune(weights: Path, architecture: str, options: Any, **asked: Any) -> None:
         "shrink",
         "from_report",
         "table",
+        "trials",
         "allow_chance",
     )
     chosen = {name: asked[name] for name in names}
@@ -236,6 +238,8 @@ def _print(done: Pruned, outputs: Outputs) -> None:
     from sics_cli.tasks.images.standardise import in_words
 
     print(done.report)
+    if (tried := _tried(done.report)) is not None:
+        print(f"  {tried}")
     if done.facts["calibration"] is not None:
         met = done.facts["calibration"]
         print(
@@ -252,3 +256,12 @@ def _print(done: Pruned, outputs: Outputs) -> None:
     for path in (outputs.report, outputs.masks):
         if path is not None:
             print(f"  {path}")
+
+
+def _tried(report: PruningReport) -> str | None:
+    """Every trial on the calibration images with its loss, the best first; None where there were none, or others."""
+    trials = () if report.choice is None else report.choice.trials
+    if not trials or trials[0].pool is None:
+        return None
+    told = ", ".join(f"{one.scorer}/{one.pool} {-one.score:.4g}" for one in trials)
+    return f"tried, by loss: {told}"

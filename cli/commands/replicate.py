@@ -30,7 +30,7 @@ from sics_cli.console.look_tables import fresh_seeds, print_looks, print_made, r
 from sics_cli.console.output import check_folder
 from sics_cli.console.progress_bars import clock
 from sics_cli.experiment.cells import Cell, Grid, by_seed, families
-from sics_cli.experiment.cost import points_of
+from sics_cli.experiment.cost import Cost, points_of, trials_of
 from sics_cli.experiment.look_plan import look_plan_of
 from sics_cli.experiment.user_scorers import expanded
 from sics_cli.results.doubts import doubts
@@ -353,7 +353,11 @@ def _print_dry_run(out: Console, session: Session, workers: int, on: str | None,
     if on is not None:
         tables.paragraph(out, _cost_line(session, grid, workers, on), 0, 2)
     if points := points_of(grid.missing()):
-        tables.paragraph(out, _searches_line(session, grid, points, workers), 0, 2)
+        what = f"searches: {points:,} evaluations on held-out examples"
+        tables.paragraph(out, _part_line(what, session, grid, workers, lambda cost: cost.point * points), 0, 2)
+    if trials := trials_of(grid.missing()):
+        what = f"trials: {trials:,} masks, each with a pass over the calibration batches"
+        tables.paragraph(out, _part_line(what, session, grid, workers, lambda cost: cost.trial * trials), 0, 2)
     tables.paragraph(out, f"would be kept in {session.store_path}", 0, 2)
     if session.plan.looks is not None:
         print_looks(out, session, grid, workers)
@@ -374,16 +378,15 @@ def _cost_line(session: Session, grid: Grid, workers: int, on: str) -> str:
     return f"cost: {many}, about {clock(whole)} on {on} ({cost.source})"
 
 
-def _searches_line(session: Session, grid: Grid, points: int, workers: int) -> str:
-    """What the searches take, of what all that is missing takes."""
+def _part_line(what: str, session: Session, grid: Grid, workers: int, part_of: Callable[[Cost], float]) -> str:
+    """What a part takes, such as the searches, of what all that is missing takes."""
     cost, seeds = run_cost(session, workers), by_seed(grid.missing())
-    line = f"searches: {points:,} evaluations on held-out examples"
     if cost is None:
-        return line
+        return what
     whole = sum(cost.of_cells(cells) for cells in seeds.values()) / min(workers, len(seeds))
-    part = cost.point * points / min(workers, len(seeds))
+    part = part_of(cost) / min(workers, len(seeds))
     at_once = plural(workers, "worker")
-    return f"{line}, about {clock(part)} of {clock(whole)} for all that is missing on {at_once} ({cost.source})"
+    return f"{what}, about {clock(part)} of {clock(whole)} for all that is missing on {at_once} ({cost.source})"
 
 
 def _print_jobs(out: Console, session: Session, cluster: SlurmCluster, **missing: bool) -> None:

@@ -15,6 +15,7 @@ from sics_cli.commands.options import COUNT, KAPPA, Word, comma_list
 from sics_cli.console import progress_bars, tables
 from sics_cli.experiment import searched
 from sics_cli.experiment.scorers import OWN_POOLS, WORDS, describe_scorers, in_pool, stands_for
+from sics_cli.experiment.trials import TRIALS
 from sics_cli.experiment.user_scorers import expanded, offered
 from sics_cli.settings.config import SALIENCIES
 
@@ -100,6 +101,8 @@ def _check_measured(spec: str) -> None:
             f"--scorers {spec}: has no measure by its name: κ hangs on the weights, which a search finds anew at each seed; in "
             "Python sics_plugin.complexity.measure takes the scorer that search_fusion found"
         )
+    if spec == TRIALS:
+        raise ConfigError(f"--scorers {spec}: has no measure by its name: it is another scorer for each network and S")
     if spec in WORDS:
         raise ConfigError(f"--scorers {spec}: --measure takes scorers by name; without one it measures all that run by default")
     if pool is not None:

@@ -135,6 +135,8 @@ def print_scorers_long(console: Console, infos: Sequence[ScorerInfo]) -> None:
 
 def reads(info: ScorerInfo) -> str:
     """What a scorer sees of a unit."""
+    if info.tried is not None:
+        return f"what {', '.join(info.tried.names)} read, in pools {', '.join(info.tried.pools)}, from the calibration batches"
     if info.signal is not None:
         return f"{info.signal}, a signal of its own, {'from the calibration batches' if info.calibrated else 'without data'}"
     if info.requires is not None:

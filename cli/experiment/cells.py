@@ -23,13 +23,18 @@ CHANGED = "plan changed after data"
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One number to be had: (seed, scorer, sparsity), the dense row (scorer None, sparsity 0), or a repeat."""
+    """One number to be had: (seed, scorer, sparsity), the dense row (scorer None, sparsity 0), or a repeat.
+
+    `trials` masks are tried for it on the calibration batches, by these `signals`.
+    """
 
     key: str
     seed: int
     scorer: ScorerInfo | None
     sparsity: float
     repeat: bool = False
+    trials: int = 0
+    signals: tuple[str, ...] = ()
 
     @property
     def scorer_name(self) -> str:
@@ -73,12 +78,18 @@ def plan_cells(recipe: Recipe, scorers: Sequence[ScorerInfo]) -> tuple[Cell, ...
     names = {info.name for info in scorers}
     chosen = REPEATED_SCORER if REPEATED_SCORER in names else recipe.experiment.reference
     repeated = [info for info in scorers if info.name == chosen]
+    unit = recipe.experiment.unit
+    tried = {info.name: {"trials": found.masks(unit), "signals": found.kinds(unit)} for info in scorers if (found := info.tried)}
+
+    def cell(key: str, seed: int, info: ScorerInfo, sparsity: float, *, repeat: bool = False) -> Cell:
+        return Cell(key, seed, info, sparsity, repeat, **tried.get(info.name, {}))  # type: ignore[arg-type]
+
     for seed in recipe.experiment.seeds:
         cells.append(Cell(recipe.dense_cell_key(seed), seed, None, 0.0))
         for sparsity in recipe.experiment.sparsities:
-            cells += [Cell(recipe.cell_key(seed, info, sparsity), seed, info, sparsity) for info in scorers]
+            cells += [cell(recipe.cell_key(seed, info, sparsity), seed, info, sparsity) for info in scorers]
         for sparsity in recipe.experiment.sparsities:
-            cells += [Cell(recipe.repeat_key(seed, info, sparsity), seed, info, sparsity, repeat=True) for info in repeated]
+            cells += [cell(recipe.repeat_key(seed, info, sparsity), seed, info, sparsity, repeat=True) for info in repeated]
     return tuple(cells)
 
 

@@ -14,6 +14,7 @@ from sics_cli.experiment.cells import Cell
 from sics_cli.experiment.recipe import Recipe
 from sics_cli.store.rows import CellRow, CheckpointRow
 from sics_cli.store.run_folder import checkpoint_path, half_trained_path, kept_epochs
+from sics_cli.tasks.networks.size import BACKWARD
 from sics_cli.tasks.recipe import MASKING, SYNFLOW, stacks_of
 
 #: A point of a search beside its evaluation on the held-out examples (`python bench/fusion.py`).
@@ -39,8 +40,9 @@ class Cost:
     """What one seed's parts take, in passes of one example; or in seconds on one worker, and `source` says how that is known.
 
     `signals` are the saliencies that scorers may collect for themselves, by kind: not the run's own, which each seed has already.
-    `point` is one evaluation of a search. Where seeds are trained in stacks `training` is a seed's share of one, empty places
-    among the run's seeds counted, and `beside` the rest of it, in which its worker trains others.
+    `point` is one evaluation of a search, `trial` one mask that is tried on the calibration batches. Where seeds are trained in
+    stacks `training` is a seed's share of one, empty places among the run's seeds counted, and `beside` the rest of it, in which
+    its worker trains others.
     """
 
     training: float
@@ -50,10 +52,11 @@ class Cost:
     signals: Mapping[str, float] = field(default_factory=dict)
     point: float = 0.0
     beside: float = 0.0
+    trial: float = 0.0
 
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
-        """Passes that an experiment needs; a seed costs training + saliency + signals + cells · cell + points · point."""
+        """Passes that an experiment needs; a seed costs training + saliency + signals, and its cells, points and trials."""
         passes = recipe.task.passes
         signals = {kind: times * passes.calibration for kind, times in SIGNALS.items()} | {"synflow": SYNFLOW}
         signals.pop(recipe.experiment.saliency, None)
@@ -63,6 +66,7 @@ class Cost:
             cell=MASKING * passes.evaluation,
             signals=signals,
             point=SEARCHING * passes.held_out,
+            trial=trial_of(MASKING * passes.evaluation, passes.calibration),
         )
 
     @classmethod
@@ -74,19 +78,31 @@ class Cost:
         """What all these kinds of signal take, each once a seed."""
         return sum(self.signals.get(kind, 0.0) for kind in kinds)
 
-    def total(self, cells: int, trained: float = 0.0, signals: Iterable[str] = (), points: int = 0) -> float:
-        """A seed with so many cells to go that ask for these signals and points; a fraction `trained` of its training is done."""
-        pruning = self.saliency + self.collecting(signals) + self.cell * cells + self.point * points
+    def total(self, cells: int, trained: float = 0.0, signals: Iterable[str] = (), points: int = 0, trials: int = 0) -> float:
+        """A seed with so many cells to go, these signals, points and trials; a fraction `trained` of its training is done."""
+        pruning = self.saliency + self.collecting(signals) + self.cell * cells + self.point * points + self.trial * trials
         return self.training * (1 - trained) + (pruning if cells else 0.0)
 
     def of_cells(self, cells: Sequence[Cell], trained: float = 0.0) -> float:
         """The same of these cells of a seed."""
-        return self.total(len(cells), trained, signals_of(cells), points_of(cells))
+        return self.total(len(cells), trained, signals_of(cells), points_of(cells), trials_of(cells))
 
 
 def signals_of(cells: Iterable[Cell]) -> frozenset[str]:
     """Kinds of saliency that the scorers of these cells collect for themselves."""
-    return frozenset(cell.scorer.signal for cell in cells if cell.scorer is not None and cell.scorer.signal is not None)
+    return frozenset(
+        kind for cell in cells if cell.scorer is not None for kind in (cell.scorer.signal, *cell.signals) if kind is not None
+    )
+
+
+def trials_of(cells: Iterable[Cell]) -> int:
+    """Masks that these cells try on the calibration batches."""
+    return sum(cell.trials for cell in cells)
+
+
+def trial_of(cell: float, collecting: float) -> float:
+    """What one of them takes: a mask, of a cell's mask and evaluation, and the forward half of a collection of gradients."""
+    return (1 - 1 / MASKING) * cell + collecting / BACKWARD
 
 
 def points_of(cells: Iterable[Cell]) -> int:
@@ -113,14 +129,16 @@ def estimate(
         return guess
     training = mean(row.wall_seconds for row in checkpoints)
     slower = training / work.training if work.training else mean(pruned) / work.cell  # a network that is given is not trained
+    cell = mean(pruned) if pruned else slower * work.cell
     return Cost(
         training,
         slower * work.saliency,
-        mean(pruned) if pruned else slower * work.cell,
+        cell,
         f"measured on {plural(len(checkpoints), 'seed')}" + ("" if pruned else ", masks in proportion"),
         {kind: slower * seconds for kind, seconds in work.signals.items()},
-        _measured_point(cells, mean(pruned) if pruned else slower * work.cell) or slower * work.point,
-        training * (_in_a_stack(recipe) - 1),
+        _measured_point(cells, cell) or slower * work.point,
+        beside=training * (_in_a_stack(recipe) - 1),
+        trial=_measured_trial(cells, cell) or slower * work.trial,
     )
 
 
@@ -144,7 +162,8 @@ def _guessed(recipe: Recipe, at_once: int) -> Cost | None:
         guess.source,
         {kind: SIGNALS[kind] * guess.collecting if kind in SIGNALS else guess.synflow for kind in work.signals},
         guess.point,
-        guess.training - training,
+        beside=guess.training - training,
+        trial=trial_of(guess.cell, guess.collecting),
     )
 
 
@@ -180,11 +199,17 @@ def _measured_point(rows: Sequence[CellRow], cell: float) -> float | None:
     """Seconds of one evaluation of a search: what its rows took beside a cell each; None where nothing says it."""
     seconds, most = 0.0, dict[tuple[Any, ...], int]()
     for row in rows:
-        if row.search is not None:
+        if row.search is not None and "budget" in row.search:
             place = row.seed, row.sparsity, *row.search["features"]
             seconds += row.wall_seconds - cell
             most[place] = max(most.get(place, 0), row.search["budget"])
     return max(0.0, seconds) / sum(most.values()) if most else None
+
+
+def _measured_trial(rows: Sequence[CellRow], cell: float) -> float | None:
+    """Seconds of one trial on the calibration batches, by the same; None where nothing says it."""
+    tried = [(row.wall_seconds - cell, row.search["tried"]) for row in rows if row.search is not None and "tried" in row.search]
+    return max(0.0, sum(seconds for seconds, _ in tried)) / sum(many for _, many in tried) if tried else None
 
 
 def epochs_kept(recipe: Recipe, folder: Path, seed: int) -> int:

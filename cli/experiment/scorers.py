@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from sics_cli.base.errors import ConfigError, did_you_mean
 from sics_cli.base.hashing import digest
-from sics_cli.experiment import searched
+from sics_cli.experiment import searched, trials
 from sics_cli.experiment.searched import SEARCHED, Searched, is_searched
+from sics_cli.experiment.trials import TRIALS, Tried
 from sics_cli.experiment.user_scorers import check_own, is_own, own_class, source_facts
 
 if TYPE_CHECKING:
@@ -75,6 +76,11 @@ class ScorerInfo:
         """Whose weights are searched, with how many evaluations; None for all others."""
         return Searched.read(self.spec) if self.role == SEARCHED else None
 
+    @property
+    def tried(self) -> Tried | None:
+        """What it tries on the calibration batches; None for all others."""
+        return Tried.read(self.fingerprint) if self.spec == TRIALS else None
+
 
 def in_pool(spec: str) -> tuple[str, str | None]:
     """Split NAME/POOL.
@@ -93,6 +99,7 @@ def scorer_class(spec: str) -> type[Scorer]:
     if is_own(spec):
         return own_class(spec)
     name, pool = in_pool(spec)
+    trials.refuse_pool(name, pool)
     if pool is not None and pool not in OWN_POOLS:
         near = did_you_mean(pool, OWN_POOLS)
         raise ConfigError(
@@ -103,7 +110,7 @@ def scorer_class(spec: str) -> type[Scorer]:
     try:
         return sics_plugin.get_scorer(name)
     except ValueError:
-        raise ConfigError(f"--scorers {spec}: {_unknown(name, sics_plugin.list_scorers())}") from None
+        raise ConfigError(f"--scorers {spec}: {_unknown(name, [*sics_plugin.list_scorers(), TRIALS])}") from None
 
 
 def make_scorer(spec: str, seed: int) -> Scorer:
@@ -117,14 +124,16 @@ def fingerprint_of(spec: str, saliency: str) -> dict[str, Any]:
     """The scorer's own fingerprint; for a user's class also the hashes of the files it is made of, for NAME/POOL the pool."""
     if is_searched(spec):
         return searched.fingerprint(spec, saliency)
+    if spec == TRIALS:
+        return trials.fingerprint()
     cls, (_, pool) = scorer_class(spec), in_pool(spec)
     facts = make_scorer(spec, 0).fingerprint(saliency) | ({} if pool is None else {"pool": pool})
     return facts | source_facts(cls) if is_own(spec) else facts
 
 
 def describe_scorers(specs: Sequence[str], saliency: str) -> tuple[ScorerInfo, ...]:
-    """Facts about every registered scorer, in the plugin's order, then about the user's own among `specs`, those that `specs`
-    put in a pool of their own, and the searched ones.
+    """Facts about every registered scorer, in the plugin's order, and the one that tries several of them, then about the user's
+    own among `specs`, those that `specs` put in a pool of their own, and the searched ones.
 
     Imports torch: the driver has a worker run this, and keeps the answer in the store.
     """
@@ -134,11 +143,12 @@ def describe_scorers(specs: Sequence[str], saliency: str) -> tuple[ScorerInfo, .
     built_in = sics_plugin.list_scorers()
     named = [spec for spec in specs if is_searched(spec) and in_pool(spec)[1] is None]
     for spec in specs:
-        if spec not in (*WORDS, *named):
+        if spec not in (*WORDS, *named, TRIALS):
             scorer_class(spec)
     remarks = {spec: "; ".join(check_own(spec, saliency)) for spec in own}
     pooled = dict.fromkeys(spec for spec in specs if in_pool(spec)[1] is not None)
-    found = [_info(spec, saliency, remarks.get(spec, "")) for spec in [*built_in, *remarks, *pooled]]
+    found = [_info(spec, saliency) for spec in built_in]
+    found += [_trials_info(), *(_info(spec, saliency, remarks.get(spec, "")) for spec in [*remarks, *pooled])]
     named += searched.of_word() if SEARCHED in specs else []
     return (*found, *(_searched_info(spec, saliency) for spec in searched.in_order(named)))
 
@@ -160,6 +170,13 @@ def _searched_info(spec: str, saliency: str) -> ScorerInfo:
         "gradient" if "taylor" in features else None,
         fingerprint_of(spec, saliency),
         on_request=True,
+    )
+
+
+def _trials_info() -> ScorerInfo:
+    facts, role = trials.fingerprint(), searched.ADAPTIVE
+    return ScorerInfo(
+        TRIALS, TRIALS, None, role, trials.SUMMARY, None, facts, signal=trials.SIGNAL, calibrated=True, on_request=True
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from sics_cli.base.errors import ConfigError
 from sics_cli.base.versions import full_version, minor_version
+from sics_cli.experiment.trials import TRIALS
 
 #: Their role, and the word of --scorers for every set of features at each of these budgets.
 SEARCHED = "searched"
@@ -60,10 +61,10 @@ class Searched:
 def is_searched(spec: str) -> bool:
     """Whether a name is that of a searched scorer, or is meant to be.
 
-    >>> [is_searched(spec) for spec in ("fusion_orbit_50", "fusion_orbit", "fusion", "mine.py:fusion_x")]
-    [True, True, False, False]
+    >>> [is_searched(spec) for spec in ("fusion_orbit_50", "fusion_orbit", "fusion", "mine.py:fusion_x", "adaptive_trials")]
+    [True, True, False, False, False]
     """
-    return ":" not in spec and spec.startswith((f"{FUSION}_", f"{ADAPTIVE}_"))
+    return ":" not in spec and spec != TRIALS and spec.startswith((f"{FUSION}_", f"{ADAPTIVE}_"))
 
 
 def reads_as_searched(name: str) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from sics_cli.base import user_code
 from sics_cli.base.errors import ConfigError
 from sics_cli.experiment.searched import ADAPTIVE, FUSION, reads_as_searched
+from sics_cli.experiment.trials import TRIALS
 
 if TYPE_CHECKING:
     from sics_plugin import Scorer
@@ -58,10 +59,11 @@ def own_class(spec: str) -> type[Scorer]:
     registered = isinstance(getattr(found, "name", None), str) and found.name in sics_plugin.list_scorers()
     if not registered or sics_plugin.get_scorer(found.name) is not found:
         raise ConfigError(f"--scorers {spec}: decorate the class with @sics_plugin.register_scorer, under a new name")
-    if reads_as_searched(found.name) or "/" in found.name:  # rows go by name: one would stand for the other's
+    # Rows go by name: one would stand for the other's.
+    if reads_as_searched(found.name) or found.name == TRIALS or "/" in found.name:
         raise ConfigError(
-            f"--scorers {spec}: the name {found.name!r} is not accepted: {FUSION}_SET_N and {ADAPTIVE}_SET_N are searched "
-            "scorers, those with a / are NAME/POOL. Give another"
+            f"--scorers {spec}: the name {found.name!r} is not accepted: {FUSION}_SET_N, {ADAPTIVE}_SET_N and {TRIALS} are "
+            "scorers of a run, those with a / are NAME/POOL. Give another"
         )
     return found
 

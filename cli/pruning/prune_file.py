@@ -73,6 +73,8 @@ def prune_file(request: PruneRequest, outputs: Outputs, images: CalibrationImage
     notes = list(notes_on(scorer, images is not None))
     with _told(notes):
         calibrated, saliency = (None, None) if images is None else _calibrate(model, images, kind, request, say, notes)
+        if request.trials:
+            say(f"trying masks of several scorers and pools on the {images.count if images else 0} images")
         if request.budget is not None:
             say(
                 f"choosing by at most {plural(request.budget, 'evaluation')} on "
@@ -190,18 +192,23 @@ def _prune(
     images: CalibrationImages | None,
     notes: list[str],
 ) -> PruningReport:
-    from sics_plugin import Calibration, held_out_loss, prune_channels, prune_model
+    from sics_plugin import Calibration, Trials, held_out_loss, prune_channels, prune_model
 
     unit: Any = request.unit
-    pool: Any = request.pool
-    options: dict[str, Any] = {"saliency": saliency, "pool": pool, "min_keep": request.min_keep}
+    options: dict[str, Any] = {"saliency": saliency, "pool": request.ranked_in, "min_keep": request.min_keep}
     method: str | Scorer = scorer
-    if request.budget is not None and images is not None:
-        options["calibrate"] = Calibration(held_out_loss(list(images.held_out())), request.budget)
-        method = ADAPTIVE
+    if images is not None and (request.trials or request.budget is not None):
+        method, budget = ADAPTIVE, request.budget
+        evaluate = None if budget is None else held_out_loss(list(images.held_out()))
+        if request.trials and saliency is not None:
+            by = {} if budget is None else {"held_out": evaluate, "budget": budget}
+            how = Trials(images.batches(), collected={saliency.kind: saliency}, **by)  # type: ignore[arg-type]
+            options = {"min_keep": request.min_keep, "calibrate": how}
+        elif evaluate is not None and budget is not None:
+            options["calibrate"] = Calibration(evaluate, budget)
     report: PruningReport
     if unit == "weight":
-        what = model if "calibrate" in options else _fitting(model, request.pool, notes)  # held-out scores need the model
+        what = model if "calibrate" in options else _fitting(model, request.ranked_in, notes)  # held-out scores need the model
         report = _explained("--unit weight", lambda: prune_model(what, method, amount=request.sparsity, **options))
     else:
         report = _explained(f"--unit {unit}", lambda: prune_channels(model, method, request.sparsity, unit=unit, **options))

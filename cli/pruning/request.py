@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sics_cli.base.errors import ConfigError
+from sics_cli.experiment.trials import TRIALS
 from sics_cli.settings.images import ModelConfig
 
 if TYPE_CHECKING:
@@ -24,9 +25,10 @@ DATA_FREE = (
 class PruneRequest:
     """What is pruned, and how.
 
-    `saliency` None: the scorer's own kind, or gradient, where there are images, else none. `from_report` is the JSON of a report
-    that the adaptive scorer chooses by, `table` one of its tables by name; with a `budget` it chooses by so many evaluations on
-    held-out images. With `allow_chance` the network may know nothing of the images.
+    `saliency` None: the scorer's own kind, or gradient, where there are images, else none. `pool` None: global, or what trials
+    choose. `from_report` is the JSON of a report that the adaptive scorer chooses by, `table` one of its tables by name; with
+    `trials` it chooses by the loss of each mask on the calibration images, with a `budget` by so many evaluations on held-out
+    images, of the best trials where there are any. With `allow_chance` the network may know nothing of the images.
     """
 
     weights: Path
@@ -34,7 +36,7 @@ class PruneRequest:
     scorer: str
     sparsity: float
     unit: str
-    pool: str
+    pool: str | None
     min_keep: float | int
     saliency: str | None
     seed: int
@@ -43,7 +45,13 @@ class PruneRequest:
     from_report: Path | None = None
     budget: int | None = None
     table: str | None = None
+    trials: bool = False
     allow_chance: bool = False
+
+    @property
+    def ranked_in(self) -> str:
+        """The pool where none is chosen."""
+        return self.pool or "global"
 
 
 def asked_scorer(request: PruneRequest) -> Scorer:
@@ -61,6 +69,8 @@ def asked_scorer(request: PruneRequest) -> Scorer:
         from sics_plugin import build_scorer
 
         return build_scorer(ADAPTIVE, table=request.table)
+    if request.scorer == TRIALS:
+        raise ConfigError(f"--scorer {TRIALS}: is a name for runs: give --trials")
     try:
         return make_scorer(request.scorer, request.seed)
     except ConfigError as error:
@@ -73,16 +83,23 @@ def check_adaptive(request: PruneRequest, scorer: Scorer, data: bool) -> None:
         "--from-report": request.from_report is not None,
         "--table": request.table is not None,
         "--calibrate": request.budget is not None,
+        "--trials": request.trials,
     }
     for option, there in given.items():
         if there and scorer.name != ADAPTIVE:
             raise ConfigError(f"{option}: says how --scorer {ADAPTIVE} chooses, not for {scorer.name}")
         if there and not data and _table_saliency(scorer) != NEIGHBOURHOOD:
             raise ConfigError(f"{option}: give --data; without a saliency {ADAPTIVE} is magnitude")
-    if len(both := [option for option, there in given.items() if there]) > 1:
+    both = [option for option, there in given.items() if there]
+    if len(both) > 1 and both != ["--calibrate", "--trials"]:
         raise ConfigError(f"{both[0]} and {both[1]}: give one of them, both say how to choose")
+    for option, value in (("--pool", request.pool), ("--saliency", request.saliency)) if request.trials else ():
+        if value is not None:
+            raise ConfigError(
+                f"{option} {value}: --trials tries several scorers and pools, each with its own signal: leave it out"
+            )
     table = getattr(scorer, "table", None)
-    for option, name in (("unit", request.unit), ("pool", request.pool)) if request.from_report is not None else ():
+    for option, name in (("unit", request.unit), ("pool", request.ranked_in)) if request.from_report is not None else ():
         measured = getattr(table, option)
         if measured not in (None, name):
             raise ConfigError(f"--{option} {name}: the report of --from-report is about {option} {measured}")

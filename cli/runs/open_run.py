@@ -99,7 +99,9 @@ class OpenRun:
         """What these cells of a seed need, given the epochs that are kept."""
         work, epochs = self.work, self.session.recipe.task.epochs
         preparation = work.saliency + work.collecting(signals_of(cells))
-        return SeedPlan(cells, work.training, preparation, work.cell, epochs, self.trained(seed), point=work.point)
+        return SeedPlan(
+            cells, work.training, preparation, work.cell, epochs, self.trained(seed), point=work.point, trial=work.trial
+        )
 
     def trained(self, seed: int) -> int:
         """Epochs of a seed that are kept."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sics_cli.experiment.cells import Cell
-from sics_cli.experiment.cost import points_of
+from sics_cli.experiment.cost import points_of, trials_of
 from sics_cli.tasks.recipe import place_of
 
 #: Parts into which a seed's training is cut near the end of a run.
@@ -32,7 +32,7 @@ class SeedPart:
 
 @dataclass(slots=True)
 class SeedPlan:
-    """What a seed needs: training (none if its checkpoint is there), its cells, the points of their searches; work in passes."""
+    """What a seed needs: training (none if its checkpoint is there), its cells with their searches and trials; work in passes."""
 
     cells: tuple[Cell, ...]
     training: float
@@ -45,10 +45,11 @@ class SeedPlan:
     parts: int = 0
     failed: bool = field(default=False)
     point: float = 0.0
+    trial: float = 0.0
 
     def work_of(self, cells: tuple[Cell, ...]) -> float:
         """What these cells of the seed take."""
-        return self.preparation + self.cell * len(cells) + self.point * points_of(cells)
+        return self.preparation + self.cell * len(cells) + self.point * points_of(cells) + self.trial * trials_of(cells)
 
     @property
     def needs_training(self) -> bool:

@@ -65,7 +65,7 @@ class Session:
     def setting(self) -> str:
         """What is pruned, and of which task, in a line."""
         asked = self.experiment
-        own = " (peers: their own)" if any(info.signal for info in self.scorers) else ""
+        own = " (peers: their own)" if any(info.signal and not info.tried for info in self.scorers) else ""
         return f"unit {asked.unit}, pool {asked.pool}, saliency {asked.saliency}{own}; {self.recipe.task.summary}"
 
     def stored(self) -> Grid:

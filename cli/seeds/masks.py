@@ -6,6 +6,7 @@ import contextlib
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,17 @@ from sics_plugin import (
     Saliency,
     Scorer,
     SharedRanks,
+    Trials,
     compute_channel_masks,
     compute_masks,
     coverage,
     find_groups,
     prunable_parameters,
+    prune_channels,
+    prune_model,
     unit_masks,
 )
+from sics_plugin.network.prunable import resolve_targets
 
 
 def jaccard(one: Mapping[str, torch.Tensor], two: Mapping[str, torch.Tensor]) -> float:
@@ -152,6 +157,32 @@ class MaskMaker:
         """Make the mask of what a search chose: as `masks` does, of a scorer that is there already."""
         with seeded(self._recipe.cell_key(self._seed, scorer, sparsity)):
             return self._made(model, chosen, sparsity, self._pool(scorer), saliency)
+
+    def tried(
+        self, model: nn.Module, standing: nn.Module, scorer: ScorerInfo, sparsity: float, how: Trials
+    ) -> tuple[Masks, PruningReport]:
+        """Make the mask with the smallest loss of several; `standing` reads the batches, `model` or what stands for it.
+
+        As ``compute_masks(model, "adaptive", amount=sparsity, calibrate=how)`` does.
+        """
+        self._check_unchanged(scorer)
+        shared: dict[str, Any] = {}
+        with seeded(self._recipe.cell_key(self._seed, scorer, sparsity)):
+            if self._unit == "weight":
+                if (params := self.params(model)) is not None:
+                    shared["params"] = [target.path for target in resolve_targets(model, params)]
+                # Zeros instead of hooks, which would be those of what stands for the network.
+                prune = partial(prune_model, exact=True, finalize=True)
+                table, found = how.tried(standing, sparsity, prune=prune, **shared)
+            else:
+                self._check_default(model)
+                groups = {} if standing is model else {"groups": find_groups(model, self._unit)}
+                table, found = how.tried(standing, sparsity, prune=prune_channels, unit=self._unit, **groups)
+                shared["unit"] = self._unit
+            if found["saliency"] is not None:
+                found["saliency"] = found["saliency"].bind(model)
+            make = compute_masks if self._unit == "weight" else compute_channel_masks
+            return make(model, "adaptive", table=table, **found, **shared)
 
     def options(self, model: nn.Module, scorer: ScorerInfo, saliency: Saliency) -> dict[str, Any]:
         """How masks are made here, for a search that makes its own."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import pickle
 import re
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,10 @@ class _Lost(nn.Module):
         self._parameters, self._buffers = network._parameters, network._buffers
         self.__dict__["_of"] = network, loss  # past torch, which would count the network as a part
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Lost:
+        network, loss = self.__dict__["_of"]
+        return _Lost(copy.deepcopy(network, memo), loss)  # a method holds its task, with all its data
+
     def forward(self, batch: Any) -> dict[str, torch.Tensor]:
         network, loss = self.__dict__["_of"]
         found = loss(network, batch)
@@ -72,6 +77,14 @@ def _collected(network: nn.Module, kind: Any, batches: Iterable[Any], unit: str,
     groups = None if unit == "weight" else find_groups(network, unit)  # type: ignore[arg-type]
     standing, lost = _lost(network, batches, loss)
     return Saliency(standing, lost, kind=kind, unit=unit, groups=groups).bind(network)
+
+
+def read_for_trials(network: nn.Module, batches: Sequence[Any], loss: Loss | None) -> tuple[nn.Module, Iterable[Any]]:
+    """The network and batches by which `sics_plugin.Trials` meets the loss that `saliency_of` takes gradients of.
+
+    With a task's own loss it is one that stands for the network, under the same names.
+    """
+    return (network, _with_classes(batches)) if loss is None else _lost(network, batches, loss)
 
 
 def loss_of_batch(network: nn.Module, batch: Any, loss: Loss | None = None) -> float:

@@ -25,11 +25,12 @@ from sics_cli.experiment.provenance import now
 from sics_cli.experiment.recipe import DENSE, Recipe
 from sics_cli.experiment.scorers import ScorerInfo
 from sics_cli.experiment.searched import ADAPTIVE
+from sics_cli.experiment.trials import TRIALS, Tried
 from sics_cli.seeds.dense import DenseNetwork
 from sics_cli.seeds.job import SeedJob
 from sics_cli.seeds.masks import ConflictError, MaskMaker, seeded
 from sics_cli.seeds.met import Met, is_one_set
-from sics_cli.seeds.saliency import keep, kept, kept_path, saliency_of
+from sics_cli.seeds.saliency import keep, kept, kept_path, read_for_trials, saliency_of
 from sics_cli.seeds.search import MAGNITUDE, HeldOutFacts, Kept, Point, Searcher, SearchError
 from sics_cli.seeds.unchanged import left_as_it_was
 from sics_cli.store.inbox import Inbox, Progress
@@ -38,7 +39,7 @@ from sics_cli.tasks.batches import Digested
 from sics_cli.tasks.results import Evaluation, evaluation_of, unpacked
 from sics_cli.tasks.task import Metric, shown
 from sics_cli.tasks.training import Epoch, strictly, warned
-from sics_plugin import ChannelReport, PruningReport, Saliency, Scorer, masked
+from sics_plugin import ChannelReport, PruningReport, Saliency, Scorer, Trials, masked
 from sics_plugin.saliency.kinds import SIGNALS
 
 T = TypeVar("T")
@@ -234,7 +235,15 @@ class SeedRun:
     def _saliency_of(self, scorer: ScorerInfo | None) -> Saliency:
         """The saliency a scorer works with: the run's, or a peer's own, collected when the first asks for it."""
         run = self.job.experiment.saliency
-        kind = run if scorer is None else scorer.saliency(run)
+        for kind in () if scorer is None or scorer.tried is None else scorer.tried.kinds(self.job.experiment.unit):
+            try:
+                self._signal(kind)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{kind} saliency, which {TRIALS} needs: {error}") from error
+        return self._signal(run if scorer is None else scorer.saliency(run))
+
+    def _signal(self, kind: str) -> Saliency:
+        """A kind of saliency of the dense network, collected once."""
         if kind not in self._saliencies:
             # Collected again on a GPU it may differ in a bit, and would not be that of the rows there are.
             lasting = self.job.keep or self.device.type != "cpu"
@@ -302,7 +311,7 @@ class SeedRun:
             full, good = False, True
         if full:  # now that nothing of the cell is held: the next one begins with all that is free
             torch.cuda.empty_cache()
-        self._done += self.work.cell
+        self._done += self.work.cell + self.work.trial * cell.trials
         self._tell("pruning", self._work_done)
         return good
 
@@ -341,13 +350,13 @@ class SeedRun:
                 "layers": [[layer.name, layer.total, layer.pruned] for layer in report.layers],
                 "flags": list(report.flags),
             }
-            if self.job.experiment.pool == "native" and report.pool != "global":
+            if scorer.tried is None and self.job.experiment.pool == "native" and report.pool != "global":
                 mask["flags"].append(f"pool {report.pool}")
             elif scorer.own_pool is not None:
                 mask["flags"].append(f"pool {scorer.own_pool}")
             if self.job.experiment.unit == "weight" and self._zero_before(report) >= cell.sparsity:
                 mask["flags"].append(AS_SPARSE)
-            if search is not None:
+            if scorer.searched is not None:
                 mask["flags"] += self._search_flags
         mask["flags"] = sorted({*mask["flags"], *self.flags})
         return CellRow(
@@ -367,9 +376,10 @@ class SeedRun:
 
     def _pruned(self, scorer: ScorerInfo, sparsity: float) -> tuple[Evaluation, str, PruningReport, float, dict[str, Any] | None]:
         """Mask and evaluate; a mask that was evaluated before at this seed is not evaluated again."""
-        search: dict[str, Any] | None = None
+        search: dict[str, Any] | None
         if scorer.searched is None:
             masks, report = self._masks(self.model, self._saliency_of(scorer), scorer, sparsity)
+            search = None if scorer.tried is None else scorer.tried.told(report)
         else:
             masks, report, search = self._searched(scorer, sparsity)
         place = sparsity, report.mask_hash
@@ -515,9 +525,38 @@ class SeedRun:
     def _masks(
         self, model: nn.Module, saliency: Saliency, scorer: ScorerInfo, sparsity: float
     ) -> tuple[dict[str, torch.Tensor], PruningReport]:
-        found, relaxed = strictly(lambda _: self.masker.masks(model, saliency, scorer, sparsity))
+        def make(_: bool) -> tuple[dict[str, torch.Tensor], PruningReport]:
+            if scorer.tried is None:
+                return self.masker.masks(model, saliency, scorer, sparsity)
+            return self._tried(model, scorer, scorer.tried, sparsity)
+
+        found, relaxed = strictly(make)
         self._relaxed |= relaxed
         return found
+
+    def _tried(
+        self, model: nn.Module, scorer: ScorerInfo, tried: Tried, sparsity: float
+    ) -> tuple[dict[str, torch.Tensor], PruningReport]:
+        """The mask with the smallest loss on the seed's calibration batches, by the seed's own signals."""
+        draws, loss = self._batches_draws, getattr(self.task, "loss", None)
+        with seeded(draws):
+            passing = Digested(self.task.calibration(self.job.seed))
+            batches = list(passing)
+        if self.recipe.task.calibration is None and passing.digest != self._calibration_hash:
+            self.flags.add(OTHER_BATCHES)
+
+        def same_draws(network: nn.Module, batch: Any) -> torch.Tensor:
+            assert loss is not None
+            with seeded(draws):  # for every mask, where a loss draws
+                found: torch.Tensor = loss(network, batch)
+                return found
+
+        standing, given = read_for_trials(model, batches, None if loss is None else same_draws)
+        kinds = tried.kinds(self.job.experiment.unit)
+        self._relaxed |= bool(self._unsure.intersection(kinds))
+        signals = {kind: self._signal(kind).bind(standing) for kind in kinds}
+        how = Trials(given, scorers=tried.names, pools=tried.pools, collected=signals)
+        return self.masker.tried(model, standing, scorer, sparsity, how)
 
     def _searched_masks(
         self, saliency: Saliency, scorer: ScorerInfo, sparsity: float, by: Scorer | str

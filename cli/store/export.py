@@ -26,6 +26,8 @@ OF_SEARCH = (
     "budget", "held_out", "held_out_loss", "held_out_reference", "held_out_reference_loss", "held_out_against", "held_out_n",
     "objective", "weights",
 )  # fmt: skip
+#: Of scorers that choose by trials on the calibration batches: what was chosen, its loss and magnitude's, and how many masks.
+OF_TRIALS = ("chosen", "chosen_alpha", "chosen_pool", "chosen_loss", "magnitude_loss", "masks_tried")
 #: Of a user's task: what was measured, the result as it is, and a number an example.
 OF_METRIC = ("metric", "value", "higher_is_better", "metric_unit", "examples")
 _ACCURACY, _POINTS = "accuracy", "points"
@@ -39,8 +41,10 @@ def columns_of(recipe: Mapping[str, Any], rows: Sequence[CellRow]) -> tuple[str,
     more: tuple[str, ...] = ()
     if "task" in recipe:
         more = OF_METRIC if any(row.examples is not None for row in rows) else OF_METRIC[:-1]
-    searched = OF_SEARCH if any(row.search is not None for row in rows) else ()
-    return (*COLUMNS[:at], *more, *COLUMNS[at:end], *searched, *COLUMNS[end:])
+    told = [row.search for row in rows if row.search is not None]
+    searched = OF_SEARCH if any("budget" in search for search in told) else ()
+    tried = OF_TRIALS if any("tried" in search for search in told) else ()
+    return (*COLUMNS[:at], *more, *COLUMNS[at:end], *searched, *tried, *COLUMNS[end:])
 
 
 def export_row(row: CellRow, recipe: Mapping[str, Any], columns: Sequence[str] = COLUMNS) -> dict[str, Any]:
@@ -68,7 +72,7 @@ def export_row(row: CellRow, recipe: Mapping[str, Any], columns: Sequence[str] =
 
 
 def search_columns(search: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What a row says of its search, in plain columns; None in each of another row's.
+    """What a row says of its search or its trials, in plain columns; None in each of another row's.
 
     >>> told = {"budget": 2, "features": ["rho", "z"], "weights": [0.8, -0.2], "held_out": 0.9, "held_out_loss": None}
     >>> told |= {"held_out_n": 197, "objective": "accuracy"}
@@ -76,11 +80,16 @@ def search_columns(search: Mapping[str, Any] | None) -> dict[str, Any]:
     >>> found["weights"], found["held_out_reference"], found["held_out_against"]
     ('rho +0.8, z −0.2', 0.8, 'magnitude')
     """
+    none: dict[str, Any] = dict.fromkeys((*OF_SEARCH, *OF_TRIALS))
     if search is None:
-        return dict.fromkeys(OF_SEARCH)
+        return none
+    if "tried" in search:
+        told = (search[name] for name in ("scorer", "alpha", "pool", "loss", "magnitude", "masks"))
+        return {**none, **dict(zip(OF_TRIALS, told, strict=True))}
     beside, weights = search["reference"], search["weights"]
-    told = zip(search["features"], weights or (), strict=weights is not None)
+    parts = zip(search["features"], weights or (), strict=weights is not None)
     return {
+        **none,
         "budget": search["budget"],
         "held_out": search["held_out"],
         "held_out_loss": search["held_out_loss"],
@@ -89,7 +98,7 @@ def search_columns(search: Mapping[str, Any] | None) -> dict[str, Any]:
         "held_out_against": beside["scorer"],
         "held_out_n": search["held_out_n"],
         "objective": search["objective"],
-        "weights": ", ".join(f"{word} {weight:+.4g}".replace("-", "−") for word, weight in told) or "magnitude",
+        "weights": ", ".join(f"{word} {weight:+.4g}".replace("-", "−") for word, weight in parts) or "magnitude",
     }
 
 

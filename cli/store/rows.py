@@ -76,7 +76,7 @@ class CellRow(_Evaluated):
     index of the kept units with those of magnitude's mask at the same seed and sparsity (None for the dense row, and in
     rows of an older version); `fingerprint` the digest of the scorer's fingerprint, which tells two versions of one
     user's scorer apart. `search` is what a search on held-out examples chose for a searched scorer, and what it says of its
-    examples; None of all others.
+    examples, or what trials on the calibration batches chose; None of all others.
     """
 
     cell_key: str

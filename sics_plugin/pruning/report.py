@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -135,7 +136,7 @@ class PruningReport:
         return (f"{self.zero_fraction:.4g} of the {self.unit}s are zero: {more}",)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able, with the realised sparsities."""
+        """JSON-able, with the realised sparsities; a trial whose mask broke the model has the score None."""
         facts = asdict(self)
         facts["sparsity"] = self.sparsity
         facts["zero_fraction"] = self.zero_fraction
@@ -143,7 +144,10 @@ class PruningReport:
         facts["flags"] = list(self.flags)
         facts["coverage"] = None if self.coverage is None else self.coverage.to_dict()
         if self.choice is not None:
-            facts["choice"]["trials"] = list(facts["choice"]["trials"])
+            facts["choice"]["trials"] = [
+                {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in trial.items()}
+                for trial in facts["choice"]["trials"]
+            ]
         return facts
 
     def __str__(self) -> str:

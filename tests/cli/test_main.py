@@ -191,7 +191,7 @@ def test_scorers_lists_formulas_and_filters(capsys: pytest.CaptureFixture[str]) 
         "orbit_range", "orbit_mean", "smooth_orbit_peak",
         "smooth_orbit_variance", "smooth_orbit_range", "smooth_orbit_mean", "sine", "weierstrass", "spline", "magnitude_power",
         "rank_indicator", "snip", "sensitivity", "taylor", "fisher", "grasp", "synflow", "lamp", "ri",
-        "wanda", "ria",
+        "wanda", "ria", "adaptive_trials",
     ]  # fmt: skip
     assert max(map(len, shown.splitlines())) <= 80
     assert main(["scorers", "--kappa", "2"]) == 0

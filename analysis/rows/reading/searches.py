@@ -9,7 +9,7 @@ import pandas as pd
 
 from sics_analysis.results import Metric
 from sics_analysis.rows.reading.cells import check, numbers, text_of
-from sics_analysis.rows.searched import LOSS, NUMBERS, WORDS, searched_name
+from sics_analysis.rows.searched import CHOICE, LOSS, NUMBERS, WORDS, searched_name
 
 _COUNTS = ("budget", "held_out_n")
 #: Results of the metric itself on the held-out examples, and the same of the loss.
@@ -17,15 +17,16 @@ _RESULTS: Mapping[str, str] = {"held_out": "held_out_loss", "held_out_reference"
 
 
 def of_searches(columns: Iterable[str], scorers: Iterable[object]) -> set[str]:
-    """The columns that tell of searches; none where no scorer is searched, as they may then mean anything.
+    """The columns that tell of searches, none where no scorer is searched, as they may then mean anything; and those of choices.
 
     >>> sorted(of_searches(["seed", "budget", "weights"], ["magnitude", "fusion_orbit_10"]))
     ['budget', 'weights']
     >>> of_searches(["seed", "budget", "weights"], ["magnitude", "mine"])
     set()
     """
-    there = {*NUMBERS, *WORDS, LOSS} & set(columns)
-    return there if there and any(searched_name(str(name)) for name in set(scorers)) else set()
+    names = set(columns)
+    there, chosen = {*NUMBERS, *WORDS, LOSS} & names, set(CHOICE) if names >= set(CHOICE) else set[str]()
+    return chosen | (there if there and any(searched_name(str(name)) for name in set(scorers)) else set())
 
 
 def search_columns(raw: pd.DataFrame, scorers: pd.Series, taken: str, metric: Metric, *, percent: bool) -> dict[str, pd.Series]:
@@ -41,7 +42,7 @@ def search_columns(raw: pd.DataFrame, scorers: pd.Series, taken: str, metric: Me
     there = of_searches(raw.columns, scorers)
     found: dict[str, pd.Series] = {}
     for name in sorted(there - {taken}):
-        if name in WORDS:
+        if name in (*WORDS, *CHOICE):
             found[name] = text_of(raw[name]).map(lambda value: value or None).astype(object)
             continue
         share = name in _RESULTS and metric.is_accuracy

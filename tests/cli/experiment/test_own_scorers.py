@@ -127,7 +127,7 @@ def test_specs_that_lead_nowhere(folder: Path) -> None:
             describe_scorers([spec], "gradient")
 
 
-@pytest.mark.parametrize("name", ["fusion_orbit_4", "adaptive_mine_20", "magnitude/global"])
+@pytest.mark.parametrize("name", ["fusion_orbit_4", "adaptive_mine_20", "adaptive_trials", "magnitude/global"])
 def test_a_name_under_which_the_rows_of_others_are_kept_is_refused(folder: Path, name: str) -> None:
     import sics_plugin
 

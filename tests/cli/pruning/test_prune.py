@@ -16,7 +16,17 @@ from torch import Tensor, nn
 
 from sics_cli.base.errors import ConfigError
 from sics_cli.main import main
-from sics_plugin import Saliency, SICSAdaptive, get_scorer, load_masks, load_shrunk, prune_channels, prune_model, shrink
+from sics_plugin import (
+    Saliency,
+    SICSAdaptive,
+    Trials,
+    get_scorer,
+    load_masks,
+    load_shrunk,
+    prune_channels,
+    prune_model,
+    shrink,
+)
 
 VIT = {
     "img_size": 16,
@@ -308,6 +318,13 @@ REFUSED: list[tuple[list[str], int, list[str]]] = [
     (["vit.safetensors", "--calibrate", "5", "--scorer", "chaos", "--data", "digits"], 2, ["--calibrate", "adaptive", "chaos"]),
     (["few.safetensors", *options_of(FEW), "--calibrate", "1", "--data", "digits"], 2, ["--calibrate 1", "at least 2"]),
     (["few.safetensors", "--calibrate", "3", "--held-out", "999", "--data", "digits"], 2, ["--held-out 999", "197"]),
+    (["vit.safetensors", "--trials"], 2, ["--trials", "give --data"]),
+    (["vit.safetensors", "--trials", "--scorer", "chaos", "--data", "digits"], 2, ["--trials", "adaptive", "chaos"]),
+    (["vit.safetensors", "--trials", "--pool", "global", "--data", "digits"], 2, ["--pool global", "--trials", "leave it out"]),
+    (["vit.safetensors", "--trials", "--saliency", "activation", "--data", "digits"], 2, ["--saliency activation", "--trials"]),
+    (["vit.safetensors", "--trials", "--table", "measured", "--data", "digits"], 2, ["--table and --trials: give one of them"]),
+    (["vit.safetensors", "--trials", "--calibrate", "1", "--data", "digits"], 2, ["--calibrate 1", "at least 2"]),
+    (["vit.safetensors", "--scorer", "adaptive_trials", "--data", "digits"], 2, ["--scorer adaptive_trials", "give --trials"]),
     (["vit.safetensors", "--held-out", "9"], 2, ["--held-out", "--calibrate"]),
     (["vit.safetensors", "--shrink"], 2, ["--shrink", "--unit channel"]),
     (["vit.safetensors", "--pool", "2:4", "--sparsity", ".6"], 2, ["--sparsity 0.6: is not accepted: give 0.5, which pool 2:4"]),
@@ -493,6 +510,45 @@ def test_adaptive_chooses_on_held_out_images_within_its_budget(prune: Any) -> No
     assert "--table and --calibrate: give one of them" in prune.err
     assert prune(*base, "--table", "measured", "--scorer", "chaos") == 2
     assert "--table: says how --scorer adaptive chooses, not for chaos" in prune.err
+
+
+@pytest.mark.parametrize("unit", ["weight", "channel"])
+def test_trials_choose_on_the_images_as_they_do_in_python(prune: Any, unit: str) -> None:
+    from sics_cli.pruning.images import CalibrationImages, ImageRequest
+    from sics_cli.tasks.images.datasets import DataAccess
+
+    save_file(built(DIGITS).state_dict(), prune.folder / "d.safetensors")
+    base = ["d.safetensors", *options_of(DIGITS), "--data", "digits", "--batches", "2", "--sparsity", "0.8", "--allow-chance",
+            "--trials", "--unit", unit, "-o", "out.safetensors", "--report", "r.json"]  # fmt: skip
+    assert prune(*base) == 0, prune.err
+    images = CalibrationImages(ImageRequest("digits", DataAccess(), None, 2, 64, "data", 0), say=print)
+    make: Any = prune_model if unit == "weight" else prune_channels
+    report = make(built(DIGITS), "adaptive", amount=0.8, calibrate=Trials(images.batches()))
+    found = json.loads((prune.folder / "r.json").read_text())["report"]
+    told = prune.facts()["report"]
+    assert found["mask_hash"] == told["mask_hash"] == report.mask_hash
+    assert (found["scorer"], found["pool"]) == (report.scorer, report.pool)
+    assert found["choice"]["reason"] == told["choice"]["reason"] == report.choice.reason
+    assert len(found["choice"]["trials"]) == len(told["choice"]["trials"]) == (18 if unit == "weight" else 10)
+    assert report.choice.reason in prune.out
+    best = report.choice.trials[0]
+    assert f"tried, by loss: {best.scorer}/{best.pool} {-best.score:.4g}, " in prune.out
+    assert "trying masks of several scorers and pools on the 128 images" in prune.err
+
+
+def test_held_out_images_decide_among_the_best_trials(prune: Any) -> None:
+    save_file(built(DIGITS).state_dict(), prune.folder / "d.safetensors")
+    base = ["d.safetensors", *options_of(DIGITS), "--data", "digits", "--batches", "2", "--sparsity", "0.8", "--allow-chance",
+            "--trials", "--calibrate", "3", "--held-out", "64", "-o", "out.safetensors"]  # fmt: skip
+    assert prune(*base) == 0, prune.err
+    assert "choosing by at most 3 evaluations on 64 held-out images" in prune.err
+    choice = prune.facts()["report"]["choice"]
+    assert choice["reason"].partition("highest held-out score of ")[2][0] == "3"
+    hashes = list(dict.fromkeys(trial["mask_hash"] for trial in choice["trials"]))
+    plain = next(t["mask_hash"] for t in choice["trials"] if (t["scorer"], t["pool"]) == ("magnitude", "global"))
+    first = list(dict.fromkeys([plain, *hashes]))[:3]
+    assert prune.facts()["report"]["mask_hash"] in first
+    assert "budget 3" in choice["source"]
 
 
 def test_adaptive_is_a_scorer_of_its_own_in_replicate(

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import json
 import math
 import re
 import statistics
@@ -279,6 +280,9 @@ def test_a_mask_that_breaks_the_model_loses(net: nn.Sequential, given: Batches) 
     report = prune_model(net, "adaptive", amount=0.6, calibrate=Trials(given, loss))
     assert report.choice is not None
     assert report.choice.trials[-1].score == -math.inf
+    told = report.to_dict()["choice"]["trials"]
+    assert (told[-1]["score"], told[0]["score"]) == (None, report.choice.trials[0].score)
+    json.dumps(told, allow_nan=False)
     assert "magnitude's inf, the smallest" in report.choice.reason
     assert (report.choice.scorer, report.pool) != ("magnitude", "global")
 
