@@ -36,6 +36,10 @@ class Tried:
         """The scorers, in the order in which they are tried."""
         return tuple(scorer["name"] for scorer in self.scorers)
 
+    def of_unit(self, unit: str) -> tuple[str, ...]:
+        """Those that are defined for units of this kind."""
+        return tuple(scorer["name"] for scorer in self.scorers if unit in scorer["units"])
+
     def kinds(self, unit: str) -> tuple[str, ...]:
         """The kinds of signal that scorers of this unit read."""
         kinds = (scorer["signal"] for scorer in self.scorers if unit in scorer["units"])
@@ -78,7 +82,7 @@ def fingerprint() -> dict[str, Any]:
         if has_strength(name):
             facts["parameters"] = {**facts["parameters"], "alpha": {"share": MEASURED_SHARE, "most": MEASURED_MOST}}
         scorers.append({**facts, "signal": kind, "units": list(scorer.units)})
-    return {"name": TRIALS, "kappa": None, "labels": True, "scorers": scorers, "pools": list(trials.POOLS)}
+    return {"name": TRIALS, "kappa": None, "labels": True, "scorers": scorers, "pools": list(trials.POOLS), "rule": trials.RULE}
 
 
 def refuse_pool(name: str, pool: str | None) -> None:

@@ -552,10 +552,11 @@ class SeedRun:
                 return found
 
         standing, given = read_for_trials(model, batches, None if loss is None else same_draws)
-        kinds = tried.kinds(self.job.experiment.unit)
+        unit = self.job.experiment.unit
+        kinds = tried.kinds(unit)
         self._relaxed |= bool(self._unsure.intersection(kinds))
         signals = {kind: self._signal(kind).bind(standing) for kind in kinds}
-        how = Trials(given, scorers=tried.names, pools=tried.pools, collected=signals)
+        how = Trials(given, scorers=tried.of_unit(unit), pools=tried.pools, collected=signals)
         return self.masker.tried(model, standing, scorer, sparsity, how)
 
     def _searched_masks(

@@ -11,7 +11,8 @@ from sics_cli import main as module
 from sics_cli.base.errors import LockedError
 from sics_cli.main import COMMANDS, main
 
-SLOW = ("torch", "scipy", "pandas", "sklearn", "timm", "statsmodels", "matplotlib", "sics_plugin", "sics_analysis")
+#: Of sics_analysis the libraries are slow, which most of it imports; `sics_analysis.results` needs none.
+SLOW = ("torch", "scipy", "pandas", "sklearn", "timm", "statsmodels", "matplotlib", "sics_plugin")
 
 
 def imported_by(*commands: list[str]) -> set[str]:

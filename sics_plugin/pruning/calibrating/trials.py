@@ -41,6 +41,8 @@ SCORERS = ("magnitude", "information", "gradient", "fisher", "wanda", "lamp")
 #: What is tried without labels.
 SCORERS_WITHOUT_LABELS = ("magnitude", "wanda", "lamp")
 POOLS = ("global", "layer", "row")
+#: How the choice is made, for keys.
+RULE = "least change of the outputs within a standard error of the smallest loss"
 #: A mask that removes fewer units than asked, because layers and rows lose whole ones, is not compared where it is so much short.
 SHORT = 0.01
 #: Outputs of a copy that is not pruned may differ by so much of their variance, by rounding.
