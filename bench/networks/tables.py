@@ -18,7 +18,7 @@ from networks.registry import NETWORKS, Network
 from sics_analysis.one_scorer.crossed import variance_components
 from sics_plugin import get_scorer
 from sics_plugin.pruning.calibrating.trials import POOLS as TRIED_POOLS
-from sics_plugin.pruning.calibrating.trials import SCORERS, SCORERS_WITHOUT_LABELS, Seen, in_order
+from sics_plugin.pruning.calibrating.trials import SCORERS, SCORERS_WITHOUT_LABELS, SHORT, Seen, in_order
 
 #: No difference is one below it, in points.
 DELTA = 1.0
@@ -80,10 +80,11 @@ class Block:
         seeds = sorted(set.intersection(*(set(self.arms[choice]) for choice in choices)))
         chosen = {}
         for seed in seeds:
-            seen = [self.shown[choice][seed] for choice in choices]
+            ranked = [choice for choice in choices if seed in self.shown.get(choice, {})]
+            seen = [self.shown[choice][seed] for choice in ranked]
             if by == UNLABELLED:
                 seen = [Seen((), (), one.change, math.inf if one.change is None else one.change) for one in seen]
-            chosen[seed] = choices[in_order(seen)[0]]
+            chosen[seed] = ranked[in_order(seen)[0]]
         if not chosen:
             return None
         return {seed: self.arms[choice][seed] for seed, choice in chosen.items()}, _most_often(chosen.values())
@@ -152,7 +153,8 @@ def blocks_of(frame: pd.DataFrame) -> list[Block]:
                     None if strength is None or math.isnan(strength) else float(strength),
                 )  # fmt: skip
                 arms.setdefault(choice, {})[int(row["seed"])] = unpacked(row["examples"])
-                shown.setdefault(choice, {})[int(row["seed"])] = seen_of(row)
+                if row["sparsity"] - row["realised_sparsity"] <= SHORT:  # by whole weights of short rows less may go
+                    shown.setdefault(choice, {})[int(row["seed"])] = seen_of(row)
             found.append(Block(known[name], float(sparsity), dense[name], arms, shown))
     return found
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 TRIALS = "adaptive_trials"
 #: Stands for all signals that it collects: it works in a run of any saliency, as scorers do that bring their own.
 SIGNAL = "gradient"
-SUMMARY = "scorer and pool of the mask with the smallest loss on the calibration batches"
+SUMMARY = "scorer and pool by the loss of each mask on the calibration batches"
 _ROW = "row"
 
 

@@ -161,7 +161,7 @@ class MaskMaker:
     def tried(
         self, model: nn.Module, standing: nn.Module, scorer: ScorerInfo, sparsity: float, how: Trials
     ) -> tuple[Masks, PruningReport]:
-        """Make the mask with the smallest loss of several; `standing` reads the batches, `model` or what stands for it.
+        """Make the mask that trials choose; `standing` reads the batches, `model` or what stands for it.
 
         As ``compute_masks(model, "adaptive", amount=sparsity, calibrate=how)`` does.
         """

@@ -537,7 +537,7 @@ class SeedRun:
     def _tried(
         self, model: nn.Module, scorer: ScorerInfo, tried: Tried, sparsity: float
     ) -> tuple[dict[str, torch.Tensor], PruningReport]:
-        """The mask with the smallest loss on the seed's calibration batches, by the seed's own signals."""
+        """The mask that trials choose on the seed's calibration batches, by the seed's own signals."""
         draws, loss = self._batches_draws, getattr(self.task, "loss", None)
         with seeded(draws):
             passing = Digested(self.task.calibration(self.job.seed))

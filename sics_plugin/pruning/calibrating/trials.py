@@ -62,7 +62,8 @@ class Trials:
     ----------
     batches : iterable
         Of any form that :class:`~sics_plugin.Saliency` takes, kept as a list and gone through several times. Some hundred
-        samples, of those that the model was trained on or of others.
+        samples, of those that the model was trained on or of others, as varied as what it is used on: what they do not show is
+        not kept.
     loss : callable(output, target) -> scalar Tensor, optional
         With reduction "mean"; that over all batches is what decides. By default cross-entropy, or what a batch that is a
         mapping makes the model return.

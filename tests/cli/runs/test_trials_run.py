@@ -188,7 +188,7 @@ def test_the_choice_is_exported_reported_and_read_back(run: Any, cli: Any, rows_
     assert sum(counts) == 3
     first = told[0]
     assert f"{first['scorer']}/{first['pool']}" in notes[0]
-    assert notes[0].startswith("adaptive_trials chose, by the smallest loss on the calibration batches: at S = 0.7 ")
+    assert notes[0].startswith("adaptive_trials chose, by the loss on the calibration batches: at S = 0.7 ")
 
 
 def test_what_it_costs_is_told_beforehand(cli: Any) -> None:
