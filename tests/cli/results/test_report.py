@@ -69,7 +69,7 @@ def test_every_verdict_with_its_numbers(table: Path, capsys: pytest.CaptureFixtu
     assert lines["noisy"][-2:] == ["?", "INCONCLUSIVE"]
     assert "undecided, 90 % interval crosses both −0.5 and +0.5: noisy" in block
     assert re.search(r"^mine +– +▲ +\+3.02$", out, re.MULTILINE), "the overview says it first"
-    assert "1 of 4 lines of the family are undecided, which is not agreement" in words(out)
+    assert "1 of 4 lines of the family is undecided, which is not agreement" in words(out)
 
 
 def test_notes_never_go_missing(table: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -187,7 +187,7 @@ def test_advice_is_that_of_the_smallest_card_and_none_where_nothing_fits(
     """Whoever follows it is told nothing more."""
     there = tuple(Card(str(index), memory * GB) for index, memory in enumerate(memories))
     asked = SimpleNamespace(
-        recipe=SimpleNamespace(task=SimpleNamespace(memory=int(5.3 * GB))), gpus=range(len(there)), cards=there
+        recipe=SimpleNamespace(task=SimpleNamespace(memory=int(5.3 * GB), width=1)), gpus=range(len(there)), cards=there
     )
     found = run.crowded(asked, worker_devices(range(len(there)), workers, 99))  # type: ignore[arg-type]
     assert found == (() if said is None else (said,))
