@@ -126,7 +126,7 @@ def test_a_dry_run_shows_the_looks_and_writes_nothing(run: Any, cli: Any) -> Non
     assert "look 1: seeds 0 to 4; 20 cells to compute; 0.0125 of 0.05 spent" in shown
     assert "look 4: seeds 12 to 19; 32 cells to compute; 0.05 of 0.05 spent" in shown
     assert re.search(
-        r"power by the last look where differences have sd = δ = 0.5 points: equivalence \d+%, after \d+ seeds", shown
+        r"power by the last look where differences have sd = δ = 0.5 points: equivalence \d+ %, after \d+ seeds", shown
     )
     assert not cli.run.exists()
     assert run(*WIDE).returncode == 0
@@ -401,7 +401,7 @@ def test_rows_that_changed_after_a_look_are_told(run: Any, cli: Any) -> None:
     connection.close()
     found = report(cli)
     assert "rows of a look changed after it" in found["settings"]["stamps"]
-    assert any("1 of 16 cells of the looks that were made are not there" in one["text"] for one in found["deviations"])
+    assert any("1 of 16 cells of the looks that were made is not there" in one["text"] for one in found["deviations"])
     assert run(*NARROW).returncode == 0  # the same numbers again
     assert report(cli)["settings"]["stamps"] == []
 
