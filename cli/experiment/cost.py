@@ -127,7 +127,10 @@ def estimate(
     pruned = [row.wall_seconds for row in cells if row.mask_hash is not None and row.search is None]
     if not checkpoints or not (work.training or pruned):
         return guess
-    training = mean(row.wall_seconds for row in checkpoints)
+    training = mean(row.wall_seconds for row in checkpoints)  # of a stack each seed's share
+    stored, width = [row.seed for row in checkpoints], recipe.task.width
+    stack = training * len(stored) / stacks_of(stored, width)
+    training = stack / _in_a_stack(recipe)
     slower = training / work.training if work.training else mean(pruned) / work.cell  # a network that is given is not trained
     cell = mean(pruned) if pruned else slower * work.cell
     return Cost(
@@ -137,7 +140,7 @@ def estimate(
         f"measured on {plural(len(checkpoints), 'seed')}" + ("" if pruned else ", masks in proportion"),
         {kind: slower * seconds for kind, seconds in work.signals.items()},
         _measured_point(cells, cell) or slower * work.point,
-        beside=training * (_in_a_stack(recipe) - 1),
+        beside=stack - training,
         trial=_measured_trial(cells, cell) or slower * work.trial,
     )
 

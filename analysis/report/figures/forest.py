@@ -18,6 +18,7 @@ from sics_analysis.report.figures.drawing.style import (
     FAINT,
     HEAD,
     INK,
+    SINGLE,
     VERDICTS,
     Drawing,
     Sketch,
@@ -195,8 +196,8 @@ def _forest(
     return sheet
 
 
-#: Inches: as wide as a phone shows without scrolling, so that names and numbers stand beside the bars there too.
-_NARROW, _LINE = 3.62, 0.165
+#: Inches: a column of a paper, which a phone shows without scrolling, so that names and numbers stand beside the bars there too.
+_NARROW, _LINE = SINGLE, 0.165
 _NAME, _NUMBER = 0.062, 0.056  # inches a character, of bold text at `_TEXT` and of numbers at `_SMALLER`
 _TEXT, _SMALLER = 7.0, 6.4  # points
 

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
@@ -143,10 +144,16 @@ def refuse_unstackable(build: Callable[[int], nn.Module], config: TrainingConfig
     dice = torch.Generator().manual_seed(0)
     plain, two = replace(config, precision="fp32"), replace(config, precision="fp32", width=2)
     networks = [build(seed) for seed in range(2)]
-    alone = [copy.deepcopy(network).train() for network in networks]
-    stack = Stack(networks[0], two, torch.device("cpu"))
-    for place, network in enumerate(networks):
-        stack.seat(place, network, {parameter: {} for parameter in network.parameters()})
+    held = [_beside(network) for network in networks]
+    if other := _differing(*held):
+        raise ConfigError(refusal("stacked", _DONE, f"{other} is each seed's own, and neither parameter nor buffer", _INSTEAD))
+    try:
+        alone = [copy.deepcopy(network).train() for network in networks]
+        stack = Stack(networks[0], two, torch.device("cpu"))
+        for place, network in enumerate(networks):
+            stack.seat(place, network, {parameter: {} for parameter in network.parameters()})
+    except RuntimeError as error:  # of a network that cannot be copied, or whose parameters have no shape yet
+        raise ConfigError(refusal("stacked", _DONE, str(error), _INSTEAD)) from error
     for _ in range(2):
         images, labels = torch.randn(2, 8, *shape, generator=dice), torch.randint(0, classes, (2, 8), generator=dice)
         batches = {place: TrainingBatch(images[place], labels[place]) for place in range(2)}
@@ -155,19 +162,51 @@ def refuse_unstackable(build: Callable[[int], nn.Module], config: TrainingConfig
             losses, _ = stack.gradients(batches)
         host.refuse_changes(networks[0], "stacked", _DONE, _INSTEAD)
         for place, network in enumerate(alone):
+            host = Host.of(network)
             try:
                 loss, _ = Eager(network, plain)(batches[place])
             except Exception as error:  # whatever a network raises on images that it is not made for
                 raise ConfigError(refusal("stacked", _DONE, str(error), _INSTEAD)) from error
+            host.refuse_changes(network, "stacked", _DONE, _INSTEAD)
+            if other := _differing(held[place], _beside(network)):
+                reason = f"each pass changes {other}, which is neither parameter nor buffer"
+                raise ConfigError(refusal("stacked", _DONE, reason, _INSTEAD))
             stacked = stack.of(place)
             pairs = {"loss": (loss, losses[place])}
             pairs |= {name: (buffer, stacked[name]) for name, buffer in network.named_buffers()}
             far = [_apart(one, other) for one, other in pairs.values()]
             trained = [(p.grad, stacked[f"{name}/grad"]) for name, p in network.named_parameters() if p.grad is not None]
             far.append(_apart(*(torch.cat([pair[k].flatten() for pair in trained]) for k in range(2))))
-            if not max(far) <= _NEAR:
+            if not all(one <= _NEAR for one in far):
                 reason = "what it keeps beside parameters and buffers, or binds anew, would be other seeds' too"
                 raise ConfigError(refusal("stacked", _DONE, reason, _INSTEAD))
+
+
+def _beside(network: nn.Module) -> dict[str, object]:
+    """What a network holds beside parameters, buffers and modules, where it is numbers, by name."""
+    internal = vars(nn.Module()).keys()
+    return {
+        f"{path}.{name}".lstrip("."): value.detach().clone() if isinstance(value, Tensor) else copy.copy(value)
+        for path, module in network.named_modules()
+        for name, value in vars(module).items()
+        if name not in internal and isinstance(value, Tensor | np.ndarray | int | float | complex | str)
+        if not isinstance(value, nn.Parameter)
+    }
+
+
+def _differing(one: Mapping[str, object], other: Mapping[str, object]) -> str:
+    """The first name whose values are not the same; empty if there is none."""
+    for name in sorted({*one, *other}):
+        a, b = one.get(name), other.get(name)
+        if isinstance(a, Tensor) and isinstance(b, Tensor):
+            same = a.shape == b.shape and a.dtype == b.dtype and torch.equal(torch.nan_to_num(a), torch.nan_to_num(b))
+        elif isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+            same = bool(np.array_equal(np.asarray(a), np.asarray(b)))
+        else:
+            same = type(a) is type(b) and (a == b or a != a)
+        if not same:
+            return name
+    return ""
 
 
 def _apart(one: Tensor, other: Tensor) -> float:

@@ -13,7 +13,7 @@ from torch import nn
 
 from sics_cli.base.errors import is_device_lost
 from sics_cli.settings.images import TrainingConfig
-from sics_cli.settings.seeding import Indices, data_order
+from sics_cli.settings.seeding import Indices, data_order, epoch_seed
 from sics_cli.tasks.images.datasets import Split
 from sics_cli.tasks.images.examples import Examples
 from sics_cli.tasks.images.mixing import Mixing, draw_mixes, mixed
@@ -283,6 +283,16 @@ class StackedTrainer(ImageTrainer):
                 _raise_if_shared(error)
                 met.append(error)
         return met
+
+    def _told(self, number: int, met: Pass) -> dict[str, float | None]:
+        """As on other paths; what a network draws when it is evaluated is the seed's own, whoever is beside it."""
+        torch.manual_seed(epoch_seed(self._seed, number))
+        return super()._told(number, met)
+
+    def finish(self) -> dict[str, int]:
+        """As on other paths, with draws of its own."""
+        torch.manual_seed(epoch_seed(self._seed, self._config.epochs))
+        return super().finish()
 
     def state(self) -> State:
         """As on other paths, in memory of its own: a place goes on with those beside it, whether its seed does or not."""

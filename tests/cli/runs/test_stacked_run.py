@@ -1,9 +1,9 @@
 """`replicate` with `path = "stacked"`: seeds go to one worker to be trained, and are what they are whoever they go with."""
 
-from pathlib import re
+import re
+from pathlib import Path
 from typing import Any
 
-import Path
 import pytest
 import torch
 from torch import nn

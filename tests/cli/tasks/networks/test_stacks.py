@@ -227,7 +227,7 @@ class Odd(nn.Module):
         super().__init__()
         torch.manual_seed(seed)
         self.head, self.what, self.passes = nn.Linear(64, 10), what, 0
-        self.own = torch.randn(10)  # neither parameter nor buffer
+        self.own = torch.randn(10) if what == "own" else torch.ones(10)  # neither parameter nor buffer
         self.register_buffer("mean", torch.zeros(64))
         self.drop = nn.Dropout(0.3)
 
@@ -255,8 +255,8 @@ class Odd(nn.Module):
         ("", None),
         ("dropout", "it draws random numbers as it trains: dropout, stochastic depth or the like"),
         ("asks", "vmap: It looks like you're"),
-        ("rebinds", "what it keeps beside parameters and buffers, or binds anew, would be other seeds' too"),
-        ("own", "what it keeps beside parameters and buffers, or binds anew, would be other seeds' too"),
+        ("rebinds", "each pass binds mean to another tensor"),
+        ("own", "own is each seed's own, and neither parameter nor buffer"),
         ("python", "each pass draws from Python's generator"),
         ("breaks", "not these images"),
     ],
@@ -271,6 +271,78 @@ def test_what_cannot_be_stacked_is_refused_in_a_line(what: str, said: str | None
         assert line.startswith(begin + said)
         assert line.endswith("): give eager | compile")
         assert "\n" not in line
+
+
+class Beside(nn.Module):
+    """Keeps something beside its parameters and buffers that hardly shows at first."""
+
+    def __init__(self, what: str, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.what, self.first, self.out = what, nn.Linear(64, 16), nn.Linear(16, 10)
+        if what == "fixed":  # behind a gate that is nearly shut
+            self.mixing = torch.randn(16, 16)
+            self.gate = nn.Parameter(torch.full((1,), 1e-4))
+        if what == "rebound":
+            self.register_buffer("scale", torch.ones(16))
+        if what == "statistics":
+            self.mean = torch.zeros(16)
+        if what == "normed":
+            self.first = torch.nn.utils.weight_norm(self.first)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.first(images.flatten(1))
+        if self.what == "fixed":
+            x = x + self.gate * (x @ self.mixing)
+        if self.what == "rebound" and self.training:
+            self.scale = 0.999 * self.scale + 0.001 * x.detach().square().mean(0)
+        if self.what == "statistics":
+            if self.training:
+                self.mean = 0.999 * self.mean + 0.001 * x.detach().mean(0)
+            x = x - self.mean
+        return self.out(torch.relu(x / self.scale if self.what == "rebound" else x))
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("fixed", "mixing is each seed's own, and neither parameter nor buffer"),
+        ("rebound", "each pass binds scale to another tensor"),
+        ("statistics", "each pass changes mean, which is neither parameter nor buffer"),
+        ("normed", "first.weight is each seed's own, and neither parameter nor buffer"),
+    ],
+)
+def test_what_is_no_seeds_own_is_refused_however_little_it_counts(what: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        refuse_unstackable(lambda seed: Beside(what, seed), settings(), (1, 8, 8), 10)
+    assert said in str(caught.value)
+
+
+def test_what_a_network_draws_when_it_is_evaluated_is_its_seeds_own() -> None:
+    class Drawing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.out = nn.Linear(64, 10)
+
+        def forward(self, images: Tensor) -> Tensor:
+            x = self.out(images.flatten(1))
+            return x if self.training else x + 3 * torch.randn_like(x)
+
+    def build(seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        return Drawing()
+
+    def curve(*seeds: int) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        trained(
+            build,
+            settings(),
+            dict.fromkeys(seeds),
+            log=lambda seed, epoch: found.append(dict(epoch.values)) if seed == 1 else None,
+        )
+        return found
+
+    assert curve(0, 1, 2) == curve(1) == curve(1, 6)
 
 
 def test_what_can_be_stacked_is_not_refused(build: Build) -> None:
