@@ -316,14 +316,16 @@ def tied(text: str) -> str:
 def wrapped(text: str, width: int, first: int | str = 0, rest: int = 0) -> str:
     """Text broken between words at a width, with these indents; numbers stay with their signs and units.
 
-    In place of the first indent a label may stand. A word longer than a line, such as a path, stays whole: it can be copied.
+    In place of the first indent a label may stand. A path longer than a line stays whole: it can be copied.
 
     >>> print(wrapped("in /a/folder/with/a/long/name", 16, "store  ", 7))
     store  in
            /a/folder/with/a/long/name
     """
     lead = " " * first if isinstance(first, int) else first
+    most = max(width - max(rest, len(lead)), 8)
+    words = (word if len(word) <= most or "/" in word else " ".join(textwrap.wrap(word, most)) for word in tied(text).split(" "))
     filled = textwrap.fill(
-        tied(text), width, initial_indent=lead, subsequent_indent=" " * rest, break_long_words=False, break_on_hyphens=False
+        " ".join(words), width, initial_indent=lead, subsequent_indent=" " * rest, break_long_words=False, break_on_hyphens=False
     )
     return filled.replace("\u00a0", " ")

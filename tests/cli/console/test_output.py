@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sics_cli.base.errors import ConfigError, StorageError
-from sics_cli.console.output import check_figures, check_output, is_stream, write_document
+from sics_cli.console.output import check_folder, check_output, is_stream, write_document
 from sics_cli.main import main
 
 
@@ -59,11 +59,11 @@ def test_a_link_to_the_source_is_the_source(tmp_path: Path) -> None:
 def test_figures_need_a_folder(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
-    check_figures(None)
-    check_figures(tmp_path / "not" / "yet" / "there")
+    check_folder("--figures", None)
+    check_folder("--figures", tmp_path / "not" / "yet" / "there")
     for place in (file, file / "x"):
         with pytest.raises(ConfigError, match="give a folder"):
-            check_figures(place)
+            check_folder("--figures", place)
 
 
 def test_files_of_another_kind_are_not_called_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -257,8 +257,8 @@ def test_read_only_run_can_be_read_but_not_written(copy: Any, snapshot: Snapshot
 def test_out_is_a_file(cli: Any) -> None:
     (cli.folder / "run").write_text("mine")
     done = cli.here(*cli.tiny)
-    assert done.returncode == 1
-    one_line(done, "--out run", "cannot be written")
+    assert done.returncode == 2
+    one_line(done, "--out run: is a file; give a folder")
     assert (cli.folder / "run").read_text() == "mine"
 
 
