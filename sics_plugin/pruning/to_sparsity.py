@@ -24,7 +24,7 @@ from sics_plugin.scorers.units import SaliencyVector
 from sics_plugin.selection.fetch import sum_of
 from sics_plugin.selection.lowest import check_sparsity
 from sics_plugin.selection.parts import count_kept
-from sics_plugin.selection.pools import ONE_CUT
+from sics_plugin.selection.pools import BY_NUMBER
 from sics_plugin.selection.zeros import count_zeros, is_zero
 
 
@@ -59,7 +59,7 @@ def prune_to_sparsity(
     if sparsity is None:
         raise TypeError("Expected `sparsity` to be a fraction in [0, 1], got None")
     check_sparsity(sparsity)
-    if (pool := parameters.get("pool", "global")) not in (*ONE_CUT, "erk"):
+    if (pool := parameters.get("pool", "global")) not in BY_NUMBER:
         raise ValueError(
             f"Expected `pool` to be 'global', 'layer-rank' or 'erk' for a sparsity of the whole, got {pool!r}: prune_model takes "
             "the others, with an `amount` of each layer, row or group"

@@ -19,6 +19,8 @@ from sics_plugin.selection.lowest import count_to_prune
 POOLS = ("global", "layer", "layer-rank", "row", "erk")
 #: Pools in which one cut goes through all units of the model, and how much each layer loses is what falls.
 ONE_CUT = ("global", "layer-rank")
+#: Pools that can give a number of units of the whole: the others lose a fraction of each layer, row or group.
+BY_NUMBER = (*ONE_CUT, "erk")
 _ACCEPTED = "'global', 'layer', 'layer-rank', 'row', 'erk' or 'N:M' such as '2:4'"
 _N_OF_M = re.compile(r"(\d+):(\d+)")
 

@@ -155,11 +155,6 @@ class OverBatches:
         """The mean over what counts."""
         return mean_of([self.score(outputs(model, given), given) for given in moved(self.batches, model)])
 
-    @property
-    def example(self) -> Any:
-        """A few of the inputs."""
-        return example_of(self.batches)
-
 
 def mean_of(scores: Sequence[tuple[float, int]]) -> float:
     """The mean of sums over batches, each with how many it is of."""

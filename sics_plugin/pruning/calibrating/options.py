@@ -72,7 +72,7 @@ def _chosen(how: object, values: dict[str, Any], prune: Prune) -> dict[str, Any]
         chosen, example = {"table": table, **found}, example_of(how.kept)
     else:
         chosen = {"table": calibrate(model, amount, how, prune=prune, unit=unit, **options)}
-        example = how.evaluate.example if isinstance(how.evaluate, OverBatches) else None
+        example = example_of(how.evaluate.batches) if isinstance(how.evaluate, OverBatches) else None
     if example is not None and values.get("groups") is not None and values.get("example") is None:
         chosen["example"] = example
     return chosen

@@ -33,7 +33,7 @@ from sics_plugin.scorers.adaptive import PLATEAU, AdaptiveTable, Step, built, ha
 from sics_plugin.scorers.base import Trial
 from sics_plugin.scorers.registry import get_scorer
 from sics_plugin.selection.lowest import count_to_prune
-from sics_plugin.selection.pools import ONE_CUT
+from sics_plugin.selection.pools import BY_NUMBER, ONE_CUT
 
 #: What is tried, in this order: magnitude, which wins ties; published scorers, each with the signal of its source; and the
 #: percentile of the magnitude plus the gradient's, at the strength of ``table="measured"``.
@@ -244,15 +244,15 @@ class _Trying:
 
     def look(self, twin: nn.Module) -> Seen:
         """What the batches show of a copy, with the random numbers that the model itself had."""
-        losses, change = list[tuple[float, int]](), None if self.dense is None else 0.0
+        dense, losses, away = self.dense, list[tuple[float, int]](), 0.0
         with Unchanged(twin) as unchanged, torch.no_grad():
             for i, given in enumerate(moved(unchanged.of(self.how.kept), twin)):
                 output = outputs(twin, given)
-                if self.dense is not None and change is not None:
-                    change += self.dense.away(i, output, given)  # before a loss that changes the output in place
+                if dense is not None:
+                    away += dense.away(i, output, given)  # before a loss that changes the output in place
                 if self.how.labels:
                     losses.append(self.loss.score(output, given))
-        change = None if change is None else _or_lost(change)
+        change = None if dense is None else _or_lost(away)
         if not self.how.labels:
             return Seen((), (), change, float(change or 0.0))
         counts = tuple(count for _, count in losses)
@@ -270,7 +270,7 @@ class _Trying:
     def wanted(self, name: str, pool: str) -> dict[str, Any]:
         """What a prune by a candidate is given beside the options of all."""
         kind = kind_for(name)
-        amount = self.amount if pool in (*ONE_CUT, "erk") else self.share
+        amount = self.amount if pool in BY_NUMBER else self.share
         saliency = None if kind is None else self.signal(kind)
         return {"amount": amount, "pool": pool, "sparsity": self.sparsity, "saliency": saliency}
 
