@@ -57,7 +57,8 @@ class Tried:
         """
         assert report.choice is not None
         trials = report.choice.trials  # the best first
-        plain = next(one for one in trials if (one.scorer, one.pool) == (self.names[0], self.pools[0]))
+        magnitude = (one for one in trials if one.scorer == self.names[0])
+        plain = min(magnitude, key=lambda one: self.pools.index(str(one.pool)))  # a pool that removes too few is left out
         losses = {"loss": -trials[0].score, "magnitude": -plain.score}
         return {
             "scorer": report.choice.scorer,

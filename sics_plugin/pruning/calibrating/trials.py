@@ -45,6 +45,8 @@ POOLS = ("global", "layer", "row")
 RULE = "least change of the outputs within a standard error of the smallest loss"
 #: A mask that removes fewer units than asked, because layers and rows lose whole ones, is not compared where it is so much short.
 SHORT = 0.01
+#: What says that a candidate cannot be had.
+_CANNOT = (TypeError, ValueError, RuntimeError, IndexError)
 #: Outputs of a copy that is not pruned may differ by so much of their variance, by rounding.
 SAME = 1e-3
 
@@ -179,7 +181,7 @@ class _Trying:
         #: What was left out, and why.
         self.left: dict[str, str] = {}
         self.plain: Trial | None = None
-        self.signals = dict(how.collected or {})
+        self.signals: dict[str, Saliency | Exception] = dict(how.collected or {})
         self.seen: dict[str, Seen] = {}
         self.loss = held_out_loss(how.kept, how.loss)
         self.dense: DenseOutputs | None = None
@@ -198,7 +200,7 @@ class _Trying:
                 twin, report = self.pruned(name, pool)
             except torch.OutOfMemoryError:
                 raise
-            except (TypeError, ValueError, RuntimeError, IndexError) as error:
+            except _CANNOT as error:
                 if name == PLATEAU or name in (self.how.scorers or ()):
                     raise
                 self.left.setdefault(name, " ".join(str(error).split())[:80])
@@ -275,7 +277,7 @@ class _Trying:
         return {"amount": amount, "pool": pool, "sparsity": self.sparsity, "saliency": saliency}
 
     def signal(self, kind: str) -> Saliency:
-        """A kind of saliency, collected once."""
+        """A kind of saliency, or why there is none: collected once."""
         if kind not in self.signals:
             signal, given = SIGNALS[kind], dict[str, Any]()
             if signal.collect is not None:
@@ -284,8 +286,15 @@ class _Trying:
                 given["loss"] = self.how.loss
             if self.unit != "weight":
                 given.update(unit=self.unit, groups=self.options.get("groups"))
-            self.signals[kind] = Saliency(self.model, kind=kind, **given)  # type: ignore[arg-type]
-        return self.signals[kind]
+            try:
+                self.signals[kind] = Saliency(self.model, kind=kind, **given)  # type: ignore[arg-type]
+            except torch.OutOfMemoryError:
+                raise
+            except _CANNOT as error:
+                self.signals[kind] = error
+        if isinstance(found := self.signals[kind], Exception):
+            raise found
+        return found
 
     def best(self, trials: Sequence[Trial]) -> tuple[Trial, str]:
         """What is chosen, and why."""

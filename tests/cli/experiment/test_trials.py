@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -11,12 +12,13 @@ from sics_cli.experiment.cells import families, plan_cells
 from sics_cli.experiment.cost import Cost, estimate, signals_of, trials_of
 from sics_cli.experiment.recipe import Environment, Recipe
 from sics_cli.experiment.scorers import ScorerInfo, choose, describe_scorers, fingerprint_of
-from sics_cli.experiment.trials import TRIALS
+from sics_cli.experiment.trials import TRIALS, Tried
 from sics_cli.main import main
 from sics_cli.settings.config import Experiment
 from sics_cli.store.rows import CheckpointRow
 from sics_plugin.pruning.calibrating import trials
 from sics_plugin.scorers import adaptive
+from sics_plugin.scorers.base import Trial
 
 ENVIRONMENT = Environment("cpu", "2.15", "1.0")
 
@@ -68,6 +70,15 @@ def test_what_is_tried_by_unit(info: ScorerInfo) -> None:
     assert tried.masks("channel") == tried.masks("head") == 5 * 2
     assert tried.kinds("channel") == ("gradient", "fisher", "lamp")
     assert chosen(["chaos"])[-1].tried is None
+
+
+def test_a_row_has_magnitude_where_the_first_pool_was_left_out(info: ScorerInfo) -> None:
+    tried = Tried.read(info.fingerprint)
+    some = (Trial("fisher", None, -1.0, "a", "row", 0.1), Trial("magnitude", None, -3.0, "b", "row", 0.3))
+    both = (*some, Trial("magnitude", None, -2.0, "c", "layer", 0.2))
+    for found, loss in ((some, 3.0), (both, 2.0)):
+        choice = SimpleNamespace(scorer="fisher", alpha=None, trials=found)
+        assert tried.told(cast(Any, SimpleNamespace(choice=choice, pool="row")))["magnitude"] == loss
 
 
 def test_its_facts_are_listed_and_it_has_no_measure(capsys: pytest.CaptureFixture[str]) -> None:

@@ -427,7 +427,9 @@ def test_a_model_whose_copy_is_another_one_is_refused(net: nn.Sequential, given:
         prune_model(net, "adaptive", amount=0.5, calibrate=Trials(given))
 
 
-def test_a_scorer_whose_signal_cannot_be_had_is_left_out_unless_it_was_named(given: Batches) -> None:
+def test_a_scorer_whose_signal_cannot_be_had_is_left_out_unless_it_was_named(
+    given: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class TimeFirst(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -439,8 +441,16 @@ def test_a_scorer_whose_signal_cannot_be_had_is_left_out_unless_it_was_named(giv
     torch.manual_seed(0)
     net = TimeFirst()
     batches = [(torch.randn(5, 8, 24), torch.randint(4, (8,))) for _ in range(3)]
+    asked: list[str] = []
+
+    def collect(model: nn.Module, *arguments: Any, kind: Any, **options: Any) -> Saliency:
+        asked.append(kind)
+        return Saliency(model, *arguments, kind=kind, **options)
+
+    monkeypatch.setattr(module, "Saliency", collect)
     report = prune_model(clone_pruned(net), "adaptive", amount=0.5, calibrate=Trials(batches))
     assert report.choice is not None
+    assert asked.count("fisher") == 1  # not once a pool
     assert "fisher" not in {t.scorer for t in report.choice.trials}
     assert "; left out fisher: " in report.choice.reason
     with pytest.raises((TypeError, ValueError, RuntimeError)):
