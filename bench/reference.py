@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from sics_analysis.claims.statement import paper_claims
@@ -31,11 +32,15 @@ BEGIN, END = "<!-- scorecard: begin -->", "<!-- scorecard: end -->"
 
 def keep(run: Path, name: str) -> Path:
     """Copy the store of a finished run: results only, no network and no image."""
-    target = KEPT / name / "run.sqlite"
+    return copied(run / "run.sqlite", KEPT / name / "run.sqlite")
+
+
+def copied(store: Path, target: Path) -> Path:
+    """A store, compacted, in another place."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
-    with sqlite3.connect(f"{(run / 'run.sqlite').resolve().as_uri()}?mode=ro", uri=True) as store:
-        store.execute("VACUUM INTO ?", (str(target),))
+    with closing(sqlite3.connect(f"{store.resolve().as_uri()}?mode=ro", uri=True)) as opened:
+        opened.execute("VACUUM INTO ?", (str(target),))
     return target
 
 

@@ -30,6 +30,7 @@ def complexity_finding(claim: Claim, analysis: Analysis, sparsity: float) -> Fin
     numbers = f"{numbers_of(own, interval)} against {claim.than}"
     if adjusted is not None and adjusted <= analysis.alpha:
         text = f"{numbers}, above +{delta:g}, and so it is against {analysis.reference}, adjusted {p_text(adjusted)}"
+        text += "; shuffled features by the same search are not shown to do less" if split.above_noise is False else ""
         return Finding(sparsity, Status.SUPPORTED, text, own.n, adjusted, own.mean, interval)
     if split.line.verdict is Verdict.ESCAPES:
         text = f"{numbers}, above +{delta:g}, which is not shown against {analysis.reference}"

@@ -62,6 +62,8 @@ class SearchedGain(_Searched):
         Over the reference, on the seeds common to all parts.
     search, information
         What the search finds with shuffled features, and what `information` adds to that; None without such a control.
+    noise
+        What the scorer has over the shuffled features, seed by seed; None without such a control.
     line
         Against `information`, tested in the family of the paper's readings at this S; None without a matched control.
     unmatched
@@ -81,6 +83,16 @@ class SearchedGain(_Searched):
     p_pays: float | None = None
     p_pays_delta: float | None = None
     p_pays_delta_run: float | None = None
+    noise: Contrast | None = None
+
+    @property
+    def above_noise(self) -> bool | None:
+        """Whether its own 95 % interval over the shuffled features lies above 0; None where there are none to tell by.
+
+        `information` is held to weights that are monotone, and may end below what a freer search finds in noise. Being above it
+        speaks of the features only where noise does not do as well.
+        """
+        return None if self.noise is None or self.noise.mean is None else _above(self.noise)
 
     @property
     def pays(self) -> bool:
@@ -121,9 +133,9 @@ class SearchedGain(_Searched):
         if self.pays_delta:
             alone = _alone(self.p_pays_delta_run, self.alpha)
             over = f"over the same search without it, and over {line.gain.reference}"
-            return f"Complexity pays: more than {delta:g} points {over}{alone}"
+            return self._said(f"more than {delta:g} points {over}{alone}")
         if self.pays:
-            return f"Complexity pays, above 0 at this S; that it pays {delta:g} points is not shown"
+            return self._said(f"above 0 at this S; that it pays {delta:g} points is not shown")
         if line.verdict is Verdict.ESCAPES:
             return f"That complexity pays is not shown: {_beaten(line)}"
         if line.verdict in SAME:
@@ -135,6 +147,15 @@ class SearchedGain(_Searched):
         else:
             said = f"Whether complexity pays is not settled ({line.reason})"
         return f"{said}; {self._explained()}"
+
+    def _said(self, how_much: str) -> str:
+        """That complexity pays; or that it is above its control, where shuffled features are not shown to do less."""
+        if self.noise is None or self.above_noise is not False:
+            return f"Complexity pays: {how_much}"
+        return (
+            f"Its control is beaten ({how_much}), shuffled features by the same search are not "
+            f"({_with_interval(self.noise)} over them): that complexity is what pays is not shown"
+        )
 
     def _explained(self) -> str:
         """What the gain is due to, by the parts whose interval lies above 0."""
@@ -167,7 +188,9 @@ class SearchedGain(_Searched):
         tests = "p_superior_adjusted p_escape_adjusted p_equivalence=equivalence.p verdict reason"
         row |= dict.fromkeys(("p_superior_adjusted", "p_escape_adjusted", "p_equivalence", "verdict")) if line is None else {}
         row |= {"reason": "; ".join(self.unmatched)} if line is None else columns(line, tests)
-        return row | columns(self, "p_pays p_pays_delta p_pays_delta_run pays") | {"conclusion": self.conclusion()}
+        row |= {"over_noise": None if self.noise is None else self.noise.mean}
+        row |= limits("over_noise_ci95", None if self.noise is None else self.noise.t_interval())
+        return row | columns(self, "p_pays p_pays_delta p_pays_delta_run pays above_noise") | {"conclusion": self.conclusion()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,7 @@ def _split(setting: Setting, S: float, kept: Kept | None) -> tuple[list[Searched
     split: list[SearchedGain] = []
     for name in members:
         line, other, control = lines.get(name), shuffled[name], controls[name]
-        search = information = None
+        search = information = noise = None
         gain = gains[name] if line is None else line.gain
         if other is not None:
             search = table.contrast(other, setting.reference, S).restrict(gain.seeds)
@@ -166,9 +166,11 @@ def _split(setting: Setting, S: float, kept: Kept | None) -> tuple[list[Searched
                     f"{other} has no result for seed {', '.join(map(str, lacking))} at S = {S:g}: it takes no part there."
                 )
                 search = other = None
+        if other is not None:
+            noise = table.contrast(name, other, S).restrict(gain.seeds)
         if other is not None and control is not None:
             information = table.contrast(control, other, S).restrict(gain.seeds)
-        one = SearchedGain(names[name], gain, search, information, line, tuple(why[name]), setting.alpha)
+        one = SearchedGain(names[name], gain, search, information, line, tuple(why[name]), setting.alpha, noise=noise)
         if line is not None and above is not None and beyond is not None:
             one = replace(one, p_pays=_both(name, above.adjusted), p_pays_delta=_both(name, beyond.adjusted))
         split.append(one)

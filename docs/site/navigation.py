@@ -92,6 +92,7 @@ SECTIONS = (
         "What was found, and the commands that make it again.",
         (
             Page("findings", "What was found", "The paper's claims on our own runs."),
+            Page("fusion-runs", "Searched fusions", "The paper's features, and controls with the same search."),
             Page("adaptive", "SICSAdaptive, compared", "Both its tables against magnitude and eleven published scorers."),
             Page("real-networks", "Trained networks of others", "Fourteen networks that nobody here trained."),
             Page("speed", "Speed and memory", "Pruning from a million to a billion weights."),

@@ -24,6 +24,7 @@ from sics_analysis.report.layouts.latex import escaped
 from sics_analysis.report.layouts.terminal import print_report
 from sics_analysis.report.tables import searched as tables
 from sics_analysis.report.words.answers import answers
+from sics_analysis.report.words.conclusion import conclude
 from sics_analysis.results import IMAGE_ACCURACY, Metric, Verdict
 
 SETS = {
@@ -189,6 +190,23 @@ def test_the_answer_says_what_is_shown_and_over_what(whole: ReportDocument) -> N
         found for found in answers(replace(whole, searched=replace(whole.searched, splits=within))) if found.id == "searched"
     ]
     assert (answer.tone, answer.short[:35]) == ("open", "Not shown above 0.5 over the whole ")
+
+
+def test_no_answer_is_a_yes_where_noise_by_the_same_search_does_as_well() -> None:
+    frame = worked()
+    short = frame["scorer"].isin(["fusion_information_50", "magnitude"])  # noise reaches what the fusion does, the control not
+    noise = frame[frame["scorer"] == "fusion_orbit_50"].assign(scorer="fusion_shuffled_50")
+    noise["correct"] += [0, -1, 1, 0, 0]
+    noise["accuracy"] = noise["correct"] / noise["n"]
+    kept = frame[short | (frame["scorer"] == "fusion_orbit_50")]
+    found = document_of(pd.concat([kept, noise], ignore_index=True))
+    (answer,) = [answer for answer in answers(found) if answer.id == "searched"]
+    assert answer.tone == "open"
+    assert answer.short == "Not shown; above information but not above shuffled features: orbit at S = 0.7"
+    assert "it is above its control and not shown above shuffled features by the same search in 1" in answer.text
+    assert "complexity is shown to pay in 0 of 1 comparison" in headline(found)
+    assert "hether complexity pays is open in 1 of 1 comparison of searches" in conclude(found).left
+    assert ReportDocument.from_dict(found.to_dict()) == found
 
 
 def test_where_searched_scorers_are_all_there_is_the_headline_is_of_them(single: ReportDocument) -> None:

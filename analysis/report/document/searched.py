@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from sics_analysis.results import Interval, Seed, Verdict
+from sics_analysis.results import UNSAID, Interval, Seed, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class SplitInfo:
     """gain = search + information + complexity of one reading of the paper at one S, each part by its own mean.
 
     `search` and `information` are None without shuffled features by the same search, what follows without a matched control.
+    `noise` is what the scorer has over those features, `above_noise` whether its interval lies above 0.
     """
 
     scorer: str
@@ -45,6 +46,8 @@ class SplitInfo:
     reason: str
     conclusion: str
     sentence: str
+    noise: PartInfo | None = field(default=None, metadata={UNSAID: None})
+    above_noise: bool | None = field(default=None, metadata={UNSAID: None})
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,8 @@ def _split(gain: SearchedGain) -> SplitInfo:
         reason="; ".join(gain.unmatched) if line is None else line.reason,
         conclusion=gain.conclusion(),
         sentence=gain.describe(),
+        noise=_known(gain.noise),
+        above_noise=gain.above_noise,
     )
 
 

@@ -21,7 +21,8 @@ NO_KAPPA = (
 FAMILY = (
     "Complexity is tested at the largest budget alone, against information with the same budget: one family an S, the readings "
     "of the paper (rotation max-T, else Holm). It pays where a reading is shown above that control and above the "
-    "reference, which any search can reach; both lines of all readings are one family. Search, information and smaller budgets "
+    "reference, which any search can reach; both lines of all readings are one family. A reading that pays has to have its own "
+    "interval above shuffled features too, where there are some. Search, information and smaller budgets "
     "have intervals of their own, unadjusted."
 )
 OVER_LOOKS = "They are tested at the looks of the run: p are sequential, intervals repeated."
@@ -42,13 +43,16 @@ def searched_answer(document: ReportDocument) -> Answer:
     if not tested:
         why = info.reason or (info.splits[0].reason if info.splits else "no reading of the paper is among the searched scorers")
         return Answer("searched", question, "open", "Not tested", f"Not tested: {why}.")
-    paying = [row for row in tested if row.pays]
+    paying = [row for row in tested if row.pays and row.above_noise is not False]
+    as_noise = [row for row in tested if row.pays and row.above_noise is False]
     whole = [row for row in paying if pays_over_run(row, document)]
-    settled = all(row.verdict in _NO_MORE for row in tested)
+    settled = not as_noise and all(row.verdict in _NO_MORE for row in tested)
     tone: Tone = "yes" if whole else "no" if settled else "open"
     text = " ".join([_counted(tested, document), *_due(tested, document.metric), *_gaps(info)])
     costs = [row for row in tested if row.verdict is Verdict.DEGRADES]
     short = _short(paying, whole, document, settled=settled)
+    if as_noise:
+        short = f"{short}; above information but not above shuffled features: {_who(as_noise)}"
     if costs:
         short = f"{short}; costs more than {document.settings.delta:g}: {_who(costs)}"
     return Answer("searched", question, tone, short, text)
@@ -63,16 +67,23 @@ def _short(paying: list[SplitInfo], whole: list[SplitInfo], document: ReportDocu
 
 
 def _who(rows: list[SplitInfo]) -> str:
+    """Which readings, those at the same S together."""
     where = gathered((row.features, row.sparsity) for row in rows)
-    return "; ".join(f"{features} at {sparsity_list(at)}" for features, at in where.items())
+    alike = gathered((tuple(at), features) for features, at in where.items())
+    return "; ".join(f"{listed(features)} at {sparsity_list(at)}" for at, features in alike.items())
 
 
 def _counted(rows: list[SplitInfo], document: ReportDocument) -> str:
     """How many comparisons with the matched control show what."""
     delta = document.settings.delta
     count = {
-        f"it pays more than {delta:g} points": sum(row.pays_delta for row in rows),
-        f"it pays, above 0, and {delta:g} points are not shown": sum(row.pays and not row.pays_delta for row in rows),
+        f"it pays more than {delta:g} points": sum(row.pays_delta and row.above_noise is not False for row in rows),
+        f"it pays, above 0, and {delta:g} points are not shown": sum(
+            row.pays and not row.pays_delta and row.above_noise is not False for row in rows
+        ),
+        "it is above its control and not shown above shuffled features by the same search": sum(
+            row.pays and row.above_noise is False for row in rows
+        ),
         f"it is more than {delta:g} above its control, but {reference_of(document)} is not shown to be beaten": sum(
             row.verdict is Verdict.ESCAPES and not row.pays for row in rows
         ),

@@ -84,6 +84,24 @@ def test_by_hand_the_parts_add_up_to_the_gain() -> None:
     assert gain.conclusion() == "Complexity pays: more than 0.5 points over the same search without it, and over magnitude."
 
 
+def test_being_above_a_control_that_noise_beats_as_well_is_not_complexity() -> None:
+    """`information` by hand 4 points below what the search finds in noise: orbit − shuffled is 0, 0, −0.5, +0.5 points."""
+    above = {**ABOVE, "fusion_shuffled_200": (8, 9, 8, 7), "fusion_information_200": (1, 2, 1, 0)}
+    gain = gain_of(analysed(worked(above)))
+    assert gain.noise is not None
+    assert gain.noise.differences == (0.0, 0.0, -0.5, 0.5)
+    assert gain.pays  # as a claim about that control is declared
+    assert gain.above_noise is False
+    assert gain.conclusion() == (
+        "Its control is beaten (more than 0.5 points over the same search without it, and over magnitude), shuffled features by "
+        "the same search are not (0.00 95 % CI [−0.65, +0.65] over them): that complexity is what pays is not shown."
+    )
+    assert gain.to_row()["above_noise"] is False
+    alone = gain_of(analysed(worked({name: counts for name, counts in above.items() if name != "fusion_shuffled_200"})))
+    assert (alone.noise, alone.above_noise) == (None, None)
+    assert alone.conclusion().startswith("Complexity pays: ")
+
+
 def test_by_hand_the_gap_is_what_the_held_out_examples_flattered() -> None:
     analysis = analysed(worked())
     assert analysis.searched is not None
