@@ -48,7 +48,7 @@ def test_driver_killed_again_and_again(
         process = cli.start(*cli.tiny, "--workers", "2")
         processes.append(process)
         until(lambda goal=goal, process=process: cells_in(cli.store) >= goal or process.poll() is not None)
-        time.sleep(dice.uniform(0, 4) if goal == 0 else dice.uniform(0, 0.05))
+        time.sleep(dice.uniform(0, 2) if goal == 0 else dice.uniform(0, 0.05))
         workers = children(process.pid)
         process.kill()
         process.wait()
