@@ -296,6 +296,7 @@ def test_options_that_do_not_go_with_the_data(
     assert not Path("run").exists()
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_network_without_such_units_is_refused_before_training(
     cli: Any, photos: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
