@@ -151,11 +151,9 @@ def mcnemar_table(
     counts = (both, only_a, only_b, neither)
     if min(counts) < 0 or sum(counts) == 0:
         raise ValueError(f"Expected four counts of examples, not all zero, got {counts}")
-    from scipy import stats  # slow to import, and a table of accuracies alone has no examples to count
-
-    smaller = min(only_a, only_b)
-    discordant = only_a + only_b
-    p = 1.0 if discordant == 0 else float(stats.binomtest(smaller, discordant, 0.5).pvalue)
+    smaller, larger = sorted((only_a, only_b))
+    # Twice the smaller tail of a symmetric binomial, as an incomplete beta function; `binomtest` searches for the other tail.
+    p = 1.0 if larger - smaller <= 1 else 2 * float(special.betainc(larger, smaller + 1, 0.5))
     return McNemarResult(both, only_a, only_b, neither, smaller, min(p, 1.0), seed, name, reference)
 
 

@@ -1,8 +1,10 @@
 """Helpers for the tests of the command line, as fixtures: a tiny experiment, the real CLI as a process, snapshots."""
 
 import contextlib
+import hashlib
 import io
 import os
+import pickle
 import shutil
 import signal
 import sqlite3
@@ -20,6 +22,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sics_analysis.study.analyse import Analysis, analyse
 from sics_cli.main import main
 from sics_cli.runs import workers
 from sics_cli.seeds import worker
@@ -67,6 +70,20 @@ class InlineExecutor:
         pass
 
 
+@contextlib.contextmanager
+def work_here() -> Iterator[None]:
+    """Workers in this process, which has imported torch; its settings are put back."""
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers, "LocalExecutor", InlineExecutor)
+        patch.setattr(worker, "_log_to", lambda path: None)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(False)
+
+
 class Cli:
     """Runs `sics-run` as a user does: another process, in a folder of its own."""
 
@@ -90,18 +107,15 @@ class Cli:
         import sics_plugin
 
         out, err, modules, scorers = io.StringIO(), io.StringIO(), set(sys.modules), set(sics_plugin.list_scorers())
-        threads = torch.get_num_threads()
-        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with (
+            pytest.MonkeyPatch.context() as patch, work_here(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+        ):  # fmt: skip
             patch.chdir(self.folder)
             patch.setattr(sys, "path", [*sys.path])
             patch.setattr(sys, "dont_write_bytecode", True)
-            patch.setattr(workers, "LocalExecutor", InlineExecutor)
-            patch.setattr(worker, "_log_to", lambda path: None)
             try:
                 code = main(list(arguments))
             finally:
-                torch.set_num_threads(threads)
-                torch.use_deterministic_algorithms(False)
                 for name in set(sys.modules) - modules:  # a user's scorers
                     if str(self.folder) in str(getattr(sys.modules[name], "__file__", "")):
                         del sys.modules[name]
@@ -190,6 +204,31 @@ def count_cells(store: Path) -> int:
             connection.close()
     except sqlite3.OperationalError:  # a journal that only its writer may roll back
         return 0
+
+
+@pytest.fixture
+def inline() -> Iterator[None]:
+    """A run started in this process has its workers here too. For what is not about processes."""
+    with work_here():
+        yield
+
+
+@pytest.fixture(scope="session")
+def _analyses() -> dict[bytes, Analysis]:
+    return {}
+
+
+@pytest.fixture
+def analysed_once(_analyses: dict[bytes, Analysis], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same rows under the same settings are analysed once: forty seeds with looks take seconds. For what is said of them."""
+
+    def remembered(*arguments: Any, progress: Any = None, **options: Any) -> Analysis:
+        key = hashlib.sha256(pickle.dumps((arguments, options))).digest()
+        if key not in _analyses:
+            _analyses[key] = analyse(*arguments, progress=progress, **options)
+        return _analyses[key]
+
+    monkeypatch.setattr("sics_analysis.study.analyse.analyse", remembered)
 
 
 @pytest.fixture(scope="session")

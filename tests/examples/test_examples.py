@@ -25,7 +25,7 @@ from sics_cli.tasks.results import unpacked
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
-LEAST = ["--scorers", "magnitude,gradient", "--sparsities", ".5", "--workers", "2"]
+LEAST = ["--scorers", "magnitude,gradient", "--sparsities", ".5", "--workers", "1"]
 #: Metric, whether higher is better, what is a result of it, and options that make the example small.
 TASKS = {
     "image_folder.py": ("accuracy", True, (0, 1), "passes = 1"),

@@ -76,9 +76,15 @@ def told(what: str, kind: str) -> str:
     return done.stdout
 
 
+@cache
+def shown(name: str, kind: str) -> str:
+    """A kept report in a format."""
+    return told(str(kept_report(name)), kind)
+
+
 def parts(name: str, kind: str) -> dict[str, str]:
     """The hash of a report; of a page also that of its figures."""
-    text = _LONG.sub(lambda found: f"{float(found[0]):.9g}", told(str(kept_report(name)), kind))
+    text = _LONG.sub(lambda found: f"{float(found[0]):.9g}", shown(name, kind))
     texts = {kind: text}
     if kind == "html":
         texts = {kind: _FIGURE.sub("", text), "html figures": "\n".join(_FIGURE.findall(text))}
@@ -97,7 +103,7 @@ def test_a_report_is_the_one_it_was(name: str, kind: str) -> None:
 
 @pytest.mark.parametrize("name", reference_runs())
 def test_a_page_is_light_and_short(name: str) -> None:
-    text = told(str(kept_report(name)), "html")
+    text = shown(name, "html")
     assert len(text.encode()) < 800_000
     assert 500 < len(Seen(text).words) <= 2_500, "with everything folded"
 

@@ -245,6 +245,7 @@ def test_a_maximum_that_no_plan_can_have_is_refused(capsys: pytest.CaptureFixtur
     assert "whole number from 5 to 1000" in words(capsys.readouterr().err)
 
 
+@pytest.mark.usefixtures("analysed_once")
 def test_a_finished_plan_of_looks_says_what_fresh_seeds_would_settle(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--from", "reference:digits-channel"]) == 0
     shown = capsys.readouterr().out

@@ -15,7 +15,7 @@ REPORTS = (
     ("report", IMAGES),
     ("plan", "--sd", "0.5", "--max-seeds", "40"),
     ("plan", "--from", WEIGHT),
-    ("compare", WEIGHT, "reference:digits-channel"),
+    ("compare", IMAGES, "reference:cifar10-vit-micro-channel"),
     ("map", IMAGES),
     ("status", WEIGHT),
     ("scorers", "--long"),
@@ -47,6 +47,7 @@ def folded(word: str, whole: set[str]) -> bool:
     return any((part.startswith(word) and word[-1] in "_/-") or re.search(rf"[_/-]{re.escape(word)}$", part) for part in whole)
 
 
+@pytest.mark.usefixtures("analysed_once")
 @pytest.mark.parametrize("arguments", REPORTS, ids=" ".join)
 def test_nothing_is_cut_or_broken_at_any_width(cli: Any, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
     check(cli, monkeypatch, *arguments)

@@ -552,6 +552,7 @@ def test_held_out_images_decide_among_the_best_trials(prune: Any) -> None:
     assert "budget 3" in choice["source"]
 
 
+@pytest.mark.usefixtures("inline")
 def test_adaptive_is_a_scorer_of_its_own_in_replicate(
     copy: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,6 +17,7 @@ from sics_data import reference_runs
 
 ROOT = Path(__file__).parents[3]
 NAMES = list(reference_runs())
+pytestmark = pytest.mark.usefixtures("analysed_once")
 
 
 @pytest.fixture(scope="module")

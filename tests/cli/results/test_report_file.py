@@ -30,7 +30,7 @@ def test_the_page_is_the_one_report_makes(
 def test_the_page_is_of_the_whole_store_and_made_anew(copy: Any) -> None:
     page = copy.run / "report.html"
     page.write_text("old")
-    done = copy(*copy.tiny, "--report", "--scorers", "magnitude,chaos")
+    done = copy.here(*copy.tiny, "--report", "--scorers", "magnitude,chaos")
     assert done.returncode == 0, done.stderr
     assert "open      run/report.html" in done.stdout.splitlines()
     assert "smooth_mouse" in page.read_text(encoding="utf-8"), "also what other commands computed"
@@ -40,7 +40,7 @@ def test_a_page_that_cannot_be_made_is_said_and_costs_nothing(copy: Any, snapsho
     before = snapshot(copy.store)
     (copy.run / "report.html").unlink()
     (copy.run / "report.html").mkdir()
-    done = copy(*copy.tiny, "--report")
+    done = copy.here(*copy.tiny, "--report")
     assert done.returncode == 0, "the run itself is finished"
     assert "no report was written" in done.stdout
     assert "sics-run report run -o run/report.html tries again" in " ".join(done.stdout.split())

@@ -97,7 +97,7 @@ def channels(tmp_path_factory: pytest.TempPathFactory, photos: Path, cache: Path
     """A finished run of channels. Read it, do not change it."""
     made = make_cli(tmp_path_factory.mktemp("channels"))
     (made.folder / "images.toml").write_text(CONFIG)
-    done = made(*arguments(photos, "--unit", "channel"))
+    done = made.here(*arguments(photos, "--unit", "channel"))
     assert done.returncode == 0, done.stderr
     (made.folder / "stdout").write_text(done.stdout)
     (made.folder / "stderr").write_text(done.stderr)
@@ -221,7 +221,7 @@ def test_training_that_was_killed_goes_on_where_it_was(cli: Any, photos: Path, c
     (begun,) = kept()
     assert 0 < begun < epochs
     assert not list(checkpoints.glob("seed-0-*")), "killed too late: the test shows nothing"
-    done = cli(*asked)
+    done = cli.here(*asked)
     assert done.returncode == 0, done.stderr
     with (cli.run / "curves" / "seed-0.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -296,6 +296,7 @@ def test_options_that_do_not_go_with_the_data(
     assert not Path("run").exists()
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_network_without_such_units_is_refused_before_training(
     cli: Any, photos: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

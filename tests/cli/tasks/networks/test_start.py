@@ -109,6 +109,7 @@ def test_an_unknown_timm_name_is_told_with_its_neighbours() -> None:
         build_model(ModelConfig("timm:resnet188"), 0)
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_resnet_of_ones_own_is_pruned_by_channels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
