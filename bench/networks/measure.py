@@ -21,6 +21,8 @@ from sics_cli.base.bits import pack_bits, unpack_bits
 from sics_cli.base.files import atomic_path
 from sics_plugin import Saliency, SharedRanks, build_scorer, compute_masks, get_scorer, list_scorers, masked, prunable_parameters
 from sics_plugin.network.layouts import is_depthwise
+from sics_plugin.pruning.calibrating.trials import recombined
+from sics_plugin.saliency.batches import Given as Batch
 from sics_plugin.saliency.kinds import SIGNALS
 from sics_plugin.scorers.adaptive import Adaptive, has_strength, strength_at
 
@@ -162,7 +164,7 @@ class Rows:
 
 def read(path: Path) -> pd.DataFrame:
     """The rows of a file."""
-    text = {"mask_hash": str, "examples": str, "losses": str, "versions": str, "torch": str}
+    text = {"mask_hash": str, "examples": str, "versions": str, "torch": str}
     return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=text)  # type: ignore[arg-type]
 
 
@@ -199,15 +201,15 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the calibration examples of a draw show of a pruned network.
+    """What the calibration examples of a draw show of a pruned network, as `sics_plugin.Trials` see it.
 
-    `loss` is the task's criterion, `losses` that of each batch, as `packed`; `distance` needs no labels: the squared change of
-    the outputs over their variance between examples in the dense network.
+    `loss` is the task's criterion; `change` and `recombined` need no labels: the squared change of the outputs over their
+    variance between examples in the dense network, on the examples and on the same recombined.
     """
 
     loss: float = float("nan")
-    distance: float = float("nan")
-    losses: str = ""
+    change: float = float("nan")
+    recombined: float = float("nan")
 
 
 class Measuring:
@@ -221,7 +223,7 @@ class Measuring:
         self.dense = self._evaluated()
         self.met: dict[tuple[str, str], str] = {}
         self.shown: dict[tuple[int, int, str, str], Shown] = {}
-        self.kept: dict[tuple[int, int], tuple[Given, list[torch.Tensor]]] = {}
+        self.kept: dict[tuple[int, int], tuple[Given, tuple[Seen, Seen]]] = {}
 
     def _evaluated(self) -> str:
         with torch.no_grad():
@@ -293,21 +295,41 @@ class Measuring:
 
     def _shown(self, seed: int, batches: int) -> Shown:
         """What the calibration examples of a draw show of the network as it is now."""
-        given, dense = self._kept(seed, batches)
-        with torch.no_grad():
-            now = [self.task.outputs(self.net.eval(), x).float() for x, _ in given]
-            losses = torch.tensor([float(self.task.criterion(output, y)) for output, (_, y) in zip(now, given, strict=True)])
-        return Shown(float(losses.double().mean()), distance(now, dense), packed(losses))
+        given, (own, mixed) = self._kept(seed, batches)
+        now = self._outputs(own.inputs)
+        losses = [float(self.task.criterion(output, y)) for output, (_, y) in zip(now, given, strict=True)]
+        return Shown(float(np.mean(losses)), distance(now, own.dense), distance(self._outputs(mixed.inputs), mixed.dense))
 
-    def _kept(self, seed: int, batches: int) -> tuple[Given, list[torch.Tensor]]:
-        """The calibration batches of a draw, and the dense outputs of each."""
+    def _outputs(self, inputs: Sequence[Any]) -> list[torch.Tensor]:
+        with torch.no_grad():
+            return [self.task.outputs(self.net.eval(), x).float() for x in inputs]
+
+    def _kept(self, seed: int, batches: int) -> tuple[Given, tuple[Seen, Seen]]:
+        """The calibration batches of a draw; inputs and dense outputs of each, and of each recombined."""
         if (seed, batches) not in self.kept:
             self.task.batches = batches
             given = self.task.calibration(seed)
-            with torch.no_grad():
-                dense = [self.task.outputs(self.net.eval(), x).float() for x, _ in given]
-            self.kept = {(seed, batches): (given, dense)}
+            own = [x for x, _ in given]
+            mixed = [recombined(Batch(i, (x,), {}, None, whole=False, size=samples(x))).args[0] for i, x in enumerate(own, 1)]
+            self.kept = {(seed, batches): (given, (Seen(own, self._outputs(own)), Seen(mixed, self._outputs(mixed))))}
         return self.kept[seed, batches]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Inputs, and what the dense network says to each."""
+
+    inputs: list[Any]
+    dense: list[torch.Tensor]
+
+
+def samples(inputs: Any) -> int:
+    """How many samples a batch has: the rows of its first tensor.
+
+    >>> samples({"ids": torch.zeros(3, 7), "mask": torch.zeros(3, 7)})
+    3
+    """
+    return len(inputs) if isinstance(inputs, torch.Tensor) else samples(next(iter(getattr(inputs, "values", inputs.__iter__)())))
 
 
 def distance(now: Sequence[torch.Tensor], dense: Sequence[torch.Tensor]) -> float:
@@ -365,15 +387,7 @@ def measure(networks: Sequence[Network], grid: Grid, draws: Sequence[int], out: 
 def _row(network: Network, seed: int, arm: Arm, found: Found, dense: str, seconds: float) -> dict[str, Any]:
     """One line of the file, in the words of `sics-run export` where these have one."""
     values = unpacked(found.examples)
-    role = (
-        "dense"
-        if arm.scorer == "dense"
-        else "adaptive"
-        if arm.scorer == MEASURED
-        else "peer"
-        if arm.scorer == "gauss_newton"
-        else str(get_scorer(arm.scorer).role)
-    )
+    role = "dense" if arm.scorer == "dense" else "adaptive" if arm.scorer == MEASURED else str(get_scorer(arm.scorer).role)
     return {
         "network": network.name, "kind": network.kind, "split": network.split, "truth": network.truth, "seed": seed,
         **asdict(arm), "role": role, "unit": "weight", "metric": "accuracy", "accuracy": float(values.mean()), "n": len(values),

@@ -18,7 +18,7 @@ from networks.registry import NETWORKS, Network
 from sics_analysis.one_scorer.crossed import variance_components
 from sics_plugin import get_scorer
 from sics_plugin.pruning.calibrating.trials import POOLS as TRIED_POOLS
-from sics_plugin.pruning.calibrating.trials import SCORERS, SCORERS_WITHOUT_LABELS, SHORT, Seen, in_order
+from sics_plugin.pruning.calibrating.trials import SCORERS, SCORERS_WITHOUT_LABELS, SHORT, Seen
 
 #: No difference is one below it, in points.
 DELTA = 1.0
@@ -81,10 +81,7 @@ class Block:
         chosen = {}
         for seed in seeds:
             ranked = [choice for choice in choices if seed in self.shown.get(choice, {})]
-            seen = [self.shown[choice][seed] for choice in ranked]
-            if by == UNLABELLED:
-                seen = [Seen((), (), one.change, math.inf if one.change is None else one.change) for one in seen]
-            chosen[seed] = ranked[in_order(seen)[0]]
+            chosen[seed] = min(ranked, key=lambda choice: self.shown[choice][seed].score)  # of equal ones the first
         if not chosen:
             return None
         return {seed: self.arms[choice][seed] for seed, choice in chosen.items()}, _most_often(chosen.values())
@@ -154,16 +151,10 @@ def blocks_of(frame: pd.DataFrame) -> list[Block]:
                 )  # fmt: skip
                 arms.setdefault(choice, {})[int(row["seed"])] = unpacked(row["examples"])
                 if row["sparsity"] - row["realised_sparsity"] <= SHORT:  # by whole weights of short rows less may go
-                    shown.setdefault(choice, {})[int(row["seed"])] = seen_of(row)
+                    lost = (math.inf if math.isnan(row[name]) else float(row[name]) for name in ("change", "recombined"))
+                    shown.setdefault(choice, {})[int(row["seed"])] = Seen.of(*lost)
             found.append(Block(known[name], float(sparsity), dense[name], arms, shown))
     return found
-
-
-def seen_of(row: Mapping[str, Any]) -> Seen:
-    """What the calibration examples of a row's draw showed of its mask; its batches are of one size."""
-    losses = tuple(value if math.isfinite(value) else math.inf for value in unpacked(row["losses"]).tolist())
-    loss, change = (math.inf if math.isnan(value) else float(value) for value in (row["loss"], row["distance"]))
-    return Seen(losses, (1,) * len(losses), change, loss)
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,11 @@ def min_keep(ctx: click.Context, param: click.Parameter, value: str | None) -> f
     "--from-report", type=_FILE, metavar="FILE.json", help="adaptive chooses by what this report of your own runs claims."
 )
 @click.option("--table", type=Word(["hypothesis", "measured"]), help="adaptive chooses by this table.  [default: hypothesis]")
-@click.option("--trials", is_flag=True, help="adaptive tries scorers and pools, and chooses by the loss on the images of --data.")
+@click.option(
+    "--trials",
+    is_flag=True,
+    help="adaptive tries scorers and pools, and takes what changes the outputs least on the images of --data.",
+)
 @click.option("--calibrate", type=COUNT, metavar="BUDGET", help="adaptive chooses by so many evaluations on held-out images.")
 @click.option("--held-out", type=COUNT, metavar="N", help=f"Images for that, none of the batches'.  [default: {HELD_OUT}]")
 @click.option("--batches", type=COUNT, metavar="N", help=f"Calibration batches.  [default: {BATCHES}]")
@@ -259,9 +263,10 @@ def _print(done: Pruned, outputs: Outputs) -> None:
 
 
 def _tried(report: PruningReport) -> str | None:
-    """Every trial on the calibration images with its loss, the best first; None where there were none, or others."""
+    """Every trial on the calibration images with what it was judged by, the best first; None where there were none, or others."""
     trials = () if report.choice is None else report.choice.trials
     if not trials or trials[0].pool is None:
         return None
     told = ", ".join(f"{one.scorer}/{one.pool} {-one.score:.4g}" for one in trials)
-    return f"tried, by loss: {told}"
+    by = "loss" if trials[0].change is None else "change of the outputs"
+    return f"tried, by {by}: {told}"

@@ -356,7 +356,7 @@ def _print_dry_run(out: Console, session: Session, workers: int, on: str | None,
         what = f"searches: {points:,} evaluations on held-out examples"
         tables.paragraph(out, _part_line(what, session, grid, workers, lambda cost: cost.point * points), 0, 2)
     if trials := trials_of(grid.missing()):
-        what = f"trials: {trials:,} masks, each with a pass over the calibration batches"
+        what = f"trials: {trials:,} masks, each with two passes over the calibration batches"
         tables.paragraph(out, _part_line(what, session, grid, workers, lambda cost: cost.trial * trials), 0, 2)
     tables.paragraph(out, f"would be kept in {session.store_path}", 0, 2)
     if session.plan.looks is not None:

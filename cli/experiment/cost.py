@@ -101,8 +101,8 @@ def trials_of(cells: Iterable[Cell]) -> int:
 
 
 def trial_of(cell: float, collecting: float) -> float:
-    """What one of them takes: a mask, of a cell's mask and evaluation, and the forward half of a collection of gradients."""
-    return (1 - 1 / MASKING) * cell + collecting / BACKWARD
+    """What one of them takes: a mask, of a cell's mask and evaluation, and two forward halves of a collection of gradients."""
+    return (1 - 1 / MASKING) * cell + 2 * collecting / BACKWARD
 
 
 def points_of(cells: Iterable[Cell]) -> int:

@@ -27,7 +27,7 @@ class PruneRequest:
 
     `saliency` None: the scorer's own kind, or gradient, where there are images, else none. `pool` None: global, or what trials
     choose. `from_report` is the JSON of a report that the adaptive scorer chooses by, `table` one of its tables by name; with
-    `trials` it chooses by the loss of each mask on the calibration images, with a `budget` by so many evaluations on held-out
+    `trials` it chooses by what each mask changes on the calibration images, with a `budget` by so many evaluations on held-out
     images, of the best trials where there are any. With `allow_chance` the network may know nothing of the images.
     """
 

@@ -45,13 +45,18 @@ class _Lost(nn.Module):
         network, loss = self.__dict__["_of"]
         return _Lost(copy.deepcopy(network, memo), loss)  # a method holds its task, with all its data
 
-    def forward(self, batch: Any) -> dict[str, torch.Tensor]:
+    def forward(self, batch: Any) -> dict[str, Any]:
         network, loss = self.__dict__["_of"]
-        found = loss(network, batch)
+        said: list[Any] = []
+        watched = network.register_forward_hook(lambda module, inputs, output: said.append(output))
+        try:
+            found = loss(network, batch)
+        finally:
+            watched.remove()
         if not isinstance(found, torch.Tensor) or found.ndim:
             gave = f"shape {tuple(found.shape)}" if isinstance(found, torch.Tensor) else type(found).__name__
             raise ResultError(f"loss gave {gave}: expected a tensor of one number, such as a mean")
-        return {"loss": found}
+        return {"loss": found, **({"logits": said[0]} if said else {})}  # of a loss that asks a part of the network, none
 
 
 def saliency_of(

@@ -63,7 +63,8 @@ class Scorer(ABC):
 class Trial:
     """One candidate that was tried. ``alpha`` None: the class has none. Higher scores are better. ``pool`` None: the prune's.
 
-    ``change``, where it was measured: squared change of the outputs in units of their variance.
+    ``change``, where it was measured: squared change of the outputs in units of their variance; ``recombined``: the same on
+    inputs that no one has seen.
     """
 
     scorer: str
@@ -72,9 +73,12 @@ class Trial:
     mask_hash: str
     pool: str | None = None
     change: float | None = None
+    recombined: float | None = None
 
     def __setstate__(self, state: Sequence[Any]) -> None:
-        for field, value in zip(fields(self), (*state, None, None), strict=False):  # one that was saved without them had none
+        for field, value in zip(
+            fields(self), (*state, None, None, None), strict=False
+        ):  # one that was saved without them had none
             object.__setattr__(self, field.name, value)
 
 

@@ -102,12 +102,17 @@ def like_dense(model: nn.Module, batches: Iterable[Batch]) -> Evaluate:
 
 
 class DenseOutputs:
-    """The outputs of a model as it is now, and how far those of another are from them; the model is left as it is."""
+    """The outputs of a model as it is now, and how far those of another are from them; the model is left as it is.
 
-    def __init__(self, model: nn.Module, batches: Sequence[Batch]) -> None:
-        self.batches = batches
+    ``changed`` makes another batch of each: the same one at every call.
+    """
+
+    def __init__(
+        self, model: nn.Module, batches: Sequence[Batch], changed: Callable[[Given], Given] = lambda given: given
+    ) -> None:
+        self.batches, self.changed = batches, changed
         with Unchanged(model) as unchanged, torch.no_grad():
-            self.dense = [numbers_of(outputs(model, given), given) for given in moved(unchanged.of(batches), model)]
+            self.dense = [numbers_of(outputs(model, new), new) for new in map(changed, moved(unchanged.of(batches), model))]
         if not self.dense:
             raise ValueError(NO_BATCHES)
         alike, last = len({x.shape[1:] for x in self.dense}) == 1, len({x.shape[-1] for x in self.dense}) == 1
@@ -125,9 +130,18 @@ class DenseOutputs:
     def __call__(self, pruned: nn.Module) -> float:
         """Minus the change relative to the spread of the dense outputs."""
         with torch.no_grad():
-            return -sum(self.away(i, outputs(pruned, given), given) for i, given in enumerate(moved(self.batches, pruned)))
+            return -self._change(pruned, self.batches)
 
-    def away(self, batch: int, output: Any, given: Given) -> float:
+    def change(self, pruned: nn.Module) -> float:
+        """The change, with the random numbers that the model itself had; the copy is left as it is."""
+        with Unchanged(pruned) as unchanged, torch.no_grad():
+            return self._change(pruned, unchanged.of(self.batches))
+
+    def _change(self, pruned: nn.Module, batches: Iterable[Batch]) -> float:
+        given = map(self.changed, moved(batches, pruned))
+        return sum(self._away(i, outputs(pruned, one), one) for i, one in enumerate(given))
+
+    def _away(self, batch: int, output: Any, given: Given) -> float:
         """What the output of one batch adds to the change; infinite for another shape."""
         now, before = numbers_of(output, given), self.dense[batch]
         if now.shape != before.shape:

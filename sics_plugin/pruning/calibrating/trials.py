@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from numbers import Integral
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sics_plugin.network.masks import clone_pruned
 from sics_plugin.pruning.calibrating.calibration import (
@@ -24,7 +24,7 @@ from sics_plugin.pruning.calibrating.calibration import (
 )
 from sics_plugin.pruning.calibrating.evaluate import DenseOutputs, Evaluate, held_out_loss, mean_of, score_of
 from sics_plugin.pruning.report import PruningReport
-from sics_plugin.saliency.batches import NO_BATCHES, Batch, Loss, check_iterable, moved
+from sics_plugin.saliency.batches import NO_BATCHES, Batch, Given, Loss, check_iterable, moved
 from sics_plugin.saliency.collection import Saliency
 from sics_plugin.saliency.kinds import SIGNALS
 from sics_plugin.saliency.objective import outputs
@@ -42,7 +42,7 @@ SCORERS = ("magnitude", "information", "gradient", "fisher", "wanda", "lamp")
 SCORERS_WITHOUT_LABELS = ("magnitude", "wanda", "lamp")
 POOLS = ("global", "layer", "row")
 #: How the choice is made, for keys.
-RULE = "least change of the outputs within a standard error of the smallest loss"
+RULE = "least change of the outputs, on the batches times on recombined ones"
 #: A mask that removes fewer units than asked, because layers and rows lose whole ones, is not compared where it is so much short.
 SHORT = 0.01
 #: What says that a candidate cannot be had.
@@ -56,9 +56,10 @@ class Trials:
     """How to choose scorer and pool on the calibration batches alone, for ``calibrate=`` of ``prune_model`` and the like.
 
     Every scorer makes a mask in every pool, each with the signal that it needs, collected here; every mask is put on a copy of
-    the model, which reads the batches again. Masks whose loss is within one standard error of the smallest, by the paired
-    differences over batches, are not told apart by it: of those the one wins that changes the outputs least, and of equal ones
-    the one tried first, magnitude in the global pool before all others. A mask met before is not evaluated again.
+    the model, which reads the batches again, and once more recombined (:func:`recombined`). The mask wins that changes the
+    outputs least, by the product of both changes: what the signals were collected on flatters those that lean on it, and inputs
+    that no one has seen tell. Of equal ones the one tried first wins, magnitude in the global pool before all others. A mask
+    met before is not evaluated again.
 
     Parameters
     ----------
@@ -67,11 +68,10 @@ class Trials:
         samples, of those that the model was trained on or of others, as varied as what it is used on: what they do not show is
         not kept.
     loss : callable(output, target) -> scalar Tensor, optional
-        With reduction "mean"; that over all batches is what decides. By default cross-entropy, or what a batch that is a
-        mapping makes the model return.
+        With reduction "mean", for the signals that are gradients. By default cross-entropy, or what a batch that is a mapping
+        makes the model return. It decides only where the outputs are no numbers whose change could be told.
     labels : bool
-        False: there are none. What decides is how little the outputs change (:func:`~sics_plugin.like_dense`), by scorers that
-        read no labels.
+        False: there are none, and scorers that read no labels are tried.
     held_out : callable(model) -> float, optional
         Higher is better, on data that neither trained the model nor are in ``batches`` nor will measure the result. The best
         on the batches, and magnitude, are evaluated on it, and the best of those wins.
@@ -116,7 +116,7 @@ class Trials:
         if self.loss is not None and not callable(self.loss):
             raise TypeError(f"Expected `loss` to be a function of the output and the target, got {self.loss!r:.60}")
         if self.loss is not None and not self.labels:
-            raise TypeError("Expected no `loss` with labels=False: what decides is how little the outputs change")
+            raise TypeError("Expected no `loss` with labels=False: no scorer that is tried reads one")
         if self.held_out is not None and not callable(self.held_out):
             raise TypeError(f"Expected `held_out` to be callable, got {type(self.held_out).__name__}")
         if isinstance(self.budget, bool) or not isinstance(self.budget, Integral) or self.budget < 2:
@@ -184,12 +184,21 @@ class _Trying:
         self.signals: dict[str, Saliency | Exception] = dict(how.collected or {})
         self.seen: dict[str, Seen] = {}
         self.loss = held_out_loss(how.kept, how.loss)
+        #: Outputs on the batches, and on the same recombined; without either the loss decides.
         self.dense: DenseOutputs | None = None
+        self.mixed: DenseOutputs | None = None
         try:
             self.dense = DenseOutputs(model, how.kept)
-        except (TypeError, ValueError):  # outputs that are no numbers, or always the same: the loss alone decides
+        except (TypeError, ValueError):  # outputs that are no numbers, or always the same
             if not how.labels:
                 raise
+            return
+        try:
+            self.mixed = DenseOutputs(model, how.kept, recombined)
+        except torch.OutOfMemoryError:
+            raise
+        except _CANNOT as error:  # an input that stands for something, such as the edges of a graph
+            self.left["recombined batches"] = " ".join(str(error).split())[:80]
 
     def all(self) -> list[Trial]:
         """Every candidate, the best first."""
@@ -211,16 +220,14 @@ class _Trying:
                 continue
             found = self.seen.get(report.mask_hash) or self.seen.setdefault(report.mask_hash, self.look(twin))
             alpha = strength_at(self.sparsity) if has_strength(name) else report.alpha
-            trials.append(Trial(name, alpha, -found.score, report.mask_hash, pool, found.change))
+            trials.append(Trial(name, alpha, -found.score, report.mask_hash, pool, found.change, found.recombined))
             if name == PLATEAU and self.plain is None:
                 self.plain = trials[-1]
         if self.plain is None:
             raise ValueError(
                 f"Expected `pools` in which {self.unit}s can be ranked and so many go, got {', '.join(self.how.pools)}"
             )
-        masks = list(self.seen)
-        order = [masks[i] for i in in_order(list(self.seen.values()))]
-        return sorted(trials, key=lambda trial: order.index(trial.mask_hash))  # stable: of one mask the first tried stays first
+        return sorted(trials, key=lambda trial: -trial.score)  # stable: of equal ones the first tried stays first
 
     def candidates(self) -> Iterator[tuple[str, str]]:
         """Pool and scorer of each, magnitude first of every pool."""
@@ -233,11 +240,10 @@ class _Trying:
                     yield pool, name
 
     def check(self) -> None:
-        """Refuse a model whose copy is another one, and batches on which it has no loss."""
+        """Refuse a model whose copy is another one, and batches on which it has no loss where that decides."""
         copied = self.look(clone_pruned(self.model))
-        for number, loss in enumerate(copied.losses, 1):
-            if not math.isfinite(loss):
-                raise ValueError(f"Expected a finite loss of the model before it is pruned, got {loss} on batch {number}")
+        if copied.change is None and not math.isfinite(copied.score):
+            raise ValueError(f"Expected a finite loss of the model before it is pruned, got {copied.score} on the batches")
         if copied.change is not None and copied.change > SAME:
             raise ValueError(
                 f"Expected a model whose copy has the same outputs, got some {copied.change:.3g} of their variance away: "
@@ -246,20 +252,11 @@ class _Trying:
 
     def look(self, twin: nn.Module) -> Seen:
         """What the batches show of a copy, with the random numbers that the model itself had."""
-        dense, losses, away = self.dense, list[tuple[float, int]](), 0.0
+        if self.dense is not None:
+            return Seen.of(self.dense.change(twin), None if self.mixed is None else self.mixed.change(twin))
         with Unchanged(twin) as unchanged, torch.no_grad():
-            for i, given in enumerate(moved(unchanged.of(self.how.kept), twin)):
-                output = outputs(twin, given)
-                if dense is not None:
-                    away += dense.away(i, output, given)  # before a loss that changes the output in place
-                if self.how.labels:
-                    losses.append(self.loss.score(output, given))
-        change = None if dense is None else _or_lost(away)
-        if not self.how.labels:
-            return Seen((), (), change, float(change or 0.0))
-        counts = tuple(count for _, count in losses)
-        each = tuple(_or_lost(-total / count) if count else 0.0 for total, count in losses)
-        return Seen(each, counts, change, _or_lost(-mean_of(losses)))
+            scores = [self.loss.score(outputs(twin, given), given) for given in moved(unchanged.of(self.how.kept), twin)]
+        return Seen(_or_lost(-mean_of(scores)))
 
     def pruned(self, name: str, pool: str) -> tuple[nn.Module, PruningReport]:
         """A copy of the model, pruned by one candidate."""
@@ -312,57 +309,59 @@ class _Trying:
     def why(self, found: Trial, plain: Trial) -> str:
         """What the batches showed of it."""
         left = "".join(f"; left out {name}: {why}" for name, why in self.left.items())
-        changed = "" if found.change is None else f"change of the outputs {found.change:.3g}, magnitude's {plain.change:.3g}"
-        if not self.how.labels:
-            return f"{changed}: the smallest on the batches of {len(self.seen)} masks{left}"
-        lowest, near = min(seen.score for seen in self.seen.values()), len(within_noise(list(self.seen.values())))
-        loss = f"loss {-found.score:.4g} on the calibration batches, magnitude's {-plain.score:.4g}, the smallest {lowest:.4g}"
-        of = f"{near} of {len(self.seen)} masks within a standard error of the smallest"
-        if not changed:
-            return f"{loss} of {len(self.seen)} masks; the outputs have no change that could be told{left}"
-        least = "" if self.how.held_out else ", of which it changes the outputs least"
-        return f"{loss}; {of}{least}; {changed}{left}"
+        of = f"of {len(self.seen)} masks"
+        if found.change is None:
+            loss = f"loss {-found.score:.4g} on the calibration batches, magnitude's {-plain.score:.4g}"
+            return f"{loss}; {of}, whose outputs have no change that could be told{left}"
+        changes = f"change of the outputs {found.change:.3g} on the calibration batches, magnitude's {plain.change:.3g}"
+        if found.recombined is None:
+            least = f", the least {of}"
+        else:
+            least = f", on recombined ones {found.recombined:.3g} and {plain.recombined:.3g}, their product the least {of}"
+        return f"{changes}{'' if self.how.held_out else least}{left}"
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the batches show of one mask: the mean loss of each and what it counts, the change of outputs, what is made small."""
+    """What the batches show of one mask: what is made small, and the changes of the outputs that it is of."""
 
-    losses: tuple[float, ...]
-    counts: tuple[int, ...]
-    change: float | None
     score: float
+    change: float | None = None
+    recombined: float | None = None
+
+    @classmethod
+    def of(cls, change: float, recombined: float | None) -> Seen:
+        """By the geometric mean of the two changes, or the one that there is.
+
+        >>> Seen.of(0.01, 0.04).score, Seen.of(0.01, None).score
+        (0.02, 0.01)
+        """
+        both = change if recombined is None else math.sqrt(change * recombined)
+        return cls(_or_lost(both), _or_lost(change), None if recombined is None else _or_lost(recombined))
 
 
-def within_noise(seen: Sequence[Seen]) -> list[int]:
-    """Which masks, by position, have a loss within one standard error of the smallest.
+def recombined(given: Given) -> Given:
+    """A batch like another that no one has seen: of every sample x_i the features of two more, always the same two.
 
-    The standard error is that of the paired difference, over batches weighted by what they count; of one batch there is none.
-
-    >>> three = ((1.0, 2.0, 3.0), (1.5, 1.8, 3.0), (2.0, 3.0, 4.0))  # differences to the first: 0.5, −0.2, 0, and 1 each
-    >>> within_noise([Seen(losses, (8, 8, 8), None, sum(losses) / 3) for losses in three])
-    [0, 1]
+    Of numbers x_i − x_j + x_k; of whole numbers and bools, such as tokens and their masks, half of the positions are x_k's, the
+    same ones in tensors of one shape. Tensors of one number a sample stay, so that lengths go on being those of x_i, and so do
+    targets, and things without a row a sample. A batch of one sample is as it was.
     """
-    best = min(seen, key=lambda one: one.score)
-    total, n = sum(best.counts), sum(count > 0 for count in best.counts)
-    found = []
-    for i, one in enumerate(seen):
-        away = [a - b if a != b else 0.0 for a, b in zip(one.losses, best.losses, strict=True)]
-        mean = sum(count * d for count, d in zip(best.counts, away, strict=True)) / total if total else one.score - best.score
-        squares = sum((count * (d - mean) / total) ** 2 for count, d in zip(best.counts, away, strict=True)) if total else 0.0
-        error = math.sqrt(squares * n / (n - 1)) if n > 1 and math.isfinite(squares) else 0.0
-        if mean <= error:
-            found.append(i)
-    return found
+    draw = torch.Generator().manual_seed(given.number)
+    j, k = (torch.randperm(given.size, generator=draw) for _ in range(2))
+    swapped: dict[torch.Size, Tensor] = {}
 
+    def mix(x: Tensor) -> Tensor:
+        if x.dim() < 2 or given.size < 2:
+            return x
+        if x.is_floating_point() or x.is_complex():
+            return x - x[j.to(x.device)] + x[k.to(x.device)]
+        if x.shape not in swapped:
+            swapped[x.shape] = torch.rand(x.shape, generator=draw) < 0.5
+        return torch.where(swapped[x.shape].to(x.device), x[k.to(x.device)], x)
 
-def in_order(seen: Sequence[Seen]) -> list[int]:
-    """Positions, the chosen one first: of those within noise by the change of outputs, the others by their loss."""
-    near = set(within_noise(seen))
-    changes = [math.inf if one.change is None else one.change for one in seen]
-    if any(seen[i].change is None for i in near):
-        near = set()
-    return sorted(range(len(seen)), key=lambda i: (i not in near, changes[i] if i in near else seen[i].score))
+    inputs = replace(given, targets=None)
+    return replace(inputs.having([mix(x) for x in inputs.rows()], given.size), targets=given.targets)
 
 
 def _or_lost(value: float) -> float:

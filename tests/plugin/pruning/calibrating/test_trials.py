@@ -5,7 +5,6 @@ import itertools
 import json
 import math
 import re
-import statistics
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,7 +39,8 @@ from sics_plugin import (
 )
 from sics_plugin.pruning import choose
 from sics_plugin.pruning.calibrating import trials as module
-from sics_plugin.pruning.calibrating.trials import Seen, in_order, within_noise
+from sics_plugin.pruning.calibrating.trials import recombined
+from sics_plugin.saliency.batches import Given
 from sics_plugin.scorers.adaptive import strength_at
 
 Batches = list[tuple[Tensor, Tensor]]
@@ -67,11 +67,17 @@ def given() -> Batches:
     return [(torch.randn(16, 24, generator=draw) * scale, torch.randint(4, (16,), generator=draw)) for _ in range(3)]
 
 
-def by_hand(net: nn.Module, given: Batches, amount: float) -> dict[tuple[str, str], tuple[list[float], float, str]]:
-    """Loss of each batch, change of the outputs and mask of every candidate, without `Trials`."""
-    found = {}
+def by_hand(net: nn.Module, given: Batches, amount: float) -> dict[tuple[str, str], tuple[float, float, str]]:
+    """Change of the outputs on the batches and on recombined ones, and mask, of every candidate, without `Trials`."""
+    mixed = []
+    for number, (x, _) in enumerate(given, 1):
+        draw = torch.Generator().manual_seed(number)
+        j, k = torch.randperm(len(x), generator=draw), torch.randperm(len(x), generator=draw)
+        mixed.append(x - x[j] + x[k])
+    sets = [torch.cat([x for x, _ in given]), torch.cat(mixed)]
     with torch.no_grad():
-        dense = torch.cat([net(x) for x, _ in given]).double()
+        dense = [net(x).double() for x in sets]
+    found = {}
     for pool in ("global", "layer", "row"):
         for name in module.SCORERS:
             kind = {"magnitude": None, "information": "gradient", "wanda": "activation"}.get(name, name)
@@ -81,72 +87,123 @@ def by_hand(net: nn.Module, given: Batches, amount: float) -> dict[tuple[str, st
             scorer = build_scorer(name, alpha=strength_at(amount)) if name == "information" else name
             masks, report = compute_masks(net, scorer, amount=amount, saliency=saliency, pool=pool)
             with masked(net, masks), torch.no_grad():
-                losses = [float(nn.functional.cross_entropy(net(x), y)) for x, y in given]
-                now = torch.cat([net(x) for x, _ in given]).double()
-            change = float((now - dense).square().sum() / (dense - dense.mean(0)).square().sum())
-            found[name, pool] = losses, change, report.mask_hash
+                away = [net(x).double() - before for x, before in zip(sets, dense, strict=True)]
+            changes = [
+                float(far.square().sum() / (before - before.mean(0)).square().sum())
+                for far, before in zip(away, dense, strict=True)
+            ]
+            found[name, pool] = changes[0], changes[1], report.mask_hash
     return found
 
 
 @pytest.mark.parametrize("amount", [0.25, 0.625, 0.875])  # whole numbers of the weights of every row
-def test_of_the_masks_within_noise_of_the_smallest_loss_the_one_that_changes_least_is_chosen(
+def test_the_mask_is_chosen_that_changes_least_on_the_batches_times_on_recombined_ones(
     net: nn.Sequential, given: Batches, amount: float
 ) -> None:
     expected = by_hand(net, given, amount)
     masks, report = compute_masks(net, "adaptive", amount=amount, calibrate=Trials(given))
-    smallest = min((losses for losses, _, _ in expected.values()), key=statistics.mean)
-    near = {}
-    for arm, (losses, change, _) in expected.items():
-        away = [a - b for a, b in zip(losses, smallest, strict=True)]
-        if statistics.mean(away) <= statistics.stdev(away) / len(away) ** 0.5:  # batches of one size
-            near[arm] = change
     assert report.choice is not None
-    chosen = report.choice.scorer, report.pool
-    assert near[chosen] == pytest.approx(min(near.values()), rel=1e-5)
+    chosen = report.choice.scorer, str(report.pool)
+    product = {arm: change * mixed for arm, (change, mixed, _) in expected.items()}
+    assert product[chosen] == pytest.approx(min(product.values()), rel=1e-4)
     assert report.mask_hash == expected[chosen][2] == mask_hash(masks)
     assert len(report.choice.trials) == 18
     for trial in report.choice.trials:
-        losses, change, digest = expected[trial.scorer, str(trial.pool)]
-        assert -trial.score == pytest.approx(statistics.mean(losses), rel=1e-5)
-        assert trial.change == pytest.approx(change, rel=1e-5)
+        change, mixed, digest = expected[trial.scorer, str(trial.pool)]
+        assert (trial.change, trial.recombined) == (pytest.approx(change, rel=1e-4), pytest.approx(mixed, rel=1e-4))
+        assert -trial.score == pytest.approx(math.sqrt(change * mixed), rel=1e-4)
         assert trial.mask_hash == digest
+    assert [t.score for t in report.choice.trials] == sorted((t.score for t in report.choice.trials), reverse=True)
     different = {trial.mask_hash for trial in report.choice.trials}
-    plain = statistics.mean(expected["magnitude", "global"][0])
+    (own, mixed, _), (plain, plain_mixed, _) = expected[chosen], expected["magnitude", "global"]
     assert report.choice.source == "3 calibration batches"
     assert report.choice.reason in str(report)
-    of = f"{len({expected[arm][2] for arm in near})} of {len(different)}"
-    loss, change = statistics.mean(expected[chosen][0]), expected[chosen][1]
     assert report.choice.reason == (
-        f"pool {report.pool}, loss {loss:.4g} on the calibration batches, magnitude's {plain:.4g}, the smallest "
-        f"{statistics.mean(smallest):.4g}; {of} masks within a standard error of the smallest, of which it changes the outputs "
-        f"least; change of the outputs {change:.3g}, magnitude's {expected['magnitude', 'global'][1]:.3g}"
+        f"pool {report.pool}, change of the outputs {own:.3g} on the calibration batches, magnitude's {plain:.3g}, on recombined "
+        f"ones {mixed:.3g} and {plain_mixed:.3g}, their product the least of {len(different)} masks"
     )
 
 
-def test_what_is_within_noise_by_hand() -> None:
-    def seen(*losses: float, counts: tuple[int, ...] = (8, 8, 8), change: float | None = None) -> Seen:
-        total = sum(n * loss for n, loss in zip(counts, losses, strict=True))
-        return Seen(losses, counts, change, total / sum(counts))
-
-    best = seen(1.0, 2.0, 3.0)
-    # Differences 0.5, −0.2 and 0: mean 0.1, standard deviation 0.3606, standard error 0.2082. Of 0.5, 0.2, 0.5: 0.4 and 0.1.
-    assert within_noise([best, seen(1.5, 1.8, 3.0), seen(1.5, 2.2, 3.5)]) == [0, 1]
-    assert within_noise([seen(1.0, counts=(8,)), seen(1.0, counts=(8,)), seen(1.1, counts=(8,))]) == [0, 1]  # of one batch
-    # Weighted by what batches count, 28 and 1 and 1: mean 13.8 / 30 = 0.46, standard error 0.056.
-    uneven = (28, 1, 1)
-    assert within_noise([seen(1.0, 2.0, 3.0, counts=uneven), seen(1.5, 1.8, 3.0, counts=uneven)]) == [0]
-    assert within_noise([best, seen(math.inf, 2.0, 3.0)]) == [0]
-    lost = seen(math.inf, math.inf, math.inf)
-    assert within_noise([lost, lost]) == [0, 1]
-    assert in_order([seen(1.5, 1.8, 3.0, change=0.2), seen(1.0, 2.0, 3.0, change=0.4), seen(9.0, 9.0, 9.0, change=0.1)]) == [
-        0,
-        1,
-        2,
-    ]
-    assert in_order([seen(1.5, 1.8, 3.0), seen(1.0, 2.0, 3.0)]) == [1, 0]  # no change is known
+def batch(*args: Any, number: int = 1, **kwargs: Any) -> Given:
+    rows = next(x for x in (*args, *kwargs.values()) if isinstance(x, Tensor))
+    return Given(number, args, kwargs, torch.arange(len(rows)), whole=False, size=len(rows))
 
 
-def test_equal_losses_go_to_magnitude_in_the_global_pool(net: nn.Sequential, given: Batches) -> None:
+def test_a_recombined_sample_has_the_features_of_three() -> None:
+    images = torch.randn(6, 3, 4, 4)
+    found = recombined(batch(images))
+    (mixed,) = found.args
+    assert all(
+        any(torch.allclose(mixed[i], images[i] - images[j] + images[k]) for j in range(6) for k in range(6)) for i in range(6)
+    )
+    assert torch.equal(recombined(batch(images)).args[0], mixed)  # always the same
+    assert not torch.equal(recombined(batch(images, number=2)).args[0], mixed)
+    assert torch.equal(found.targets, torch.arange(6))
+
+
+def test_tokens_change_places_with_their_masks_and_lengths_stay() -> None:
+    ids, lengths = torch.arange(40).reshape(5, 8), torch.tensor([8, 5, 7, 2, 3])
+    mask, edges, weights = ids % 3 > 0, torch.arange(14).reshape(2, 7), torch.rand(5)
+    found = recombined(batch(ids=ids, mask=mask, lengths=lengths, edges=edges, weights=weights)).kwargs
+    assert torch.equal(found["mask"], found["ids"] % 3 > 0)  # a token and its mask are of one sample
+    assert torch.equal(found["ids"] % 8, ids % 8)  # at the same position
+    for i in range(5):
+        others = set((found["ids"][i] // 8).tolist()) - {i}
+        assert len(others) <= 1
+    assert 0.2 < float((found["ids"] != ids).float().mean()) < 0.6
+    for name, before in {"lengths": lengths, "edges": edges, "weights": weights}.items():
+        assert found[name] is before, name
+
+
+def test_a_batch_of_one_sample_is_as_it_was() -> None:
+    x = torch.randn(1, 4)
+    assert recombined(batch(x)).args[0] is x
+
+
+def test_a_model_that_cannot_read_recombined_batches_is_judged_on_the_batches(given: Batches) -> None:
+    class Picky(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            if x.max() > top:
+                raise RuntimeError("index out of range")
+            return super().forward(x)
+
+    torch.manual_seed(0)
+    top = max(float(x.max()) for x, _ in given)
+    net = Picky(nn.Linear(24, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 4))
+    report = prune_model(net, "adaptive", amount=0.6, calibrate=Trials(given))
+    assert report.choice is not None
+    assert "the least of" in report.choice.reason
+    assert "; left out recombined batches: index out of range" in report.choice.reason
+    assert all(trial.recombined is None and -trial.score == trial.change for trial in report.choice.trials)
+
+
+def test_where_outputs_have_no_change_the_loss_decides(net: nn.Sequential, given: Batches) -> None:
+    class Boxed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, x: Tensor) -> dict[str, Any]:
+            return {"words": [str(x.shape)], "hidden": Hidden(self.net(x))}
+
+    @dataclass
+    class Hidden:
+        logits_of_mine: Tensor
+
+    def loss(output: Any, target: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(output["hidden"].logits_of_mine, target)
+
+    report = prune_model(Boxed(), "adaptive", amount=0.6, calibrate=Trials(given, loss, scorers=("wanda", "lamp")))
+    assert report.choice is not None
+    assert report.choice.trials[0].change is None
+    assert re.match(
+        r"pool \w+, loss [\d.]+ on the calibration batches, magnitude's [\d.]+; of \d+ masks, whose outputs have no change that "
+        r"could be told",
+        report.choice.reason,
+    )
+
+
+def test_equal_changes_go_to_magnitude_in_the_global_pool(net: nn.Sequential, given: Batches) -> None:
     with torch.no_grad():
         net[4].weight.zero_()  # the head, which is not pruned: the output is its bias, whatever the mask
     report = prune_model(net, "adaptive", amount=0.6, calibrate=Trials(given))
@@ -160,7 +217,8 @@ def test_without_labels_no_target_is_read_and_the_least_change_wins(net: nn.Sequ
     assert report.choice is not None
     assert {t.scorer for t in report.choice.trials} == set(module.SCORERS_WITHOUT_LABELS)
     assert re.fullmatch(
-        r"pool \w+, change of the outputs [\d.]+, magnitude's [\d.]+: the smallest on the batches of \d+ masks",
+        r"pool \w+, change of the outputs [\d.]+ on the calibration batches, magnitude's [\d.]+, on recombined ones [\d.]+ and "
+        r"[\d.]+, their product the least of \d+ masks",
         report.choice.reason,
     )
     assert "without labels" in report.choice.source
@@ -173,7 +231,7 @@ def test_without_labels_no_target_is_read_and_the_least_change_wins(net: nn.Sequ
         with masked(net, masks), torch.no_grad():
             now = torch.cat([net(x) for x, _ in given]).double()
         change = float((now - dense).square().sum() / (dense - dense.mean(0)).square().sum())
-        assert -trial.score == pytest.approx(change, rel=1e-6)
+        assert trial.change == pytest.approx(change, rel=1e-6)
     assert report.choice.trials[0].score == max(t.score for t in report.choice.trials)
 
 
@@ -263,27 +321,18 @@ def test_the_model_and_the_random_numbers_that_follow_are_as_before(net: nn.Sequ
 def test_a_mask_that_breaks_the_model_loses(net: nn.Sequential, given: Batches) -> None:
     plain, _ = compute_masks(net, "magnitude", amount=0.6)
 
-    def loss(output: Tensor, target: Tensor) -> Tensor:
-        value = nn.functional.cross_entropy(output, target)
-        gone = torch.equal((net_now() != 0).cpu(), plain["0.weight"])
-        return value * math.nan if gone else value
+    def broken(module_: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        gone = torch.equal((module_.get_submodule("0").weight != 0).cpu(), plain["0.weight"])
+        return output * math.nan if gone else output
 
-    current: list[nn.Module] = [net]
-
-    def net_now() -> Tensor:
-        return current[0].get_submodule("0").weight
-
-    def watched(module_: nn.Module, *_: Any) -> None:
-        current[0] = module_
-
-    net.register_forward_pre_hook(watched)
-    report = prune_model(net, "adaptive", amount=0.6, calibrate=Trials(given, loss))
+    net.register_forward_hook(broken)
+    report = prune_model(net, "adaptive", amount=0.6, calibrate=Trials(given))
     assert report.choice is not None
     assert report.choice.trials[-1].score == -math.inf
     told = report.to_dict()["choice"]["trials"]
     assert (told[-1]["score"], told[0]["score"]) == (None, report.choice.trials[0].score)
     json.dumps(told, allow_nan=False)
-    assert "magnitude's inf, the smallest" in report.choice.reason
+    assert "magnitude's inf, on recombined ones" in report.choice.reason
     assert (report.choice.scorer, report.pool) != ("magnitude", "global")
 
 
@@ -365,11 +414,13 @@ def test_scorers_of_ones_own_run_as_they_were_tried(net: nn.Sequential, given: B
             return units.magnitude.double() + 100 * self.alpha * units.saliency.double()
 
     @register_scorer
+    @dataclass(frozen=True)
     class Near(CoordinateScorer):
-        name, kappa, summary, requires = "own_near", 1, "what is around a weight", "neighbourhood"
+        name, kappa, summary, requires = "own_near", 1, "against what is around a weight", "neighbourhood"
+        alpha: float = 0.1
 
         def feature(self, z: Tensor, sparsity: float) -> Tensor:
-            return 12**0.5 * (z - 0.5)
+            return -(12**0.5) * (z - 0.5)
 
     try:
         for name in ("own_strong", "own_near"):
@@ -457,25 +508,27 @@ def test_a_scorer_whose_signal_cannot_be_had_is_left_out_unless_it_was_named(
         prune_model(net, "adaptive", amount=0.5, calibrate=Trials(batches, scorers=("fisher",)))
 
 
-def test_a_loss_may_change_its_outputs_and_some_batches_may_count_nothing(net: nn.Sequential, given: Batches) -> None:
+def test_a_loss_may_change_its_outputs_and_where_it_decides_has_to_be_finite(net: nn.Sequential, given: Batches) -> None:
     def halving(output: Tensor, target: Tensor) -> Tensor:
         return nn.functional.cross_entropy(output.mul_(0.5) if not output.requires_grad else output * 0.5, target)
 
     prune_model(clone_pruned(net), "adaptive", amount=0.5, calibrate=Trials(given, halving))  # its copy is itself
-    some = [*given, (given[0][0], torch.full((16,), -100))]
-    with pytest.warns(UserWarning, match="every label of batch 4 is ignored"):
-        report = prune_model(clone_pruned(net), "adaptive", amount=0.5, calibrate=Trials(some, scorers=("wanda", "lamp")))
-    without = prune_model(clone_pruned(net), "adaptive", amount=0.5, calibrate=Trials(given, scorers=("lamp",)))
-    assert report.choice is not None
-    assert without.choice is not None
-    plain = [[-t.score for t in r.choice.trials if (t.scorer, t.pool) == ("magnitude", "global")] for r in (report, without)]
-    assert plain[0] == pytest.approx(plain[1])
+
+    class Same(nn.Module):
+        """Outputs that are the same for every sample have no change that could be told."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.net(x).mean(0).expand(len(x), -1) * 0 + 1
 
     def broken(output: Tensor, target: Tensor) -> Tensor:
         return nn.functional.cross_entropy(output, target) * math.nan
 
-    with pytest.raises(ValueError, match="a finite loss of the model before it is pruned, got inf on batch 1"):
-        prune_model(net, "adaptive", amount=0.5, calibrate=Trials(given, broken, scorers=("wanda",)))
+    with pytest.raises(ValueError, match="a finite loss of the model before it is pruned, got inf on the batches"):
+        prune_model(Same(), "adaptive", amount=0.5, calibrate=Trials(given, broken, scorers=("wanda",)))
 
 
 def test_channels_in_pools_and_by_scorers_that_they_have_not(net: nn.Sequential, given: Batches) -> None:
