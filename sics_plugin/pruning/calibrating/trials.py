@@ -92,7 +92,7 @@ class Trials:
     >>> batches = [(torch.randn(16, 64), torch.randint(4, (16,))) for _ in range(4)]
     >>> report = prune_model(mlp, "adaptive", amount=0.7, calibrate=Trials(batches))
     >>> report.choice.scorer, report.pool, len(report.choice.trials)
-    ('fisher', 'global', 18)
+    ('fisher', 'layer', 18)
     """
 
     batches: Iterable[Batch]
