@@ -193,6 +193,9 @@ class _Trying:
             if not how.labels:
                 raise
             return
+        if all(given.size < 2 for given in moved(how.kept, model)):
+            self.left["recombined batches"] = "one sample each"
+            return
         try:
             self.mixed = DenseOutputs(model, how.kept, recombined)
         except torch.OutOfMemoryError:

@@ -155,9 +155,13 @@ def test_tokens_change_places_with_their_masks_and_lengths_stay() -> None:
         assert found[name] is before, name
 
 
-def test_a_batch_of_one_sample_is_as_it_was() -> None:
+def test_a_batch_of_one_sample_is_as_it_was_and_said_to_be(net: nn.Sequential, given: Batches) -> None:
     x = torch.randn(1, 4)
     assert recombined(batch(x)).args[0] is x
+    single = [(x[i : i + 1], y[i : i + 1]) for x, y in given[:1] for i in range(8)]
+    report = prune_model(net, "adaptive", amount=0.5, calibrate=Trials(single, pools=("global",)))
+    assert report.choice is not None
+    assert report.choice.reason.endswith(" masks; left out recombined batches: one sample each")
 
 
 def test_a_model_that_cannot_read_recombined_batches_is_judged_on_the_batches(given: Batches) -> None:
