@@ -308,7 +308,7 @@ def _chosen(frame: pd.DataFrame) -> list[str]:
 
     >>> rows = [("it", 0.7, "wanda", "row"), ("it", 0.7, "fisher", "layer"), ("it", 0.7, "wanda", "row"), ("a", 0.7, None, None)]
     >>> print(*_chosen(pd.DataFrame(rows, columns=["scorer", "sparsity", *CHOICE])))
-    it chose, by the change of the outputs on the calibration batches: at S = 0.7 wanda/row in 2 of 3 seeds, fisher/layer in 1.
+    it chose on the calibration batches: at S = 0.7 wanda/row in 2 of 3 seeds, fisher/layer in 1.
     """
     if not set(CHOICE) <= set(frame.columns):
         return []
@@ -320,7 +320,7 @@ def _chosen(frame: pd.DataFrame) -> list[str]:
             (first, many), *others = sorted(arms, key=lambda arm: (-arm[1], arm[0]))
             rest = "".join(f", {arm} in {n}" for arm, n in others)
             at.append(f"at S = {S:g} {first} in {many} of {plural(len(here), 'seed')}{rest}")
-        found.append(f"{name} chose, by the change of the outputs on the calibration batches: {'; '.join(at)}.")
+        found.append(f"{name} chose on the calibration batches: {'; '.join(at)}.")
     return found
 
 

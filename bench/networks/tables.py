@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from networks.registry import NETWORKS, Network
 from sics_analysis.one_scorer.crossed import variance_components
 from sics_plugin import get_scorer
 from sics_plugin.pruning.calibrating.trials import POOLS as TRIED_POOLS
-from sics_plugin.pruning.calibrating.trials import SCORERS, SCORERS_WITHOUT_LABELS, SHORT, Seen
+from sics_plugin.pruning.calibrating.trials import SCORERS, SCORERS_WITHOUT_LABELS, SHORT, Seen, judged
 
 #: No difference is one below it, in points.
 DELTA = 1.0
@@ -81,7 +81,9 @@ class Block:
         chosen = {}
         for seed in seeds:
             ranked = [choice for choice in choices if seed in self.shown.get(choice, {})]
-            chosen[seed] = min(ranked, key=lambda choice: self.shown[choice][seed].score)  # of equal ones the first
+            seen = [self.shown[choice][seed] for choice in ranked]
+            scores = judged([replace(one, loss=None) for one in seen] if by == UNLABELLED else seen)
+            chosen[seed] = ranked[scores.index(min(scores))]  # of equal ones the first
         if not chosen:
             return None
         return {seed: self.arms[choice][seed] for seed, choice in chosen.items()}, _most_often(chosen.values())
@@ -151,8 +153,8 @@ def blocks_of(frame: pd.DataFrame) -> list[Block]:
                 )  # fmt: skip
                 arms.setdefault(choice, {})[int(row["seed"])] = unpacked(row["examples"])
                 if row["sparsity"] - row["realised_sparsity"] <= SHORT:  # by whole weights of short rows less may go
-                    lost = (math.inf if math.isnan(row[name]) else float(row[name]) for name in ("change", "recombined"))
-                    shown.setdefault(choice, {})[int(row["seed"])] = Seen.of(*lost)
+                    told = [math.inf if math.isnan(row[name]) else float(row[name]) for name in ("loss", "change", "recombined")]
+                    shown.setdefault(choice, {})[int(row["seed"])] = Seen(*told)
             found.append(Block(known[name], float(sparsity), dense[name], arms, shown))
     return found
 

@@ -129,7 +129,7 @@ def min_keep(ctx: click.Context, param: click.Parameter, value: str | None) -> f
 @click.option(
     "--trials",
     is_flag=True,
-    help="adaptive tries scorers and pools, and takes what changes the outputs least on the images of --data.",
+    help="adaptive tries scorers and pools, and takes what does best on the images of --data.",
 )
 @click.option("--calibrate", type=COUNT, metavar="BUDGET", help="adaptive chooses by so many evaluations on held-out images.")
 @click.option("--held-out", type=COUNT, metavar="N", help=f"Images for that, none of the batches'.  [default: {HELD_OUT}]")
@@ -268,5 +268,4 @@ def _tried(report: PruningReport) -> str | None:
     if not trials or trials[0].pool is None:
         return None
     told = ", ".join(f"{one.scorer}/{one.pool} {-one.score:.4g}" for one in trials)
-    by = "loss" if trials[0].change is None else "change of the outputs"
-    return f"tried, by {by}: {told}"
+    return f"tried, less is better: {told}"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 TRIALS = "adaptive_trials"
 #: Stands for all signals that it collects: it works in a run of any saliency, as scorers do that bring their own.
 SIGNAL = "gradient"
-SUMMARY = "scorer and pool by how little each mask changes the outputs, on the calibration batches and recombined ones"
+SUMMARY = "scorer and pool by each mask's loss on the calibration batches and change of the outputs on recombined ones"
 _ROW = "row"
 
 
@@ -51,20 +51,20 @@ class Tried:
         return len(pools) * sum(unit in scorer["units"] for scorer in self.scorers)
 
     def told(self, report: PruningReport) -> dict[str, Any]:
-        """What a row says of the choice: scorer, strength and pool, changes, how many masks were tried, and how many differ.
+        """What a row says of the choice: scorer, strength and pool, scores, how many masks were tried, and how many differ.
 
-        A change is the geometric mean of both (`sics_plugin.Trials`), the loss where outputs have none; no finite one is None.
+        A score is what `sics_plugin.Trials` makes small; no finite one is None.
         """
         assert report.choice is not None
         trials = report.choice.trials  # the best first
         magnitude = (one for one in trials if one.scorer == self.names[0])
         plain = min(magnitude, key=lambda one: self.pools.index(str(one.pool)))  # a pool that removes too few is left out
-        changes = {"change": -trials[0].score, "magnitude": -plain.score}
+        scores = {"score": -trials[0].score, "magnitude": -plain.score}
         return {
             "scorer": report.choice.scorer,
             "alpha": report.choice.alpha,
             "pool": report.pool,
-            **{name: change if isfinite(change) else None for name, change in changes.items()},
+            **{name: score if isfinite(score) else None for name, score in scores.items()},
             "tried": len(trials),
             "masks": len({one.mask_hash for one in trials}),
         }

@@ -27,7 +27,7 @@ OF_SEARCH = (
     "objective", "weights",
 )  # fmt: skip
 #: Of scorers that choose by trials on the calibration batches: what was chosen, its loss and magnitude's, and how many masks.
-OF_TRIALS = ("chosen", "chosen_alpha", "chosen_pool", "chosen_change", "magnitude_change", "masks_tried")
+OF_TRIALS = ("chosen", "chosen_alpha", "chosen_pool", "chosen_score", "magnitude_score", "masks_tried")
 #: Of a user's task: what was measured, the result as it is, and a number an example.
 OF_METRIC = ("metric", "value", "higher_is_better", "metric_unit", "examples")
 _ACCURACY, _POINTS = "accuracy", "points"
@@ -84,7 +84,7 @@ def search_columns(search: Mapping[str, Any] | None) -> dict[str, Any]:
     if search is None:
         return none
     if "tried" in search:
-        told = (search[name] for name in ("scorer", "alpha", "pool", "change", "magnitude", "masks"))
+        told = (search[name] for name in ("scorer", "alpha", "pool", "score", "magnitude", "masks"))
         return {**none, **dict(zip(OF_TRIALS, told, strict=True))}
     beside, weights = search["reference"], search["weights"]
     parts = zip(search["features"], weights or (), strict=weights is not None)

@@ -64,7 +64,7 @@ class Trial:
     """One candidate that was tried. ``alpha`` None: the class has none. Higher scores are better. ``pool`` None: the prune's.
 
     ``change``, where it was measured: squared change of the outputs in units of their variance; ``recombined``: the same on
-    inputs that no one has seen.
+    inputs that no one has seen; ``loss``: on calibration batches.
     """
 
     scorer: str
@@ -74,10 +74,11 @@ class Trial:
     pool: str | None = None
     change: float | None = None
     recombined: float | None = None
+    loss: float | None = None
 
     def __setstate__(self, state: Sequence[Any]) -> None:
         for field, value in zip(
-            fields(self), (*state, None, None, None), strict=False
+            fields(self), (*state, None, None, None, None), strict=False
         ):  # one that was saved without them had none
             object.__setattr__(self, field.name, value)
 

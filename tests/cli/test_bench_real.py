@@ -41,11 +41,12 @@ CALIBRATION, EVALUATION = shipped.CALIBRATION, shipped.EVALUATION
 # --- the registry ---------------------------------------------------------------------------------------------------------
 
 
-def test_both_halves_have_every_kind() -> None:
+def test_development_has_every_kind_and_the_test_several() -> None:
     networks = registry.NETWORKS
     assert len({one.name for one in networks}) == len(networks) >= 8
-    for split in ("development", "test"):
-        assert {one.kind for one in networks if one.split == split} == {"convolutional", "recurrent", "transformer", "mobile"}
+    kinds = {split: {one.kind for one in networks if one.split == split} for split in ("development", "test")}
+    assert kinds["development"] == {"convolutional", "recurrent", "transformer", "mobile"}
+    assert len(kinds["test"]) >= 2
 
 
 @pytest.mark.parametrize("network", registry.NETWORKS, ids=lambda one: one.name)

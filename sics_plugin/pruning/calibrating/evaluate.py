@@ -139,9 +139,9 @@ class DenseOutputs:
 
     def _change(self, pruned: nn.Module, batches: Iterable[Batch]) -> float:
         given = map(self.changed, moved(batches, pruned))
-        return sum(self._away(i, outputs(pruned, one), one) for i, one in enumerate(given))
+        return sum(self.away(i, outputs(pruned, one), one) for i, one in enumerate(given))
 
-    def _away(self, batch: int, output: Any, given: Given) -> float:
+    def away(self, batch: int, output: Any, given: Given) -> float:
         """What the output of one batch adds to the change; infinite for another shape."""
         now, before = numbers_of(output, given), self.dense[batch]
         if now.shape != before.shape:

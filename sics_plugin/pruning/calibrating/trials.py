@@ -42,7 +42,7 @@ SCORERS = ("magnitude", "information", "gradient", "fisher", "wanda", "lamp")
 SCORERS_WITHOUT_LABELS = ("magnitude", "wanda", "lamp")
 POOLS = ("global", "layer", "row")
 #: How the choice is made, for keys.
-RULE = "least change of the outputs, on the batches times on recombined ones"
+RULE = "least loss on the batches times change of the outputs on recombined ones"
 #: A mask that removes fewer units than asked, because layers and rows lose whole ones, is not compared where it is so much short.
 SHORT = 0.01
 #: What says that a candidate cannot be had.
@@ -56,10 +56,11 @@ class Trials:
     """How to choose scorer and pool on the calibration batches alone, for ``calibrate=`` of ``prune_model`` and the like.
 
     Every scorer makes a mask in every pool, each with the signal that it needs, collected here; every mask is put on a copy of
-    the model, which reads the batches again, and once more recombined (:func:`recombined`). The mask wins that changes the
-    outputs least, by the product of both changes: what the signals were collected on flatters those that lean on it, and inputs
-    that no one has seen tell. Of equal ones the one tried first wins, magnitude in the global pool before all others. A mask
-    met before is not evaluated again.
+    the model, which reads the batches again, and once more recombined (:func:`recombined`). The mask wins that has the least
+    product of the loss on the batches and the change of the outputs on recombined ones: the loss tells what counts, but what the
+    signals were collected on flatters those that lean on it; inputs that no one has seen do not. Without labels, or with a loss
+    that can be 0 or less, the change of the outputs on the batches stands for the loss. Of equal masks the one tried first wins,
+    magnitude in the global pool before all others. A mask met before is not evaluated again.
 
     Parameters
     ----------
@@ -68,10 +69,11 @@ class Trials:
         samples, of those that the model was trained on or of others, as varied as what it is used on: what they do not show is
         not kept.
     loss : callable(output, target) -> scalar Tensor, optional
-        With reduction "mean", for the signals that are gradients. By default cross-entropy, or what a batch that is a mapping
-        makes the model return. It decides only where the outputs are no numbers whose change could be told.
+        With reduction "mean", for the choice and for the signals that are gradients. By default cross-entropy, or what a batch
+        that is a mapping makes the model return.
     labels : bool
-        False: there are none, and scorers that read no labels are tried.
+        False: there are none. Scorers that read no labels are tried, and how little the outputs change decides
+        (:func:`~sics_plugin.like_dense`).
     held_out : callable(model) -> float, optional
         Higher is better, on data that neither trained the model nor are in ``batches`` nor will measure the result. The best
         on the batches, and magnitude, are evaluated on it, and the best of those wins.
@@ -116,7 +118,7 @@ class Trials:
         if self.loss is not None and not callable(self.loss):
             raise TypeError(f"Expected `loss` to be a function of the output and the target, got {self.loss!r:.60}")
         if self.loss is not None and not self.labels:
-            raise TypeError("Expected no `loss` with labels=False: no scorer that is tried reads one")
+            raise TypeError("Expected no `loss` with labels=False: what decides is how little the outputs change")
         if self.held_out is not None and not callable(self.held_out):
             raise TypeError(f"Expected `held_out` to be callable, got {type(self.held_out).__name__}")
         if isinstance(self.budget, bool) or not isinstance(self.budget, Integral) or self.budget < 2:
@@ -184,7 +186,7 @@ class _Trying:
         self.signals: dict[str, Saliency | Exception] = dict(how.collected or {})
         self.seen: dict[str, Seen] = {}
         self.loss = held_out_loss(how.kept, how.loss)
-        #: Outputs on the batches, and on the same recombined; without either the loss decides.
+        #: Outputs on the batches, and on the same recombined.
         self.dense: DenseOutputs | None = None
         self.mixed: DenseOutputs | None = None
         try:
@@ -223,9 +225,10 @@ class _Trying:
                 continue
             found = self.seen.get(report.mask_hash) or self.seen.setdefault(report.mask_hash, self.look(twin))
             alpha = strength_at(self.sparsity) if has_strength(name) else report.alpha
-            trials.append(Trial(name, alpha, -found.score, report.mask_hash, pool, found.change, found.recombined))
-            if name == PLATEAU and self.plain is None:
-                self.plain = trials[-1]
+            trials.append(Trial(name, alpha, 0.0, report.mask_hash, pool, found.change, found.recombined, found.loss))
+        scores = dict(zip(self.seen, judged(list(self.seen.values())), strict=True))
+        trials = [replace(trial, score=-scores[trial.mask_hash]) for trial in trials]
+        self.plain = next((trial for trial in trials if trial.scorer == PLATEAU), None)
         if self.plain is None:
             raise ValueError(
                 f"Expected `pools` in which {self.unit}s can be ranked and so many go, got {', '.join(self.how.pools)}"
@@ -243,10 +246,10 @@ class _Trying:
                     yield pool, name
 
     def check(self) -> None:
-        """Refuse a model whose copy is another one, and batches on which it has no loss where that decides."""
+        """Refuse a model whose copy is another one, and batches on which it has no loss."""
         copied = self.look(clone_pruned(self.model))
-        if copied.change is None and not math.isfinite(copied.score):
-            raise ValueError(f"Expected a finite loss of the model before it is pruned, got {copied.score} on the batches")
+        if copied.loss is not None and not math.isfinite(copied.loss):
+            raise ValueError(f"Expected a finite loss of the model before it is pruned, got {copied.loss} on the batches")
         if copied.change is not None and copied.change > SAME:
             raise ValueError(
                 f"Expected a model whose copy has the same outputs, got some {copied.change:.3g} of their variance away: "
@@ -255,11 +258,19 @@ class _Trying:
 
     def look(self, twin: nn.Module) -> Seen:
         """What the batches show of a copy, with the random numbers that the model itself had."""
-        if self.dense is not None:
-            return Seen.of(self.dense.change(twin), None if self.mixed is None else self.mixed.change(twin))
+        dense, losses, away = self.dense, list[tuple[float, int]](), 0.0
         with Unchanged(twin) as unchanged, torch.no_grad():
-            scores = [self.loss.score(outputs(twin, given), given) for given in moved(unchanged.of(self.how.kept), twin)]
-        return Seen(_or_lost(-mean_of(scores)))
+            for i, given in enumerate(moved(unchanged.of(self.how.kept), twin)):
+                output = outputs(twin, given)
+                if dense is not None:
+                    away += dense.away(i, output, given)  # before a loss that changes the output in place
+                if self.how.labels:
+                    losses.append(self.loss.score(output, given))
+        return Seen(
+            _or_lost(-mean_of(losses)) if self.how.labels else None,
+            None if dense is None else _or_lost(away),
+            None if self.mixed is None else _or_lost(self.mixed.change(twin)),
+        )
 
     def pruned(self, name: str, pool: str) -> tuple[nn.Module, PruningReport]:
         """A copy of the model, pruned by one candidate."""
@@ -312,35 +323,49 @@ class _Trying:
     def why(self, found: Trial, plain: Trial) -> str:
         """What the batches showed of it."""
         left = "".join(f"; left out {name}: {why}" for name, why in self.left.items())
-        of = f"of {len(self.seen)} masks"
+        loss = "" if found.loss is None else f"loss {found.loss:.4g} on the calibration batches, magnitude's {plain.loss:.4g}"
         if found.change is None:
-            loss = f"loss {-found.score:.4g} on the calibration batches, magnitude's {-plain.score:.4g}"
-            return f"{loss}; {of}, whose outputs have no change that could be told{left}"
-        changes = f"change of the outputs {found.change:.3g} on the calibration batches, magnitude's {plain.change:.3g}"
-        if found.recombined is None:
-            least = f", the least {of}"
-        else:
-            least = f", on recombined ones {found.recombined:.3g} and {plain.recombined:.3g}, their product the least {of}"
-        return f"{changes}{'' if self.how.held_out else least}{left}"
+            return f"{loss}, the least of {len(self.seen)} masks, whose outputs have no change that could be told{left}"
+        told = [loss] if loss else []
+        if found.recombined is None or not by_loss(list(self.seen.values())):
+            told.append(f"change of the outputs {found.change:.3g} on the calibration batches, magnitude's {plain.change:.3g}")
+        if found.recombined is not None:
+            told.append(f"change of the outputs {found.recombined:.3g} on recombined ones, magnitude's {plain.recombined:.3g}")
+        least = "" if self.how.held_out else f"; the least{' product' if len(told) > 1 else ''} of {len(self.seen)} masks"
+        return f"{'; '.join(told)}{least}{left}"
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the batches show of one mask: what is made small, and the changes of the outputs that it is of."""
+    """What the batches show of one mask: its loss, and the change of the outputs there and on recombined ones."""
 
-    score: float
+    loss: float | None = None
     change: float | None = None
     recombined: float | None = None
 
-    @classmethod
-    def of(cls, change: float, recombined: float | None) -> Seen:
-        """By the geometric mean of the two changes, or the one that there is.
 
-        >>> Seen.of(0.01, 0.04).score, Seen.of(0.01, None).score
-        (0.02, 0.01)
-        """
-        both = change if recombined is None else math.sqrt(change * recombined)
-        return cls(_or_lost(both), _or_lost(change), None if recombined is None else _or_lost(recombined))
+def by_loss(seen: Sequence[Seen]) -> bool:
+    """Whether the losses decide: there are some, and a product of one above 0 tells what is less."""
+    return all(one.loss is not None and one.loss > 0 for one in seen)
+
+
+def judged(seen: Sequence[Seen]) -> list[float]:
+    """What is made small, of each mask: the geometric mean of its loss, or its change, and its change on recombined batches.
+
+    >>> [round(score, 3) for score in judged([Seen(0.4, 0.1, 0.9), Seen(0.9, 0.1, 0.1)])]
+    [0.6, 0.3]
+    >>> [round(score, 3) for score in judged([Seen(-1.0, 0.4, 0.9), Seen(2.0, 0.2, 0.2)])]  # of a loss below 0 nothing is taken
+    [0.6, 0.2]
+    """
+    losses = by_loss(seen)
+    found = []
+    for one in seen:
+        if one.change is None:
+            found.append(math.inf if one.loss is None else one.loss)
+            continue
+        own = one.loss if losses and one.loss is not None else one.change
+        found.append(_or_lost(math.sqrt(own * (one.change if one.recombined is None else one.recombined))))
+    return found
 
 
 def recombined(given: Given) -> Given:

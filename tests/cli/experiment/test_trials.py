@@ -76,9 +76,9 @@ def test_a_row_has_magnitude_where_the_first_pool_was_left_out(info: ScorerInfo)
     tried = Tried.read(info.fingerprint)
     some = (Trial("fisher", None, -1.0, "a", "row", 0.1, 10.0), Trial("magnitude", None, -3.0, "b", "row", 1.0, 9.0))
     both = (*some, Trial("magnitude", None, -2.0, "c", "layer", 1.0, 4.0))
-    for found, change in ((some, 3.0), (both, 2.0)):
+    for found, score in ((some, 3.0), (both, 2.0)):
         choice = SimpleNamespace(scorer="fisher", alpha=None, trials=found)
-        assert tried.told(cast(Any, SimpleNamespace(choice=choice, pool="row")))["magnitude"] == change
+        assert tried.told(cast(Any, SimpleNamespace(choice=choice, pool="row")))["magnitude"] == score
 
 
 def test_its_facts_are_listed_and_it_has_no_measure(capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,7 +124,7 @@ def test_it_costs_its_masks_passes_and_signals(experiment: Experiment, unit: str
 def test_a_trial_is_measured_by_the_rows(experiment: Experiment, cell_row: Any) -> None:
     checkpoint, recipe = CheckpointRow(0, "k", "h", 1, 2, 9.0), Recipe(experiment, ENVIRONMENT)
     plain = cell_row(cell_key="a", scorer="magnitude", wall_seconds=2.0)
-    told = {"scorer": "wanda", "alpha": None, "pool": "row", "change": 1.0, "magnitude": 1.5, "tried": 18, "masks": 16}
+    told = {"scorer": "wanda", "alpha": None, "pool": "row", "score": 1.0, "magnitude": 1.5, "tried": 18, "masks": 16}
     tried = cell_row(cell_key="b", scorer=TRIALS, wall_seconds=2.0 + 18 * 0.5, search=told)
     measured, before = (estimate(recipe, [checkpoint], rows) for rows in ([plain, tried], [plain]))
     assert measured is not None

@@ -91,7 +91,7 @@ def test_what_a_run_chooses_is_what_trials_choose_in_python(cli: Any, rows_of: R
         told, trials = json.loads(row["search"]), report.choice.trials
         assert row["mask_hash"] == report.mask_hash
         assert (told["scorer"], told["pool"], told["alpha"]) == (report.choice.scorer, report.pool, report.choice.alpha)
-        assert told["change"] == pytest.approx(-trials[0].score, rel=1e-6)
+        assert told["score"] == pytest.approx(-trials[0].score, rel=1e-6)
         plain = next(one for one in trials if (one.scorer, one.pool) == ("magnitude", "global"))
         assert told["magnitude"] == pytest.approx(-plain.score, rel=1e-6)
         assert (told["tried"], told["masks"]) == (len(trials), len({one.mask_hash for one in trials}))
@@ -136,7 +136,7 @@ def test_a_tasks_own_loss_decides(run: Any, cli: Any, rows_of: Rows, code_folder
         make: Any = compute_masks if unit == "weight" else compute_channel_masks
         report = make(model.eval(), "adaptive", amount=sparsity, calibrate=Trials(batches, loss))[1]
         assert row["mask_hash"] == report.mask_hash
-        assert told["change"] == pytest.approx(-report.choice.trials[0].score, rel=1e-6)
+        assert told["score"] == pytest.approx(-report.choice.trials[0].score, rel=1e-6)
         assert row["calibration_hash"] is not None
 
 
@@ -176,19 +176,19 @@ def test_the_choice_is_exported_reported_and_read_back(run: Any, cli: Any, rows_
     told = [json.loads(row["search"]) for row in rows if row["search"] is not None]
     frame = Run(cli.run).frame()
     own = frame[frame["scorer"] == "adaptive_trials"].sort_values("seed")
-    columns = {"chosen": "scorer", "chosen_pool": "pool", "chosen_change": "change", "magnitude_change": "magnitude"}
+    columns = {"chosen": "scorer", "chosen_pool": "pool", "chosen_score": "score", "magnitude_score": "magnitude"}
     for column, name in {**columns, "masks_tried": "masks"}.items():
         assert own[column].tolist() == [one[name] for one in told]
-    assert frame[frame["scorer"] != "adaptive_trials"][["chosen", "chosen_change", "masks_tried"]].isna().all(axis=None)
+    assert frame[frame["scorer"] != "adaptive_trials"][["chosen", "chosen_score", "masks_tried"]].isna().all(axis=None)
     assert "budget" not in frame.columns
     reports = [cli.here("report", one, "--format", "json", "--delta", ".01").stdout for one in ("run", "rows.csv")]
-    notes = [next(note for note in json.loads(text)["notes"] if " chose, by" in note) for text in reports]
+    notes = [next(note for note in json.loads(text)["notes"] if " chose on the calibration" in note) for text in reports]
     assert notes[0] == notes[1]
     counts = [int(n) for n in re.findall(r" in (\d+)", notes[0])]
     assert sum(counts) == 3
     first = told[0]
     assert f"{first['scorer']}/{first['pool']}" in notes[0]
-    assert notes[0].startswith("adaptive_trials chose, by the change of the outputs on the calibration batches: at S = 0.7 ")
+    assert notes[0].startswith("adaptive_trials chose on the calibration batches: at S = 0.7 ")
 
 
 def test_what_it_costs_is_told_beforehand(cli: Any) -> None:

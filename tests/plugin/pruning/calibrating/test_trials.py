@@ -67,8 +67,8 @@ def given() -> Batches:
     return [(torch.randn(16, 24, generator=draw) * scale, torch.randint(4, (16,), generator=draw)) for _ in range(3)]
 
 
-def by_hand(net: nn.Module, given: Batches, amount: float) -> dict[tuple[str, str], tuple[float, float, str]]:
-    """Change of the outputs on the batches and on recombined ones, and mask, of every candidate, without `Trials`."""
+def by_hand(net: nn.Module, given: Batches, amount: float) -> dict[tuple[str, str], tuple[float, float, float, str]]:
+    """Loss, change of the outputs on the batches and on recombined ones, and mask, of every candidate, without `Trials`."""
     mixed = []
     for number, (x, _) in enumerate(given, 1):
         draw = torch.Generator().manual_seed(number)
@@ -88,40 +88,46 @@ def by_hand(net: nn.Module, given: Batches, amount: float) -> dict[tuple[str, st
             masks, report = compute_masks(net, scorer, amount=amount, saliency=saliency, pool=pool)
             with masked(net, masks), torch.no_grad():
                 away = [net(x).double() - before for x, before in zip(sets, dense, strict=True)]
+                loss = float(nn.functional.cross_entropy(net(sets[0]), torch.cat([y for _, y in given])))
             changes = [
                 float(far.square().sum() / (before - before.mean(0)).square().sum())
                 for far, before in zip(away, dense, strict=True)
             ]
-            found[name, pool] = changes[0], changes[1], report.mask_hash
+            found[name, pool] = loss, changes[0], changes[1], report.mask_hash
     return found
 
 
 @pytest.mark.parametrize("amount", [0.25, 0.625, 0.875])  # whole numbers of the weights of every row
-def test_the_mask_is_chosen_that_changes_least_on_the_batches_times_on_recombined_ones(
-    net: nn.Sequential, given: Batches, amount: float
-) -> None:
+@pytest.mark.parametrize("negative", [False, True])
+def test_the_mask_is_chosen_with_the_least_product(net: nn.Sequential, given: Batches, amount: float, negative: bool) -> None:
+    def below_zero(output: Tensor, target: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(output, target) - 100
+
     expected = by_hand(net, given, amount)
-    masks, report = compute_masks(net, "adaptive", amount=amount, calibrate=Trials(given))
+    how = Trials(given, below_zero) if negative else Trials(given)
+    masks, report = compute_masks(net, "adaptive", amount=amount, calibrate=how)
     assert report.choice is not None
     chosen = report.choice.scorer, str(report.pool)
-    product = {arm: change * mixed for arm, (change, mixed, _) in expected.items()}
+    product = {arm: (own if negative else loss) * mixed for arm, (loss, own, mixed, _) in expected.items()}
     assert product[chosen] == pytest.approx(min(product.values()), rel=1e-4)
-    assert report.mask_hash == expected[chosen][2] == mask_hash(masks)
+    assert report.mask_hash == expected[chosen][3] == mask_hash(masks)
     assert len(report.choice.trials) == 18
     for trial in report.choice.trials:
-        change, mixed, digest = expected[trial.scorer, str(trial.pool)]
+        loss, change, mixed, digest = expected[trial.scorer, str(trial.pool)]
+        assert trial.loss == pytest.approx(loss - 100 if negative else loss, rel=1e-4)
         assert (trial.change, trial.recombined) == (pytest.approx(change, rel=1e-4), pytest.approx(mixed, rel=1e-4))
-        assert -trial.score == pytest.approx(math.sqrt(change * mixed), rel=1e-4)
+        assert -trial.score == pytest.approx(math.sqrt(product[trial.scorer, str(trial.pool)]), rel=1e-4)
         assert trial.mask_hash == digest
     assert [t.score for t in report.choice.trials] == sorted((t.score for t in report.choice.trials), reverse=True)
     different = {trial.mask_hash for trial in report.choice.trials}
-    (own, mixed, _), (plain, plain_mixed, _) = expected[chosen], expected["magnitude", "global"]
     assert report.choice.source == "3 calibration batches"
     assert report.choice.reason in str(report)
-    assert report.choice.reason == (
-        f"pool {report.pool}, change of the outputs {own:.3g} on the calibration batches, magnitude's {plain:.3g}, on recombined "
-        f"ones {mixed:.3g} and {plain_mixed:.3g}, their product the least of {len(different)} masks"
-    )
+    if not negative:
+        (own, _, mixed, _), (plain, _, plain_mixed, _) = expected[chosen], expected["magnitude", "global"]
+        assert report.choice.reason == (
+            f"pool {report.pool}, loss {own:.4g} on the calibration batches, magnitude's {plain:.4g}; change of the outputs "
+            f"{mixed:.3g} on recombined ones, magnitude's {plain_mixed:.3g}; the least product of {len(different)} masks"
+        )
 
 
 def batch(*args: Any, number: int = 1, **kwargs: Any) -> Given:
@@ -176,9 +182,13 @@ def test_a_model_that_cannot_read_recombined_batches_is_judged_on_the_batches(gi
     net = Picky(nn.Linear(24, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 4))
     report = prune_model(net, "adaptive", amount=0.6, calibrate=Trials(given))
     assert report.choice is not None
-    assert "the least of" in report.choice.reason
+    assert "; the least product of" in report.choice.reason
     assert "; left out recombined batches: index out of range" in report.choice.reason
-    assert all(trial.recombined is None and -trial.score == trial.change for trial in report.choice.trials)
+    for trial in report.choice.trials:
+        assert trial.recombined is None
+        assert trial.loss is not None
+        assert trial.change is not None
+        assert -trial.score == pytest.approx(math.sqrt(trial.loss * trial.change))
 
 
 def test_where_outputs_have_no_change_the_loss_decides(net: nn.Sequential, given: Batches) -> None:
@@ -201,8 +211,8 @@ def test_where_outputs_have_no_change_the_loss_decides(net: nn.Sequential, given
     assert report.choice is not None
     assert report.choice.trials[0].change is None
     assert re.match(
-        r"pool \w+, loss [\d.]+ on the calibration batches, magnitude's [\d.]+; of \d+ masks, whose outputs have no change that "
-        r"could be told",
+        r"pool \w+, loss [\d.]+ on the calibration batches, magnitude's [\d.]+, the least of \d+ masks, whose outputs have no change "
+        r"that could be told",
         report.choice.reason,
     )
 
@@ -221,8 +231,8 @@ def test_without_labels_no_target_is_read_and_the_least_change_wins(net: nn.Sequ
     assert report.choice is not None
     assert {t.scorer for t in report.choice.trials} == set(module.SCORERS_WITHOUT_LABELS)
     assert re.fullmatch(
-        r"pool \w+, change of the outputs [\d.]+ on the calibration batches, magnitude's [\d.]+, on recombined ones [\d.]+ and "
-        r"[\d.]+, their product the least of \d+ masks",
+        r"pool \w+, change of the outputs [\d.]+ on the calibration batches, magnitude's [\d.]+; change of the outputs [\d.]+ on "
+        r"recombined ones, magnitude's [\d.]+; the least product of \d+ masks",
         report.choice.reason,
     )
     assert "without labels" in report.choice.source
@@ -336,7 +346,7 @@ def test_a_mask_that_breaks_the_model_loses(net: nn.Sequential, given: Batches) 
     told = report.to_dict()["choice"]["trials"]
     assert (told[-1]["score"], told[0]["score"]) == (None, report.choice.trials[0].score)
     json.dumps(told, allow_nan=False)
-    assert "magnitude's inf, on recombined ones" in report.choice.reason
+    assert "magnitude's inf; change of the outputs" in report.choice.reason
     assert (report.choice.scorer, report.pool) != ("magnitude", "global")
 
 
