@@ -211,8 +211,8 @@ def test_where_outputs_have_no_change_the_loss_decides(net: nn.Sequential, given
     assert report.choice is not None
     assert report.choice.trials[0].change is None
     assert re.match(
-        r"pool \w+, loss [\d.]+ on the calibration batches, magnitude's [\d.]+, the least of \d+ masks, whose outputs have no change "
-        r"that could be told",
+        r"pool \w+, loss [\d.]+ on the calibration batches, magnitude's [\d.]+, the least of \d+ masks, whose outputs "
+        r"have no change that could be told",
         report.choice.reason,
     )
 
