@@ -15,8 +15,9 @@ from sics_analysis.report.build import UNKNOWN, build_document
 from sics_analysis.report.document.joint import Conclusion
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.conclusion import conclude, conclusion_of, correction, deciding
+from sics_analysis.report.words.headline import headline
 from sics_analysis.report.words.phrases import number
-from sics_analysis.report.words.reasons import headline, over_run
+from sics_analysis.report.words.reasons import over_run
 from sics_analysis.results import IMAGE_ACCURACY, DataCheck, Level, Metric, Verdict
 
 ADDED = {

@@ -45,20 +45,42 @@ def searched_answer(document: ReportDocument) -> Answer:
     paying = [row for row in tested if row.pays]
     whole = [row for row in paying if pays_over_run(row, document)]
     settled = all(row.verdict in _NO_MORE for row in tested)
-    tone: Tone = "yes" if whole else "no" if settled else "open"
-    text = " ".join([_counted(tested, document), *_due(tested, document.metric), *_gaps(info)])
     costs = [row for row in tested if row.verdict is Verdict.DEGRADES]
+    tone: Tone = "yes" if whole else "no" if settled else "fact" if paying or costs else "open"
+    text = " ".join([_counted(tested, document), *_due(tested, document.metric), *_gaps(info)])
     short = _short(paying, whole, document, settled=settled)
     if costs:
-        short = f"{short}; costs more than {document.settings.delta:g}: {_who(costs)}"
+        short = f"{short}; it costs more than {document.settings.delta:g} with {_who(costs)}"
     return Answer("searched", question, tone, short, text)
+
+
+def pays_sentence(document: ReportDocument) -> str:
+    """The same in one sentence beside others; empty without searched scorers."""
+    if document.searched is None or not document.searched.points:
+        return ""
+    answer = searched_answer(document)
+    if answer.short == "Not tested":
+        return f"Of searched scorers nothing is tested: {answer.text.removeprefix('Not tested: ').rstrip('.')}."
+    tested = [row for row in document.searched.splits if row.verdict is not None]
+    paying = [row for row in tested if row.pays]
+    whole = [row for row in paying if pays_over_run(row, document)]
+    costs = [row for row in tested if row.verdict is Verdict.DEGRADES]
+    delta = document.settings.delta
+    if whole:
+        said = f"pays more than {delta:g} points with {_who(whole)}"
+    elif paying:
+        said = f"is shown to pay within its S alone, more than 0 points with {_who(paying)}"
+    else:
+        said = "does not pay" if answer.tone == "no" else "is not shown to pay"
+    more = f", and costs more than {delta:g} points with {_who(costs)}" if costs else ""
+    return f"Given the same search as information has, complexity {said}{more}."
 
 
 def _short(paying: list[SplitInfo], whole: list[SplitInfo], document: ReportDocument, *, settled: bool) -> str:
     if whole:
         return f"Yes: {_who(whole)}"
     if paying:
-        return f"Not shown above {document.settings.delta:g} over the whole run; within its S alone above 0: {_who(paying)}"
+        return f"Not shown above {document.settings.delta:g} over the whole run; above 0 within its S alone with {_who(paying)}"
     return "No" if settled else "Not shown"
 
 
