@@ -34,6 +34,7 @@ _HOME = {
     "document.document": ("ReportDocument",),
     "figures": ("figure_list", "save_figures"),
     "layouts.formats": ("FORMATS", "render"),
-    "words.reasons": ("Answer", "headline"),
+    "words.headline": ("headline",),
+    "words.reasons": ("Answer",),
 }
 __getattr__, __dir__, __all__ = attach(__name__, _HOME)

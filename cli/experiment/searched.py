@@ -96,6 +96,7 @@ def forms() -> tuple[str, ...]:
 
 def in_order(specs: list[str]) -> list[str]:
     """Each once: by kind, by set of features in the plugin's order, by budget."""
+
     def place(spec: str) -> tuple[bool, int, int]:
         asked = known(spec)
         return asked.kind == ADAPTIVE, SETS.index(asked.features), asked.budget

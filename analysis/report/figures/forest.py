@@ -81,20 +81,13 @@ def equivalence(document: ReportDocument) -> Sketch:
     ]
     sheet = _forest(document, document.compared, rows, reference, dots=True)
     level = f"{100 * (1 - 2 * document.settings.alpha):g} %"
+    looked = "wide enough to hold at all looks together, " if document.looks is not None else ""
+    kept = ", kept from the look that gave it" if document.looks is not None else ""
     caption = (
-        f"Difference to {reference} in accuracy points, by sparsity S, each with its own axis. A dot or "
-        f"stroke is a seed; the thick bar is the {level} interval, which lies inside the shaded ±{delta:g} exactly when a line "
-        f"is equivalent, the thin bar the 95 % interval ({_made(rows)}). Colour, marker and the glyph at the right: the verdict. "
-        "A row beyond the axis is an arrow with its mean."
+        f"Difference to {reference} in accuracy points, by sparsity S, each with its own axis. A dot or stroke: a seed; thick: "
+        f"the {level} interval, which inside the shaded ±{delta:g} means equivalent; thin: the 95 % interval ({looked}"
+        f"{_made(rows)}). The glyph at the right is the verdict{kept}. An arrow: beyond the axis, with its mean."
     )
-    if document.looks is not None:
-        caption = (
-            f"Difference to {reference} in accuracy points, by sparsity S, each with its own axis. A dot is a seed that the "
-            f"looks have counted; the thick bar is the {level} interval, the thin bar the 95 % interval ({_made(rows)}), both "
-            "wide enough to hold at all looks together. A line is equivalent once the thick one lies inside the shaded "
-            f"±{delta:g} at some look. Colour, marker and the glyph at the right: the verdict, kept from the look that gave it. "
-            "A row beyond the axis is an arrow with its mean."
-        )
     return Sketch(caption, f"Forest plot. {_verdict_counts(document.lines)}", sheet)
 
 
@@ -136,7 +129,7 @@ def attribution(document: ReportDocument) -> Sketch:
     sheet = _forest(document, members, rows, "information", dots=False)
     kind = "Student t" if document.looks is None else _made(rows)
     caption = (
-        "What complexity adds: each scorer against the control information, which sees the same saliency and has no complexity; "
+        "Each scorer against the control information, of the same saliency and without complexity; "
         f"accuracy points, 95 % intervals ({kind}), each S with its own axis. Inside the shaded "
         f"±{document.settings.delta:g}, information alone explains the score. Verdicts are adjusted within an S."
     )

@@ -75,13 +75,12 @@ def looks(document: ReportDocument) -> Sketch:
         y = (row + 1) * block - 0.16
         sheet.text(beside + (width - beside) / 2, y, "seeds at the look", ha="center", va="center")
     verdict_key(sheet, words, hollow=False)
-    some = "" if len(scorers) == len(document.compared) else "The escape family; the table Looks has the other scorers too. "
+    some = "" if len(scorers) == len(document.compared) else " Of the escape family; the table Looks has the others."
+    reference, delta = document.settings.reference, document.settings.delta
     caption = (
-        f"Difference to {document.settings.reference} in accuracy points at each look that was made, of all seeds so far: thick, "
-        "the 90 % interval, thin, the 95 % interval, both repeated, so that those of all looks hold together and shrink as "
-        f"seeds come. Shaded: ±{document.settings.delta:g}; each S has its own axis. The marker is the verdict after the look, "
-        f"ringed where it was given; it stays, whatever the estimate does later. {some}A line beyond the panel is an arrow with "
-        "its mean."
+        f"Difference to {reference} in accuracy points at each look, of all seeds so far. Thick: the 90 % interval, thin: the "
+        f"95 % interval, both repeated: those of all looks hold together. Shaded: ±{delta:g}; each S has its own axis. The "
+        f"marker is the verdict after the look, ringed where it was given and kept.{some}"
     )
     return Sketch(caption, f"Estimates by look. {' '.join(_said(line) for line in lines.values())}", sheet)
 

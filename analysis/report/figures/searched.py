@@ -39,7 +39,7 @@ from sics_analysis.results import plural, signed
 
 _LEFT, _ROOM, _BODY, _FOOT = 0.54, 0.3, 1.75, 0.4  # inches; right of a panel is room for the names of its lines besides
 _STEP = 0.118  # inches between two names
-_BELOW = 0.1  # of the height of a panel, for the means of lines that leave it
+_BELOW = 0.17  # of the height of a panel, for the means of lines that leave it
 _APART = 0.012  # of the axis, between the intervals of two lines at one budget
 _MORE = "both_orbit"
 _PAPER = ("orbit", "smooth_orbit", "rank_orbit", _MORE)
@@ -79,9 +79,9 @@ def budgets(document: ReportDocument) -> Sketch:
         _panel(document, sheet, axes, own, body)
     adaptive = any(point.kind == "adaptive" for point in (() if info is None else info.points))
     caption = (
-        f"Gain over {document.settings.reference}, which is 0, in accuracy points against the evaluations that the search had; "
-        f"bars: 95 % intervals of each point by itself. Shaded: ±{document.settings.delta:g}; each S has its own axis. Solid: "
-        "the readings of the paper; dashed: controls with the same search. Means below the panel stand at its foot."
+        f"Gain over {document.settings.reference} in accuracy points, by the evaluations of the search; bars: 95 % intervals of "
+        f"each point by itself. Shaded: ±{document.settings.delta:g}; each S has its own axis. Solid: readings of the paper; "
+        "dashed: controls with the same search. Means below the panel stand at its foot."
     )
     caption += f" Of the solid ones {_MORE} has more weights than any other." if _MORE in sets else ""
     caption += " Adaptive scorers are in the table." if adaptive else ""
@@ -127,11 +127,12 @@ def _panel(document: ReportDocument, sheet: Drawing, axes: Axes, own: dict[str, 
                 gone.setdefault((point.budget, y < low), []).append(y)
             sheet.tips.append(Tip(axes, (x, y, x, y), f"{point.scorer}: {signed(y)} {interval(point.gain.ci95)}"))
         ends.append(_End(min(max(ys[-1], low), high), labels([f"fusion_{features}"])[f"fusion_{features}"], colour, marker))
-    for (budget, below), means in gone.items():
+    for i, ((budget, below), means) in enumerate(sorted(gone.items())):
+        up = 2 + 8.5 * (i % 2)  # points: the numbers of neighbours stand on two lines
         middle = places[budget] > left + 0.2 * span
         said = arrow(below, *([min(means), max(means)] if len(means) > 1 else means))
         axes.annotate(
-            said, (places[budget], floor if below else high), xytext=(0, 2 if below else -2), textcoords="offset points",
+            said, (places[budget], floor if below else high), xytext=(0, up if below else -up), textcoords="offset points",
             fontsize=SMALL, ha="center" if middle else "left", va="bottom" if below else "top", color=INK,
         )  # fmt: skip
     _name(axes, ends, (floor, high), body)

@@ -55,8 +55,8 @@ def staircase(document: ReportDocument) -> Sketch:
         axes.tick_params(axis="x", rotation=90)
     _key(sheet, spectrum.points, stated)
     caption = (
-        "Complexity κ(S) needed to leave the plateau. Filled: the one value left, so claimed (Holm over S); cross: "
-        "rejected values; dotted: undetermined, between the values that the data leave. "
+        "Complexity needed to leave the plateau. Claimed is the one value that the data leave (Holm over S); dotted lines join "
+        "those left where it is undetermined. "
         f"{_STATED if stated else ''}{spectrum.trend_sentence}"
     )
     return Sketch(caption.strip(), " ".join(point.sentence for point in spectrum.points), sheet)

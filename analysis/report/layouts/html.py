@@ -189,10 +189,7 @@ def _grid_caption(document: ReportDocument, undecided: int, lines: int) -> str:
     reference = phrases.plain(document.settings.reference)
     text = f"Difference to {reference} in accuracy points, mean over seeds, with the verdict at ±{document.settings.delta:g}."
     if undecided:
-        text += (
-            f" {undecided} of {plural(lines, 'line')} {'is' if undecided == 1 else 'are'} undecided, which is not "
-            f"agreement: the difference may lie within that or beyond it."
-        )
+        text += f" {undecided} of {plural(lines, 'line')} {'is' if undecided == 1 else 'are'} undecided, which is not agreement."
     return in_words(document, text)
 
 

@@ -260,8 +260,11 @@ def _hull(document: ReportDocument, lines: Sequence[LineInfo]) -> str:
         return ""
     hull = Interval(min(one.low for one in limits), max(one.high for one in limits), limits[0].level, limits[0].method)
     level = f"simultaneous {'repeated ' if document.looks else ''}{100 * (1 - document.settings.alpha):g} % interval"
+    within = (
+        "" if len(document.sparsities) == 1 else " within its S" if len({x.sparsity for x in found}) == 1 else " within each S"
+    )
     some = "" if len(found) == len(lines) else f" of {len(found)} of {plural(len(lines), 'line')}, the others without a spread"
-    return f"{level}{'' if len(found) == 1 else 's'}{some}: {'' if len(found) == 1 else 'all in '}{interval(hull)}"
+    return f"{level}{'' if len(found) == 1 else 's'}{within}{some}: {'' if len(found) == 1 else 'all in '}{interval(hull)}"
 
 
 # -- what is open --------------------------------------------------------------------------------------------------------------

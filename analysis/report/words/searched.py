@@ -42,8 +42,7 @@ def searched_answer(document: ReportDocument) -> Answer:
     if not tested:
         why = info.reason or (info.splits[0].reason if info.splits else "no reading of the paper is among the searched scorers")
         return Answer("searched", question, "open", "Not tested", f"Not tested: {why}.")
-    paying = [row for row in tested if row.pays]
-    whole = [row for row in paying if pays_over_run(row, document)]
+    paying, whole = _paying(tested, document)
     settled = all(row.verdict in _NO_MORE for row in tested)
     costs = [row for row in tested if row.verdict is Verdict.DEGRADES]
     tone: Tone = "yes" if whole else "no" if settled else "fact" if paying or costs else "open"
@@ -62,8 +61,7 @@ def pays_sentence(document: ReportDocument) -> str:
     if answer.short == "Not tested":
         return f"Of searched scorers nothing is tested: {answer.text.removeprefix('Not tested: ').rstrip('.')}."
     tested = [row for row in document.searched.splits if row.verdict is not None]
-    paying = [row for row in tested if row.pays]
-    whole = [row for row in paying if pays_over_run(row, document)]
+    paying, whole = _paying(tested, document)
     costs = [row for row in tested if row.verdict is Verdict.DEGRADES]
     delta = document.settings.delta
     if whole:
@@ -74,6 +72,12 @@ def pays_sentence(document: ReportDocument) -> str:
         said = "does not pay" if answer.tone == "no" else "is not shown to pay"
     more = f", and costs more than {delta:g} points with {_who(costs)}" if costs else ""
     return f"Given the same search as information has, complexity {said}{more}."
+
+
+def _paying(rows: list[SplitInfo], document: ReportDocument) -> tuple[list[SplitInfo], list[SplitInfo]]:
+    """The comparisons in which complexity pays, and those of them in which it does by δ over the whole run."""
+    paying = [row for row in rows if row.pays]
+    return paying, [row for row in paying if pays_over_run(row, document)]
 
 
 def _short(paying: list[SplitInfo], whole: list[SplitInfo], document: ReportDocument, *, settled: bool) -> str:
