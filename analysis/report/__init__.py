@@ -26,14 +26,15 @@ if TYPE_CHECKING:
     from sics_analysis.report.figures import save_figures as save_figures
     from sics_analysis.report.layouts.formats import FORMATS as FORMATS
     from sics_analysis.report.layouts.formats import render as render
+    from sics_analysis.report.words.headline import headline as headline
     from sics_analysis.report.words.reasons import Answer as Answer
-    from sics_analysis.report.words.reasons import headline as headline
 
 _HOME = {
     "build": ("Origin", "build_document", "report_table"),
     "document.document": ("ReportDocument",),
     "figures": ("figure_list", "save_figures"),
     "layouts.formats": ("FORMATS", "render"),
-    "words.reasons": ("Answer", "headline"),
+    "words.headline": ("headline",),
+    "words.reasons": ("Answer",),
 }
 __getattr__, __dir__, __all__ = attach(__name__, _HOME)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sics_cli.base import user_code
+from sics_cli.experiment import searched
 from sics_cli.experiment.scorers import ScorerInfo, choose
 from sics_cli.settings.config import ALPHA, DELTA, OWN_DEFAULTS, REFERENCE
 from sics_cli.settings.images import IMAGE_FOLDER, PATHS, TrainingConfig
@@ -21,7 +22,7 @@ from sics_cli.tasks.networks.models import VIT
 #: What stands for a path that no store keeps.
 CONFIG, FOLDER, FILE = "FILE.toml", f"{IMAGE_FOLDER}PATH", "FILE"
 _FOLDER_KEY = IMAGE_FOLDER.rstrip(":")
-#: Words of --scorers whose names a store keeps the facts of; searched scorers go by name.
+#: Words of --scorers whose names a store keeps the facts of.
 _WORDS = ("all", "sics", "peers")
 _SIZES = ("train", "validation", "test")
 #: Options of a network that are filled in from the images.
@@ -167,6 +168,10 @@ def _of_scorers(recipe: Mapping[str, Any], plan: PlanRow, facts: Mapping[str, An
         if members & left.keys() and members <= set(plan.scorers):
             found.append(word)
             left = {name: None for name in left if name not in members}
+    searches = searched.of_word()
+    if set(searches) <= set(plan.scorers):
+        found.append(searched.SEARCHED)
+        left = {name: None for name in left if name not in searches}
     specs = {info.name: info.spec for info in infos}
     found += [_near_code(specs.get(name, name)) for name in left]
     return [] if found == ["sics"] else found or [plan.reference]

@@ -13,6 +13,8 @@ from sics_cli.experiment.trials import TRIALS
 #: Their role, and the word of --scorers for every set of features at each of these budgets.
 SEARCHED = "searched"
 BUDGETS = (1, 10, 50, 200)
+#: The plugin's sets of features (`FEATURE_SETS`, in its order), by name: a command is written and read without torch.
+SETS = ("orbit", "smooth_orbit", "rank_orbit", "both_orbit", "magnitude", "information", "spline", "shuffled")
 #: What a search serves: the fusion itself, or the adaptive choice between it and magnitude.
 FUSION, ADAPTIVE = "fusion", "adaptive"
 #: Raised by hand when code changes that a search depends on and the plugin's digest does not cover.
@@ -84,38 +86,31 @@ def in_word(spec: str) -> bool:
 
 def of_word() -> list[str]:
     """Every set of features at each of the budgets."""
-    from sics_plugin.scorers.fusion import FEATURE_SETS
-
-    return [Searched(FUSION, features, budget).name for features in FEATURE_SETS for budget in BUDGETS]
+    return [Searched(FUSION, features, budget).name for features in SETS for budget in BUDGETS]
 
 
 def forms() -> tuple[str, ...]:
     """What a name of such a scorer is made of: its kinds, and the sets of features."""
-    from sics_plugin.scorers.fusion import FEATURE_SETS
-
-    return (f"{FUSION}_SET_N", f"{ADAPTIVE}_SET_N", *FEATURE_SETS)
+    return (f"{FUSION}_SET_N", f"{ADAPTIVE}_SET_N", *SETS)
 
 
 def in_order(specs: list[str]) -> list[str]:
     """Each once: by kind, by set of features in the plugin's order, by budget."""
-    from sics_plugin.scorers.fusion import FEATURE_SETS
 
     def place(spec: str) -> tuple[bool, int, int]:
         asked = known(spec)
-        return asked.kind == ADAPTIVE, list(FEATURE_SETS).index(asked.features), asked.budget
+        return asked.kind == ADAPTIVE, SETS.index(asked.features), asked.budget
 
     return sorted(dict.fromkeys(specs), key=place)
 
 
 def known(spec: str) -> Searched:
     """The scorer of a name, refused where there is no such set of features."""
-    from sics_plugin.scorers.fusion import FEATURE_SETS
-
     asked = Searched.read(spec)
-    if asked.features not in FEATURE_SETS:
+    if asked.features not in SETS:
         raise ConfigError(
             f"--scorers {spec}: there is no set of features {asked.features!r}: give {asked.kind}_SET_{asked.budget} with SET "
-            f"{' | '.join(FEATURE_SETS)}"
+            f"{' | '.join(SETS)}"
         )
     return asked
 

@@ -14,9 +14,11 @@ from sics_analysis.report import FORMATS, ReportDocument, render, report_table
 from sics_analysis.report.build import UNKNOWN, build_document
 from sics_analysis.report.document.joint import Conclusion
 from sics_analysis.report.words.answers import answers
+from sics_analysis.report.words.attribution import explanation
 from sics_analysis.report.words.conclusion import conclude, conclusion_of, correction, deciding
+from sics_analysis.report.words.headline import headline
 from sics_analysis.report.words.phrases import number
-from sics_analysis.report.words.reasons import headline, over_run
+from sics_analysis.report.words.reasons import over_run
 from sics_analysis.results import IMAGE_ACCURACY, DataCheck, Level, Metric, Verdict
 
 ADDED = {
@@ -60,7 +62,7 @@ def test_what_is_shown_holds_over_the_run_and_gives_no_selected_mean(document: R
         shown = conclude(made).shown
         held, alone = over_run(made)
         assert held
-        first, _, within = shown.partition("; within its S alone: ")
+        first, _, within = shown.partition(" Within its S alone, so ")
         assert first.startswith("Over the whole run ")
         for line in held:
             assert line.scorer in first
@@ -79,22 +81,22 @@ def test_what_escapes_within_an_s_alone_is_not_said_to_hold_over_the_run(escaped
     lines = tuple(replace(line, p_escape_adjusted_run=0.2) if line.in_family else line for line in escaped.lines)
     shown = conclude(replace(escaped, lines=lines)).shown
     assert shown.startswith(
-        "No scorer of κ ≥ 1 is shown above magnitude by more than 0.5 points over the whole run; within its S alone: smooth_chaos"
+        "No scorer of κ ≥ 1 is shown above magnitude by more than 0.5 points over the whole run. Within its S alone, smooth_chaos"
     )
-    assert conclude(replace(escaped, lines=lines)).explained.startswith("Nothing to explain over the whole run: ")
+    assert conclude(replace(escaped, lines=lines)).explained.startswith("Nothing to explain over the whole run. ")
 
 
 @pytest.mark.parametrize(
     ("verdict", "p", "head", "said"),
     [
-        (Verdict.EQUIVALENT, 0.9, "The saliency, not complexity: ", "complexity is shown to add less than 0.5 points."),
-        (Verdict.NONSUPERIOR, 0.9, "The saliency, not complexity: ", "complexity is shown to add less than 0.5 points."),
-        (Verdict.DEGRADES, 0.9, "The saliency, not complexity: ", "complexity is shown to cost more than 0.5 points."),
-        (Verdict.ESCAPES, 0.01, "Complexity, beyond the saliency: ", "more than 0.5 points, adjusted within an S."),
-        (Verdict.EQUIVALENT, 0.01, "Mostly the saliency: ", "to add more than 0 and less than 0.5 points, adjusted within an S."),
-        (Verdict.NONINFERIOR, 0.01, "Not settled: ", "more than 0 points, adjusted within an S, where 0.5 is open."),
-        (Verdict.NONINFERIOR, 0.9, "Not settled: ", "complexity is not shown to add or to lack anything."),
-        (Verdict.INCONCLUSIVE, 0.9, "Not settled: ", "complexity is not shown to add or to lack anything."),
+        (Verdict.EQUIVALENT, 0.9, "The saliency, not complexity. ", "complexity is shown to add less than 0.5 points."),
+        (Verdict.NONSUPERIOR, 0.9, "The saliency, not complexity. ", "complexity is shown to add less than 0.5 points."),
+        (Verdict.DEGRADES, 0.9, "The saliency, not complexity. ", "complexity is shown to cost more than 0.5 points."),
+        (Verdict.ESCAPES, 0.01, "Complexity, beyond the saliency. ", "more than 0.5 points, adjusted within an S."),
+        (Verdict.EQUIVALENT, 0.01, "Mostly the saliency. ", "to add more than 0 and less than 0.5 points, adjusted within an S."),
+        (Verdict.NONINFERIOR, 0.01, "Not settled. ", "more than 0 points, adjusted within an S, where 0.5 is open."),
+        (Verdict.NONINFERIOR, 0.9, "Not settled. ", "complexity is not shown to add or to lack anything."),
+        (Verdict.INCONCLUSIVE, 0.9, "Not settled. ", "complexity is not shown to add or to lack anything."),
     ],
 )
 def test_what_explains_it_follows_the_attribution(
@@ -107,11 +109,23 @@ def test_what_explains_it_follows_the_attribution(
     assert "information, of the same saliency and without complexity, is itself shown above magnitude at S = 0.8, by a" in text
 
 
+@pytest.mark.parametrize("verdict", Verdict)
+@pytest.mark.parametrize("p", [0.01, 0.9])
+def test_headline_and_sentence_say_the_same_explains_it(escaped: ReportDocument, verdict: Verdict, p: float) -> None:
+    changed = tuple(replace(row, verdict=verdict, p_superior_adjusted=p) for row in escaped.attribution)
+    made = replace(escaped, attribution=changed)
+    said, title = conclude(made).explained, headline(made)
+    assert ("complexity adds" in title) == said.startswith("Complexity, beyond")
+    assert ("not settled" in title) == said.startswith("Not settled. ")
+    assert ("saliency explains it, not" in title) == said.startswith("The saliency, not complexity. ")
+    assert title.endswith(f"; {explanation(made).headline}.")
+
+
 def test_a_control_that_is_not_shown_above_the_reference_explains_nothing_itself(escaped: ReportDocument) -> None:
     lines = tuple(replace(line, verdict=Verdict.INCONCLUSIVE) if line.scorer == "information" else line for line in escaped.lines)
     text = conclude(replace(escaped, lines=lines)).explained
     assert "itself" not in text
-    assert text.startswith(("Not complexity: ", "Not settled: "))
+    assert text.startswith(("Not complexity. ", "Not settled. "))
 
 
 def test_what_is_open_names_the_lines_and_a_command_that_settles_them(escaped: ReportDocument) -> None:
@@ -172,17 +186,19 @@ def test_an_open_data_check_stands_before_what_rests_on_the_rows(escaped: Report
     [
         (3, (), "Look 1 of 6, at 5 seeds, comes next", "sics-run replicate --until decided --max-seeds 40"),
         (8, ("escape:chaos@0.8",), "look 3 of 6, at 12 seeds", "--until decided:escape:chaos@0.8 --max-seeds 40"),
-        (40, (), "all of α is spent", "--until decided --max-seeds 40 --first-seed 40"),
+        (40, (), "all of α is spent", "--until decided --max-seeds 40 --first-seed 40 --out runs/fresh-40"),
     ],
 )
 def test_a_run_under_looks_goes_on_with_its_plan(seeds: int, targets: tuple[str, ...], said: str, command: str) -> None:
     plan = LookPlan(40, seeds=tuple(range(40)))
     analysis = analyse(rows(seeds), looks=plan, draws=1_000, metric=IMAGE_ACCURACY)
-    source = replace(UNKNOWN.source, command="sics-run replicate")
+    own = " --first-seed 3 --out 'old runs/a'" if seeds == 40 else ""  # of a run whose plan is at its end
+    source = replace(UNKNOWN.source, command=f"sics-run replicate{own}")
     made = build_document(analysis, analysis.rows, replace(UNKNOWN, source=source, targets=targets))
     found = conclude(made)
     assert said in found.left
     assert found.command.endswith(command)
+    assert found.command.startswith("sics-run replicate --until"), "nothing of the folder or the seeds of the run itself"
     if seeds == 3:
         assert found.shown == "Nothing yet: 3 of 5 seeds of the first look are there, and nothing is tested before it."
 
@@ -255,7 +271,7 @@ def test_shape_that_is_shown_to_add_less_than_the_margin_is_not_denied() -> None
     (row,) = made.attribution
     assert row.verdict is Verdict.EQUIVALENT
     text = conclude(made).explained
-    assert text.startswith("Mostly the saliency: ")
+    assert text.startswith("Mostly the saliency. ")
     assert text.endswith("complexity is shown to add more than 0 and less than 0.5 points.")
     assert "not complexity" not in text
 
@@ -276,7 +292,7 @@ def test_nothing_is_explained_of_lines_that_lack_the_control() -> None:
 
 def test_a_control_below_the_reference_is_named() -> None:
     made = run_of(exact({0.8: {"magnitude": M, "smooth_chaos": (0.0, 0.1, 1), "information": (-3.0, 0.1, None)}}))
-    assert "is itself shown below magnitude, by a test of its own, and beyond it complexity" in conclude(made).explained
+    assert "is itself shown below magnitude, by a test of its own. Beyond it complexity" in conclude(made).explained
 
 
 def test_nothing_is_left_only_where_nothing_is_open() -> None:
@@ -285,7 +301,7 @@ def test_nothing_is_left_only_where_nothing_is_open() -> None:
     said = "What complexity adds is open in 1 of 1 comparison; no plan says how many seeds that takes."
     assert conclude(attribution).left == said
     (following,) = [answer for answer in answers(attribution) if answer.id == "next"]
-    assert (following.tone, following.short, following.text) == ("open", "Not planned", said)
+    assert (following.tone, following.short, following.text) == ("fact", "Not planned", said)
     within: dict[float, dict[str, Arm]] = {
         S: {"magnitude": M, "chaos": (0.0, 0.1, 2), "information": (0.0, 0.1, None)} for S in (0.6, 0.7, 0.8, 0.9, 0.95)
     }
@@ -319,12 +335,12 @@ def test_who_lies_below_is_said_beside_who_lies_above() -> None:
         0.8: {"magnitude": M, "chaos": (3.0, 0.2, 2), "smooth_chaos": (-3.0, 0.2, 1)},
     }
     shown = conclude(run_of(exact(arms))).shown
-    assert shown.endswith("; worse by more than 0.5: smooth_chaos at S = 0.5 and 0.8; chaos at S = 0.5.")
+    assert shown.endswith(" Worse by more than 0.5 points are smooth_chaos at S = 0.5 and 0.8; chaos at S = 0.5.")
     loss = exact(arms).assign(accuracy=lambda data: 1 - data["accuracy"])
     metric = Metric("loss", "nats", 1.0, lower_is_better=True)
     turned = conclude(run_of(loss, metric=metric, delta=0.005)).shown
     assert "chaos at S = 0.8 lies more than 0.005 nats below magnitude (" in turned
-    assert "; worse by more than 0.005: smooth_chaos at S = 0.5 and 0.8; " in turned
+    assert " Worse by more than 0.005 nats are smooth_chaos at S = 0.5 and 0.8; " in turned
 
 
 def test_a_dense_reference_has_words_of_its_own() -> None:
@@ -335,7 +351,7 @@ def test_a_dense_reference_has_words_of_its_own() -> None:
     dense = exact({0.5: {"dense": (0.0, 0.0, None)}}).assign(sparsity=0.0)
     text = conclude(run_of(pd.concat([dense, exact(base)]), reference="dense")).explained
     assert text.startswith(
-        "The control information, of the same saliency and without complexity, is itself shown to S = 0.5; beyond it, as far as "
+        "The control information, of the same saliency and without complexity, is itself shown to S = 0.5. Beyond it, as far as "
         "each scorer reaches, complexity is shown to add more than 0.5 points"
     )
 
@@ -355,7 +371,7 @@ def test_what_later_seeds_take_back_is_said() -> None:
         r"was shown more than 0.5 points above magnitude by look \d of 6, n = \d \(over all 40 seeds since: simultaneous rep",
         shown,
     )
-    assert headline(made).endswith("; by all seeds since, no interval beyond δ any more: smooth_chaos at S = 0.5.")
+    assert headline(made).endswith("; by all seeds since, smooth_chaos at S = 0.5 no longer lies beyond δ.")
     still = looked(exact({0.5: {"magnitude": M, "smooth_chaos": (3.0, 0.3, 1)}}, seeds=40))
     assert "lies more than 0.5 points above magnitude (simultaneous repeated 95 % interval: [" in conclude(still).shown
     assert "since" not in headline(still)
@@ -401,7 +417,7 @@ def test_a_search_explains_nothing_that_another_scorer_gains() -> None:
     assert text.startswith(
         "Not asked of chaos at S = 0.5: no control information, of the same saliency and without complexity, is th"
     )
-    assert text.endswith("; whether complexity pays in searched scorers, given the same search: yes: orbit at S = 0.5.")
+    assert text.endswith(" Given the same search as information has, complexity pays more than 0.5 points with orbit at S = 0.5.")
 
 
 def test_where_all_is_searched_figure_badge_and_sentences_are_of_the_searches() -> None:
@@ -410,12 +426,15 @@ def test_where_all_is_searched_figure_badge_and_sentences_are_of_the_searches() 
     assert correction(made) == "α = 0.05 held over the whole run, 1 searched reading at 2 S"
     found = conclude(made)
     assert found.shown.startswith(
-        "No scorer of κ ≥ 1 is there to be tested beside magnitude; of 6 searched lines at δ = 0.5, each "
+        "No scorer of κ ≥ 1 is there to be tested beside magnitude. One by one, 6 searched lines come out at δ = 0.5 as "
     )
     assert "4 better" in found.shown
-    assert found.explained == "Whether complexity pays in searched scorers, given the same search: yes: orbit at S = 0.5."
+    assert "In practice the best at S = 0.5 is fusion_orbit_200 (+3.00 [" in found.shown, "what is to be used is named"
+    assert (
+        found.explained == "Given the same search as information has, complexity pays more than 0.5 points with orbit at S = 0.5."
+    )
     costs = conclude(run_of(searched({0.7: {**SEARCHED, "orbit": (-2.0, 0.15)}})))
-    assert costs.explained.endswith("no; costs more than 0.5: orbit at S = 0.7.")
+    assert costs.explained.endswith("complexity does not pay, and costs more than 0.5 points with orbit at S = 0.7.")
     assert "1 worse" in costs.shown
     undecided = conclude(run_of(searched({0.7: {**SEARCHED, "orbit": (1.5, 0.7)}})))
     assert "whether complexity pays is open in 1 of 1 comparison of searches" in undecided.left

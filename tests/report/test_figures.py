@@ -19,10 +19,10 @@ from matplotlib.text import Text
 from sics_analysis.report import ReportDocument, report_table
 from sics_analysis.report.figures import FIGURES, figure_list, save_figures
 from sics_analysis.report.figures.accuracy import curves, slopes
-from sics_analysis.report.figures.drawing.labels import columns, labels, short
-from sics_analysis.report.figures.drawing.panels import window
+from sics_analysis.report.figures.drawing.labels import LONGEST, columns, labels, short
+from sics_analysis.report.figures.drawing.panels import points_text, window
 from sics_analysis.report.figures.drawing.style import VERDICTS, figure_style
-from sics_analysis.report.figures.forest import attribution, decides, equivalence, escape
+from sics_analysis.report.figures.forest import attribution, decides, equivalence, escape, stacked
 from sics_analysis.report.figures.outlook import paper, power
 from sics_analysis.report.figures.sensitivity import deltas, overlap
 from sics_analysis.report.figures.spectrum import staircase
@@ -30,7 +30,7 @@ from sics_analysis.report.words.conclusion import deciding
 from sics_analysis.report.words.phrases import interval as limits
 from sics_analysis.report.words.phrases import number
 from sics_analysis.report.words.reasons import over_run
-from sics_analysis.results import Metric
+from sics_analysis.results import Metric, Verdict
 
 DRAW = {
     "decides": decides,
@@ -158,7 +158,7 @@ def test_files_are_sized_for_a_papers_columns(tiny, saved):
     for path in written:
         if path.suffix == ".png":
             with Image.open(path) as image:
-                assert image.width in (1020, 1530, 2100)  # 3.4, 5.1 and 7 inches
+                assert image.width in (1020, 1275, 1530, 2100)  # 3.4, 4.25, 5.1 and 7 inches
                 assert image.getpixel((0, 0))[:3] == (255, 255, 255)
         else:
             data = path.read_bytes()
@@ -381,13 +381,18 @@ def test_the_power_curve_marks_this_run(document):
 
 def test_the_papers_sizes_stand_beside_the_measured_intervals(document):
     axes = shown(document, "paper").drawing.canvas.axes[0]
-    data = {tuple(map(float, line.get_xdata())): int(line.get_ydata()[0]) for line in axes.lines if line.get_marker() == "D"}
+    low, high = axes.get_xlim()
+    marks = [line for line in axes.lines if line.get_marker() == "D" and len(line.get_xdata())]
+    data = {tuple(map(float, line.get_xdata())): int(line.get_ydata()[0]) for line in marks}
+    arrows = {text.get_position()[1]: text.get_text() for text in axes.texts if set("◂▸") & set(text.get_text())}
     for i, claim in enumerate(document.claims):
         sizes = tuple(reading.points for reading in claim.readings) or (claim.points,)
         if claim.points is not None:
-            assert data[sizes] in [j for j, other in enumerate(document.claims) if other.points == claim.points]
-            low, high = axes.get_xlim()
-            assert all(low < size < high for size in sizes)
+            inside = tuple(size for size in sizes if low <= size <= high)
+            if inside:
+                assert data[inside] in [j for j, other in enumerate(document.claims) if other.points == claim.points]
+            for size in set(sizes) - set(inside):
+                assert points_text(size) in arrows[i], "beyond the axis: an arrow in its row, with the number"
         if claim.interval is not None and claim.interval.width:
             middle = claim.estimate if claim.estimate is not None else (claim.interval.low + claim.interval.high) / 2
             drawn = any(
@@ -396,6 +401,33 @@ def test_the_papers_sizes_stand_beside_the_measured_intervals(document):
                 if len(line.get_xdata()) == 2
             )
             assert drawn == (low <= middle <= high)
+
+
+def test_a_size_beyond_the_axis_is_an_arrow_in_its_row(document):
+    claims = [claim for claim in document.claims if claim.points is not None]
+    far = tuple(replace(claim, points=66.0, readings=()) if claim is claims[0] else claim for claim in document.claims)
+    axes = shown(replace(document, claims=far), "paper").drawing.canvas.axes[0]
+    (text,) = [text for text in axes.texts if "▸" in text.get_text() and "66" in text.get_text()]
+    assert (text.get_text(), text.get_position()) == ("◇ +66.0 ▸", (1.0, document.claims.index(claims[0])))
+
+
+def test_a_key_names_what_is_drawn_alone(document):
+    for name in ("equivalence", "escape", "attribution", "deltas"):
+        lines = {"escape": [line for line in document.lines if line.in_family], "attribution": document.attribution}
+        verdicts = {line.verdict for line in (document.deltas if name == "deltas" else lines.get(name, document.lines))}
+        texts = {text.get_text().split()[-1] for text in shown(document, name).drawing.canvas.texts}
+        assert texts & {verdict.lower() for verdict in Verdict} == {verdict.lower() for verdict in verdicts}, name
+
+
+def test_no_name_of_the_projects_own_is_cut(document):
+    longest = "adaptive_information_200"
+    renamed = [replace(scorer, name=longest) if scorer.name == "fake" else scorer for scorer in document.scorers]
+    lines = tuple(replace(line, scorer=longest) if line.scorer == "fake" else line for line in document.lines)
+    made = replace(document, scorers=tuple(renamed), lines=lines)
+    for draw in (decides, stacked, equivalence):
+        with figure_style():
+            canvas = draw(made).drawing.canvas
+            assert any(text.get_text() == longest for text in canvas.findobj(Text)), draw.__name__
 
 
 @pytest.mark.parametrize("name", DRAW)
@@ -457,7 +489,7 @@ def test_hostile_names_stay_text(hostile, hostile_names):
         assert not any(key.startswith("on") for element in root.iter() for key in element.attrib)
     root = ET.fromstring(next(figure.svg for figure in figures if figure.id == "equivalence"))
     texts = [element.text or "" for element in root.iter() if element.tag.endswith("text")]
-    assert short("$x_1$ \\textbf{y} & 50 % #_^~") in texts
+    assert short("$x_1$ \\textbf{y} & 50 % #_^~", LONGEST) in texts
     assert "a|b`c`*d*_e_" in texts
     tips = [element.text or "" for element in root.iter() if element.tag.endswith("title")]
     for name in hostile_names[:5]:

@@ -139,7 +139,7 @@ def test_the_price_of_looking_is_that_of_the_plan(second: ReportDocument) -> Non
 
 def test_one_plain_sentence_says_what_looks_are(second: ReportDocument) -> None:
     found = answer(second, "looks")
-    assert (found.tone, found.short) == ("open", "2 of 6 looks, at 8 seeds; .01 of .05 spent")
+    assert (found.tone, found.short) == ("fact", "2 of 6 looks, at 8 seeds; .01 of .05 spent")
     assert found.text.startswith(
         "The run looks at its results after 5, 8, 12, 18, 27 and 40 seeds and may stop at each look. Testing again and again at "
         "α = 0.05 would make false claims more frequent, so each look may use up only a part of it: all looks together err as "

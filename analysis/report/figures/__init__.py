@@ -3,4 +3,5 @@
 from sics_analysis.report.figures.gallery import FIGURES as FIGURES
 from sics_analysis.report.figures.gallery import Figure as Figure
 from sics_analysis.report.figures.gallery import figure_list as figure_list
+from sics_analysis.report.figures.gallery import for_phones as for_phones
 from sics_analysis.report.figures.gallery import save_figures as save_figures

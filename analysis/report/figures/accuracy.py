@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.rows import ScorerInfo
-from sics_analysis.report.figures.drawing.labels import labels, short
+from sics_analysis.report.figures.drawing.labels import labels, room, short
 from sics_analysis.report.figures.drawing.panels import arrow, sparsities, window
 from sics_analysis.report.figures.drawing.style import (
     DOUBLE,
@@ -56,8 +56,9 @@ def curves(document: ReportDocument) -> Sketch:
     foot = 0.5 if turned else 0.4
     sheet = drawing(width, rows * (HEAD + body + foot) + 0.02)
     plateau = {S: _reference(document, by_key, S) for S in values}
-    names = labels([scorer.name for scorer in document.scorers], 16)
-    panels = sheet.panels(len(groups), across, body, left=0.5, gap=_NAMES + 0.42, right=_NAMES, foot=foot)
+    names = labels([scorer.name for scorer in document.scorers])
+    beside = room([scorer.name for scorer in document.scorers], _NAMES)
+    panels = sheet.panels(len(groups), across, body, left=0.5, gap=beside + 0.42, right=beside, foot=foot)
     for i, (axes, (title, group)) in enumerate(zip(panels, groups, strict=True)):
         axes.set_title(title)
         if i + across >= len(groups):
@@ -128,7 +129,7 @@ def slopes(document: ReportDocument) -> Sketch:
         return refusal("The seeds are unpaired: no line leads from one scorer to another.")
     scorers, values = document.compared, sparsities(document)
     rows, across = -(-len(values) // 2), min(len(values), 2)
-    names = labels([scorer.name for scorer in scorers], 16)
+    names = labels([scorer.name for scorer in scorers])
     foot = 0.1 + 0.061 * max(len(text) for text in names.values())
     body, below = 1.15, 0.02
     width = DOUBLE if across == 2 or len(scorers) > 12 else SINGLE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
@@ -19,6 +19,7 @@ from sics_analysis.report.figures.drawing.style import (
     HEAD,
     INK,
     SINGLE,
+    SMALL,
     VERDICTS,
     Drawing,
     Sketch,
@@ -80,20 +81,13 @@ def equivalence(document: ReportDocument) -> Sketch:
     ]
     sheet = _forest(document, document.compared, rows, reference, dots=True)
     level = f"{100 * (1 - 2 * document.settings.alpha):g} %"
+    looked = "wide enough to hold at all looks together, " if document.looks is not None else ""
+    kept = ", kept from the look that gave it" if document.looks is not None else ""
     caption = (
-        f"Difference to {reference} in accuracy points, by sparsity S, each with its own axis. A dot or "
-        f"stroke is a seed; the thick bar is the {level} interval, which lies inside the shaded ±{delta:g} exactly when a line "
-        f"is equivalent, the thin bar the 95 % interval ({_made(rows)}). Colour, marker and the glyph at the right: the verdict. "
-        "A row beyond the axis is an arrow with its mean."
+        f"Difference to {reference} in accuracy points, by sparsity S, each with its own axis. A dot or stroke: a seed; thick: "
+        f"the {level} interval, which inside the shaded ±{delta:g} means equivalent; thin: the 95 % interval ({looked}"
+        f"{_made(rows)}). The glyph at the right is the verdict{kept}. An arrow: beyond the axis, with its mean."
     )
-    if document.looks is not None:
-        caption = (
-            f"Difference to {reference} in accuracy points, by sparsity S, each with its own axis. A dot is a seed that the "
-            f"looks have counted; the thick bar is the {level} interval, the thin bar the 95 % interval ({_made(rows)}), both "
-            "wide enough to hold at all looks together. A line is equivalent once the thick one lies inside the shaded "
-            f"±{delta:g} at some look. Colour, marker and the glyph at the right: the verdict, kept from the look that gave it. "
-            "A row beyond the axis is an arrow with its mean."
-        )
     return Sketch(caption, f"Forest plot. {_verdict_counts(document.lines)}", sheet)
 
 
@@ -135,7 +129,7 @@ def attribution(document: ReportDocument) -> Sketch:
     sheet = _forest(document, members, rows, "information", dots=False)
     kind = "Student t" if document.looks is None else _made(rows)
     caption = (
-        "What complexity adds: each scorer against the control information, which sees the same saliency and has no complexity; "
+        "Each scorer against the control information, of the same saliency and without complexity; "
         f"accuracy points, 95 % intervals ({kind}), each S with its own axis. Inside the shaded "
         f"±{document.settings.delta:g}, information alone explains the score. Verdicts are adjusted within an S."
     )
@@ -182,7 +176,8 @@ def _forest(
     document: ReportDocument, scorers: Sequence[ScorerInfo], rows: Sequence[_Row], against: str, *, dots: bool
 ) -> Drawing:
     room = 30 if len(document.sparsities) > 1 else 14
-    sheet, panels = row_panels(document, scorers, f"difference to {short(against, room)} (accuracy points)")
+    verdicts = {row.line.verdict for row in rows}
+    sheet, panels = row_panels(document, scorers, f"difference to {short(against, room)} (accuracy points)", verdicts)
     place = {scorer.name: i for i, scorer in enumerate(scorers)}
     for panel in panels:
         own = [row for row in rows if row.line.sparsity == panel.sparsity and row.line.scorer in place]
@@ -196,14 +191,42 @@ def _forest(
     return sheet
 
 
-#: Inches: a column of a paper, which a phone shows without scrolling, so that names and numbers stand beside the bars there too.
-_NARROW, _LINE = SINGLE, 0.165
-_NAME, _NUMBER = 0.062, 0.056  # inches a character, of bold text at `_TEXT` and of numbers at `_SMALLER`
-_TEXT, _SMALLER = 7.0, 6.4  # points
+@dataclass(frozen=True, slots=True)
+class _Sheet:
+    """How a deciding forest is laid out, in inches, points and shares of a row."""
+
+    width: float
+    row: float
+    before: float  # the names
+    after: float  # the numbers
+    name: float  # points
+    number: float
+    text_at: float = 0.0
+    bar_at: float = 0.0
+
+
+_LINE, _STACK = 0.165, 0.31  # inches of a row, and of one that has the bar below its name and numbers
+_NAME, _NUMBER = 0.062, 0.056  # inches a character, of bold text at 7 points and of numbers at 6.4
+_WIDER = 4.25  # inches: a column and a quarter, where names are long
 
 
 def decides(document: ReportDocument) -> Sketch:
     """Every scorer at the S that decides, with its numbers beside it."""
+
+    def beside(names: Sequence[str], numbers: Sequence[str]) -> _Sheet:
+        before, after = _NAME * max(map(columns, names)) + 0.08, _NUMBER * max(map(len, numbers))
+        width = SINGLE if before + after < SINGLE - 1.05 else _WIDER
+        return _Sheet(width, _LINE, before, after + 0.06, 7.0, 6.4)
+
+    return _decides(document, beside)
+
+
+def stacked(document: ReportDocument) -> Sketch:
+    """The same for a phone: the bars below the names and numbers, which are large enough there without scrolling."""
+    return _decides(document, lambda names, numbers: _Sheet(SINGLE, _STACK, 0.06, 0.06, 7.4, 7.2, -0.25, 0.22))
+
+
+def _decides(document: ReportDocument, made: Callable[[Sequence[str], Sequence[str]], _Sheet]) -> Sketch:
     S = deciding(document)
     why = no_intervals(document)
     if why is not None or S is None:
@@ -214,42 +237,44 @@ def decides(document: ReportDocument) -> Sketch:
         return refusal("No seed has both a scorer and the reference at the S that decides.")
     reference, delta = document.settings.reference, document.settings.delta
     rows = [_decisive(lines[scorer.name]) for scorer in scorers]
-    body = _LINE * max(len(rows), 2)
     held = {(line.scorer, line.sparsity) for line in over_run(document)[0]}
-    names = labels([scorer.name for scorer in scorers], 19)
+    names = labels([scorer.name for scorer in scorers])
     marks = {row.line.scorer: _numbers(document, row) for row in rows}
-    before = _NAME * max(map(columns, names.values())) + 0.08
-    after = _NUMBER * max(map(len, marks.values()))
-    sheet = drawing(_NARROW, HEAD + body + 0.38)
-    axes = sheet.axes(before, HEAD, _NARROW - before - after - 0.06, body)
+    made_so = made([*names.values()], [*marks.values()])
+    width, body = made_so.width, made_so.row * max(len(rows), 2)
+    sheet = drawing(width, HEAD + body + 0.38)
+    axes = sheet.axes(made_so.before, HEAD, width - made_so.before - made_so.after, body)
     axes.set_ylim(max(len(rows), 2) - 0.5, -0.5)
     axes.spines["left"].set_visible(False)
     axes.set_yticks([])
     axes.set_xlim(*window([row.extent for row in rows], delta))
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    axes.tick_params(labelsize=max(made_so.number, SMALL))
     shade_margin(axes, delta)
-    head = HEAD - 0.1
-    sheet.text(0.0, head, f"S = {S:g}", fontsize=_SMALLER, color=FAINT, va="center")
-    sheet.text(_NARROW - after, head, "mean, interval", fontsize=_SMALLER, color=FAINT, va="center")
+    below = made_so.bar_at > 0  # the names and numbers, so that these end where the row does
+    far, side = (width, "right") if below else (width - made_so.after + 0.06, "left")
+    head, small = HEAD - 0.1, made_so.number
+    sheet.text(0.0, head, f"S = {S:g}", fontsize=small, color=FAINT, va="center")
+    sheet.text(far, head, "mean, interval", fontsize=small, color=FAINT, va="center", ha=side)
     for i, (scorer, row) in enumerate(zip(scorers, rows, strict=True)):
         weight = "bold" if (scorer.name, S) in held else "normal"
-        y = HEAD + body * (i + 0.5) / max(len(rows), 2)
-        sheet.text(0.0, y, names[scorer.name], va="center", fontsize=_TEXT, fontweight=weight)
-        sheet.text(_NARROW - after, y, marks[scorer.name], va="center", fontsize=_SMALLER, fontweight=weight)
-        _bar(sheet, axes, i, row)
+        y = HEAD + body * (i + 0.5 + made_so.text_at) / max(len(rows), 2)
+        sheet.text(0.0, y, names[scorer.name], va="center", fontsize=made_so.name, fontweight=weight)
+        sheet.text(far, y, marks[scorer.name], va="center", ha=side, fontsize=small, fontweight=weight)
+        _bar(sheet, axes, i, row, made_so.bar_at)
         if i and scorers[i - 1].kappa != scorer.kappa and document.has_kappa:
             axes.axhline(i - 0.5, color=FAINT, linewidth=0.4, alpha=0.6, zorder=0)
     better, worse = "scorer better", f"{short(reference, 14)} better"
     left, right = (better, worse) if document.metric.lower_is_better else (worse, better)
-    middle, foot = (before + _NARROW - after - 0.06) / 2, HEAD + body + 0.31
-    sheet.text(middle - 0.04, foot, f"← {left}", va="center", ha="right", fontsize=_SMALLER)
-    sheet.text(middle + 0.04, foot, f"{right} →", va="center", ha="left", fontsize=_SMALLER)
+    middle, foot = (made_so.before + width - made_so.after) / 2, HEAD + body + 0.31
+    sheet.text(middle - 0.04, foot, f"← {left}", va="center", ha="right", fontsize=small)
+    sheet.text(middle + 0.04, foot, f"{right} →", va="center", ha="left", fontsize=small)
     joint = any(row.kind for row in rows)
     level, own = f"{100 * (1 - document.settings.alpha):g} %", f"{100 * (1 - 2 * document.settings.alpha):g} %"
     thin = f"simultaneous {level} intervals of the family, 95 % of the others" if joint else "95 % intervals"
     over = f" {BOLD}." if held else ""
     caption = (
-        f"Difference to {reference} in accuracy points at S = {S:g}. Thick: the {own} interval, which inside the shaded "
+        f"Difference to {reference} in accuracy points. Thick: the {own} interval, which inside the shaded "
         f"±{delta:g} decides on equivalence; thin, and in numbers: {thin}.{over}"
     )
     if any(not axes.get_xlim()[0] <= row.mean <= axes.get_xlim()[1] for row in rows):
@@ -272,10 +297,10 @@ def _decisive(line: LineInfo) -> _Row:
     return _Row(line, line.mean, joint or line.ci95, kind="" if joint is None else "simultaneous ", thick=line.ci_equivalence)
 
 
-def _bar(sheet: Drawing, axes: Axes, y: int, row: _Row) -> None:
-    """One row: its bars and marker, or an arrow at the edge beyond which it lies."""
-    (low, high), mark = axes.get_xlim(), VERDICTS[row.line.verdict]
-    sheet.tips.append(Tip(axes, (low, y - 0.5, high, y + 0.5), row.tip))
+def _bar(sheet: Drawing, axes: Axes, place: int, row: _Row, lower: float) -> None:
+    """One row: its bars and marker, or an arrow at the edge beyond which it lies; `lower` than the middle of its row."""
+    (low, high), mark, y = axes.get_xlim(), VERDICTS[row.line.verdict], place + lower
+    sheet.tips.append(Tip(axes, (low, place - 0.5, high, place + 0.5), row.tip))
     if not low <= row.mean <= high:
         below = row.mean < low
         axes.plot(

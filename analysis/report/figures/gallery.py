@@ -64,17 +64,26 @@ def figure_list(document: ReportDocument) -> list[Figure]:
         of one with searched scorers, "paper" of accuracies on images alone); those the data cannot support have `reason` and no
         `svg`. The same document gives the same bytes.
     """
-    found = []
     with figure_style():
-        for name, title, draw in _asked(document):
-            sketch = _said(document, draw(document))
-            svg = None
-            if sketch.drawing is not None:
-                FigureCanvasSVG(sketch.drawing.canvas)
-                with quiet():
-                    svg = inline_svg(sketch.drawing.canvas, f"fig-{name}", title, sketch.alt, sketch.drawing.tips)
-            found.append(Figure(name, title, sketch.caption, sketch.alt, svg, sketch.reason))
-    return found
+        return [_drawn(document, name, title, draw) for name, title, draw in _asked(document)]
+
+
+@in_digits
+@largest_alone
+def for_phones(document: ReportDocument) -> Figure:
+    """The figure "decides" for a screen too narrow for names, bars and numbers beside each other."""
+    with figure_style():
+        return _drawn(document, "phone", in_words(document, _FIGURES[0][1]), forest.stacked)
+
+
+def _drawn(document: ReportDocument, name: str, title: str, draw: Callable[[ReportDocument], Sketch]) -> Figure:
+    sketch = _said(document, draw(document))
+    svg = None
+    if sketch.drawing is not None:
+        FigureCanvasSVG(sketch.drawing.canvas)
+        with quiet():
+            svg = inline_svg(sketch.drawing.canvas, f"fig-{name}", title, sketch.alt, sketch.drawing.tips)
+    return Figure(name, title, sketch.caption, sketch.alt, svg, sketch.reason)
 
 
 @in_digits

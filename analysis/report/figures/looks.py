@@ -9,8 +9,8 @@ from matplotlib.ticker import MaxNLocator
 from sics_analysis.looks.outcome import LineLook, LineLooks
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.looks import LooksInfo
-from sics_analysis.report.figures.drawing.labels import labels
-from sics_analysis.report.figures.drawing.panels import arrow, shade_heights, sparsities, verdict_key, window
+from sics_analysis.report.figures.drawing.labels import labels, room
+from sics_analysis.report.figures.drawing.panels import arrow, key_height, shade_heights, sparsities, verdict_key, window
 from sics_analysis.report.figures.drawing.style import (
     DOUBLE,
     FAINT,
@@ -29,7 +29,7 @@ from sics_analysis.report.figures.drawing.style import (
 from sics_analysis.report.words.phrases import interval
 from sics_analysis.results import Verdict, plural, signed
 
-_NAMES, _TICKS, _GAP, _FOOT, _KEY = 1.0, 0.36, 0.13, 0.34, 0.24  # inches
+_NAMES, _TICKS, _GAP, _FOOT = 1.0, 0.36, 0.13, 0.34  # inches
 _BODY, _FLAT, _FEW = 0.56, 0.34, 8  # a panel's height, and where there are more than a few scorers
 _THICK, _THIN = 2.6, 0.9  # points, as in a forest
 
@@ -48,17 +48,20 @@ def looks(document: ReportDocument) -> Sketch:
     values = sparsities(document)
     rows, across = grid(len(values))
     width = SINGLE if across == 1 else DOUBLE
-    key = _KEY * (1 if width == DOUBLE else 2)
+    given = {look.verdict for line in lines.values() for look in line.looks if look.mean is not None}
+    words = [verdict for verdict in Verdict if verdict in given]
+    key = key_height(words, width)
     body = _BODY if len(scorers) <= _FEW else _FLAT
     block = HEAD + len(scorers) * (body + _GAP) + _FOOT
     sheet = drawing(width, rows * block + key)
-    names, column = labels(scorers, 15), (width - _NAMES - 0.04) / across
+    names, beside = labels(scorers), room(scorers, _NAMES)
+    column = (width - beside - 0.04) / across
     for i, S in enumerate(values):
         row, place = divmod(i, across)
         own = [lines[name, S] for name in scorers if (name, S) in lines]
         extents = [_extent(line) for line in own]
         low, high = window([extent for extent in extents if extent], document.settings.delta)
-        left, top = _NAMES + place * column + _TICKS, row * block + HEAD
+        left, top = beside + place * column + _TICKS, row * block + HEAD
         for j, name in enumerate(scorers):
             y = top + j * (body + _GAP)
             axes = sheet.axes(left, y, column - _TICKS - 0.07, body)
@@ -70,15 +73,14 @@ def looks(document: ReportDocument) -> Sketch:
             _panel(document, sheet, axes, info, lines.get((name, S)), last=j == len(scorers) - 1)
     for row in range(rows):
         y = (row + 1) * block - 0.16
-        sheet.text(_NAMES + (width - _NAMES) / 2, y, "seeds at the look", ha="center", va="center")
-    verdict_key(sheet, width, key, hollow=False)
-    some = "" if len(scorers) == len(document.compared) else "The escape family; the table Looks has the other scorers too. "
+        sheet.text(beside + (width - beside) / 2, y, "seeds at the look", ha="center", va="center")
+    verdict_key(sheet, words, hollow=False)
+    some = "" if len(scorers) == len(document.compared) else " Of the escape family; the table Looks has the others."
+    reference, delta = document.settings.reference, document.settings.delta
     caption = (
-        f"Difference to {document.settings.reference} in accuracy points at each look that was made, of all seeds so far: thick, "
-        "the 90 % interval, thin, the 95 % interval, both repeated, so that those of all looks hold together and shrink as "
-        f"seeds come. Shaded: ±{document.settings.delta:g}; each S has its own axis. The marker is the verdict after the look, "
-        f"ringed where it was given; it stays, whatever the estimate does later. {some}A line beyond the panel is an arrow with "
-        "its mean."
+        f"Difference to {reference} in accuracy points at each look, of all seeds so far. Thick: the 90 % interval, thin: the "
+        f"95 % interval, both repeated: those of all looks hold together. Shaded: ±{delta:g}; each S has its own axis. The "
+        f"marker is the verdict after the look, ringed where it was given and kept.{some}"
     )
     return Sketch(caption, f"Estimates by look. {' '.join(_said(line) for line in lines.values())}", sheet)
 

@@ -9,7 +9,7 @@ from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.joint import ClaimInfo
 from sics_analysis.report.document.looks import LookChance, LooksInfo
 from sics_analysis.report.figures.drawing.labels import labels
-from sics_analysis.report.figures.drawing.panels import off_axis, window, with_room
+from sics_analysis.report.figures.drawing.panels import at_edge, points_text, window, with_room
 from sics_analysis.report.figures.drawing.style import (
     BLUE,
     DOUBLE,
@@ -155,8 +155,8 @@ def paper(document: ReportDocument) -> Sketch:
     axes = sheet.axes(left, 0.1, DOUBLE - left - right, row * len(claims))
     axes.set_ylim(len(claims) - 0.5, -0.5)
     low, high = window([_extent(claim, document.settings.delta) for claim in claims], document.settings.delta)
-    middles = [middle for claim in claims if (middle := _middle(claim)) is not None]
-    axes.set_xlim(*with_room(axes, low, high, middles))
+    places = [middle for claim in claims if (middle := _middle(claim)) is not None]
+    axes.set_xlim(*with_room(axes, low, high, [*places, *(size for claim in claims for size in _sizes(claim))]))
     axes.spines["left"].set_visible(False)
     names = labels([claim.id for claim in claims], 24)
     axes.set_yticks(range(len(claims)), [f"{names[claim.id]}, S = {claim.sparsity:g}" for claim in claims])
@@ -168,7 +168,8 @@ def paper(document: ReportDocument) -> Sketch:
         _claim(document, sheet, axes, i, claim)
     x, y = left, sheet.height - 0.12
     sheet.text(x - 1.5, y, "◇ and grey: claimed   ", fontsize=SMALL, va="center", color=FAINT)
-    for word, mark in STATUS.items():
+    there = {claim.status for claim in claims}
+    for word, mark in ((word, mark) for word, mark in STATUS.items() if word in there):
         sheet.marker(x, y, mark.colour, mark.marker)
         sheet.text(x + 0.09, y, f"{mark.glyph} {word}", fontsize=SMALL, va="center")
         x += 1.15
@@ -177,8 +178,8 @@ def paper(document: ReportDocument) -> Sketch:
         "The claims of arXiv 2605.09345 (ViT-Small on CIFAR-10, channels) beside this run "
         f"({document.source.title}{unit}). Grey: claimed, with ±δ = {document.settings.delta:g} around a size, twice where "
         "points and percent are both open. Coloured: the interval measured; of a class it is that of its largest difference, and "
-        "no mean of a selected best is given. A claim of "
-        "several S is shown at the S that decides it."
+        "no mean of a selected best is given. A claim of several S is shown at the S that decides it. What lies beyond the axis "
+        "is an arrow at its edge with the number."
     )
     if document.looks is not None:
         caption += " The intervals hold at all looks together."
@@ -220,13 +221,19 @@ def _claim(document: ReportDocument, sheet: Drawing, axes: Axes, row: int, claim
     }.get(claim.kind, [])
     for band in bands:
         axes.fill_betweenx([row - 0.32, row + 0.32], *band, color=FAINT, alpha=0.25, linewidth=0, zorder=0)
-    if sizes:
-        across = [row] * len(sizes)
-        axes.plot(sizes, across, linestyle="none", marker="D", color=FAINT, markersize=5, fillstyle="none", zorder=3)
+    inside = [size for size in sizes if low <= size <= high]
+    axes.plot(inside, [row] * len(inside), linestyle="none", marker="D", color=FAINT, markersize=5, fillstyle="none", zorder=3)
     text = _in_words(document, claim)
     middle = _middle(claim)
+    for below in (True, False):
+        far = sorted(size for size in sizes if (size < low if below else size > high))
+        said = [f"◇ {points_text(*far)}"] if far else []
+        if middle is not None and (middle < low if below else middle > high):
+            said.append(points_text(middle))
+        if said:
+            at_edge(axes, row, " and ".join(said), below=below)
     if claim.interval is not None and middle is not None:
-        if not off_axis(axes, row, middle):
+        if low <= middle <= high:
             axes.plot(
                 [claim.interval.low, claim.interval.high], [row, row], color=mark.colour, linewidth=2.2, solid_capstyle="butt"
             )

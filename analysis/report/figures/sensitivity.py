@@ -30,7 +30,8 @@ def deltas(document: ReportDocument) -> Sketch:
     margins = sorted({found.delta for found in document.deltas})
     if len(margins) < 2:
         return refusal("The document has the verdicts at one margin only.")
-    sheet, panels = row_panels(document, document.compared, "margin δ (accuracy points)", foot=0.52, hollow=True)
+    verdicts = {found.verdict for found in document.deltas}
+    sheet, panels = row_panels(document, document.compared, "margin δ (accuracy points)", verdicts, foot=0.52, hollow=True)
     place = {scorer.name: i for i, scorer in enumerate(document.compared)}
     column = {delta: i for i, delta in enumerate(margins)}
     own = column.get(document.settings.delta)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from matplotlib.axes import Axes
 
 from sics_analysis.report.document.document import ReportDocument
@@ -51,10 +53,10 @@ def staircase(document: ReportDocument) -> Sketch:
     axes.set_xticks(values, [f"{value:g}" for value in values])
     if len(values) > 8:
         axes.tick_params(axis="x", rotation=90)
-    _key(sheet, stated)
+    _key(sheet, spectrum.points, stated)
     caption = (
-        "Complexity κ(S) needed to leave the plateau. Filled: the one value left, so claimed (Holm over S); cross: "
-        "rejected values; dotted: undetermined, between the values that the data leave. "
+        "Complexity needed to leave the plateau. Claimed is the one value that the data leave (Holm over S); dotted lines join "
+        "those left where it is undetermined. "
         f"{_STATED if stated else ''}{spectrum.trend_sentence}"
     )
     return Sketch(caption.strip(), " ".join(point.sentence for point in spectrum.points), sheet)
@@ -79,7 +81,7 @@ def _steps(axes: Axes, low: float, high: float) -> None:
 
 def _point(sheet: Drawing, axes: Axes, point: KappaInfo) -> None:
     if point.p_values is None:
-        axes.text(point.sparsity, 1, "not\navailable", ha="center", va="center", fontsize=6, color=FAINT)
+        axes.text(point.sparsity, 1, "not\navailable", ha="center", va="center", fontsize=SMALL, color=FAINT)
     for kappa in (0, 1, 2) if point.p_values is not None else ():
         if kappa not in point.not_rejected:
             axes.plot(
@@ -94,20 +96,22 @@ def _point(sheet: Drawing, axes: Axes, point: KappaInfo) -> None:
         )
         text = " or ".join(map(str, point.not_rejected))
         axes.annotate(
-            text, (point.sparsity, 0), xytext=(5, 3), textcoords="offset points", va="bottom", fontsize=6, color=INK, rotation=90,
+            text, (point.sparsity, 0), xytext=(5, 3), textcoords="offset points", va="bottom", fontsize=SMALL, color=INK,
+            rotation=90,
         )  # fmt: skip
     sheet.tips.append(Tip(axes, (point.sparsity - 0.02, -0.4, point.sparsity + 0.02, 2.4), point.sentence))
 
 
-def _key(sheet: Drawing, stated: bool) -> None:
-    axes = sheet.axes(0.1, sheet.height - 0.38, SINGLE - 0.2, 0.36)
-    axes.axis("off")
-    axes.set_xlim(0, 10)
-    axes.set_ylim(0, 2)
-    marks = (
-        (0.3, 1.5, "o", GREEN, "full", "claimed"), (5.3, 1.5, "|", FAINT, "full", "undetermined"),
-        (0.3, 0.5, "x", VERMILLION, "full", "rejected"), (5.3, 0.5, "_", FAINT, "full", "the paper's steps"),
-    )  # fmt: skip
-    for x, y, marker, colour, fill, text in marks if stated else marks[:-1]:
-        axes.plot([x], [y], linestyle="none", marker=marker, color=colour, fillstyle=fill, markersize=5, markeredgewidth=1.4)
-        axes.text(x + 0.4, y, text, va="center", fontsize=SMALL, color=INK)
+def _key(sheet: Drawing, points: Sequence[KappaInfo], stated: bool) -> None:
+    """What the marks mean, of those that are drawn."""
+    asked = [point for point in points if point.p_values is not None]
+    there = (
+        (any(point.kappa is not None for point in asked), "o", GREEN, "claimed"),
+        (any(len(point.not_rejected) < 3 for point in asked), "x", VERMILLION, "rejected"),
+        (any(point.kappa is None for point in asked), "|", FAINT, "undetermined"),
+        (stated, "_", FAINT, "the paper's steps"),
+    )
+    for i, (_, marker, colour, text) in enumerate(row for row in there if row[0]):
+        x, y = 0.2 + 1.7 * (i % 2), sheet.height - 0.28 + 0.18 * (i // 2)
+        sheet.marker(x, y, colour, marker)
+        sheet.text(x + 0.14, y, text, va="center", fontsize=SMALL, color=INK)

@@ -14,7 +14,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from sics_analysis.report.document.document import ReportDocument
-from sics_analysis.report.figures import figure_list
+from sics_analysis.report.figures import figure_list, for_phones
 from sics_analysis.report.layouts.html_figures import Drawn, drawn
 from sics_analysis.report.tables import by_scorer, joint, plans, searched
 from sics_analysis.report.tables.looks import OF_LOOKS
@@ -23,7 +23,8 @@ from sics_analysis.report.words import phrases
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.conclusion import conclusion_of, correction, deciding
 from sics_analysis.report.words.glossary import terms
-from sics_analysis.report.words.reasons import TONE_GLYPHS, Answer, headline, over_run, undecided
+from sics_analysis.report.words.headline import headline
+from sics_analysis.report.words.reasons import TONE_GLYPHS, Answer, over_run, undecided
 from sics_analysis.report.words.said import checks_title, in_digits, in_words, largest_alone
 from sics_analysis.report.words.searched import conclusions
 from sics_analysis.results import plural
@@ -33,19 +34,15 @@ _DENSE = 20  # rows of the grid beyond which it is set smaller
 BUDGET = 800_000  # bytes of a page
 #: What a page goes without, in this order, while it is larger than that: all that is as long as the run, and no verdict hangs on.
 _SPARED = ("weights", "mcnemar", "cells", "slopes", "overlap")
-_FIRST = "decides"
-#: The figures that say the same in three ways, between which a reader switches.
-_FORESTS: Mapping[str, str] = {
-    "equivalence": "Line by line",
-    "escape": "The family at once",
-    "attribution": "Beyond information",
-}
+_FIRST, _PHONE = "decides", "phone"
+#: The figures that say the same in two ways, between which a reader switches.
+_FORESTS: Mapping[str, str] = {"equivalence": "Line by line", "escape": "The family at once"}
 #: question → its figure on the page ("forests" stands for all of them), and the tables folded below it.
 _PLACES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "far": ("far", ("far",)),
     "plateau": ("accuracy", ("plateau",)),
     "escape": ("forests", ("equivalence", "escapes", "intervals", "winners")),
-    "attribution": ("", ("attribution",)),
+    "attribution": ("attribution", ("attribution",)),
     "searched": ("searched", ()),
     "kappa": ("kappa", ("kappa",)),
     "certainty": ("deltas", ("mcnemar", "cells")),
@@ -93,11 +90,12 @@ def render_html(document: ReportDocument) -> str:
     )
     environment.filters["visible"] = phrases.plain
     environment.filters["breaking"] = _breaking
-    environment.filters["prose"] = phrases.tied
+    environment.filters["prose"] = _linked
     environment.filters["decimals"] = phrases.decimals
     environment.filters["sorting"] = sorting
     absent = set() if document.has_kappa else {"attribution", "kappa", "paper"}
-    figures, classes = drawn([one for one in figure_list(document) if one.id not in absent])
+    figures, classes = drawn([*(one for one in figure_list(document) if one.id not in absent), for_phones(document)])
+    phone = figures.pop(_PHONE)
     known = {scorer.name: f"term-{i}" for i, scorer in enumerate(document.scorers, start=1)}
     asked, further, tables = questions(document, figures)
     there = {f"answer-{question.answer.id}" for question in asked} | {f"figure-{name}" for name in figures} | {"notes"}
@@ -106,6 +104,7 @@ def render_html(document: ReportDocument) -> str:
     open_lines, lines = undecided(document)
     values = [info.sparsity for info in document.sparsities]
     decisive = deciding(document)
+    verdicts = {line.verdict for line in document.lines}
     said: dict[str, Any] = {
         "document": document,
         "settings": document.settings,
@@ -116,6 +115,7 @@ def render_html(document: ReportDocument) -> str:
         "margin": phrases.margin_line(document),
         "correction": in_words(document, correction(document)),
         "first": figures[_FIRST],
+        "phone": phone,
         "decides": values.index(decisive) if len(values) > 1 and decisive in values else -1,
         "held": {(line.scorer, values.index(line.sparsity)) for line in over_run(document)[0]},
         "bold": phrases.BOLD,
@@ -132,7 +132,8 @@ def render_html(document: ReportDocument) -> str:
         "terms": [(term, known[term.name] if term.scorer else "", term.link if term.link in there else "") for term in words],
         "known": known,
         "tone_glyphs": TONE_GLYPHS,
-        "glyphs": phrases.GLYPHS,
+        "glyphs": {word: glyph for word, glyph in phrases.GLYPHS.items() if word in verdicts},
+        "paper": (phrases.PAPER, phrases.PAPER_LINK) if document.has_kappa else None,
         "meaning": phrases.MEANING,
         "status_glyphs": phrases.STATUS_GLYPHS,
         "overview": joint.overview(document),
@@ -174,18 +175,21 @@ def sorting(cell: TableCell) -> str | None:
 
 
 def _breaking(name: str) -> Markup:
-    """A name that a narrow column breaks between its words."""
-    return Markup("_<wbr>").join(escape(phrases.plain(part)) for part in name.split("_"))
+    """A name that a narrow column breaks between its words, and before its pool."""
+    return Markup("<wbr>").join(escape(phrases.plain(part)) for part in re.split(r"(?<=[_/])", name))
+
+
+def _linked(text: str) -> Markup:
+    """Prose, in which the paper is a link."""
+    link = Markup('<a href="{}">{}</a>').format(phrases.PAPER_LINK, phrases.PAPER)
+    return link.join(escape(part) for part in phrases.tied(text).split(phrases.PAPER))
 
 
 def _grid_caption(document: ReportDocument, undecided: int, lines: int) -> str:
     reference = phrases.plain(document.settings.reference)
     text = f"Difference to {reference} in accuracy points, mean over seeds, with the verdict at ±{document.settings.delta:g}."
     if undecided:
-        text += (
-            f" {undecided} of {plural(lines, 'line')} {'is' if undecided == 1 else 'are'} undecided, which is not "
-            f"agreement: the difference may lie within that or beyond it."
-        )
+        text += f" {undecided} of {plural(lines, 'line')} {'is' if undecided == 1 else 'are'} undecided, which is not agreement."
     return in_words(document, text)
 
 

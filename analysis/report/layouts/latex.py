@@ -21,8 +21,8 @@ from sics_analysis.report.tables.looks import OF_LOOKS
 from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.conclusion import conclusion_of
+from sics_analysis.report.words.headline import headline
 from sics_analysis.report.words.phrases import PAPER, identity_line, margin_line, plain
-from sics_analysis.report.words.reasons import headline
 from sics_analysis.report.words.said import checks_title, in_digits, largest_alone
 from sics_analysis.report.words.searched import conclusions
 

@@ -12,8 +12,9 @@ from sics_analysis.report.tables.looks import OF_LOOKS
 from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.conclusion import conclusion_of
+from sics_analysis.report.words.headline import headline
 from sics_analysis.report.words.phrases import PAPER, STATUS_GLYPHS, identity_line, margin_line, plain
-from sics_analysis.report.words.reasons import TONE_GLYPHS, headline
+from sics_analysis.report.words.reasons import TONE_GLYPHS
 from sics_analysis.report.words.said import checks_title, in_digits, largest_alone
 from sics_analysis.report.words.searched import conclusions
 from sics_analysis.results import plural
@@ -84,7 +85,8 @@ def _parts(document: ReportDocument) -> Iterator[str]:
     yield ""
     yield "## Answers\n"
     for answer in answers(document):
-        yield f"- **{escaped(answer.question)} {TONE_GLYPHS[answer.tone]} {escaped(answer.short)}**  "
+        said = " ".join(part for part in (TONE_GLYPHS[answer.tone], escaped(answer.short)) if part)
+        yield f"- **{escaped(answer.question)} {said}**  "
         yield f"  {paragraph(answer.text)}"
     yield ""
     yield from _section(joint.overview(document))

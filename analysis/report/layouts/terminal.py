@@ -15,16 +15,17 @@ from sics_analysis.report.tables import by_scorer, joint, looks, plans, searched
 from sics_analysis.report.tables.table import ReportTable
 from sics_analysis.report.words.answers import answers
 from sics_analysis.report.words.conclusion import conclusion_of
+from sics_analysis.report.words.headline import headline
 from sics_analysis.report.words.phrases import PAPER, decimals, identity_line, interval, margin_line, plain, wrapped
 from sics_analysis.report.words.plans import to_close
-from sics_analysis.report.words.reasons import TONE_GLYPHS, headline
+from sics_analysis.report.words.reasons import TONE_GLYPHS
 from sics_analysis.report.words.said import checks_title, in_digits, in_words, largest_alone
 from sics_analysis.report.words.searched import conclusions
 from sics_analysis.results import Level
 
 WIDTH = 80
 _NARROWEST = 40  # below it the widest number of a table has no room beside a name
-_TONES = {"yes": "bold green", "no": "red", "open": "yellow"}
+_TONES = {"yes": "bold green", "no": "red", "open": "yellow", "fact": ""}
 
 
 def terminal() -> Console:
@@ -169,7 +170,7 @@ def _print_answers(console: Console, document: ReportDocument) -> None:
     console.print()
     show.paragraph(console, headline(document), style="bold")
     for answer in answers(document):
-        head = Text(wrapped(answer.question, _width(console), f"{TONE_GLYPHS[answer.tone]} ", 2))
+        head = Text(wrapped(answer.question, _width(console), f"{TONE_GLYPHS[answer.tone] or ' '} ", 2))
         head.stylize(_TONES[answer.tone], 0, 1)
         short = plain(answer.short)
         if len(head) + 2 + len(short) > _width(console):

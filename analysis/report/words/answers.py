@@ -8,6 +8,7 @@ from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.joint import PlateauInfo
 from sics_analysis.report.document.lines import LineInfo
 from sics_analysis.report.words import plans
+from sics_analysis.report.words.attribution import attribution_answer
 from sics_analysis.report.words.looks import looks_answer
 from sics_analysis.report.words.phrases import NONE, gathered, interval, listed, p_value, sparsity_list
 from sics_analysis.report.words.reasons import (
@@ -15,7 +16,6 @@ from sics_analysis.report.words.reasons import (
     SHOWN,
     Answer,
     Tone,
-    attribution_answer,
     certainty_answer,
     counted,
     degrading,
@@ -76,7 +76,7 @@ def _plateau(document: ReportDocument) -> Answer:
     open_ = [claim for claim in claims if not claim.holds]
     reasons = gathered((claim.reason, claim.sparsity) for claim in open_)
     parts += [f"At {sparsity_list(where)} it is {reason}." for reason, where in reasons.items()]
-    tone: Tone = "yes" if not open_ else "open"
+    tone: Tone = "yes" if not open_ else "fact" if shown else "open"
     short = (
         "Yes, by identity"
         if len(same) == len(claims)
@@ -148,8 +148,9 @@ def _escape(document: ReportDocument) -> Answer:
     parts += [f"Shown below −{delta:g} at that S alone, not over the whole run: {placed(once)}."] if once else []
     short = _who(held) or ("Nobody is shown to" if family else "Nobody was tested")
     if alone:
-        short = f"{short}{'' if held else ' over the whole run'}; within its S alone: {_who(alone)}"
-    return Answer("escape", question, "yes" if held else "open", short, " ".join(parts))
+        one = len({line.sparsity for line in alone}) == 1
+        short = f"{short}{'' if held else ' over the whole run'}; {_who(alone)} within {'its' if one else 'each'} S alone"
+    return Answer("escape", question, "yes" if held else "fact" if alone else "open", short, " ".join(parts))
 
 
 def _gains(lines: Sequence[LineInfo], form: str) -> str:
@@ -164,7 +165,7 @@ def _who(lines: Sequence[LineInfo]) -> str:
     if len(groups) > SHOWN:
         count = plural(len({line.scorer for line in lines}), "scorer")
         return f"{count}, some at {sparsity_list(sorted({line.sparsity for line in lines}))}"
-    return "; ".join(f"{listed(who, 4)}, {sparsity_list(at)}" for who, at in groups)
+    return "; ".join(f"{listed(who, 4)} at {sparsity_list(at)}" for who, at in groups)
 
 
 def _kappa(document: ReportDocument) -> Answer:
@@ -199,5 +200,5 @@ def _paper(document: ReportDocument) -> Answer:
     numbers = [f"{len(ids)} {word}" for word, ids in count.items() if ids]
     tones: dict[str, Tone] = {"supported": "yes", "contradicted": "no"}
     only = [word for word, ids in count.items() if ids]
-    tone = tones.get(only[0], "open") if len(only) == 1 else "open"
+    tone = tones.get(only[0], "open") if len(only) == 1 else "fact" if only else "open"
     return Answer("paper", question, tone, ", ".join(numbers) or NONE, " ".join(parts))

@@ -6,22 +6,22 @@ from collections.abc import Sequence
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.joint import Conclusion
-from sics_analysis.report.document.lines import AttributionInfo, LineInfo
+from sics_analysis.report.document.lines import LineInfo
 from sics_analysis.report.document.searched import SplitInfo
+from sics_analysis.report.words.attribution import explanation
 from sics_analysis.report.words.looks import until_command
 from sics_analysis.report.words.phrases import (
     MOST_SEEDS,
     far_sentence,
     interval,
     listed,
+    number,
     sparsity_list,
 )
 from sics_analysis.report.words.plans import USUAL, seeds_plan, unplanned
 from sics_analysis.report.words.reasons import (
-    CONTROL,
     LIMIT,
     MIN_SEEDS,
-    SAME,
     SHOWN,
     counted,
     degrading,
@@ -30,15 +30,10 @@ from sics_analysis.report.words.reasons import (
     on_these,
     over_run,
     pays_over_run,
-    superior,
     what_is_open,
 )
 from sics_analysis.report.words.said import in_digits, in_words
-from sics_analysis.report.words.searched import searched_answer
 from sics_analysis.results import Interval, Verdict, plural
-
-#: What shows that a scorer is not above its control by δ.
-_NO_MORE = (*SAME, Verdict.NONSUPERIOR, Verdict.DEGRADES)
 
 
 def conclusion_of(document: ReportDocument) -> Conclusion:
@@ -53,7 +48,7 @@ def conclude(document: ReportDocument) -> Conclusion:
     No sentence is firmer than the data checks: while one is open, it is said before what rests on the rows.
     """
     document = document.largest
-    shown, explained, (left, command) = _shown(document), _explained(document), _left(document)
+    shown, explained, (left, command) = _shown(document), explanation(document).sentence, _left(document)
     if document.open_checks:
         checks = f"While {plural(len(document.open_checks), 'data check')} {_is(len(document.open_checks))} open, not settled: "
         shown, explained = f"{checks}{shown}", f"{checks}{explained}"
@@ -133,18 +128,37 @@ def _shown(document: ReportDocument) -> str:
         return f"Nothing: {plural(most, 'seed')} a line, and the least that can be tested is three."
     held, alone = over_run(document)
     run = " over the whole run" if len(document.sparsities) > 1 else ""
-    within = f"; within its S alone: {_placed(alone)}" if alone else ""
-    if held:
-        return f"{'Over the whole run ' if run else ''}{_above(document, held)}{within}{_below(document)}."
+    sentences: list[str] = []
     family = [line for line in document.lines if line.in_family and line.n]
-    if not family:
+    if held:
+        sentences.append(f"{'Over the whole run ' if run else ''}{_above(document, held)}.")
+        sentences += [f"Within {_its(alone)} S alone, so {'does' if _one(alone) else 'do'} {_placed(alone)}."] if alone else []
+        sentences += _below(document)
+    elif family:
+        who = f"No scorer{' of κ ≥ 1' if document.has_kappa else ''}"
+        sentences.append(f"{who} is shown above {reference} by more than {delta:g} points{run}.")
+        sentences += [f"Within {_its(alone)} S alone, {_placed(alone)} {'is' if _one(alone) else 'are'}."] if alone else []
+        sentences.append(_one_by_one(document, family))
+    else:
         what = "of κ ≥ 1 is there to be tested" if document.has_kappa else "is there to be tested"
-        return f"No scorer {what} beside {reference}{_of_searched_lines(document)}."
-    by_itself = "it" if len(family) == 1 else f"each of {plural(len(family), 'line')}"
-    return (
-        f"No scorer{' of κ ≥ 1' if document.has_kappa else ''} is shown above {reference} by more than {delta:g} points{run}"
-        f"{within}; {by_itself} by itself: {counted(family)}."
-    )
+        sentences += [f"No scorer {what} beside {reference}.", *_of_searched_lines(document)]
+    return " ".join([*sentences, *_best(document)])
+
+
+def _one(lines: Sequence[LineInfo]) -> bool:
+    return len({line.scorer for line in lines}) == 1
+
+
+def _its(lines: Sequence[LineInfo]) -> str:
+    return "its" if len({line.sparsity for line in lines}) == 1 else "each"
+
+
+def _one_by_one(document: ReportDocument, lines: Sequence[LineInfo], kind: str = "", *, family: bool = True) -> str:
+    """How many of these lines show what, each by itself."""
+    at, shown = f"at δ = {document.settings.delta:g}", counted(lines, family=family)
+    if len(lines) == 1:
+        return f"By itself, the one {kind}line is {shown.removeprefix('1 ')} {at}."
+    return f"One by one, {plural(len(lines), f'{kind}line')} come out {at} as {shown}."
 
 
 def _above(document: ReportDocument, held: Sequence[LineInfo]) -> str:
@@ -177,29 +191,62 @@ def _which_looks(document: ReportDocument, lines: Sequence[LineInfo]) -> str:
     return f"looks {listed([f'{look} (n = {n})' for look, n in looks])}{of}"
 
 
-def _below(document: ReportDocument) -> str:
-    """Who is shown below the reference, beside those above it."""
-    head = f"; worse by more than {document.settings.delta:g}"
+def _below(document: ReportDocument) -> list[str]:
+    """Who is shown below the reference, beside those above it, a sentence each for how firm that is."""
     parts = []
-    for found, where in zip(degrading(document), ("", " within its S alone"), strict=True):
+    for found, alone in zip(degrading(document), (False, True), strict=True):
         kept = faded(document, found)  # by a look that the seeds since do not bear out
         for lines, by in (
             ([line for line in found if line not in kept], ""),
-            (kept, " by an earlier look, no longer by all seeds"),
+            (kept, ", by an earlier look and no longer by all seeds"),
         ):
-            many = len(grouped(lines)) > SHOWN
-            parts += [f"{head}{where}{by}: {plural(len(lines), 'line') if many else _placed(lines)}"] if lines else []
-    return "".join(parts)
+            if lines:
+                many = len(grouped(lines)) > SHOWN
+                who = plural(len(lines), "line") if many else _placed(lines)
+                within = f"Within {_its(lines)} S alone, worse" if alone else "Worse"
+                verb = "is" if (len(lines) == 1 if many else _one(lines)) else "are"
+                parts.append(f"{within} by more than {document.settings.delta:g} points {verb} {who}{by}.")
+    return parts
 
 
-def _of_searched_lines(document: ReportDocument) -> str:
+def _of_searched_lines(document: ReportDocument) -> list[str]:
     """What searched scorers show against the reference, each by itself; empty without any."""
     names = set() if document.searched is None else {point.scorer for point in document.searched.points}
     lines = [line for line in document.lines if line.scorer in names and line.n]
-    if not lines:
-        return ""
-    each = "" if len(lines) == 1 else ", each by itself"
-    return f"; of {plural(len(lines), 'searched line')} at δ = {document.settings.delta:g}{each}: {counted(lines, family=False)}"
+    return [_one_by_one(document, lines, "searched ", family=False)] if lines else []
+
+
+def _best(document: ReportDocument) -> list[str]:
+    """What does best in practice where scorers were searched or ranked in another pool, and the best search; empty otherwise.
+
+    Neither is of the family, so that each stands on a test of its own.
+    """
+    S = deciding(document)
+    if document.searched is None or S is None:
+        return []
+    kinds = {point.scorer: point.kind for point in document.searched.points}
+
+    def order(line: LineInfo) -> tuple[float, bool]:
+        return document.metric.turned(line.mean or 0.0), kinds.get(line.scorer) == "fusion"
+
+    better = sorted(
+        (line for line in document.lines_at(S) if line.verdict is Verdict.ESCAPES and line.mean is not None), key=order
+    )
+    if not better:
+        return [f"In practice nothing is shown better at S = {S:g}, no search and no other pool."]
+    best, searches = better[-1], [line for line in better if line.scorer in kinds]
+    said = f"In practice the best at S = {S:g} is {_with_mean(best)}"
+    if best.scorer in kinds:
+        said += ", a search"
+    elif searches:
+        said += f", and the best search {_with_mean(searches[-1])}"
+    elif kinds:
+        said += ", and no search is shown better"
+    return [f"{said}: picked by the mean, so a little flattered."]
+
+
+def _with_mean(line: LineInfo) -> str:
+    return f"{line.scorer} ({number(line.mean)} {interval(line.ci95)})"
 
 
 def _placed(lines: Sequence[LineInfo]) -> str:
@@ -220,130 +267,6 @@ def _hull(document: ReportDocument, lines: Sequence[LineInfo]) -> str:
     )
     some = "" if len(found) == len(lines) else f" of {len(found)} of {plural(len(lines), 'line')}, the others without a spread"
     return f"{level}{'' if len(found) == 1 else 's'}{within}{some}: {'' if len(found) == 1 else 'all in '}{interval(hull)}"
-
-
-# -- what explains it ----------------------------------------------------------------------------------------------------------
-
-
-def _explained(document: ReportDocument) -> str:
-    rows = [row for row in document.attribution if row.complexity is not None]
-    if document.how_far:
-        return _explained_far(document, rows)
-    held, _ = over_run(document)
-    keys = [(line.scorer, line.sparsity) for line in held]
-    if held:
-        rows = [row for row in rows if (row.scorer, row.sparsity) in keys]
-    there = {(row.scorer, row.sparsity) for row in rows}
-    lacking = [line for line in held if (line.scorer, line.sparsity) not in there]
-    searched = "" if held and not lacking else _of_searches(document)
-    if rows:
-        return f"{_outcome(document, rows, lacking, any_held=bool(held))}{f'; {searched}' if searched else ''}."
-    if searched and not held:
-        return f"{searched[:1].upper()}{searched[1:]}."
-    return f"{_not_asked(document, lacking)}{f'; {searched}' if searched else ''}."
-
-
-def _not_asked(document: ReportDocument, lacking: Sequence[LineInfo]) -> str:
-    """What it would have taken to ask."""
-    if document.settings.reference == CONTROL:
-        return f"Not asked: the control {CONTROL} is itself the reference"
-    if lacking and document.has_kappa:
-        return f"Not asked of {_placed(lacking)}: no control {CONTROL}, {_SORT}, is there"
-    why = "" if document.has_kappa else ", and a column kappa"
-    return f"Not asked: it takes the control {CONTROL}, with the same saliency and no complexity, beside scorers of κ ≥ 1{why}"
-
-
-def _of_searches(document: ReportDocument) -> str:
-    """Whether complexity pays in searched scorers; empty without any."""
-    if document.searched is None or not document.searched.points:
-        return ""
-    answer = searched_answer(document)
-    if answer.short == "Not tested":
-        return f"of searched scorers nothing is tested: {answer.text.removeprefix('Not tested: ').rstrip('.')}"
-    return f"whether complexity pays in searched scorers, given the same search: {answer.short[:1].lower()}{answer.short[1:]}"
-
-
-def _explained_far(document: ReportDocument, rows: Sequence[AttributionInfo]) -> str:
-    """How far the control can be pruned by itself, and what complexity adds to it where the scorers reach."""
-    reached = {found.scorer: found.reached for found in document.how_far}
-    rows = [row for row in rows if row.sparsity == reached.get(row.scorer)]
-    if not rows:
-        return f"{_not_asked(document, ())}."
-    what = _what(document, rows, len(rows))
-    if CONTROL not in reached:
-        return f"Beyond {_OF_CONTROL} as far as each scorer reaches, complexity {what}."
-    far = reached[CONTROL]
-    itself = f"shown {'at no S' if far is None else f'to S = {far:g}'}"
-    return f"The control {CONTROL}, {_SORT}, is itself {itself}; beyond it, as far as each scorer reaches, complexity {what}."
-
-
-_SORT = "of the same saliency and without complexity"
-_OF_CONTROL = f"the control {CONTROL}, {_SORT},"
-
-
-def _outcome(document: ReportDocument, rows: Sequence[AttributionInfo], lacking: Sequence[LineInfo], *, any_held: bool) -> str:
-    """What the control has by itself, and what complexity is shown to add to it, line by line of these."""
-    there = sorted({row.sparsity for row in rows})
-    own = [S for S in there if any_held and _control(document, S) is Verdict.ESCAPES]
-    short = [S for S in there if _control(document, S) is Verdict.DEGRADES]
-    what = _what(document, rows, len(rows) + len(lacking))
-    if lacking:
-        has = "has" if len(lacking) == 1 else "have"
-        what += f"; {len(lacking)} {has} no such control, at {sparsity_list(sorted({line.sparsity for line in lacking}))}"
-    head = "" if lacking else _head(document, rows, alone=own == there, any_held=any_held)
-    reference = document.settings.reference
-    sides = [(own, f"above {reference}"), (short, f"below {reference}")]
-    at = [f"{side}{f' at {sparsity_list(S)}' if len(document.sparsities) > 1 else ''}" for S, side in sides if S]
-    text = f"beyond {_OF_CONTROL} complexity {what}"
-    if at:
-        text = f"{_OF_CONTROL} is itself shown {listed(at)}, by a test of its own, and beyond it complexity {what}"
-    return f"{head}: {text}" if head else f"{text[:1].upper()}{text[1:]}"
-
-
-def _head(document: ReportDocument, rows: Sequence[AttributionInfo], *, alone: bool, any_held: bool) -> str:
-    """The short answer, of lines that all have their control; `alone` where that escapes at each of their S."""
-    more = sum(row.verdict is Verdict.ESCAPES for row in rows)
-    if not any_held:
-        return "Nothing to explain over the whole run" if len(document.sparsities) > 1 else "Nothing to explain"
-    if more:
-        return "Complexity, beyond the saliency" if more == len(rows) else "Complexity, in part"
-    if any(row.verdict not in _NO_MORE for row in rows):
-        return "Not settled"
-    if any(superior(row, document.settings) for row in rows):
-        return "Mostly the saliency" if alone else "Little of it complexity"
-    return "The saliency, not complexity" if alone else "Not complexity"
-
-
-def _what(document: ReportDocument, rows: Sequence[AttributionInfo], total: int) -> str:
-    """What complexity is shown to add to the control, or to cost, in how many of all lines."""
-    delta = document.settings.delta
-    within = ", adjusted within an S" if len(document.sparsities) > 1 else ""
-    more = sum(row.verdict is Verdict.ESCAPES for row in rows)
-    costs = sum(row.verdict is Verdict.DEGRADES for row in rows)
-    less = [row for row in rows if row.verdict in _NO_MORE and row.verdict is not Verdict.DEGRADES]
-    some = sum(superior(row, document.settings) for row in less)
-    rest = [row for row in rows if row.verdict is not Verdict.ESCAPES and row.verdict not in _NO_MORE]
-    above = sum(superior(row, document.settings) for row in rest)
-    parts = [
-        (more, f"to add more than {delta:g} points", within),
-        (some, f"to add more than 0 and less than {delta:g} points", within),
-        (len(less) - some, f"to add less than {delta:g} points", ""),
-        (above, "to add more than 0 points", f"{within}, where {delta:g} is open"),
-        (costs, f"to cost more than {delta:g} points", ""),
-    ]
-    shown = [part for part in parts if part[0]]
-    if not shown:
-        return "is not shown to add or to lack anything"
-    of = [f" of {plural(total, 'line')}", *[""] * len(shown)]  # said once
-    said = [f"{what}{f' in {count}{of[i]}' if total > 1 else ''}{how}" for i, (count, what, how) in enumerate(shown)]
-    none = len(rest) - above
-    return f"is shown {'; '.join([*said, *([f'nothing is shown in {none}'] if none else [])])}"
-
-
-def _control(document: ReportDocument, S: float) -> Verdict | None:
-    """What the control shows against the reference, by a test of its own."""
-    line = document.line(CONTROL, S)
-    return None if line is None else line.verdict
 
 
 # -- what is open --------------------------------------------------------------------------------------------------------------
@@ -400,7 +323,7 @@ def _left_looked(document: ReportDocument) -> tuple[str, str]:
     assert info is not None
     targets = [target.target for target in info.targets if not target.settled]
     if info.decided or info.next_look is None:
-        left = f"{plural(len(targets), 'target')} {'are' if len(targets) > 1 else 'is'} open, " if targets and open_ else ""
+        left = f"{plural(len(targets), 'target')} {'are' if len(targets) > 1 else 'is'} open and " if targets and open_ else ""
         asked = "all that was asked is decided" if info.decided else f"{left}all of α is spent"
         if not open_ and not targets:
             return _NOTHING, ""

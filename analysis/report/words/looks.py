@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Sequence
 
@@ -15,6 +14,7 @@ from sics_analysis.results import plural
 
 LIMIT = 6  # scorers in a sentence before they are counted
 ALL_LINES = "share:1"  # the target of a run that nobody gave one
+FRESH = "runs/fresh"  # how the folder of a plan on fresh seeds begins: never that of the run, whose plan is at its end
 
 
 def where_it_stands(info: LooksInfo) -> str:
@@ -40,7 +40,7 @@ def looks_answer(document: ReportDocument) -> Answer:
     if info.failed:
         parts.append(f"{plural(len(info.failed), 'seed')} of the looks made failed; none is replaced.")
     parts += _price(info)
-    tone: Tone = "yes" if info.decided else "open"
+    tone: Tone = "yes" if info.decided else "fact"
     return Answer("looks", "How often was it looked at?", tone, where_it_stands(info), " ".join(parts))
 
 
@@ -97,7 +97,7 @@ def next_look_answer(document: ReportDocument) -> Answer:
         return Answer(
             "next",
             question,
-            "open" if what_is_open(document) else "yes",
+            "fact" if what_is_open(document) else "yes",
             "The plan is at its end",
             " ".join([head, *asked, *parts, fresh]),
         )
@@ -109,7 +109,7 @@ def next_look_answer(document: ReportDocument) -> Answer:
     same = " The same command goes on, unless what was asked is decided." if document.source.command else ""
     seeds = f"{plural(more, 'more seed')}{took}" if more > 0 else "no more seed, only the look"
     head = f"Look {number} of {len(info.plan.looks)}, at {then} seeds, takes {seeds}; {spent}.{same}"
-    return Answer("next", question, "open", f"Look {number}, at {then} seeds", " ".join([head, *asked, *parts]))
+    return Answer("next", question, "fact", f"Look {number}, at {then} seeds", " ".join([head, *asked, *parts]))
 
 
 def until_command(document: ReportDocument, *, fresh: bool = False) -> str:
@@ -122,9 +122,16 @@ def until_command(document: ReportDocument, *, fresh: bool = False) -> str:
     asked = "" if targets in ([], [ALL_LINES]) else f":{shlex.quote(','.join(targets))}"
     command, more = document.source.command, ""
     if fresh:
-        command = re.sub(r" --first-seed \d+", "", command)
-        more = f" --first-seed {_first_fresh(document, info)}"
+        first = _first_fresh(document, info)
+        command, more = _without(command, "--first-seed", "--out"), f" --first-seed {first} --out {FRESH}-{first}"
     return f"{command} --until decided{asked} --max-seeds {info.plan.n_max}{more}"
+
+
+def _without(command: str, *options: str) -> str:
+    """A command without these options and what they are given."""
+    words = shlex.split(command)
+    left = [word for i, word in enumerate(words) if word not in options and (not i or words[i - 1] not in options)]
+    return shlex.join(left)
 
 
 def _first_fresh(document: ReportDocument, info: LooksInfo) -> int:

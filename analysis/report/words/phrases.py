@@ -35,6 +35,7 @@ MEANING = {"NONINFERIOR": "not worse by δ", "NONSUPERIOR": "not better by δ"}
 BOLD = "Bold: holds over the whole run"
 STATUS_GLYPHS = {"supported": "✓", "contradicted": "✗", "undecided": "?"}
 PAPER = "arXiv 2605.09345"
+PAPER_LINK = "https://arxiv.org/abs/2605.09345"
 
 
 def plain(text: str) -> str:

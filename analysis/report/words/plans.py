@@ -61,7 +61,7 @@ def next_answer(document: ReportDocument) -> Answer:
         return found
     return replace(
         found,
-        tone="open",
+        tone="fact",
         short=f"Close {plural(len(document.open_checks), 'data check')} first",
         text=f"{first} Then: {found.short}. {found.text}",
     )
@@ -96,7 +96,7 @@ def _seeds_answer(document: ReportDocument) -> Answer:
     """How many seeds would settle what is open, S by S, how long they take and which command adds them."""
     question = "What to do next?"
     if not document.metric.paired:
-        return Answer("next", question, "open", "Not planned", "Planning is for paired seeds, and these are unpaired.")
+        return Answer("next", question, "fact", "Not planned", "Planning is for paired seeds, and these are unpaired.")
     plan = seeds_plan(document)
     if plan is None:
         return _nothing_planned(document, question)
@@ -106,26 +106,26 @@ def _seeds_answer(document: ReportDocument) -> Answer:
     if plan.others:
         parts.append(f"{plural(plan.others, 'more line')} shown on one side only: the table says what would show more.")
     if target is None:
-        return Answer("next", question, "open", "More seeds will not settle it", " ".join(parts))
+        return Answer("next", question, "fact", "More seeds will not settle it", " ".join(parts))
     time = minutes(document.source.seconds, target, max(step.n for step in chosen))
     if document.source.command:
         took = f" ({minutes_text(time)} on one worker, by what a seed took)" if time is not None else ""
         parts.append(f"The command: {document.source.command} --seeds {target}{took}.")
     short = f"{plural(target, 'seed')} settle {plan.settled} of {plural(len(chosen), f'{kind} line')}"
-    return Answer("next", question, "open", short, " ".join([*parts, _rule(chosen)]))
+    return Answer("next", question, "fact", short, " ".join([*parts, _rule(chosen)]))
 
 
 def _nothing_planned(document: ReportDocument, question: str) -> Answer:
     """No line has a spread to plan with: all are settled, too short, constant, or below the noise floor."""
     if all(not line.n for line in document.lines):  # where a scorer has no result at all no seed was begun
-        return Answer("next", question, "open", "More seeds", "Three seeds a line are the least that can be tested.")
+        return Answer("next", question, "fact", "More seeds", "Three seeds a line are the least that can be tested.")
     open_, (why, seeds) = what_is_open(document), unplanned(document)
     if seeds is not None:
         command = document.source.command
         how = f" The command: {command} --seeds {seeds}." if command else ""
-        return Answer("next", question, "open", "More seeds", f"{why[:1].upper()}{why[1:]}.{how}")
+        return Answer("next", question, "fact", "More seeds", f"{why[:1].upper()}{why[1:]}.{how}")
     if open_:
-        return Answer("next", question, "open", "Not planned", f"{open_[:1].upper()}{open_[1:]}; {why}.")
+        return Answer("next", question, "fact", "Not planned", f"{open_[:1].upper()}{open_[1:]}; {why}.")
     return Answer("next", question, "yes", "Nothing", "No line is left that more seeds could settle.")
 
 

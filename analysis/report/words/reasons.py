@@ -1,4 +1,4 @@
-"""The headline, what an answer is, and the longer ones: whether complexity adds to information, and how sure it all is."""
+"""Who escapes and what is open, as every sentence counts it; what an answer is, and the one about how sure it all is."""
 
 from __future__ import annotations
 
@@ -9,103 +9,26 @@ from typing import Literal, TypeAlias
 from sics_analysis.looks.outcome import SETTLED
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.lines import AttributionInfo, LineInfo
-from sics_analysis.report.document.rows import SettingsInfo
 from sics_analysis.report.document.searched import SplitInfo
 from sics_analysis.report.words.phrases import (
     decimals,
-    far_sentence,
     gathered,
-    interval,
     listed,
     percent,
     seeds_needed,
     sign_flip_note,
     sparsity_list,
 )
-from sics_analysis.report.words.said import checked_headline
 from sics_analysis.results import Verdict, plural
 
 MIN_SEEDS = 3  # as in sics_analysis.rows.contrasts, which a kept report does not load
 SHOWN = 3  # names in the headline before they are counted
-CONTROL = "information"  # as in sics_analysis.families.attribution, which a kept report does not load
-
-
-@checked_headline
-def headline(document: ReportDocument) -> str:
-    """The report in one sentence: who escapes over the whole run, and whether that takes more than a saliency.
-
-    Never a scorer's own mean: those that escape were selected for being large. Nor a scorer that escapes within its S alone: over
-    many S somebody always does. Where the control `information` escapes as well, what complexity adds decides what is said.
-    """
-    if document.how_far:
-        return far_sentence(document)
-    found, alone = over_run(document)
-    target = target_name(document)
-    if document.looks is not None and not document.looks.made:
-        looks = document.looks
-        return f"{looks.run} of {plural(looks.plan.looks[0], 'seed')} of the first look are there: nothing is tested before it."
-    if not document.lines or all(not line.n for line in document.lines):
-        return f"No seed has both a scorer and {document.settings.reference}: nothing can be said."
-    if not found:
-        return f"{_nobody(document, target)}{' over the whole run' if alone else ''}{_counted(document)}."
-    saliency = f"{_saliency(document, found)}{_faded(document, found)}"
-    names = list(dict.fromkeys(line.scorer for line in found))
-    where = sorted({line.sparsity for line in found})
-    if len(names) > SHOWN:
-        some = f"{sparsity_list(where)}{', not each at every S' if len(grouped(found)) > 1 else ''}"
-        many = plural(sum(s.in_family for s in document.compared), "scorer")
-        return f"{len(names)} of {many} escape {target}, at {some}{on_these(found)}{saliency}."
-    first, *rest = grouped(found)
-    verb = "escapes" if len(first[0]) == 1 else "escape"
-    others = "".join(f"; {listed(who)} at {sparsity_list(at)}" for who, at in rest)
-    return f"{listed(first[0])} {verb} {target}, at {sparsity_list(first[1])}{others}{on_these(found)}{saliency}."
-
-
-def _faded(document: ReportDocument, found: Sequence[LineInfo]) -> str:
-    """What later seeds have taken from a verdict that is kept; empty otherwise."""
-    lines = faded(document, found)
-    if not lines:
-        return ""
-    return f"; by all seeds since, no interval beyond δ any more: {placed(lines)}"
 
 
 def on_these(lines: Sequence[LineInfo]) -> str:
     """That a claim is about these test images, where the variance over new images is mostly theirs; empty otherwise."""
     images = {line.split.n_images for line in lines if line.split is not None and line.split.images_dominate}
     return f", on these {max(images)} test images" if images else ""
-
-
-def _nobody(document: ReportDocument, target: str) -> str:
-    most = max(line.n for line in document.lines)
-    if most < MIN_SEEDS:
-        return f"{plural(most, 'seed')} a line: too few to show who escapes {target}"
-    if not document.has_kappa:
-        return f"No scorer is shown to lie above {target}"
-    family = [scorer.name for scorer in document.compared if scorer.in_family]
-    if not family:
-        return f"No scorer of κ ≥ 1 is there to escape {target}{_searched(document)}"
-    who = f"{family[0]}, the one scorer of κ ≥ 1, is not" if len(family) == 1 else f"None of {len(family)} scorers is"
-    return f"{who} shown to escape {target}"
-
-
-def _searched(document: ReportDocument) -> str:
-    """What searched scorers show where they are all there is; empty without a matched control."""
-    rows = [] if document.searched is None else [row for row in document.searched.splits if row.verdict is not None]
-    if not rows:
-        return ""
-    shown = [row for row in rows if pays_over_run(row, document)]
-    what = f"complexity is shown to pay in {len(shown)} of {plural(len(rows), 'comparison')} with a control of the same search"
-    return f"; {what}"
-
-
-def _counted(document: ReportDocument) -> str:
-    """What the lines of the family show instead, each by itself; empty where that is nothing."""
-    lines = [line for line in document.lines if line.in_family and line.n]
-    shown = counted(lines)
-    if not lines or all(line.verdict is Verdict.INCONCLUSIVE for line in lines):
-        return ""
-    each = "" if len(lines) == 1 else ", each by itself"
-    return f"; {plural(len(lines), 'line')} at δ = {document.settings.delta:g}{each}: {shown}"
 
 
 def pays_over_run(row: SplitInfo, document: ReportDocument) -> bool:
@@ -136,29 +59,6 @@ _COUNTED = (
     ((Verdict.DEGRADES,), "worse"),
     ((Verdict.INCONCLUSIVE,), "undecided"),
 )
-
-
-def _saliency(document: ReportDocument, found: Sequence[LineInfo]) -> str:
-    """Whether what escapes takes more than a saliency: the control `information` sees the same one, and has no complexity."""
-    level = {line.sparsity for line in document.lines if line.scorer == CONTROL and line.verdict is Verdict.ESCAPES}
-    there = {(line.scorer, line.sparsity) for line in found if line.sparsity in level}
-    rows = [row for row in document.attribution if (row.scorer, row.sparsity) in there]
-    if not rows:
-        return ""
-    where = sorted({row.sparsity for row in rows})
-    at = "" if len(where) == len({line.sparsity for line in found}) else f" at {sparsity_list(where)}"
-    adding = [row for row in rows if row.verdict is Verdict.ESCAPES or superior(row, document.settings)]
-    head = f"; so does {CONTROL}{at} by a test of its own, a control with the same saliency and no complexity: a saliency helps"
-    within = ", within that S alone" if len(document.sparsities) > 1 else ""
-    if not adding:
-        return f"{head}, that complexity does is not shown"
-    if len(adding) == len(rows):
-        who = "each of them is" if len(rows) > 1 else f"{adding[0].scorer} is"
-    elif len(adding) > SHOWN:
-        who = f"{len(adding)} of these {len(rows)} lines are"
-    else:
-        who = f"only {placed(adding)} {'is' if len(adding) == 1 else 'are'}"
-    return f"{head}, and {who} shown to add to it{within}"
 
 
 def grouped(lines: Sequence[LineInfo]) -> list[tuple[list[str], tuple[float, ...]]]:
@@ -254,10 +154,10 @@ def target_name(document: ReportDocument) -> str:
     return f"the {reference} plateau" if info.kappa == 0 else reference
 
 
-Tone: TypeAlias = Literal["yes", "no", "open"]
-TONE_GLYPHS: dict[Tone, str] = {"yes": "✓", "no": "✗", "open": "?"}
+#: What an answer is: yes, no, open, or a fact, such as a count or a plan, which has no glyph.
+Tone: TypeAlias = Literal["yes", "no", "open", "fact"]
+TONE_GLYPHS: dict[Tone, str] = {"yes": "✓", "no": "✗", "open": "?", "fact": ""}
 SAME = (Verdict.EQUIVALENT, Verdict.IDENTICAL)
-_MAY_ADD = (Verdict.INCONCLUSIVE, Verdict.NONINFERIOR)  # what is not shown to add less than δ
 LIMIT = 6  # names in a sentence before they are counted
 
 
@@ -272,80 +172,9 @@ class Answer:
     text: str
 
 
-def attribution_answer(document: ReportDocument) -> Answer:
-    """Say what complexity adds to information, and for those that escape by their joint intervals alone."""
-    question = "Is it complexity, beyond information?"
-    lines = [line for line in document.attribution if line.complexity is not None]
-    if not lines:
-        text = (
-            "Not available: it takes the control information, which has the same saliency and no complexity, beside "
-            "scorers of κ ≥ 1 and another reference."
-        )
-        return Answer("attribution", question, "open", "Not tested", text)
-    delta = document.settings.delta
-    better = [line for line in lines if line.verdict is Verdict.ESCAPES]
-    same = [line for line in lines if line.verdict in SAME]
-    worse = [line for line in lines if line.verdict is Verdict.DEGRADES]
-    no_more = [line for line in lines if line.verdict is Verdict.NONSUPERIOR]
-    no_less = [line for line in lines if line.verdict is Verdict.NONINFERIOR]
-    open_ = sum(line.verdict is Verdict.INCONCLUSIVE for line in lines)
-    parts = [
-        f"Against information, a control with the same saliency and no complexity, {plural(len(lines), 'comparison')}: "
-        f"complexity is shown to add more than {delta:g} points in {len(better)}, to add less than {delta:g} and cost less than "
-        f"{delta:g} in {len(same)}, only to add less than {delta:g} in {len(no_more)}, only to cost less than {delta:g} in "
-        f"{len(no_less)}, to cost more than {delta:g} in {len(worse)}; {open_} undecided."
-    ]
-    found = {(line.scorer, line.sparsity) for line in escaping(document)}
-    wanted = [line for line in lines if (line.scorer, line.sparsity) in found]
-    shown = wanted[:LIMIT]
-    if shown:
-        # The joint interval alone: the line was selected for a large gain, of which this is a part.
-        said = ((line, interval(line.simultaneous), _conclusion(line, document.settings)) for line in shown)
-        split = "; ".join(f"{line.scorer} at S = {line.sparsity:g} {limits}, {conclusion}" for line, limits, conclusion in said)
-        level = f"{100 * (1 - document.settings.alpha):g} %"
-        more = f"; {len(wanted) - len(shown)} more in the table" if len(wanted) > len(shown) else ""
-        what = f"what complexity adds to information (simultaneous {level} intervals)"
-        parts.append(f"Of those that escape, {what}: {split}{more}.")
-    if better:
-        parts.append(f"Complexity adds: {placed(better)}.")
-    open_ += len(no_less)  # whether complexity adds δ is open there
-    some = [line for line in lines if line.verdict in _MAY_ADD and superior(line, document.settings)]
-    decided = len(same) + len(worse) + len(no_more)
-    tone: Tone = "yes" if better else "open" if some or open_ else "no"
-    if better:
-        short = "In part" if decided else f"Yes{', where decided' if open_ else ''}"
-    elif some:
-        short = f"Some above 0, none shown above {delta:g}"
-    elif open_:  # what is undecided may be the very scorers that escape
-        short = f"Not shown; no in {decided} of {len(lines)}" if decided else "Undecided"
-    else:
-        short = "No"
-    return Answer("attribution", question, tone, short, " ".join(parts))
-
-
 def placed(lines: Sequence[LineInfo | AttributionInfo]) -> str:
     """Scorers with the S they stand at, in a sentence."""
     return listed([f"{line.scorer} at S = {line.sparsity:g}" for line in lines], LIMIT)
-
-
-def _conclusion(line: AttributionInfo, settings: SettingsInfo) -> str:
-    if line.verdict in _MAY_ADD and superior(line, settings):
-        return f"shown above 0 but not above {settings.delta:g}"
-    words = {
-        Verdict.ESCAPES: f"shown above {settings.delta:g}",
-        Verdict.DEGRADES: "a shown cost",
-        Verdict.NONINFERIOR: f"shown to cost less than {settings.delta:g}",
-        Verdict.NONSUPERIOR: f"shown to add less than {settings.delta:g}",
-        Verdict.INCONCLUSIVE: "not settled",
-    }
-    return words.get(line.verdict, f"shown to lie within ±{settings.delta:g}")
-
-
-def superior(line: AttributionInfo, settings: SettingsInfo) -> bool:
-    """Whether complexity is shown to add more than 0; below the noise floor nothing is."""
-    return (
-        "noise floor" not in line.reason and line.p_superior_adjusted is not None and line.p_superior_adjusted <= settings.alpha
-    )
 
 
 def certainty_answer(document: ReportDocument) -> Answer:
@@ -382,7 +211,7 @@ def certainty_answer(document: ReportDocument) -> Answer:
     if noisy:
         parts.append(f"δ lies below the noise floor at {sparsity_list(noisy)}: nothing is concluded there.")
     halves = sum(line.verdict in (Verdict.NONINFERIOR, Verdict.NONSUPERIOR) for line in document.lines)
-    tone: Tone = "open" if open_ or halves or not total or blamed or noisy else "yes"
+    tone: Tone = "open" if not total else "fact" if open_ or halves or blamed or noisy else "yes"
     sided = f", {halves} shown on one side alone" if halves else ""
     short = f"{open_} of {total} undecided{sided}" if total else "Nothing was tested"
     return Answer("certainty", question, tone, short, " ".join(parts))

@@ -43,26 +43,59 @@ def searched_answer(document: ReportDocument) -> Answer:
     if not tested:
         why = info.reason or (info.splits[0].reason if info.splits else "no reading of the paper is among the searched scorers")
         return Answer("searched", question, "open", "Not tested", f"Not tested: {why}.")
-    paying = [row for row in tested if row.pays and row.above_noise is not False]
-    as_noise = [row for row in tested if row.pays and row.above_noise is False]
-    whole = [row for row in paying if pays_over_run(row, document)]
+    paying, whole = _paying(tested, document)
+    as_noise = _as_noise(tested)
     settled = not as_noise and all(row.verdict in _NO_MORE for row in tested)
-    tone: Tone = "yes" if whole else "no" if settled else "open"
-    text = " ".join([_counted(tested, document), *_due(tested, document.metric), *_gaps(info)])
     costs = [row for row in tested if row.verdict is Verdict.DEGRADES]
+    tone: Tone = "yes" if whole else "no" if settled else "fact" if paying or costs else "open"
+    text = " ".join([_counted(tested, document), *_due(tested, document.metric), *_gaps(info)])
     short = _short(paying, whole, document, settled=settled)
     if as_noise:
         short = f"{short}; above information but not above shuffled features: {_who(as_noise)}"
     if costs:
-        short = f"{short}; costs more than {document.settings.delta:g}: {_who(costs)}"
+        short = f"{short}; it costs more than {document.settings.delta:g} with {_who(costs)}"
     return Answer("searched", question, tone, short, text)
+
+
+def pays_sentence(document: ReportDocument) -> str:
+    """The same in one sentence beside others; empty without searched scorers."""
+    if document.searched is None or not document.searched.points:
+        return ""
+    answer = searched_answer(document)
+    if answer.short == "Not tested":
+        return f"Of searched scorers nothing is tested: {answer.text.removeprefix('Not tested: ').rstrip('.')}."
+    tested = [row for row in document.searched.splits if row.verdict is not None]
+    paying, whole = _paying(tested, document)
+    costs = [row for row in tested if row.verdict is Verdict.DEGRADES]
+    delta = document.settings.delta
+    if whole:
+        said = f"pays more than {delta:g} points with {_who(whole)}"
+    elif paying:
+        said = f"is shown to pay within its S alone, more than 0 points with {_who(paying)}"
+    else:
+        said = "does not pay" if answer.tone == "no" else "is not shown to pay"
+    as_noise = _as_noise(tested)
+    more = f", and costs more than {delta:g} points with {_who(costs)}" if costs else ""
+    more += f"; above information, and not shown above shuffled features: {_who(as_noise)}" if as_noise else ""
+    return f"Given the same search as information has, complexity {said}{more}."
+
+
+def _as_noise(rows: list[SplitInfo]) -> list[SplitInfo]:
+    """The comparisons in which the control is beaten, and shuffled features by the same search are not."""
+    return [row for row in rows if row.pays and row.above_noise is False]
+
+
+def _paying(rows: list[SplitInfo], document: ReportDocument) -> tuple[list[SplitInfo], list[SplitInfo]]:
+    """The comparisons in which complexity pays, and those of them in which it does by δ over the whole run."""
+    paying = [row for row in rows if row.pays and row.above_noise is not False]
+    return paying, [row for row in paying if pays_over_run(row, document)]
 
 
 def _short(paying: list[SplitInfo], whole: list[SplitInfo], document: ReportDocument, *, settled: bool) -> str:
     if whole:
         return f"Yes: {_who(whole)}"
     if paying:
-        return f"Not shown above {document.settings.delta:g} over the whole run; within its S alone above 0: {_who(paying)}"
+        return f"Not shown above {document.settings.delta:g} over the whole run; above 0 within its S alone with {_who(paying)}"
     return "No" if settled else "Not shown"
 
 

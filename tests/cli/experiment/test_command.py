@@ -58,6 +58,7 @@ ASKED = (
         "--scorers sics,wanda,magnitude/layer --reference random",
     ),
     ("--scorers sics,peers,fusion_orbit_10", DIGITS, "--scorers sics,peers,fusion_orbit_10"),
+    ("--scorers sics,searched,adaptive_orbit_9", DIGITS, "--scorers sics,searched,adaptive_orbit_9"),
     ("--scorers magnitude", DIGITS, "--scorers magnitude"),
     ("--first-seed 40", DIGITS, "--first-seed 40"),
     ("--preset digits --data cifar10 --model timm:vit_tiny_patch16_224", CIFAR, None),

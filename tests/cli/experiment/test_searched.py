@@ -59,6 +59,7 @@ def test_a_name_that_is_none_is_one_line(spec: str, words: str) -> None:
 
 
 def test_the_word_stands_for_every_set_at_each_budget() -> None:
+    assert tuple(FEATURE_SETS) == searched.SETS
     every = [f"fusion_{features}_{n}" for features in FEATURE_SETS for n in (1, 10, 50, 200)]
     assert names(["searched"]) == ["magnitude", *every]
     both = names(["searched", "fusion_orbit_3", "adaptive_orbit_9"])

@@ -8,6 +8,18 @@ from collections.abc import Sequence
 
 from sics_analysis.report.words.phrases import plain
 
+LONGEST = 26  # columns of a name before it is cut: the longest of the project's own is not
+_COLUMN = 0.0595  # inches of a column, in the small type of the figures
+
+
+def room(names: Sequence[str], least: float = 0.0, limit: int = LONGEST) -> float:
+    """Inches that the labels of these names take, `least` at the least.
+
+    >>> room(["bump"], 1.12), round(room(["adaptive_information_200"], 1.12), 2)
+    (1.12, 1.43)
+    """
+    return max(least, _COLUMN * max((columns(text) for text in labels(names, limit).values()), default=0))
+
 
 def short(name: str, limit: int = 16) -> str:
     """A name for a label: control characters as escapes, at most `limit` columns wide, with an ellipsis where cut.
@@ -26,7 +38,7 @@ def short(name: str, limit: int = 16) -> str:
     return kept + "…"
 
 
-def labels(names: Sequence[str], limit: int = 16) -> dict[str, str]:
+def labels(names: Sequence[str], limit: int = LONGEST) -> dict[str, str]:
     """Short names that still differ: those that a cut would make equal lose their middle, or else end in a number.
 
     >>> labels(["a_long_name_1", "a_long_name_2", "x"], 8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from sics_analysis.report.document.document import ReportDocument
 from sics_analysis.report.document.rows import ScorerInfo
-from sics_analysis.report.figures.drawing.labels import labels, short
+from sics_analysis.report.figures.drawing.labels import LONGEST, labels, room
 from sics_analysis.report.figures.drawing.style import (
     DOUBLE,
     FAINT,
@@ -81,9 +81,15 @@ class Panel:
 
 
 def row_panels(
-    document: ReportDocument, scorers: Sequence[ScorerInfo], xlabel: str, *, foot: float = 0.42, hollow: bool = False
+    document: ReportDocument,
+    scorers: Sequence[ScorerInfo],
+    xlabel: str,
+    shown: Iterable[Verdict],
+    *,
+    foot: float = 0.42,
+    hollow: bool = False,
 ) -> tuple[Drawing, list[Panel]]:
-    """Empty panels for these scorers, labelled and grouped, with the key of the verdicts below.
+    """Empty panels for these scorers, labelled and grouped, with the key of the verdicts shown below.
 
     `foot` is the inches below a panel for its ticks and label; `hollow` tells whether inconclusive lines are drawn hollow.
     """
@@ -91,10 +97,11 @@ def row_panels(
     rows, across = grid(len(values))
     width = SINGLE if len(values) == 1 else DOUBLE
     grouped = document.has_kappa
-    left = _NAMES + (_GROUP if grouped else 0.0)
+    left = room([scorer.name for scorer in scorers], _NAMES) + (_GROUP if grouped else 0.0)
     panel_width = (width - left - across * _GLYPHS - (across - 1) * _GAP - 0.04) / across
     body = max(len(scorers), 2) * ROW
-    legend = _LEGEND * (2 if width < DOUBLE else 1)
+    words = [verdict for verdict in Verdict if verdict in set(shown)]
+    legend = key_height(words, width)
     pitch = HEAD + body + foot
     sheet = drawing(width, rows * pitch + legend)
     names = labels([scorer.name for scorer in scorers])
@@ -118,7 +125,7 @@ def row_panels(
     for row in range(rows):
         y = (row + 1) * pitch - 0.14
         sheet.text(left + (width - left) / 2 if width == DOUBLE else width / 2, y, xlabel, ha="center", va="center")
-    verdict_key(sheet, width, legend, hollow=hollow)
+    verdict_key(sheet, words, hollow=hollow)
     return sheet, panels
 
 
@@ -135,19 +142,26 @@ def _groups(sheet: Drawing, scorers: Sequence[ScorerInfo], top: float, row: floa
         sheet.text(0.02, top + row * (start + end) / 2, text, ha="left", va="center", fontsize=SMALL, color=FAINT)
 
 
-def verdict_key(sheet: Drawing, width: float, height: float, *, hollow: bool) -> None:
-    """The verdicts with colour, marker and glyph; two lines where the figure is narrow."""
-    words = list(Verdict)
-    lines = [words] if width >= DOUBLE else [words[:4], words[4:]]
-    for i, line in enumerate(lines):
-        y = sheet.height - height + (i + 0.5) * height / len(lines)
-        step = (width - 0.2) / len(line)
-        for j, verdict in enumerate(line):
-            mark = VERDICTS[verdict]
-            text = verdict.lower() if mark.glyph in "▲▼" else f"{mark.glyph} {verdict.lower()}"
-            fill: Fill = "none" if hollow and verdict is Verdict.INCONCLUSIVE else "full"
-            sheet.text(0.2 + j * step, y, text, ha="left", va="center", fontsize=SMALL, color=INK)
-            sheet.marker(0.1 + j * step, y, mark.colour, mark.marker, fill)
+_PER_LINE = {SINGLE: 4, DOUBLE: 7}  # verdicts of the key beside each other
+
+
+def key_height(words: Sequence[Verdict], width: float) -> float:
+    """Inches that the key of these verdicts takes."""
+    return _LEGEND * max(1, -(-len(words) // _PER_LINE[width]))
+
+
+def verdict_key(sheet: Drawing, words: Sequence[Verdict], *, hollow: bool) -> None:
+    """These verdicts with colour, marker and glyph, at the foot of a drawing; no other is named."""
+    width, across = sheet.width, _PER_LINE[sheet.width]
+    step = (width - 0.2) / across
+    for i, verdict in enumerate(words):
+        line, place = divmod(i, across)
+        y = sheet.height - key_height(words, width) + (line + 0.5) * _LEGEND
+        mark = VERDICTS[verdict]
+        text = verdict.lower() if mark.glyph in "▲▼" else f"{mark.glyph} {verdict.lower()}"
+        fill: Fill = "none" if hollow and verdict is Verdict.INCONCLUSIVE else "full"
+        sheet.text(0.2 + place * step, y, text, ha="left", va="center", fontsize=SMALL, color=INK)
+        sheet.marker(0.1 + place * step, y, mark.colour, mark.marker, fill)
 
 
 def shade_margin(axes: Axes, delta: float) -> None:
@@ -181,12 +195,25 @@ def off_axis(axes: Axes, row: float, value: float) -> bool:
     low, high = axes.get_xlim()
     if low <= value <= high:
         return False
-    text = f"◂ {value:+.1f}" if value < low else f"{value:+.1f} ▸"
-    x, side = (0.0, "left") if value < low else (1.0, "right")
-    axes.text(
-        x, row, text.replace("-", "−"), transform=axes.get_yaxis_transform(), ha=side, va="center", color=INK, fontsize=SMALL
-    )
+    at_edge(axes, row, points_text(value), below=value < low)
     return True
+
+
+def points_text(*values: float) -> str:
+    """Values beyond an axis, each once.
+
+    >>> points_text(-36.81), points_text(6.2, 6.6)
+    ('−36.8', '+6.2/+6.6')
+    """
+    return "/".join(dict.fromkeys(f"{value:+.1f}" for value in values)).replace("-", "−")
+
+
+def at_edge(axes: Axes, row: float, text: str, *, below: bool) -> None:
+    """Write what lies beyond an edge at that edge, in its row, with an arrow."""
+    axes.text(
+        0.0 if below else 1.0, row, f"◂ {text}" if below else f"{text} ▸", transform=axes.get_yaxis_transform(),
+        ha="left" if below else "right", va="center", color=INK, fontsize=SMALL,
+    )  # fmt: skip
 
 
 LINE = 0.15  # inches of a line of the key
@@ -211,7 +238,9 @@ def scatter_panels(
     """
     rows, across = grid(len(values))
     width = SINGLE if len(values) == 1 else DOUBLE
-    per_line = int((width - 0.2) / 1.36)
+    names = labels(list(scorers))
+    texts = {name: names[name] + ("" if kappa is None else f" (κ {kappa})") for name, kappa in scorers.items()}
+    per_line = int((width - 0.2) / (room([*texts.values()], 1.12, LONGEST + 6) + 0.24))
     lines = -(-len(scorers) // per_line)
     key = LINE * (lines + more) + foot
     sheet = drawing(width, rows * (HEAD + body + _FOOT) + key)
@@ -222,13 +251,11 @@ def scatter_panels(
         axes.set_xlabel(xlabel)
         if i % across == 0:
             axes.set_ylabel(f"difference ({unit})")
-    names = labels(list(scorers), 18)
     for i, (name, kappa) in enumerate(scorers.items()):
         row, column = divmod(i, per_line)
         x, y, style = 0.15 + column * (width - 0.2) / per_line, top + LINE * row, member(i, kappa) if fills else series(i)
         sheet.marker(x, y, style.colour, style.marker, style.fill if fills else "full")
-        text = names[name] + ("" if kappa is None else f" (κ {kappa})")
-        sheet.text(x + 0.09, y, short(text, 24), va="center", fontsize=SMALL)
+        sheet.text(x + 0.09, y, texts[name], va="center", fontsize=SMALL)
     return sheet, panels, top + LINE * lines
 
 
