@@ -33,7 +33,7 @@ def test_a_run_until_decided_is_reported_with_its_looks(cli: Any) -> None:
     assert {target["target"]: target["settled"] for target in looks["targets"]} == {"plateau@.5": True, "escape:chaos@.5": False}
     assert (kept["next_steps"], kept["settings"]["stamps"]) == ([], [])
     text = " ".join(cli.here("report", "run", "--format", "md").stdout.split())
-    assert "**How often was it looked at? ? 2 of 2 looks, at 8 seeds; .05 of .05 spent**" in text
+    assert "**How often was it looked at? 2 of 2 looks, at 8 seeds; .05 of .05 spent**" in text
     assert "Then: The plan is at its end. The last look is made and all of α is spent" in text, (
         "a data check of so small a task comes first"
     )
