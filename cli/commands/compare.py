@@ -77,9 +77,7 @@ def _print_pairs(out: Console, pairs: Pairs, delta: float, alpha: float, margins
 
     metric, lines = pairs.metric, compare_pairs(pairs, delta, alpha)
     seeds = sorted({one.seed for one, _ in pairs.pairs})
-    paragraph(
-        out, f"{plural(len(pairs.pairs), 'pair')} of rows, {plural(len(seeds), 'seed')} ({', '.join(map(str, seeds))}); {margins}"
-    )
+    paragraph(out, f"{plural(len(pairs.pairs), 'pair')} of rows, {plural(len(seeds), 'seed')} ({_seeds(seeds)}); {margins}")
     for remark in remarks:
         paragraph(out, remark, style="yellow")
     for reason in pairs.refused:
@@ -295,6 +293,16 @@ def _fixed(settled: Sequence[float], a: RunRows, b: RunRows) -> str:
     return ", as both plans have them" if planned else f". STAMPED: {CHANGED}"
 
 
+def _seeds(seeds: Sequence[int]) -> str:
+    """Seeds by name, or a run of them by its ends.
+
+    >>> _seeds([3, 1, 2]), _seeds([1, 2, 3, 4]), _seeds([1, 5])
+    ('3, 1, 2', '1 to 4', '1, 5')
+    """
+    whole = len(seeds) > 3 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
+    return f"{seeds[0]} to {seeds[-1]}" if whole else ", ".join(map(str, seeds))
+
+
 def _attainable(lines: Sequence[ComparedLine]) -> str:
     return ", ".join(f"{0.5**n:.3g} with {plural(n, 'seed')}" for n in sorted({line.contrast.n for line in lines}))
 
@@ -302,7 +310,7 @@ def _attainable(lines: Sequence[ComparedLine]) -> str:
 def _print_sparsity(out: Console, sparsity: float, lines: Sequence[ComparedLine], metric: Metric) -> None:
     from rich.text import Text
 
-    from sics_analysis.report.layouts.terminal_tables import fold, marked, plain_table
+    from sics_analysis.report.layouts.terminal_tables import fold, folded_at_words, marked, plain_table
     from sics_analysis.report.words.phrases import interval, number, p_short, plain
     from sics_analysis.study.told import told
     from sics_cli.console.tables import paragraph
@@ -321,7 +329,7 @@ def _print_sparsity(out: Console, sparsity: float, lines: Sequence[ComparedLine]
         if metric.lower_is_better:
             mean, above, below = None if mean is None else metric.turned(mean), below, above
         table.add_row(
-            Text(plain(line.contrast.name)),
+            Text(folded_at_words(plain(line.contrast.name))),
             str(line.contrast.n),
             number(mean),
             interval(metric.turned_interval(line.contrast.t_interval(0.90))),

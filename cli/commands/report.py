@@ -107,6 +107,7 @@ def report(
             document = document_of(read, settings_of(read, reading, alpha, reference), gates, tell)
     if output is not None and str(output) != "-":
         write_document(output, _render(document, chosen))
+        _conclude(document)
     else:
         _show(document, chosen)
     if figures is not None:
@@ -138,6 +139,13 @@ def _show(document: ReportDocument, kind: str) -> None:
     else:
         sys.stdout.write(_render(document, kind))
         sys.stdout.flush()
+
+
+def _conclude(document: ReportDocument) -> None:
+    """The three sentences of a report that went elsewhere."""
+    from sics_analysis.report.layouts.terminal import print_conclusion, terminal
+
+    print_conclusion(terminal(), document)
 
 
 def _claims(texts: tuple[str, ...]) -> list[Claim]:

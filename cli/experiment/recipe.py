@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -17,6 +18,7 @@ from sics_cli.tasks.sources import task_recipe
 EVALUATION_VERSION = 2
 #: Stands for the dense network where a scorer's name is expected.
 DENSE = "dense"
+_DIGEST = re.compile(r"[0-9a-f]{32,}")
 #: What a store keeps of a recipe for its readers alone.
 TOLD = ("called", "seed_varies", "summary")
 
@@ -160,6 +162,8 @@ def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any], prefix: st
     ['training.epochs 40 → 30']
     >>> differences({"start": {"kind": "pretrained"}}, {})
     ['start.kind pretrained → None']
+    >>> differences({"data": {"digest": "0123456789abcdef" * 4}}, {"data": {"digest": "fedcba9876543210" * 4}})
+    ['data.digest 0123456789ab → fedcba987654']
     """
     found: list[str] = []
     for key in sorted(set(stored) | set(wanted)):
@@ -168,5 +172,10 @@ def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any], prefix: st
         if before != after and all(isinstance(one, Mapping) for one in both):
             found += differences(both[0], both[1], f"{prefix}{key}.")
         elif before != after:
-            found.append(f"{prefix}{key} {before} → {after}")
+            found.append(f"{prefix}{key} {_short(before)} → {_short(after)}")
     return found
+
+
+def _short(value: Any) -> Any:
+    """A digest by its beginning."""
+    return value[:12] if isinstance(value, str) and _DIGEST.fullmatch(value) else value

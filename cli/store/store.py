@@ -289,6 +289,6 @@ def shipped(source: Path) -> Path:
 
     runs, name = reference_runs(), str(source).removeprefix(REFERENCE)
     if name not in runs:
-        names = " | ".join(REFERENCE + known for known in runs)
-        raise ConfigError(f"{source}: there is no such reference run{did_you_mean(name, runs)}: give {names}")
+        names = [REFERENCE + known for known in runs]
+        raise ConfigError(f"{source}: there is no such reference run{did_you_mean(source, names)}: give {' | '.join(names)}")
     return runs[name]
