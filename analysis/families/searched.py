@@ -63,7 +63,7 @@ class SearchedGain(_Searched):
     search, information
         What the search finds with shuffled features, and what `information` adds to that; None without such a control.
     noise
-        What the scorer has over the shuffled features, seed by seed; None without such a control.
+        What the scorer has over the shuffled features, on the seeds that both have; None without such a control.
     line
         Against `information`, tested in the family of the paper's readings at this S; None without a matched control.
     unmatched

@@ -203,6 +203,9 @@ def test_no_answer_is_a_yes_where_noise_by_the_same_search_does_as_well() -> Non
     assert answer.tone == "open"
     assert answer.short == "Not shown; above information but not above shuffled features: orbit at S = 0.7"
     assert "it is above its control and not shown above shuffled features by the same search in 1" in answer.text
+    assert (
+        "Where there is a gain and complexity is not shown to pay (1)" in answer.text
+    )  # what it is due to is told of it as well
     assert "complexity is shown to pay in 0 of 1 comparison" in headline(found)
     assert "hether complexity pays is open in 1 of 1 comparison of searches" in conclude(found).left
     assert ReportDocument.from_dict(found.to_dict()) == found

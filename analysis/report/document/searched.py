@@ -49,6 +49,11 @@ class SplitInfo:
     noise: PartInfo | None = field(default=None, metadata={UNSAID: None})
     above_noise: bool | None = field(default=None, metadata={UNSAID: None})
 
+    @property
+    def shown(self) -> bool:
+        """Whether complexity is shown to pay: above control and reference, and above shuffled features where there are some."""
+        return self.pays and self.above_noise is not False
+
 
 @dataclass(frozen=True, slots=True)
 class BesideInfo:

@@ -72,9 +72,7 @@ def deciding(document: ReportDocument) -> float | None:
     tested = [(line.p_escape_adjusted, -line.sparsity) for line in document.lines if line.in_family]
     if all(p is None for p, _ in tested):  # the headline is then of what was searched
         splits = _splits(document)
-        paying = [row.sparsity for row in splits if pays_over_run(row, document)] or [
-            row.sparsity for row in splits if row.pays and row.above_noise is not False
-        ]
+        paying = [row.sparsity for row in splits if pays_over_run(row, document)] or [row.sparsity for row in splits if row.shown]
         if paying:
             return max(paying)
         tested = [(row.p_pays_delta, -row.sparsity) for row in splits]

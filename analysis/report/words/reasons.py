@@ -34,7 +34,7 @@ def on_these(lines: Sequence[LineInfo]) -> str:
 def pays_over_run(row: SplitInfo, document: ReportDocument) -> bool:
     """Whether complexity is shown to pay more than δ there, over all S of the run, and more than shuffled features do."""
     p = row.p_pays_delta_run
-    return row.pays_delta and p is not None and p <= document.settings.alpha and row.above_noise is not False
+    return row.pays_delta and row.shown and p is not None and p <= document.settings.alpha
 
 
 def counted(lines: Sequence[LineInfo], *, family: bool = True) -> str:

@@ -82,12 +82,12 @@ def pays_sentence(document: ReportDocument) -> str:
 
 def _as_noise(rows: list[SplitInfo]) -> list[SplitInfo]:
     """The comparisons in which the control is beaten, and shuffled features by the same search are not."""
-    return [row for row in rows if row.pays and row.above_noise is False]
+    return [row for row in rows if row.pays and not row.shown]
 
 
 def _paying(rows: list[SplitInfo], document: ReportDocument) -> tuple[list[SplitInfo], list[SplitInfo]]:
     """The comparisons in which complexity pays, and those of them in which it does by δ over the whole run."""
-    paying = [row for row in rows if row.pays and row.above_noise is not False]
+    paying = [row for row in rows if row.shown]
     return paying, [row for row in paying if pays_over_run(row, document)]
 
 
@@ -110,12 +110,10 @@ def _counted(rows: list[SplitInfo], document: ReportDocument) -> str:
     """How many comparisons with the matched control show what."""
     delta = document.settings.delta
     count = {
-        f"it pays more than {delta:g} points": sum(row.pays_delta and row.above_noise is not False for row in rows),
-        f"it pays, above 0, and {delta:g} points are not shown": sum(
-            row.pays and not row.pays_delta and row.above_noise is not False for row in rows
-        ),
+        f"it pays more than {delta:g} points": sum(row.pays_delta and row.shown for row in rows),
+        f"it pays, above 0, and {delta:g} points are not shown": sum(row.shown and not row.pays_delta for row in rows),
         "it is above its control and not shown above shuffled features by the same search": sum(
-            row.pays and row.above_noise is False for row in rows
+            row.pays and not row.shown for row in rows
         ),
         f"it is more than {delta:g} above its control, but {reference_of(document)} is not shown to be beaten": sum(
             row.verdict is Verdict.ESCAPES and not row.pays for row in rows
@@ -134,7 +132,7 @@ def _counted(rows: list[SplitInfo], document: ReportDocument) -> str:
 
 def _due(rows: list[SplitInfo], metric: Metric) -> list[str]:
     """What gains are due to that complexity is not shown to pay."""
-    gains = [row for row in rows if not row.pays and _above(row.gain, metric)]
+    gains = [row for row in rows if not row.shown and _above(row.gain, metric)]
     if not gains:
         return []
     search, information = (sum(_above(part, metric) for part in parts) for parts in _parts(gains))

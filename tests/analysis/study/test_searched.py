@@ -251,7 +251,21 @@ def test_a_failed_seed_of_shuffled_features_takes_none_from_the_test_of_complexi
     assert (gain.n, gain.search, gain.information) == (4, None, None)
     assert gain.pays
     assert analysis.searched is not None
-    assert "fusion_shuffled_200 has no result for seed 1 at S = 0.7: it takes no part there." in analysis.searched.remarks
+    assert (
+        "fusion_shuffled_200 has no result for seed 1 at S = 0.7: it takes no part in the split there."
+        in analysis.searched.remarks
+    )
+
+
+def test_a_failed_seed_of_shuffled_features_makes_no_yes_of_a_gain_that_noise_has_as_well() -> None:
+    above = {**ABOVE, "fusion_shuffled_200": (8, 9, 8, 7), "fusion_information_200": (1, 2, 1, 0)}
+    frame = worked(above)
+    gain = gain_of(analysed(frame[~((frame["scorer"] == "fusion_shuffled_200") & (frame["seed"] == 0))]))
+    assert (gain.n, gain.search, gain.information) == (4, None, None)
+    assert gain.noise is not None
+    assert gain.noise.differences == (0.0, -0.5, 0.5)
+    assert gain.above_noise is False
+    assert "that complexity is what pays is not shown" in gain.conclusion()
 
 
 def test_a_margin_below_the_noise_decides_nothing() -> None:
