@@ -163,9 +163,8 @@ def _split(setting: Setting, S: float, kept: Kept | None) -> tuple[list[Searched
             noise = table.contrast(name, other, S).restrict(gain.seeds)  # on the seeds that both have: it is no part of a sum
             search = table.contrast(other, setting.reference, S).restrict(gain.seeds)
             if lacking := [seed for seed in gain.seeds if seed not in search.seeds]:  # the parts are to add up
-                remarks.append(
-                    f"{other} has no result for seed {', '.join(map(str, lacking))} at S = {S:g}: it takes no part in the split there."
-                )
+                seeds = ", ".join(map(str, lacking))
+                remarks.append(f"{other} has no result for seed {seeds} at S = {S:g}: it takes no part in the split there.")
                 search = other = None
         if other is not None and control is not None:
             information = table.contrast(control, other, S).restrict(gain.seeds)
