@@ -76,7 +76,7 @@ def pays_sentence(document: ReportDocument) -> str:
     as_noise = _as_noise(tested)
     more = f", and costs more than {delta:g} points with {_who(costs)}" if costs else ""
     more += f"; above information, and not shown above shuffled features: {_who(as_noise)}" if as_noise else ""
-    return f"Given the same search as information has, complexity {said}{more}."
+    return f"Given the same search as information, complexity {said}{more}."
 
 
 def _as_noise(rows: list[SplitInfo]) -> list[SplitInfo]:
