@@ -95,7 +95,7 @@ def test_what_escapes_within_an_s_alone_is_not_said_to_hold_over_the_run(escaped
         (Verdict.ESCAPES, 0.01, "Complexity, beyond the saliency. ", "more than 0.5 points, adjusted within an S."),
         (Verdict.EQUIVALENT, 0.01, "Mostly the saliency. ", "to add more than 0 and less than 0.5 points, adjusted within an S."),
         (Verdict.NONINFERIOR, 0.01, "Not settled. ", "more than 0 points, adjusted within an S, where 0.5 is open."),
-        (Verdict.NONINFERIOR, 0.9, "Not settled. ", "complexity is not shown to add or to lack anything."),
+        (Verdict.NONINFERIOR, 0.9, "Not settled. ", "complexity is shown to cost less than 0.5 points."),
         (Verdict.INCONCLUSIVE, 0.9, "Not settled. ", "complexity is not shown to add or to lack anything."),
     ],
 )

@@ -126,11 +126,13 @@ def _what(document: ReportDocument, rows: Sequence[AttributionInfo], total: int)
     some = [row for row in less if superior(row, document.settings)]
     rest = [row for row in rows if row.verdict is not Verdict.ESCAPES and row.verdict not in _NO_MORE]
     above = [row for row in rest if superior(row, document.settings)]
+    no_less = [row for row in rest if row.verdict is Verdict.NONINFERIOR and row not in above]
     parts = [
         (more, f"to add more than {delta:g} points", within),
         (some, f"to add more than 0 and less than {delta:g} points", within),
         (above, "to add more than 0 points", f"{within}, where {delta:g} is open"),
         ([row for row in less if row not in some], f"to add less than {delta:g} points", ""),
+        (no_less, f"to cost less than {delta:g} points", ""),
         (costs, f"to cost more than {delta:g} points", ""),
     ]
     shown = [part for part in parts if part[0]]
@@ -141,7 +143,7 @@ def _what(document: ReportDocument, rows: Sequence[AttributionInfo], total: int)
         f"{what}{f' in {len(found)}{of[i]}{_named(found, rows)}' if total > 1 else ''}{how}"
         for i, (found, what, how) in enumerate(shown)
     ]
-    none = len(rest) - len(above)
+    none = len(rest) - len(above) - len(no_less)
     return f"is shown {'; '.join([*said, *([f'nothing is shown in {none}'] if none else [])])}"
 
 
