@@ -15,6 +15,8 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from sics_cli.base import user_code
 from sics_cli.base.errors import ConfigError, RefusedSettingError, did_you_mean, require
 from sics_cli.settings.images import (
+    WIDEST,
+    WIDTH,
     CalibrationConfig,
     DataConfig,
     ImageConfig,
@@ -213,6 +215,8 @@ def _image_task(plain: dict[str, Any]) -> ImageConfig:
     model, data = _table(plain, "model"), _table(plain, "data")
     for size in ("train", "validation", "test"):
         require(data.get(size) != 0, f"data.{size}", 0, "a count of at least 1, or leave it out")
+    if (training := _table(plain, "training")).get("path") == "stacked":
+        require(training.get("width") != 0, "training.width", 0, f"an integer from 2 to {WIDEST}, or leave it out for {WIDTH}")
     given = plain.pop("checkpoint", None)
     pretrained = _typed(plain.pop("pretrained", False), bool, "pretrained")
     sections: dict[str, Any] = {
