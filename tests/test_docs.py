@@ -75,6 +75,15 @@ def test_links_and_anchors_lead_somewhere(page: Path, site: dict[str, ModuleType
     assert list(site["links"].broken(page)) == []
 
 
+@pytest.mark.parametrize("page", [*PAGES, *OTHERS], ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_the_paper_is_linked_where_a_page_first_names_it(page: Path) -> None:
+    if page.parent.name in ("reference", "site") or page.name == "calibration-cells.md":
+        pytest.skip("made from rows, or a template")
+    text = page.read_text(encoding="utf-8").partition("\n")[2]  # a title is no place for a link
+    named = re.search(r"\b[Tt]he paper\b|2605\.09345", text)
+    assert named is None or "(https://arxiv.org/abs/2605.09345)" in text[: named.end() + 100]
+
+
 def test_a_link_that_leads_nowhere_is_found(tmp_path: Path, site: dict[str, ModuleType]) -> None:
     (tmp_path / "b.md").write_text("# One *thing*\n\n## One thing\n")
     (tmp_path / "a.md").write_text(
