@@ -72,7 +72,7 @@ def test_report_shows_a_run_by_name_and_lists_what_there_is(capsys: pytest.Captu
     assert main(["report", "reference:digit-weight"]) == 2
     told = capsys.readouterr().err
     assert all(f"reference:{name}" in told for name in NAMES)
-    assert "(did you mean digits-weight?)" in told
+    assert "(did you mean reference:digits-weight?)" in told
 
 
 def test_report_lists_the_runs_that_ship(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
