@@ -69,7 +69,7 @@ def report(
         return 0
     gates = _claims(fail_on)
     from sics_analysis.report.layouts.formats import ENDINGS
-    from sics_cli.console.output import check_folder, check_output, write_document, write_figures
+    from sics_cli.console.output import check_folder, check_output, is_stream, write_document, write_figures
     from sics_cli.console.plain_text import plain
     from sics_cli.results.report import (
         document_of,
@@ -107,7 +107,8 @@ def report(
             document = document_of(read, settings_of(read, reading, alpha, reference), gates, tell)
     if output is not None and str(output) != "-":
         write_document(output, _render(document, chosen))
-        _conclude(document)
+        if not is_stream(output):
+            _conclude(document)
     else:
         _show(document, chosen)
     if figures is not None:

@@ -417,7 +417,7 @@ def test_a_search_explains_nothing_that_another_scorer_gains() -> None:
     assert text.startswith(
         "Not asked of chaos at S = 0.5: no control information, of the same saliency and without complexity, is th"
     )
-    assert text.endswith(" Given the same search as information has, complexity pays more than 0.5 points with orbit at S = 0.5.")
+    assert text.endswith(" Given the same search as information, complexity pays more than 0.5 points with orbit at S = 0.5.")
 
 
 def test_where_all_is_searched_figure_badge_and_sentences_are_of_the_searches() -> None:
@@ -430,9 +430,7 @@ def test_where_all_is_searched_figure_badge_and_sentences_are_of_the_searches() 
     )
     assert "4 better" in found.shown
     assert "In practice the best at S = 0.5 is fusion_orbit_200 (+3.00 [" in found.shown, "what is to be used is named"
-    assert (
-        found.explained == "Given the same search as information has, complexity pays more than 0.5 points with orbit at S = 0.5."
-    )
+    assert found.explained == "Given the same search as information, complexity pays more than 0.5 points with orbit at S = 0.5."
     costs = conclude(run_of(searched({0.7: {**SEARCHED, "orbit": (-2.0, 0.15)}})))
     assert costs.explained.endswith("complexity does not pay, and costs more than 0.5 points with orbit at S = 0.7.")
     assert "1 worse" in costs.shown

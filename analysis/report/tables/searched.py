@@ -52,6 +52,7 @@ def split(document: ReportDocument) -> ReportTable:
         *_in_two("Search", "search", lambda row: row.search, "shuffled features, the same search"),
         *_in_two("Information", "info.", lambda row: row.information, "monotone in the same saliency, over shuffled"),
         *_in_two("Complexity", "complexity", lambda row: row.complexity, "over information by the same search", "its 95 % CI"),
+        *_in_two("Over shuffled", "over shuffled", lambda row: row.noise, "the reading less shuffled features, by itself"),
         Column("Simultaneous", "simultaneous", lambda row: limits(row.simultaneous, _mean(row.complexity))),
         Column("Verdict", "verdict", word, left=True),
         p_column("p above 0", "p > 0", lambda row: row.p_superior_adjusted, "adjusted within an S"),

@@ -83,8 +83,10 @@ def _searched(document: ReportDocument) -> str:
     if not rows:
         return ""
     shown = [row for row in rows if pays_over_run(row, document)]
+    alone = sum(row.shown for row in rows) - len(shown)
+    within = f", and within {'its' if alone == 1 else 'their'} S alone in {alone}" if alone else ""
     what = f"complexity is shown to pay in {len(shown)} of {plural(len(rows), 'comparison')} with a control of the same search"
-    return f"; {what}"
+    return f"; {what}{within}"
 
 
 def _counted(document: ReportDocument) -> str:

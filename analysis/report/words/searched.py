@@ -21,9 +21,8 @@ NO_KAPPA = (
 FAMILY = (
     "Complexity is tested at the largest budget alone, against information with the same budget: one family an S, the readings "
     "of the paper (rotation max-T, else Holm). It pays where a reading is shown above that control and above the "
-    "reference, which any search can reach; both lines of all readings are one family. A reading that pays has to have its own "
-    "interval above shuffled features too, where there are some. Search, information and smaller budgets "
-    "have intervals of their own, unadjusted."
+    "reference, which any search can reach; both lines of all readings are one family. Where there are shuffled features, its "
+    "own interval has to lie above them, too. Search, information and smaller budgets have intervals of their own, unadjusted."
 )
 OVER_LOOKS = "They are tested at the looks of the run: p are sequential, intervals repeated."
 _NO_MORE = (Verdict.EQUIVALENT, Verdict.IDENTICAL, Verdict.NONSUPERIOR, Verdict.DEGRADES)
@@ -77,7 +76,7 @@ def pays_sentence(document: ReportDocument) -> str:
     as_noise = _as_noise(tested)
     more = f", and costs more than {delta:g} points with {_who(costs)}" if costs else ""
     more += f"; above information, and not shown above shuffled features: {_who(as_noise)}" if as_noise else ""
-    return f"Given the same search as information has, complexity {said}{more}."
+    return f"Given the same search as information, complexity {said}{more}."
 
 
 def _as_noise(rows: list[SplitInfo]) -> list[SplitInfo]:

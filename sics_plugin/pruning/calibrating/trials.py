@@ -110,7 +110,8 @@ class Trials:
 
     def __post_init__(self) -> None:
         check_iterable(self.batches)
-        if self.max_batches is not None and (not isinstance(self.max_batches, Integral) or self.max_batches < 1):
+        whole = isinstance(self.max_batches, Integral) and not isinstance(self.max_batches, bool)
+        if self.max_batches is not None and (not whole or self.max_batches < 1):
             raise ValueError(f"Expected `max_batches` to be a whole number above 0, or None for all, got {self.max_batches!r}")
         object.__setattr__(self, "kept", list(islice(self.batches, self.max_batches)))
         if not self.kept:
@@ -195,8 +196,8 @@ class _Trying:
             if not how.labels:
                 raise
             return
-        if all(given.size < 2 for given in moved(how.kept, model)):
-            self.left["recombined batches"] = "one sample each"
+        if all(recombined(given) is given for given in moved(how.kept, model)):
+            self.left["recombined batches"] = "no input has several samples in rows of several numbers"
             return
         try:
             self.mixed = DenseOutputs(model, how.kept, recombined)
@@ -326,13 +327,15 @@ class _Trying:
         loss = "" if found.loss is None else f"loss {found.loss:.4g} on the calibration batches, magnitude's {plain.loss:.4g}"
         if found.change is None:
             return f"{loss}, the least of {len(self.seen)} masks, whose outputs have no change that could be told{left}"
-        told = [loss] if loss else []
-        if found.recombined is None or not by_loss(list(self.seen.values())):
+        counted = by_loss(list(self.seen.values()))
+        told = [loss] if counted else []
+        if found.recombined is None or not counted:
             told.append(f"change of the outputs {found.change:.3g} on the calibration batches, magnitude's {plain.change:.3g}")
         if found.recombined is not None:
             told.append(f"change of the outputs {found.recombined:.3g} on recombined ones, magnitude's {plain.recombined:.3g}")
         least = "" if self.how.held_out else f"; the least{' product' if len(told) > 1 else ''} of {len(self.seen)} masks"
-        return f"{'; '.join(told)}{least}{left}"
+        beside = f"; {loss}, not counted, as it can be 0 or less" if loss and not counted else ""
+        return f"{'; '.join(told)}{least}{beside}{left}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,27 +372,34 @@ def judged(seen: Sequence[Seen]) -> list[float]:
 
 
 def recombined(given: Given) -> Given:
-    """A batch like another that no one has seen: of every sample x_i the features of two more, always the same two.
+    """A batch like another that no one has seen: of every sample x_i the features of two more, drawn, always the same ones.
 
     Of numbers x_i − x_j + x_k; of whole numbers and bools, such as tokens and their masks, half of the positions are x_k's, the
-    same ones in tensors of one shape. Tensors of one number a sample stay, so that lengths go on being those of x_i, and so do
-    targets, and things without a row a sample. A batch of one sample is as it was.
+    same ones in tensors of one shape, 1 or not beside it. Tensors of one number a sample stay, so that lengths go on being those
+    of x_i, and so do targets, ``labels`` of a mapping, and what has no row a sample. A batch of which nothing changes is
+    returned itself. Of few samples some are drawn twice: of 8 about one row in four is a sample that was there.
     """
     draw = torch.Generator().manual_seed(given.number)
     j, k = (torch.randperm(given.size, generator=draw) for _ in range(2))
-    swapped: dict[torch.Size, Tensor] = {}
+    swapped: dict[tuple[int, ...], Tensor] = {}
+    kept = {id(given.kwargs.get("labels"))}
 
     def mix(x: Tensor) -> Tensor:
-        if x.dim() < 2 or given.size < 2:
+        if x.dim() < 2 or given.size < 2 or id(x) in kept:
             return x
         if x.is_floating_point() or x.is_complex():
             return x - x[j.to(x.device)] + x[k.to(x.device)]
-        if x.shape not in swapped:
-            swapped[x.shape] = torch.rand(x.shape, generator=draw) < 0.5
-        return torch.where(swapped[x.shape].to(x.device), x[k.to(x.device)], x)
+        shape = tuple(length for length in x.shape if length > 1)
+        if shape not in swapped:
+            swapped[shape] = torch.rand(shape, generator=draw) < 0.5
+        return torch.where(swapped[shape].reshape(x.shape).to(x.device), x[k.to(x.device)], x)
 
     inputs = replace(given, targets=None)
-    return replace(inputs.having([mix(x) for x in inputs.rows()], given.size), targets=given.targets)
+    rows = inputs.rows()
+    mixed = [mix(x) for x in rows]
+    if all(new is x for new, x in zip(mixed, rows, strict=True)):
+        return given
+    return replace(inputs.having(mixed, given.size), targets=given.targets)
 
 
 def _or_lost(value: float) -> float:

@@ -533,7 +533,7 @@ def test_trials_choose_on_the_images_as_they_do_in_python(prune: Any, unit: str)
     assert len(found["choice"]["trials"]) == len(told["choice"]["trials"]) == (18 if unit == "weight" else 10)
     assert report.choice.reason in prune.out
     best = report.choice.trials[0]
-    assert f"tried, by loss: {best.scorer}/{best.pool} {-best.score:.4g}, " in prune.out
+    assert f"tried, less is better: {best.scorer}/{best.pool} {-best.score:.4g}, " in prune.out
     assert "trying masks of several scorers and pools on the 128 images" in prune.err
 
 

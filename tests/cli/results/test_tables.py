@@ -427,7 +427,7 @@ def test_what_to_do_next_begins_with_the_open_check(write: Write, capsys: pytest
     assert main(["report", str(path), "--format", "json"]) == 0
     document = ReportDocument.from_json(capsys.readouterr().out)
     answer = next(one for one in answers(document) if one.id == "next")
-    assert (answer.tone, answer.short) == ("open", "Close 1 data check first")
+    assert (answer.tone, answer.short) == ("fact", "Close 1 data check first")
     whole = write(rows(), "whole.csv")
     assert main(["report", str(whole)]) == 0
     assert "First close" not in capsys.readouterr().out

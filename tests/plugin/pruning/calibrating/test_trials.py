@@ -122,7 +122,10 @@ def test_the_mask_is_chosen_with_the_least_product(net: nn.Sequential, given: Ba
     different = {trial.mask_hash for trial in report.choice.trials}
     assert report.choice.source == "3 calibration batches"
     assert report.choice.reason in str(report)
-    if not negative:
+    if negative:
+        assert re.search(r"; the least product of .*; loss -\d.*, not counted, as it can be 0 or less$", report.choice.reason)
+        assert report.choice.reason.count("change of the outputs") == 2
+    else:
         (own, _, mixed, _), (plain, _, plain_mixed, _) = expected[chosen], expected["magnitude", "global"]
         assert report.choice.reason == (
             f"pool {report.pool}, loss {own:.4g} on the calibration batches, magnitude's {plain:.4g}; change of the outputs "
@@ -167,7 +170,33 @@ def test_a_batch_of_one_sample_is_as_it_was_and_said_to_be(net: nn.Sequential, g
     single = [(x[i : i + 1], y[i : i + 1]) for x, y in given[:1] for i in range(8)]
     report = prune_model(net, "adaptive", amount=0.5, calibrate=Trials(single, pools=("global",)))
     assert report.choice is not None
-    assert report.choice.reason.endswith(" masks; left out recombined batches: one sample each")
+    assert report.choice.reason.endswith(
+        " masks; left out recombined batches: no input has several samples in rows of several numbers"
+    )
+
+
+def test_time_first_inputs_are_said_not_to_be_recombined() -> None:
+    class TimeFirst(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gru, self.mid, self.head = nn.GRU(6, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.mid(self.gru(x)[0][-1]).relu())
+
+    torch.manual_seed(0)
+    batches = [(torch.randn(5, 16, 6), torch.randint(3, (16,))) for _ in range(3)]
+    report = prune_model(TimeFirst(), "adaptive", amount=0.5, calibrate=Trials(batches, pools=("global",)))
+    assert report.choice is not None
+    assert "; left out recombined batches: no input has several samples" in report.choice.reason
+    assert "on recombined ones" not in report.choice.reason
+
+
+def test_a_mask_of_another_shape_goes_with_its_tokens_and_labels_stay() -> None:
+    ids, labels = torch.arange(40).reshape(5, 8), torch.arange(40).reshape(5, 8)
+    found = recombined(batch(ids=ids, mask=(ids % 3 > 0)[:, None, None], labels=labels)).kwargs
+    assert torch.equal(found["mask"][:, 0, 0], found["ids"] % 3 > 0)
+    assert found["labels"] is labels
 
 
 def test_a_model_that_cannot_read_recombined_batches_is_judged_on_the_batches(given: Batches) -> None:
@@ -565,6 +594,7 @@ def test_channels_in_pools_and_by_scorers_that_they_have_not(net: nn.Sequential,
         (lambda b: Trials(b, budget=1), ValueError, "`budget` to be a whole number of at least 2 evaluations, got 1"),
         (lambda b: Trials(b, budget=True), ValueError, "`budget`"),
         (lambda b: Trials(b, max_batches=0), ValueError, "`max_batches`"),
+        (lambda b: Trials(b, max_batches=True), ValueError, "`max_batches`"),
         (lambda b: Trials(b, pools=("rows",)), ValueError, "`pools` to be some of global, layer-rank, layer, row, erk, got rows"),
         (lambda b: Trials(b, pools=()), ValueError, "`pools`"),
         (lambda b: Trials(b, pools="row"), TypeError, "`pools` to be a tuple of names, got 'row'"),
