@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import get_args
 
+import click
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -74,6 +75,15 @@ def test_links_and_anchors_lead_somewhere(page: Path, site: dict[str, ModuleType
     assert list(site["links"].broken(page)) == []
 
 
+@pytest.mark.parametrize("page", [*PAGES, *OTHERS], ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_the_paper_is_linked_where_a_page_first_names_it(page: Path) -> None:
+    if page.parent.name in ("reference", "site") or page.name == "calibration-cells.md":
+        pytest.skip("made from rows, or a template")
+    text = page.read_text(encoding="utf-8").partition("\n")[2]  # a title is no place for a link
+    named = re.search(r"\b[Tt]he paper\b|2605\.09345", text)
+    assert named is None or "(https://arxiv.org/abs/2605.09345)" in text[: named.end() + 100]
+
+
 def test_a_link_that_leads_nowhere_is_found(tmp_path: Path, site: dict[str, ModuleType]) -> None:
     (tmp_path / "b.md").write_text("# One *thing*\n\n## One thing\n")
     (tmp_path / "a.md").write_text(
@@ -104,30 +114,106 @@ def test_no_page_has_python_that_nothing_runs() -> None:
     assert {page.stem for page in PAGES if blocks(page, "python")} == {*RUN, *ELSEWHERE}
 
 
-def commands() -> list[tuple[str, str]]:
-    """Every line that begins with `sics-run` in a block of a page, with the page's name."""
+#: How a page says that a name in its commands is the reader's to fill in, be it RUN, FILE.toml or results.csv.
+STANDS_FOR = re.compile(r"stands? for (your|one of your)")
+#: Pages whose commands have names of the reader's that no sentence says so of yet.
+UNSAID = {"docs/findings.md", "docs/prune.md"}
+
+
+def lines_of(page: Path) -> list[str]:
+    """Every line of a page's blocks for a shell, without the prompt, and with lines that go on joined."""
+    text = "".join(block for language in ("sh", "console") for block in blocks(page, language))
+    return [line.strip().removeprefix("$ ") for line in text.replace("\\\n", " ").splitlines()]
+
+
+def commands() -> list[tuple[str, str, bool]]:
+    """Every `sics-run` of the pages: page, line, and whether it stands in a block, to be copied, or in a sentence."""
     found = []
     for page in [*PAGES, *OTHERS]:
-        for block in blocks(page, "sh"):
-            lines = block.replace("\\\n", " ").splitlines()
-            found += [(page.name, line.strip()) for line in lines if line.strip().startswith("sics-run ")]
+        name = page.relative_to(ROOT).as_posix()
+        if name == "CHANGELOG.md":
+            continue
+        found += [(name, line, True) for line in lines_of(page) if line.startswith("sics-run ")]
+        sentences = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        found += [(name, " ".join(line.split()), False) for line in re.findall(r"`(sics-run [^`]+)`", sentences)]
     return found
 
 
-def test_commands_of_the_pages_have_the_options_they_name() -> None:
+def parsed(words: list[str]) -> click.Context | None:
+    """A command line as click takes it: types, choices and callbacks too; None of one that asks for help alone."""
     from sics_cli.main import COMMANDS, cli
 
-    assert len(commands()) > 40
-    for page, line in commands():
-        _, command, *words = shlex.split(line, comments=True)
-        if command.startswith("-"):
+    name, *rest = words
+    if name.startswith("-"):
+        return None
+    assert name in COMMANDS
+    command = cli.get_command(None, name)  # type: ignore[arg-type]
+    assert command is not None
+    return command.make_context(name, rest)
+
+
+@pytest.mark.parametrize(("page", "line", "copied"), commands())
+def test_a_command_of_the_pages_is_taken_as_it_stands(page: str, line: str, copied: bool) -> None:
+    words = shlex.split(line, comments=True)[1:]
+    try:
+        context = parsed(words)
+    except click.MissingParameter:
+        assert not copied, "a sentence may name a command without what it is about; a line to be copied may not"
+        return
+    if context is None or not copied:
+        return
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for file in _files_read(context):
+        there = file.startswith(("reference:", "runs/")) or (ROOT / file).exists()
+        assert there or f"`{Path(file).name}`:" in text or page in UNSAID or STANDS_FOR.search(text), (
+            f"{file}: not there, and not said to be the reader's"
+        )
+
+
+def _files_read(context: click.Context) -> list[str]:
+    """What a command would open: its sources, settings, checkpoints and images, and files of scorers and tasks."""
+    found: list[str] = []
+    for parameter in context.command.params:
+        if parameter.name in ("output", "out", "figures", "data_dir"):
             continue
-        assert command in COMMANDS, f"{page}: {line}"
-        known = cli.get_command(None, command)  # type: ignore[arg-type]
-        assert known is not None
-        options = {name for parameter in known.params for name in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
-        asked = {word.split("=")[0] for word in words if word.startswith("-") and len(word) > 1 and not re.match(r"-[\d.]", word)}
-        assert asked <= options, f"{page}: {line}: {asked - options}"
+        value = context.params.get(parameter.name or "")
+        several = value if isinstance(value, tuple | list) else [value]
+        if isinstance(parameter.type, click.Path):
+            found += [str(one) for one in several if one is not None]
+        found += [one.partition(":")[0] for one in several if isinstance(one, str) and ".py:" in one]
+        found += [one for one in several if isinstance(one, str) and one.startswith("imagefolder:")]
+    return found
+
+
+def test_there_are_commands_on_the_pages_and_a_bad_one_is_refused() -> None:
+    assert len(commands()) > 80
+    for words in (["replicate", "--sede", "5"], ["report"], ["replicate", "--pool", "golbal"], ["replicate", "--seeds", "N"]):
+        with pytest.raises(click.UsageError):
+            parsed(words)
+
+
+@pytest.mark.parametrize("page", [*PAGES, *OTHERS], ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_scripts_and_targets_of_the_pages_are_there_with_their_options(page: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    inline = re.findall(r"`((?:python|make) [^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    for line in [*lines_of(page), *inline]:
+        if not line.startswith(("make ", "python ")) or line.startswith("python -c"):
+            continue
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["make"]:
+            for word in words[1:]:
+                name, equals, _ = word.partition("=")
+                pattern = rf"\$\(?{name}\b|\b{name} \?=" if equals else rf"^{name}:"
+                assert re.search(pattern, makefile, re.MULTILINE), f"{line}: {word}"
+        elif words[:1] == ["python"] and words[1].endswith(".py"):
+            room = (ROOT / words[1]).read_text(encoding="utf-8")
+            folder = (ROOT / words[1]).with_suffix("")
+            if "bench." in room or folder.is_dir():
+                room += "".join(one.read_text(encoding="utf-8") for one in sorted((ROOT / "bench").rglob("*.py")))
+            for word in words[2:]:
+                if word.startswith("--"):
+                    assert f'"{word.partition("=")[0]}"' in room, f"{line}: {word}"
 
 
 def test_table_of_scorers_is_the_registry() -> None:

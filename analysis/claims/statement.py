@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias, get_args
 
 from sics_analysis.results import ONE_POOL
+from sics_analysis.rows.reading.names import nearest
 from sics_analysis.rows.searched import INFORMATION, searched_name
 
 Kind: TypeAlias = Literal["plateau", "kappa", "escape", "noninferior", "nonsuperior", "size", "below", "larger", "overfit"]
@@ -225,6 +226,19 @@ def paper_claims() -> tuple[Claim, ...]:
     from sics_data import paper_claims_text
 
     return load_claims(paper_claims_text())
+
+
+def nearest_claim(text: str, more: Iterable[str] = ()) -> str:
+    """What a mistyped claim may have meant: its kind, or an id of the paper's, or one of `more`; empty where nothing is near.
+
+    >>> nearest_claim("escap:chaos@0.7"), nearest_claim("kapa1-at-0.7"), nearest_claim("escape:caos@0.7")
+    (' (did you mean escape:chaos@0.7?)', ' (did you mean kappa1-at-0.7?)', '')
+    """
+    kind = re.split("[:@]", text)[0]
+    kinds = ("plateau", "kappa", *_OF_SCORER)
+    if rest := text.removeprefix(kind):
+        return "" if kind in kinds else nearest(kind, kinds).replace("?)", f"{rest}?)")
+    return nearest(text, [*(claim.id for claim in paper_claims()), *more])
 
 
 def parse_claim(text: str) -> Claim:

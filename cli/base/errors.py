@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
 
 #: errno values that say "the disk or the folder refuses", whoever met them: a run stops, no cell is blamed.
 STORAGE_ERRNOS = frozenset(
@@ -38,9 +39,15 @@ class DataError(SicsError):
 
 
 class RefusedSettingError(ConfigError):
-    """A setting has a value that is not accepted; `accepts` says what is, and `near` what may have been meant."""
+    """A setting has a value that is not accepted; `accepts` says what is, and one of `known` may have been meant.
 
-    def __init__(self, setting: str, value: object, accepts: str, near: str = "") -> None:
+    Without `known` they are the words of `accepts`, where it says them as `digits | cifar10 | imagefolder:PATH`. `meant` is what
+    stands behind the value where it is no such word.
+    """
+
+    def __init__(self, setting: str, value: object, accepts: str, known: Iterable[str] = (), meant: str = "") -> None:
+        known = [*known] or [word for word in accepts.split(" | ") if word == word.lower() and " " not in word]
+        near = meant or (did_you_mean(value, known) if isinstance(value, str) else "")
         super().__init__(f"{setting} = {value!r} is not accepted{near}: give {accepts}")
         self.setting, self.value, self.accepts, self.near = setting, value, accepts, near
 
@@ -150,10 +157,30 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     return nearest(str(name), known)
 
 
+def near_file(path: Path, others: Iterable[str] = ()) -> str:
+    """The same behind a path at which there is nothing: a file or folder beside it, or one of `others`.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = (Path(folder) / "results.csv").write_text("")
+    ...     near_file(Path(folder) / "result.csv").replace(folder, "runs"), near_file(Path(folder) / "x")
+    (' (did you mean runs/results.csv?)', '')
+    """
+    try:
+        beside = {one.name: str(path.parent / one.name) for one in path.parent.iterdir() if not one.name.startswith(".")}
+    except OSError:
+        beside = {}
+    for asked, words in ((path.name, beside), (str(path), {one: one for one in others})):
+        if near := did_you_mean(asked, words):
+            name = near.removeprefix(" (did you mean ").removesuffix("?)")
+            return f" (did you mean {words[name]}?)"
+    return ""
+
+
 def require(accepted: bool, option: str, value: object, accepts: str, known: Collection[str] = ()) -> None:
     """Refuse a value that is not accepted; `accepts` says what is, and one of `known` may have been meant."""
     if not accepted:
-        raise RefusedSettingError(option, value, accepts, did_you_mean(value, known) if known else "")
+        raise RefusedSettingError(option, value, accepts, known)
 
 
 def require_counts(table: str, **counts: int) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
-from sics_cli.base.errors import ConfigError, did_you_mean
+from sics_cli.base.errors import ConfigError, did_you_mean, near_file
 from sics_cli.base.versions import NOT_INSTALLED, full_version
 
 _INSTALLED = {"site-packages", "dist-packages"}
@@ -212,7 +212,7 @@ def source_file(spec: str, what: str) -> Path:
     if is_file(place):
         path = Path(place).expanduser().absolute()
         if not path.is_file():
-            raise ConfigError(f"{what}: there is no file {path}")
+            raise ConfigError(f"{what}: there is no file {path}{near_file(path)}")
         return path
     _look_here()
     first, *rest = place.split(".")
@@ -304,7 +304,7 @@ def _file_module(path: Path) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+        raise FileNotFoundError(f"there is no file {path}{near_file(path)}")
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None

@@ -9,7 +9,7 @@ import click
 
 from sics_cli.base.errors import ConfigError
 from sics_cli.base.files import written_for
-from sics_cli.commands.options import ANY_MARGIN, LEVEL
+from sics_cli.commands.options import ANY_MARGIN, LEVEL, ending
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +38,7 @@ def plateau_map(
     from sics_cli.results.plateau_map import map_runs
 
     if output is not None and output.suffix not in _ENDINGS:
-        raise ConfigError(f"--output {output}: give a name ending in {' | '.join(_ENDINGS)}; both are written")
+        raise ConfigError(f"--output {output}: {ending(output, _ENDINGS)}; both are written")
     found = map_runs(runs, delta, alpha, across_devices=across_devices)
     with written_with(found.metric.digits(found.delta)):
         _print(terminal(), found)

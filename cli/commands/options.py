@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,7 +85,7 @@ def standardise_option(ctx: click.Context, param: click.Parameter, value: str | 
     try:
         return None if value is None else standardise_word(value)
     except RefusedSettingError as error:
-        raise click.BadParameter(f"{value!r} is not accepted: give {error.accepts}") from None
+        raise click.BadParameter(f"{value!r} is not accepted{error.near}: give {error.accepts}") from None
 
 
 #: How both commands that take a network somebody trained have its images read.
@@ -216,6 +216,15 @@ def tell_assumed(source: Source) -> None:
         print(plain(f"sics-run: assumed: {text}"), file=sys.stderr)
 
 
+def ending(output: Path, endings: Collection[str]) -> str:
+    """What to say of an output whose ending asks for no format.
+
+    >>> ending(Path("rows.cvs"), (".csv", ".jsonl"))
+    'give a name ending in .csv | .jsonl (did you mean .csv?)'
+    """
+    return f"give a name ending in {' | '.join(endings)}{did_you_mean(output.suffix, endings)}"
+
+
 def format_of(output: Path | None, endings: Mapping[str, str], default: str) -> str:
     """The format that the name of the output asks for, by its ending; `default` without one."""
     if output is None or not output.suffix:
@@ -223,5 +232,5 @@ def format_of(output: Path | None, endings: Mapping[str, str], default: str) -> 
     found = endings.get(output.suffix.lower())
     if found is None:
         formats = " | ".join(dict.fromkeys([default, *endings.values()]))
-        raise ConfigError(f"--output {output}: give a name ending in {' | '.join(endings)}, or say --format {formats}")
+        raise ConfigError(f"--output {output}: {ending(output, endings)}, or say --format {formats}")
     return found

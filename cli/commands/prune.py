@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sics_cli.base.errors import ConfigError
+from sics_cli.base.errors import ConfigError, RefusedSettingError, near_file
 from sics_cli.base.user_code import is_file
 from sics_cli.commands.options import (
     CHANCE_OPTION,
@@ -20,7 +20,7 @@ from sics_cli.commands.options import (
     Word,
     named_as_options,
 )
-from sics_cli.settings.config import PATTERNS, POOLS, SALIENCIES, UNITS, WEIGHT_POOLS
+from sics_cli.settings.config import DEVICES, PATTERNS, POOLS, SALIENCIES, UNITS, WEIGHT_POOLS
 from sics_cli.settings.images import ModelConfig, read_classes
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def prune(weights: Path, architecture: str, options: Any, **asked: Any) -> None:
         {"WEIGHTS": weights, "--from-report": asked["from_report"], "--classes": asked["classes"], "--model": _file_of(model)},
     )
     if not weights.is_file():
-        raise ConfigError(f"WEIGHTS {weights}: there is no such file")
+        raise ConfigError(f"WEIGHTS {weights}: there is no such file{near_file(weights)}")
     say = progress_bars.LineReporter().note
     names = (
         "scorer",
@@ -203,7 +203,7 @@ def _file_of(model: ModelConfig) -> Path | None:
 
 def _check(asked: dict[str, Any]) -> None:
     if re.fullmatch(r"auto|cpu|cuda(:\d+)?", asked["device"]) is None:
-        raise ConfigError(f"--device {asked['device']}: is not accepted: give auto | cpu | cuda | cuda:INDEX")
+        raise RefusedSettingError("device", asked["device"], DEVICES).typed()
     pool, only = asked["pool"], PATTERNS.get(asked["pool"])
     if only is not None and abs(asked["sparsity"] - only) > 1e-9:
         raise ConfigError(f"--sparsity {asked['sparsity']:g}: is not accepted: give {only:g}, which pool {pool} is")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sics_cli.base.errors import ConfigError, did_you_mean
+from sics_cli.base.errors import ConfigError
 from sics_cli.commands.options import ANY_MARGIN, LEVEL, Word, format_of, given_of, read_options, table_options, tell_assumed
 from sics_cli.store.store import REFERENCE, shipped
 from sics_data import reference_runs
@@ -153,7 +153,7 @@ def _claims(texts: tuple[str, ...]) -> list[Claim]:
     """Read the claims; only this needs `sics_analysis` before the rows are read."""
     if not texts:
         return []
-    from sics_analysis.claims.statement import GRAMMAR, paper_claims, parse_claim
+    from sics_analysis.claims.statement import GRAMMAR, nearest_claim, paper_claims, parse_claim
 
     found = []
     for text in dict.fromkeys(texts):
@@ -161,7 +161,7 @@ def _claims(texts: tuple[str, ...]) -> list[Claim]:
             found.append(parse_claim(text))
         except ValueError:
             ids = [claim.id for claim in paper_claims()]
-            meant = "" if "@" in text else did_you_mean(text, ids)  # a statement at an S is no id
+            meant = nearest_claim(text)
             raise ConfigError(
                 f"--fail-on {text!r}: is not accepted{meant}: give {GRAMMAR} ({', '.join(ids)}), with S "
                 "and a SCORER as in escape:chaos@0.7"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sics_cli.base.errors import ConfigError
-from sics_cli.commands.options import COUNT, KAPPA, Word, comma_list
+from sics_cli.commands.options import COUNT, KAPPA, Word, comma_list, ending
 from sics_cli.console import progress_bars, tables
 from sics_cli.experiment import searched
 from sics_cli.experiment.scorers import OWN_POOLS, WORDS, describe_scorers, in_pool, stands_for
@@ -127,7 +127,7 @@ def _measure(
     for spec in wanted:
         _check_measured(spec)
     if output is not None and output.suffix not in _ENDINGS:
-        raise ConfigError(f"--output {output}: give a name ending in {' | '.join(_ENDINGS)}")
+        raise ConfigError(f"--output {output}: {ending(output, _ENDINGS)}")
     import torch
 
     from sics_cli.console.output import check_folder, write_document, write_surfaces

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Self
 
-from sics_cli.base.errors import ConfigError
+from sics_cli.base.errors import ConfigError, did_you_mean
 from sics_cli.base.versions import full_version, minor_version
 from sics_cli.experiment.trials import TRIALS
 
@@ -109,8 +109,8 @@ def known(spec: str) -> Searched:
     asked = Searched.read(spec)
     if asked.features not in SETS:
         raise ConfigError(
-            f"--scorers {spec}: there is no set of features {asked.features!r}: give {asked.kind}_SET_{asked.budget} with SET "
-            f"{' | '.join(SETS)}"
+            f"--scorers {spec}: there is no set of features {asked.features!r}{did_you_mean(asked.features, SETS)}: give "
+            f"{asked.kind}_SET_{asked.budget} with SET {' | '.join(SETS)}"
         )
     return asked
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from sics_cli.base.errors import ConfigError
+from sics_cli.base.errors import ConfigError, did_you_mean
 from sics_cli.experiment.recipe import DENSE
 from sics_cli.results.source import DEFAULT_REFERENCE, InputError, Settings, Source
 from sics_cli.results.tables import Reading
@@ -38,7 +38,7 @@ def settings_of(source: Source, reading: Reading, alpha: float | None, reference
 
 def check_reference(source: Source, reference: str) -> None:
     """Refuse a reference that the rows do not have."""
-    from sics_analysis.rows.reading.names import likely_reference, nearest
+    from sics_analysis.rows.reading.names import likely_reference
 
     frame = source.frame
     known = sorted(frame["scorer"][frame["sparsity"] > 0].unique())
@@ -58,7 +58,7 @@ def check_reference(source: Source, reference: str) -> None:
             f"{reference}, the default reference, is not among the scorers: give --reference {' | '.join(choices)}{likely}"
         )
     raise ConfigError(
-        f"--reference {reference!r}: is not among the scorers: give {' | '.join(choices)}{nearest(reference, choices)}"
+        f"--reference {reference!r}: is not among the scorers{did_you_mean(reference, choices)}: give {' | '.join(choices)}"
     )
 
 

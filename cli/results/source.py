@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sics_analysis.results import plural
 from sics_cli.base.bits import unpack_bits
-from sics_cli.base.errors import ConfigError, SicsError
+from sics_cli.base.errors import ConfigError, SicsError, did_you_mean, near_file
 from sics_cli.experiment.cells import CHANGED
 from sics_cli.experiment.command import replicate_command
 from sics_cli.experiment.recipe import DENSE
@@ -24,7 +24,7 @@ from sics_cli.store.database import is_sqlite
 from sics_cli.store.export import columns_of, export_row
 from sics_cli.store.rows import OTHER_EXAMPLES, CellRow, CheckpointRow, PlanRow, RepeatRow, stale_remark
 from sics_cli.store.run_folder import STORE_NAME
-from sics_cli.store.store import Store, find_store
+from sics_cli.store.store import Store, find_store, shipped_names
 from sics_cli.tasks.images.standardise import in_words
 from sics_cli.tasks.own_task import metric_of
 from sics_cli.tasks.results import LOSS
@@ -136,7 +136,10 @@ def read_source(path: Path, *more: Path, across_devices: bool = False, reading: 
                 raise ConfigError(f"{one}: is a run, and only tables are read together: give it alone, or export it first")
             return read_run(one, across_devices=across_devices, reading=reading)
         if not one.exists():
-            raise InputError(f"{one}: there is no such run or file: give a run's folder, its run.sqlite, or a table of results")
+            near = near_file(one, shipped_names())
+            raise InputError(
+                f"{one}: there is no such run or file{near}: give a run's folder, its run.sqlite, or a table of results"
+            )
     if across_devices:
         raise ConfigError(f"--across-devices: is for runs, which know their devices; {path.name} is a table")
     from sics_analysis.report.build import Origin
@@ -170,8 +173,9 @@ def read_run(path: Path, *, across_devices: bool = False, reading: Reading = AS_
     with Store.open(find_store(path), read_only=True) as store:
         measured = metric_in(store.meta("recipe")).name
         if reading.metric not in (None, measured, LOSS):
-            names = " or ".join(dict.fromkeys((measured, LOSS)))
-            raise ConfigError(f"--metric {reading.metric}: is not what a run measures: give {names}")
+            names = dict.fromkeys((measured, LOSS))
+            near = did_you_mean(reading.metric, names)
+            raise ConfigError(f"--metric {reading.metric}: is not what a run measures{near}: give {' or '.join(names)}")
         beside = reading.metric == LOSS != measured
         found = source_of(store, store.cells(), store.repeats(), across_devices=across_devices)
         if beside:

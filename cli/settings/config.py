@@ -13,8 +13,10 @@ from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from sics_cli.base import user_code
-from sics_cli.base.errors import ConfigError, RefusedSettingError, did_you_mean, require
+from sics_cli.base.errors import ConfigError, RefusedSettingError, did_you_mean, near_file, require
 from sics_cli.settings.images import (
+    WIDEST,
+    WIDTH,
     CalibrationConfig,
     DataConfig,
     ImageConfig,
@@ -46,6 +48,8 @@ IMAGE_SETTINGS = ("data", "model", "training", "calibration", "checkpoint", "pre
 #: Settings that say which seeds there are, beside a list of them.
 COUNTED = ("max_seeds", "first_seed")
 _IN_WORDS = {int: "an integer", float: "a number", str: "a string", bool: "true or false"}
+#: What `device` takes, in words and as a pattern.
+DEVICES = "auto | cpu | cuda | cuda:INDEX"
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _Section = TypeVar("_Section")
 
@@ -108,7 +112,7 @@ class Experiment:
             only = PATTERNS[self.pool]
             require(tuple(self.sparsities) == (only,), "sparsities", self.sparsities, f"{only:g}, which pool {self.pool} is")
         require(self.saliency in SALIENCIES, "saliency", self.saliency, " | ".join(SALIENCIES))
-        require(_DEVICE.fullmatch(self.device) is not None, "device", self.device, "auto | cpu | cuda | cuda:INDEX")
+        require(_DEVICE.fullmatch(self.device) is not None, "device", self.device, DEVICES)
         self._check_delta()
         require(0 < self.alpha < 0.5, "alpha", self.alpha, "a level above 0 and below 0.5")
         self._check_start()
@@ -157,7 +161,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config {path}: cannot be read ({error})") from None
+        raise ConfigError(f"--config {path}: cannot be read ({error}){near_file(path)}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"--config {path}: not valid TOML ({error})") from None
 
@@ -213,6 +217,8 @@ def _image_task(plain: dict[str, Any]) -> ImageConfig:
     model, data = _table(plain, "model"), _table(plain, "data")
     for size in ("train", "validation", "test"):
         require(data.get(size) != 0, f"data.{size}", 0, "a count of at least 1, or leave it out")
+    if (training := _table(plain, "training")).get("path") == "stacked":
+        require(training.get("width") != 0, "training.width", 0, f"an integer from 2 to {WIDEST}, or leave it out for {WIDTH}")
     given = plain.pop("checkpoint", None)
     pretrained = _typed(plain.pop("pretrained", False), bool, "pretrained")
     sections: dict[str, Any] = {
@@ -264,7 +270,8 @@ def _section(kind: type[_Section], values: Mapping[str, Any], prefix: str, built
     accepted = sorted(set(fields) - set(ready))
     for key in values:
         if key not in accepted:
-            known = accepted if prefix else sorted([*accepted, *COUNTED])
+            tables = IMAGE_SETTINGS if isinstance(ready.get("task"), ImageConfig) else ()
+            known = accepted if prefix else sorted([*accepted, *COUNTED, *tables])
             near = did_you_mean(key, known)
             raise ConfigError(f"unknown setting {prefix}{key}{near}: the settings here are {', '.join(known)}")
     for name, field in fields.items():

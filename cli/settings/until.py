@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sics_cli.base.errors import ConfigError, require
+from sics_cli.base.errors import ConfigError, RefusedSettingError, did_you_mean, require
 
 if TYPE_CHECKING:
     from sics_analysis.claims.statement import Claim
@@ -31,7 +31,9 @@ def targets_of(until: str) -> tuple[str, ...]:
     word, colon, rest = until.strip().partition(":")
     named = [text.strip() for text in rest.split(",")]
     good = word == DECIDED and (not colon or all(named))
-    require(good, "until", until, f"{DECIDED}, or {DECIDED}:TARGET,TARGET")
+    if not good:
+        near = "" if word == DECIDED else did_you_mean(word, (DECIDED,)).replace("?)", f"{colon}{rest}?)")
+        raise RefusedSettingError("until", until, f"{DECIDED}, or {DECIDED}:TARGET,TARGET", meant=near)
     if not colon:
         return ()
     for text in named:
@@ -41,7 +43,7 @@ def targets_of(until: str) -> tuple[str, ...]:
 
 def check_target(text: str) -> tuple[Claim, ...] | float:
     """A target as a claim, as all of the paper's, or as the share it asks for; a `RefusedSettingError` says what is accepted."""
-    from sics_analysis.claims.statement import GRAMMAR, paper_claims, parse_claim
+    from sics_analysis.claims.statement import GRAMMAR, nearest_claim, paper_claims, parse_claim
 
     if text == CLAIMS:
         return paper_claims()
@@ -53,9 +55,8 @@ def check_target(text: str) -> tuple[Claim, ...] | float:
         return (parse_claim(text),)
     except ValueError:
         ids = ", ".join(claim.id for claim in paper_claims())
-        known = () if "@" in text else (CLAIMS, *(claim.id for claim in paper_claims()))  # a statement at an S is no id
-        require(False, "until", text, f"targets as {SHARE}0.8, {GRAMMAR} ({ids}), or {CLAIMS} for all of the paper's", known)
-        raise
+        accepts = f"targets as {SHARE}0.8, {GRAMMAR} ({ids}), or {CLAIMS} for all of the paper's"
+        raise RefusedSettingError("until", text, accepts, meant=nearest_claim(text, (CLAIMS,))) from None
 
 
 def seeds_of(seeds: Any, until: Any, max_seeds: Any, first_seed: Any) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, Self, TypeVar
 
 from sics_analysis.results import plural
-from sics_cli.base.errors import ConfigError, SicsError
+from sics_cli.base.errors import ConfigError, SicsError, did_you_mean
 from sics_cli.slurm.queue import ClusterFacts, Queue, cluster_facts
 
 _NAME = re.compile(r"[\w.:@/+&|*()\[\],-]+")
@@ -55,7 +55,7 @@ class SlurmOptions:
             if not equals or not value:
                 raise ConfigError(f"--slurm {item}: is not accepted: give KEY=VALUE,KEY=VALUE")
             if key not in _READERS:
-                raise ConfigError(f"--slurm {item}: unknown key {key!r}: give {', '.join(_READERS)}")
+                raise ConfigError(f"--slurm {item}: unknown key {key!r}{did_you_mean(key, _READERS)}: give {', '.join(_READERS)}")
             if key in given:
                 raise ConfigError(f"--slurm {item}: {key} is given twice")
             given[key] = _read(key, value)

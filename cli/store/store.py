@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 
 from sics_analysis.results import plural
 from sics_cli.base.bits import count_bits
-from sics_cli.base.errors import ConfigError, SicsError, StoreError, did_you_mean
+from sics_cli.base.errors import ConfigError, SicsError, StoreError, did_you_mean, near_file
 from sics_cli.base.files import PARTIAL_MARK
 from sics_cli.base.hashing import canonical_json, digest
 from sics_cli.store import database
@@ -272,8 +272,16 @@ def find_store(run: Path) -> Path:
     run = shipped(run)
     path = run / STORE_NAME if run.is_dir() else run
     if not path.is_file():
-        raise StoreError(f"{run}: holds no run (expected a folder with {STORE_NAME}, as `replicate` makes it)")
+        near = "" if run.exists() else near_file(run, shipped_names())
+        raise StoreError(f"{run}: holds no run{near} (expected a folder with {STORE_NAME}, as `replicate` makes it)")
     return path
+
+
+def shipped_names() -> list[str]:
+    """The runs that ship with the package, as they are asked for."""
+    from sics_data import reference_runs
+
+    return [REFERENCE + name for name in reference_runs()]
 
 
 def is_shipped(source: Path) -> bool:
@@ -289,6 +297,6 @@ def shipped(source: Path) -> Path:
 
     runs, name = reference_runs(), str(source).removeprefix(REFERENCE)
     if name not in runs:
-        names = [REFERENCE + known for known in runs]
+        names = shipped_names()
         raise ConfigError(f"{source}: there is no such reference run{did_you_mean(source, names)}: give {' | '.join(names)}")
     return runs[name]

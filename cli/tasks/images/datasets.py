@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sics_cli.base.errors import ConfigError, MismatchError
+from sics_cli.base.errors import ConfigError, MismatchError, RefusedSettingError
 from sics_cli.settings.images import IMAGE_FOLDER, DataConfig
 from sics_cli.settings.seeding import Indices, indices_hash, split_permutation
 from sics_cli.tasks.images.cache import ImageFacts, ImageSource, Labels, Pixels, image_facts, load_images
@@ -167,7 +167,7 @@ def image_source(config: DataConfig, access: DataAccess) -> ImageSource:
         return ImageFolder(Path(path), config.image_size)
     if name not in TORCHVISION:
         accepted = " | ".join([*DATASETS, *TORCHVISION, f"{IMAGE_FOLDER}PATH"])
-        raise ConfigError(f"data.name = {name!r} is not accepted: give {accepted}")
+        raise RefusedSettingError("data.name", name, accepted)
     if config.image_size is not None:
         raise ConfigError(f"data.image_size = {config.image_size} is for {IMAGE_FOLDER}PATH, not for {name}")
     return TorchvisionSource(name, (access.data_dir or default_data_dir()).expanduser(), access.download)

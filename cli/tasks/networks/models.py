@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sics_analysis.results import plural
 from sics_cli.base import user_code
-from sics_cli.base.errors import ConfigError
+from sics_cli.base.errors import ConfigError, RefusedSettingError, did_you_mean
 from sics_cli.base.versions import full_version
 from sics_cli.settings.images import TIMM, ImageConfig, ModelConfig
 from sics_cli.settings.seeding import Stream, torch_seed
@@ -47,9 +47,13 @@ def check_model(config: ModelConfig) -> None:
     """Refuse an unknown architecture, as far as that can be told without torch; libraries are asked when it is built."""
     place, _, name = config.name.rpartition(":")
     if config.name != VIT and not (place and name):
-        raise ConfigError(f"model.name = {config.name!r} is not accepted: give {ACCEPTED}")
-    if is_own(config):
+        raise RefusedSettingError("model.name", config.name, ACCEPTED)
+    if not is_own(config):
+        return
+    try:
         user_code.source_file(config.name, _called(config))
+    except ConfigError as error:
+        raise ConfigError(f"{error}{did_you_mean(f'{place}:', (TIMM, TORCHVISION))}") from None
 
 
 def model_name(config: ModelConfig) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -23,8 +24,20 @@ from sics_cli.settings.images import TrainingConfig
 from sics_cli.tasks.networks.paths import Eager, Host, TrainingBatch, refusal
 
 _DONE, _INSTEAD = "stacked with those of other seeds", "eager | compile"
-#: What vmap says of dropout, stochastic depth and the like.
-_DRAWS = "called random operation"
+#: What torch says of a network that cannot be stacked, and what that means, of which the first that fits is told.
+_MEANT = (
+    ("called random operation", "it draws random numbers as it trains: dropout, stochastic depth or the like"),
+    ("calling .item()", "its forward pass asks the device for a number, with .item() or the like"),
+    ("data-dependent control flow", "its forward pass branches by the values of a tensor"),
+    ("dynamic shape", "its forward pass makes a tensor whose size depends on the values of another"),
+    ("inplace", "it writes each seed's numbers into a tensor that all seeds share"),
+    ("in-place", "it writes each seed's numbers into a tensor that all seeds share"),
+    ("doesn't match the broadcast shape", "it writes each seed's numbers into a tensor that all seeds share"),
+    ("uninitialized parameter", "its parameters have no shape before the first pass, as of a lazy layer"),
+    ("deepcopy protocol", "it keeps a tensor that was computed from its parameters, and so cannot be copied"),
+)
+#: What torch has no form of for several seeds at once, by its name.
+_WANTING = re.compile(r"(?:[Bb]atching rule not implemented for|could not generate fallback.*?for|vmap: )\s*(aten::\w+)")
 #: How far a network's passes in a stack may lie from those alone, in parts of the largest gradient, loss or buffer.
 _NEAR = 1e-2
 Moments = dict[str, Tensor]
@@ -79,9 +92,7 @@ class Stack:
         except Exception as error:
             if isinstance(error, SicsError) or is_full(error) or is_device_lost(error):
                 raise
-            draws = "it draws random numbers as it trains: dropout, stochastic depth or the like"
-            said = draws if _DRAWS in str(error) else str(error)
-            raise ConfigError(refusal("stacked", _DONE, said, _INSTEAD)) from error
+            raise ConfigError(refusal("stacked", _DONE, meant(error), _INSTEAD)) from error
         self._tried = True
         return found
 
@@ -124,6 +135,27 @@ def place_by_place() -> Iterator[None]:
         yield
 
 
+def meant(error: Exception) -> str:
+    """Why a network cannot be stacked, in words of its author; an error of the network's own is told as it is.
+
+    >>> meant(RuntimeError("vmap: It looks like you're calling .item() on a Tensor. We don't support vmap over ..."))
+    'its forward pass asks the device for a number, with .item() or the like'
+    >>> meant(RuntimeError("Batching rule not implemented for aten::foo. We could not generate a fallback."))
+    'torch has no form of aten::foo for several seeds at once'
+    >>> meant(ValueError("not these images"))
+    'not these images'
+    """
+    said = " ".join(str(error).split())
+    for words, meaning in _MEANT:
+        if isinstance(error, RuntimeError) and words in said:
+            return meaning
+    if wanting := _WANTING.search(said):
+        return f"torch has no form of {wanting[1]} for several seeds at once"
+    if "vmap" in said:
+        return "torch has no form of one of its operations for several seeds at once"
+    return said or type(error).__name__
+
+
 def is_full(error: BaseException) -> bool:
     """Whether an error says that memory is wanting, a GPU's or the machine's."""
     return is_out_of_memory(error) or "DefaultCPUAllocator" in str(error)
@@ -153,7 +185,7 @@ def refuse_unstackable(build: Callable[[int], nn.Module], config: TrainingConfig
         for place, network in enumerate(networks):
             stack.seat(place, network, {parameter: {} for parameter in network.parameters()})
     except RuntimeError as error:  # of a network that cannot be copied, or whose parameters have no shape yet
-        raise ConfigError(refusal("stacked", _DONE, str(error), _INSTEAD)) from error
+        raise ConfigError(refusal("stacked", _DONE, meant(error), _INSTEAD)) from error
     for _ in range(2):
         images, labels = torch.randn(2, 8, *shape, generator=dice), torch.randint(0, classes, (2, 8), generator=dice)
         batches = {place: TrainingBatch(images[place], labels[place]) for place in range(2)}
@@ -164,7 +196,7 @@ def refuse_unstackable(build: Callable[[int], nn.Module], config: TrainingConfig
             try:
                 loss, _ = Eager(network, plain)(batches[place])
             except Exception as error:  # whatever a network raises on images that it is not made for
-                raise ConfigError(refusal("stacked", _DONE, str(error), _INSTEAD)) from error
+                raise ConfigError(refusal("stacked", _DONE, meant(error), _INSTEAD)) from error
             host.refuse_changes(network, "stacked", _DONE, _INSTEAD)
             if other := _differing(held[place], _beside(network)):
                 reason = f"each pass changes {other}, which is neither parameter nor buffer"

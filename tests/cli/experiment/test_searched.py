@@ -44,7 +44,7 @@ def test_a_name_says_kind_features_and_evaluations(features: str, kind: str, poi
         ("fusion_orbit_-3", r"is not accepted: give fusion_orbit_N"),
         ("fusion_orbit_007", r"is not accepted: give fusion_orbit_N"),
         ("adaptive_orbit_1", r"at least 2, of which magnitude takes one"),
-        ("fusion_orbits_50", r"no set of features 'orbits': give fusion_SET_50 with SET orbit \| smooth_orbit"),
+        ("fusion_orbits_50", r"features 'orbits' \(did you mean orbit\?\): give fusion_SET_50 with SET orbit \| smooth_orbit"),
         ("fusion_orbit_50/global", r"searched in the pool of the run: give fusion_orbit_50, and --pool global"),
         ("chaos/everywhere", r"'everywhere' is not accepted as the pool of one scorer: give global \| layer"),
         ("magnitude/2:4", r"'2:4' is not accepted as the pool of one scorer"),

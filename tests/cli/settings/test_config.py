@@ -93,6 +93,7 @@ def test_sparsities_are_sorted_and_distinct() -> None:
         ({"training": {"schedule": "cosine", "warmup": 60}}, ["training.warmup = 60", "below the 60 of all"]),
         ({"training": {"path": "fast"}}, ["training.path = 'fast'", "eager | compile | graph | stacked"]),
         ({"training": {"width": 3}}, ["training.width = 3", "training.path = 'stacked', which is 'eager' here"]),
+        ({"training": {"path": "stacked", "width": 0}}, ["training.width = 0", "an integer from 2 to 64, or leave it out for 5"]),
         ({"training": {"path": "stacked", "width": 1}}, ["training.width = 1", "an integer from 2 to 64"]),
     ],
 )

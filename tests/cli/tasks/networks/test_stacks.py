@@ -230,6 +230,10 @@ class Odd(nn.Module):
         self.own = torch.randn(10) if what == "own" else torch.ones(10)  # neither parameter nor buffer
         self.register_buffer("mean", torch.zeros(64))
         self.drop = nn.Dropout(0.3)
+        if what == "lazy":
+            self.late = nn.LazyLinear(10)
+        if what == "computed":
+            self.kept = [self.head.weight * 2]
 
     def forward(self, images: Tensor) -> Tensor:
         flat = images.flatten(1)
@@ -244,6 +248,12 @@ class Odd(nn.Module):
             return self.head(flat) * self.own
         if self.what == "python":
             return self.head(flat) * random.random()
+        if self.what == "branches":
+            return self.head(flat * 2 if flat.mean() > 0 else flat)
+        if self.what == "sizes":
+            return self.head(flat) + flat[flat > 0].sum()
+        if self.what == "writes":
+            return self.head(torch.zeros(64).add_(flat[0]) + flat)
         if self.what == "breaks":
             raise TypeError("not these images")
         return self.head(flat)
@@ -254,7 +264,12 @@ class Odd(nn.Module):
     [
         ("", None),
         ("dropout", "it draws random numbers as it trains: dropout, stochastic depth or the like"),
-        ("asks", "vmap: It looks like you're"),
+        ("asks", "its forward pass asks the device for a number, with .item() or the like"),
+        ("branches", "its forward pass branches by the values of a tensor"),
+        ("sizes", "its forward pass makes a tensor whose size depends on the values of another"),
+        ("writes", "it writes each seed's numbers into a tensor that all seeds share"),
+        ("lazy", "its parameters have no shape before the first pass, as of a lazy layer"),
+        ("computed", "it keeps a tensor that was computed from its parameters, and so cannot be copied"),
         ("rebinds", "each pass binds mean to another tensor"),
         ("own", "own is each seed's own, and neither parameter nor buffer"),
         ("python", "each pass draws from Python's generator"),
@@ -270,6 +285,7 @@ def test_what_cannot_be_stacked_is_refused_in_a_line(what: str, said: str | None
         begin = "training.path = 'stacked' is not accepted here: the network cannot be stacked with those of other seeds ("
         assert line.startswith(begin + said)
         assert line.endswith("): give eager | compile")
+        assert "vmap" not in line
         assert "\n" not in line
 
 
