@@ -13,6 +13,9 @@ from sics_analysis.results import plural
 from sics_cli.base.errors import ConfigError
 from sics_cli.commands.options import ANY_MARGIN, LEVEL
 
+#: Verdicts of lines that show no more than one side, and of those that show nothing.
+_OPEN = (("NONINFERIOR", "NONSUPERIOR"), ("INCONCLUSIVE",))
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -38,7 +41,6 @@ def compare(run_a: Path, run_b: Path, delta: float | None, alpha: float | None, 
     """
     from sics_analysis.report.layouts.terminal import terminal
     from sics_analysis.results import ACCURACY
-    from sics_cli.console.tables import paragraph
     from sics_cli.experiment.recipe import TOLD, differences
     from sics_cli.results.compare_runs import Gains, gains_of, pair, read_rows, same_networks
     from sics_cli.store.store import is_shipped
@@ -56,26 +58,39 @@ def compare(run_a: Path, run_b: Path, delta: float | None, alpha: float | None, 
     out = terminal()
     first, second = ({name: value for name, value in run.recipe.items() if name not in TOLD} for run in (a, b))
     changes = differences(first, second)
-    paragraph(out, f"A  {run_a}, run {a.run_id[:16]}")
-    paragraph(out, f"B  {run_b}, run {b.run_id[:16]}")
     differs = "What differs: " + "; ".join(changes) if changes else "One recipe: what differs is the code or the machine"
-    paragraph(out, f"{differs}.")
+    head = [f"A  {run_a}, run {a.run_id[:12]}", f"B  {run_b}, run {b.run_id[:12]}", f"{differs}."]
     margins = f"δ = {settled[0]:g} {metric.short}, α = {settled[1]:g}{_fixed(settled, a, b)}"
     remarks = [f"{name}: {remark}" for name, run in (("A", a), ("B", b)) for remark in run.remarks]
     if isinstance(found, Gains):
-        _print_gains(out, found, *settled, margins, remarks, a.reference)
+        _print_gains(out, found, *settled, margins, remarks, a.reference, head)
     else:
-        _print_pairs(out, found, *settled, margins, remarks)
+        _print_pairs(out, found, *settled, margins, remarks, head)
 
 
-def _print_pairs(out: Console, pairs: Pairs, delta: float, alpha: float, margins: str, remarks: Sequence[str]) -> None:
-    """Print what pairs of rows show, S by S."""
+def _lead(out: Console, answer: Sequence[str], head: Sequence[str]) -> None:
+    """Print the answer, and below it what was compared."""
+    from sics_cli.console.tables import paragraph
+
+    for sentence in answer:
+        paragraph(out, sentence, style="bold")
+    if answer:
+        out.print()
+    for line in head:
+        paragraph(out, line)
+
+
+def _print_pairs(
+    out: Console, pairs: Pairs, delta: float, alpha: float, margins: str, remarks: Sequence[str], head: Sequence[str] = ()
+) -> None:
+    """Print what pairs of rows show: the answer, then S by S."""
     from sics_analysis.one_scorer.bootstrap import SMALL_N, coverage_caveat
     from sics_analysis.results import written_with
     from sics_cli.console.tables import paragraph
     from sics_cli.results.compare_runs import compare_pairs
 
     metric, lines = pairs.metric, compare_pairs(pairs, delta, alpha)
+    _lead(out, _answer(lines, delta, metric), head)
     seeds = sorted({one.seed for one, _ in pairs.pairs})
     paragraph(out, f"{plural(len(pairs.pairs), 'pair')} of rows, {plural(len(seeds), 'seed')} ({_seeds(seeds)}); {margins}")
     for remark in remarks:
@@ -101,7 +116,14 @@ def _print_pairs(out: Console, pairs: Pairs, delta: float, alpha: float, margins
 
 
 def _print_gains(
-    out: Console, gains: Gains, delta: float, alpha: float, margins: str, remarks: Sequence[str], reference: str
+    out: Console,
+    gains: Gains,
+    delta: float,
+    alpha: float,
+    margins: str,
+    remarks: Sequence[str],
+    reference: str,
+    head: Sequence[str] = (),
 ) -> None:
     """Print whether two runs of other networks agree in what scorers gain: the answer, the lines S by S, what to expect."""
     from sics_analysis.results import written_with
@@ -109,6 +131,7 @@ def _print_gains(
     from sics_cli.results.compare_runs import compare_gains, too_coarse
 
     metric, lines = gains.metric, compare_gains(gains, delta, alpha)
+    _lead(out, _agreement(lines, delta, alpha, metric, gains.noise_floor), head)
     paragraph(out, f"Unpaired: A and B share no dense network. {margins}")
     coarse = max((c.resolution for c in gains.contrasts if too_coarse(c, delta)), default=None)
     remarks = [*remarks, *gains.remarks]
@@ -116,10 +139,7 @@ def _print_gains(
         remarks.append(f"One test example is {coarse:.2g} {metric.short}, more than δ: no network can show so little.")
     for remark in remarks:
         paragraph(out, remark, style="yellow")
-    out.print()
     with written_with(metric.digits(delta)):
-        for sentence in _agreement(lines, delta, alpha, metric, gains.noise_floor):
-            paragraph(out, sentence, style="bold")
         if gains.identical:
             tested = {line.contrast.name for line in lines}
             at: dict[str, list[str]] = {}
@@ -148,6 +168,29 @@ def _print_gains(
         "draws, as those of other seeds are. How much of A − B is the machine's is not told apart here.",
         style="dim",
     )
+
+
+def _answer(lines: Sequence[ComparedLine], delta: float, metric: Metric) -> list[str]:
+    """What pairs show in a sentence: how many lines are the same, where A is shown above B or below it, how many are open."""
+    found: dict[str, list[ComparedLine]] = {}
+    for line in lines:
+        found.setdefault(str(line.decision.verdict), []).append(line)
+    margin, count = f"{delta:g} {metric.short}", len(lines)
+    same, within = len(found.get("IDENTICAL", ())), len(found.get("EQUIVALENT", ()))
+    if same == count:
+        return [f"A and B have the same masks in {'their one line' if count == 1 else f'each of {count} lines'}."]
+    masks = f" (in {same} by the same masks)" if same else ""
+    parts = [f"A is within ±{margin} of B in {same + within} of {plural(count, 'line')}{masks}"]
+    sides = ("below", "above") if metric.lower_is_better else ("above", "below")
+    for verdict, side in zip(("ESCAPES", "DEGRADES"), sides, strict=True):
+        if shown := found.get(verdict):
+            parts.append(f"{side} it by more than {margin} in {len(shown)} ({_named(shown)})")
+    if not any(verdict in found for verdict in ("ESCAPES", "DEGRADES")):
+        parts.append("none is shown to differ by more")
+    one_sided, rest = (sum(len(found.get(name, ())) for name in names) for names in _OPEN)
+    parts += [f"{one_sided} shown on one side alone"] if one_sided else []
+    parts += [f"{rest} open"] if rest else []
+    return [f"{'; '.join(parts)}. Each S is tested by itself."]
 
 
 def _agreement(
@@ -180,7 +223,7 @@ def _agreement(
     if len(sound) < len(lines):
         many = plural(len(lines) - len(sound), "line")
         rest = f"{many} of {len(lines)} with open checks of the data (!)"
-        said.append(f"No answer rests on {rest}: settle what is said of them above.")
+        said.append(f"No answer rests on {rest}: settle what is said of them below.")
     return said
 
 

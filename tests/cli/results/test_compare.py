@@ -19,7 +19,7 @@ from sics_analysis.one_scorer.student import p_above
 from sics_analysis.report.layouts.terminal import terminal
 from sics_analysis.rows.unpaired import UnpairedContrast
 from sics_cli.base.errors import ConfigError
-from sics_cli.commands.compare import _agreement, _print_gains
+from sics_cli.commands.compare import _agreement, _answer, _print_gains
 from sics_cli.main import main
 from sics_cli.results.compare_runs import Gains, Pairs, RunRows, compare_gains, compare_pairs, gains_of, pair
 from sics_cli.store.rows import CellRow
@@ -66,6 +66,18 @@ def test_differences_and_verdicts_by_hand(cell_row: MakeCell) -> None:
     swapped = {x.contrast.name: x for x in compare_pairs(pair(run(cells(cell_row, b)), run(cells(cell_row, a, "A"))), 0.5, 0.05)}
     assert str(swapped["up"].decision.verdict) == "DEGRADES"
     assert swapped["up"].contrast.mean == pytest.approx(-2.12)
+
+
+def test_the_answer_about_pairs_names_what_is_shown_apart(cell_row: MakeCell) -> None:
+    b = {"up": [900, 902, 898, 901, 899], "flat": [800, 801, 803, 802, 799], "down": [700, 702, 701, 704, 703]}
+    a = {"up": [920, 924, 919, 921, 922], "flat": [801, 800, 803, 803, 799], "down": [680, 683, 680, 684, 682]}
+    pairs = pair(run(cells(cell_row, a, "A")), run(cells(cell_row, b)))
+    assert _answer(compare_pairs(pairs, 0.5, 0.05), 0.5, pairs.metric) == [
+        "A is within ±0.5 points of B in 1 of 3 lines; above it by more than 0.5 points in 1 (up at S = 0.5); below it by more "
+        "than 0.5 points in 1 (down at S = 0.5). Each S is tested by itself."
+    ]
+    same = pair(run(cells(cell_row, a)), run(cells(cell_row, a)))
+    assert _answer(compare_pairs(same, 0.5, 0.05), 0.5, same.metric) == ["A and B have the same masks in each of 3 lines."]
 
 
 def test_one_run_with_itself_is_identical(cell_row: MakeCell) -> None:
@@ -306,7 +318,7 @@ def test_copies_of_a_network_are_no_seeds(cell_row: MakeCell) -> None:
     found = gains_of(run(a), run(b))
     assert found.remarks == ("A: seeds 0, 1, 2, 3 and 4 have one dense network by hash: copies of a network are no seeds.",)
     assert answer(found) == [
-        "No answer rests on 1 line of 1 with open checks of the data (!): settle what is said of them above."
+        "No answer rests on 1 line of 1 with open checks of the data (!): settle what is said of them below."
     ]
     given = gains_of(run(a, start={"kind": "checkpoint"}), run(b))  # meant so: said, and no doubt about the rows
     assert given.doubted == frozenset()
@@ -420,6 +432,10 @@ def changed(finished: Any, tmp_path: Path) -> Path:
 def test_two_runs(finished: Any, changed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", str(finished.run), str(changed)]) == 0
     out = capsys.readouterr().out
+    assert words(out).startswith(
+        "A is within ±0.5 points of B in 33 of 36 lines (in 33 by the same masks); none is shown to differ by more; 3 open. "
+        "Each S is tested by itself. A "
+    )
     assert "72 pairs of rows, 2 seeds (0, 1); δ = 0.5 points, α = 0.05, as both plans have them" in words(out)
     assert "STAMPED" not in out
     assert "Skewed differences hurt every method" in words(out)
