@@ -210,7 +210,11 @@ BAD: list[tuple[list[str], int, str]] = [
         "of the network, one a line, in the order of the network's outputs",
     ),
     (["--standardise", "timm"], 2, "--standardise timm: is for images of pixels, not for digits; give data"),
-    (["--standardise", "imagnet"], 2, f"Invalid value for '--standardise': 'imagnet' is not accepted (did you mean imagenet?): give {STANDARDISE}"),
+    (
+        ["--standardise", "imagnet"],
+        2,
+        f"Invalid value for '--standardise': 'imagnet' is not accepted (did you mean imagenet?): give {STANDARDISE}",
+    ),
     (["--config", "nine.toml"], 2, f"{NET} has 9 outputs for 10 classes of digits: {GIVE_CLASSES}"),
     (
         ["--config", "wide.toml"],
