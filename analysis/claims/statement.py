@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, Literal, TypeAlias, get_args
 
 from sics_analysis.results import ONE_POOL
-from sics_analysis.rows.reading.names import nearest
+from sics_analysis.rows.reading.names import nearest, nearest_of
 from sics_analysis.rows.searched import INFORMATION, searched_name
 
 Kind: TypeAlias = Literal["plateau", "kappa", "escape", "noninferior", "nonsuperior", "size", "below", "larger", "overfit"]
@@ -237,7 +237,8 @@ def nearest_claim(text: str, more: Iterable[str] = ()) -> str:
     kind = re.split("[:@]", text)[0]
     kinds = ("plateau", "kappa", *_OF_SCORER)
     if rest := text.removeprefix(kind):
-        return "" if kind in kinds else nearest(kind, kinds).replace("?)", f"{rest}?)")
+        meant = None if kind in kinds else nearest_of(kind, kinds)
+        return "" if meant is None else f" (did you mean {meant}{rest}?)"
     return nearest(text, [*(claim.id for claim in paper_claims()), *more])
 
 

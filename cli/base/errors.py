@@ -166,14 +166,15 @@ def near_file(path: Path, others: Iterable[str] = ()) -> str:
     ...     near_file(Path(folder) / "result.csv").replace(folder, "runs"), near_file(Path(folder) / "x")
     (' (did you mean runs/results.csv?)', '')
     """
+    from sics_analysis.rows.reading.names import nearest_of
+
     try:
         beside = {one.name: str(path.parent / one.name) for one in path.parent.iterdir() if not one.name.startswith(".")}
     except OSError:
         beside = {}
     for asked, words in ((path.name, beside), (str(path), {one: one for one in others})):
-        if near := did_you_mean(asked, words):
-            name = near.removeprefix(" (did you mean ").removesuffix("?)")
-            return f" (did you mean {words[name]}?)"
+        if (near := nearest_of(asked, words)) is not None:
+            return f" (did you mean {words[near]}?)"
     return ""
 
 

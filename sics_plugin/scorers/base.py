@@ -77,9 +77,8 @@ class Trial:
     loss: float | None = None
 
     def __setstate__(self, state: Sequence[Any]) -> None:
-        for field, value in zip(
-            fields(self), (*state, None, None, None, None), strict=False
-        ):  # one that was saved without them had none
+        known = (*state, None, None, None, None)  # one that was saved without the last four had none
+        for field, value in zip(fields(self), known, strict=False):
             object.__setattr__(self, field.name, value)
 
 

@@ -221,9 +221,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
     >>> nearest("wnada", ["magnitude", "wanda"]), nearest("depth", ["width"])
     (' (did you mean wanda?)', '')
     """
+    found = nearest_of(name, known)
+    return "" if found is None else f" (did you mean {found}?)"
+
+
+def nearest_of(name: str, known: Iterable[str]) -> str | None:
+    """The word that is near a name; None where none is."""
     words = {word.lower(): word for word in known}
     close = difflib.get_close_matches(name.lower(), list(words), n=1, cutoff=0.7)
-    return f" (did you mean {words[close[0]]}?)" if close else ""
+    return words[close[0]] if close else None
 
 
 def likely_reference(scorers: Collection[str]) -> str | None:
